@@ -1,0 +1,60 @@
+"""The one verb: every method, ours and the baselines, turns contexts into an actor in the same way.
+
+Also `Belief`, what a conditional model makes of a context. Knows neither torch nor environments.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float32, Shaped
+
+from metalearn.data.context import Context
+
+
+@dataclass(frozen=True, eq=False)
+class Belief:
+    """A context, understood: an embedding `code [d]` and a distribution over z task hypotheses.
+
+    One hypothesis is chosen per episode and kept (posterior sampling).
+    """
+
+    code: Float32[np.ndarray, " d"]
+    probabilities: Float32[np.ndarray, " z"]
+
+    @property
+    def most_probable(self) -> int:
+        """The hypothesis to act on when it matters to succeed."""
+        return int(self.probabilities.argmax())
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """A hypothesis to try, drawn by its probability: what an exploring episode commits to."""
+        p = self.probabilities.astype(np.float64)
+        return int(rng.choice(len(p), p=p / p.sum()))
+
+    @property
+    def entropy(self) -> float:
+        """In nats; what another trial could still tell."""
+        p = self.probabilities[self.probabilities > 0].astype(np.float64)
+        return float(-(p * np.log(p)).sum())
+
+
+class Actor(Protocol):
+    """Acts in b tasks side by side, for one episode each. May keep state from step to step."""
+
+    def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
+        """The action of each task, `[b, a]` float32 or `[b]` int64; row i belongs to context i."""
+        ...
+
+
+class Adapter(Protocol):
+    """A method that adapts to tasks from their contexts, without seeing anything else of the tasks."""
+
+    def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> Actor:
+        """An actor for the next episode of each of the b tasks.
+
+        A method that draws hypotheses explores in tasks whose context has no scored trial, and takes
+        the most probable hypothesis in the others.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""The same verb by other means: what the conditional policy is compared with."""

@@ -1,0 +1,128 @@
+"""The one artefact between training and serving: weights, configuration, spec, provenance, report.
+
+A folder of JSON and safetensors, no pickle. Knows files and digests; does not know torch or models.
+
+    bundle.json            schema, name, spec, model configuration, provenance, digest of every weights file
+    weights.safetensors    the policy, normaliser included
+    baselines/*.safetensors   weights of baselines trained on the same data (bc, mil)
+    report.json            evaluation report, if it was evaluated
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_bytes
+from safetensors.numpy import save as save_bytes
+
+from metalearn.data.errors import InvalidConfig
+from metalearn.data.spec import Spec
+
+SCHEMA = 1
+Weights = Mapping[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained policy and where it came from.
+
+    Attributes:
+        name: of the model, for example "reach".
+        spec: of the tasks it acts in.
+        model: the model's configuration (`ModelConfig` as JSON).
+        weights: parameters and buffers by name.
+        baselines: weights of baselines by method name; how each was made is in `provenance["baselines"]`.
+        provenance: experiment, seeds, versions, wall time: whatever made it.
+        report: its evaluation report, or None.
+    """
+
+    name: str
+    spec: Spec
+    model: dict[str, Any]
+    weights: Weights
+    baselines: Mapping[str, Weights] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    report: dict[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        """Content address: SHA-256 over spec, model configuration and weights (not the report)."""
+        head = {"spec": self.spec.to_json(), "model": self.model}
+        hasher = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
+        hasher.update(_encode(self.weights))
+        return hasher.hexdigest()
+
+    def with_report(self, report: dict[str, Any]) -> "Bundle":
+        """The same bundle, evaluated."""
+        return replace(self, report=report)
+
+    def save(self, folder: Path) -> Path:
+        """Write it to `folder` (made if absent); returns the folder."""
+        (folder / "baselines").mkdir(parents=True, exist_ok=True)
+        digests = {"weights": _write(folder / "weights.safetensors", self.weights)}
+        for method, weights in self.baselines.items():
+            digests[f"baselines/{method}"] = _write(folder / "baselines" / f"{method}.safetensors", weights)
+        if not self.baselines:
+            (folder / "baselines").rmdir()
+        head = {
+            "schema": SCHEMA,
+            "name": self.name,
+            "id": self.id,
+            "spec": self.spec.to_json(),
+            "model": self.model,
+            "provenance": self.provenance,
+            "sha256": digests,
+        }
+        if self.report is not None:
+            (folder / "report.json").write_text(json.dumps(self.report, indent=1) + "\n")
+        (folder / "bundle.json").write_text(json.dumps(head, indent=1) + "\n")
+        return folder
+
+    @classmethod
+    def load(cls, folder: Path) -> "Bundle":
+        """Read and verify what `save` wrote.
+
+        Raises:
+            InvalidConfig: no bundle there, an unknown schema, or content that does not match its digest.
+        """
+        try:
+            head = json.loads((folder / "bundle.json").read_text())
+            if head.get("schema") != SCHEMA:
+                raise InvalidConfig(f"bundle {folder}: expected schema {SCHEMA}, got {head.get('schema')}")
+            weights = {key: _read(folder / f"{key}.safetensors", digest) for key, digest in head["sha256"].items()}
+            report_file = folder / "report.json"
+            return cls(
+                name=head["name"],
+                spec=Spec.from_json(head["spec"]),
+                model=head["model"],
+                weights=weights.pop("weights"),
+                baselines={key.removeprefix("baselines/"): value for key, value in weights.items()},
+                provenance=head["provenance"],
+                report=json.loads(report_file.read_text()) if report_file.exists() else None,
+            )
+        except FileNotFoundError as error:
+            raise InvalidConfig(f"no bundle at {folder}: {error.filename} is missing") from error
+        except (json.JSONDecodeError, SafetensorError, KeyError, TypeError, AttributeError) as error:
+            raise InvalidConfig(f"bundle {folder} is damaged: {error!r}") from error
+
+
+def _encode(weights: Weights) -> bytes:
+    return save_bytes({key: np.ascontiguousarray(weights[key]) for key in sorted(weights)})
+
+
+def _write(path: Path, weights: Weights) -> str:
+    content = _encode(weights)
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read(path: Path, digest: str) -> Weights:
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise InvalidConfig(f"{path} does not match the digest in its bundle.json: it was changed or cut short")
+    return load_bytes(content)

@@ -1,0 +1,1 @@
+"""The same loop on Ray. The one home of Ray in this package."""

@@ -1,0 +1,64 @@
+"""Configuration as frozen values. A typo is an error with a suggestion; nothing is read from the environment."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Config(BaseModel):
+    """A frozen value; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Config):
+    """The conditional policy (`metalearn.model.policy`)."""
+
+    n_frames: int = Field(3, ge=2, description="frames of an episode that the encoder sees, ends kept")
+    fourier: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="frequencies, in units of pi")
+    encoder_width: int = 256
+    code_size: int = Field(64, description="d, the size of a context's embedding")
+    n_hypotheses: int = Field(4, ge=1, description="z, hypotheses a context distributes its belief over")
+    policy_width: int = 128
+
+
+class DataConfig(Config):
+    """What is demonstrated before training starts."""
+
+    n_tasks: int = 4096
+    demos_per_task: int = 1
+    experts_per_task: int = 2
+    demo_noise: float = Field(0.0, ge=0, description="standard deviation of the action noise of demonstrations")
+    expert_noise: float = Field(0.0, ge=0)
+
+
+class TrainingConfig(Config):
+    """The meta-training loop (`metalearn.training.loop`)."""
+
+    warmup_steps: int = Field(1000, description="phase I, before any trial of its own")
+    rounds: int = Field(2, ge=0, description="rounds of collecting own trials and learning on")
+    round_steps: int = 800
+    trials_per_task: int = Field(1, ge=0, description="longest sequence of own trials that is collected")
+    batch_tasks: int = 128
+    learning_rate: float = 1.5e-3
+    steps_per_episode: int = Field(0, ge=0, description="random steps of a target imitated per update; 0: all")
+
+
+class Experiment(Config):
+    """Everything that decides a training run."""
+
+    name: str
+    family: str
+    manifest: str | None = Field(None, description="what the finished bundle is evaluated on")
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    seed: int = 0
+
+    def with_seed(self, seed: int) -> "Experiment":
+        """The same experiment with another seed."""
+        return self.model_copy(update={"seed": seed})
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON, for provenance."""
+        return self.model_dump(mode="json")

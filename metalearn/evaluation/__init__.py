@@ -1,0 +1,1 @@
+"""Measuring what was learnt, on frozen manifests, with intervals and controls."""

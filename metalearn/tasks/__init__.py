@@ -1,0 +1,1 @@
+"""Families of tasks: Gymnasium environments with experts, and running actors in them."""

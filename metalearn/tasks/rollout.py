@@ -1,0 +1,110 @@
+"""Running actors and experts in environments: the one place where episodes come from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+
+from metalearn.adapter import Actor
+from metalearn.data.episode import Array, Episode
+from metalearn.data.errors import InvalidConfig
+from metalearn.tasks.family import Family, Scene, TaskVectorEnv, make_vec
+
+Policy = Callable[[TaskVectorEnv, Array], Array]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One episode of each of b tasks, and what the expert would have done on the way (None: no expert)."""
+
+    episodes: list[Episode]
+    expert_actions: list[Array] | None
+
+    @property
+    def success(self) -> Bool[np.ndarray, " b"]:
+        """Which episodes ended in success."""
+        return np.array([bool(episode.success) for episode in self.episodes])
+
+
+def episode_seeds(indices: Sequence[int], stream: int, episode: int) -> list[int]:
+    """One seed per task for its `episode`-th episode of a stream (collection, evaluation, ...).
+
+    The stream keeps the layouts that were trained on apart from the layouts of an evaluation.
+    """
+    return [int(np.random.SeedSequence((stream, episode, index)).generate_state(1)[0]) for index in indices]
+
+
+def rollout(env: TaskVectorEnv, actor: Actor, seeds: Sequence[int], *, relabel: bool = False) -> Rollout:
+    """One episode of `actor` in every row. With `relabel` the expert says in each state what it would do."""
+    return _run(env, lambda _, observations: actor.act(observations), seeds, relabel)
+
+
+def demonstrate(
+    family: Family, indices: Sequence[int], seeds: Sequence[int], scene: Scene, noise: float = 0.0, seed: int = 0
+) -> Rollout:
+    """One expert episode of each task. `noise` (standard deviation, in action units) is added to what the
+    expert does, never to what is recorded as its label, so that its recoveries are seen too.
+
+    Raises:
+        InvalidConfig: when the family has no expert.
+    """
+    rng = np.random.default_rng(seed)
+    space = family.spec.action_space
+
+    def expert(env: TaskVectorEnv, observations: Array) -> Array:
+        actions = env.expert_actions()
+        if actions is None:
+            raise InvalidConfig(f"family {family.name} has no expert to demonstrate: train it from recorded episodes")
+        if noise == 0 or family.spec.discrete:
+            return actions
+        noisy = actions + rng.normal(0, noise, actions.shape)
+        return np.clip(noisy, space.low, space.high).astype(np.float32)  # type: ignore[union-attr]
+
+    env = make_vec(family, indices, scene)
+    try:
+        return _run(env, expert, seeds, relabel=True)
+    finally:
+        env.close()
+
+
+class RandomActor:
+    """Uniform actions: the floor of every table."""
+
+    def __init__(self, env: TaskVectorEnv, seed: int) -> None:
+        self._space = env.action_space
+        self._space.seed(seed)
+
+    def act(self, observations: Array) -> Shaped[np.ndarray, "b *a"]:
+        """A uniformly random action for each row."""
+        return np.asarray(self._space.sample())
+
+
+def _run(env: TaskVectorEnv, policy: Policy, seeds: Sequence[int], relabel: bool) -> Rollout:
+    observations, _ = env.reset(seed=list(seeds))
+    seen, acted, rewarded, labelled = [observations], [], [], []
+    lengths = np.zeros(env.num_envs, int)
+    ended = np.zeros(env.num_envs, bool)
+    success = np.zeros(env.num_envs, bool)
+    while not ended.all():
+        if relabel and labelled is not None:
+            label = env.expert_actions()
+            labelled = None if label is None else [*labelled, label]
+        actions = policy(env, observations)
+        lengths += ~ended
+        observations, rewards, terminated, truncated, infos = env.step(actions)
+        success = infos["success"]
+        ended = ended | terminated | truncated
+        seen.append(observations)
+        acted.append(actions)
+        rewarded.append(rewards)
+    seen_array, acted_array = np.stack(seen, 1), np.stack(acted, 1)
+    rewards_array = np.stack(rewarded, 1)
+    episodes = [
+        Episode.of(seen_array[i, : n + 1], acted_array[i, :n], rewards_array[i, :n], bool(success[i]))
+        for i, n in enumerate(lengths)
+    ]
+    if not relabel or labelled is None:
+        return Rollout(episodes, None)
+    labels = np.stack(labelled, 1)
+    return Rollout(episodes, [labels[i, :n].copy() for i, n in enumerate(lengths)])

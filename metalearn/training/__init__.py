@@ -1,0 +1,1 @@
+"""Meta-training: one gradient step, and the loop around it."""
