@@ -1,0 +1,54 @@
+"""Pictures of planar scenes: a raster for `render`, and a drawing of a whole episode for reports."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+SIZE = 256
+
+
+def raster(
+    own: Float[np.ndarray, "2"],
+    objects: Float[np.ndarray, "n 2"],
+    colours: Float[np.ndarray, "n 3"],
+    target: int | None = None,
+    radius: float = 0.1,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The plane [-1.1, 1.1]^2 from above: objects as discs, the robot as a black dot, the target with a rim."""
+    axis = np.linspace(-1.1, 1.1, SIZE)
+    x, y = np.meshgrid(axis, -axis)
+    image = np.full((SIZE, SIZE, 3), 255, np.uint8)
+    for i, (place, colour) in enumerate(zip(objects, colours, strict=True)):
+        distance = np.hypot(x - place[0], y - place[1])
+        if i == target:
+            image[distance < 1.35 * radius] = 0
+            image[distance < 1.2 * radius] = 255
+        image[distance < radius] = np.round(255 * colour).astype(np.uint8)
+    image[np.hypot(x - own[0], y - own[1]) < 0.5 * radius] = 30
+    return image
+
+
+def draw_scene(
+    axes: Any,
+    path: Float[np.ndarray, "t 2"],
+    objects: Float[np.ndarray, "n 2"],
+    candidates: Sequence[int],
+    target: int,
+    colours: Float[np.ndarray, "n 3"],
+    success: bool | None,
+) -> None:
+    """Draw an episode into matplotlib axes: its path from the ring to the dot, candidates full, others faint."""
+    from matplotlib.patches import Circle
+
+    for slot, (place, colour) in enumerate(zip(objects, colours, strict=True)):
+        alpha = 1.0 if slot in candidates else 0.25
+        axes.add_patch(Circle(tuple(place), 0.1, facecolor=colour, alpha=alpha, linewidth=0))
+        if slot == target:
+            axes.add_patch(Circle(tuple(place), 0.15, fill=False, edgecolor="black", linewidth=1.2))
+    colour = {True: "#117733", False: "#aa3333", None: "#444444"}[success]
+    axes.plot(*path.T, color=colour, linewidth=1.8, solid_capstyle="round", zorder=3)
+    axes.plot(*path[0], marker="o", markersize=5, markerfacecolor="white", markeredgecolor=colour, zorder=4)
+    axes.plot(*path[-1], marker="o", markersize=5, color=colour, zorder=4)
+    axes.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), aspect="equal", xticks=[], yticks=[])
