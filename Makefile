@@ -1,0 +1,61 @@
+# Every verb runs in .venv and makes it first where it is missing or older than requirements.lock.
+# `make` alone lists the verbs.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UV := uv==0.13.9
+EXPERIMENT ?= reach-m2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo train serve test test-all check fix docs lock clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with everything, learn2learn included, and .venv/bin/wtl
+
+demo: $(READY) ## train reach-m2, serve it, adapt to 1,000 unseen tasks over REST (about 8 minutes on 2 cores)
+	$(BIN)/wtl demo
+
+train: $(READY) ## meta-train: make train EXPERIMENT=reach-m2
+	$(BIN)/wtl train $(EXPERIMENT)
+
+serve: $(READY) ## serve the shipped models on http://127.0.0.1:8000
+	$(BIN)/wtl serve
+
+test: $(READY) ## the fast tests
+	$(BIN)/pytest -m "not slow"
+
+test-all: $(READY) ## every test, the slow ones too
+	$(BIN)/pytest
+
+check: $(READY) ## formatting, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+fix: $(READY) ## format, and mend what ruff can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+docs: $(READY) ## run the snippets of README.md and docs/
+	$(BIN)/pytest tests/test_docs.py
+
+lock: $(READY) ## pin what pyproject.toml asks for in requirements.lock; versions that still fit stay
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --quiet --output-file requirements.lock
+
+clean: ## remove caches and build output; .venv, runs/ and data/ stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(READY): requirements.lock pyproject.toml
+	@./.ci/prerequisites >/dev/null
+	@echo "Setting up $(VENV): one to five minutes, about 6 GB."
+	@test -x $(BIN)/pip || "$$(./.ci/prerequisites)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@

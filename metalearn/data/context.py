@@ -1,0 +1,44 @@
+"""What the policy conditions on: demonstrations, its own trials in order, and what is asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from metalearn.data.episode import Episode
+
+
+@dataclass(frozen=True)
+class Context:
+    """Any number K >= 0 of demonstrations and L >= 0 of own trials of one task. Immutable.
+
+    `ask` is what the user asks for beyond "solve it" (a return, a goal); a model refuses an ask it was
+    not trained for.
+    """
+
+    demos: tuple[Episode, ...] = ()
+    trials: tuple[Episode, ...] = ()
+    ask: str | None = None
+
+    def with_demos(self, *demos: Episode) -> "Context":
+        """A new context that has also seen `demos`."""
+        return replace(self, demos=self.demos + demos)
+
+    def with_trial(self, *trials: Episode) -> "Context":
+        """A new context that has also tried `trials`."""
+        return replace(self, trials=self.trials + trials)
+
+    @property
+    def scored(self) -> bool:
+        """Whether at least one trial was scored; until then an actor explores."""
+        return any(trial.scored for trial in self.trials)
+
+
+@dataclass(frozen=True)
+class MetaBatch:
+    """One batch of meta-training: contexts, and for each an episode to imitate that is not in it."""
+
+    contexts: Sequence[Context]
+    targets: Sequence[Episode]
+
+    def __post_init__(self) -> None:
+        for context, target in zip(self.contexts, self.targets, strict=True):
+            assert target not in context.demos and target not in context.trials, "target in its own context"

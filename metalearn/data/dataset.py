@@ -1,0 +1,142 @@
+"""Recorded tasks: what was demonstrated and what an expert did, per task, in memory and on disk.
+
+On disk: `dataset.json` and one safetensors file per shard of tasks. Never pickle.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from metalearn.data.episode import Array, Episode
+from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.spec import Spec
+
+SCHEMA = 1
+TASKS_PER_SHARD = 1024
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """What is known of one training task.
+
+    Attributes:
+        task: its id, `family/index`.
+        demos: how it was shown (scene "demo").
+        experts: expert episodes in the scene where the policy will act (scene "trial"), as executed.
+        labels: for each of `experts` the actions to imitate on its observations, `[t, a]` or `[t]`; they
+            differ from the executed ones where noise was added to the expert. Empty: the executed ones.
+        trials: recorded scored trials, in order, if there are any.
+    """
+
+    task: str
+    demos: tuple[Episode, ...]
+    experts: tuple[Episode, ...]
+    labels: tuple[Array, ...] = ()
+    trials: tuple[Episode, ...] = ()
+
+    def targets(self) -> Iterator[tuple[Array, Array]]:
+        """Each expert episode as `(observations [t, o], actions to imitate [t, a])`. Raises InvalidData."""
+        for i, episode in enumerate(self.experts):
+            actions = self.labels[i] if self.labels else episode.actions
+            if actions is None:
+                raise InvalidData(f"experts[{i}].actions", "actions to imitate", "none")
+            yield episode.observations[:-1], actions
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Recorded tasks that share a spec."""
+
+    spec: Spec
+    tasks: tuple[TaskRecord, ...]
+
+    def check(self) -> "Dataset":
+        """Return it if every episode fits the spec and every task can be trained on. Raises InvalidData."""
+        if not self.tasks:
+            raise InvalidData("tasks", "at least one task", "none")
+        for record in self.tasks:
+            if not record.experts:
+                raise InvalidData(f"{record.task}.experts", "at least one episode to imitate", "none")
+            for name in ("demos", "experts", "trials"):
+                for i, episode in enumerate(getattr(record, name)):
+                    try:
+                        self.spec.check(episode)
+                    except InvalidData as error:
+                        raise error.within(f"{record.task}.{name}[{i}]") from error
+        return self
+
+    def save(self, folder: Path) -> None:
+        """Write it to `folder`, made if absent."""
+        folder.mkdir(parents=True, exist_ok=True)
+        shards = []
+        for start in range(0, len(self.tasks), TASKS_PER_SHARD):
+            name = f"tasks-{start // TASKS_PER_SHARD:05d}.safetensors"
+            arrays: dict[str, Array] = {}
+            entries = [_pack(record, arrays) for record in self.tasks[start : start + TASKS_PER_SHARD]]
+            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / name)
+            shards.append({"file": name, "tasks": entries})
+        index = {"schema": SCHEMA, "spec": self.spec.to_json(), "shards": shards}
+        (folder / "dataset.json").write_text(json.dumps(index))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Dataset":
+        """Read what `save` wrote.
+
+        Raises:
+            InvalidConfig: no dataset there, one of an unknown schema, or a damaged one.
+        """
+        try:
+            index = json.loads((folder / "dataset.json").read_text())
+            if index["schema"] != SCHEMA:
+                raise InvalidConfig(f"dataset {folder}: expected schema {SCHEMA}, got {index['schema']}")
+            tasks: list[TaskRecord] = []
+            for shard in index["shards"]:
+                arrays = load_file(folder / Path(shard["file"]).name)
+                tasks.extend(_unpack(entry, arrays) for entry in shard["tasks"])
+            return cls(Spec.from_json(index["spec"]), tuple(tasks))
+        except FileNotFoundError as error:
+            raise InvalidConfig(f"no dataset at {folder}: {error.filename} is missing") from error
+        except (json.JSONDecodeError, SafetensorError, KeyError, TypeError) as error:
+            raise InvalidConfig(f"dataset {folder} is damaged: {error!r}") from error
+
+
+def _pack(record: TaskRecord, arrays: dict[str, Array]) -> dict[str, Any]:
+    """Put the arrays of `record` into `arrays` and return what JSON has to know to find them again."""
+    entry: dict[str, Any] = {"task": record.task, "labels": len(record.labels)}
+    for role in ("demos", "experts", "trials"):
+        entry[role] = _pack_episodes(f"{record.task}/{role}", getattr(record, role), arrays)
+    for i, label in enumerate(record.labels):
+        arrays[f"{record.task}/labels/{i}"] = label
+    return entry
+
+
+def _pack_episodes(prefix: str, episodes: Sequence[Episode], arrays: dict[str, Array]) -> list[dict[str, Any]]:
+    for i, episode in enumerate(episodes):
+        for name in ("observations", "actions", "rewards"):
+            if (value := getattr(episode, name)) is not None:
+                arrays[f"{prefix}/{i}/{name}"] = value
+    return [{"success": episode.success} for episode in episodes]
+
+
+def _unpack(entry: dict[str, Any], arrays: dict[str, Array]) -> TaskRecord:
+    task = entry["task"]
+
+    def episodes(role: str) -> tuple[Episode, ...]:
+        return tuple(
+            Episode(
+                observations=arrays[f"{task}/{role}/{i}/observations"],
+                actions=arrays.get(f"{task}/{role}/{i}/actions"),
+                rewards=arrays.get(f"{task}/{role}/{i}/rewards"),
+                success=item["success"],
+            )
+            for i, item in enumerate(entry[role])
+        )
+
+    labels = tuple(arrays[f"{task}/labels/{i}"] for i in range(entry["labels"]))
+    return TaskRecord(task, episodes("demos"), episodes("experts"), labels, episodes("trials"))

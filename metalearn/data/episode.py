@@ -1,0 +1,224 @@
+"""Episodes: what happened once, as frozen arrays, and batches of them with their mask.
+
+Knows shapes, dtypes and finiteness. Does not know spaces (`spec`), tasks or models.
+Axes: t steps, o observation, a action, b tasks, k episodes per task.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int8, Shaped
+
+from metalearn.data.errors import InvalidData
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One episode: t >= 1 actions between t + 1 observations.
+
+    Attributes:
+        observations: `[t+1, *o]`, float32 (or uint8 for images).
+        actions: `[t, a]` float32 (continuous), `[t]` int64 (discrete), or None for an observation-only demo.
+        rewards: `[t]` float32, `rewards[i]` following `actions[i]`, or None if nobody scored the steps.
+        success: whether the task was solved, or None if nobody said.
+
+    Build one from lists or any dtype with `Episode.of`. Arrays are read-only.
+
+    Raises:
+        InvalidData: naming field, expected and got.
+    """
+
+    observations: Shaped[np.ndarray, "t1 *o"]
+    actions: Shaped[np.ndarray, "t *a"] | None = None
+    rewards: Float32[np.ndarray, " t"] | None = None
+    success: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.observations.ndim < 2 or len(self.observations) < 2:
+            shape = _shape(self.observations)
+            raise InvalidData("observations", "[t+1, o] with at least one step (t >= 1)", shape)
+        n_steps = len(self.observations) - 1
+        for name in ("observations", "actions", "rewards"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if name != "observations" and len(value) != n_steps:
+                expected = f"{n_steps} steps (one fewer than the {n_steps + 1} observations)"
+                raise InvalidData(name, expected, f"{len(value)}")
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                where = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
+                raise InvalidData(name, "finite numbers", f"{value[where]} at {list(where)}")
+            value.flags.writeable = False
+
+    @classmethod
+    def of(
+        cls,
+        observations: object,
+        actions: object = None,
+        rewards: object = None,
+        success: object = None,
+    ) -> "Episode":
+        """Make an episode of whatever holds numbers: lists, arrays of any real dtype.
+
+        Strings, booleans (except `success`), ragged nestings, NaN and infinities are refused.
+
+        Raises:
+            InvalidData: naming field, expected and got.
+        """
+        if success is not None and not isinstance(success, bool | np.bool_):
+            raise InvalidData("success", "true, false or null", f"{type(success).__name__}")
+        return cls(
+            observations=_numbers("observations", observations, keep_uint8=True),
+            actions=None if actions is None else _numbers("actions", actions, discrete=True),
+            rewards=None if rewards is None else _rewards(rewards),
+            success=None if success is None else bool(success),
+        )
+
+    def __len__(self) -> int:
+        """The number of steps (actions), t."""
+        return len(self.observations) - 1
+
+    @property
+    def scored(self) -> bool:
+        """Whether somebody said how well it went."""
+        return self.success is not None or self.rewards is not None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the content: equal episodes have equal digests on every machine."""
+        hasher = hashlib.sha256(b"episode/1")
+        for name in ("observations", "actions", "rewards"):
+            value = getattr(self, name)
+            hasher.update(f"|{name}:".encode())
+            if value is not None:
+                little_endian = value.astype(value.dtype.newbyteorder("<"), copy=False)
+                hasher.update(f"{value.dtype.name}{value.shape}".encode())
+                hasher.update(np.ascontiguousarray(little_endian).tobytes())
+        hasher.update(f"|success:{self.success}".encode())
+        return hasher.hexdigest()
+
+    def without_actions(self) -> "Episode":
+        """The same episode as somebody saw it who could not see the actions."""
+        return replace(self, actions=None)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Episode) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeBatch:
+    """Episodes of b tasks, k each, padded to one length; padding is known through `mask` alone.
+
+    `success` is +1, -1, or 0 where unknown. Absent actions or rewards are zeros with their `has_` flag down.
+    """
+
+    actions: Shaped[np.ndarray, "b k t *a"]
+    observations: Shaped[np.ndarray, "b k t1 *o"]
+    rewards: Float32[np.ndarray, "b k t"]
+    success: Int8[np.ndarray, "b k"]
+    mask: Bool[np.ndarray, "b k t"]
+    has_actions: Bool[np.ndarray, "b k"]
+    has_rewards: Bool[np.ndarray, "b k"]
+
+    @classmethod
+    def stack(cls, episodes: Sequence[Sequence[Episode]]) -> "EpisodeBatch":
+        """Pad `episodes[b][k]`; tasks may have different numbers of episodes, but not all none.
+
+        Raises:
+            InvalidData: when no task has an episode.
+        """
+        flat = [episode for of_task in episodes for episode in of_task]
+        if not flat:
+            raise InvalidData("episodes", "at least one episode", "none")
+        b, k, t = len(episodes), max(map(len, episodes)), max(map(len, flat))
+        with_actions = next((e.actions for e in flat if e.actions is not None), None)
+        action_shape = () if with_actions is None else with_actions.shape[1:]
+        action_dtype = np.float32 if with_actions is None else with_actions.dtype
+        observation = flat[0].observations
+        batch = cls(
+            actions=np.zeros((b, k, t, *action_shape), action_dtype),
+            observations=np.zeros((b, k, t + 1, *observation.shape[1:]), observation.dtype),
+            rewards=np.zeros((b, k, t), np.float32),
+            success=np.zeros((b, k), np.int8),
+            mask=np.zeros((b, k, t), bool),
+            has_actions=np.zeros((b, k), bool),
+            has_rewards=np.zeros((b, k), bool),
+        )
+        for i, of_task in enumerate(episodes):
+            for j, episode in enumerate(of_task):
+                n = len(episode)
+                batch.observations[i, j, : n + 1] = episode.observations
+                batch.mask[i, j, :n] = True
+                if episode.actions is not None:
+                    batch.actions[i, j, :n] = episode.actions
+                    batch.has_actions[i, j] = True
+                if episode.rewards is not None:
+                    batch.rewards[i, j, :n] = episode.rewards
+                    batch.has_rewards[i, j] = True
+                if episode.success is not None:
+                    batch.success[i, j] = 1 if episode.success else -1
+        return batch
+
+    def unstack(self) -> list[list[Episode]]:
+        """The episodes again: `EpisodeBatch.stack(x).unstack() == x`."""
+        return [
+            [self._episode(i, j) for j in range(self.mask.shape[1]) if self.mask[i, j].any()]
+            for i in range(self.mask.shape[0])
+        ]
+
+    def _episode(self, i: int, j: int) -> Episode:
+        n = int(self.mask[i, j].sum())
+        return Episode(
+            observations=self.observations[i, j, : n + 1].copy(),
+            actions=self.actions[i, j, :n].copy() if self.has_actions[i, j] else None,
+            rewards=self.rewards[i, j, :n].copy() if self.has_rewards[i, j] else None,
+            success=None if self.success[i, j] == 0 else bool(self.success[i, j] > 0),
+        )
+
+
+def _shape(value: Array) -> str:
+    return f"shape {list(value.shape)}"
+
+
+def _numbers(field: str, value: object, *, keep_uint8: bool = False, discrete: bool = False) -> Array:
+    """Canonical copy of real numbers: float32, or uint8 pixels, or int64 for 1-D integer actions."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidData(field, "a rectangular array of numbers", "ragged or mixed nesting") from error
+    if array.size == 0:
+        raise InvalidData(field, "at least one step", f"an empty array of {_shape(array)}")
+    if array.dtype.kind not in "fiu" or _holds_booleans(value):
+        kind = "booleans" if array.dtype.kind in "bfiu" else f"dtype {array.dtype}"
+        raise InvalidData(field, "a rectangular array of numbers", kind)
+    if keep_uint8 and array.dtype == np.uint8:
+        return array.copy()
+    if discrete and array.ndim == 1 and array.dtype.kind in "iu":
+        return array.astype(np.int64)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _rewards(value: object) -> Array:
+    array = _numbers("rewards", value)
+    if array.ndim != 1:
+        raise InvalidData("rewards", "[t]", _shape(array))
+    return array
+
+
+def _holds_booleans(value: object) -> bool:
+    """Whether a (nested) list has a bool in it, which numpy would silently turn into a number."""
+    if isinstance(value, bool):
+        return True
+    if isinstance(value, list | tuple):
+        return any(_holds_booleans(item) for item in value)
+    return False

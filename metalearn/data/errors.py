@@ -1,0 +1,30 @@
+"""The exceptions that data raises. They know what was wrong; they do not know HTTP or the terminal.
+
+WatchTryLearnError
+├── InvalidData(ValueError)   a value breaks a rule: field, expected, got
+└── InvalidConfig(ValueError) a configuration contradicts itself or names something unknown
+"""
+
+
+
+class WatchTryLearnError(Exception):
+    """Every error this project raises on purpose; its text is one sentence for a person."""
+
+
+class InvalidData(WatchTryLearnError, ValueError):
+    """A value that was handed in breaks a rule of its type."""
+
+    def __init__(self, field: str, expected: str, got: str) -> None:
+        self.field = field
+        self.expected = expected
+        self.got = got
+        super().__init__(f"{field}: expected {expected}, got {got}")
+
+    def within(self, prefix: str) -> "InvalidData":
+        """The same error, with the field named from one level further out."""
+        separator = "" if self.field.startswith("[") else "."
+        return InvalidData(f"{prefix}{separator}{self.field}", self.expected, self.got)
+
+
+class InvalidConfig(WatchTryLearnError, ValueError):
+    """A configuration, a name or a file that cannot be used as it is."""

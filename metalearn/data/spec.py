@@ -1,0 +1,173 @@
+"""What an episode of one kind of task looks like: spaces, horizon, control rate.
+
+The one place that checks an episode against its spaces, and that makes an example of one.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from metalearn.data.episode import Array, Episode
+from metalearn.data.errors import InvalidConfig, InvalidData
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Spaces, horizon (most steps an episode may have), control rate in Hz, version of the meaning."""
+
+    observation_space: spaces.Box
+    action_space: spaces.Box | spaces.Discrete
+    horizon: int
+    rate_hz: float
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.observation_space, spaces.Box):
+            got = type(self.observation_space).__name__
+            raise InvalidConfig(f"observation space: expected Box, got {got}")
+        if not isinstance(self.action_space, spaces.Box | spaces.Discrete):
+            raise InvalidConfig(f"action space: expected Box or Discrete, got {type(self.action_space).__name__}")
+        if isinstance(self.action_space, spaces.Box) and len(self.action_space.shape) != 1:
+            raise InvalidConfig(f"action space: expected a Box of shape [a], got {self.action_space.shape}")
+
+    @property
+    def observation_size(self) -> int:
+        """o, the numbers in one observation."""
+        return int(np.prod(self.observation_space.shape))
+
+    @property
+    def discrete(self) -> bool:
+        """Whether actions are integers."""
+        return isinstance(self.action_space, spaces.Discrete)
+
+    @property
+    def action_size(self) -> int:
+        """a: components of a continuous action, or the number of discrete actions."""
+        if isinstance(self.action_space, spaces.Discrete):
+            return int(self.action_space.n)
+        return int(self.action_space.shape[0])
+
+    def check(self, episode: Episode) -> Episode:
+        """Return `episode` if it is one of this kind.
+
+        Raises:
+            InvalidData: naming field, expected and got.
+        """
+        if len(episode) > self.horizon:
+            raise InvalidData("observations", f"at most {self.horizon} steps", f"{len(episode)} steps")
+        self.check_observations(episode.observations)
+        if episode.actions is not None:
+            self._check_actions(episode.actions)
+        return episode
+
+    def check_observations(self, observations: Array) -> Array:
+        """Return `[n, *o]` observations if they have this spec's shape. Raises InvalidData."""
+        shape = self.observation_space.shape
+        if observations.shape[1:] != shape:
+            raise InvalidData("observations", f"shape [n, {_join(shape)}]", f"shape {list(observations.shape)}")
+        if self.observation_space.dtype == np.uint8 and observations.dtype != np.uint8:
+            raise InvalidData("observations", "uint8", str(observations.dtype))
+        return observations
+
+    def _check_actions(self, actions: Array) -> None:
+        if isinstance(self.action_space, spaces.Discrete):
+            low, n = int(self.action_space.start), int(self.action_space.n)
+            if actions.ndim != 1 or actions.dtype.kind != "i":
+                raise InvalidData("actions", "[t] integers", f"{actions.dtype} of shape {list(actions.shape)}")
+            wrong = (actions < low) | (actions >= low + n)
+            expected = f"integers from {low} to {low + n - 1}"
+        else:
+            if actions.shape[1:] != self.action_space.shape:
+                shape = _join(self.action_space.shape)
+                raise InvalidData("actions", f"shape [t, {shape}]", f"shape {list(actions.shape)}")
+            slack = 1e-4  # float32 round trips through JSON and robot drivers
+            wrong = (actions < self.action_space.low - slack) | (actions > self.action_space.high + slack)
+            expected = "values within the action space"
+        if wrong.any():
+            where = tuple(int(i) for i in np.argwhere(wrong)[0])
+            raise InvalidData("actions", expected, f"{actions[where]} at {list(where)}")
+
+    def example_episode(self, rng: np.random.Generator, n_steps: int | None = None) -> Episode:
+        """A random episode that `check` accepts: for tests, documentation and first requests."""
+        n = n_steps or min(self.horizon, 5)
+        box = self.observation_space
+        low, high = np.maximum(box.low, -1.0), np.minimum(box.high, 1.0)
+        if box.dtype == np.uint8:
+            observations: Any = rng.integers(box.low, box.high, (n + 1, *box.shape), dtype=np.uint8, endpoint=True)
+        else:
+            observations = rng.uniform(low, high, (n + 1, *box.shape))
+        if isinstance(self.action_space, spaces.Discrete):
+            start = int(self.action_space.start)
+            actions = rng.integers(start, start + int(self.action_space.n), n)
+        else:
+            low, high = np.maximum(self.action_space.low, -1.0), np.minimum(self.action_space.high, 1.0)
+            actions = rng.uniform(low, high, (n, self.action_size))
+        return self.check(Episode.of(observations, actions, np.zeros(n), True))
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON value that `from_json` turns into an equal spec. Infinite bounds become null."""
+        return {
+            "observation_space": _box_to_json(self.observation_space),
+            "action_space": {
+                "type": "discrete",
+                "n": int(self.action_space.n),
+                "start": int(self.action_space.start),
+            }
+            if isinstance(self.action_space, spaces.Discrete)
+            else _box_to_json(self.action_space),
+            "horizon": self.horizon,
+            "rate_hz": self.rate_hz,
+            "version": self.version,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Spec":
+        """The spec that `to_json` wrote. Raises InvalidConfig."""
+        try:
+            action = value["action_space"]
+            action_space: spaces.Box | spaces.Discrete = (
+                spaces.Discrete(action["n"], start=action["start"])
+                if action["type"] == "discrete"
+                else _box_from_json(action)
+            )
+            return cls(
+                observation_space=_box_from_json(value["observation_space"]),
+                action_space=action_space,
+                horizon=int(value["horizon"]),
+                rate_hz=float(value["rate_hz"]),
+                version=int(value["version"]),
+            )
+        except (KeyError, TypeError, AssertionError) as error:
+            raise InvalidConfig(f"not a spec: {error!r}") from error
+
+
+def _join(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
+
+
+def _box_to_json(box: spaces.Box) -> dict[str, Any]:
+    def bounds(values: Array) -> float | list[Any] | None:
+        if np.all(values == values.flat[0]):
+            return float(values.flat[0]) if np.isfinite(values.flat[0]) else None
+        return [float(v) if np.isfinite(v) else None for v in values.ravel()]
+
+    return {
+        "type": "box",
+        "shape": list(box.shape),
+        "low": bounds(box.low),
+        "high": bounds(box.high),
+        "dtype": str(np.dtype(box.dtype)),
+    }
+
+
+def _box_from_json(value: dict[str, Any]) -> spaces.Box:
+    shape = tuple(value["shape"])
+    dtype = np.dtype(value["dtype"])
+
+    def bounds(given: float | list[Any] | None, missing: float) -> Array:
+        flat = given if isinstance(given, list) else [given] * int(np.prod(shape))
+        return np.array([missing if v is None else v for v in flat]).reshape(shape).astype(dtype)
+
+    return spaces.Box(bounds(value["low"], -np.inf), bounds(value["high"], np.inf), shape, dtype.type)
