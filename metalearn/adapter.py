@@ -5,7 +5,7 @@ Also `Belief`, what a conditional model makes of a context. Knows neither torch 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Shaped
@@ -40,6 +40,7 @@ class Belief:
         return float(-(p * np.log(p)).sum())
 
 
+@runtime_checkable
 class Actor(Protocol):
     """Acts in b tasks side by side, for one episode each. May keep state from step to step."""
 
@@ -48,6 +49,7 @@ class Actor(Protocol):
         ...
 
 
+@runtime_checkable
 class Adapter(Protocol):
     """A method that adapts to tasks from their contexts, without seeing anything else of the tasks."""
 

@@ -24,7 +24,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 
 SCHEMA = 1
-Weights = Mapping[str, np.ndarray[Any, Any]]
+Weights = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 
 
 @dataclass(frozen=True)

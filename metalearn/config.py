@@ -41,7 +41,19 @@ class TrainingConfig(Config):
     trials_per_task: int = Field(1, ge=0, description="longest sequence of own trials that is collected")
     batch_tasks: int = 128
     learning_rate: float = 1.5e-3
+    weight_decay: float = 1e-4
     steps_per_episode: int = Field(0, ge=0, description="random steps of a target imitated per update; 0: all")
+    prior_weight: float = Field(0.3, gt=0, description="of log p(z | context) beside a step's log-likelihood")
+    no_demo: float = Field(0.05, ge=0, le=1, description="how often a context has no demonstration")
+    own_target: float = Field(0.5, ge=0, le=1, description="how often the policy's own relabelled attempt is imitated")
+    ramp_steps: int = Field(200, ge=1, description="from one behaviour for all hypotheses to hypotheses that compete")
+    check_steps: int = Field(100, ge=1, description="between looks at held-out success")
+    check_tasks: int = 256
+
+    @property
+    def total_steps(self) -> int:
+        """Gradient steps in all."""
+        return self.warmup_steps + self.rounds * self.round_steps
 
 
 class Experiment(Config):

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float32, Int8, Shaped
 
 from metalearn.data.errors import InvalidData
 
-Array = np.ndarray[Any, Any]
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,6 @@ WatchTryLearnError
 """
 
 
-
 class WatchTryLearnError(Exception):
     """Every error this project raises on purpose; its text is one sentence for a person."""
 

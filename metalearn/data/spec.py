@@ -18,7 +18,7 @@ class Spec:
     """Spaces, horizon (most steps an episode may have), control rate in Hz, version of the meaning."""
 
     observation_space: spaces.Box
-    action_space: spaces.Box | spaces.Discrete
+    action_space: spaces.Box | spaces.Discrete[Any]
     horizon: int
     rate_hz: float
     version: int = 1
@@ -100,7 +100,7 @@ class Spec:
             observations = rng.uniform(low, high, (n + 1, *box.shape))
         if isinstance(self.action_space, spaces.Discrete):
             start = int(self.action_space.start)
-            actions = rng.integers(start, start + int(self.action_space.n), n)
+            actions: Array = rng.integers(start, start + int(self.action_space.n), n)
         else:
             low, high = np.maximum(self.action_space.low, -1.0), np.minimum(self.action_space.high, 1.0)
             actions = rng.uniform(low, high, (n, self.action_size))
@@ -127,7 +127,7 @@ class Spec:
         """The spec that `to_json` wrote. Raises InvalidConfig."""
         try:
             action = value["action_space"]
-            action_space: spaces.Box | spaces.Discrete = (
+            action_space: spaces.Box | spaces.Discrete[Any] = (
                 spaces.Discrete(action["n"], start=action["start"])
                 if action["type"] == "discrete"
                 else _box_from_json(action)

@@ -64,6 +64,12 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(spec.observation_space, n_tasks)
         self.action_space = batch_space(spec.action_space, n_tasks)
 
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Start an episode in every row; `seed` is one seed per row."""
+        raise NotImplementedError
+
     def expert_actions(self) -> Shaped[np.ndarray, "b *a"] | None:
         """What the expert, who knows each task, does in the present states; None if there is no expert."""
         raise NotImplementedError
@@ -73,15 +79,31 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
 class Family(Protocol):
     """The small protocol a family implements; ours and the user's own (`wtl train --family module:Class`)."""
 
-    name: str
-    version: int
-    spec: Spec
-    splits: Mapping[str, range]
+    @property
+    def name(self) -> str:
+        """What task ids begin with."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Counted up whenever the tasks change, so that figures of different tasks are never compared."""
+        ...
+
+    @property
+    def spec(self) -> Spec:
+        """Spaces, horizon and rate of every task."""
+        ...
+
+    @property
+    def splits(self) -> Mapping[str, range]:
+        """Task indices of "train", "validation" and "test", disjoint."""
+        ...
 
     def make(self, index: int, scene: Scene = "trial", render_mode: str | None = None) -> gym.Env[Any, Any]:
         """Task `index` in a scene. `step` puts `success` into its info; the end of an episode is
         `terminated` or `truncated`, at the latest after `spec.horizon` steps. If the unwrapped
-        environment has a method `expert_action()`, it is the expert's action in the present state."""
+        environment has a method `expert_action()`, it is the expert's action in the present state.
+        """
         ...
 
 
@@ -153,7 +175,7 @@ class SerialVectorEnv(TaskVectorEnv):
     def close_extras(self, **kwargs: Any) -> None:
         """Close every environment."""
         for env in self.envs:
-            env.close()
+            env.close()  # type: ignore[no-untyped-call]
 
 
 def make_vec(family: Family, indices: Sequence[int], scene: Scene = "trial") -> TaskVectorEnv:

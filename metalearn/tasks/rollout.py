@@ -82,7 +82,8 @@ class RandomActor:
 
 def _run(env: TaskVectorEnv, policy: Policy, seeds: Sequence[int], relabel: bool) -> Rollout:
     observations, _ = env.reset(seed=list(seeds))
-    seen, acted, rewarded, labelled = [observations], [], [], []
+    seen, acted, rewarded = [observations], [], []
+    labelled: list[Array] | None = []
     lengths = np.zeros(env.num_envs, int)
     ended = np.zeros(env.num_envs, bool)
     success = np.zeros(env.num_envs, bool)
