@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 
 class Config(BaseModel):
@@ -60,12 +60,18 @@ class Experiment(Config):
     """Everything that decides a training run."""
 
     name: str
-    family: str
+    family: str = Field(description="a registered family, or module:Class; empty: recorded episodes alone")
+    model_name: str = Field("", validate_default=True, description="of the bundle; the experiment's unless given")
     manifest: str | None = Field(None, description="what the finished bundle is evaluated on")
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     seed: int = 0
+
+    @field_validator("model_name", mode="after")
+    @classmethod
+    def _default_model_name(cls, value: str, info: ValidationInfo) -> str:
+        return value or str(info.data.get("name", ""))
 
     def with_seed(self, seed: int) -> "Experiment":
         """The same experiment with another seed."""

@@ -1,0 +1,79 @@
+"""An episode in a few frames, first and last kept: what the encoder sees of it, whatever its length.
+
+Knows which numbers are unknown (actions of an observation-only demo, rewards nobody gave) and flags them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from metalearn.data.episode import Episode
+from metalearn.data.spec import Spec
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """n episodes in f frames each.
+
+    Attributes:
+        observations: at the frame.
+        changes: of the observation over one step, from the frame to the next (at the end: from the last).
+        actions: taken at the frame (at the end: the last), discrete ones one-hot; zeros where unknown.
+        rewards: received on arriving at the frame; zeros where unknown.
+        times: of the frame, as a fraction of the horizon.
+        success: +1, -1, or 0 where unknown.
+        has_actions: whether the actions are known.
+        has_rewards: whether the rewards are known.
+    """
+
+    observations: Float32[np.ndarray, "n f o"]
+    changes: Float32[np.ndarray, "n f o"]
+    actions: Float32[np.ndarray, "n f a"]
+    rewards: Float32[np.ndarray, "n f"]
+    times: Float32[np.ndarray, "n f"]
+    success: Float32[np.ndarray, " n"]
+    has_actions: Bool[np.ndarray, " n"]
+    has_rewards: Bool[np.ndarray, " n"]
+
+    @classmethod
+    def of(cls, episodes: Sequence[Episode], n_frames: int, spec: Spec) -> "Frames":
+        """The frames of `episodes`, which fit `spec`."""
+        n, o, a = len(episodes), spec.observation_size, spec.action_size
+        frames = cls(
+            observations=np.zeros((n, n_frames, o), np.float32),
+            changes=np.zeros((n, n_frames, o), np.float32),
+            actions=np.zeros((n, n_frames, a), np.float32),
+            rewards=np.zeros((n, n_frames), np.float32),
+            times=np.zeros((n, n_frames), np.float32),
+            success=np.zeros(n, np.float32),
+            has_actions=np.zeros(n, bool),
+            has_rewards=np.zeros(n, bool),
+        )
+        for i, episode in enumerate(episodes):
+            frames._fill(i, episode, n_frames, spec)
+        return frames
+
+    def _fill(self, i: int, episode: Episode, n_frames: int, spec: Spec) -> None:
+        steps = np.round(np.linspace(0, len(episode), n_frames)).astype(np.int64)
+        left = np.minimum(steps, len(episode) - 1)  # the step that leaves the frame; at the end, the last one
+        flat = episode.observations.reshape(len(episode.observations), -1)
+        self.observations[i] = flat[steps]
+        self.changes[i] = flat[left + 1] - flat[left]
+        self.times[i] = steps / spec.horizon
+        if episode.actions is not None:
+            chosen = episode.actions[left]
+            if spec.discrete:
+                chosen = np.eye(spec.action_size, dtype=np.float32)[chosen - int(spec.action_space.start)]  # type: ignore[union-attr]
+            self.actions[i] = chosen
+            self.has_actions[i] = True
+        if episode.rewards is not None:
+            self.rewards[i, 1:] = episode.rewards[np.maximum(steps[1:] - 1, 0)]
+            self.has_rewards[i] = True
+        if episode.success is not None:
+            self.success[i] = 1.0 if episode.success else -1.0
+
+    def arrays(self) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+        """The fields by name, for handing to torch."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}

@@ -1,0 +1,40 @@
+"""The named experiments: each a frozen value with a unique name."""
+
+import difflib
+
+from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
+from metalearn.data.errors import InvalidConfig
+
+_ALL = (
+    Experiment(
+        name="reach-m2",
+        model_name="reach",
+        family="reach-m2",
+        manifest="reach-m2",
+        data=DataConfig(n_tasks=4096),
+        training=TrainingConfig(warmup_steps=1000, rounds=2, round_steps=600),
+    ),
+    Experiment(
+        name="reach-m4",
+        family="reach-m4",
+        manifest="reach-m4",
+        data=DataConfig(n_tasks=4096),
+        model=ModelConfig(n_hypotheses=8),
+        training=TrainingConfig(warmup_steps=1200, rounds=3, round_steps=800, trials_per_task=3),
+    ),
+)
+
+EXPERIMENTS = {experiment.name: experiment for experiment in _ALL}
+
+
+def find_experiment(name: str) -> Experiment:
+    """The experiment of that name.
+
+    Raises:
+        InvalidConfig: an unknown name, with a suggestion.
+    """
+    if name in EXPERIMENTS:
+        return EXPERIMENTS[name]
+    close = difflib.get_close_matches(name, EXPERIMENTS, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(EXPERIMENTS)}."
+    raise InvalidConfig(f"unknown experiment {name!r}; {hint}")

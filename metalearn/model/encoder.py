@@ -1,0 +1,130 @@
+"""Contexts to codes: frames to an episode embedding, episodes to one code, in any order and number.
+
+Runs once per adaptation. Knows frames as tensors; does not know episodes, hypotheses or actions to come.
+"""
+
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from metalearn.config import ModelConfig
+from metalearn.data.frames import Frames
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeTensors:
+    """`Frames` of k episodes of each of b tasks, with the mask that says which of them are there."""
+
+    observations: Float[Tensor, "b k f o"]
+    changes: Float[Tensor, "b k f o"]
+    actions: Float[Tensor, "b k f a"]
+    rewards: Float[Tensor, "b k f"]
+    times: Float[Tensor, "b k f"]
+    success: Float[Tensor, "b k"]
+    has_actions: Float[Tensor, "b k"]
+    has_rewards: Float[Tensor, "b k"]
+    mask: Bool[Tensor, "b k"]
+
+    @classmethod
+    def gather(cls, frames: dict[str, Tensor], index: Tensor) -> "EpisodeTensors":
+        """Pick episodes `index [b, k]` from a pool of frames `[n, ...]`; -1 stands for no episode."""
+        picked = {name: values[index.clamp(min=0)].float() for name, values in frames.items()}
+        return cls(**picked, mask=index >= 0)
+
+    @staticmethod
+    def pool(frames: Frames) -> dict[str, Tensor]:
+        """The frames as tensors, to gather from."""
+        return {name: torch.from_numpy(values) for name, values in frames.arrays().items()}
+
+    def forget(self, generator: torch.Generator, *, actions: float, rewards: float, success: float) -> "EpisodeTensors":
+        """The same episodes with each kind of knowledge left out at random, with the given probabilities.
+
+        Trains one set of weights for episodes with and without actions, rewards, success flags. Rewards and
+        success are never both forgotten, so that a trial stays a scored one.
+        """
+        def keep(probability: float) -> Tensor:
+            return (torch.rand(self.mask.shape, generator=generator) >= probability).float()
+
+        keep_actions, keep_rewards = keep(actions), keep(rewards)
+        keep_success = torch.maximum(keep(success), 1 - keep_rewards)
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["actions"] = self.actions * keep_actions[..., None, None]
+        values["has_actions"] = self.has_actions * keep_actions
+        values["rewards"] = self.rewards * keep_rewards[..., None]
+        values["has_rewards"] = self.has_rewards * keep_rewards
+        values["success"] = self.success * keep_success
+        return EpisodeTensors(**values)
+
+
+class ObservationFeatures(nn.Module):
+    """Normalised observations, and their sines and cosines: layouts that differ a little must look different."""
+
+    def __init__(self, observation_size: int, frequencies: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(observation_size))
+        self.register_buffer("std", torch.ones(observation_size))
+        self.register_buffer("frequencies", torch.tensor(frequencies) * torch.pi, persistent=False)
+        self.size = observation_size * (1 + 2 * len(frequencies))
+
+    def normalise(self, observations: Float[Tensor, "*n o"]) -> Float[Tensor, "*n o"]:
+        """Zero mean and unit deviation over the training data, clipped at 5 deviations."""
+        return ((observations - self.mean) / self.std).clamp(-5, 5)
+
+    def forward(self, observations: Float[Tensor, "*n o"]) -> Float[Tensor, "*n p"]:
+        """Normalised observations followed by their Fourier features."""
+        normal = self.normalise(observations)
+        phases = (normal[..., None] * self.frequencies).flatten(-2)
+        return torch.cat([normal, phases.sin(), phases.cos()], -1)
+
+
+class ContextEncoder(nn.Module):
+    """code = BatchNorm(mean of demos + sum of trials), where a trial is read in the light of the demos.
+
+    Batch normalisation without affine parameters spreads the codes of a batch: at the start contexts hardly
+    differ between tasks, and without it learning waits on a plateau.
+    """
+
+    def __init__(self, config: ModelConfig, features: ObservationFeatures, observation_size: int, action_size: int) -> None:
+        super().__init__()
+        self.features = features
+        per_frame = features.size + observation_size + action_size + 2
+        size = config.n_frames * per_frame + 4
+        width, code = config.encoder_width, config.code_size
+        self.demo = _mlp(size, width, code)
+        self.trial = _mlp(size + code + 1, width, code)
+        self.counts = nn.Linear(2, code)
+        self.normalise = nn.BatchNorm1d(code, affine=False, momentum=0.02)
+
+    def forward(self, demos: EpisodeTensors, trials: EpisodeTensors) -> Float[Tensor, "b d"]:
+        """Invariant to the order of demos and of trials; either may be empty."""
+        shown = demos.mask.float()
+        n_demos, n_trials = shown.sum(1, keepdim=True), trials.mask.float().sum(1, keepdim=True)
+        demo = (self.demo(self._flatten(demos)) * shown[..., None]).sum(1) / n_demos.clamp(min=1)
+        code = demo + self.counts(torch.cat([(n_demos > 0).float(), (n_trials > 0).float()], -1))
+        if trials.mask.any():
+            light = torch.cat([demo, (n_demos > 0).float()], -1)[:, None].expand(-1, trials.mask.shape[1], -1)
+            tried = self.trial(torch.cat([self._flatten(trials), light], -1))
+            code = code + (tried * trials.mask.float()[..., None]).sum(1)
+        return self.normalise(code)
+
+    def _flatten(self, episodes: EpisodeTensors) -> Float[Tensor, "b k p"]:
+        frames = torch.cat(
+            [
+                self.features(episodes.observations),
+                episodes.changes / self.features.std,
+                episodes.actions,
+                episodes.rewards[..., None],
+                episodes.times[..., None],
+            ],
+            -1,
+        )
+        flags = [episodes.success, episodes.rewards.sum(-1), episodes.has_actions, episodes.has_rewards]
+        return torch.cat([frames.flatten(2), torch.stack(flags, -1)], -1)
+
+
+def _mlp(size: int, width: int, out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(size, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, out)
+    )

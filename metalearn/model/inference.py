@@ -1,0 +1,99 @@
+"""A trained policy behind numpy: beliefs of contexts, actions, and the verb `adapt`. No gradients."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, Shaped
+
+from metalearn.adapter import Belief
+from metalearn.bundle import Bundle
+from metalearn.config import ModelConfig
+from metalearn.data.context import Context
+from metalearn.data.errors import InvalidData
+from metalearn.data.episode import Episode
+from metalearn.data.frames import Frames
+from metalearn.data.spec import Spec
+from metalearn.model.encoder import EpisodeTensors
+from metalearn.model.policy import ConditionalPolicy
+
+
+class Inference:
+    """Numpy in, numpy out."""
+
+    def __init__(self, policy: ConditionalPolicy, spec: Spec) -> None:
+        self.policy = policy.eval()
+        self.spec = spec
+
+    @classmethod
+    def load(cls, bundle: Bundle) -> "Inference":
+        """The policy of a bundle."""
+        config = ModelConfig.model_validate(bundle.model)
+        return cls(ConditionalPolicy.from_weights(config, bundle.spec, bundle.weights), bundle.spec)
+
+    def believe(self, contexts: Sequence[Context]) -> list[Belief]:
+        """What the policy makes of each context.
+
+        Raises:
+            InvalidData: an ask that the model was not trained for.
+        """
+        for context in contexts:
+            if context.ask is not None:
+                raise InvalidData("ask", "null (this model was trained for no ask)", repr(context.ask))
+        self.policy.eval()
+        with torch.inference_mode():
+            demos = self._tensors([context.demos for context in contexts])
+            trials = self._tensors([context.trials for context in contexts])
+            codes, log_prior = self.policy.believe(demos, trials)
+            probabilities = log_prior.exp().numpy()
+        return [Belief(code, p) for code, p in zip(codes.numpy(), probabilities, strict=True)]
+
+    def act(
+        self,
+        codes: Float32[np.ndarray, "b d"],
+        hypotheses: Int64[np.ndarray, " b"],
+        observations: Shaped[np.ndarray, "b *o"],
+    ) -> Shaped[np.ndarray, "b *a"]:
+        """The action of each row under its hypothesis, within the action space."""
+        with torch.inference_mode():
+            flat = torch.from_numpy(np.ascontiguousarray(observations, np.float32).reshape(len(observations), -1))
+            out = self.policy.act(torch.from_numpy(codes), torch.from_numpy(hypotheses), flat).numpy()
+        space = self.spec.action_space
+        if self.spec.discrete:
+            return np.asarray(out + space.start, np.int64)  # type: ignore[union-attr]
+        return np.clip(out, space.low, space.high).astype(np.float32)  # type: ignore[union-attr]
+
+    def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> "HypothesisActor":
+        """Draw one hypothesis per task where no trial was scored yet, else take the most probable one."""
+        beliefs = self.believe(contexts)
+        hypotheses = [
+            belief.most_probable if context.scored else belief.draw(rng)
+            for belief, context in zip(beliefs, contexts, strict=True)
+        ]
+        return HypothesisActor(self, np.stack([belief.code for belief in beliefs]), np.array(hypotheses, np.int64))
+
+    def _tensors(self, episodes: Sequence[Sequence[Episode]]) -> EpisodeTensors:
+        flat = [episode for of_task in episodes for episode in of_task]
+        pool = Frames.of(flat or [_PLACEHOLDER(self.spec)], self.policy.config.n_frames, self.spec)
+        index = torch.full((len(episodes), max(1, *(len(e) for e in episodes))), -1, dtype=torch.long)
+        start = 0
+        for row, of_task in enumerate(episodes):
+            index[row, : len(of_task)] = torch.arange(start, start + len(of_task))
+            start += len(of_task)
+        return EpisodeTensors.gather(EpisodeTensors.pool(pool), index)
+
+
+class HypothesisActor:
+    """Acts in b tasks, each under one hypothesis that it keeps for the episode."""
+
+    def __init__(self, inference: Inference, codes: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]) -> None:
+        self._inference, self._codes, self._hypotheses = inference, codes, hypotheses
+
+    def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
+        """The action of each task."""
+        return self._inference.act(self._codes, self._hypotheses, observations)
+
+
+def _PLACEHOLDER(spec: Spec) -> Episode:
+    """An episode to fill an empty pool with; the mask hides it."""
+    return Episode(np.zeros((2, *spec.observation_space.shape), np.float32))

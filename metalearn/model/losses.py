@@ -1,0 +1,34 @@
+"""The mathematics of learning from several hypotheses, as pure functions."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def responsibilities(
+    log_likelihood: Float[Tensor, "b z"], log_prior: Float[Tensor, "b z"], temperature: float
+) -> Float[Tensor, "b z"]:
+    """r[b, z] = softmax over z of (log p(z | context) + temperature * log p(episode | z)).
+
+    At temperature 1 the posterior over hypotheses given the episode (the E-step of expectation
+    maximisation); at 0 the prior, so that every hypothesis learns the same (unimodal) behaviour. In
+    between: deterministic annealing (Ueda and Nakano, 1998).
+    """
+    return torch.softmax(log_prior + temperature * log_likelihood, -1)
+
+
+def mixture_loss(
+    log_likelihood: Float[Tensor, "b z"],
+    log_prior: Float[Tensor, "b z"],
+    n_steps: Float[Tensor, " b"],
+    temperature: float,
+    prior_weight: float = 1.0,
+) -> Float[Tensor, ""]:
+    """-sum_z r[z] (log p(episode | z) / mean steps + prior_weight * log p(z | context)), averaged over b.
+
+    At temperature 1 (and prior_weight 1 / mean steps) its gradient is that of
+    -log sum_z p(z | context) p(episode | z) / mean steps: a hypothesis explains an episode, not a step.
+    """
+    weights = responsibilities(log_likelihood, log_prior, temperature).detach()
+    explained = (weights * log_likelihood).sum(-1).mean() / n_steps.mean()
+    return -(explained + prior_weight * (weights * log_prior).sum(-1).mean())

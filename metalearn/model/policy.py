@@ -1,0 +1,105 @@
+"""The conditional policy: context to belief over hypotheses, observation and hypothesis to action.
+
+Pure torch. Does not know how it is trained, nor environments.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+from torch.nn import functional
+
+from metalearn.config import ModelConfig
+from metalearn.data.spec import Spec
+from metalearn.model.encoder import ContextEncoder, EpisodeTensors, ObservationFeatures
+
+LOG_SIGMA_RANGE = (-3.0, 1.0)
+
+
+class ConditionalPolicy(nn.Module):
+    """pi(action | observation, hypothesis z, context), and p(z | context).
+
+    Two hidden layers, modulated (FiLM, Perez et al. 2018) by the code and an embedding of z; a Gaussian with
+    one learned sigma per action component, or a categorical for discrete actions.
+    """
+
+    def __init__(self, config: ModelConfig, spec: Spec) -> None:
+        super().__init__()
+        self.config = config
+        self.discrete = spec.discrete
+        o, a, width = spec.observation_size, spec.action_size, config.policy_width
+        self.features = ObservationFeatures(o, config.fourier)
+        self.encoder = ContextEncoder(config, self.features, o, a)
+        self.prior = nn.Sequential(nn.Linear(config.code_size, width), nn.ReLU(), nn.Linear(width, config.n_hypotheses))
+        self.hypotheses = nn.Embedding(config.n_hypotheses, 32)
+        self.modulation = nn.Sequential(
+            nn.Linear(config.code_size + 32, width), nn.ReLU(), nn.Linear(width, 4 * width)
+        )
+        self.first = nn.Linear(o, width)
+        self.second = nn.Linear(width, width)
+        self.head = nn.Linear(width, a)
+        self.log_sigma = nn.Parameter(torch.full((a,), -0.5))
+
+    def believe(self, demos: EpisodeTensors, trials: EpisodeTensors) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b z"]]:
+        """The code of each context, and log p(z | context)."""
+        code = self.encoder(demos, trials)
+        return code, self.prior(code).log_softmax(-1)
+
+    def act(
+        self, code: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"], observations: Float[Tensor, "b o"]
+    ) -> Shaped[Tensor, "b *a"]:
+        """The most probable action `[b, a]` in [-1, 1] units of the action space, or `[b]` for discrete."""
+        embedded = self.hypotheses(hypothesis)
+        out = self._forward(code[:, None], embedded[:, None], observations[:, None, None])[:, 0, 0]
+        return out.argmax(-1) if self.discrete else out
+
+    def log_likelihood(
+        self,
+        code: Float[Tensor, "b d"],
+        observations: Float[Tensor, "b t o"],
+        actions: Shaped[Tensor, "b t *a"],
+        mask: Float[Tensor, "b t"],
+    ) -> Float[Tensor, "b z"]:
+        """log p(actions | observations, z, context), summed over the steps of the mask, for every z."""
+        z = self.config.n_hypotheses
+        embedded = self.hypotheses.weight.expand(len(code), z, -1)
+        out = self._forward(code[:, None].expand(-1, z, -1), embedded, observations[:, None])
+        if self.discrete:
+            expected = actions[:, None].expand(-1, z, -1)
+            steps = -functional.cross_entropy(out.flatten(0, 2), expected.flatten(), reduction="none").view(out.shape[:3])
+        else:
+            log_sigma = self.log_sigma.clamp(*LOG_SIGMA_RANGE)
+            error = (actions[:, None] - out) / log_sigma.exp()
+            steps = (-0.5 * error.square() - log_sigma).sum(-1)
+        return (steps * mask[:, None]).sum(-1)
+
+    def _forward(
+        self, code: Float[Tensor, "b z d"], embedded: Float[Tensor, "b z e"], observations: Float[Tensor, "b #z t o"]
+    ) -> Float[Tensor, "b z t a"]:
+        film = self.modulation(torch.cat([code, embedded], -1))[:, :, None]
+        scale_1, shift_1, scale_2, shift_2 = film.chunk(4, -1)
+        hidden = self.first(self.features.normalise(observations))
+        hidden = functional.relu(hidden * (1 + scale_1) + shift_1)
+        hidden = functional.relu(self.second(hidden) * (1 + scale_2) + shift_2)
+        out: Tensor = self.head(hidden)
+        return out
+
+    def fit_normaliser(self, observations: Float[Tensor, "n o"]) -> None:
+        """Take mean and deviation from training observations; a constant component keeps its unit."""
+        std = observations.std(0)
+        self.features.mean.copy_(observations.mean(0))
+        self.features.std.copy_(torch.where(std > 1e-3, std, torch.ones_like(std)))
+
+    def to_weights(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Parameters and buffers as numpy arrays, for a bundle."""
+        return {name: value.detach().cpu().numpy().copy() for name, value in self.state_dict().items()}
+
+    @classmethod
+    def from_weights(cls, config: ModelConfig, spec: Spec, weights: Mapping[str, np.ndarray[Any, Any]]) -> "ConditionalPolicy":
+        """The policy that `to_weights` wrote, in evaluation mode."""
+        policy = cls(config, spec)
+        policy.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+        return policy.eval()

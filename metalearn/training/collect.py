@@ -1,0 +1,166 @@
+"""Collecting episodes: expert demonstrations, and the policy's own trials, in chunks of tasks.
+
+A chunk is a value that any process can turn into episodes; who runs the chunks is the collector's business
+(in process, in worker processes, on Ray). The episodes depend on the chunk alone, never on who ran it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from metalearn.config import DataConfig, ModelConfig
+from metalearn.data.context import Context
+from metalearn.data.dataset import TaskRecord
+from metalearn.data.episode import Array, Episode
+from metalearn.model.inference import Inference
+from metalearn.model.policy import ConditionalPolicy
+from metalearn.tasks.family import TaskId, make_vec
+from metalearn.tasks.registry import find_family
+from metalearn.tasks.rollout import demonstrate, episode_seeds, rollout
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+CHUNK = 64
+STREAM_DEMO, STREAM_EXPERT, STREAM_TRIAL, STREAM_PROGRESS = 11, 12, 13, 14
+
+
+class Collector(Protocol):
+    """Runs a function over items, somewhere; results in the order of the items."""
+
+    def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        """Yield `function(item)` for each item, in order. `function` can be pickled by reference."""
+        ...
+
+
+class SerialCollector:
+    """In this process."""
+
+    def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        """Yield `function(item)` for each item."""
+        yield from map(function, items)
+
+
+class ProcessCollector:
+    """In `n` worker processes, one torch thread each."""
+
+    def __init__(self, n: int) -> None:
+        self._pool = ProcessPoolExecutor(n, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
+
+    def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        """Yield `function(item)` for each item, in order."""
+        yield from self._pool.map(function, items)
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class DemonstrationChunk:
+    """Expert episodes of some tasks: `demos_per_task` as shown, `experts_per_task` as the policy will act."""
+
+    family: str
+    indices: tuple[int, ...]
+    data: DataConfig
+    seed: int
+
+
+def demonstrate_chunk(chunk: DemonstrationChunk) -> list[TaskRecord]:
+    """Run the expert in both scenes of every task of the chunk."""
+    family, data = find_family(chunk.family), chunk.data
+    with _one_thread():
+        demos, experts = (
+            [
+                demonstrate(
+                    family,
+                    chunk.indices,
+                    episode_seeds(chunk.indices, stream + 100 * chunk.seed, k),
+                    scene,
+                    noise,
+                    seed=episode_seeds(chunk.indices[:1], stream + 100 * chunk.seed, 1000 + k)[0],
+                )
+                for k in range(n)
+            ]
+            for stream, scene, noise, n in (
+                (STREAM_DEMO, "demo", data.demo_noise, data.demos_per_task),
+                (STREAM_EXPERT, "trial", data.expert_noise, data.experts_per_task),
+            )
+        )
+    return [
+        TaskRecord(
+            task=str(TaskId(family.name, index)),
+            demos=tuple(run.episodes[i] for run in demos),
+            experts=tuple(run.episodes[i] for run in experts),
+            labels=tuple(run.expert_actions[i] for run in experts if run.expert_actions is not None),
+        )
+        for i, index in enumerate(chunk.indices)
+    ]
+
+
+@dataclass(frozen=True)
+class TrialChunk:
+    """`n_attempts` attempts of a policy in each of some tasks, every attempt in the light of those before it."""
+
+    family: str
+    indices: tuple[int, ...]
+    contexts: tuple[Context, ...]
+    model: ModelConfig
+    weights: dict[str, np.ndarray[Any, Any]]
+    n_attempts: int
+    seed: int
+    relabel: bool = True
+
+
+@dataclass(frozen=True)
+class TaskTrials:
+    """The attempts in one task, in order, and what the expert would have done in them (empty: no expert)."""
+
+    attempts: tuple[Episode, ...]
+    labels: tuple[Array, ...]
+
+
+def try_chunk(chunk: TrialChunk) -> list[TaskTrials]:
+    """Adapt, try, adapt to what happened, try again."""
+    family = find_family(chunk.family)
+    inference = Inference(ConditionalPolicy.from_weights(chunk.model, family.spec, chunk.weights), family.spec)
+    rng = np.random.default_rng([chunk.seed, chunk.indices[0]])
+    contexts = list(chunk.contexts)
+    runs = []
+    with _one_thread():
+        env = make_vec(family, chunk.indices, "trial")
+        for attempt in range(chunk.n_attempts):
+            actor = inference.adapt(contexts, rng)
+            run = rollout(env, actor, episode_seeds(chunk.indices, chunk.seed, attempt), relabel=chunk.relabel)
+            contexts = [c.with_trial(episode) for c, episode in zip(contexts, run.episodes, strict=True)]
+            runs.append(run)
+        env.close()
+    return [
+        TaskTrials(
+            attempts=tuple(run.episodes[i] for run in runs),
+            labels=tuple(run.expert_actions[i] for run in runs if run.expert_actions is not None),
+        )
+        for i in range(len(chunk.indices))
+    ]
+
+
+def chunked(items: Sequence[T], size: int = CHUNK) -> list[tuple[T, ...]]:
+    """`items` in consecutive pieces of `size`."""
+    return [tuple(items[i : i + size]) for i in range(0, len(items), size)]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A rollout's matrices are too small for threads; one also makes the sums the same everywhere."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
