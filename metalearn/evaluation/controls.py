@@ -1,0 +1,135 @@
+"""Controls: what a method does when its context is wrong in one respect.
+
+If it does as well as with the right context, then what it was shown, or tried, is not what helped.
+All meet the tasks and layouts of the attempt that they are to be compared with.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from metalearn.data.context import Context
+from metalearn.data.episode import Episode
+from metalearn.evaluation.protocol import CONTROLS, Player, Progress, Protocol, succeeded, with_trials
+from metalearn.tasks.family import BoundedFamily
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened per row, and which rows count."""
+
+    success: Bool[np.ndarray, " n"]
+    counted: Bool[np.ndarray, " n"]
+
+    @classmethod
+    def of(cls, episodes: Sequence[Episode]) -> "Outcome":
+        """Every episode counts."""
+        success = succeeded(episodes)
+        return cls(success, np.ones_like(success))
+
+
+def run_controls(
+    protocol: Protocol,
+    player: Player,
+    contexts: Sequence[Context],
+    first_trials: Sequence[Episode],
+    progress: Progress | None = None,
+) -> Mapping[str, Outcome]:
+    """Every control that the manifest's budget and the family allow, by name.
+
+    `contexts` hold each row's demonstrations, `first_trials` are the player's own first attempts.
+    """
+    budget, several = protocol.manifest.budget, len(protocol.indices) > 1
+    rng = protocol.rng(0, 0, CONTROLS)
+    planned: dict[str, Callable[[], Outcome]] = {}
+    if budget.trials and several:
+        planned["other_task_trial"] = lambda: other_task_trial(protocol, player, contexts, first_trials, rng)
+    if budget.trials and isinstance(protocol.family, BoundedFamily):
+        planned["same_demo_other_target"] = lambda: same_demo_other_target(protocol, player, contexts, rng)
+    if budget.trials:
+        planned["flipped_reward"] = lambda: flipped_reward(protocol, player, contexts, first_trials)
+    if budget.demos and several:
+        planned["other_task_demo"] = lambda: other_task_demo(protocol, player, contexts, rng)
+    outcomes = {}
+    for done, (name, run) in enumerate(planned.items(), start=1):
+        outcome = run()
+        if outcome.counted.any():
+            outcomes[name] = outcome
+        if progress:
+            progress("controls", done * protocol.n_rows, len(planned) * protocol.n_rows)
+    return outcomes
+
+
+def other_task_demo(
+    protocol: Protocol, player: Player, contexts: Sequence[Context], rng: np.random.Generator
+) -> Outcome:
+    """First attempt after the demonstrations of another task."""
+    donors = _donors(protocol, rng)
+    return Outcome.of(protocol.attempt(player, [contexts[donor] for donor in donors], 0))
+
+
+def other_task_trial(
+    protocol: Protocol,
+    player: Player,
+    contexts: Sequence[Context],
+    first_trials: Sequence[Episode],
+    rng: np.random.Generator,
+) -> Outcome:
+    """Second attempt after its own demonstrations and the trial of another task."""
+    donated = [first_trials[donor] for donor in _donors(protocol, rng)]
+    return Outcome.of(protocol.attempt(player, with_trials(contexts, donated), 1))
+
+
+def same_demo_other_target(
+    protocol: Protocol, player: Player, contexts: Sequence[Context], rng: np.random.Generator
+) -> Outcome:
+    """Second attempt after a trial that was scored by another target.
+
+    The trial is played, given the task's own demonstrations, in the sibling task: same demonstrations, target
+    drawn independently. So the trial looks exactly like a real one and says nothing about the target of the
+    second attempt, whose success can be no better than that of an attempt without any trial.
+    """
+    family = protocol.family
+    assert isinstance(family, BoundedFamily)
+    siblings = [family.sibling(index, rng) for index, _ in protocol.rows()]
+    trials = protocol.attempt_elsewhere(player, contexts, siblings)
+    return Outcome.of(protocol.attempt(player, with_trials(contexts, trials), 1))
+
+
+def flipped_reward(
+    protocol: Protocol, player: Player, contexts: Sequence[Context], first_trials: Sequence[Episode]
+) -> Outcome:
+    """Second attempt after its own trial, told the opposite of how it went.
+
+    Trials that ran to the horizon without success have no outcome that could be turned round: left out.
+    """
+    horizon = protocol.family.spec.horizon
+    touched = np.array([bool(trial.success) or len(trial) < horizon for trial in first_trials])
+    episodes = protocol.attempt(player, with_trials(contexts, [flipped(trial) for trial in first_trials]), 1)
+    return Outcome(succeeded(episodes), touched)
+
+
+def flipped(trial: Episode) -> Episode:
+    """The trial with its success flag turned round, and its last reward with it: 1 for success, else 0."""
+    success = not trial.success
+    if trial.rewards is None:
+        return replace(trial, success=success)
+    rewards = trial.rewards.copy()
+    rewards[-1] = float(success)
+    return replace(trial, rewards=rewards, success=success)
+
+
+def derangement(n: int, rng: np.random.Generator) -> Int[np.ndarray, " n"]:
+    """A permutation without fixed points, uniform among them; n >= 2. One draw in e succeeds."""
+    while True:
+        permutation = rng.permutation(n)
+        if not (permutation == np.arange(n)).any():
+            return permutation
+
+
+def _donors(protocol: Protocol, rng: np.random.Generator) -> list[int]:
+    """For every row a row of the same repetition and of another task."""
+    b = len(protocol.indices)
+    return [k * b + int(i) for k in range(protocol.manifest.episodes_per_task) for i in derangement(b, rng)]

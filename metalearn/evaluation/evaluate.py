@@ -1,0 +1,152 @@
+"""Evaluation: every method, the references and the controls on the tasks of one manifest, as a report.
+
+Receives adapters; does not know how they were trained or where they are kept.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from jaxtyping import Bool
+
+from metalearn.adapter import Adapter
+from metalearn.data.episode import Episode
+from metalearn.evaluation.controls import Outcome, run_controls
+from metalearn.evaluation.manifest import Manifest
+from metalearn.evaluation.protocol import (
+    Player,
+    Progress,
+    Protocol,
+    adapted,
+    expert_player,
+    has_expert,
+    random_player,
+    succeeded,
+    with_trials,
+)
+from metalearn.evaluation.report import Gain, ManifestRef, MethodReport, Point, Rate, Report
+from metalearn.evaluation.statistics import paired_bootstrap, rate_interval
+from metalearn.tasks.family import BoundedFamily, Family
+
+SUBJECT = "wtl"
+"""The method that the controls are run on."""
+
+
+def evaluate(
+    methods: Mapping[str, Adapter],
+    family: Family,
+    manifest: Manifest,
+    *,
+    seed: int | None = None,
+    n_tasks: int | None = None,
+    bundle: str | None = None,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Report:
+    """Measure `methods` beside random, expert (if there is one) and Bayes (if it is known).
+
+    The controls are run on the method `SUBJECT`, if it is among them. `seed` and `n_tasks` default to the
+    manifest's. Equal arguments give equal reports, but for `wall_s` and `created`.
+
+    Raises:
+        InvalidConfig: the family is not the manifest's, has too few tasks, or no expert to demonstrate.
+    """
+    started = clock()
+    protocol = Protocol.of(family, manifest, seed=seed, n_tasks=n_tasks)
+    contexts = protocol.watch(progress)
+    players: dict[str, Player] = {name: adapted(adapter) for name, adapter in methods.items()}
+    players["random"] = random_player
+    if has_expert(family, protocol.indices[0]):
+        players["expert"] = expert_player
+
+    reports: dict[str, MethodReport] = {}
+    controls: Mapping[str, Outcome] = {}
+    for name, player in players.items():
+        played = protocol.attempts(player, contexts, _counter(progress, name, protocol))
+        reports[name] = method_report(protocol, [succeeded(episodes) for episodes in played])
+        if name == SUBJECT:
+            controls = run_controls(protocol, player, contexts, played[0], progress)
+    if isinstance(family, BoundedFamily):
+        reports["bayes"] = bayes_report(family, manifest.budget.trials)
+    return Report(
+        bundle=bundle,
+        manifest=ManifestRef(name=manifest.name, digest=manifest.digest),
+        n_tasks=len(protocol.indices),
+        n_episodes=protocol.n_rows,
+        seed=protocol.seed,
+        methods=reports,
+        controls={name: _rate(protocol, outcome) for name, outcome in controls.items()},
+        wall_s=round(clock() - started, 3),
+        created=datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds"),
+    )
+
+
+def method_report(protocol: Protocol, success: Sequence[Bool[np.ndarray, " n"]]) -> MethodReport:
+    """What is reported of a method whose attempt t in row i went as `success[t][i]` says."""
+    everything = np.ones(protocol.n_rows, bool)
+    rates = [_rate(protocol, Outcome(attempt, everything)) for attempt in success]
+    curve = tuple(Point(trials=t, success=rate.success, ci95=rate.ci95) for t, rate in enumerate(rates))
+    if len(success) == 1:
+        return MethodReport(curve=curve)
+    first, second = (protocol.by_task(attempt).mean(1) for attempt in success[:2])
+    mean, interval = paired_bootstrap(second, first, np.random.default_rng(protocol.seed))
+    given_first_failed = None if success[0].all() else _rate(protocol, Outcome(success[1], ~success[0]))
+    return MethodReport(curve=curve, gain=Gain(mean=mean, ci95=interval), given_first_failed=given_first_failed)
+
+
+def bayes_report(family: BoundedFamily, n_trials: int) -> MethodReport:
+    """The bound, which is known exactly. Says nothing about what follows a failure."""
+    bounds = [family.bayes_success(t) for t in range(n_trials + 1)]
+    curve = tuple(Point(trials=t, success=bound, ci95=(bound, bound)) for t, bound in enumerate(bounds))
+    if n_trials == 0:
+        return MethodReport(curve=curve)
+    mean = bounds[1] - bounds[0]
+    return MethodReport(curve=curve, gain=Gain(mean=mean, ci95=(mean, mean)))
+
+
+@dataclass(frozen=True)
+class Story:
+    """One task, told by episodes: what was shown, a first attempt that failed, and the second attempt."""
+
+    index: int
+    demo: Episode
+    trial: Episode
+    retrial: Episode
+
+
+def tell_stories(
+    adapter: Adapter, family: Family, manifest: Manifest, *, seed: int | None = None, n: int = 3, among: int = 50
+) -> list[Story]:
+    """The first `n` of `among` tasks whose first attempt failed, whatever became of the second.
+
+    None where the budget has no demonstration or no trial.
+    """
+    if not (manifest.budget.demos and manifest.budget.trials):
+        return []
+    among = min(among, manifest.n_tasks)
+    protocol = Protocol.of(family, manifest, seed=seed, n_tasks=among)
+    contexts = protocol.watch()
+    trials = protocol.attempt(adapted(adapter), contexts, 0)
+    retrials = protocol.attempt(adapted(adapter), with_trials(contexts, trials), 1)
+    told = zip(protocol.rows(), contexts, trials, retrials, strict=True)
+    stories = [
+        Story(index, context.demos[0], trial, retrial)
+        for (index, _), context, trial, retrial in told
+        if not trial.success
+    ]
+    return stories[:n]
+
+
+def _rate(protocol: Protocol, outcome: Outcome) -> Rate:
+    success, counted = protocol.by_task(outcome.success), protocol.by_task(outcome.counted)
+    interval = rate_interval(success, counted, np.random.default_rng(protocol.seed))
+    return Rate(success=float(success[counted].mean()), ci95=interval)
+
+
+def _counter(progress: Progress | None, name: str, protocol: Protocol) -> Callable[[int], None] | None:
+    if progress is None:
+        return None
+    total = protocol.n_rows * (protocol.manifest.budget.trials + 1)
+    return lambda done: progress(name, done, total)

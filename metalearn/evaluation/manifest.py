@@ -1,0 +1,108 @@
+"""Manifests: each freezes one benchmark, so that two reports that name one digest can be compared.
+
+Committed ones are the JSON files in `manifests/`. Does not run anything.
+"""
+
+import difflib
+import hashlib
+import json
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from metalearn.config import Config
+from metalearn.data.errors import InvalidConfig
+from metalearn.tasks.family import Family, tasks_of
+
+
+class Budget(Config):
+    """What a method may see of a task before its last attempt."""
+
+    demos: int = Field(ge=0, lt=1000)
+    trials: int = Field(ge=0, lt=1000, description="own trials; the curve has one point more")
+
+
+class Manifest(Config):
+    """A benchmark, frozen: the same tasks, layouts and rules for everybody."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    name: str
+    version: int = Field(1, ge=1)
+    title: str
+    notes: str = ""
+    family: str
+    family_version: int = Field(1, ge=1)
+    split: Literal["train", "validation", "test"] = "test"
+    n_tasks: int = Field(ge=1)
+    episodes_per_task: int = Field(1, ge=1, lt=1000)
+    seed: int = Field(0, ge=0, description="decides tasks, layouts and what methods draw")
+    horizon: int = Field(ge=1, description="most steps an episode may have")
+    success: str = Field(description="the success rule, in words")
+    budget: Budget
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that decides a figure: all fields but title and notes."""
+        content = self.model_dump(mode="json", by_alias=True, exclude={"title", "notes"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def check(self, family: Family) -> "Manifest":
+        """Return it if `family` is the one it was frozen for. Raises InvalidConfig."""
+        for field, expected, got in (
+            ("family", self.family, family.name),
+            ("family version", self.family_version, family.version),
+            ("horizon", self.horizon, family.spec.horizon),
+        ):
+            if expected != got:
+                raise InvalidConfig(f"manifest {self.name}: {field}: expected {expected}, got {got}")
+        return self
+
+    def tasks(self, family: Family, *, seed: int | None = None, n_tasks: int | None = None) -> list[int]:
+        """Its task indices; another seed draws fresh tasks of the same split. Raises InvalidConfig."""
+        n = self.n_tasks if n_tasks is None else n_tasks
+        if n < 1:
+            raise InvalidConfig(f"tasks: expected at least 1, got {n}")
+        return tasks_of(family, self.split, n, self.seed if seed is None else seed)
+
+
+def manifest_names() -> list[str]:
+    """Names of the committed manifests."""
+    return sorted(file.name.removesuffix(".json") for file in _folder().iterdir() if file.name.endswith(".json"))
+
+
+def load_manifest(name_or_path: str | Path) -> Manifest:
+    """A committed manifest by its name, or any by the path of its JSON file.
+
+    Raises:
+        InvalidConfig: an unknown name (with a suggestion), or a file that is not a manifest.
+    """
+    text = str(name_or_path)
+    if text.endswith(".json"):
+        return _parse(text, Path(text))
+    names = manifest_names()
+    if text not in names:
+        close = difflib.get_close_matches(text, names, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
+        raise InvalidConfig(f"unknown manifest {text!r}; {hint}")
+    with resources.as_file(_folder() / f"{text}.json") as path:
+        return _parse(text, path)
+
+
+def _folder() -> Traversable:
+    return resources.files("metalearn.evaluation") / "manifests"
+
+
+def _parse(name: str, path: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InvalidConfig(f"no manifest at {path}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise InvalidConfig(f"manifest {name}: {where}: {first['msg']}") from error

@@ -1,0 +1,111 @@
+"""What an evaluation says, as frozen values, and `report.json` (schema 1), which machines read.
+
+Does not run anything and does not draw.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from metalearn.config import Config
+from metalearn.data.errors import InvalidConfig
+
+SCHEMA = 1
+
+
+class Rate(Config):
+    """A success rate in 0..1 with its 95% interval."""
+
+    success: float
+    ci95: tuple[float, float]
+
+
+class Point(Rate):
+    """One point of a curve: success of the attempt itself, given `trials` earlier attempts as context."""
+
+    trials: int
+
+
+class Gain(Config):
+    """curve[1] - curve[0] over the same tasks, with its 95% interval."""
+
+    mean: float
+    ci95: tuple[float, float]
+
+
+class MethodReport(Config):
+    """How one method did. `gain` and `given_first_failed` are None where there is no second attempt."""
+
+    curve: tuple[Point, ...]
+    gain: Gain | None = None
+    given_first_failed: Rate | None = Field(None, description="second attempt, where the first one failed")
+
+
+class ManifestRef(Config):
+    """Which benchmark it was."""
+
+    name: str
+    digest: str
+
+
+class Report(Config):
+    """One evaluation. `n_episodes` is how many episodes each point of a curve rests on."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    bundle: str | None
+    manifest: ManifestRef
+    n_tasks: int
+    n_episodes: int
+    seed: int
+    methods: Mapping[str, MethodReport]
+    controls: Mapping[str, Rate]
+    wall_s: float
+    created: str = Field(description="ISO 8601, UTC")
+
+    def to_json(self) -> dict[str, Any]:
+        """As `report.json` has it."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def same_result(self, other: "Report") -> bool:
+        """Whether both say the same, whenever and however fast they were made."""
+        clocks = {"wall_s": 0.0, "created": ""}
+        return self.model_copy(update=clocks) == other.model_copy(update=clocks)
+
+    def with_method(self, name: str, method: MethodReport) -> "Report":
+        """The same report with one method more, listed first."""
+        others = {key: value for key, value in self.methods.items() if key != name}
+        return self.model_copy(update={"methods": {name: method, **others}})
+
+    def write(self, path: Path) -> Path:
+        """Write `report.json`; folders are made where they are missing."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(self.to_json(), indent=1) + "\n")
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> "Report":
+        """Read what `write` wrote.
+
+        Raises:
+            InvalidConfig: no file there, an unknown schema, or something that is not a report.
+        """
+        try:
+            return cls.from_json(json.loads(path.read_text()))
+        except OSError as error:
+            raise InvalidConfig(f"no report at {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise InvalidConfig(f"report {path}: {error}") from error
+
+    @classmethod
+    def from_json(cls, value: object) -> "Report":
+        """The report that `to_json` wrote. Raises InvalidConfig."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InvalidConfig(f"{'.'.join(map(str, first['loc'])) or 'report'}: {first['msg']}") from error

@@ -1,0 +1,129 @@
+"""Rates, gains and returns with their 95% intervals: pure functions, seeded where they draw.
+
+Axes: b tasks, k episodes per task. Knows numbers only; no tasks, no methods, no reports.
+"""
+
+from collections.abc import Callable
+from statistics import NormalDist
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from metalearn.data.episode import Array
+from metalearn.data.errors import InvalidData
+
+Interval = tuple[float, float]
+N_RESAMPLES = 2000
+
+
+def wilson(n_successes: int, n: int, confidence: float = 0.95) -> Interval:
+    """Score interval of a binomial rate, for n independent episodes with s successes.
+
+    With p = s / n and z the normal quantile of (1 + confidence) / 2:
+
+        (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+
+    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    """
+    if not 0 <= n_successes <= n or n == 0:
+        raise InvalidData("n_successes", "0 <= n_successes <= n with n >= 1", f"{n_successes} of {n}")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    p = n_successes / n
+    middle = p + z**2 / (2 * n)
+    half = z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    scale = 1 + z**2 / n
+    low = 0.0 if n_successes == 0 else (middle - half) / scale
+    high = 1.0 if n_successes == n else (middle + half) / scale
+    return low, high
+
+
+def cluster_bootstrap(
+    success: Bool[np.ndarray, "b k"],
+    counted: Bool[np.ndarray, "b k"],
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+) -> Interval:
+    """Percentile interval of a rate whose episodes repeat tasks: tasks are resampled, not episodes.
+
+    The rate is r = sum_b s_b / sum_b n_b, with s_b successes among the n_b counted episodes of task b; each
+    resample draws b tasks with replacement. Where the counted episodes are all alike the bootstrap would
+    claim certainty, so the interval is then Wilson's with one episode per task (fully correlated episodes).
+
+    A. C. Davison and D. V. Hinkley, "Bootstrap Methods and their Application" (1997), section 3.8.
+    """
+    successes, counts = (success & counted).sum(1), counted.sum(1)
+    successes, counts = successes[counts > 0], counts[counts > 0]
+    b = len(counts)
+    if b == 0:
+        raise InvalidData("counted", "at least one episode", "none")
+    if successes.sum() in (0, counts.sum()):
+        return wilson(b if successes.any() else 0, b, confidence)
+
+    def rate(tasks: Array) -> float:
+        return float(successes[tasks].sum() / counts[tasks].sum())
+
+    return _percentiles([rate(rng.integers(b, size=b)) for _ in range(N_RESAMPLES)], confidence)
+
+
+def rate_interval(
+    success: Bool[np.ndarray, "b k"],
+    counted: Bool[np.ndarray, "b k"],
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+) -> Interval:
+    """`wilson` where every task has one episode, `cluster_bootstrap` where tasks repeat."""
+    if success.shape[1] == 1:
+        return wilson(int((success & counted).sum()), int(counted.sum()), confidence)
+    return cluster_bootstrap(success, counted, rng, confidence)
+
+
+def paired_bootstrap(
+    after: Float[np.ndarray, " b"],
+    before: Float[np.ndarray, " b"],
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+) -> tuple[float, Interval]:
+    """Mean gain over the same tasks, and its percentile interval.
+
+    d_b = after_b - before_b per task; the gain is mean_b d_b, and each resample draws b tasks with replacement.
+    Pairing removes what the tasks themselves contribute to the variance.
+
+    B. Efron and R. J. Tibshirani, "An Introduction to the Bootstrap" (1993), chapters 8 and 13.
+    """
+    gains = after.astype(np.float64) - before
+    b = len(gains)
+    means = [float(gains[rng.integers(b, size=b)].mean()) for _ in range(N_RESAMPLES)]
+    return float(gains.mean()), _percentiles(means, confidence)
+
+
+def interquartile_mean(scores: Float[np.ndarray, "..."]) -> float:
+    """IQM: the mean of what is left when floor(n / 4) of the n scores are cut at either end.
+
+    R. Agarwal et al., "Deep RL at the edge of the statistical precipice", NeurIPS 2021 (as in `rliable`:
+    a 25% trimmed mean over all runs and tasks together).
+    """
+    ordered = np.sort(scores, axis=None).astype(np.float64)
+    cut = len(ordered) // 4
+    return float(ordered[cut : len(ordered) - cut].mean())
+
+
+def stratified_bootstrap(
+    scores: Float[np.ndarray, "b k"],
+    rng: np.random.Generator,
+    statistic: Callable[[Float[np.ndarray, "b k"]], float] = interquartile_mean,
+    confidence: float = 0.95,
+) -> Interval:
+    """Percentile interval of a statistic of returns: within each task its k episodes are resampled.
+
+    Tasks are strata: every one is in each resample, with k episodes drawn from its own with replacement,
+    independently of the other tasks. Agarwal et al. (2021), section 4.1, as in `rliable`.
+    """
+    b, k = scores.shape
+    rows = np.arange(b)[:, None]
+    values = [statistic(scores[rows, rng.integers(k, size=(b, k))]) for _ in range(N_RESAMPLES)]
+    return _percentiles(values, confidence)
+
+
+def _percentiles(values: list[float], confidence: float) -> Interval:
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
