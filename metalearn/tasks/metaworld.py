@@ -21,14 +21,17 @@ from metalearn.data.spec import Spec
 from metalearn.tasks.family import SPLITS, Scene, TaskVectorEnv
 from metalearn.tasks.sawyer import FRAME, HAND_HIGH, HAND_LOW, RATE_HZ, Arms, load_table
 
-HORIZON = 200
+HORIZON = 150
 
 PUCK_LOW, PUCK_HIGH = np.array([-0.1, 0.6]), np.array([0.1, 0.7])
 """Meta-World's region of the puck at the start. It would draw again where the puck is within 0.15 of the
 goal; here it does not, because then the puck would tell something about the goal."""
 
-LINGER = 10
+LINGER = 20
 """Steps that a demonstration goes on after it has solved the task, so that it shows how to come to rest."""
+
+
+RELEASE_RADIUS = 0.02
 
 
 def _spec() -> Spec:
@@ -75,6 +78,11 @@ class MetaWorld:
             goal[2] = load_table(self.task).puck_z
         return goal
 
+    def expert(self, seen: Float64[np.ndarray, "39"]) -> Float32[np.ndarray, "4"]:
+        """What Meta-World's scripted policy does, who sees the goal in the last three places of `seen`."""
+        action: Float32[np.ndarray, "4"] = load_table(self.task).policy.get_action(seen)
+        return action
+
     def make(self, index: int, scene: Scene = "trial", render_mode: str | None = None) -> "MetaWorldEnv":
         """Task `index` as a Gymnasium environment."""
         return MetaWorldEnv(self, index, scene, render_mode)
@@ -93,6 +101,14 @@ class Push(MetaWorld):
     radius: float = 0.05
     goal_low: tuple[float, float, float] = (-0.1, 0.8, 0.0)
     goal_high: tuple[float, float, float] = (0.1, 0.9, 0.0)
+
+    def expert(self, seen: Float64[np.ndarray, "39"]) -> Float32[np.ndarray, "4"]:
+        """Meta-World's policy holds on for ever, and lifts the puck a little where the arm is far out: this
+        one lets go of it once it is there, without which a strict radius is missed in one task of five."""
+        action = super().expert(seen)
+        if np.linalg.norm(seen[4:6] - seen[-3:-1]) < RELEASE_RADIUS:
+            action[3] = -1.0
+        return action
 
 
 @dataclass(frozen=True)
@@ -113,6 +129,13 @@ class PickPlace(MetaWorld):
     goal_low: tuple[float, float, float] = (-0.1, 0.8, 0.05)
     goal_high: tuple[float, float, float] = (0.1, 0.9, 0.3)
 
+    def expert(self, seen: Float64[np.ndarray, "39"]) -> Float32[np.ndarray, "4"]:
+        """Meta-World's policy carries its hand to the goal, and so the puck to a place 4 cm off: this one
+        aims the puck, without which a strict radius is missed in four tasks of five."""
+        aimed = seen.copy()
+        aimed[-3:] += seen[:3] - seen[4:7]
+        return super().expert(aimed)
+
 
 @dataclass(frozen=True)
 class PickPlaceStrict(PickPlace):
@@ -130,7 +153,7 @@ class MetaWorldVectorEnv(TaskVectorEnv):
         super().__init__(family.spec, len(indices))
         self.goals = np.stack([family.goal(index) for index in indices])
         self.arms = Arms(load_table(family.task), len(indices))
-        self._radius = family.radius
+        self._family = family
         self._linger = LINGER if scene == "demo" else 0
         self._horizon = family.spec.horizon
         self._rngs = [np.random.default_rng() for _ in indices]
@@ -158,7 +181,7 @@ class MetaWorldVectorEnv(TaskVectorEnv):
         self.arms.step(rows, actions[rows])
         self._steps[rows] += 1
         distances = np.linalg.norm(self.arms.frames[rows, 4:7] - self.goals[rows], axis=1)
-        solved = rows[(distances <= self._radius) & (self._solved_at[rows] < 0)]
+        solved = rows[(distances <= self._family.radius) & (self._solved_at[rows] < 0)]
         self._solved_at[solved] = self._steps[solved]
         rewards = np.zeros(self.num_envs, np.float32)
         rewards[solved] = 1.0
@@ -174,11 +197,10 @@ class MetaWorldVectorEnv(TaskVectorEnv):
         if self._experts is None:
             experts = np.zeros((self.num_envs, 4), np.float32)
             seen = self._stacked(self.goals)
-            policy = self.arms.table.policy
             with warnings.catch_warnings():  # it warns of actions beyond 1, which are clipped here
                 warnings.simplefilter("ignore")
                 for row in np.flatnonzero(~self._ended):
-                    experts[row] = policy.get_action(seen[row])
+                    experts[row] = self._family.expert(seen[row])
             self._experts = np.clip(experts, -1.0, 1.0)
         return self._experts.copy()
 
