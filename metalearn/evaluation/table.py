@@ -1,0 +1,142 @@
+"""A report in the terminal: curves with their intervals, then the controls and what they mean in plain words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from metalearn.evaluation.evaluate import SUBJECT
+from metalearn.evaluation.protocol import Progress as OnProgress
+from metalearn.evaluation.report import MethodReport, Rate, Report
+
+TRIAL_CONTROLS = {
+    "other_task_trial": "after another task's trial",
+    "same_demo_other_target": "after a trial for another target",
+    "flipped_reward": "after its own trial, told the opposite",
+}
+DEMO_CONTROLS = {"other_task_demo": "after another task's demo"}
+
+
+def render(report: Report) -> RenderableType:
+    """Methods by attempts, each figure over its interval; controls; verdicts."""
+    n_attempts = max(len(method.curve) for method in report.methods.values())
+    title = f"{report.manifest.name}: success in % over {report.n_tasks:,} tasks, with 95% intervals"
+    methods = _table(title)
+    methods.add_column("")
+    for trials in range(n_attempts):
+        methods.add_column(f"{trials} trial{'' if trials == 1 else 's'}", justify="right")
+    if n_attempts > 1:
+        methods.add_column("gain", justify="right")
+    for name, method in report.methods.items():
+        methods.add_row(name, *_cells(name, method, n_attempts), style="bold" if name == SUBJECT else "")
+    parts: list[RenderableType] = [methods]
+    subject = report.methods.get(SUBJECT)
+    if subject is not None and subject.given_first_failed is not None:
+        parts.append(_after_failure(subject.given_first_failed))
+    if report.controls:
+        parts.append(_controls(report))
+    parts += [Text(f"{question}: {answer}") for question, answer in verdicts(report)]
+    return Group(*parts)
+
+
+def print_report(report: Report, console: Console | None = None) -> None:
+    """Write it to the terminal."""
+    (console or Console()).print(render(report))
+
+
+def verdicts(report: Report) -> list[tuple[str, str]]:
+    """What the figures say in plain words: question and answer. Nothing where the figures cannot say."""
+    method = report.methods.get(SUBJECT)
+    if method is None:
+        return []
+    said = []
+    if "other_task_demo" in report.controls:
+        helps = _below(report.controls["other_task_demo"], method.curve[0])
+        said.append(("watching helps", "yes" if helps else "no: another task's demo does as well"))
+    if method.gain is not None:
+        said.append(("trying helps", _trying(report, method)))
+    if "flipped_reward" in report.controls:
+        reads = _below(report.controls["flipped_reward"], method.curve[1])
+        said.append(("it heeds the score", "yes" if reads else "no: a flipped score does as well"))
+    return said
+
+
+def _trying(report: Report, method: MethodReport) -> str:
+    """A gain that a trial of no use to the task cannot give."""
+    assert method.gain is not None
+    if method.gain.ci95[0] <= 0:
+        return "not shown: the interval of the gain does not exclude 0"
+    for name in ("other_task_trial", "same_demo_other_target"):
+        if name in report.controls and not _below(report.controls[name], method.curve[1]):
+            return f"no: an attempt {TRIAL_CONTROLS[name]} does as well"
+    return "yes"
+
+
+def _below(control: Rate, real: Rate) -> bool:
+    """Whether the intervals are apart, the control's being the lower one: stricter than a test at 5%."""
+    return control.ci95[1] < real.ci95[0]
+
+
+def _after_failure(failed: Rate) -> Text:
+    figure = f"{100 * failed.success:.1f} ({_interval(failed.ci95)})"
+    return Text(f"{SUBJECT}, second attempt where the first one failed: {figure}")
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def _controls(report: Report) -> Table:
+    controls = _table(f"controls: {SUBJECT} with one thing wrong")
+    controls.add_column("")
+    controls.add_column("success", justify="right")
+    controls.add_column("", style="dim")
+    controls.add_column("instead of", justify="right")
+    curve = report.methods[SUBJECT].curve
+    for named, attempt in ((TRIAL_CONTROLS, 1), (DEMO_CONTROLS, 0)):
+        for name, words in named.items():
+            if name in report.controls:
+                rate = report.controls[name]
+                real = f"{100 * curve[attempt].success:.1f}"
+                controls.add_row(words, f"{100 * rate.success:.1f}", _interval(rate.ci95), real)
+    return controls
+
+
+def _cells(name: str, method: MethodReport, n_attempts: int) -> Iterator[Text]:
+    exact = name == "bayes"
+    for trials in range(n_attempts):
+        if trials >= len(method.curve):
+            yield Text()
+            continue
+        point = method.curve[trials]
+        yield _figure(point.success, point.ci95, exact)
+    if n_attempts > 1:
+        yield Text() if method.gain is None else _figure(method.gain.mean, method.gain.ci95, exact, "+.1f")
+
+
+def _figure(mean: float, ci95: tuple[float, float], exact: bool, form: str = ".1f") -> Text:
+    figure = Text(f"{100 * mean:{form}}")
+    return figure if exact else figure.append(f"\n{_interval(ci95, form)}", style="not bold dim")
+
+
+def _interval(ci95: tuple[float, float], form: str = ".1f") -> str:
+    return f"{100 * ci95[0]:{form}}..{100 * ci95[1]:{form}}"
+
+
+@contextmanager
+def live_progress(console: Console | None = None) -> Iterator[OnProgress]:
+    """Bars in the terminal, one per method, for `evaluate(progress=...)`."""
+    columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        tasks = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield show
