@@ -20,6 +20,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.tasks.family import SPLITS, Scene, TaskVectorEnv
 from metalearn.tasks.sawyer import FRAME, HAND_HIGH, HAND_LOW, RATE_HZ, Arms, load_table
+from metalearn.tasks.sawyer_view import View, make_view
 
 HORIZON = 150
 
@@ -104,7 +105,8 @@ class Push(MetaWorld):
 
     def expert(self, seen: Float64[np.ndarray, "39"]) -> Float32[np.ndarray, "4"]:
         """Meta-World's policy holds on for ever, and lifts the puck a little where the arm is far out: this
-        one lets go of it once it is there, without which a strict radius is missed in one task of five."""
+        one lets go of it once it is there, without which a strict radius is missed in one task of five.
+        """
         action = super().expert(seen)
         if np.linalg.norm(seen[4:6] - seen[-3:-1]) < RELEASE_RADIUS:
             action[3] = -1.0
@@ -131,7 +133,8 @@ class PickPlace(MetaWorld):
 
     def expert(self, seen: Float64[np.ndarray, "39"]) -> Float32[np.ndarray, "4"]:
         """Meta-World's policy carries its hand to the goal, and so the puck to a place 4 cm off: this one
-        aims the puck, without which a strict radius is missed in four tasks of five."""
+        aims the puck, without which a strict radius is missed in four tasks of five.
+        """
         aimed = seen.copy()
         aimed[-3:] += seen[:3] - seen[4:7]
         return super().expert(aimed)
@@ -147,7 +150,8 @@ class PickPlaceStrict(PickPlace):
 
 class MetaWorldVectorEnv(TaskVectorEnv):
     """Tasks stepped in lockstep. An episode ends when it is solved (a demonstration `LINGER` steps later) or
-    at the horizon; the reward is 1 on the step that solves it, else 0."""
+    at the horizon; the reward is 1 on the step that solves it, else 0.
+    """
 
     def __init__(self, family: MetaWorld, indices: Sequence[int], scene: Scene = "trial") -> None:
         super().__init__(family.spec, len(indices))
@@ -220,17 +224,15 @@ class MetaWorldEnv(gym.Env[Array, Array]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": int(RATE_HZ)}
 
-    def __init__(
-        self, family: MetaWorld, index: int, scene: Scene = "trial", render_mode: str | None = None
-    ) -> None:
+    def __init__(self, family: MetaWorld, index: int, scene: Scene = "trial", render_mode: str | None = None) -> None:
         self.observation_space = family.spec.observation_space
         self.action_space = family.spec.action_space
         self.render_mode = render_mode
+        self._radius = family.radius
         self._row = family.make_vec([index], scene)
+        self._view: View | None = None
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Array, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Start an episode: `seed` decides the puck's place."""
         super().reset(seed=seed)
         observations, _ = self._row.reset(seed=[seed])
@@ -246,10 +248,16 @@ class MetaWorldEnv(gym.Env[Array, Array]):
         """What Meta-World's scripted policy does in the present state."""
         return self._row.expert_actions()[0]
 
-    def render(self) -> Array:  # type: ignore[override]
-        """A picture `[h, w, 3]`."""
-        raise NotImplementedError
+    def render(self) -> Array | None:  # type: ignore[override]
+        """A picture `[h, w, 3]`, or None without a render mode. It shows the goal, which observations hide."""
+        if self.render_mode is None:
+            return None
+        if self._view is None:
+            self._view = make_view(self._row.arms.table)
+        return self._view.draw(self._row.arms, 0, self._row.goals[0], self._radius)
 
     def close(self) -> None:
         """Give the simulation back to the pool."""
+        if self._view is not None:
+            self._view.close()
         self._row.close()

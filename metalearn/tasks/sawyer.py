@@ -73,8 +73,8 @@ class Table:
 @lru_cache
 def load_table(task: str) -> Table:
     """The table of `task` (`push-v3`, `pick-place-v3`), built once per process."""
-    from metaworld.env_dict import ALL_V3_ENVIRONMENTS  # type: ignore[import-untyped]
-    from metaworld.policies import ENV_POLICY_MAP  # type: ignore[import-untyped]
+    from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+    from metaworld.policies import ENV_POLICY_MAP
 
     env = ALL_V3_ENVIRONMENTS[task]()
     env._set_task_called = True
