@@ -26,6 +26,7 @@ class DataConfig(Config):
     """What is demonstrated before training starts."""
 
     n_tasks: int = 4096
+    chunk_tasks: int = Field(64, ge=1, description="tasks rolled out side by side")
     demos_per_task: int = 1
     experts_per_task: int = 2
     demo_noise: float = Field(0.0, ge=0, description="standard deviation of the action noise of demonstrations")

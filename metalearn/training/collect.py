@@ -27,7 +27,6 @@ from metalearn.tasks.rollout import demonstrate, episode_seeds, rollout
 T = TypeVar("T")
 R = TypeVar("R")
 
-CHUNK = 64
 STREAM_DEMO, STREAM_EXPERT, STREAM_TRIAL, STREAM_PROGRESS = 11, 12, 13, 14
 
 
@@ -150,7 +149,7 @@ def try_chunk(chunk: TrialChunk) -> list[TaskTrials]:
     ]
 
 
-def chunked(items: Sequence[T], size: int = CHUNK) -> list[tuple[T, ...]]:
+def chunked(items: Sequence[T], size: int) -> list[tuple[T, ...]]:
     """`items` in consecutive pieces of `size`."""
     return [tuple(items[i : i + size]) for i in range(0, len(items), size)]
 

@@ -196,7 +196,7 @@ class _Run:
     def _demonstrate(self, phase: str, indices: Sequence[int]) -> list[TaskRecord]:
         chunks = [
             DemonstrationChunk(self.experiment.family, piece, self.experiment.data, self.experiment.seed)
-            for piece in chunked(indices)
+            for piece in chunked(indices, self.experiment.data.chunk_tasks)
         ]
         return self._gather(phase, demonstrate_chunk, chunks)
 
@@ -223,13 +223,13 @@ class _Run:
     def _try(
         self, phase: str, indices: Sequence[int], contexts: Sequence[Context], n_attempts: int, seed: int
     ) -> list[TaskTrials]:
-        weights = self.learner.policy.to_weights()
+        weights, size = self.learner.policy.to_weights(), self.experiment.data.chunk_tasks
         chunks = [
             TrialChunk(
                 self.experiment.family, piece, piece_contexts, self.experiment.model, weights, n_attempts,
                 seed + 10_000 * self.experiment.seed,
             )
-            for piece, piece_contexts in zip(chunked(indices), chunked(contexts), strict=True)
+            for piece, piece_contexts in zip(chunked(indices, size), chunked(contexts, size), strict=True)
         ]  # fmt: skip
         return self._gather(phase, try_chunk, chunks)
 
