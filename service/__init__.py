@@ -1,0 +1,1 @@
+"""Trained bundles behind HTTP: watch, try, learn as a REST API, and its Python client."""

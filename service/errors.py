@@ -1,0 +1,201 @@
+"""What a client can be told went wrong, as RFC 9457 problems. Knows statuses; does not know the framework.
+
+ServiceError
+├── MalformedBody              400  the bytes are not what their content type says
+├── BadParameter               400  of the query, the path or a header
+├── NotFound                   404
+│   ├── AdaptationNotFound          unknown, deleted or expired
+│   ├── VersionNotFound
+│   ├── EpisodeNotFound
+│   └── ModelNotFound
+├── MethodNotAllowed           405
+├── Conflict                   409
+│   ├── EpisodeFinished             a recorded episode takes nothing more
+│   ├── EpisodeOver                 its horizon is reached: it can only be finished
+│   ├── EpisodeEmpty                nothing to finish: no action was asked for
+│   ├── TooManyEpisodes             an adaptation holds no more
+│   └── ModelUnavailable            the files of an old model version are gone
+├── BodyTooLarge               413
+├── UnsupportedMediaType       415
+├── InvalidPayload             422  well-formed, but breaks a rule: field, expected, got
+│   └── IdempotencyKeyReused
+├── InternalError              500  our fault; the log knows more than the client
+└── Busy                       503  try again
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from metalearn.data.errors import InvalidData, WatchTryLearnError
+
+PROBLEM_TYPE = "urn:problem-type:wtl:"
+
+
+class ServiceError(WatchTryLearnError):
+    """A request that gets a problem for an answer; its text is one sentence for a person."""
+
+    status: ClassVar[int]
+    type: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        field: str | None = None,
+        expected: str | None = None,
+        got: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field, self.expected, self.got = field, expected, got
+        self.headers = dict(headers or {})
+
+    def to_json(self) -> dict[str, Any]:
+        """The body of the problem; `field`, `expected` and `got` only where they say something."""
+        problem = {
+            "type": PROBLEM_TYPE + self.type,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        where = {"field": self.field, "expected": self.expected, "got": self.got}
+        return problem | {key: value for key, value in where.items() if value is not None}
+
+
+class MalformedBody(ServiceError):
+    """The bytes are not what their content type says."""
+
+    status, type, title = 400, "malformed-body", "The body cannot be decoded"
+
+
+class BadParameter(ServiceError):
+    """A parameter of the query, the path or a header."""
+
+    status, type, title = 400, "bad-parameter", "A parameter cannot be used"
+
+
+class NotFound(ServiceError):
+    """Nothing is there."""
+
+    status, type, title = 404, "not-found", "There is nothing at this address"
+
+
+class AdaptationNotFound(NotFound):
+    """Never made, deleted, or expired."""
+
+    type, title = "adaptation-not-found", "No such adaptation"
+
+    def __init__(self, adaptation_id: str) -> None:
+        got = quote(adaptation_id)
+        super().__init__(f"there is no adaptation {got}: unknown, deleted or expired", field="id", got=got)
+
+
+class VersionNotFound(NotFound):
+    """The adaptation has no such version."""
+
+    type, title = "version-not-found", "No such version"
+
+
+class EpisodeNotFound(NotFound):
+    """No such recorded episode of this adaptation."""
+
+    type, title = "episode-not-found", "No such episode"
+
+
+class ModelNotFound(NotFound):
+    """No such model, or not in this version."""
+
+    type, title = "model-not-found", "No such model"
+
+
+class MethodNotAllowed(ServiceError):
+    """The address exists, and does something else."""
+
+    status, type, title = 405, "method-not-allowed", "This address does not do that"
+
+
+class Conflict(ServiceError):
+    """Not possible in the state that the thing is in."""
+
+    status, type, title = 409, "conflict", "Not possible in this state"
+
+
+class EpisodeFinished(Conflict):
+    """It became a trial."""
+
+    type, title = "episode-finished", "The episode is finished"
+
+
+class EpisodeOver(Conflict):
+    """The horizon is reached."""
+
+    type, title = "episode-over", "The episode has reached the horizon"
+
+
+class EpisodeEmpty(Conflict):
+    """No action was asked for."""
+
+    type, title = "episode-empty", "The episode has no steps"
+
+
+class TooManyEpisodes(Conflict):
+    """An adaptation holds a limited number of episodes."""
+
+    type, title = "too-many-episodes", "The adaptation is full"
+
+
+class ModelUnavailable(Conflict):
+    """The registry knows the version, but its files are gone."""
+
+    type, title = "model-unavailable", "The model cannot be loaded"
+
+
+class BodyTooLarge(ServiceError):
+    """More than the server reads."""
+
+    status, type, title = 413, "body-too-large", "The body is too large"
+
+
+class UnsupportedMediaType(ServiceError):
+    """A content type or encoding that the server does not read."""
+
+    status, type, title = 415, "unsupported-media-type", "The body is in a format that is not read here"
+
+
+class InvalidPayload(ServiceError):
+    """A value in the payload breaks a rule."""
+
+    status, type, title = 422, "invalid-payload", "A value in the body breaks a rule"
+
+    @classmethod
+    def of(cls, error: InvalidData) -> "InvalidPayload":
+        """What the data types refused, as a problem."""
+        return cls(str(error), field=error.field, expected=error.expected, got=error.got)
+
+
+class IdempotencyKeyReused(InvalidPayload):
+    """The key belongs to another request."""
+
+    type, title = "idempotency-key-reused", "The Idempotency-Key belongs to another request"
+
+
+class InternalError(ServiceError):
+    """Our fault."""
+
+    status, type, title = 500, "internal-error", "The server failed"
+
+
+class Busy(ServiceError):
+    """Too much to do, or going down."""
+
+    status, type, title = 503, "busy", "The server is busy"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "1"})
+
+
+def quote(value: str) -> str:
+    """`value` for a sentence: quoted, escaped, and short whatever a client sent."""
+    return ascii(value if len(value) <= 80 else value[:77] + "...")

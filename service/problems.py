@@ -1,0 +1,70 @@
+"""Every failure as a problem: our own errors, the framework's, and those that nobody expected."""
+
+import json
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from metalearn.data.errors import InvalidData
+from service.errors import (
+    BadParameter,
+    InternalError,
+    InvalidPayload,
+    MethodNotAllowed,
+    NotFound,
+    ServiceError,
+    quote,
+)
+from service.refusals import describe, expectation
+from service.routes.parameters import PROBLEM
+
+_log = logging.getLogger("service")
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every failure with a problem."""
+    app.exception_handler(ServiceError)(_ours)
+    app.exception_handler(InvalidData)(_of_data)
+    app.exception_handler(RequestValidationError)(_of_parameters)
+    app.exception_handler(HTTPException)(_of_framework)
+    app.exception_handler(Exception)(_of_nobody)
+
+
+def _problem(error: ServiceError) -> Response:
+    return Response(json.dumps(error.to_json()), error.status, error.headers, PROBLEM)
+
+
+def _ours(_: Request, error: ServiceError) -> Response:
+    return _problem(error)
+
+
+def _of_data(_: Request, error: InvalidData) -> Response:
+    return _problem(InvalidPayload.of(error))
+
+
+def _of_parameters(_: Request, error: RequestValidationError) -> Response:
+    """Queries and paths; bodies never get here."""
+    first = error.errors()[0]
+    name, expected, got = str(first["loc"][-1]), expectation(first), describe(first["input"])
+    return _problem(BadParameter(f"{name}: expected {expected}, got {got}", field=name, expected=expected, got=got))
+
+
+def _of_framework(request: Request, error: HTTPException) -> Response:
+    path = quote(request.url.path)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return _problem(NotFound(f"there is nothing at {path}"))
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = dict(error.headers or {})
+        detail = f"{path} does not take {request.method}"
+        return _problem(MethodNotAllowed(detail, expected=allowed.get("Allow"), got=request.method, headers=allowed))
+    phrase = HTTPStatus(error.status_code).phrase
+    content = {"type": "about:blank", "title": phrase, "status": error.status_code, "detail": str(error.detail)}
+    return Response(json.dumps(content), error.status_code, dict(error.headers or {}), PROBLEM)
+
+
+def _of_nobody(request: Request, error: Exception) -> Response:
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _problem(InternalError("something went wrong in the server, and its log says what"))

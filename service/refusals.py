@@ -1,0 +1,56 @@
+"""What pydantic refused, in the words of a problem: field, expected, got, all of them short."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from service.errors import InvalidPayload, quote
+
+
+def refusal(error: ValidationError) -> InvalidPayload:
+    """The first thing that pydantic refused, as a problem."""
+    first = error.errors(include_url=False)[0]
+    field, expected, got = _path(first["loc"]), expectation(first), describe(first["input"])
+    if first["type"] == "missing":
+        got = "nothing"
+    field = field or "body"
+    return InvalidPayload(f"{field}: expected {expected}, got {got}", field=field, expected=expected, got=got)
+
+
+def describe(value: Any) -> str:
+    """A client's value in a few words, whatever it is."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return str(value) if abs(value) < 1e300 else "a huge number"
+        case str():
+            return f"the string {quote(value)}"
+        case list():
+            return f"a list of {len(value)}"
+        case dict():
+            return "an object"
+        case np.ndarray():
+            return f"an array of shape {list(value.shape)}"
+        case _:
+            return type(value).__name__
+
+
+def expectation(error: Mapping[str, Any]) -> str:
+    """What pydantic expected, as the end of 'expected ...'."""
+    if error["type"] == "missing":
+        return "a value (the field is required)"
+    if error["type"] == "extra_forbidden":
+        return "no such field"
+    return error["msg"].removeprefix("Input should be ").removeprefix("Input should ")
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part if len(part) <= 80 else part[:77] + '...'}"
+    return path.removeprefix(".")

@@ -1,0 +1,1 @@
+"""The addresses. Thin: read, call, answer."""

@@ -1,0 +1,136 @@
+"""Watch, learn, act, forget."""
+
+import base64
+import binascii
+import time
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Response
+
+from service.errors import BadParameter, quote
+from service.queries import Adaptation, Role
+from service.routes.parameters import PROBLEMS, AdaptationId, Cursor, Limit, ServiceDep, Version, WireDep, takes
+from service.schemas import (
+    ActAnswer,
+    ActRequest,
+    AdaptationPage,
+    AdaptationRequest,
+    AdaptationState,
+    DemosRequest,
+    EpisodeBody,
+    ServerTiming,
+    TrialsRequest,
+    to_episodes,
+    to_observations,
+)
+from service.state import Service
+from service.wire import Wire
+
+router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS)
+
+
+@router.post("", status_code=201, response_model=AdaptationState, openapi_extra=takes(AdaptationRequest))
+def create(wire: WireDep, service: ServiceDep) -> Response:
+    """Watch: adapt a model to a task from demonstrations, and from its own trials if there are any."""
+    body = wire.read(AdaptationRequest)
+    model = service.registry.resolve(body.model)
+    context = body.to_context(model.spec)
+    adaptation = service.sessions.create(model, context, wire.post)
+    service.metrics.episodes.labels("demo").inc(len(context.demos))
+    service.metrics.episodes.labels("trial").inc(len(context.trials))
+    return wire.answer(state(adaptation), 201, {"Location": f"/v1/adaptations/{adaptation.id}"})
+
+
+@router.get("", response_model=AdaptationPage)
+def read_page(wire: WireDep, service: ServiceDep, limit: Limit = 20, cursor: Cursor = None) -> Response:
+    """A page of adaptations, oldest first."""
+    found, more = service.sessions.page(limit, 0 if cursor is None else _position(cursor))
+    return wire.answer(
+        AdaptationPage(items=[state(a) for a in found], next_cursor=None if more is None else _cursor(more))
+    )
+
+
+@router.get("/{adaptation_id}", response_model=AdaptationState)
+def read(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, version: Version = None) -> Response:
+    """An adaptation, or one of its older versions, without arrays."""
+    return wire.answer(state(service.sessions.read(adaptation_id, version)))
+
+
+@router.delete("/{adaptation_id}", status_code=204, response_class=Response)
+def delete(service: ServiceDep, adaptation_id: AdaptationId) -> Response:
+    """Forget an adaptation and its episodes."""
+    service.sessions.delete(adaptation_id)
+    service.recorder.forget(adaptation_id)
+    return Response(status_code=204)
+
+
+@router.post("/{adaptation_id}/demos", response_model=AdaptationState, openapi_extra=takes(DemosRequest))
+def add_demos(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) -> Response:
+    """Watch more: a new version of the adaptation."""
+    return _learn(wire, service, adaptation_id, "demo", wire.read(DemosRequest).demos)
+
+
+@router.post("/{adaptation_id}/trials", response_model=AdaptationState, openapi_extra=takes(TrialsRequest))
+def add_trials(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) -> Response:
+    """Learn: a new version of the adaptation, that knows how these trials went."""
+    return _learn(wire, service, adaptation_id, "trial", wire.read(TrialsRequest).trials)
+
+
+@router.post("/{adaptation_id}/act", response_model=ActAnswer, openapi_extra=takes(ActRequest))
+def act(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) -> Response:
+    """Observations to actions, under the most probable hypothesis. Remembers nothing."""
+    body = wire.read(ActRequest)
+    adaptation = service.sessions.read(adaptation_id)
+    spec = service.sessions.model(adaptation).spec
+    observations = to_observations("observations", body.observations, spec, service.settings.max_rows)
+    acted = service.sessions.act(adaptation, observations)
+    timing = ServerTiming(
+        decode_ms=wire.decode_ms,
+        queue_ms=acted.queue_ms,
+        infer_ms=acted.infer_ms,
+        total_ms=(time.perf_counter() - wire.started_s) * 1e3,
+    )
+    return wire.answer(ActAnswer(actions=acted.actions, server_timing=timing))
+
+
+def state(adaptation: Adaptation) -> AdaptationState:
+    """An adaptation as it travels."""
+    return AdaptationState(
+        id=adaptation.id,
+        model=adaptation.model,
+        model_version=adaptation.model_version,
+        version=adaptation.version,
+        n_demos=adaptation.n_demos,
+        n_trials=adaptation.n_trials,
+        confidence=None,
+        created_at=_iso(adaptation.created_at),
+        expires_at=_iso(adaptation.expires_at),
+    )
+
+
+def _learn(wire: Wire, service: Service, adaptation_id: str, role: Role, bodies: list[EpisodeBody]) -> Response:
+    adaptation = service.sessions.read(adaptation_id)
+    episodes = to_episodes(f"{role}s", bodies, service.sessions.model(adaptation).spec)
+    after = service.sessions.learn(adaptation, role, episodes, wire.post)
+    service.metrics.episodes.labels(role).inc(len(episodes))
+    return wire.answer(state(after))
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _cursor(position: int) -> str:
+    return base64.urlsafe_b64encode(f"after:{position}".encode()).decode().rstrip("=")
+
+
+def _position(cursor: str) -> int:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+        word, _, digits = text.partition(":")
+        if word == "after" and digits.isdigit() and len(digits) < 19:
+            return int(digits)
+    except (binascii.Error, UnicodeError, ValueError):
+        pass
+    expected = "next_cursor of the page before"
+    raise BadParameter(f"cursor: expected {expected}", field="cursor", expected=expected, got=quote(cursor))

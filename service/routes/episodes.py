@@ -1,0 +1,48 @@
+"""Recorded episodes: the server commits to one hypothesis, acts, and keeps the episode as a trial."""
+
+from fastapi import APIRouter, Response
+
+from service.routes.adaptations import state
+from service.routes.parameters import PROBLEMS, AdaptationId, EpisodeId, ServiceDep, WireDep, takes
+from service.schemas import (
+    AdaptationState,
+    EpisodeRequest,
+    FinishRequest,
+    RecordedEpisode,
+    StepAnswer,
+    StepRequest,
+    to_observation,
+)
+
+router = APIRouter(prefix="/v1/adaptations/{adaptation_id}/episodes", tags=["episodes"], responses=PROBLEMS)
+
+
+@router.post("", status_code=201, response_model=RecordedEpisode, openapi_extra=takes(EpisodeRequest, required=False))
+def start(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) -> Response:
+    """Begin an episode under one hypothesis: drawn when exploring, else the most probable one."""
+    body = wire.read_optional(EpisodeRequest)
+    row = service.recorder.start(service.sessions.read(adaptation_id), body.explore, wire.post)
+    episode = RecordedEpisode(id=row.id, adaptation=row.adaptation, version=row.version, explore=row.explore)
+    return wire.answer(episode, 201)
+
+
+@router.post("/{episode_id}/act", response_model=StepAnswer, openapi_extra=takes(StepRequest))
+def act(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, episode_id: EpisodeId) -> Response:
+    """The next action; the reward is that of the previous action."""
+    body = wire.read(StepRequest)
+    adaptation = service.sessions.read(adaptation_id)
+    spec = service.sessions.model(adaptation).spec
+    observation = to_observation(body.observation, spec)
+    action, step = service.recorder.act(adaptation, episode_id, observation, body.reward, wire.post)
+    return wire.answer(StepAnswer(action=action.item() if spec.discrete else action, step=step))
+
+
+@router.post("/{episode_id}/finish", response_model=AdaptationState, openapi_extra=takes(FinishRequest))
+def finish(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, episode_id: EpisodeId) -> Response:
+    """The last observation and how it went: the episode becomes a trial, the adaptation goes one version on."""
+    body = wire.read(FinishRequest)
+    adaptation = service.sessions.read(adaptation_id)
+    observation = to_observation(body.observation, service.sessions.model(adaptation).spec)
+    after = service.recorder.finish(adaptation, episode_id, observation, body.reward, body.success, wire.post)
+    service.metrics.episodes.labels("trial").inc()
+    return wire.answer(state(after))

@@ -1,0 +1,257 @@
+"""What travels over the wire, strictly: strings and booleans are not numbers, unknown fields are refused.
+
+Turns bodies into data types, given a spec. Knows neither bytes nor HTTP.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from metalearn.data.context import Context
+from metalearn.data.episode import Array, Episode, check_finite, numbers
+from metalearn.data.errors import InvalidData
+from metalearn.data.spec import Spec
+from service.refusals import describe
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def _list_or_array(value: Any) -> Any:
+    """Numbers stay as they came: one numpy pass converts and checks them when the spec is known."""
+    if isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim > 0):
+        return value
+    raise PydanticCustomError("numbers", "a list of numbers")
+
+
+def _described(meaning: str, items: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "array", "description": meaning, "items": items})
+
+
+_NUMBER = {"type": "number"}
+_ACTION = {"anyOf": [{"type": "array", "items": _NUMBER}, {"type": "integer"}]}
+_Numbers = Annotated[Any, PlainValidator(_list_or_array)]
+Observations = Annotated[_Numbers, _described("[n, ...o] numbers", {"type": "array", "items": {}})]
+Observation = Annotated[_Numbers, _described("[...o] numbers", {})]
+Actions = Annotated[_Numbers, _described("[t, a] numbers, or [t] integers where actions are discrete", _ACTION)]
+Rewards = Annotated[_Numbers, _described("[t] numbers", _NUMBER)]
+Reward = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+
+
+class Body(BaseModel):
+    """A value on the wire."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", protected_namespaces=())
+
+
+class EpisodeBody(Body):
+    """One episode: t actions between t + 1 observations."""
+
+    observations: Observations
+    actions: Actions | None = None
+    rewards: Rewards | None = None
+    success: bool | None = None
+
+    @classmethod
+    def of(cls, episode: Episode) -> "EpisodeBody":
+        """An episode as it travels."""
+        return cls(
+            observations=episode.observations,
+            actions=episode.actions,
+            rewards=episode.rewards,
+            success=episode.success,
+        )
+
+    def to_episode(self, spec: Spec) -> Episode:
+        """The episode. Raises InvalidData."""
+        # Before any number is converted: a list of a million steps costs nothing to refuse.
+        if len(self.observations) > spec.horizon + 1:
+            n_steps = len(self.observations) - 1
+            raise InvalidData("observations", f"at most {spec.horizon} steps", f"{n_steps} steps")
+        observations = pixels("observations", self.observations, spec)
+        return spec.check(Episode.of(observations, self.actions, self.rewards, self.success))
+
+
+class AdaptationRequest(Body):
+    """Watch: which model, what it is shown, and its own trials so far."""
+
+    model: str = Field(min_length=1, max_length=200, examples=["reach", "reach@3"])
+    demos: list[EpisodeBody]
+    trials: list[EpisodeBody] = []
+    ask: Any = None
+
+    def to_context(self, spec: Spec) -> Context:
+        """The context. Raises InvalidData."""
+        if self.ask is not None:
+            raise InvalidData("ask", "null: no model here was trained for an ask", describe(self.ask))
+        return Context(to_episodes("demos", self.demos, spec), to_episodes("trials", self.trials, spec))
+
+
+class DemosRequest(Body):
+    """More demonstrations."""
+
+    demos: list[EpisodeBody] = Field(min_length=1)
+
+
+class TrialsRequest(Body):
+    """Learn: scored trials."""
+
+    trials: list[EpisodeBody] = Field(min_length=1)
+
+
+class ActRequest(Body):
+    """Observations of any number of robots in the same task."""
+
+    observations: Observations
+
+
+class EpisodeRequest(Body):
+    """Start of a recorded episode; null explores until a trial has been scored."""
+
+    explore: bool | None = None
+
+
+class StepRequest(Body):
+    """The observation now, and the reward of the previous action."""
+
+    observation: Observation
+    reward: Reward | None = None
+
+
+class FinishRequest(Body):
+    """The last observation, the reward of the last action, and how it went."""
+
+    observation: Observation
+    reward: Reward | None = None
+    success: bool | None = None
+
+
+class AdaptationState(Body):
+    """An adaptation without its arrays; `version` counts its own versions."""
+
+    id: str
+    model: str
+    model_version: int
+    version: int
+    n_demos: int
+    n_trials: int
+    confidence: float | None
+    created_at: str
+    expires_at: str
+
+
+class AdaptationPage(Body):
+    """Some adaptations, oldest first, and where to go on."""
+
+    items: list[AdaptationState]
+    next_cursor: str | None
+
+
+class ServerTiming(Body):
+    """Where the time went, in milliseconds."""
+
+    decode_ms: float
+    queue_ms: float
+    infer_ms: float
+    total_ms: float
+
+
+class ActAnswer(Body):
+    """One action per observation."""
+
+    actions: Actions
+    server_timing: ServerTiming
+
+
+class RecordedEpisode(Body):
+    """An episode that the server records while it acts."""
+
+    id: str
+    adaptation: str
+    version: int
+    explore: bool
+
+
+class StepAnswer(Body):
+    """What to do now; `step` counts from 0."""
+
+    action: Annotated[Any, WithJsonSchema(_ACTION)]
+    step: int
+
+
+class ModelCard(Body):
+    """A model, what made it, how good it is, and an episode that it takes as demo and as trial."""
+
+    name: str
+    version: int
+    spec: dict[str, Any]
+    report: dict[str, Any] | None
+    provenance: dict[str, Any]
+    example: EpisodeBody
+
+
+class ModelPage(Body):
+    """The models that are offered, in their current versions."""
+
+    items: list[ModelCard]
+    next_cursor: str | None
+
+
+class Problem(BaseModel):
+    """RFC 9457; `type` is stable, `field`, `expected` and `got` are there when they say something."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+    expected: str | None = None
+    got: str | None = None
+
+
+REQUESTS = (AdaptationRequest, DemosRequest, TrialsRequest, ActRequest, EpisodeRequest, StepRequest, FinishRequest)
+
+
+def to_episodes(field: str, bodies: Sequence[EpisodeBody], spec: Spec) -> tuple[Episode, ...]:
+    """Every body as an episode. Raises InvalidData that names which one."""
+    episodes = []
+    for i, body in enumerate(bodies):
+        try:
+            episodes.append(body.to_episode(spec))
+        except InvalidData as error:
+            raise error.within(f"{field}[{i}]") from error
+    return tuple(episodes)
+
+
+def to_observations(field: str, value: Any, spec: Spec, max_rows: int = 1) -> Array:
+    """`[n, *o]` observations to act on. Raises InvalidData."""
+    if len(value) > max_rows:
+        raise InvalidData(field, f"at most {max_rows} rows", f"{len(value)} rows")
+    array = pixels(field, numbers(field, value, keep_uint8=True), spec)
+    if array.ndim == 0 or array.shape[1:] != spec.observation_space.shape:
+        expected = ", ".join(map(str, ("n", *spec.observation_space.shape)))
+        raise InvalidData(field, f"shape [{expected}]", f"shape {list(array.shape)}")
+    spec.check_observations(array)
+    return check_finite(field, array)
+
+
+def to_observation(value: Any, spec: Spec) -> Array:
+    """The one `[*o]` observation of a step. Raises InvalidData."""
+    array = numbers("observation", value, keep_uint8=True)
+    shape = spec.observation_space.shape
+    if array.shape != shape:
+        raise InvalidData("observation", f"shape {list(shape)}", f"shape {list(array.shape)}")
+    return to_observations("observation", array[None], spec)[0]
+
+
+def pixels(field: str, value: Any, spec: Spec) -> Any:
+    """JSON has no bytes: whole numbers from 0 to 255 are pixels where the spec's observations are images."""
+    if spec.observation_space.dtype != np.uint8:
+        return value
+    array = numbers(field, value, keep_uint8=True)
+    exact = array.dtype == np.uint8 or bool(((array >= 0) & (array <= 255) & (array == np.floor(array))).all())
+    if not exact:
+        raise InvalidData(field, "whole numbers from 0 to 255", "others")
+    return array.astype(np.uint8)

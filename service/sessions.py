@@ -1,0 +1,141 @@
+"""Adaptations as data: watch, learn, forget, and act under the most probable hypothesis.
+
+Holds no state: what it needs is in storage, or re-encoded from there. Does not know HTTP.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Sequence
+
+from metalearn.adapter import Belief
+from metalearn.data.context import Context
+from metalearn.data.episode import Array, Episode
+from service.engine import Acted, Engine
+from service.errors import AdaptationNotFound, TooManyEpisodes
+from service.queries import Adaptation, Post, Role
+from service.registry import Model, Registry
+from service.storage import Storage
+
+_ID = re.compile(r"[0-9a-f]{24}")
+
+
+def new_id() -> str:
+    """An id that nobody guesses."""
+    return secrets.token_hex(12)
+
+
+def is_id(text: str) -> bool:
+    """Whether `new_id` could have made it; nothing else reaches the database or the disk."""
+    return _ID.fullmatch(text) is not None
+
+
+class Sessions:
+    """The adaptations of one server."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        registry: Registry,
+        engine: Engine,
+        *,
+        ttl_s: float,
+        max_episodes: int,
+        now: Callable[[], float],
+    ) -> None:
+        self._storage, self._registry, self._engine = storage, registry, engine
+        self._ttl_s, self._max_episodes, self._now = ttl_s, max_episodes, now
+
+    def create(self, model: Model, context: Context, post: Post | None = None) -> Adaptation:
+        """Watch: a new adaptation, in version 1. Raises TooManyEpisodes."""
+        self._check_room(len(context.demos) + len(context.trials))
+        now = self._now()
+        adaptation = Adaptation(
+            id=new_id(),
+            model=model.name,
+            model_version=model.version,
+            version=1,
+            n_demos=len(context.demos),
+            n_trials=len(context.trials),
+            scored=context.scored,
+            created_at=now,
+            expires_at=now + self._ttl_s,
+        )
+        return self._storage.create(adaptation, context, post)
+
+    def read(self, adaptation_id: str, version: int | None = None) -> Adaptation:
+        """One version, the newest unless said. Raises AdaptationNotFound, VersionNotFound."""
+        if not is_id(adaptation_id):
+            raise AdaptationNotFound(adaptation_id)
+        adaptation = self._storage.read(adaptation_id, version)
+        if adaptation.expires_at <= self._now():
+            raise AdaptationNotFound(adaptation_id)
+        return adaptation
+
+    def page(self, limit: int, after: int) -> tuple[list[Adaptation], int | None]:
+        """Some adaptations, oldest first, and the position to go on from."""
+        return self._storage.page(limit, after, self._now())
+
+    def learn(
+        self,
+        adaptation: Adaptation,
+        role: Role,
+        episodes: Sequence[Episode],
+        post: Post | None = None,
+        recording: str | None = None,
+    ) -> Adaptation:
+        """The next version of an adaptation, that has also seen `episodes`.
+
+        Raises:
+            TooManyEpisodes: it holds no more.
+            EpisodeFinished: the recording that they come from has become a trial already.
+        """
+        done = self._storage.answered(post)
+        if done is not None:
+            return done
+        self._check_room(adaptation.n_demos + adaptation.n_trials + len(episodes))
+        expires_at = self._now() + self._ttl_s
+        return self._storage.extend(adaptation.id, role, episodes, expires_at, post, recording)
+
+    def delete(self, adaptation_id: str) -> None:
+        """Forget it and its episodes. Raises AdaptationNotFound."""
+        self.read(adaptation_id)
+        self._engine.forget(adaptation_id)
+        self._storage.delete(adaptation_id)
+
+    def model(self, adaptation: Adaptation) -> Model:
+        """The model that it was made with. Raises ModelUnavailable."""
+        return self._registry.get(adaptation.model, adaptation.model_version)
+
+    def belief(self, adaptation: Adaptation, version: int | None = None) -> Belief:
+        """What the model makes of this version, or of the one that is said. Raises Busy."""
+        model, key = self.model(adaptation), (adaptation.id, version or adaptation.version)
+        return self._engine.belief(key, model.runtime, lambda: self._storage.context(*key))
+
+    def act(self, adaptation: Adaptation, observations: Array) -> Acted:
+        """Actions for `[n, *o]` observations under the most probable hypothesis. Raises Busy."""
+        belief = self.belief(adaptation)
+        self.touch(adaptation)
+        return self._engine.act(self.model(adaptation).runtime, belief, belief.most_probable, observations)
+
+    def touch(self, adaptation: Adaptation) -> None:
+        """Note that it is in use. Not to the second: a write per action would cost more than the action."""
+        expires_at = self._now() + self._ttl_s
+        if expires_at - adaptation.expires_at > min(60.0, self._ttl_s / 100):
+            self._storage.touch(adaptation.id, expires_at)
+
+    def sweep(self) -> list[str]:
+        """Forget what has expired, and say which."""
+        expired = self._storage.expired(self._now())
+        for adaptation_id in expired:
+            self._engine.forget(adaptation_id)
+            self._storage.delete(adaptation_id)
+        return expired
+
+    def _check_room(self, n_episodes: int) -> None:
+        if n_episodes > self._max_episodes:
+            raise TooManyEpisodes(
+                f"an adaptation holds at most {self._max_episodes} episodes",
+                field="episodes",
+                expected=f"at most {self._max_episodes}",
+                got=str(n_episodes),
+            )

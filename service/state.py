@@ -1,0 +1,81 @@
+"""What one running server holds, opened and closed in one place."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.engine import Engine, RuntimeFactory
+from service.metrics import Metrics
+from service.recorder import Recorder
+from service.registry import Registry, read_bundles
+from service.sessions import Sessions
+from service.settings import Settings
+from service.storage import Storage
+
+
+@dataclass(frozen=True)
+class Service:
+    """The parts, wired."""
+
+    settings: Settings
+    metrics: Metrics
+    storage: Storage
+    engine: Engine
+    registry: Registry
+    sessions: Sessions
+    recorder: Recorder
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls,
+        settings: Settings,
+        metrics: Metrics,
+        factory: RuntimeFactory,
+        now: Callable[[], float] = time.time,
+        rng: np.random.Generator | None = None,
+    ) -> Iterator["Service"]:
+        """Load the models and open the data folder; closed on the way out.
+
+        Raises:
+            InvalidConfig: a bundle, or the folder of bundles, cannot be used.
+        """
+        bundles = read_bundles(settings.models)
+        engine = Engine(
+            metrics,
+            queue_size=settings.queue_size,
+            batch_rows=settings.batch_rows,
+            timeout_s=settings.inference_timeout_s,
+            n_beliefs=settings.beliefs,
+        )
+        with closing(Storage(settings.data)) as storage, closing(engine):
+            engine.start()
+            registry = Registry(storage, settings.data / "bundles", factory)
+            for name, bundle in bundles.items():
+                registry.offer(name, bundle, now())
+            sessions = Sessions(
+                storage, registry, engine, ttl_s=settings.session_ttl_s, max_episodes=settings.max_episodes, now=now
+            )
+            recorder = Recorder(
+                settings.data / "recordings",
+                storage,
+                sessions,
+                engine,
+                capacity=settings.recordings,
+                rng=rng or np.random.default_rng(),
+            )
+            yield cls(settings, metrics, storage, engine, registry, sessions, recorder)
+
+    def sweep(self) -> None:
+        """Forget what has expired."""
+        for adaptation_id in self.sessions.sweep():
+            self.recorder.forget(adaptation_id)
+
+    def check(self) -> None:
+        """Raise if it cannot serve."""
+        self.storage.ping()
+        if not self.engine.alive:
+            raise RuntimeError("the inference thread has stopped")

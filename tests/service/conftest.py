@@ -1,0 +1,64 @@
+"""A served fake model: a numpy runtime behind the engine's own protocol, and real everything else."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from pointing import PointingRuntime, bundle
+
+from metalearn.data.episode import Episode
+from service.app import create_app
+from service.client import Client
+from service.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    bundle().save(tmp_path / "models" / "point")
+    return Settings(data=tmp_path / "data", models=tmp_path / "models", max_body_bytes=2_000_000)
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    return create_app(settings, runtime_factory=PointingRuntime)
+
+
+@pytest.fixture
+def http(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def client(http: TestClient) -> Client:
+    return Client(http=http, retries=0)
+
+
+@pytest.fixture
+def demo() -> Episode:
+    return Episode.of([[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[1, 0], [0, 1]], [0, 1], True)
+
+
+@pytest.fixture
+def wire(demo: Episode) -> dict[str, object]:
+    """The demo as JSON."""
+    assert demo.actions is not None
+    assert demo.rewards is not None
+    return {
+        "observations": demo.observations.tolist(),
+        "actions": demo.actions.tolist(),
+        "rewards": demo.rewards.tolist(),
+        "success": demo.success,
+    }
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

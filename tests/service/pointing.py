@@ -1,0 +1,64 @@
+"""A model small enough to check by hand: it points from the observation to where the context ended.
+
+Hypothesis 0 believes in the last demo, hypothesis 1 in the mirror image of it. Unscored contexts are ambiguous;
+after a successful trial it is sure of 0, after a failed one of 1. Run as a script it serves, for tests that kill.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from gymnasium import spaces
+
+from metalearn.adapter import Belief
+from metalearn.bundle import Bundle
+from metalearn.data.context import Context
+from metalearn.data.episode import Array
+from metalearn.data.spec import Spec
+
+SPEC = Spec(
+    observation_space=spaces.Box(-np.inf, np.inf, (3,), np.float32),
+    action_space=spaces.Box(-1.0, 1.0, (2,), np.float32),
+    horizon=50,
+    rate_hz=10.0,
+)
+
+
+def bundle(name: str = "point", gain: float = 1.0) -> Bundle:
+    """A bundle whose one weight makes it another bundle."""
+    weights = {"gain": np.array([gain], np.float32)}
+    return Bundle(name, SPEC, {}, weights, provenance={"made": "by hand"}, report={"schema": 1})
+
+
+class PointingRuntime:
+    """Numpy in, numpy out."""
+
+    def __init__(self, source: Bundle) -> None:
+        self._gain = float(source.weights["gain"][0])
+        self.n_understood = 0
+        self.batches: list[int] = []
+
+    def believe(self, contexts: Sequence[Context]) -> list[Belief]:
+        self.n_understood += len(contexts)
+        return [self._believe(context) for context in contexts]
+
+    def _believe(self, context: Context) -> Belief:
+        goal = context.demos[-1].observations[-1, :2] if context.demos else np.zeros(2, np.float32)
+        outcomes = [trial.success for trial in context.trials if trial.success is not None]
+        sure = {True: [1.0, 0.0], False: [0.0, 1.0]}
+        probabilities = sure[outcomes[-1]] if outcomes else [0.6, 0.4]
+        return Belief(goal.astype(np.float32), np.array(probabilities, np.float32))
+
+    def act(self, codes: Array, hypotheses: Array, observations: Array) -> Array:
+        self.batches.append(len(observations))
+        goals = np.where(hypotheses[:, None] == 0, codes, -codes)
+        return np.clip(self._gain * (goals - observations[:, :2]), -1, 1).astype(np.float32)
+
+
+if __name__ == "__main__":
+    from service.app import serve
+    from service.settings import Settings
+
+    folder, port = Path(sys.argv[1]), int(sys.argv[2])
+    serve(Settings(data=folder / "data", models=folder / "models", port=port), runtime_factory=PointingRuntime)
