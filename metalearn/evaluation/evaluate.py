@@ -130,13 +130,20 @@ def tell_stories(
     contexts = protocol.watch()
     trials = protocol.attempt(adapted(adapter), contexts, 0)
     retrials = protocol.attempt(adapted(adapter), with_trials(contexts, trials), 1)
-    told = zip(protocol.rows(), contexts, trials, retrials, strict=True)
-    stories = [
-        Story(index, context.demos[0], trial, retrial)
-        for (index, _), context, trial, retrial in told
-        if not trial.success
-    ]
-    return stories[:n]
+    demos = [context.demos[0] for context in contexts]
+    return choose_stories([index for index, _ in protocol.rows()], demos, trials, retrials, n)
+
+
+def choose_stories(
+    indices: Sequence[int],
+    demos: Sequence[Episode],
+    trials: Sequence[Episode],
+    retrials: Sequence[Episode],
+    n: int = 3,
+) -> list[Story]:
+    """The first `n` tasks whose first attempt failed, whatever became of the second: chosen by no one's taste."""
+    told = zip(indices, demos, trials, retrials, strict=True)
+    return [Story(*story) for story in told if not story[2].success][:n]
 
 
 def _rate(protocol: Protocol, outcome: Outcome) -> Rate:
