@@ -51,10 +51,7 @@ class Episode:
             if name != "observations" and len(value) != n_steps:
                 expected = f"{n_steps} steps (one fewer than the {n_steps + 1} observations)"
                 raise InvalidData(name, expected, f"{len(value)}")
-            if value.dtype.kind == "f" and not np.isfinite(value).all():
-                where = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
-                raise InvalidData(name, "finite numbers", f"{value[where]} at {list(where)}")
-            value.flags.writeable = False
+            check_finite(name, value).flags.writeable = False
 
     @classmethod
     def of(
@@ -74,8 +71,8 @@ class Episode:
         if success is not None and not isinstance(success, bool | np.bool_):
             raise InvalidData("success", "true, false or null", f"{type(success).__name__}")
         return cls(
-            observations=_numbers("observations", observations, keep_uint8=True),
-            actions=None if actions is None else _numbers("actions", actions, discrete=True),
+            observations=numbers("observations", observations, keep_uint8=True),
+            actions=None if actions is None else numbers("actions", actions, discrete=True),
             rewards=None if rewards is None else _rewards(rewards),
             success=None if success is None else bool(success),
         )
@@ -189,8 +186,20 @@ def _shape(value: Array) -> str:
     return f"shape {list(value.shape)}"
 
 
-def _numbers(field: str, value: object, *, keep_uint8: bool = False, discrete: bool = False) -> Array:
-    """Canonical copy of real numbers: float32, or uint8 pixels, or int64 for 1-D integer actions."""
+def check_finite(field: str, array: Array) -> Array:
+    """Return `array` if it has neither NaN nor infinity. Raises InvalidData."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise InvalidData(field, "finite numbers", f"{array[where]} at {list(where)}")
+    return array
+
+
+def numbers(field: str, value: object, *, keep_uint8: bool = False, discrete: bool = False) -> Array:
+    """Canonical copy of real numbers: float32, or uint8 pixels, or int64 for 1-D integer actions.
+
+    Raises:
+        InvalidData: strings, booleans, ragged nestings, or nothing at all.
+    """
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:
@@ -209,7 +218,7 @@ def _numbers(field: str, value: object, *, keep_uint8: bool = False, discrete: b
 
 
 def _rewards(value: object) -> Array:
-    array = _numbers("rewards", value)
+    array = numbers("rewards", value)
     if array.ndim != 1:
         raise InvalidData("rewards", "[t]", _shape(array))
     return array
@@ -221,4 +230,4 @@ def _holds_booleans(value: object) -> bool:
         return True
     if isinstance(value, list | tuple):
         return any(_holds_booleans(item) for item in value)
-    return False
+    return isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "b"
