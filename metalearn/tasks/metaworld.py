@@ -155,8 +155,8 @@ class MetaWorldVectorEnv(TaskVectorEnv):
 
     def __init__(self, family: MetaWorld, indices: Sequence[int], scene: Scene = "trial") -> None:
         super().__init__(family.spec, len(indices))
-        self.goals = np.stack([family.goal(index) for index in indices])
         self.arms = Arms(load_table(family.task), len(indices))
+        self.goals = np.stack([family.goal(index) for index in indices])
         self._family = family
         self._linger = LINGER if scene == "demo" else 0
         self._horizon = family.spec.horizon
@@ -171,7 +171,7 @@ class MetaWorldVectorEnv(TaskVectorEnv):
     ) -> tuple[Array, dict[str, Any]]:
         """Start an episode in every row; `seed` is one seed per row."""
         seeds = seed if isinstance(seed, Sequence | np.ndarray) else [seed] * self.num_envs
-        for row, row_seed in enumerate(seeds):
+        for row, row_seed in zip(range(self.num_envs), seeds, strict=True):
             if row_seed is not None:
                 self._rngs[row] = np.random.default_rng(row_seed)
             self.arms.reset(row, self._rngs[row].uniform(PUCK_LOW, PUCK_HIGH))
@@ -260,4 +260,5 @@ class MetaWorldEnv(gym.Env[Array, Array]):
         """Give the simulation back to the pool."""
         if self._view is not None:
             self._view.close()
+            self._view = None
         self._row.close()

@@ -5,7 +5,7 @@ Which one is decided by `MUJOCO_GL` (`egl`, `osmesa`, `glfw`) as MuJoCo reads it
 
 import os
 import warnings
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import mujoco
 import numpy as np
@@ -20,6 +20,7 @@ _PIXELS_PER_METRE = 400
 _TABLE, _INK, _HAND, _PUCK, _GOAL = "#f2efe9", "#555555", "#2f6fb0", "#c0392b", "#27ae60"
 
 
+@runtime_checkable
 class View(Protocol):
     """Something that draws row `row` of some arms, and where its puck has to go."""
 
