@@ -183,7 +183,9 @@ def adapt(
     adaptation = client.adapt(model, demos=list(demos))
     env = family.make(index)
     for seed in seeds:
-        attempts.append(_attempt(adaptation.episode(), env, seed, waits_ms))
+        recorded = adaptation.episode()
+        attempts.append(_attempt(recorded, env, seed, waits_ms))
+        adaptation = recorded.adaptation  # the next version, which has learnt from the attempt
     env.close()  # type: ignore[no-untyped-call]
     return attempts, waits_ms
 

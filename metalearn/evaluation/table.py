@@ -25,7 +25,7 @@ def render(report: Report) -> RenderableType:
     """Methods by attempts, each figure over its interval; controls; verdicts."""
     n_attempts = max(len(method.curve) for method in report.methods.values())
     title = f"{report.manifest.name}: success in % over {report.n_tasks:,} tasks, with 95% intervals"
-    methods = _table(title)
+    methods = _table()
     methods.add_column("")
     for trials in range(n_attempts):
         methods.add_column(f"{trials} trial{'' if trials == 1 else 's'}", justify="right")
@@ -33,12 +33,12 @@ def render(report: Report) -> RenderableType:
         methods.add_column("gain", justify="right")
     for name, method in report.methods.items():
         methods.add_row(name, *_cells(name, method, n_attempts), style="bold" if name == SUBJECT else "")
-    parts: list[RenderableType] = [methods]
+    parts: list[RenderableType] = [Text(title, style="bold"), methods]
     subject = report.methods.get(SUBJECT)
     if subject is not None and subject.given_first_failed is not None:
         parts.append(_after_failure(subject.given_first_failed))
     if report.controls:
-        parts.append(_controls(report))
+        parts += [Text(f"\nControls: {SUBJECT} with one thing wrong", style="bold"), _controls(report)]
     parts += [Text(f"{question}: {answer}") for question, answer in verdicts(report)]
     return Group(*parts)
 
@@ -86,12 +86,12 @@ def _after_failure(failed: Rate) -> Text:
     return Text(f"{SUBJECT}, second attempt where the first one failed: {figure}")
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def _controls(report: Report) -> Table:
-    controls = _table(f"controls: {SUBJECT} with one thing wrong")
+    controls = _table()
     controls.add_column("")
     controls.add_column("success", justify="right")
     controls.add_column("", style="dim")
