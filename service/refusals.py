@@ -8,6 +8,17 @@ from pydantic import ValidationError
 
 from service.errors import InvalidPayload, quote
 
+_EXPECTED = {
+    "missing": "a value (the field is required)",
+    "extra_forbidden": "no such field",
+    "invalid_key": "text for a field's name",
+    "model_type": "an object",
+    "list_type": "a list",
+    "bool_type": "true, false or null",
+    "float_type": "a number",
+    "string_type": "a string",
+}
+
 
 def refusal(error: ValidationError) -> InvalidPayload:
     """The first thing that pydantic refused, as a problem."""
@@ -41,12 +52,9 @@ def describe(value: Any) -> str:
 
 
 def expectation(error: Mapping[str, Any]) -> str:
-    """What pydantic expected, as the end of 'expected ...'."""
-    if error["type"] == "missing":
-        return "a value (the field is required)"
-    if error["type"] == "extra_forbidden":
-        return "no such field"
-    return error["msg"].removeprefix("Input should be ").removeprefix("Input should ")
+    """What pydantic expected, as the end of "expected ..."."""
+    known = _EXPECTED.get(error["type"])
+    return known or error["msg"].removeprefix("Input should be ").removeprefix("Input should ")
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from pointing import PointingRuntime, bundle
+from pointing import PointingRuntime, settings_in
 
 from metalearn.data.episode import Episode
 from service.app import create_app
@@ -21,8 +21,7 @@ from service.settings import Settings
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    bundle().save(tmp_path / "models" / "point")
-    return Settings(data=tmp_path / "data", models=tmp_path / "models", max_body_bytes=2_000_000)
+    return settings_in(tmp_path)
 
 
 @pytest.fixture

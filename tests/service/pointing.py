@@ -16,6 +16,7 @@ from metalearn.bundle import Bundle
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.spec import Spec
+from service.settings import Settings
 
 SPEC = Spec(
     observation_space=spaces.Box(-np.inf, np.inf, (3,), np.float32),
@@ -29,6 +30,12 @@ def bundle(name: str = "point", gain: float = 1.0) -> Bundle:
     """A bundle whose one weight makes it another bundle."""
     weights = {"gain": np.array([gain], np.float32)}
     return Bundle(name, SPEC, {}, weights, provenance={"made": "by hand"}, report={"schema": 1})
+
+
+def settings_in(folder: Path) -> Settings:
+    """Of a server with the one model `point`, and limits that a test can reach."""
+    bundle().save(folder / "models" / "point")
+    return Settings(data=folder / "data", models=folder / "models", max_body_bytes=2_000_000, max_containers=500_000)
 
 
 class PointingRuntime:
@@ -58,7 +65,6 @@ class PointingRuntime:
 
 if __name__ == "__main__":
     from service.app import serve
-    from service.settings import Settings
 
     folder, port = Path(sys.argv[1]), int(sys.argv[2])
     serve(Settings(data=folder / "data", models=folder / "models", port=port), runtime_factory=PointingRuntime)

@@ -1,0 +1,95 @@
+"""Values survive the wire bit for bit, and no bytes at all crash the door."""
+
+import contextlib
+import gzip
+import math
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from service.codecs import decode_json, decode_msgpack, encode_json, encode_msgpack, gunzip
+from service.errors import BodyTooLarge, MalformedBody
+
+LIMIT = 10_000
+DTYPES = st.sampled_from(["<f4", "<f8", ">f4", "<f2", "|u1", "<i8", ">i2", "|b1"])
+ARRAYS = DTYPES.flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, min_side=0)))
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(ARRAYS)
+def test_arrays_survive_msgpack_bit_for_bit(array: np.ndarray[Any, Any]) -> None:
+    back = decode_msgpack(encode_msgpack({"x": [array]}), LIMIT)["x"][0]
+    assert back.shape == array.shape
+    assert back.dtype == array.dtype.newbyteorder("<")
+    assert back.tobytes() == array.astype(back.dtype).tobytes()
+
+
+@given(hnp.arrays("<f4", hnp.array_shapes(), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
+def test_finite_arrays_survive_json(array: np.ndarray[Any, Any]) -> None:
+    back = np.array(decode_json(encode_json({"x": array}), LIMIT)["x"], np.float32)
+    assert back.tobytes() == array.tobytes()
+
+
+@given(VALUES)
+def test_values_survive_both(value: Any) -> None:
+    assert decode_msgpack(encode_msgpack(value), LIMIT) == value
+    assert decode_json(encode_json(value), LIMIT) == value
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_decode_or_are_refused(data: bytes) -> None:
+    for decode in (decode_json, decode_msgpack, gunzip):
+        with contextlib.suppress(MalformedBody, BodyTooLarge):
+            decode(data, LIMIT)
+
+
+@given(st.binary(max_size=300), st.integers(0, 300), st.integers(0, 255))
+def test_damaged_arrays_decode_or_are_refused(noise: bytes, place: int, byte: int) -> None:
+    data = bytearray(encode_msgpack({"demos": [np.arange(6.0), np.float32(1)], "noise": noise}))
+    data[place % len(data)] = byte
+    with contextlib.suppress(MalformedBody, BodyTooLarge):
+        decode_msgpack(bytes(data), LIMIT)
+
+
+@given(st.binary(max_size=2000))
+def test_gzip_inflates_to_the_limit_and_not_beyond(data: bytes) -> None:
+    assert gunzip(gzip.compress(data), len(data)) == data
+    if data:
+        with pytest.raises(BodyTooLarge):
+            gunzip(gzip.compress(data), len(data) - 1)
+
+
+def test_arrays_are_what_openpi_sends() -> None:
+    array = np.array([[1.5, 2.5]], np.float32)
+    packed = {b"__ndarray__": True, b"data": array.tobytes(), b"dtype": "<f4", b"shape": (1, 2)}
+    assert msgpack.unpackb(encode_msgpack(array)) == packed | {b"shape": [1, 2]}
+    np.testing.assert_array_equal(decode_msgpack(msgpack.packb(packed), LIMIT), array)
+    scalar = {b"__npgeneric__": True, b"data": 1.5, b"dtype": "<f4"}
+    assert decode_msgpack(msgpack.packb(scalar), LIMIT) == 1.5
+
+
+def test_json_says_nothing_that_is_not_json() -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        encode_json({"x": math.nan})
+
+
+def test_objects_never_travel() -> None:
+    for value in (np.array([object()]), object(), np.array(["2020"], "M8[s]")):
+        for encode in (encode_json, encode_msgpack):
+            if isinstance(value, np.ndarray) and encode is encode_json:
+                continue
+            with pytest.raises(TypeError):
+                encode(value)

@@ -1,0 +1,125 @@
+"""Inference off the event loop: batched across callers, bounded, and each caller gets its own answer."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from pointing import PointingRuntime, bundle
+
+from metalearn.adapter import Belief
+from metalearn.data.context import Context
+from metalearn.data.episode import Array, Episode
+from service.engine import Engine
+from service.errors import Busy
+from service.metrics import Metrics
+
+
+class GatedRuntime(PointingRuntime):
+    """Waits for its gate, so that a test decides what queues up behind it."""
+
+    def __init__(self) -> None:
+        super().__init__(bundle())
+        self.gate, self.entered = threading.Event(), threading.Event()
+
+    def act(self, codes: Array, hypotheses: Array, observations: Array) -> Array:
+        self.entered.set()
+        assert self.gate.wait(10)
+        return super().act(codes, hypotheses, observations)
+
+
+class FussyRuntime(PointingRuntime):
+    """Fails on contexts without demos."""
+
+    def believe(self, contexts: Sequence[Context]) -> list[Belief]:
+        if not all(context.demos for context in contexts):
+            raise ArithmeticError("no demos")
+        return super().believe(contexts)
+
+
+def make(queue_size: int = 100, timeout_s: float = 10, n_beliefs: int = 10) -> Engine:
+    return Engine(Metrics.make(), queue_size=queue_size, batch_rows=64, timeout_s=timeout_s, n_beliefs=n_beliefs)
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = make()
+    engine.start()
+    yield engine
+    engine.close()
+
+
+def belief(x: float) -> Belief:
+    return Belief(np.array([x, 0], np.float32), np.array([1, 0], np.float32))
+
+
+def rows(n: int) -> Array:
+    return np.zeros((n, 3), np.float32)
+
+
+def test_who_waits_together_is_computed_together(engine: Engine) -> None:
+    runtime = GatedRuntime()
+    goals = [0.1, 0.2, 0.3, 0.4]
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(engine.act, runtime, belief(0.9), 0, rows(1))
+        assert runtime.entered.wait(10)
+        others = [pool.submit(engine.act, runtime, belief(x), 0, rows(n + 1)) for n, x in enumerate(goals)]
+        while engine._queue.qsize() < len(goals):
+            time.sleep(0.001)
+        runtime.gate.set()
+        assert first.result().actions.tolist() == [[pytest.approx(0.9), 0]]
+        for n, (x, other) in enumerate(zip(goals, others, strict=True)):
+            np.testing.assert_allclose(other.result().actions, [[x, 0]] * (n + 1))
+    assert runtime.batches == [1, 10]
+
+
+def test_two_models_are_not_mixed(engine: Engine) -> None:
+    weak, strong = PointingRuntime(bundle(gain=0.1)), PointingRuntime(bundle(gain=1.0))
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda i: engine.act((weak, strong)[i % 2], belief(1), 0, rows(1)), range(40)))
+    np.testing.assert_allclose([a.actions[0, 0] for a in answers], [0.1, 1.0] * 20, rtol=1e-6)
+
+
+def test_a_context_is_understood_once(engine: Engine, demo: Episode) -> None:
+    runtime = PointingRuntime(bundle())
+    for _ in range(3):
+        engine.belief(("a", 1), runtime, lambda: Context((demo,)))
+    assert runtime.n_understood == 1
+    engine.forget("a")
+    engine.belief(("a", 1), runtime, lambda: Context((demo,)))
+    assert runtime.n_understood == 2
+
+
+def test_the_oldest_belief_makes_room(demo: Episode) -> None:
+    engine, runtime = make(n_beliefs=2), PointingRuntime(bundle())
+    engine.start()
+    for key in "abca":
+        engine.belief((key, 1), runtime, lambda: Context((demo,)))
+    engine.close()
+    assert runtime.n_understood == 4
+
+
+def test_one_bad_context_does_not_fail_its_neighbours(engine: Engine, demo: Episode) -> None:
+    runtime = FussyRuntime(bundle())
+    contexts = [Context((demo,)) if i % 2 else Context() for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        found = [pool.submit(engine.belief, (str(i), 1), runtime, lambda c=c: c) for i, c in enumerate(contexts)]
+    assert [isinstance(future.exception(), ArithmeticError) for future in found] == [True, False] * 4
+
+
+def test_a_full_queue_and_a_slow_model_mean_busy() -> None:
+    engine, runtime = make(queue_size=1, timeout_s=0.2), GatedRuntime()
+    engine.start()
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(engine.act, runtime, belief(1), 0, rows(1))
+        assert runtime.entered.wait(10)
+        others = [pool.submit(engine.act, runtime, belief(1), 0, rows(1)) for _ in range(3)]
+        reasons = sorted(str(future.exception()) for future in [first, *others])
+    runtime.gate.set()
+    engine.close()
+    assert reasons == ["the model did not answer in time"] * 2 + ["too many requests are waiting for the model"] * 2
+    assert not engine.alive
+    with pytest.raises(Busy, match="shutting down"):
+        engine.act(runtime, belief(1), 0, rows(1))
