@@ -19,6 +19,10 @@ class InvalidData(WatchTryLearnError, ValueError):
         self.got = got
         super().__init__(f"{field}: expected {expected}, got {got}")
 
+    def __reduce__(self) -> tuple[type["InvalidData"], tuple[str, str, str]]:
+        """Exceptions cross process borders; without this only the text would, and not fit the constructor."""
+        return type(self), (self.field, self.expected, self.got)
+
     def within(self, prefix: str) -> "InvalidData":
         """The same error, with the field named from one level further out."""
         separator = "" if self.field.startswith("[") else "."

@@ -1,0 +1,7 @@
+"""Set before torch and Ray are imported: one thread per process, and a local Ray without tokens."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

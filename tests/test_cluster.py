@@ -1,0 +1,81 @@
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from metalearn.data.errors import InvalidConfig, InvalidData
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def threads(_: int) -> str | None:
+    return os.environ.get("OMP_NUM_THREADS")
+
+
+def refuse(_: int) -> None:
+    raise InvalidData("observations", "finite numbers", "nan")
+
+
+def die_once(marker: Path, number: int) -> int:
+    """Kills its own process the first time it is asked for 3."""
+    if number == 3 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return square(number)
+
+
+def die(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def collector():
+    from metalearn.cluster.workers import RayCollector
+
+    with RayCollector(n_actors=1) as collector:
+        yield collector
+
+
+def test_results_come_in_the_order_of_the_items(collector):
+    assert list(collector.map(square, range(10))) == [n * n for n in range(10)]
+
+
+def test_a_worker_has_one_thread(collector):
+    assert list(collector.map(threads, [0])) == ["1"]
+
+
+def test_a_lost_worker_loses_no_result(collector, tmp_path):
+    results = list(collector.map(partial(die_once, tmp_path / "died"), range(6)))
+    assert (tmp_path / "died").exists()
+    assert results == [n * n for n in range(6)]
+
+
+def test_what_the_function_raises_is_raised_as_it_is(collector):
+    with pytest.raises(InvalidData, match="observations: expected finite numbers, got nan") as caught:
+        list(collector.map(refuse, [0]))
+    assert type(caught.value) is InvalidData
+
+
+def test_work_that_kills_every_worker_is_given_up(collector):
+    from metalearn.cluster.workers import WorkersLost
+
+    with pytest.raises(WorkersLost):
+        list(collector.map(die, [0]))
+    assert list(collector.map(square, [5])) == [25]
+
+
+def test_the_handler_of_sigterm_is_still_ours(collector):
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_an_address_where_nobody_answers_is_one_sentence():
+    from metalearn.cluster.workers import RayCollector
+
+    with pytest.raises(InvalidConfig, match=r"no Ray cluster at 127\.0\.0\.1:1: nobody answers"):
+        RayCollector("127.0.0.1:1", n_actors=1)
