@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Config(BaseModel):
@@ -71,7 +71,7 @@ class Experiment(Config):
 
     @field_validator("model_name", mode="after")
     @classmethod
-    def _default_model_name(cls, value: str, info: ValidationInfo) -> str:
+    def _default_model_name(cls, value: str, info: Any) -> str:
         return value or str(info.data.get("name", ""))
 
     def with_seed(self, seed: int) -> "Experiment":

@@ -22,8 +22,9 @@ LOG_SIGMA_RANGE = (-3.0, 1.0)
 class ConditionalPolicy(nn.Module):
     """pi(action | observation, hypothesis z, context), and p(z | context).
 
-    Two hidden layers, modulated (FiLM, Perez et al. 2018) by the code and an embedding of z; a Gaussian with
-    one learned sigma per action component, or a categorical for discrete actions.
+    Two hidden layers, modulated (FiLM, Perez et al. 2018) by the code and an embedding of z, which also gate
+    the observation, since a task is often a matter of which part of it counts. A Gaussian with one learned
+    sigma per action component, or a categorical for discrete actions.
     """
 
     def __init__(self, config: ModelConfig, spec: Spec) -> None:
@@ -36,9 +37,9 @@ class ConditionalPolicy(nn.Module):
         self.prior = nn.Sequential(nn.Linear(config.code_size, width), nn.ReLU(), nn.Linear(width, config.n_hypotheses))
         self.hypotheses = nn.Embedding(config.n_hypotheses, 32)
         self.modulation = nn.Sequential(
-            nn.Linear(config.code_size + 32, width), nn.ReLU(), nn.Linear(width, 4 * width)
+            nn.Linear(config.code_size + 32, width), nn.ReLU(), nn.Linear(width, 4 * width + o)
         )
-        self.first = nn.Linear(o, width)
+        self.first = nn.Linear(2 * o, width)
         self.second = nn.Linear(width, width)
         self.head = nn.Linear(width, a)
         self.log_sigma = nn.Parameter(torch.full((a,), -0.5))
@@ -80,8 +81,10 @@ class ConditionalPolicy(nn.Module):
         self, code: Float[Tensor, "b z d"], embedded: Float[Tensor, "b z e"], observations: Float[Tensor, "b #z t o"]
     ) -> Float[Tensor, "b z t a"]:
         film = self.modulation(torch.cat([code, embedded], -1))[:, :, None]
-        scale_1, shift_1, scale_2, shift_2 = film.chunk(4, -1)
-        hidden = self.first(self.features.normalise(observations))
+        width = self.config.policy_width
+        scale_1, shift_1, scale_2, shift_2, gate = film.split([width] * 4 + [observations.shape[-1]], -1)
+        seen = self.features.normalise(observations).expand(-1, film.shape[1], -1, -1)
+        hidden = self.first(torch.cat([seen, seen * gate], -1))
         hidden = functional.relu(hidden * (1 + scale_1) + shift_1)
         hidden = functional.relu(self.second(hidden) * (1 + scale_2) + shift_2)
         out: Tensor = self.head(hidden)
