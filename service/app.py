@@ -22,7 +22,7 @@ from service.registry import read_bundles
 from service.routes import adaptations, episodes, health, models
 from service.schemas import REQUESTS, Problem
 from service.settings import Settings
-from service.state import Service
+from service.state import Service, alone_in
 
 _log = logging.getLogger("service")
 _DESCRIPTION = """Meta-learning as a service: show a task, let the policy try it, get a better policy back.
@@ -74,7 +74,7 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory = TorchRuntime.
 
     Raises:
         InvalidConfig: nobody needs a key yet, so other machines must be allowed in explicitly; or the models
-            cannot be used.
+            cannot be used; or another server holds the data folder.
     """
     if not settings.loopback and not settings.allow_unauthenticated:
         raise InvalidConfig(
@@ -83,7 +83,10 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory = TorchRuntime.
         )
     read_bundles(settings.models)  # a damaged bundle is one sentence here, and a traceback in the lifespan
     app = create_app(settings, runtime_factory=runtime_factory)
-    uvicorn.run(app, host=settings.host, port=settings.port, workers=1, access_log=False, timeout_graceful_shutdown=10)
+    with alone_in(settings.data):
+        uvicorn.run(
+            app, host=settings.host, port=settings.port, workers=1, access_log=False, timeout_graceful_shutdown=10
+        )
 
 
 async def _sweep(service: Service) -> None:

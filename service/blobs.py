@@ -5,7 +5,7 @@ Does not know who refers to them; `storage` does.
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -28,18 +28,22 @@ class Blobs:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def write(self, episode: Episode) -> str:
-        """Keep `episode`; returns its digest. When it returns, the episode survives a crash."""
-        path = self._path(episode.digest)
-        if path.exists():
-            return episode.digest
-        path.parent.mkdir(exist_ok=True)
-        present = {name: getattr(episode, name) for name in _ARRAYS}
-        arrays = {name: value for name, value in present.items() if value is not None}
-        success = next(key for key, value in _SUCCESS.items() if value is episode.success)
-        content = save(arrays, {"success": success})
-        write_atomically(path, content)
-        return episode.digest
+    def write(self, episodes: Sequence[Episode]) -> list[str]:
+        """Keep `episodes`; returns their digests. When it returns, they survive a crash."""
+        drafts = {}
+        for episode in episodes:
+            path = self._path(episode.digest)
+            if not path.exists() and path not in drafts:
+                drafts[path] = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+                with drafts[path].open("wb") as file:
+                    file.write(_encode(episode))
+                    file.flush()
+                    os.fsync(file.fileno())
+        for path, draft in drafts.items():
+            draft.replace(path)
+        if drafts:
+            _sync_names(self._folder)
+        return [episode.digest for episode in episodes]
 
     def read(self, digest: str) -> Episode:
         """The episode with this digest. Raises DamagedBlob."""
@@ -60,27 +64,26 @@ class Blobs:
 
     def digests(self) -> Iterator[str]:
         """Every episode there is; what a crash left half-written is removed on the way."""
-        for path in self._folder.glob("*/*"):
+        for path in self._folder.iterdir():
             if path.suffix == ".safetensors":
                 yield path.stem
             else:
                 path.unlink(missing_ok=True)
 
     def _path(self, digest: str) -> Path:
-        return self._folder / digest[:2] / f"{digest}.safetensors"
+        return self._folder / f"{digest}.safetensors"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is whole or absent, whatever happens; on return it is on the disk."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    for folder in (path.parent, path.parent.parent):  # the names, and the shard that may be new
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _encode(episode: Episode) -> bytes:
+    present = {name: getattr(episode, name) for name in _ARRAYS}
+    success = next(key for key, value in _SUCCESS.items() if value is episode.success)
+    return save({name: value for name, value in present.items() if value is not None}, {"success": success})
+
+
+def _sync_names(folder: Path) -> None:
+    """Put the names in `folder` on the disk; syncing a file covers its content alone."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,12 +1,15 @@
 """What one running server holds, opened and closed in one place."""
 
+import fcntl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from metalearn.data.errors import InvalidConfig
 from service.engine import Engine, RuntimeFactory
 from service.metrics import Metrics
 from service.recorder import Recorder
@@ -14,6 +17,22 @@ from service.registry import Registry, read_bundles
 from service.sessions import Sessions
 from service.settings import Settings
 from service.storage import Storage
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold the data folder; the lock goes with the process, however that ends.
+
+    Raises:
+        InvalidConfig: another server holds it. Two would not see each other's episodes in progress.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InvalidConfig(f"another server uses the data folder {folder}") from error
+        yield
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What survives `kill -9`: adaptations in all their versions, their episodes, and which model is which.
 
-An acknowledged write is on the disk. SQLite's write lock also orders the episode files: they are written and
+An acknowledged write is on the disk. SQLite's write lock also orders the episode files: they are looked for and
 collected inside write transactions, so none vanishes between being found there and being referred to.
 """
 
@@ -71,6 +71,7 @@ class Storage:
 
     def create(self, adaptation: Adaptation, context: Context, post: Post | None) -> Adaptation:
         """Store a new adaptation in version 1; or what the same POST stored before."""
+        self._blobs.write(context.demos + context.trials)
         with self._write() as c:
             if done := made_by(c, post):
                 return read_adaptation(c, done.adaptation, done.version)
@@ -97,6 +98,7 @@ class Storage:
             AdaptationNotFound: it was deleted meanwhile.
             EpisodeFinished: the recording has become a trial already.
         """
+        self._blobs.write(episodes)
         with self._write() as c:
             if done := made_by(c, post):
                 return read_adaptation(c, done.adaptation, done.version)
@@ -194,13 +196,12 @@ class Storage:
         with self._turn, self._writer.begin() as connection:
             yield connection
 
-    def _join(self, c: Connection, adaptation_id: str, since: int, role: Role, episodes: Iterable[Episode]) -> None:
-        rows = [
-            {"adaptation": adaptation_id, "since": since, "role": role, "digest": self._blobs.write(episode)}
-            for episode in episodes
-        ]
-        if rows:
-            c.execute(insert(members), rows)
+    def _join(self, c: Connection, adaptation_id: str, since: int, role: Role, episodes: Sequence[Episode]) -> None:
+        # They were written before this transaction; again only if they were collected since.
+        digests = self._blobs.write(episodes)
+        if digests:
+            shared = {"adaptation": adaptation_id, "since": since, "role": role}
+            c.execute(insert(members), [shared | {"digest": digest} for digest in digests])
 
     def _collect(self, digests: Iterable[str]) -> None:
         """Delete the files of those episodes that no adaptation refers to."""
