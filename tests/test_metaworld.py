@@ -1,5 +1,7 @@
 import pickle
+import runpy
 import warnings
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -207,3 +209,15 @@ def test_a_picture_needs_no_opengl_and_shows_what_happens(monkeypatch):
     assert before.ndim == 3
     assert (before != after).any()
     env.close()
+
+
+def test_the_demonstration_of_the_example_client_is_one_of_push():
+    example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "metaworld_client.py"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="metaworld")
+        demo = example["demonstrate"](example["World"](seed=0))
+    Push().spec.check(demo)
+    assert demo.success
+    assert demo.rewards.sum() == 1
+    assert demo.rewards[-1 - LINGER] == 1
+    assert (demo.observations[:, -3:] == 0).all()
