@@ -6,13 +6,19 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from gymnasium.utils.env_checker import check_env
 
+from metalearn.adapter import Belief
+from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
 from metalearn.tasks.family import Family, SerialVectorEnv, VectorFamily, make_vec, tasks_of
 from metalearn.tasks.metaworld import LINGER, PickPlace, PickPlaceStrict, Push, PushStrict
 from metalearn.tasks.registry import find_family, register_envs
 from metalearn.tasks.rollout import demonstrate, episode_seeds
+from service.app import create_app
+from service.client import Client
+from service.settings import Settings
 
 FAMILIES = [Push(), PickPlace()]
 EVERY_FAMILY = [*FAMILIES, PushStrict(), PickPlaceStrict()]
@@ -211,13 +217,35 @@ def test_a_picture_needs_no_opengl_and_shows_what_happens(monkeypatch):
     env.close()
 
 
-def test_the_demonstration_of_the_example_client_is_one_of_push():
+class GoalOfTheDemo:
+    """A served model that takes the goal from where the demonstrated puck ended, and asks the expert."""
+
+    def __init__(self, bundle):
+        pass
+
+    def believe(self, contexts):
+        goals = [context.demos[-1].observations[-1, 4:7] for context in contexts]
+        return [Belief(goal, np.ones(1, np.float32)) for goal in goals]
+
+    def act(self, codes, hypotheses, observations):
+        seen = np.hstack((observations[:, :-3], codes)).astype(np.float64)
+        return np.clip([Push().expert(row) for row in seen], -1, 1).astype(np.float32)
+
+
+@pytest.mark.filterwarnings("ignore:Constant:UserWarning")
+def test_the_example_client_demonstrates_and_adapts_over_http(tmp_path):
     example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "metaworld_client.py"))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="metaworld")
-        demo = example["demonstrate"](example["World"](seed=0))
+    world = example["World"](seed=0)
+    demo = example["demonstrate"](world)
     Push().spec.check(demo)
     assert demo.success
-    assert demo.rewards.sum() == 1
-    assert demo.rewards[-1 - LINGER] == 1
+    assert demo.rewards.sum() == demo.rewards[-1 - LINGER] == 1
     assert (demo.observations[:, -3:] == 0).all()
+
+    Bundle("push", Push().spec, {}, {"none": np.zeros(1, np.float32)}).save(tmp_path / "models" / "push")
+    settings = Settings(data=tmp_path / "data", models=tmp_path / "models")
+    with TestClient(create_app(settings, runtime_factory=GoalOfTheDemo)) as http:
+        adaptation = Client(http=http).adapt("push", demos=[demo])
+        adaptation, success = example["attempt"](world, adaptation)
+        assert success
+        assert (adaptation.n_demos, adaptation.n_trials) == (1, 1)

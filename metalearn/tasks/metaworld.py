@@ -31,8 +31,8 @@ goal; here it does not, because then the puck would tell something about the goa
 LINGER = 20
 """Steps that a demonstration goes on after it has solved the task, so that it shows how to come to rest."""
 
-
 RELEASE_RADIUS = 0.02
+"""How near the goal the expert of `Push` lets go of the puck."""
 
 
 def _spec() -> Spec:
@@ -75,7 +75,7 @@ class MetaWorld:
             raise InvalidConfig(f"{self.name}: expected a task index of at least 0, got {index}")
         rng = np.random.default_rng((zlib.crc32(self.task.encode()), index))
         goal = rng.uniform(self.goal_low, self.goal_high)
-        if self.goal_low[2] == self.goal_high[2]:
+        if self.goal_low[2] == self.goal_high[2]:  # on the table: as high as the puck lies there
             goal[2] = load_table(self.task).puck_z
         return goal
 
@@ -159,7 +159,6 @@ class MetaWorldVectorEnv(TaskVectorEnv):
         self.goals = np.stack([family.goal(index) for index in indices])
         self._family = family
         self._linger = LINGER if scene == "demo" else 0
-        self._horizon = family.spec.horizon
         self._rngs = [np.random.default_rng() for _ in indices]
         self._steps = np.zeros(len(indices), int)
         self._solved_at = np.full(len(indices), -1)
@@ -191,7 +190,7 @@ class MetaWorldVectorEnv(TaskVectorEnv):
         rewards[solved] = 1.0
         success = self._solved_at >= 0
         terminated = success & (self._steps - self._solved_at >= self._linger)
-        truncated = ~terminated & (self._steps >= self._horizon)
+        truncated = ~terminated & (self._steps >= HORIZON)
         self._ended = terminated | truncated
         self._experts = None
         return self._observations(), rewards, terminated, truncated, {"success": success}
