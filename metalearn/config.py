@@ -11,6 +11,14 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class EntityLayout(Config):
+    """Where an observation lists entities: `count` of them from number `start` on, `size` numbers each."""
+
+    start: int = Field(ge=0)
+    count: int = Field(ge=1)
+    size: int = Field(ge=1)
+
+
 class ModelConfig(Config):
     """The conditional policy (`metalearn.model.policy`)."""
 
@@ -20,6 +28,7 @@ class ModelConfig(Config):
     code_size: int = Field(64, description="d, the size of a context's embedding")
     n_hypotheses: int = Field(4, ge=1, description="z, hypotheses a context distributes its belief over")
     policy_width: int = 128
+    entities: EntityLayout | None = Field(None, description="read these numbers as a set of entities, not by slot")
 
 
 class DataConfig(Config):
@@ -77,6 +86,18 @@ class Experiment(Config):
     def with_seed(self, seed: int) -> "Experiment":
         """The same experiment with another seed."""
         return self.model_copy(update={"seed": seed})
+
+    def with_steps(self, steps: int) -> "Experiment":
+        """The same experiment with `steps` gradient steps in all, shared out to the phases as before."""
+        training = self.training
+        round_steps = max(1, steps * training.round_steps // training.total_steps)
+        update = {
+            "warmup_steps": max(1, steps - training.rounds * round_steps),
+            "round_steps": round_steps,
+            "ramp_steps": max(1, steps * training.ramp_steps // training.total_steps),
+            "check_steps": min(training.check_steps, steps),
+        }
+        return self.model_copy(update={"training": training.model_copy(update=update)})
 
     def to_json(self) -> dict[str, Any]:
         """As JSON, for provenance."""

@@ -2,7 +2,7 @@
 
 import difflib
 
-from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
+from metalearn.config import DataConfig, EntityLayout, Experiment, ModelConfig, TrainingConfig
 from metalearn.data.errors import InvalidConfig
 
 _ALL = (
@@ -21,6 +21,14 @@ _ALL = (
         data=DataConfig(n_tasks=24_576, chunk_tasks=512),
         model=ModelConfig(n_hypotheses=8),
         training=TrainingConfig(warmup_steps=1000, rounds=3, round_steps=700, trials_per_task=3),
+    ),
+    Experiment(
+        name="reach-colour",
+        family="reach-colour",
+        manifest="reach-colour",
+        data=DataConfig(n_tasks=24_576, chunk_tasks=512),
+        model=ModelConfig(n_hypotheses=4, code_size=128, entities=EntityLayout(start=2, count=4, size=5)),
+        training=TrainingConfig(warmup_steps=1500, rounds=3, round_steps=1000),
     ),
     # Trained at half of Meta-World's radius, so that what is learnt is to bring the puck to the goal itself.
     Experiment(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from metalearn.config import ModelConfig
 from metalearn.data.frames import Frames
+from metalearn.model.entities import EntityPool, split
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,17 +67,16 @@ class ObservationFeatures(nn.Module):
         self.register_buffer("mean", torch.zeros(observation_size))
         self.register_buffer("std", torch.ones(observation_size))
         self.register_buffer("frequencies", torch.tensor(frequencies) * torch.pi, persistent=False)
-        self.size = observation_size * (1 + 2 * len(frequencies))
 
     def normalise(self, observations: Float[Tensor, "*n o"]) -> Float[Tensor, "*n o"]:
         """Zero mean and unit deviation over the training data, clipped at 5 deviations."""
         return ((observations - self.mean) / self.std).clamp(-5, 5)
 
-    def forward(self, observations: Float[Tensor, "*n o"]) -> Float[Tensor, "*n p"]:
-        """Normalised observations followed by their Fourier features."""
-        normal = self.normalise(observations)
-        phases = (normal[..., None] * self.frequencies).flatten(-2)
-        return torch.cat([normal, phases.sin(), phases.cos()], -1)
+    def forward(self, observations: Float[Tensor, "*n o"]) -> Float[Tensor, "*n v o"]:
+        """v views of each number: normalised, then its sines, then its cosines."""
+        normal = self.normalise(observations)[..., None, :]
+        phases = normal * self.frequencies[:, None]
+        return torch.cat([normal, phases.sin(), phases.cos()], -2)
 
 
 class ContextEncoder(nn.Module):
@@ -89,9 +89,11 @@ class ContextEncoder(nn.Module):
     def __init__(self, config: ModelConfig, features: ObservationFeatures, observation_size: int, action_size: int) -> None:
         super().__init__()
         self.features = features
-        per_frame = features.size + observation_size + action_size + 2
-        size = config.n_frames * per_frame + 4
         width, code = config.encoder_width, config.code_size
+        layout, n_views = config.entities, 1 + 2 * len(config.fourier)
+        self.entities = EntityPool(layout, config.n_frames, n_views, width) if layout else None
+        plain = observation_size - (layout.count * layout.size if layout else 0)
+        size = config.n_frames * (plain * (n_views + 1) + action_size + 2) + (width if layout else 0) + 4
         self.demo = _mlp(size, width, code)
         self.trial = _mlp(size + code + 1, width, code)
         self.counts = nn.Linear(2, code)
@@ -110,18 +112,17 @@ class ContextEncoder(nn.Module):
         return self.normalise(code)
 
     def _flatten(self, episodes: EpisodeTensors) -> Float[Tensor, "b k p"]:
+        views = self.features(episodes.observations)
+        changes = episodes.changes / self.features.std
+        pooled = []
+        if self.entities is not None:
+            pooled = [self.entities(views)]
+            views, changes = (split(numbers, self.entities.layout)[0] for numbers in (views, changes))
         frames = torch.cat(
-            [
-                self.features(episodes.observations),
-                episodes.changes / self.features.std,
-                episodes.actions,
-                episodes.rewards[..., None],
-                episodes.times[..., None],
-            ],
-            -1,
+            [views.flatten(-2), changes, episodes.actions, episodes.rewards[..., None], episodes.times[..., None]], -1
         )
         flags = [episodes.success, episodes.rewards.sum(-1), episodes.has_actions, episodes.has_rewards]
-        return torch.cat([frames.flatten(2), torch.stack(flags, -1)], -1)
+        return torch.cat([frames.flatten(2), *pooled, torch.stack(flags, -1)], -1)
 
 
 def _mlp(size: int, width: int, out: int) -> nn.Sequential:

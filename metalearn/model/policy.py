@@ -15,6 +15,7 @@ from torch.nn import functional
 from metalearn.config import ModelConfig
 from metalearn.data.spec import Spec
 from metalearn.model.encoder import ContextEncoder, EpisodeTensors, ObservationFeatures
+from metalearn.model.entities import EntityAttention, split
 
 LOG_SIGMA_RANGE = (-3.0, 1.0)
 
@@ -36,10 +37,18 @@ class ConditionalPolicy(nn.Module):
         self.encoder = ContextEncoder(config, self.features, o, a)
         self.prior = nn.Sequential(nn.Linear(config.code_size, width), nn.ReLU(), nn.Linear(width, config.n_hypotheses))
         self.hypotheses = nn.Embedding(config.n_hypotheses, 32)
-        self.modulation = nn.Sequential(
-            nn.Linear(config.code_size + 32, width), nn.ReLU(), nn.Linear(width, 4 * width + o)
+        layout, n_views = config.entities, 1 + 2 * len(config.fourier)
+        self.attention = EntityAttention(layout, n_views, width // 2) if layout else None
+        attended, steering = (self.attention.size, self.attention.film_size) if self.attention else (0, 0)
+        plain = o - (layout.count * layout.size if layout else 0)
+        self._film_sizes = [width] * 4 + [plain, steering]
+        self.completion = nn.Sequential(
+            nn.Linear(config.code_size + 32, width), nn.ReLU(), nn.Linear(width, config.code_size)
         )
-        self.first = nn.Linear(2 * o, width)
+        self.modulation = nn.Sequential(
+            nn.Linear(config.code_size, width), nn.ReLU(), nn.Linear(width, sum(self._film_sizes))
+        )
+        self.first = nn.Linear(2 * plain + attended, width)
         self.second = nn.Linear(width, width)
         self.head = nn.Linear(width, a)
         self.log_sigma = nn.Parameter(torch.full((a,), -0.5))
@@ -80,11 +89,16 @@ class ConditionalPolicy(nn.Module):
     def _forward(
         self, code: Float[Tensor, "b z d"], embedded: Float[Tensor, "b z e"], observations: Float[Tensor, "b #z t o"]
     ) -> Float[Tensor, "b z t a"]:
-        film = self.modulation(torch.cat([code, embedded], -1))[:, :, None]
-        width = self.config.policy_width
-        scale_1, shift_1, scale_2, shift_2, gate = film.split([width] * 4 + [observations.shape[-1]], -1)
-        seen = self.features.normalise(observations).expand(-1, film.shape[1], -1, -1)
-        hidden = self.first(torch.cat([seen, seen * gate], -1))
+        film = self.modulation(code + self.completion(torch.cat([code, embedded], -1)))[:, :, None]
+        scale_1, shift_1, scale_2, shift_2, gate, steering = film.split(self._film_sizes, -1)
+        attended = []
+        if self.attention is None:
+            plain = self.features.normalise(observations)
+        else:
+            views = self.features(observations)
+            plain, _ = split(views[..., 0, :], self.attention.layout)
+            attended = [self.attention(views, steering)]
+        hidden = self.first(torch.cat([plain.expand(-1, film.shape[1], -1, -1), plain * gate, *attended], -1))
         hidden = functional.relu(hidden * (1 + scale_1) + shift_1)
         hidden = functional.relu(self.second(hidden) * (1 + scale_2) + shift_2)
         out: Tensor = self.head(hidden)
