@@ -81,7 +81,9 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory = TorchRuntime.
             f"refusing to serve on {settings.host}, where anybody could connect without a key: "
             "use 127.0.0.1, or set allow_unauthenticated (WTL_ALLOW_UNAUTHENTICATED=1)"
         )
-    read_bundles(settings.models)  # a damaged bundle is one sentence here, and a traceback in the lifespan
+    # A damaged bundle is one sentence here, and a traceback in the lifespan.
+    if not read_bundles(settings.models):
+        _log.warning("there is no model in %s: nothing can be adapted", settings.models)
     app = create_app(settings, runtime_factory=runtime_factory)
     with alone_in(settings.data):
         uvicorn.run(

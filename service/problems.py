@@ -1,7 +1,6 @@
 """Every failure as a problem: our own errors, the framework's, and those that nobody expected."""
 
 import json
-import logging
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
@@ -20,8 +19,6 @@ from service.errors import (
 )
 from service.refusals import describe, expectation
 from service.routes.parameters import PROBLEM
-
-_log = logging.getLogger("service")
 
 
 def install(app: FastAPI) -> None:
@@ -65,6 +62,6 @@ def _of_framework(request: Request, error: HTTPException) -> Response:
     return Response(json.dumps(content), error.status_code, dict(error.headers or {}), PROBLEM)
 
 
-def _of_nobody(request: Request, error: Exception) -> Response:
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+def _of_nobody(_: Request, __: Exception) -> Response:
+    """The framework raises the error again after this answer, and the server logs it."""
     return _problem(InternalError("something went wrong in the server, and its log says what"))

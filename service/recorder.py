@@ -211,11 +211,11 @@ def _episode(steps: list[Step], observation: Array, reward: float | None, succes
 
 def _append(file: Path, step: Step, adaptation_id: str) -> None:
     post = None if step.post is None else [step.post.key, step.post.fingerprint]
-    packed = encode_msgpack([step.observation, np.asarray(step.action), step.reward, post])
+    record = msgpack.packb(encode_msgpack([step.observation, np.asarray(step.action), step.reward, post]))
     try:
         with file.open("ab", buffering=0) as log:
             size = log.tell()
-            if log.write(msgpack.packb(packed)) < len(packed):
+            if log.write(record) < len(record):
                 log.truncate(size)  # a torn step in the middle would hide the ones after it
                 raise OSError(errno.ENOSPC, "the step could not be written")
     except FileNotFoundError as error:  # its folder goes with the adaptation

@@ -99,8 +99,7 @@ class Sessions:
     def delete(self, adaptation_id: str) -> None:
         """Forget it and its episodes. Raises AdaptationNotFound."""
         self.read(adaptation_id)
-        self._engine.forget(adaptation_id)
-        self._storage.delete(adaptation_id)
+        self._forget(adaptation_id)
 
     def model(self, adaptation: Adaptation) -> Model:
         """The model that it was made with. Raises ModelUnavailable."""
@@ -127,9 +126,12 @@ class Sessions:
         """Forget what has expired, and say which."""
         expired = self._storage.expired(self._now())
         for adaptation_id in expired:
-            self._engine.forget(adaptation_id)
-            self._storage.delete(adaptation_id)
+            self._forget(adaptation_id)
         return expired
+
+    def _forget(self, adaptation_id: str) -> None:
+        self._storage.delete(adaptation_id)
+        self._engine.forget(adaptation_id)
 
     def _check_room(self, n_episodes: int) -> None:
         if n_episodes > self._max_episodes:

@@ -12,8 +12,6 @@ from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.spec import Spec
-from metalearn.model.inference import Inference
-from metalearn.model.policy import ConditionalPolicy
 from service.app import create_app
 from service.client import Client
 from service.settings import Settings
@@ -22,12 +20,16 @@ DISCRETE = Spec(spaces.Box(-1, 1, (4,), np.float32), spaces.Discrete(3, start=1)
 
 
 def untrained(name: str, spec: Spec) -> Bundle:
+    from metalearn.model.policy import ConditionalPolicy
+
     config = ModelConfig(encoder_width=16, code_size=8, policy_width=16)
     return Bundle(name, spec, config.model_dump(mode="json"), ConditionalPolicy(config, spec).to_weights())
 
 
 @pytest.mark.parametrize("spec", [SPEC, DISCRETE], ids=["box", "discrete"])
 def test_what_is_served_is_what_the_model_says(spec: Spec, tmp_path: Path, rng: np.random.Generator) -> None:
+    from metalearn.model.inference import Inference  # the other tests of the service run without torch
+
     bundle = untrained("any", spec)
     bundle.save(tmp_path / "models" / "any")
     inference = Inference.load(bundle)
