@@ -24,6 +24,16 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 
 SCHEMA = 1
+DAMAGE = (
+    json.JSONDecodeError,
+    UnicodeDecodeError,
+    RecursionError,
+    SafetensorError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+"""What reading a file raises that is not what it should be."""
 Weights = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 
 
@@ -60,6 +70,12 @@ class Bundle:
     def with_report(self, report: dict[str, Any]) -> "Bundle":
         """The same bundle, evaluated."""
         return replace(self, report=report)
+
+    def with_baseline(self, method: str, weights: Weights, made: dict[str, Any]) -> "Bundle":
+        """The same bundle with one baseline more; `made` says how it was made, as JSON."""
+        baselines = {**self.provenance.get("baselines", {}), method: made}
+        provenance = {**self.provenance, "baselines": baselines}
+        return replace(self, baselines={**self.baselines, method: weights}, provenance=provenance)
 
     def save(self, folder: Path) -> Path:
         """Write it to `folder` (made if absent); returns the folder."""
@@ -105,9 +121,9 @@ class Bundle:
                 provenance=head["provenance"],
                 report=json.loads(report_file.read_text()) if report_file.exists() else None,
             )
-        except FileNotFoundError as error:
-            raise InvalidConfig(f"no bundle at {folder}: {error.filename} is missing") from error
-        except (json.JSONDecodeError, SafetensorError, KeyError, TypeError, AttributeError) as error:
+        except OSError as error:
+            raise InvalidConfig(f"no bundle at {folder}: {error.filename}: {error.strerror}") from error
+        except DAMAGE as error:
             raise InvalidConfig(f"bundle {folder} is damaged: {error!r}") from error
 
 

@@ -186,7 +186,7 @@ def adapt(
         recorded = adaptation.episode()
         attempts.append(_attempt(recorded, env, seed, waits_ms))
         adaptation = recorded.adaptation  # the next version, which has learnt from the attempt
-    env.close()  # type: ignore[no-untyped-call]
+    env.close()
     return attempts, waits_ms
 
 

@@ -121,7 +121,7 @@ class Network(nn.Module):
         return means[torch.arange(len(means)), logits.argmax(-1)]
 
     def _mixture(self, out: Tensor) -> tuple[Tensor, Tensor]:
-        parts = out.unflatten(-1, (self.config.n_components, -1))  # type: ignore[no-untyped-call]
+        parts = out.unflatten(-1, (self.config.n_components, -1))
         return parts[..., 0], parts[..., 1:]
 
 
@@ -169,7 +169,7 @@ def train_mil(
             learner.adapt(network.losses(shown, learner.module.values).sum())  # the sum keeps tasks independent
         loss = network.losses(wanted, learner.module.values).mean()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         schedule.step()

@@ -175,7 +175,7 @@ class SerialVectorEnv(TaskVectorEnv):
     def close_extras(self, **kwargs: Any) -> None:
         """Close every environment."""
         for env in self.envs:
-            env.close()  # type: ignore[no-untyped-call]
+            env.close()
 
 
 def make_vec(family: Family, indices: Sequence[int], scene: Scene = "trial") -> TaskVectorEnv:

@@ -1,0 +1,99 @@
+"""What `wtl train` and `wtl evaluate` do, wired for a person who watches. Knows no command-line arguments."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from metalearn.baselines.methods import methods_of, with_baselines
+from metalearn.bundle import Bundle
+from metalearn.config import Experiment
+from metalearn.data.dataset import Dataset
+from metalearn.data.errors import InvalidConfig
+from metalearn.evaluation.evaluate import evaluate, tell_stories
+from metalearn.evaluation.manifest import load_manifest
+from metalearn.evaluation.pictures import draw_report
+from metalearn.evaluation.report import Report
+from metalearn.evaluation.table import live_progress
+from metalearn.tasks.registry import find_family
+from metalearn.terminal import stop_request, watching
+from metalearn.training.collect import Collector, ProcessCollector, SerialCollector
+from metalearn.training.loop import Event, Stopped, train
+
+
+@contextmanager
+def where_to_collect(workers: int, ray: bool, ray_address: str | None) -> Iterator[Collector]:
+    """In this process, in worker processes, or in Ray actors; ended with the block."""
+    if ray:
+        from metalearn.cluster.workers import RayCollector
+
+        with RayCollector(ray_address, workers or None) as on_ray:
+            yield on_ray
+    elif workers:
+        local = ProcessCollector(workers)
+        try:
+            yield local
+        finally:
+            local.close()
+    else:
+        yield SerialCollector()
+
+
+def run_training(
+    experiment: Experiment, out: Path, episodes: Path | None, collector: Collector, baselines: bool, console: Console
+) -> Bundle:
+    """Train in sight of the user; the bundle is in `out / "bundle"`.
+
+    Raises:
+        typer.Exit: stopped by a signal, with the code that says so.
+    """
+    recorded = Dataset.load(episodes) if episodes else None
+    with stop_request() as request, watching(console) as listen:
+        try:
+            bundle = train(
+                experiment, out, dataset=recorded, collector=collector, listen=listen, stopping=request.asked
+            )
+        except Stopped as stopped:
+            console.print(str(stopped))
+            raise typer.Exit(128 + (request.signal or 0)) from None
+        if baselines:
+            dataset = recorded or Dataset.load(out / "dataset")
+            bundle = with_baselines(bundle, dataset, experiment.seed, lambda *event: listen(Event(*event)))
+            bundle.save(out / "bundle")
+    return bundle
+
+
+def run_evaluation(
+    folder: Path,
+    manifest_name: str | None,
+    seed: int | None,
+    episodes: int | None,
+    picture: Path | None,
+    save: bool,
+    console: Console,
+) -> Report:
+    """Evaluate a bundle in sight of the user; draw and keep the report where that was asked for.
+
+    Raises:
+        InvalidConfig: a manifest that the bundle's experiment does not name and that was not given.
+    """
+    bundle = Bundle.load(folder)
+    name = manifest_name or bundle.provenance.get("experiment", {}).get("manifest")
+    if not name:
+        raise InvalidConfig(f"--manifest is needed: the experiment of {folder} names none")
+    manifest = load_manifest(name)
+    family = find_family(manifest.family)
+    if bundle.spec.to_json() != family.spec.to_json():
+        raise InvalidConfig(f"bundle {folder} acts in other spaces than the tasks of manifest {manifest.name}")
+    methods = methods_of(bundle)
+    n_tasks = None if episodes is None else -(-episodes // manifest.episodes_per_task)
+    with live_progress(console) as progress:
+        report = evaluate(methods, family, manifest, seed=seed, n_tasks=n_tasks, bundle=bundle.id, progress=progress)
+    if picture:
+        stories = tell_stories(methods["wtl"], family, manifest, seed=seed)
+        console.print(f"picture: {draw_report(report, picture, family, stories)}")
+    if save:
+        bundle.with_report(report.to_json()).save(folder)
+    return report
