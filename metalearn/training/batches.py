@@ -5,7 +5,7 @@ A target is never in its own context.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,6 +32,13 @@ class Batch:
     observations: Float[Tensor, "b t o"]
     actions: Shaped[Tensor, "b t *a"]
     mask: Bool[Tensor, "b t"]
+
+    def without_context(self) -> "Batch":
+        """The same targets, nothing known of their tasks."""
+        demos, trials = (
+            replace(episodes, mask=torch.zeros_like(episodes.mask)) for episodes in (self.demos, self.trials)
+        )
+        return replace(self, demos=demos, trials=trials)
 
 
 class Steps:
@@ -147,7 +154,8 @@ class TrainingSet:
     def _draw_own(self, task: Tensor, with_pseudo: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The first l own trials of each task, l uniform, and the attempt made on just this context to imitate."""
         own = self._trial[task]
-        available = (own >= 0).sum(1)
+        # Of trials that nobody relabelled none can be a target: all may be in the context.
+        available = (own >= 0).sum(1) + (self._trial_target[task] < 0).all(1)
         n_context = torch.where(with_pseudo, 0, (torch.rand(len(task), generator=generator) * available).long())
         context = torch.where(torch.arange(own.shape[1]) < n_context[:, None], own, ABSENT)
         return context, self._trial_target[task, n_context.clamp(max=own.shape[1] - 1)]

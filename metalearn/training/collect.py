@@ -111,7 +111,7 @@ class TrialChunk:
     indices: tuple[int, ...]
     contexts: tuple[Context, ...]
     model: ModelConfig
-    weights: dict[str, np.ndarray[Any, Any]]
+    weights: dict[str, np.ndarray[Any, np.dtype[Any]]]
     n_attempts: int
     seed: int
     relabel: bool = True
