@@ -12,11 +12,14 @@ class Config(BaseModel):
 
 
 class EntityLayout(Config):
-    """Where an observation lists entities: `count` of them from number `start` on, `size` numbers each."""
+    """Where an observation lists entities: `count` of them from number `start` on, `size` numbers each, the
+    first `place` of which say where it is and the others how it looks.
+    """
 
     start: int = Field(ge=0)
     count: int = Field(ge=1)
-    size: int = Field(ge=1)
+    size: int = Field(ge=2)
+    place: int = Field(ge=1)
 
 
 class ModelConfig(Config):
@@ -55,6 +58,9 @@ class TrainingConfig(Config):
     steps_per_episode: int = Field(0, ge=0, description="random steps of a target imitated per update; 0: all")
     prior_weight: float = Field(0.3, gt=0, description="of log p(z | context) beside a step's log-likelihood")
     no_demo: float = Field(0.05, ge=0, le=1, description="how often a context has no demonstration")
+    expert_trial: float = Field(
+        0.7, ge=0, le=1, description="how often, in the warm-up, an expert's episode plays a trial that succeeded"
+    )
     own_target: float = Field(0.5, ge=0, le=1, description="how often the policy's own relabelled attempt is imitated")
     ramp_steps: int = Field(200, ge=1, description="from one behaviour for all hypotheses to hypotheses that compete")
     check_steps: int = Field(100, ge=1, description="between looks at held-out success")

@@ -27,7 +27,7 @@ _ALL = (
         family="reach-colour",
         manifest="reach-colour",
         data=DataConfig(n_tasks=24_576, chunk_tasks=512),
-        model=ModelConfig(n_hypotheses=4, code_size=128, entities=EntityLayout(start=2, count=4, size=5)),
+        model=ModelConfig(n_hypotheses=4, code_size=128, entities=EntityLayout(start=2, count=4, size=5, place=2)),
         training=TrainingConfig(warmup_steps=1500, rounds=3, round_steps=1000),
     ),
     # Trained at half of Meta-World's radius, so that what is learnt is to bring the puck to the goal itself.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from metalearn.config import ModelConfig
 from metalearn.data.frames import Frames
-from metalearn.model.entities import EntityPool, split
+from metalearn.model.entities import KEY_SIZE, N_HEADS, EntityMemory, split
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,8 @@ class ContextEncoder(nn.Module):
     """code = BatchNorm(mean of demos + sum of trials), where a trial is read in the light of the demos.
 
     Batch normalisation without affine parameters spreads the codes of a batch: at the start contexts hardly
-    differ between tasks, and without it learning waits on a plateau.
+    differ between tasks, and without it learning waits on a plateau. Where observations list entities, the
+    keys of those that the demos and the trials were about are appended to the code.
     """
 
     def __init__(self, config: ModelConfig, features: ObservationFeatures, observation_size: int, action_size: int) -> None:
@@ -91,38 +92,44 @@ class ContextEncoder(nn.Module):
         self.features = features
         width, code = config.encoder_width, config.code_size
         layout, n_views = config.entities, 1 + 2 * len(config.fourier)
-        self.entities = EntityPool(layout, config.n_frames, n_views, width) if layout else None
+        self.memory = EntityMemory(layout, config.n_frames, n_views, width) if layout else None
         plain = observation_size - (layout.count * layout.size if layout else 0)
-        size = config.n_frames * (plain * (n_views + 1) + action_size + 2) + (width if layout else 0) + 4
-        self.demo = _mlp(size, width, code)
-        self.trial = _mlp(size + code + 1, width, code)
+        size = config.n_frames * (plain * (n_views + 1) + action_size + 2) + 4
+        n_keys, n_matches = (N_HEADS * KEY_SIZE, N_HEADS**2) if layout else (0, 0)
+        self.demo = _mlp(size + n_keys, width, code)
+        self.trial = _mlp(size + n_keys + n_matches + code + 1, width, code)
         self.counts = nn.Linear(2, code)
         self.normalise = nn.BatchNorm1d(code, affine=False, momentum=0.02)
 
     def forward(self, demos: EpisodeTensors, trials: EpisodeTensors) -> Float[Tensor, "b d"]:
         """Invariant to the order of demos and of trials; either may be empty."""
-        shown = demos.mask.float()
-        n_demos, n_trials = shown.sum(1, keepdim=True), trials.mask.float().sum(1, keepdim=True)
-        demo = (self.demo(self._flatten(demos)) * shown[..., None]).sum(1) / n_demos.clamp(min=1)
-        code = demo + self.counts(torch.cat([(n_demos > 0).float(), (n_trials > 0).float()], -1))
-        if trials.mask.any():
-            light = torch.cat([demo, (n_demos > 0).float()], -1)[:, None].expand(-1, trials.mask.shape[1], -1)
-            tried = self.trial(torch.cat([self._flatten(trials), light], -1))
-            code = code + (tried * trials.mask.float()[..., None]).sum(1)
-        return self.normalise(code)
+        shown, tried = demos.mask.float()[..., None], trials.mask.float()[..., None]
+        any_demo, any_trial = demos.mask.any(1, keepdim=True).float(), trials.mask.any(1, keepdim=True).float()
+        n_demos = shown.sum(1).clamp(min=1)
+        seen, keys = self._flatten(demos, "demo")
+        demo = (self.demo(seen) * shown).sum(1) / n_demos
+        about = [] if keys is None else [(keys * shown[..., None]).sum(1) / n_demos[..., None]]
+        code = demo + self.counts(torch.cat([any_demo, any_trial], -1))
+        seen, keys = self._flatten(trials, "trial")
+        light = torch.cat([demo, any_demo], -1)[:, None].expand(-1, seen.shape[1], -1)
+        matches = [] if keys is None else [torch.einsum("bkhc,bgc->bkhg", keys, about[0]).flatten(2)]
+        about += [] if keys is None else [(keys * tried[..., None]).sum(1)]
+        code = code + (self.trial(torch.cat([seen, *matches, light], -1)) * tried).sum(1)
+        return torch.cat([self.normalise(code), *(a.flatten(1) for a in about)], -1)
 
-    def _flatten(self, episodes: EpisodeTensors) -> Float[Tensor, "b k p"]:
-        views = self.features(episodes.observations)
+    def _flatten(self, episodes: EpisodeTensors, kind: str) -> tuple[Float[Tensor, "b k p"], Float[Tensor, "b k h c"] | None]:
+        """All that is known of each episode in one vector, and the keys of the entities that it was about."""
+        views, keys = self.features(episodes.observations), None
         changes = episodes.changes / self.features.std
-        pooled = []
-        if self.entities is not None:
-            pooled = [self.entities(views)]
-            views, changes = (split(numbers, self.entities.layout)[0] for numbers in (views, changes))
+        if self.memory is not None:
+            keys = self.memory.remember(views, kind)
+            views, changes = (split(numbers, self.memory.layout)[0] for numbers in (views, changes))
         frames = torch.cat(
             [views.flatten(-2), changes, episodes.actions, episodes.rewards[..., None], episodes.times[..., None]], -1
         )
         flags = [episodes.success, episodes.rewards.sum(-1), episodes.has_actions, episodes.has_rewards]
-        return torch.cat([frames.flatten(2), *pooled, torch.stack(flags, -1)], -1)
+        remembered = [] if keys is None else [keys.flatten(2)]
+        return torch.cat([frames.flatten(2), *remembered, torch.stack(flags, -1)], -1), keys
 
 
 def _mlp(size: int, width: int, out: int) -> nn.Sequential:

@@ -1,6 +1,7 @@
-"""Observations that list entities (objects with a place and a look): read as a set, not by slot.
+"""Observations that list entities, each with a place and a look: read as a set, not by slot.
 
-Both modules give the same answer in whatever order the entities are listed.
+A look becomes a key; what an episode was about is remembered as a few keys, and found again by them among
+other entities (attention, Vaswani et al., 2017). So a look that was never seen in training can be followed.
 """
 
 import torch
@@ -10,55 +11,60 @@ from torch.nn import functional
 
 from metalearn.config import EntityLayout
 
+N_HEADS = 4
+KEY_SIZE = 32
+SHARPNESS = 8.0  # of attention, to begin with: scores are cosines times this
 
-def split(observations: Float[Tensor, "*n o"], layout: EntityLayout) -> tuple[Float[Tensor, "*n g"], Float[Tensor, "*n m e"]]:
-    """What is not about entities `[..., g]`, and the entities `[..., m, e]`."""
+
+def split(
+    observations: Float[Tensor, "*n o"], layout: EntityLayout
+) -> tuple[Float[Tensor, "*n g"], Float[Tensor, "*n m e"]]:
+    """What is not about entities `[..., g]`, and the m entities `[..., m, e]`."""
     end = layout.start + layout.count * layout.size
     entities = observations[..., layout.start : end].unflatten(-1, (layout.count, layout.size))
     return torch.cat([observations[..., : layout.start], observations[..., end:]], -1), entities
 
 
-class EntityPool(nn.Module):
-    """What an episode says of its entities: each is followed through the frames, then all are added up.
+class EntityMemory(nn.Module):
+    """Keys of looks; what to remember of an episode; where to find it again.
 
-    Deep sets (Zaheer et al., 2017): sum over entities of phi(the entity in every frame).
+    `views` are the v numbers (plain, sines, cosines) that stand for each number of an observation.
     """
 
     def __init__(self, layout: EntityLayout, n_frames: int, n_views: int, width: int) -> None:
         super().__init__()
         self.layout = layout
-        size = n_frames * layout.size * n_views
-        self.embed = nn.Sequential(nn.Linear(size, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+        self.key = nn.Linear((layout.size - layout.place) * n_views, KEY_SIZE)
+        followed = n_frames * (layout.size * n_views + 1)
+        self.relevance = nn.ModuleDict(
+            {
+                kind: nn.Sequential(nn.Linear(followed, width), nn.ReLU(), nn.Linear(width, N_HEADS))
+                for kind in ("demo", "trial")
+            }
+        )
+        self.sharpness = nn.Parameter(torch.tensor(SHARPNESS))
 
-    def forward(self, views: Float[Tensor, "b k f v o"]) -> Float[Tensor, "b k w"]:
-        """`views` are the v numbers (plain, sines, cosines) that stand for each number of an observation."""
+    def keys(self, entities: Float[Tensor, "*n v m e"]) -> Float[Tensor, "*n m c"]:
+        """A unit vector per look."""
+        looks = entities[..., self.layout.place :].transpose(-3, -2).flatten(-2)
+        return functional.normalize(self.key(looks), dim=-1)
+
+    def remember(self, views: Float[Tensor, "b k f v o"], kind: str) -> Float[Tensor, "b k h c"]:
+        """Each head follows the entities through the frames and keeps the key of the one it finds relevant.
+
+        `kind` is "demo" or "trial": different things count in them.
+        """
         _, entities = split(views, self.layout)
-        followed = entities.permute(0, 1, 4, 2, 3, 5).flatten(3)
-        pooled: Tensor = self.embed(followed).sum(2)
-        return pooled
+        distance = entities[:, :, :, 0, :, : self.layout.place].norm(dim=-1).transpose(2, 3)
+        followed = torch.cat([entities.permute(0, 1, 4, 2, 3, 5).flatten(3), distance], -1)
+        weights = self.relevance[kind](followed).softmax(-2)
+        return torch.einsum("bkmh,bkmc->bkhc", weights, self.keys(entities[:, :, -1]))
 
-
-class EntityAttention(nn.Module):
-    """Which entity counts, in the light of a task: attention of several heads, steered by `film`.
-
-    softmax over entities of score(entity, task), then the mean of the entities under these weights.
-    """
-
-    def __init__(self, layout: EntityLayout, n_views: int, width: int, n_heads: int = 4) -> None:
-        super().__init__()
-        self.layout = layout
-        self.embed = nn.Linear(layout.size * n_views, width)
-        self.mix = nn.Linear(width, width)
-        self.score = nn.Linear(width, n_heads)
-        self.film_size = 2 * width
-        self.size = n_heads * layout.size
-
-    def forward(self, views: Float[Tensor, "b #z t v o"], film: Float[Tensor, "b z 1 c"]) -> Float[Tensor, "b z t p"]:
-        """Per head the entity it attends to, as plain numbers (the first view)."""
+    def find(self, views: Float[Tensor, "b #z t v o"], queries: Float[Tensor, "b z h c"]) -> Float[Tensor, "b z t p"]:
+        """Per head the entity whose look answers the query, in plain numbers (the first view)."""
         _, entities = split(views, self.layout)
-        scale, shift = film[..., None, :].chunk(2, -1)
-        seen = self.embed(entities.transpose(-3, -2).flatten(-2))
-        hidden = functional.relu(seen * (1 + scale) + shift)
-        weights = self.score(functional.relu(self.mix(hidden))).softmax(-2)
-        plain = entities[..., 0, :, :].expand(*weights.shape[:-1], -1)
-        return torch.einsum("bztmh,bztme->bzthe", weights, plain).flatten(-2)
+        z = queries.shape[1]
+        keys = self.keys(entities).expand(-1, z, -1, -1, -1)
+        weights = (self.sharpness * torch.einsum("bzhc,bztmc->bztmh", queries, keys)).softmax(-2)
+        plain = entities[..., 0, :, :].expand(-1, z, -1, -1, -1)
+        return torch.einsum("bztmh,bztmp->bzthp", weights, plain).flatten(-2)

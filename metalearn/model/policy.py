@@ -4,8 +4,6 @@ Pure torch. Does not know how it is trained, nor environments.
 """
 
 from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -13,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metalearn.config import ModelConfig
+from metalearn.data.episode import Array
 from metalearn.data.spec import Spec
 from metalearn.model.encoder import ContextEncoder, EpisodeTensors, ObservationFeatures
-from metalearn.model.entities import EntityAttention, split
+from metalearn.model.entities import KEY_SIZE, N_HEADS, split
 
 LOG_SIGMA_RANGE = (-3.0, 1.0)
 
@@ -35,20 +34,17 @@ class ConditionalPolicy(nn.Module):
         o, a, width = spec.observation_size, spec.action_size, config.policy_width
         self.features = ObservationFeatures(o, config.fourier)
         self.encoder = ContextEncoder(config, self.features, o, a)
-        self.prior = nn.Sequential(nn.Linear(config.code_size, width), nn.ReLU(), nn.Linear(width, config.n_hypotheses))
+        d, layout = config.code_size, config.entities
+        self.prior = nn.Sequential(nn.Linear(d, width), nn.ReLU(), nn.Linear(width, config.n_hypotheses))
         self.hypotheses = nn.Embedding(config.n_hypotheses, 32)
-        layout, n_views = config.entities, 1 + 2 * len(config.fourier)
-        self.attention = EntityAttention(layout, n_views, width // 2) if layout else None
-        attended, steering = (self.attention.size, self.attention.film_size) if self.attention else (0, 0)
-        plain = o - (layout.count * layout.size if layout else 0)
-        self._film_sizes = [width] * 4 + [plain, steering]
-        self.completion = nn.Sequential(
-            nn.Linear(config.code_size + 32, width), nn.ReLU(), nn.Linear(width, config.code_size)
-        )
-        self.modulation = nn.Sequential(
-            nn.Linear(config.code_size, width), nn.ReLU(), nn.Linear(width, sum(self._film_sizes))
-        )
-        self.first = nn.Linear(2 * plain + attended, width)
+        self.completion = nn.Sequential(nn.Linear(d + 32, width), nn.ReLU(), nn.Linear(width, d))
+        plain, found, n_queries = o, 0, 0
+        if layout:
+            plain -= layout.count * layout.size
+            found, n_queries = N_HEADS * layout.size, N_HEADS * (2 * N_HEADS + KEY_SIZE)
+        self._film_sizes = [width] * 4 + [plain, n_queries]
+        self.modulation = nn.Sequential(nn.Linear(d, width), nn.ReLU(), nn.Linear(width, sum(self._film_sizes)))
+        self.first = nn.Linear(2 * plain + found, width)
         self.second = nn.Linear(width, width)
         self.head = nn.Linear(width, a)
         self.log_sigma = nn.Parameter(torch.full((a,), -0.5))
@@ -56,7 +52,7 @@ class ConditionalPolicy(nn.Module):
     def believe(self, demos: EpisodeTensors, trials: EpisodeTensors) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b z"]]:
         """The code of each context, and log p(z | context)."""
         code = self.encoder(demos, trials)
-        return code, self.prior(code).log_softmax(-1)
+        return code, self.prior(code[:, : self.config.code_size]).log_softmax(-1)
 
     def act(
         self, code: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"], observations: Float[Tensor, "b o"]
@@ -89,16 +85,18 @@ class ConditionalPolicy(nn.Module):
     def _forward(
         self, code: Float[Tensor, "b z d"], embedded: Float[Tensor, "b z e"], observations: Float[Tensor, "b #z t o"]
     ) -> Float[Tensor, "b z t a"]:
-        film = self.modulation(code + self.completion(torch.cat([code, embedded], -1)))[:, :, None]
-        scale_1, shift_1, scale_2, shift_2, gate, steering = film.split(self._film_sizes, -1)
-        attended = []
-        if self.attention is None:
+        code, remembered = code.split([self.config.code_size, code.shape[-1] - self.config.code_size], -1)
+        film = self.modulation(code + self.completion(torch.cat([code, embedded], -1)))
+        *modulation, gate, queries = film[:, :, None].split(self._film_sizes, -1)
+        scale_1, shift_1, scale_2, shift_2 = modulation
+        found = []
+        if self.encoder.memory is None:
             plain = self.features.normalise(observations)
         else:
             views = self.features(observations)
-            plain, _ = split(views[..., 0, :], self.attention.layout)
-            attended = [self.attention(views, steering)]
-        hidden = self.first(torch.cat([plain.expand(-1, film.shape[1], -1, -1), plain * gate, *attended], -1))
+            plain, _ = split(views[..., 0, :], self.encoder.memory.layout)
+            found = [self.encoder.memory.find(views, _queries(queries[:, :, 0], remembered))]
+        hidden = self.first(torch.cat([plain.expand(-1, film.shape[1], -1, -1), plain * gate, *found], -1))
         hidden = functional.relu(hidden * (1 + scale_1) + shift_1)
         hidden = functional.relu(self.second(hidden) * (1 + scale_2) + shift_2)
         out: Tensor = self.head(hidden)
@@ -110,13 +108,21 @@ class ConditionalPolicy(nn.Module):
         self.features.mean.copy_(observations.mean(0))
         self.features.std.copy_(torch.where(std > 1e-3, std, torch.ones_like(std)))
 
-    def to_weights(self) -> dict[str, np.ndarray[Any, Any]]:
+    def to_weights(self) -> dict[str, Array]:
         """Parameters and buffers as numpy arrays, for a bundle."""
         return {name: value.detach().cpu().numpy().copy() for name, value in self.state_dict().items()}
 
     @classmethod
-    def from_weights(cls, config: ModelConfig, spec: Spec, weights: Mapping[str, np.ndarray[Any, Any]]) -> "ConditionalPolicy":
+    def from_weights(cls, config: ModelConfig, spec: Spec, weights: Mapping[str, Array]) -> "ConditionalPolicy":
         """The policy that `to_weights` wrote, in evaluation mode."""
         policy = cls(config, spec)
         policy.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
         return policy.eval()
+
+
+def _queries(steering: Float[Tensor, "b z q"], remembered: Float[Tensor, "b z p"]) -> Float[Tensor, "b z h c"]:
+    """What to look for: to begin with what head h remembers of demos and trials; then any mixture, or else."""
+    mixture, other = steering.split([N_HEADS * 2 * N_HEADS, N_HEADS * KEY_SIZE], -1)
+    same = torch.eye(N_HEADS).repeat(1, 2)
+    keys = remembered.unflatten(-1, (2 * N_HEADS, KEY_SIZE))
+    return (same + mixture.unflatten(-1, (N_HEADS, 2 * N_HEADS))) @ keys + other.unflatten(-1, (N_HEADS, KEY_SIZE))

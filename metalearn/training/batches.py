@@ -119,7 +119,7 @@ class TrainingSet:
         task = torch.randint(self.n_tasks, (b,), generator=generator)
         demo = self._draw_demos(task, config.no_demo, generator)
         target, pseudo = self._draw_experts(task, generator)
-        with_pseudo = torch.rand(b, generator=generator) < (0.15 if own_trials else 0.5)
+        with_pseudo = torch.rand(b, generator=generator) < (0.15 if own_trials else config.expert_trial)
         trial = torch.where(with_pseudo, pseudo, ABSENT)[:, None]
         if own_trials and self._trial.shape[1]:
             own, own_target = self._draw_own(task, with_pseudo, generator)

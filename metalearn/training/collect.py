@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ R = TypeVar("R")
 STREAM_DEMO, STREAM_EXPERT, STREAM_TRIAL, STREAM_PROGRESS = 11, 12, 13, 14
 
 
+@runtime_checkable
 class Collector(Protocol):
     """Runs a function over items, somewhere; results in the order of the items."""
 
@@ -74,7 +75,7 @@ class DemonstrationChunk:
 def demonstrate_chunk(chunk: DemonstrationChunk) -> list[TaskRecord]:
     """Run the expert in both scenes of every task of the chunk."""
     family, data = find_family(chunk.family), chunk.data
-    with _one_thread():
+    with one_thread():
         demos, experts = (
             [
                 demonstrate(
@@ -111,7 +112,7 @@ class TrialChunk:
     indices: tuple[int, ...]
     contexts: tuple[Context, ...]
     model: ModelConfig
-    weights: dict[str, np.ndarray[Any, np.dtype[Any]]]
+    weights: dict[str, Array]
     n_attempts: int
     seed: int
     relabel: bool = True
@@ -132,7 +133,7 @@ def try_chunk(chunk: TrialChunk) -> list[TaskTrials]:
     rng = np.random.default_rng([chunk.seed, chunk.indices[0]])
     contexts = list(chunk.contexts)
     runs = []
-    with _one_thread():
+    with one_thread():
         env = make_vec(family, chunk.indices, "trial")
         for attempt in range(chunk.n_attempts):
             actor = inference.adapt(contexts, rng)
@@ -155,8 +156,8 @@ def chunked(items: Sequence[T], size: int) -> list[tuple[T, ...]]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """A rollout's matrices are too small for threads; one also makes the sums the same everywhere."""
+def one_thread() -> Iterator[None]:
+    """Small matrices are slower on many threads; one thread also makes the sums the same everywhere."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
