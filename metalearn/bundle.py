@@ -16,24 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
+from metalearn.data.dataset import DAMAGE
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 
 SCHEMA = 1
-DAMAGE = (
-    json.JSONDecodeError,
-    UnicodeDecodeError,
-    RecursionError,
-    SafetensorError,
-    KeyError,
-    TypeError,
-    AttributeError,
-)
-"""What reading a file raises that is not what it should be."""
 Weights = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 
 

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool | None) -> None:
     if wanted:
         print(installed_version("watch-try-learn"))  # noqa: T201
         raise typer.Exit
@@ -57,8 +57,8 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _wtl(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and exit.")
-    ] = False,
+        bool | None, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and exit.")
+    ] = None,
 ) -> None:
     pass
 
@@ -88,12 +88,16 @@ def train(
       wtl train --episodes recordings      # recorded episodes, no simulator
       wtl train reach-m2 --ray             # collect in Ray actors
     """
+    from metalearn.baselines.methods import BASELINES
+    from metalearn.cluster.jobs import lasting
     from metalearn.session import run_training, where_to_collect
 
     wanted = _experiment(experiment, family, episodes, seed, steps)
-    folder = out or Path("runs") / (wanted.name if seed is None else f"{wanted.name}-seed{seed}")
+    usual = Path("runs") / (wanted.name if seed is None else f"{wanted.name}-seed{seed}")
+    folder = lasting(out or usual, Path.cwd(), Path.home())
     with where_to_collect(workers, ray or ray_address is not None, ray_address) as collector:
-        bundle = run_training(wanted, folder, episodes, collector, baselines, Console())
+        names = BASELINES if baselines else ()
+        bundle = run_training(wanted, folder, episodes, collector, names, Console())
     name = folder / "bundle"
     typer.echo(f"\n{bundle.name} is trained: {name}\n\nWhat to type next:")
     typer.echo(f"  wtl evaluate {name}" + (f" --manifest {wanted.manifest}" if wanted.manifest else " --manifest NAME"))
@@ -106,6 +110,7 @@ def evaluate(
     manifest: Annotated[
         str | None, typer.Option(help="The benchmark: its name or a JSON file. The experiment's if not given.")
     ] = None,
+    family: Annotated[str | None, typer.Option(help="The manifest's family, if it is your own module:Class.")] = None,
     seed: Seed = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="So many episodes, instead of the manifest's.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the report here.")] = None,
@@ -124,7 +129,10 @@ def evaluate(
     from metalearn.session import run_evaluation
 
     folder = _bundle_folder(bundle)
-    report = run_evaluation(folder, manifest, seed, episodes, picture, save, Console(stderr=True))
+    for path in (json, picture):
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)  # fail before the work rather than after it
+    report = run_evaluation(folder, manifest, family, seed, episodes, picture, save, Console(stderr=True))
     print_report(report, Console())
     if json:
         typer.echo(f"report: {report.write(json)}")
@@ -179,7 +187,7 @@ def demo(
 
     def train_named(name: str, folder: Path) -> Path:
         with where_to_collect(0, False, None) as collector:
-            run_training(find_experiment(name), folder, None, collector, False, Console())
+            run_training(find_experiment(name), folder, None, collector, ("bc",), Console())
         return folder / "bundle"
 
     run_demo(out, train=train_named, adapters=methods_of, n_tasks=tasks, seed=seed or 0)

@@ -1,6 +1,6 @@
 """What `wtl train` and `wtl evaluate` do, wired for a person who watches. Knows no command-line arguments."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,7 +42,12 @@ def where_to_collect(workers: int, ray: bool, ray_address: str | None) -> Iterat
 
 
 def run_training(
-    experiment: Experiment, out: Path, episodes: Path | None, collector: Collector, baselines: bool, console: Console
+    experiment: Experiment,
+    out: Path,
+    episodes: Path | None,
+    collector: Collector,
+    baselines: Sequence[str],
+    console: Console,
 ) -> Bundle:
     """Train in sight of the user; the bundle is in `out / "bundle"`.
 
@@ -60,7 +65,7 @@ def run_training(
             raise typer.Exit(128 + (request.signal or 0)) from None
         if baselines:
             dataset = recorded or Dataset.load(out / "dataset")
-            bundle = with_baselines(bundle, dataset, experiment.seed, lambda *event: listen(Event(*event)))
+            bundle = with_baselines(bundle, dataset, experiment.seed, lambda *event: listen(Event(*event)), baselines)
             bundle.save(out / "bundle")
     return bundle
 
@@ -68,6 +73,7 @@ def run_training(
 def run_evaluation(
     folder: Path,
     manifest_name: str | None,
+    family_name: str | None,
     seed: int | None,
     episodes: int | None,
     picture: Path | None,
@@ -84,7 +90,7 @@ def run_evaluation(
     if not name:
         raise InvalidConfig(f"--manifest is needed: the experiment of {folder} names none")
     manifest = load_manifest(name)
-    family = find_family(manifest.family)
+    family = find_family(family_name or manifest.family)
     if bundle.spec.to_json() != family.spec.to_json():
         raise InvalidConfig(f"bundle {folder} acts in other spaces than the tasks of manifest {manifest.name}")
     methods = methods_of(bundle)

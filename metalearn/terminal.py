@@ -13,6 +13,9 @@ from metalearn.training.loop import Event
 
 Listen = Callable[[Event], None]
 
+QUIET_S = 15.0
+"""A log that says nothing for longer looks like one of a process that hangs."""
+
 
 @contextmanager
 def watching(console: Console) -> Iterator[Listen]:
@@ -53,12 +56,14 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._started = time.monotonic()
+        self._started = self._latest = time.monotonic()
 
     def __call__(self, event: Event) -> None:
-        """Print the ends of phases, and every look at held-out success."""
-        if event.done == event.total or figures(event):
-            elapsed_s = time.monotonic() - self._started
+        """Print the ends of phases, every look at held-out success, and now and then that work goes on."""
+        now = time.monotonic()
+        if event.done == event.total or figures(event) or now - self._latest > QUIET_S:
+            self._latest = now
+            elapsed_s = now - self._started
             line = f"{elapsed_s:6.0f} s  {event.phase:<12}{event.done:>6}/{event.total}  {figures(event)}"
             self._console.print(line.rstrip(), soft_wrap=True, highlight=False)
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from metalearn.cluster.jobs import lasting
 from metalearn.data.errors import InvalidConfig, InvalidData
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 
 def square(number: int) -> int:
@@ -42,26 +43,31 @@ def collector():
         yield collector
 
 
+@pytest.mark.slow
 def test_results_come_in_the_order_of_the_items(collector):
     assert list(collector.map(square, range(10))) == [n * n for n in range(10)]
 
 
+@pytest.mark.slow
 def test_a_worker_has_one_thread(collector):
     assert list(collector.map(threads, [0])) == ["1"]
 
 
+@pytest.mark.slow
 def test_a_lost_worker_loses_no_result(collector, tmp_path):
     results = list(collector.map(partial(die_once, tmp_path / "died"), range(6)))
     assert (tmp_path / "died").exists()
     assert results == [n * n for n in range(6)]
 
 
+@pytest.mark.slow
 def test_what_the_function_raises_is_raised_as_it_is(collector):
     with pytest.raises(InvalidData, match="observations: expected finite numbers, got nan") as caught:
         list(collector.map(refuse, [0]))
     assert type(caught.value) is InvalidData
 
 
+@pytest.mark.slow
 def test_work_that_kills_every_worker_is_given_up(collector):
     from metalearn.cluster.workers import WorkersLost
 
@@ -70,6 +76,7 @@ def test_work_that_kills_every_worker_is_given_up(collector):
     assert list(collector.map(square, [5])) == [25]
 
 
+@pytest.mark.slow
 def test_the_handler_of_sigterm_is_still_ours(collector):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
@@ -79,3 +86,10 @@ def test_an_address_where_nobody_answers_is_one_sentence():
 
     with pytest.raises(InvalidConfig, match=r"no Ray cluster at 127\.0\.0\.1:1: nobody answers"):
         RayCollector("127.0.0.1:1", n_actors=1)
+
+
+def test_what_a_job_leaves_outlives_the_copy_that_it_runs_in():
+    unpacked = Path("/tmp/ray/session_1/runtime_resources/working_dir_files/_ray_pkg_0123")
+    assert lasting(Path("runs/a"), unpacked, Path("/home/me")) == Path("/home/me/runs/a")
+    assert lasting(Path("/shared/a"), unpacked, Path("/home/me")) == Path("/shared/a")
+    assert lasting(Path("runs/a"), Path("/work"), Path("/home/me")) == Path("runs/a")

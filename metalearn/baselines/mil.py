@@ -24,6 +24,7 @@ from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.spec import Spec
+from metalearn.training.collect import one_thread
 
 Pairs = Sequence[tuple[Array, Array]]
 """What one task gives to imitate: of each episode the observations `[t, *o]` and the actions `[t, *a]`."""
@@ -133,6 +134,7 @@ class Codes(nn.Module):
         self.values = nn.Parameter(torch.zeros(n_tasks, code_size))
 
 
+@one_thread()
 def train_mil(
     dataset: Dataset,
     config: MilConfig,

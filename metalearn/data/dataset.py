@@ -19,6 +19,16 @@ from metalearn.data.spec import Spec
 
 SCHEMA = 1
 TASKS_PER_SHARD = 1024
+DAMAGE = (
+    json.JSONDecodeError,
+    UnicodeDecodeError,
+    RecursionError,
+    SafetensorError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+"""What reading a file raises that is not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +110,9 @@ class Dataset:
                 arrays = load_file(folder / Path(shard["file"]).name)
                 tasks.extend(_unpack(entry, arrays) for entry in shard["tasks"])
             return cls(Spec.from_json(index["spec"]), tuple(tasks))
-        except FileNotFoundError as error:
-            raise InvalidConfig(f"no dataset at {folder}: {error.filename} is missing") from error
-        except (json.JSONDecodeError, SafetensorError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise InvalidConfig(f"no dataset at {folder}: {error.filename}: {error.strerror}") from error
+        except DAMAGE as error:
             raise InvalidConfig(f"dataset {folder} is damaged: {error!r}") from error
 
 

@@ -74,6 +74,6 @@ class Frames:
         if episode.success is not None:
             self.success[i] = 1.0 if episode.success else -1.0
 
-    def arrays(self) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    def arrays(self) -> dict[str, np.ndarray]:
         """The fields by name, for handing to torch."""
         return {f.name: getattr(self, f.name) for f in fields(self)}

@@ -1,0 +1,14 @@
+"""What differs when `wtl` runs as a Ray job (`ray job submit --working-dir . -- wtl train ... --ray`).
+
+A job runs in an unpacked copy of what was submitted, which the cluster deletes some time after the job.
+"""
+
+from pathlib import Path
+
+_UNPACKED = "_ray_pkg_"
+
+
+def lasting(folder: Path, cwd: Path, home: Path) -> Path:
+    """`folder` where it outlives the job: relative to `home` if `cwd` is a job's unpacked copy, else as it is."""
+    in_job = any(part.startswith(_UNPACKED) for part in cwd.parts)
+    return home / folder if in_job else folder

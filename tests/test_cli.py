@@ -1,0 +1,193 @@
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from metalearn.cli import main
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("train", "evaluate", "serve", "demo", "experiments", "models")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Commands write into the current folder, and put it on the search path."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+
+@pytest.mark.parametrize(
+    "command", [(), *((name,) for name in COMMANDS)], ids=lambda command: "".join(command) or "wtl"
+)
+def test_help_is_given(command, capsys):
+    assert main([*command, "--help"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: wtl")
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "serve", "demo"])
+def test_help_teaches_by_examples(command, capsys):
+    main([command, "--help"])
+    assert f"Examples:\n    wtl {command}" in capsys.readouterr().out
+
+
+def test_named_experiments_are_listed(capsys):
+    assert main(["experiments"]) == 0
+    assert "reach-m2" in capsys.readouterr().out
+
+
+def bundle(folder: Path, content: bytes) -> Path:
+    (folder / "broken").mkdir()
+    (folder / "broken" / "bundle.json").write_bytes(content)
+    return folder / "broken"
+
+
+def mistake(capsys, *arguments: object) -> str:
+    """What `wtl` says, in one sentence and without a traceback, of a mistake."""
+    assert main([str(argument) for argument in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"wtl: [^\n]+\n", err), err
+    return err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("trian",), "Did you mean 'train'"),
+        (("train",), "Name an experiment"),
+        (("train", "reach-n2"), "did you mean reach-m2"),
+        (("train", "reach-m2", "--seed", "-1"), "--seed"),
+        (("train", "reach-m2", "--seed", "x"), "--seed"),
+        (("train", "reach-m2", "--seed", 10**30), "--seed"),
+        (("train", "reach-m2", "--steps", "0"), "--steps"),
+        (("train", "reach-m2", "--workers", "-2"), "--workers"),
+        (("train", "--family", "nowhere:Nothing"), "No module named 'nowhere'"),
+        (("train", "--family", "json:Nothing"), "Nothing"),
+        (("train", "--family", "json:JSONDecoder"), "not a family"),
+        (("train", "--family", "nothing"), "module:Class"),
+        (("train", "--episodes", "nowhere"), "no dataset at nowhere"),
+        (("train", "reach-m2", "--ray-address", "127.0.0.1:1"), "no Ray cluster at 127.0.0.1:1"),
+        (("evaluate", "nowhere"), "no bundle at nowhere"),
+        (("evaluate", "a\0b"), "no bundle"),
+        (("evaluate",), "bundle"),
+        (("evaluate", "reach", "--episodes", "-5"), "--episodes"),
+        (("serve", "--port", "-1"), "--port"),
+        (("serve", "--port", "70000"), "--port"),
+        (("serve", "--port", "http"), "--port"),
+        (("serve", "--host", "0.0.0.0", "--port", "0"), "refusing to serve"),
+        (("serve", "--host", "no.such.host.invalid", "--port", "0"), "cannot listen at no.such.host.invalid"),
+        (("demo", "--tasks", "0"), "--tasks"),
+    ],
+)
+def test_a_mistake_is_one_sentence(arguments, said, capsys):
+    assert said in mistake(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b'"text"', b"{}", b"\xff\xfe\x00", b'{"schema": 99}', b"[" * 100_000, b'{"schema": 1}'],
+    ids=range(10),
+)
+def test_what_is_not_a_bundle_is_said_to_be_none(content, capsys, tmp_path):
+    folder = bundle(tmp_path, content)
+    assert "bundle" in mistake(capsys, "evaluate", folder, "--manifest", "reach-m2")
+    assert "bundle" in mistake(capsys, "serve", "--models", tmp_path, "--port", "0")
+    assert "bundle" in mistake(capsys, "models", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"schema": 99}', '{"schema": 1, "spec": 3, "shards": []}', "[" * 100_000]
+)
+def test_what_is_no_dataset_is_said_to_be_none(content, capsys, tmp_path):
+    (tmp_path / "dataset.json").write_text(content)
+    assert "dataset" in mistake(capsys, "train", "--episodes", tmp_path)
+
+
+def test_a_taken_port_is_said_to_be_taken(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"cannot listen at 127.0.0.1:{port}" in mistake(capsys, "serve", "--port", port)
+
+
+def test_a_file_where_a_folder_is_needed_is_named(capsys, tmp_path):
+    (tmp_path / "file").touch()
+    assert "file" in mistake(capsys, "train", "reach-m2", "--out", tmp_path / "file")
+    assert "file" in mistake(capsys, "evaluate", tmp_path / "file")
+    assert "file" in mistake(capsys, "serve", "--data", tmp_path / "file", "--port", "0")
+
+
+OWN_FAMILY = """
+from dataclasses import dataclass
+from metalearn.tasks.reach import Reach
+
+class Few(Reach):
+    def __init__(self):
+        super().__init__("few", n_objects=4, n_candidates=2)
+    splits = {"train": range(32), "validation": range(32, 64), "test": range(64, 96)}
+"""
+
+MANIFEST = {
+    "name": "few", "title": "Few", "family": "few", "n_tasks": 32, "horizon": 30, "success": "touched",
+    "budget": {"demos": 1, "trials": 1},
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_an_own_family_is_trained_stopped_and_resumed(tmp_path):
+    (tmp_path / "mine.py").write_text(OWN_FAMILY)
+    command = [
+        sys.executable,
+        "-m",
+        "metalearn.cli",
+        "train",
+        "--family",
+        "mine:Few",
+        "--steps",
+        "20000",
+        "--out",
+        "run",
+    ]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+
+    def started(*more: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen([*command, *more], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+
+    process = started()
+    assert any("trial" in line for line in process.stdout)  # it has looked at held-out success, and goes on
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "the same command resumes" in said
+    assert (tmp_path / "run" / "checkpoint.safetensors").exists()
+    assert not (tmp_path / "run" / "bundle").exists()
+
+    process = started()
+    first = next(line for line in process.stdout if "train" in line)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert int(re.search(r"(\d+)/20000", first)[1]) > 100
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_what_was_trained_can_be_evaluated_and_listed(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(OWN_FAMILY)
+    (tmp_path / "few.json").write_text(json.dumps(MANIFEST))
+    assert main(["train", "--family", "mine:Few", "--steps", "20", "--out", "run", "--no-baselines"]) == 0
+    assert "wtl evaluate run/bundle" in capsys.readouterr().out
+    arguments = ["evaluate", "run", "--manifest", "few.json", "--family", "mine:Few", "--episodes", "16", "--save"]
+    assert main([*arguments, "--json", "new/report.json", "--picture", "new/report.png"]) == 0
+    report = json.loads((tmp_path / "new" / "report.json").read_text())
+    assert report["n_tasks"] == 16
+    assert {"wtl", "random", "expert", "bayes"} <= set(report["methods"])
+    assert (tmp_path / "new" / "report.png").stat().st_size > 10_000
+    capsys.readouterr()
+    assert main(["models", "run"]) == 0
+    assert f"{100 * report['methods']['wtl']['curve'][1]['success']:.1f}%" in capsys.readouterr().out
