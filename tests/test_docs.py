@@ -36,13 +36,14 @@ def pages() -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def server_url() -> Iterator[str]:
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A served folder of shipped models."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen([BIN / "wtl", "serve", "--port", str(port)], cwd=ROOT)
+    data = tmp_path_factory.mktemp("data")
+    process = subprocess.Popen([BIN / "wtl", "serve", "--port", str(port), "--data", str(data)], cwd=ROOT)
     try:
         wait_until_ready(url, process)
         yield url
