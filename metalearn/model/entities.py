@@ -14,6 +14,7 @@ from metalearn.config import EntityLayout
 N_HEADS = 4
 KEY_SIZE = 32
 SHARPNESS = 8.0  # of attention, to begin with: scores are cosines times this
+NEARNESS = 3.0  # to begin with, an episode is about the entities near which it ended
 
 
 def split(
@@ -42,6 +43,7 @@ class EntityMemory(nn.Module):
                 for kind in ("demo", "trial")
             }
         )
+        self.nearness = nn.Parameter(torch.tensor(NEARNESS))
         self.sharpness = nn.Parameter(torch.tensor(SHARPNESS))
 
     def keys(self, entities: Float[Tensor, "*n v m e"]) -> Float[Tensor, "*n m c"]:
@@ -57,7 +59,7 @@ class EntityMemory(nn.Module):
         _, entities = split(views, self.layout)
         distance = entities[:, :, :, 0, :, : self.layout.place].norm(dim=-1).transpose(2, 3)
         followed = torch.cat([entities.permute(0, 1, 4, 2, 3, 5).flatten(3), distance], -1)
-        weights = self.relevance[kind](followed).softmax(-2)
+        weights = (self.relevance[kind](followed) - self.nearness * distance[..., -1:]).softmax(-2)
         return torch.einsum("bkmh,bkmc->bkhc", weights, self.keys(entities[:, :, -1]))
 
     def find(self, views: Float[Tensor, "b #z t v o"], queries: Float[Tensor, "b z h c"]) -> Float[Tensor, "b z t p"]:

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from metalearn.bundle import Bundle
+from metalearn.data.context import Context, MetaBatch
+from metalearn.data.dataset import Dataset, TaskRecord
+from metalearn.data.episode import Episode
+from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.spec import Spec
+
+SPEC = Spec(spaces.Box(-np.inf, np.inf, (3,)), spaces.Box(-1, 1, (2,)), horizon=9, rate_hz=10.0)
+
+
+def recorded(n_tasks: int = 3) -> Dataset:
+    rng = np.random.default_rng(0)
+    make = SPEC.example_episode
+    return Dataset(
+        SPEC,
+        tuple(
+            TaskRecord(f"own/{i:04d}", (make(rng).without_actions(),), (make(rng),), trials=(make(rng), make(rng)))
+            for i in range(n_tasks)
+        ),
+    )
+
+
+def test_a_dataset_survives_the_disk(tmp_path: Path):
+    dataset = recorded()
+    dataset.save(tmp_path)
+    assert Dataset.load(tmp_path).tasks == dataset.tasks
+
+
+def test_a_missing_or_damaged_dataset_is_one_sentence(tmp_path: Path):
+    with pytest.raises(InvalidConfig, match="no dataset"):
+        Dataset.load(tmp_path)
+    recorded().save(tmp_path)
+    shard = next(tmp_path.glob("*.safetensors"))
+    shard.write_bytes(shard.read_bytes()[:-9])
+    with pytest.raises(InvalidConfig, match="damaged"):
+        Dataset.load(tmp_path)
+
+
+def test_a_dataset_says_which_episode_does_not_fit():
+    tasks = (TaskRecord("own/0000", (), (Episode.of(np.zeros((2, 4)), np.zeros((1, 2))),)),)
+    with pytest.raises(InvalidData) as caught:
+        Dataset(SPEC, tasks).check()
+    assert caught.value.field == "own/0000.experts[0].observations"
+
+
+def test_a_target_in_its_own_context_is_refused():
+    episode = SPEC.example_episode(np.random.default_rng(0))
+    with pytest.raises(AssertionError):
+        MetaBatch([Context((episode,))], [episode])
+
+
+def test_a_context_is_never_changed_in_place():
+    rng = np.random.default_rng(0)
+    demo, trial = SPEC.example_episode(rng), SPEC.example_episode(rng)
+    before = Context((demo,))
+    after = before.with_trial(trial)
+    assert before.trials == ()
+    assert after.trials == (trial,)
+    assert after.scored
+    assert not before.scored
+
+
+def bundle() -> Bundle:
+    weights = {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    return Bundle("own", SPEC, {"n_frames": 3}, weights, provenance={"seed": 1})
+
+
+def test_a_bundle_survives_the_disk_with_its_id(tmp_path: Path):
+    made = bundle().with_baseline("bc", {"v": np.ones(2, np.float32)}, {"seed": 0}).with_report({"schema": 1})
+    made.save(tmp_path)
+    read = Bundle.load(tmp_path)
+    assert read.id == made.id
+    assert read.spec == SPEC
+    assert read.report == {"schema": 1}
+    np.testing.assert_array_equal(read.baselines["bc"]["v"], 1.0)
+
+
+def test_the_report_does_not_change_a_bundles_id_and_the_weights_do():
+    assert bundle().with_report({"schema": 1}).id == bundle().id
+    other = Bundle("own", SPEC, {"n_frames": 3}, {"w": np.zeros((2, 3), np.float32)})
+    assert other.id != bundle().id
+
+
+@pytest.mark.parametrize("damage", ["weights", "schema", "json"])
+def test_a_changed_bundle_is_refused(tmp_path: Path, damage: str):
+    bundle().save(tmp_path)
+    head = tmp_path / "bundle.json"
+    if damage == "weights":
+        file = tmp_path / "weights.safetensors"
+        file.write_bytes(file.read_bytes()[:-1] + b"\x01")
+    elif damage == "schema":
+        head.write_text(head.read_text().replace('"schema": 1', '"schema": 99'))
+    else:
+        head.write_text(head.read_text()[:-20])
+    with pytest.raises(InvalidConfig):
+        Bundle.load(tmp_path)
