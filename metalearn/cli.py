@@ -101,7 +101,7 @@ def train(
     name = folder / "bundle"
     typer.echo(f"\n{bundle.name} is trained: {name}\n\nWhat to type next:")
     typer.echo(f"  wtl evaluate {name}" + (f" --manifest {wanted.manifest}" if wanted.manifest else " --manifest NAME"))
-    typer.echo(f"  wtl serve --models {folder}")
+    typer.echo(f"  wtl serve --models {name}")
 
 
 @app.command()

@@ -37,7 +37,7 @@ class ModelConfig(Config):
 class DataConfig(Config):
     """What is demonstrated before training starts."""
 
-    n_tasks: int = 4096
+    n_tasks: int = Field(16_384, ge=1, description="few tasks are learnt by heart, and then no trial ever fails")
     chunk_tasks: int = Field(64, ge=1, description="tasks rolled out side by side")
     demos_per_task: int = 1
     experts_per_task: int = 2

@@ -46,6 +46,7 @@ class MilConfig(Config):
     first_order: bool = Field(False, description="ignore how the inner gradient depends on the weights")
     steps: int = Field(1200, ge=0)
     batch_tasks: int = Field(64, ge=1)
+    steps_per_episode: int = Field(32, ge=1, description="random steps of an episode that one update looks at")
     learning_rate: float = Field(3e-3, gt=0)
     expert_share: float = Field(
         0.5, ge=0, le=1, description="how often an expert episode plays the successful trial in the inner loop"
@@ -165,7 +166,10 @@ def train_mil(
     for step in range(config.steps):
         drawn = [dataset.tasks[i] for i in rng.integers(len(dataset.tasks), size=config.batch_tasks)]
         split = [_inner_and_outer(record, config.expert_share, rng) for record in drawn]
-        shown, wanted = (PairBatch.of(side, dataset.spec) for side in zip(*split, strict=True))
+        shown, wanted = (
+            PairBatch.of([_thinned(pairs, config.steps_per_episode, rng) for pairs in side], dataset.spec)
+            for side in zip(*split, strict=True)
+        )
         learner = maml.clone()
         for _ in range(config.inner_steps):
             learner.adapt(network.losses(shown, learner.module.values).sum())  # the sum keeps tasks independent
@@ -259,6 +263,15 @@ def _inner_and_outer(record: TaskRecord, expert_share: float, rng: np.random.Gen
     if solved and len(targets) > 1 and rng.random() < expert_share:
         shown.append(targets.pop(int(rng.choice(solved))))
     return shown, targets
+
+
+def _thinned(pairs: Pairs, n_steps: int, rng: np.random.Generator) -> Pairs:
+    """At most `n_steps` random steps of each episode."""
+    return [
+        (seen, done) if len(done) <= n_steps else (seen[chosen], done[chosen])
+        for seen, done in pairs
+        for chosen in [rng.choice(len(done), min(n_steps, len(done)), replace=False)]
+    ]
 
 
 def _known(context: Context) -> Pairs:

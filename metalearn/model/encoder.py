@@ -45,6 +45,7 @@ class EpisodeTensors:
         Trains one set of weights for episodes with and without actions, rewards, success flags. Rewards and
         success are never both forgotten, so that a trial stays a scored one.
         """
+
         def keep(probability: float) -> Tensor:
             return (torch.rand(self.mask.shape, generator=generator) >= probability).float()
 
@@ -70,12 +71,12 @@ class ObservationFeatures(nn.Module):
 
     def normalise(self, observations: Float[Tensor, "*n o"]) -> Float[Tensor, "*n o"]:
         """Zero mean and unit deviation over the training data, clipped at 5 deviations."""
-        return ((observations - self.mean) / self.std).clamp(-5, 5)
+        return ((observations - self.get_buffer("mean")) / self.get_buffer("std")).clamp(-5, 5)
 
     def forward(self, observations: Float[Tensor, "*n o"]) -> Float[Tensor, "*n v o"]:
         """v views of each number: normalised, then its sines, then its cosines."""
         normal = self.normalise(observations)[..., None, :]
-        phases = normal * self.frequencies[:, None]
+        phases = normal * self.get_buffer("frequencies")[:, None]
         return torch.cat([normal, phases.sin(), phases.cos()], -2)
 
 
@@ -87,7 +88,9 @@ class ContextEncoder(nn.Module):
     keys of those that the demos and the trials were about are appended to the code.
     """
 
-    def __init__(self, config: ModelConfig, features: ObservationFeatures, observation_size: int, action_size: int) -> None:
+    def __init__(
+        self, config: ModelConfig, features: ObservationFeatures, observation_size: int, action_size: int
+    ) -> None:
         super().__init__()
         self.features = features
         width, code = config.encoder_width, config.code_size
@@ -117,10 +120,12 @@ class ContextEncoder(nn.Module):
         code = code + (self.trial(torch.cat([seen, *matches, light], -1)) * tried).sum(1)
         return torch.cat([self.normalise(code), *(a.flatten(1) for a in about)], -1)
 
-    def _flatten(self, episodes: EpisodeTensors, kind: str) -> tuple[Float[Tensor, "b k p"], Float[Tensor, "b k h c"] | None]:
+    def _flatten(
+        self, episodes: EpisodeTensors, kind: str
+    ) -> tuple[Float[Tensor, "b k p"], Float[Tensor, "b k h c"] | None]:
         """All that is known of each episode in one vector, and the keys of the entities that it was about."""
         views, keys = self.features(episodes.observations), None
-        changes = episodes.changes / self.features.std
+        changes = episodes.changes / self.features.get_buffer("std")
         if self.memory is not None:
             keys = self.memory.remember(views, kind)
             views, changes = (split(numbers, self.memory.layout)[0] for numbers in (views, changes))
@@ -133,6 +138,4 @@ class ContextEncoder(nn.Module):
 
 
 def _mlp(size: int, width: int, out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(size, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, out)
-    )
+    return nn.Sequential(nn.Linear(size, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, out))

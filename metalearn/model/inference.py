@@ -10,8 +10,8 @@ from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.context import Context
-from metalearn.data.errors import InvalidData
 from metalearn.data.episode import Episode
+from metalearn.data.errors import InvalidData
 from metalearn.data.frames import Frames
 from metalearn.data.spec import Spec
 from metalearn.model.encoder import EpisodeTensors
@@ -74,7 +74,7 @@ class Inference:
 
     def _tensors(self, episodes: Sequence[Sequence[Episode]]) -> EpisodeTensors:
         flat = [episode for of_task in episodes for episode in of_task]
-        pool = Frames.of(flat or [_PLACEHOLDER(self.spec)], self.policy.config.n_frames, self.spec)
+        pool = Frames.of(flat or [_placeholder(self.spec)], self.policy.config.n_frames, self.spec)
         index = torch.full((len(episodes), max(1, *(len(e) for e in episodes))), -1, dtype=torch.long)
         start = 0
         for row, of_task in enumerate(episodes):
@@ -86,7 +86,9 @@ class Inference:
 class HypothesisActor:
     """Acts in b tasks, each under one hypothesis that it keeps for the episode."""
 
-    def __init__(self, inference: Inference, codes: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]) -> None:
+    def __init__(
+        self, inference: Inference, codes: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]
+    ) -> None:
         self._inference, self._codes, self._hypotheses = inference, codes, hypotheses
 
     def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
@@ -94,6 +96,6 @@ class HypothesisActor:
         return self._inference.act(self._codes, self._hypotheses, observations)
 
 
-def _PLACEHOLDER(spec: Spec) -> Episode:
+def _placeholder(spec: Spec) -> Episode:
     """An episode to fill an empty pool with; the mask hides it."""
     return Episode(np.zeros((2, *spec.observation_space.shape), np.float32))

@@ -4,6 +4,7 @@ Pure torch. Does not know how it is trained, nor environments.
 """
 
 from collections.abc import Mapping
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -49,7 +50,9 @@ class ConditionalPolicy(nn.Module):
         self.head = nn.Linear(width, a)
         self.log_sigma = nn.Parameter(torch.full((a,), -0.5))
 
-    def believe(self, demos: EpisodeTensors, trials: EpisodeTensors) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b z"]]:
+    def believe(
+        self, demos: EpisodeTensors, trials: EpisodeTensors
+    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b z"]]:
         """The code of each context, and log p(z | context)."""
         code = self.encoder(demos, trials)
         return code, self.prior(code[:, : self.config.code_size]).log_softmax(-1)
@@ -75,7 +78,9 @@ class ConditionalPolicy(nn.Module):
         out = self._forward(code[:, None].expand(-1, z, -1), embedded, observations[:, None])
         if self.discrete:
             expected = actions[:, None].expand(-1, z, -1)
-            steps = -functional.cross_entropy(out.flatten(0, 2), expected.flatten(), reduction="none").view(out.shape[:3])
+            steps = -functional.cross_entropy(out.flatten(0, 2), expected.flatten(), reduction="none").view(
+                out.shape[:3]
+            )
         else:
             log_sigma = self.log_sigma.clamp(*LOG_SIGMA_RANGE)
             error = (actions[:, None] - out) / log_sigma.exp()
@@ -105,8 +110,8 @@ class ConditionalPolicy(nn.Module):
     def fit_normaliser(self, observations: Float[Tensor, "n o"]) -> None:
         """Take mean and deviation from training observations; a constant component keeps its unit."""
         std = observations.std(0)
-        self.features.mean.copy_(observations.mean(0))
-        self.features.std.copy_(torch.where(std > 1e-3, std, torch.ones_like(std)))
+        self.features.get_buffer("mean").copy_(observations.mean(0))
+        self.features.get_buffer("std").copy_(torch.where(std > 1e-3, std, torch.ones_like(std)))
 
     def to_weights(self) -> dict[str, Array]:
         """Parameters and buffers as numpy arrays, for a bundle."""

@@ -136,7 +136,9 @@ class ReachVectorEnv(TaskVectorEnv):
         self._success[:] = False
         return self._observe(), {}
 
-    def step(self, actions: Array) -> tuple[Array, Array, Bool[np.ndarray, " b"], Bool[np.ndarray, " b"], dict[str, Any]]:
+    def step(
+        self, actions: Array
+    ) -> tuple[Array, Array, Bool[np.ndarray, " b"], Bool[np.ndarray, " b"], dict[str, Any]]:
         """Move every row that has not ended."""
         live = ~self._ended
         self.own[live] += SPEED * np.clip(actions[live], -1, 1)
@@ -195,18 +197,14 @@ class ReachEnv(gym.Env[Array, Array]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
 
-    def __init__(
-        self, family: Reach, index: int = 0, scene: Scene = "trial", render_mode: str | None = None
-    ) -> None:
+    def __init__(self, family: Reach, index: int = 0, scene: Scene = "trial", render_mode: str | None = None) -> None:
         self._row = ReachVectorEnv(family, [index], scene)
         self._family, self._index = family, index
         self.observation_space = family.spec.observation_space
         self.action_space = family.spec.action_space
         self.render_mode = render_mode
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Array, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Draw a layout."""
         super().reset(seed=seed)
         observations, _ = self._row.reset(seed=[int(self.np_random.integers(2**32)) if seed is None else seed])
@@ -224,7 +222,7 @@ class ReachEnv(gym.Env[Array, Array]):
 
     def render(self) -> Any:
         """The scene from above, `[256, 256, 3]` uint8."""
-        candidates, target, colours = self._family._roles(self._row.colours[0], self._index)
+        _, target, colours = self._family._roles(self._row.colours[0], self._index)
         return raster(self._row.own[0], self._row.objects[0], colours, target)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metalearn.config import ModelConfig, TrainingConfig
 from metalearn.data.dataset import Dataset
-from metalearn.data.episode import Array, Episode
+from metalearn.data.episode import Array
 from metalearn.data.frames import Frames
 from metalearn.data.spec import Spec
 from metalearn.model.encoder import EpisodeTensors
@@ -66,7 +66,11 @@ class Steps:
             mask = torch.arange(longest) < lengths[:, None]
             return self.observations[index, :longest], self.actions[index, :longest], mask
         steps = (torch.rand((len(index), n_steps), generator=generator) * lengths[:, None]).long()
-        return self.observations[index[:, None], steps], self.actions[index[:, None], steps], torch.ones_like(steps).bool()
+        return (
+            self.observations[index[:, None], steps],
+            self.actions[index[:, None], steps],
+            torch.ones_like(steps).bool(),
+        )
 
 
 class TrainingSet:
@@ -166,12 +170,10 @@ class TrainingSet:
 
 
 def _table(counts: Sequence[int], width: int | None = None) -> Int[Tensor, "n k"]:
-    """Row i holds the next `counts[i]` integers, padded with ABSENT: where the episodes of each task stand in a pool."""
+    """Where the episodes of each task stand in a pool: row i has the next `counts[i]` integers, padded with ABSENT."""
     table = torch.full((len(counts), max(counts, default=0) if width is None else width), ABSENT)
     start = 0
     for row, count in enumerate(counts):
         table[row, :count] = torch.arange(start, start + count)
         start += count
     return table
-
-

@@ -20,9 +20,9 @@ from metalearn.data.dataset import TaskRecord
 from metalearn.data.episode import Array, Episode
 from metalearn.model.inference import Inference
 from metalearn.model.policy import ConditionalPolicy
-from metalearn.tasks.family import TaskId, make_vec
+from metalearn.tasks.family import Scene, TaskId, make_vec
 from metalearn.tasks.registry import find_family
-from metalearn.tasks.rollout import demonstrate, episode_seeds, rollout
+from metalearn.tasks.rollout import Rollout, demonstrate, episode_seeds, rollout
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -74,33 +74,34 @@ class DemonstrationChunk:
 
 def demonstrate_chunk(chunk: DemonstrationChunk) -> list[TaskRecord]:
     """Run the expert in both scenes of every task of the chunk."""
-    family, data = find_family(chunk.family), chunk.data
+    data = chunk.data
     with one_thread():
-        demos, experts = (
-            [
-                demonstrate(
-                    family,
-                    chunk.indices,
-                    episode_seeds(chunk.indices, stream + 100 * chunk.seed, k),
-                    scene,
-                    noise,
-                    seed=episode_seeds(chunk.indices[:1], stream + 100 * chunk.seed, 1000 + k)[0],
-                )
-                for k in range(n)
-            ]
-            for stream, scene, noise, n in (
-                (STREAM_DEMO, "demo", data.demo_noise, data.demos_per_task),
-                (STREAM_EXPERT, "trial", data.expert_noise, data.experts_per_task),
-            )
-        )
+        demos = _expert_runs(chunk, "demo", STREAM_DEMO, data.demo_noise, data.demos_per_task)
+        experts = _expert_runs(chunk, "trial", STREAM_EXPERT, data.expert_noise, data.experts_per_task)
     return [
         TaskRecord(
-            task=str(TaskId(family.name, index)),
+            task=str(TaskId(find_family(chunk.family).name, index)),
             demos=tuple(run.episodes[i] for run in demos),
             experts=tuple(run.episodes[i] for run in experts),
             labels=tuple(run.expert_actions[i] for run in experts if run.expert_actions is not None),
         )
         for i, index in enumerate(chunk.indices)
+    ]
+
+
+def _expert_runs(chunk: DemonstrationChunk, scene: Scene, stream: int, noise: float, n: int) -> list[Rollout]:
+    """`n` expert episodes of every task of the chunk."""
+    family, stream = find_family(chunk.family), stream + 100 * chunk.seed
+    return [
+        demonstrate(
+            family,
+            chunk.indices,
+            episode_seeds(chunk.indices, stream, episode),
+            scene,
+            noise,
+            seed=episode_seeds(chunk.indices[:1], stream, 1000 + episode)[0],
+        )
+        for episode in range(n)
     ]
 
 

@@ -34,7 +34,7 @@ class Learner:
         likelihood = self.policy.log_likelihood(code, batch.observations, batch.actions, mask)
         loss = mixture_loss(likelihood, log_prior, mask.sum(-1), temperature, self.config.prior_weight)
         self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
         self._optimiser.step()
         self.steps += 1

@@ -127,13 +127,20 @@ class _Run:
         policy.fit_normaliser(self.data.observations())
         self.learner = Learner(policy, self.config)
         self.generator = torch.Generator().manual_seed(self.experiment.seed)
-        self.identity = hashlib.sha256(json.dumps(self.experiment.to_json(), sort_keys=True).encode()).hexdigest()
+        self.identity = self._identity()
         self.progress = Progress()
         self._validation = self._validation_tasks()
         self._resume(dataset)
         with _tensorboard(self.out) as self.writer:
             self._learn(dataset)
         return self._bundle(dataset)
+
+    def _identity(self) -> str:
+        """What a checkpoint must have been made of to be gone on from."""
+        made_of = hashlib.sha256(json.dumps(self.experiment.to_json(), sort_keys=True).encode())
+        for record in self.recorded.tasks if self.recorded else ():
+            made_of.update(" ".join(e.digest for e in (*record.demos, *record.experts, *record.trials)).encode())
+        return made_of.hexdigest()
 
     # -- the loop ---------------------------------------------------------------------------------------------
 
@@ -291,7 +298,11 @@ class _Run:
             "history": self.progress.history,
             "wall_s": round(time.monotonic() - self.started, 1),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {"watch-try-learn": __version__, "python": platform.python_version(), "torch": version("torch")},
+            "versions": {
+                "watch-try-learn": __version__,
+                "python": platform.python_version(),
+                "torch": version("torch"),
+            },
         }
         bundle = Bundle(
             name=self.experiment.model_name,
