@@ -30,10 +30,10 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def save(path: Path, learner: Learner, generator: torch.Generator, progress: Progress, identity: str) -> None:
+def save(path: Path, learner: Learner, generator: torch.Generator, progress: Progress) -> None:
     """Write a checkpoint in the place of an earlier one; a crash leaves one of the two whole."""
     tensors = learner.state() | {GENERATOR: generator.get_state()}
-    metadata = {"progress": json.dumps(asdict(progress)), "identity": identity}
+    metadata = {"progress": json.dumps(asdict(progress))}
     scratch = path.with_suffix(".tmp")
     save_file({name: value.contiguous() for name, value in tensors.items()}, scratch, metadata=metadata)
     with scratch.open("rb") as handle:
@@ -41,20 +41,16 @@ def save(path: Path, learner: Learner, generator: torch.Generator, progress: Pro
     scratch.replace(path)
 
 
-def load(path: Path, learner: Learner, generator: torch.Generator, identity: str) -> Progress:
+def load(path: Path, learner: Learner, generator: torch.Generator) -> Progress:
     """Continue a run from its checkpoint.
 
     Raises:
-        InvalidConfig: the checkpoint is of another experiment, or damaged.
+        InvalidConfig: the checkpoint is damaged.
     """
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        if metadata["identity"] != identity:
-            raise InvalidConfig(
-                f"{path} is a checkpoint of another experiment or seed: give another --out, or delete it"
-            )
         generator.set_state(tensors.pop(GENERATOR))
         learner.load_state(tensors)
         return Progress(**json.loads(metadata["progress"]))

@@ -23,7 +23,7 @@ from metalearn.bundle import Bundle
 from metalearn.config import Experiment
 from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset, TaskRecord
-from metalearn.data.errors import WatchTryLearnError
+from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.family import TaskId, tasks_of
 from metalearn.tasks.registry import find_family
@@ -120,6 +120,7 @@ class _Run:
         out.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> Bundle:
+        self._claim_folder()
         dataset = self.recorded.check() if self.recorded else self._demonstrations()
         torch.manual_seed(self.experiment.seed)
         policy = ConditionalPolicy(self.experiment.model, dataset.spec)
@@ -127,7 +128,6 @@ class _Run:
         policy.fit_normaliser(self.data.observations())
         self.learner = Learner(policy, self.config)
         self.generator = torch.Generator().manual_seed(self.experiment.seed)
-        self.identity = self._identity()
         self.progress = Progress()
         self._validation = self._validation_tasks()
         self._resume(dataset)
@@ -135,12 +135,17 @@ class _Run:
             self._learn(dataset)
         return self._bundle(dataset)
 
-    def _identity(self) -> str:
-        """What a checkpoint must have been made of to be gone on from."""
-        made_of = hashlib.sha256(json.dumps(self.experiment.to_json(), sort_keys=True).encode())
+    def _claim_folder(self) -> None:
+        """Write down what is trained in this folder, or check that it is what was. Raises InvalidConfig."""
+        recorded = hashlib.sha256()
         for record in self.recorded.tasks if self.recorded else ():
-            made_of.update(" ".join(e.digest for e in (*record.demos, *record.experts, *record.trials)).encode())
-        return made_of.hexdigest()
+            recorded.update(" ".join(e.digest for e in (*record.demos, *record.experts, *record.trials)).encode())
+        claim = json.dumps({"experiment": self.experiment.to_json(), "recorded": recorded.hexdigest()}, indent=1)
+        path = self.out / "run.json"
+        if not path.exists():
+            path.write_text(claim)
+        elif path.read_text() != claim:
+            raise InvalidConfig(f"{self.out} holds a run of another experiment, seed or data: give another --out")
 
     # -- the loop ---------------------------------------------------------------------------------------------
 
@@ -278,13 +283,13 @@ class _Run:
     # -- the ends ---------------------------------------------------------------------------------------------
 
     def _checkpoint(self) -> None:
-        checkpoint.save(self.out / "checkpoint.safetensors", self.learner, self.generator, self.progress, self.identity)
+        checkpoint.save(self.out / "checkpoint.safetensors", self.learner, self.generator, self.progress)
 
     def _resume(self, dataset: Dataset) -> None:
         path = self.out / "checkpoint.safetensors"
         if not path.exists():
             return
-        self.progress = checkpoint.load(path, self.learner, self.generator, self.identity)
+        self.progress = checkpoint.load(path, self.learner, self.generator)
         folder = self.out / f"trials-{self.progress.round}"
         if self.progress.round and folder.exists():
             tasks = [TaskTrials(r.experts, r.labels) for r in Dataset.load(folder).tasks]

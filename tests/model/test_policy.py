@@ -1,0 +1,112 @@
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from metalearn.adapter import Belief
+from metalearn.config import EntityLayout, ModelConfig
+from metalearn.data.context import Context
+from metalearn.data.episode import Episode
+from metalearn.data.errors import InvalidData
+from metalearn.data.spec import Spec
+from metalearn.model.inference import Inference
+from metalearn.model.policy import ConditionalPolicy
+
+CONTINUOUS = Spec(spaces.Box(-3, 3, (6,)), spaces.Box(-1, 1, (2,)), horizon=8, rate_hz=10.0)
+DISCRETE = Spec(spaces.Box(-3, 3, (6,)), spaces.Discrete(3, start=2), horizon=8, rate_hz=10.0)
+LISTED = EntityLayout(start=0, count=2, size=3, place=1)
+
+
+def inference(spec: Spec = CONTINUOUS, entities: EntityLayout | None = None) -> Inference:
+    torch.manual_seed(0)
+    config = ModelConfig(encoder_width=16, policy_width=16, code_size=8, n_hypotheses=3, entities=entities)
+    return Inference(ConditionalPolicy(config, spec), spec)
+
+
+def some_episodes(spec: Spec, n: int, seed: int = 0) -> list[Episode]:
+    rng = np.random.default_rng(seed)
+    return [spec.example_episode(rng, n_steps=1 + i) for i in range(n)]
+
+
+def codes(model: Inference, contexts: Sequence[Context]) -> np.ndarray:
+    return np.stack([belief.code for belief in model.believe(contexts)])
+
+
+@pytest.mark.parametrize("spec", [CONTINUOUS, DISCRETE])
+@pytest.mark.parametrize("entities", [None, LISTED])
+@pytest.mark.parametrize(("k", "n_trials"), [(0, 0), (1, 0), (0, 2), (3, 1), (2, 5)])
+def test_any_number_of_demos_and_trials_gives_an_action(
+    spec: Spec, entities: EntityLayout | None, k: int, n_trials: int
+):
+    model = inference(spec, entities)
+    episodes = some_episodes(spec, k + n_trials)
+    (belief,) = model.believe([Context(tuple(episodes[:k]), tuple(episodes[k:]))])
+    assert belief.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    action = model.act(belief.code[None], np.array([0]), np.zeros((1, 6), np.float32))
+    assert spec.action_space.contains(action[0])
+
+
+@pytest.mark.parametrize("entities", [None, LISTED])
+def test_the_order_of_demos_and_of_trials_does_not_matter(entities: EntityLayout | None):
+    model, (a, b, c, d) = inference(entities=entities), some_episodes(CONTINUOUS, 4)
+    one, other = codes(model, [Context((a, b), (c, d)), Context((b, a), (d, c))])
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_trial_is_not_a_demo_and_success_is_not_failure():
+    model, (a, b) = inference(), some_episodes(CONTINUOUS, 2)
+    failed = Episode(b.observations, b.actions, b.rewards, success=False)
+    contexts = [Context((a, b)), Context((a,), (b,)), Context((a,), (failed,)), Context((a,))]
+    different = codes(model, contexts)
+    distances = np.abs(different[:, None] - different[None]).max(-1)[~np.eye(4, dtype=bool)]
+    assert distances.min() > 1e-4
+
+
+def test_a_context_is_understood_alike_alone_and_among_others():
+    model, (a, b, c) = inference(), some_episodes(CONTINUOUS, 3)
+    alone = codes(model, [Context((a,))])[0]
+    among = codes(model, [Context((b, c), (a,)), Context((a,)), Context()])[1]
+    np.testing.assert_allclose(alone, among, atol=1e-5)
+
+
+def test_entities_may_be_listed_in_any_order():
+    model, (a,) = inference(entities=LISTED), some_episodes(CONTINUOUS, 1)
+    swap = np.array([3, 4, 5, 0, 1, 2])
+    swapped = Episode(a.observations[:, swap].copy(), a.actions, a.rewards, a.success)
+    one, other = codes(model, [Context((a,)), Context((swapped,))])
+    np.testing.assert_allclose(one, other, atol=1e-5)
+    observation = a.observations[:1]
+    for_one = model.act(one[None], np.array([1]), observation)
+    np.testing.assert_allclose(for_one, model.act(one[None], np.array([1]), observation[:, swap]), atol=1e-5)
+
+
+def test_an_ask_that_nobody_trained_for_is_refused():
+    with pytest.raises(InvalidData, match="ask"):
+        inference().believe([Context(ask="be quick")])
+
+
+def test_weights_survive_the_bundle():
+    model, (a,) = inference(), some_episodes(CONTINUOUS, 1)
+    policy = model.policy
+    again = Inference(ConditionalPolicy.from_weights(policy.config, CONTINUOUS, policy.to_weights()), CONTINUOUS)
+    np.testing.assert_array_equal(codes(model, [Context((a,))]), codes(again, [Context((a,))]))
+
+
+def test_an_actor_explores_until_a_trial_was_scored():
+    model, (a, b) = inference(), some_episodes(CONTINUOUS, 2)
+    rng = np.random.default_rng(0)
+    exploring = {tuple(model.adapt([Context((a,))], rng)._hypotheses) for _ in range(40)}
+    settled = {tuple(model.adapt([Context((a,), (b,))], rng)._hypotheses) for _ in range(40)}
+    assert len(exploring) > 1
+    assert len(settled) == 1
+
+
+def test_a_belief_draws_by_its_probabilities_and_knows_its_entropy():
+    belief = Belief(np.zeros(1, np.float32), np.array([0.25, 0.75, 0.0], np.float32))
+    rng = np.random.default_rng(0)
+    drawn = np.bincount([belief.draw(rng) for _ in range(2000)], minlength=3) / 2000
+    np.testing.assert_allclose(drawn, [0.25, 0.75, 0.0], atol=0.04)
+    assert belief.most_probable == 1
+    assert belief.entropy == pytest.approx(0.25 * np.log(4) + 0.75 * np.log(4 / 3), abs=1e-6)

@@ -1,0 +1,105 @@
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from metalearn.config import ModelConfig, TrainingConfig
+from metalearn.data.dataset import Dataset, TaskRecord
+from metalearn.data.episode import Episode
+from metalearn.data.frames import Frames
+from metalearn.data.spec import Spec
+from metalearn.model.encoder import EpisodeTensors
+from metalearn.training.batches import Batch, TrainingSet
+from metalearn.training.collect import TaskTrials
+
+SPEC = Spec(spaces.Box(-1e6, 1e6, (1,)), spaces.Box(-1e6, 1e6, (1,)), horizon=4, rate_hz=1.0)
+CONFIG = TrainingConfig(batch_tasks=256, no_demo=0.1)
+
+
+def episode(number: int) -> Episode:
+    """An episode that can be told by its number in every observation."""
+    return Episode.of(np.full((3, 1), number), np.full((2, 1), number), [0.0, 1.0], True)
+
+
+def dataset(n_tasks: int = 20) -> Dataset:
+    """Task i: demos 100 i and 100 i + 1, experts 100 i + 10 and 100 i + 11."""
+    return Dataset(
+        SPEC,
+        tuple(
+            TaskRecord(
+                f"own/{i}",
+                (episode(100 * i), episode(100 * i + 1)),
+                (episode(100 * i + 10), episode(100 * i + 11)),
+            )
+            for i in range(n_tasks)
+        ),
+    )
+
+
+def with_trials(data: TrainingSet, n_tasks: int = 20) -> TrainingSet:
+    """Attempts 100 i + 20, 21, 22 of task i, relabelled."""
+    attempts = [tuple(episode(100 * i + 20 + j) for j in range(3)) for i in range(n_tasks)]
+    data.replace_trials([TaskTrials(a, tuple(e.actions for e in a if e.actions is not None)) for a in attempts])
+    return data
+
+
+def numbers(batch: Batch) -> list[tuple[set[int], list[int], int]]:
+    """Per row: the demos, the trials in order, the target."""
+    demos, trials = ((e.observations[:, :, 0, 0].long(), e.mask) for e in (batch.demos, batch.trials))
+    return [
+        (
+            set(demos[0][row][demos[1][row]].tolist()),
+            trials[0][row][trials[1][row]].tolist(),
+            int(batch.observations[row, 0, 0]),
+        )
+        for row in range(len(batch.observations))
+    ]
+
+
+def draw(data: TrainingSet, own_trials: bool) -> list[tuple[set[int], list[int], int]]:
+    generator = torch.Generator().manual_seed(0)
+    return [row for _ in range(8) for row in numbers(data.draw(CONFIG, own_trials, generator))]
+
+
+def test_context_and_target_are_of_one_task_and_the_target_is_never_in_the_context():
+    for own_trials in (False, True):
+        for demos, trials, target in draw(with_trials(TrainingSet(dataset(), ModelConfig())), own_trials):
+            assert {number // 100 for number in (*demos, *trials)} <= {target // 100}
+            assert target not in demos
+            assert target not in trials
+
+
+def test_every_kind_of_context_is_drawn():
+    kinds = {
+        (len(demos), tuple(number % 100 // 10 for number in trials), target % 100 // 10)
+        for demos, trials, target in draw(with_trials(TrainingSet(dataset(), ModelConfig())), own_trials=True)
+    }
+    for wanted in [(0, (), 1), (1, (), 1), (2, (), 2), (1, (1,), 1), (1, (2,), 1), (2, (2, 2), 2)]:
+        assert wanted in kinds
+
+
+def test_an_own_attempt_is_imitated_in_the_context_it_was_made_in():
+    for _, trials, target in draw(with_trials(TrainingSet(dataset(), ModelConfig())), own_trials=True):
+        after_expert = any(number % 100 // 10 == 1 for number in trials)
+        if target % 100 // 10 == 2 and not after_expert:
+            assert trials == [target // 100 * 100 + 20 + j for j in range(target % 10)]
+
+
+def test_new_trials_take_the_place_of_earlier_ones():
+    data = with_trials(with_trials(TrainingSet(dataset(), ModelConfig())))
+    assert {t % 100 for _, trials, target in draw(data, True) for t in (*trials, target)} <= {10, 11, 20, 21, 22}
+
+
+def test_nothing_of_the_context_is_left_without_it():
+    batch = TrainingSet(dataset(), ModelConfig()).draw(CONFIG, False, torch.Generator().manual_seed(0))
+    assert not batch.without_context().demos.mask.any()
+    assert not batch.without_context().trials.mask.any()
+    assert batch.demos.mask.any()
+
+
+def test_forgetting_leaves_a_trial_scored():
+    frames = EpisodeTensors.pool(Frames.of([episode(1)], 3, SPEC))
+    trials = EpisodeTensors.gather(frames, torch.zeros((200, 1), dtype=torch.long))
+    known = trials.forget(torch.Generator().manual_seed(1), actions=0.5, rewards=0.5, success=0.9)
+    assert ((known.has_rewards > 0) | (known.success != 0)).all()
+    assert (known.has_rewards == 0).any()
+    assert (known.success == 0).any()

@@ -1,0 +1,88 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metalearn.bundle import Bundle
+from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
+from metalearn.data.errors import InvalidConfig
+from metalearn.training.collect import DemonstrationChunk, ProcessCollector, SerialCollector, demonstrate_chunk
+from metalearn.training.loop import Event, Stopped, train
+
+SMALL = Experiment(
+    name="small",
+    family="reach-m2",
+    data=DataConfig(n_tasks=40, chunk_tasks=16),
+    model=ModelConfig(encoder_width=16, policy_width=16, code_size=8, n_hypotheses=2),
+    training=TrainingConfig(
+        warmup_steps=12, rounds=2, round_steps=6, batch_tasks=8, ramp_steps=4, check_steps=5, check_tasks=8
+    ),
+)
+
+
+def after(n: int) -> Callable[[], bool]:
+    """Asked for the n-th time, says stop."""
+    asked = iter(range(10_000))
+    return lambda: next(asked) >= n - 1
+
+
+def same(a: Bundle, b: Bundle) -> bool:
+    return a.weights.keys() == b.weights.keys() and all(np.array_equal(a.weights[k], b.weights[k]) for k in a.weights)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return train(SMALL, tmp_path_factory.mktemp("uninterrupted"))
+
+
+@pytest.mark.parametrize("n", [2, 9, 24, 33])
+def test_a_run_that_was_stopped_resumes_to_the_same_weights(tmp_path: Path, uninterrupted: Bundle, n: int):
+    with pytest.raises(Stopped):
+        train(SMALL, tmp_path, stopping=after(n))
+    with pytest.raises(Stopped):
+        train(SMALL, tmp_path, stopping=after(7))
+    resumed = train(SMALL, tmp_path)
+    assert same(resumed, uninterrupted)
+    histories = [bundle.provenance["history"] for bundle in (resumed, uninterrupted)]
+    assert histories[0] == histories[1]
+
+
+def test_another_seed_gives_other_weights(tmp_path: Path, uninterrupted: Bundle):
+    assert not same(train(SMALL.with_seed(1), tmp_path), uninterrupted)
+
+
+def test_a_folder_of_another_experiment_is_refused(tmp_path: Path):
+    with pytest.raises(Stopped):
+        train(SMALL, tmp_path, stopping=after(2))
+    with pytest.raises(InvalidConfig, match="another experiment"):
+        train(SMALL.with_seed(1), tmp_path)
+
+
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path):
+    with pytest.raises(Stopped):
+        train(SMALL, tmp_path, stopping=after(30))
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"junk")
+    with pytest.raises(InvalidConfig, match="not a checkpoint"):
+        train(SMALL, tmp_path)
+
+
+def test_the_listener_hears_of_every_phase_and_of_held_out_success(tmp_path: Path):
+    heard: list[Event] = []
+    bundle = train(SMALL, tmp_path, listen=heard.append)
+    assert {event.phase for event in heard} == {"demonstrate", "train", "collect"}
+    assert heard[-1].done == heard[-1].total == SMALL.training.total_steps
+    assert heard[-1].trial is not None
+    assert bundle.provenance["history"][-1]["step"] == SMALL.training.total_steps
+    assert Bundle.load(tmp_path / "bundle").id == bundle.id
+
+
+def test_who_collects_does_not_change_what_is_collected():
+    chunks = [DemonstrationChunk("reach-m2", tuple(range(i, i + 4)), DataConfig(), seed=3) for i in (0, 4)]
+    here = list(SerialCollector().map(demonstrate_chunk, chunks))
+    workers = ProcessCollector(2)
+    try:
+        there = list(workers.map(demonstrate_chunk, chunks))
+    finally:
+        workers.close()
+    assert [[r.experts for r in records] for records in here] == [[r.experts for r in records] for records in there]
