@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from metalearn.baselines.methods import methods_of, with_baselines
+from metalearn.baselines.replay import Replay
 from metalearn.bundle import Bundle
 from metalearn.config import Experiment
 from metalearn.data.dataset import Dataset
@@ -60,13 +61,19 @@ def run_training(
             bundle = train(
                 experiment, out, dataset=recorded, collector=collector, listen=listen, stopping=request.asked
             )
+
+            def progress(method: str, done: int, total: int) -> None:
+                listen(Event(method, done, total))
+                if request.asked():
+                    raise Stopped(f"stopped while training {method}; the same command trains the baselines again")
+
+            if baselines:
+                dataset = recorded or Dataset.load(out / "dataset")
+                bundle = with_baselines(bundle, dataset, experiment.seed, progress, baselines)
+                bundle.save(out / "bundle")
         except Stopped as stopped:
             console.print(str(stopped))
             raise typer.Exit(128 + (request.signal or 0)) from None
-        if baselines:
-            dataset = recorded or Dataset.load(out / "dataset")
-            bundle = with_baselines(bundle, dataset, experiment.seed, lambda *event: listen(Event(*event)), baselines)
-            bundle.save(out / "bundle")
     return bundle
 
 
@@ -93,7 +100,7 @@ def run_evaluation(
     family = find_family(family_name or manifest.family)
     if bundle.spec.to_json() != family.spec.to_json():
         raise InvalidConfig(f"bundle {folder} acts in other spaces than the tasks of manifest {manifest.name}")
-    methods = methods_of(bundle)
+    methods = methods_of(bundle) | {"replay": Replay()}
     n_tasks = None if episodes is None else -(-episodes // manifest.episodes_per_task)
     with live_progress(console) as progress:
         report = evaluate(methods, family, manifest, seed=seed, n_tasks=n_tasks, bundle=bundle.id, progress=progress)

@@ -25,6 +25,11 @@ UNIMODAL_STEPS = 100
 RAMP_FROM = 0.01
 
 
+def without_encoder(model: ModelConfig) -> ModelConfig:
+    """The same policy with as little of an encoder as can be, since nothing will come through it."""
+    return model.model_copy(update={"encoder_width": 4, "code_size": 4})
+
+
 def train_bc(
     dataset: Dataset,
     model: ModelConfig,

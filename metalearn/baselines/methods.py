@@ -6,7 +6,7 @@ from functools import partial
 from pydantic import ValidationError
 
 from metalearn.adapter import Adapter
-from metalearn.baselines.bc import Bc, train_bc
+from metalearn.baselines.bc import Bc, train_bc, without_encoder
 from metalearn.baselines.mil import Mil, MilConfig, train_mil
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
@@ -52,8 +52,9 @@ def with_baselines(
     Without actions in the demonstrations there is nothing that `mil` could imitate, and no `mil`.
     """
     if "bc" in names:
-        weights = train_bc(dataset, ModelConfig.model_validate(bundle.model), seed, partial(progress, "bc"))
-        bundle = bundle.with_baseline("bc", weights, {"config": bundle.model, "seed": seed})
+        model = without_encoder(ModelConfig.model_validate(bundle.model))
+        weights = train_bc(dataset, model, seed, partial(progress, "bc"))
+        bundle = bundle.with_baseline("bc", weights, {"config": model.model_dump(mode="json"), "seed": seed})
     shown = all(demo.actions is not None for record in dataset.tasks for demo in record.demos)
     if "mil" in names and shown:
         config = MilConfig()
