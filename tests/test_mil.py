@@ -6,7 +6,8 @@ import torch
 from gymnasium import spaces
 
 from metalearn.adapter import Adapter
-from metalearn.baselines.mil import Codes, Mil, MilConfig, Network, PairBatch, _learn2learn, train_mil
+from metalearn.baselines.mil import Codes, Mil, MilConfig, _learn2learn, train_mil
+from metalearn.baselines.mixture import Network, PairBatch
 from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Episode
@@ -81,7 +82,7 @@ def test_a_task_is_adapted_to_the_same_alone_and_in_company(trained):
 
 def test_adapting_takes_the_steps_that_learn2learn_took_in_training():
     torch.manual_seed(0)
-    mil = Mil(Network(CONTINUOUS, SMALL), CONTINUOUS)
+    mil = Mil(Network(CONTINUOUS, SMALL), CONTINUOUS, SMALL)
     tasks = dataset(CONTINUOUS, 4).tasks
     contexts = [Context(demos=record.demos) for record in tasks]
     known = [[(demo.observations[:-1], demo.actions) for demo in record.demos] for record in tasks]
@@ -106,7 +107,7 @@ def test_demonstrations_without_actions_are_refused():
     with pytest.raises(InvalidData, match=r"constant/0\.demos\[0\]\.actions"):
         train_mil(Dataset(CONTINUOUS, (blind,)), SMALL)
     with pytest.raises(InvalidData, match=r"demos\[0\]\.actions"):
-        Mil(Network(CONTINUOUS, SMALL), CONTINUOUS).adapt([Context(blind.demos)], np.random.default_rng(0))
+        Mil(Network(CONTINUOUS, SMALL), CONTINUOUS, SMALL).adapt([Context(blind.demos)], np.random.default_rng(0))
 
 
 def test_weights_of_something_else_are_refused():

@@ -1,68 +1,81 @@
-"""Behaviour cloning without context: the conditional policy, told nothing of the task.
+"""Behaviour cloning without context: imitates the experts of all tasks at once, whatever it is shown.
 
-Same network, data and learner. It still draws one hypothesis per episode, so it commits to something that
-experts do; a cloner that averages over tasks would stand still, and be too easy to beat.
+A mixture of Gaussians whose weights depend on the state: it heads for something that experts head for, and once
+under way the state itself tells it where to. A cloner that averages over tasks would stand still.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from pydantic import Field
+from torch import nn
 
-from metalearn.adapter import Actor
-from metalearn.config import ModelConfig, TrainingConfig
+from metalearn.baselines.mixture import (
+    MixtureActor,
+    MixtureConfig,
+    Network,
+    PairBatch,
+    initial_network,
+    thinned,
+)
 from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array
 from metalearn.data.spec import Spec
-from metalearn.model.inference import Inference
-from metalearn.model.policy import ConditionalPolicy
-from metalearn.training.batches import TrainingSet
-from metalearn.training.learner import Learner
-
-STEPS = 600
-UNIMODAL_STEPS = 100
-RAMP_FROM = 0.01
+from metalearn.training.collect import one_thread
 
 
-def without_encoder(model: ModelConfig) -> ModelConfig:
-    """The same policy with as little of an encoder as can be, since nothing will come through it."""
-    return model.model_copy(update={"encoder_width": 4, "code_size": 4})
+class BcConfig(MixtureConfig):
+    """How the baseline is made: the network, whose code is always 0, and the loop."""
+
+    code_size: int = 1
+    steps: int = Field(1200, ge=0)
+    batch_tasks: int = Field(64, ge=1)
+    steps_per_episode: int = Field(32, ge=1, description="random steps of an episode that one update looks at")
+    learning_rate: float = Field(3e-3, gt=0)
 
 
+@one_thread()
 def train_bc(
     dataset: Dataset,
-    model: ModelConfig,
+    config: BcConfig,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-    steps: int = STEPS,
 ) -> dict[str, Array]:
-    """Imitate the experts of all tasks at once. Returns weights for `Bc.from_weights`, normaliser included."""
-    config = TrainingConfig(warmup_steps=steps, rounds=0, steps_per_episode=32)
-    data, generator = TrainingSet(dataset, model), torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        learner = Learner(ConditionalPolicy(model, dataset.spec), config)
-    learner.policy.fit_normaliser(data.observations())
-    for step in range(steps):
-        ramped = min(1.0, max(0, step - UNIMODAL_STEPS) / max(1, steps // 3))
-        batch = data.draw(config, own_trials=False, generator=generator).without_context()
-        learner.step(batch, RAMP_FROM ** (1 - ramped) if ramped else 0.0)
-        progress(step + 1, steps)
-    return learner.policy.to_weights()
+    """Maximum likelihood on `TaskRecord.targets`. Returns weights for `Bc.from_weights`, normaliser included."""
+    rng = np.random.default_rng(seed)
+    network = initial_network(dataset, config, seed)
+    optimiser = torch.optim.Adam(network.parameters(), config.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, max(config.steps, 1))
+    codes = torch.zeros(config.batch_tasks, config.code_size)
+    for step in range(config.steps):
+        drawn = [dataset.tasks[i] for i in rng.integers(len(dataset.tasks), size=config.batch_tasks)]
+        pairs = [thinned(list(record.targets()), config.steps_per_episode, rng) for record in drawn]
+        loss = network.losses(PairBatch.of(pairs, dataset.spec), codes).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        progress(step + 1, config.steps)
+    return {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
 
 
 class Bc:
-    """The baseline behind the verb `adapt`: whatever it is shown, it acts as if it were shown nothing."""
+    """The baseline behind the verb `adapt`."""
 
-    def __init__(self, inference: Inference) -> None:
-        self._inference = inference
+    def __init__(self, network: Network, spec: Spec) -> None:
+        self._network = network.eval()
+        self._spec = spec
 
     @classmethod
-    def from_weights(cls, weights: Mapping[str, Array], spec: Spec, model: ModelConfig) -> "Bc":
-        """What `train_bc` made with `model`. Raises RuntimeError: weights of something else."""
-        return cls(Inference(ConditionalPolicy.from_weights(model, spec, weights), spec))
+    def from_weights(cls, weights: Mapping[str, Array], spec: Spec, config: BcConfig) -> "Bc":
+        """What `train_bc` made with `config`. Raises RuntimeError: weights of something else."""
+        network = Network(spec, config)
+        network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+        return cls(network, spec)
 
-    def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> Actor:
-        """One hypothesis drawn per task."""
-        return self._inference.adapt([Context()] * len(contexts), rng)
+    def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> MixtureActor:
+        """The same policy for every task."""
+        return MixtureActor(self._network, self._spec, torch.zeros(len(contexts), self._network.config.code_size))

@@ -6,10 +6,9 @@ from functools import partial
 from pydantic import ValidationError
 
 from metalearn.adapter import Adapter
-from metalearn.baselines.bc import Bc, train_bc, without_encoder
+from metalearn.baselines.bc import Bc, BcConfig, train_bc
 from metalearn.baselines.mil import Mil, MilConfig, train_mil
 from metalearn.bundle import Bundle
-from metalearn.config import ModelConfig
 from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidConfig
 from metalearn.model.inference import Inference
@@ -31,7 +30,7 @@ def methods_of(bundle: Bundle) -> dict[str, Adapter]:
         for name, weights in bundle.baselines.items():
             config = bundle.provenance["baselines"][name]["config"]
             if name == "bc":
-                methods[name] = Bc.from_weights(weights, bundle.spec, ModelConfig.model_validate(config))
+                methods[name] = Bc.from_weights(weights, bundle.spec, BcConfig.model_validate(config))
             elif name == "mil":
                 methods[name] = Mil.from_weights(weights, bundle.spec, MilConfig.model_validate(config))
             else:
@@ -52,9 +51,9 @@ def with_baselines(
     Without actions in the demonstrations there is nothing that `mil` could imitate, and no `mil`.
     """
     if "bc" in names:
-        model = without_encoder(ModelConfig.model_validate(bundle.model))
-        weights = train_bc(dataset, model, seed, partial(progress, "bc"))
-        bundle = bundle.with_baseline("bc", weights, {"config": model.model_dump(mode="json"), "seed": seed})
+        cloned = BcConfig()
+        weights = train_bc(dataset, cloned, seed, partial(progress, "bc"))
+        bundle = bundle.with_baseline("bc", weights, {"config": cloned.model_dump(mode="json"), "seed": seed})
     shown = all(demo.actions is not None for record in dataset.tasks for demo in record.demos)
     if "mil" in names and shown:
         config = MilConfig()

@@ -39,11 +39,12 @@ class ConditionalPolicy(nn.Module):
         self.prior = nn.Sequential(nn.Linear(d, width), nn.ReLU(), nn.Linear(width, config.n_hypotheses))
         self.hypotheses = nn.Embedding(config.n_hypotheses, 32)
         self.completion = nn.Sequential(nn.Linear(d + 32, width), nn.ReLU(), nn.Linear(width, d))
-        plain, found, n_queries = o, 0, 0
+        plain, found = o, 0
         if layout:
             plain -= layout.count * layout.size
             found, n_queries = N_HEADS * layout.size, N_HEADS * (2 * N_HEADS + KEY_SIZE)
-        self._film_sizes = [width] * 4 + [plain, n_queries]
+            self.steering = nn.Sequential(nn.Linear(d, width), nn.ReLU(), nn.Linear(width, n_queries))
+        self._film_sizes = [width] * 4 + [plain]
         self.modulation = nn.Sequential(nn.Linear(d, width), nn.ReLU(), nn.Linear(width, sum(self._film_sizes)))
         self.first = nn.Linear(2 * plain + found, width)
         self.second = nn.Linear(width, width)
@@ -91,16 +92,18 @@ class ConditionalPolicy(nn.Module):
         self, code: Float[Tensor, "b z d"], embedded: Float[Tensor, "b z e"], observations: Float[Tensor, "b #z t o"]
     ) -> Float[Tensor, "b z t a"]:
         code, remembered = code.split([self.config.code_size, code.shape[-1] - self.config.code_size], -1)
-        film = self.modulation(code + self.completion(torch.cat([code, embedded], -1)))
-        *modulation, gate, queries = film[:, :, None].split(self._film_sizes, -1)
-        scale_1, shift_1, scale_2, shift_2 = modulation
-        found = []
+        completed = code + self.completion(torch.cat([code, embedded], -1))
         if self.encoder.memory is None:
+            film, found = self.modulation(completed), []
             plain = self.features.normalise(observations)
         else:
+            # Here a hypothesis says which entity is meant, and nothing else: it cannot become a heading.
+            film = self.modulation(code)
             views = self.features(observations)
             plain, _ = split(views[..., 0, :], self.encoder.memory.layout)
-            found = [self.encoder.memory.find(views, _queries(queries[:, :, 0], remembered))]
+            found = [self.encoder.memory.find(views, _queries(self.steering(completed), remembered))]
+        *modulation, gate = film[:, :, None].split(self._film_sizes, -1)
+        scale_1, shift_1, scale_2, shift_2 = modulation
         hidden = self.first(torch.cat([plain.expand(-1, film.shape[1], -1, -1), plain * gate, *found], -1))
         hidden = functional.relu(hidden * (1 + scale_1) + shift_1)
         hidden = functional.relu(self.second(hidden) * (1 + scale_2) + shift_2)
