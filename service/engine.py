@@ -21,6 +21,7 @@ from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
+from metalearn.data.errors import InvalidConfig, InvalidData
 from service.errors import Busy
 from service.metrics import Metrics
 
@@ -57,10 +58,16 @@ class TorchRuntime:
 
     @classmethod
     def load(cls, bundle: Bundle) -> "TorchRuntime":
-        """The policy of a bundle."""
+        """The policy of a bundle. Raises InvalidConfig."""
         from metalearn.model.inference import Inference  # the service starts without torch
 
-        return cls(Inference.load(bundle))
+        try:
+            return cls(Inference.load(bundle))
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            sentence = " ".join(str(error).split())[:200]
+            raise InvalidConfig(
+                f"bundle {bundle.name}: its weights do not fit its configuration: {sentence}"
+            ) from error
 
     def believe(self, contexts: Sequence[Context]) -> list[Belief]:
         """What the policy makes of each context."""
@@ -218,7 +225,10 @@ class Engine:
                 jobs[0].done.set_exception(error)
             return
         for job, belief in zip(jobs, beliefs, strict=True):
-            job.done.set_result(belief)
+            if np.isfinite(belief.code).all() and np.isfinite(belief.probabilities).all():
+                job.done.set_result(belief)
+            else:
+                job.done.set_exception(InvalidData("episodes", "numbers that the model can bear", "an overflow in it"))
 
     def _act(self, runtime: Runtime, jobs: Sequence[_Act]) -> None:
         if not jobs:
@@ -239,7 +249,12 @@ class Engine:
         self._metrics.infer_s.labels("act").observe(infer_s)
         self._metrics.batch_rows.observe(sum(n_rows))
         for job, rows in zip(jobs, np.split(actions, np.cumsum(n_rows)[:-1]), strict=True):
-            job.done.set_result(Acted(rows, (started_s - job.queued_s) * 1e3, infer_s * 1e3))
+            if np.isfinite(rows).all():
+                job.done.set_result(Acted(rows, (started_s - job.queued_s) * 1e3, infer_s * 1e3))
+            else:
+                job.done.set_exception(
+                    InvalidData("observations", "numbers that the model can bear", "an overflow in it")
+                )
 
     def _turn_away(self) -> None:
         """Whoever slipped in behind the end of the queue is told so, instead of waiting for nobody."""

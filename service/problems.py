@@ -6,6 +6,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from metalearn.data.errors import InvalidData
 from service.errors import (
@@ -54,12 +55,20 @@ def _of_framework(request: Request, error: HTTPException) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return _problem(NotFound(f"there is nothing at {path}"))
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = dict(error.headers or {})
+        # The framework names the methods of one of the routes at this address.
+        allowed = {"Allow": _methods(request)} if _methods(request) else dict(error.headers or {})
         detail = f"{path} does not take {request.method}"
         return _problem(MethodNotAllowed(detail, expected=allowed.get("Allow"), got=request.method, headers=allowed))
     phrase = HTTPStatus(error.status_code).phrase
     content = {"type": "about:blank", "title": phrase, "status": error.status_code, "detail": str(error.detail)}
     return Response(json.dumps(content), error.status_code, dict(error.headers or {}), PROBLEM)
+
+
+def _methods(request: Request) -> str:
+    """What the documented routes at this address take."""
+    paths = request.app.openapi()["paths"]
+    fitting = [item for path, item in paths.items() if compile_path(path)[0].fullmatch(request.url.path)]
+    return ", ".join(sorted({method.upper() for item in fitting for method in item}))
 
 
 def _of_nobody(_: Request, __: Exception) -> Response:

@@ -1,5 +1,6 @@
 """What pydantic refused, in the words of a problem: field, expected, got, all of them short."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,8 +38,10 @@ def describe(value: Any) -> str:
             return "null"
         case bool():
             return "true" if value else "false"
+        case float() if not math.isfinite(value):
+            return str(value)
         case int() | float():
-            return str(value) if abs(value) < 1e300 else "a huge number"
+            return str(value) if abs(value) < 1e18 else "a huge number"
         case str():
             return f"the string {quote(value)}"
         case list():
@@ -53,6 +56,8 @@ def describe(value: Any) -> str:
 
 def expectation(error: Mapping[str, Any]) -> str:
     """What pydantic expected, as the end of "expected ..."."""
+    if error["type"] == "string_too_long":
+        return f"at most {error['ctx']['max_length']} characters"
     known = _EXPECTED.get(error["type"])
     return known or error["msg"].removeprefix("Input should be ").removeprefix("Input should ")
 

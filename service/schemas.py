@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, FailFast, Field, PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from metalearn.data.context import Context
@@ -16,7 +16,8 @@ from metalearn.data.errors import InvalidData
 from metalearn.data.spec import Spec
 from service.refusals import describe
 
-LARGEST = float(np.finfo(np.float32).max)
+LARGEST = 1e9
+"""Far beyond what a model has seen, and far from where float32 overflows inside one."""
 
 
 def _list_or_array(value: Any) -> Any:
@@ -40,10 +41,21 @@ Rewards = Annotated[_Numbers, _described("[t] numbers", _NUMBER)]
 Reward = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 
 
+MOST_FIELDS = 50
+
+
 class Body(BaseModel):
     """A value on the wire."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, value: Any) -> Any:
+        # An error for each of millions of unknown fields would fill the memory.
+        if isinstance(value, dict) and len(value) > MOST_FIELDS:
+            raise PydanticCustomError("fields", f"no fields but {', '.join(cls.model_fields)}")
+        return value
 
 
 class EpisodeBody(Body):
@@ -71,15 +83,23 @@ class EpisodeBody(Body):
             n_steps = len(self.observations) - 1
             raise InvalidData("observations", f"at most {spec.horizon} steps", f"{n_steps} steps")
         observations = pixels("observations", self.observations, spec)
-        return spec.check(Episode.of(observations, self.actions, self.rewards, self.success))
+        episode = spec.check(Episode.of(observations, self.actions, self.rewards, self.success))
+        for name in ("observations", "actions", "rewards"):
+            if (array := getattr(episode, name)) is not None:
+                check_size(name, array)
+        return episode
+
+
+# The first wrong one is enough: an error for each of millions would fill the memory.
+Episodes = Annotated[list[EpisodeBody], FailFast()]
 
 
 class AdaptationRequest(Body):
     """Watch: which model, what it is shown, and its own trials so far."""
 
     model: str = Field(min_length=1, max_length=200, examples=["reach", "reach@3"])
-    demos: list[EpisodeBody]
-    trials: list[EpisodeBody] = []
+    demos: Episodes
+    trials: Episodes = []
     ask: Any = None
 
     def to_context(self, spec: Spec) -> Context:
@@ -92,13 +112,13 @@ class AdaptationRequest(Body):
 class DemosRequest(Body):
     """More demonstrations."""
 
-    demos: list[EpisodeBody] = Field(min_length=1)
+    demos: Episodes = Field(min_length=1)
 
 
 class TrialsRequest(Body):
     """Learn: scored trials."""
 
-    trials: list[EpisodeBody] = Field(min_length=1)
+    trials: Episodes = Field(min_length=1)
 
 
 class ActRequest(Body):
@@ -234,7 +254,7 @@ def to_observations(field: str, value: Any, spec: Spec, max_rows: int = 1) -> Ar
         expected = ", ".join(map(str, ("n", *spec.observation_space.shape)))
         raise InvalidData(field, f"shape [{expected}]", f"shape {list(array.shape)}")
     spec.check_observations(array)
-    return check_finite(field, array)
+    return check_size(field, check_finite(field, array))
 
 
 def to_observation(value: Any, spec: Spec) -> Array:
@@ -246,10 +266,22 @@ def to_observation(value: Any, spec: Spec) -> Array:
     return to_observations("observation", array[None], spec)[0]
 
 
+def check_size(field: str, array: Array) -> Array:
+    """Return `array` if its numbers are of a size that a model can bear. Raises InvalidData."""
+    wrong = np.abs(array) > LARGEST if array.dtype.kind == "f" else np.zeros(array.shape, bool)
+    if wrong.any():
+        where = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise InvalidData(field, f"numbers from {-LARGEST:g} to {LARGEST:g}", f"{array[where]:g} at {list(where)}")
+    return array
+
+
 def pixels(field: str, value: Any, spec: Spec) -> Any:
-    """JSON has no bytes: whole numbers from 0 to 255 are pixels where the spec's observations are images."""
+    """JSON has no bytes: whole numbers from 0 to 255 are pixels where the spec's observations are images.
+
+    Elsewhere bytes are numbers like all others.
+    """
     if spec.observation_space.dtype != np.uint8:
-        return value
+        return numbers(field, value)
     array = numbers(field, value, keep_uint8=True)
     exact = array.dtype == np.uint8 or bool(((array >= 0) & (array <= 255) & (array == np.floor(array))).all())
     if not exact:

@@ -22,6 +22,7 @@ from service.schemas import Body
 from service.settings import Settings
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
+_QUALITY = re.compile(r";\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", re.IGNORECASE)
 _READABLE = f"{JSON} or {MSGPACK}"
 B = TypeVar("B", bound=Body)
 
@@ -136,10 +137,15 @@ def _media_type(header: str) -> str:
     return header.partition(";")[0].strip().lower()
 
 
+def _quality(part: str) -> float:
+    """How much a part of Accept is wanted; what cannot be read is wanted as if nothing was said."""
+    found = _QUALITY.search(part)
+    return float(found[1]) if found else 1.0
+
+
 def _accepted(accept: str, content_type: str | None) -> Codec:
-    """What is named first in Accept wins; if anything will do, the format of the question."""
-    for part in accept.split(","):
-        media_type = _media_type(part)
-        if media_type in CODECS:
-            return CODECS[media_type]
+    """The most wanted in Accept, the first of equals; if anything will do, the format of the question."""
+    offers = [(_quality(part), CODECS[_media_type(part)]) for part in accept.split(",") if _media_type(part) in CODECS]
+    if offers and (best := max(offers, key=lambda offer: offer[0]))[0] > 0:
+        return best[1]
     return CODECS.get(_media_type(content_type or ""), CODECS[JSON])

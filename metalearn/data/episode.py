@@ -207,14 +207,28 @@ def numbers(field: str, value: object, *, keep_uint8: bool = False, discrete: bo
     if array.size == 0:
         raise InvalidData(field, "at least one step", f"an empty array of {_shape(array)}")
     if array.dtype.kind not in "fiu" or _holds_booleans(value):
-        kind = "booleans" if array.dtype.kind in "bfiu" else f"dtype {array.dtype}"
-        raise InvalidData(field, "a rectangular array of numbers", kind)
+        got = "booleans" if array.dtype.kind in "bfiu" else _intruder(value) or f"dtype {array.dtype}"
+        raise InvalidData(field, "a rectangular array of numbers", got)
     if keep_uint8 and array.dtype == np.uint8:
         return array.copy()
     if discrete and array.ndim == 1 and array.dtype.kind in "iu":
         return array.astype(np.int64)
     with np.errstate(over="ignore"):
         return array.astype(np.float32)
+
+
+def _intruder(value: object, where: tuple[int, ...] = ()) -> str | None:
+    """What in a (nested) list made numpy give up on numbers, and where it stands."""
+    if isinstance(value, list | tuple):
+        return next((found for i, item in enumerate(value) if (found := _intruder(item, (*where, i)))), None)
+    if isinstance(value, int) and not isinstance(value, bool):
+        kind = None if -(2**63) <= value < 2**64 else "an integer beyond 64 bits"
+    elif isinstance(value, float | np.number) or (isinstance(value, np.ndarray) and value.dtype.kind in "fiu"):
+        kind = None
+    else:
+        kinds = {type(None): "null", bool: "a boolean", str: "a string", dict: "an object"}
+        kind = kinds.get(type(value), type(value).__name__)
+    return f"{kind} at {list(where)}" if kind else None
 
 
 def _rewards(value: object) -> Array:

@@ -48,6 +48,8 @@ def test_openapi_describes_bodies_and_has_no_dangling_reference(http: TestClient
 
 def test_answers_come_in_the_format_that_is_accepted(http: TestClient) -> None:
     for accept, media_type in {
+        "application/json;q=0.1, application/msgpack;q=0.9": "application/msgpack",
+        "application/msgpack;q=0": "application/json",
         "*/*": "application/json",
         "text/html, application/xhtml+xml, */*;q=0.8": "application/json",
         "application/msgpack": "application/msgpack",

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ EPISODES = {
     "NaN": ({"observations": [[0, 0, float("nan")], [1, 0, 0]]}, "observations"),
     "infinity": ({"observations": [[0, 0, 0], [1, float("-inf"), 0]]}, "observations"),
     "too large for float32": ({"observations": [[0, 0, 1e300], [1, 0, 0]]}, "observations"),
+    "more than a model can bear": ({"observations": [[0, 0, -1e10], [1, 0, 0]]}, "observations"),
+    "rewards beyond bearing": ({"observations": ROWS, "rewards": [0, 1e30]}, "rewards"),
     "an integer of 400 digits": ({"observations": [[0, 0, 10**400], [1, 0, 0]]}, "observations"),
     "a huge integer among floats": ({"observations": [[0, 0.5, 10**400], [1, 0, 0]]}, "observations"),
     "booleans": ({"observations": [[True, False, True], [True, True, True]]}, "observations"),
@@ -92,6 +95,35 @@ def test_episodes(http: TestClient, episode: dict[str, Any], field: str, role: s
     body = {"model": "point", "demos": [], "trials": []} | {role: [GOOD, episode]}
     answer = http.post("/v1/adaptations", content=json.dumps(body), headers=JSON)
     refused(answer, 422, field=f"{role}[1].{field}")
+
+
+@pytest.mark.parametrize(
+    ("cell", "got"),
+    [
+        ("null", "null at [1, 2]"),
+        ('"1"', "a string at [1, 2]"),
+        ("{}", "an object at [1, 2]"),
+        ("1" * 400, "an integer beyond 64 bits at [1, 2]"),
+        ("1e400", "inf at [1, 2]"),
+        ("1e10", "1e+10 at [1, 2]"),
+    ],
+)
+def test_what_is_no_number_is_shown(http: TestClient, cell: str, got: str) -> None:
+    body = '{"model": "point", "demos": [{"observations": [[0, 0, 0], [0, 0, ' + cell + "]]}]}"
+    answer = http.post("/v1/adaptations", content=body, headers=JSON)
+    refused(answer, 422, field="demos[0].observations", got=got)
+
+
+def test_the_first_of_a_million_mistakes_is_enough(http: TestClient) -> None:
+    wrong = b'{"model": "point", "demos": [' + b"1," * 900_000 + b"1]}"
+    tracemalloc.start()
+    refused(http.post("/v1/adaptations", content=wrong, headers=JSON), 422, field="demos[0]")
+    fields = b",".join(b'"k%d":1' % i for i in range(100_000))
+    answer = http.post("/v1/adaptations", content=b"{" + fields + b"}", headers=JSON)
+    refused(answer, 422, field="body", expected="no fields but model, demos, trials, ask")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000_000
 
 
 def test_a_million_steps(http: TestClient) -> None:
@@ -244,6 +276,11 @@ def test_methods_and_parameters(http: TestClient) -> None:
     refused(http.get(f"/v1/adaptations/{'0' * 24}?version=abc"), 400, field="version")
 
 
+def test_every_method_of_an_address_is_named(http: TestClient) -> None:
+    assert http.put("/v1/adaptations").headers["allow"] == "GET, POST"
+    assert http.put("/v1/adaptations/x").headers["allow"] == "DELETE, GET"
+
+
 def test_actions_and_steps(client: Client, http: TestClient, demo: Episode) -> None:
     adaptation = client.adapt("point", demos=[demo])
     path = f"/v1/adaptations/{adaptation.id}"
@@ -254,7 +291,7 @@ def test_actions_and_steps(client: Client, http: TestClient, demo: Episode) -> N
     step = f"{path}/episodes/{episode.id}/act"
     for observation in ([], [0, 0], [[0, 0, 0]], [0, 0, True], 0, None):
         refused(http.post(step, json={"observation": observation}), 422, field="observation")
-    for reward in ("1", True, [1], 1e39, 10**400):
+    for reward in ("1", True, [1], 1e39, 1e10, -1e10, 10**400):
         body = json.dumps({"observation": [0, 0, 0], "reward": reward})
         refused(http.post(step, content=body, headers=JSON), 422, field="reward")
     refused(http.post(f"{path}/episodes/{'0' * 24}/act", json={"observation": [0, 0, 0]}), 404)

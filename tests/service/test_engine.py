@@ -12,6 +12,7 @@ from pointing import PointingRuntime, bundle
 from metalearn.adapter import Belief
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
+from metalearn.data.errors import InvalidData
 from service.engine import Engine
 from service.errors import Busy
 from service.metrics import Metrics
@@ -107,6 +108,13 @@ def test_one_bad_context_does_not_fail_its_neighbours(engine: Engine, demo: Epis
     with ThreadPoolExecutor(8) as pool:
         found = [pool.submit(engine.belief, (str(i), 1), runtime, lambda c=c: c) for i, c in enumerate(contexts)]
     assert [isinstance(future.exception(), ArithmeticError) for future in found] == [True, False] * 4
+
+
+def test_numbers_that_overflow_in_the_model_are_the_askers_mistake(engine: Engine, demo: Episode) -> None:
+    runtime = PointingRuntime(bundle(gain=np.inf))
+    belief = engine.belief(("a", 1), runtime, lambda: Context((demo,)))
+    with np.errstate(invalid="ignore"), pytest.raises(InvalidData, match="numbers that the model can bear"):
+        engine.act(runtime, belief, 0, demo.observations[-1:])
 
 
 def test_a_full_queue_and_a_slow_model_mean_busy() -> None:
