@@ -24,6 +24,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 
 SCHEMA = 1
+_OBJECTS = ("spec", "model", "provenance", "sha256")
 Weights = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 
 
@@ -100,21 +101,37 @@ class Bundle:
             head = json.loads((folder / "bundle.json").read_text())
             if head.get("schema") != SCHEMA:
                 raise InvalidConfig(f"bundle {folder}: expected schema {SCHEMA}, got {head.get('schema')}")
+            if not isinstance(head["name"], str) or not all(isinstance(head[key], dict) for key in _OBJECTS):
+                raise InvalidConfig(f"bundle {folder}: expected a name, and objects as {', '.join(_OBJECTS)}")
             weights = {key: _read(folder / f"{key}.safetensors", digest) for key, digest in head["sha256"].items()}
             report_file = folder / "report.json"
             return cls(
                 name=head["name"],
-                spec=Spec.from_json(head["spec"]),
+                spec=_spec(folder, head["spec"]),
                 model=head["model"],
                 weights=weights.pop("weights"),
                 baselines={key.removeprefix("baselines/"): value for key, value in weights.items()},
                 provenance=head["provenance"],
-                report=json.loads(report_file.read_text()) if report_file.exists() else None,
+                report=_report(report_file) if report_file.exists() else None,
             )
         except OSError as error:
             raise InvalidConfig(f"no bundle at {folder}: {error.filename}: {error.strerror}") from error
         except DAMAGE as error:
             raise InvalidConfig(f"bundle {folder} is damaged: {error!r}") from error
+
+
+def _spec(folder: Path, value: dict[str, Any]) -> Spec:
+    try:
+        return Spec.from_json(value)
+    except InvalidConfig as error:
+        raise InvalidConfig(f"bundle {folder}: {error}") from error
+
+
+def _report(file: Path) -> dict[str, Any]:
+    report = json.loads(file.read_text())
+    if not isinstance(report, dict):
+        raise InvalidConfig(f"{file}: expected an object, got {type(report).__name__}")
+    return report
 
 
 def _encode(weights: Weights) -> bytes:

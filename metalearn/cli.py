@@ -226,8 +226,12 @@ def models(
 
 
 def _curve(bundle: "Bundle") -> str:
-    curve = (bundle.report or {}).get("methods", {}).get("wtl", {}).get("curve", ())
-    return ", ".join(f"{100 * point['success']:.1f}%" for point in curve) or "not measured"
+    if bundle.report is None:
+        return "not measured"
+    try:
+        return ", ".join(f"{100 * point['success']:.1f}%" for point in bundle.report["methods"]["wtl"]["curve"])
+    except (KeyError, TypeError, ValueError):
+        return "measured by something else"
 
 
 def _experiment(

@@ -93,8 +93,9 @@ def run_evaluation(
         InvalidConfig: a manifest that the bundle's experiment does not name and that was not given.
     """
     bundle = Bundle.load(folder)
-    name = manifest_name or bundle.provenance.get("experiment", {}).get("manifest")
-    if not name:
+    experiment = bundle.provenance.get("experiment")
+    name = manifest_name or (experiment.get("manifest") if isinstance(experiment, dict) else None)
+    if not isinstance(name, str) or not name:
         raise InvalidConfig(f"--manifest is needed: the experiment of {folder} names none")
     manifest = load_manifest(name)
     family = find_family(family_name or manifest.family)

@@ -14,9 +14,10 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
 from service import problems
-from service.engine import RuntimeFactory, TorchRuntime
+from service.engine import Runtime, RuntimeFactory, TorchRuntime
 from service.metrics import CountRequests, Metrics
 from service.registry import read_bundles
 from service.routes import adaptations, episodes, health, models
@@ -81,11 +82,16 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory = TorchRuntime.
             f"refusing to serve on {settings.host}, where anybody could connect without a key: "
             "use 127.0.0.1, or set allow_unauthenticated (WTL_ALLOW_UNAUTHENTICATED=1)"
         )
-    # A damaged bundle is one sentence here, and a traceback in the lifespan.
-    if not read_bundles(settings.models):
-        _log.warning("there is no model in %s: nothing can be adapted", settings.models)
-    app = create_app(settings, runtime_factory=runtime_factory)
     with alone_in(settings.data):
+        # What cannot be loaded is one sentence here, and a traceback in the lifespan.
+        loaded = {bundle.id: runtime_factory(bundle) for bundle in read_bundles(settings.models).values()}
+        if not loaded:
+            _log.warning("there is no model in %s: nothing can be adapted", settings.models)
+
+        def load(bundle: Bundle) -> Runtime:
+            return loaded.pop(bundle.id, None) or runtime_factory(bundle)
+
+        app = create_app(settings, runtime_factory=load)
         uvicorn.run(
             app, host=settings.host, port=settings.port, workers=1, access_log=False, timeout_graceful_shutdown=10
         )

@@ -126,9 +126,9 @@ class Registry:
             raise ModelNotFound(f"{name} has no version {got}", field="version", got=got)
         try:
             bundle = Bundle.load(self._archive / bundle_id)
+            return Model(name, version, bundle, self._factory(bundle))
         except InvalidConfig as error:
             raise ModelUnavailable(f"the files of {name}@{version} are gone or damaged") from error
-        return Model(name, version, bundle, self._factory(bundle))
 
     def _keep(self, bundle_id: str, bundle: Bundle) -> None:
         home = self._archive / bundle_id

@@ -101,6 +101,168 @@ def test_what_is_not_a_bundle_is_said_to_be_none(content, capsys, tmp_path):
     assert "bundle" in mistake(capsys, "models", tmp_path)
 
 
+def damaged(folder: Path, **head: object) -> Path:
+    """An untrained bundle that loads, but for what is wrong in the head of its bundle.json."""
+    from metalearn.bundle import Bundle
+    from metalearn.config import ModelConfig
+    from metalearn.model.policy import ConditionalPolicy
+    from metalearn.tasks.registry import find_family
+
+    spec, config = find_family("reach-m2").spec, ModelConfig(encoder_width=16, code_size=8, policy_width=16)
+    weights = ConditionalPolicy(config, spec).to_weights()
+    Bundle("any", spec, config.model_dump(mode="json"), weights).save(folder)
+    file = folder / "bundle.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | head))
+    return folder
+
+
+BOX = {"type": "box", "shape": [5], "low": [0, 0], "high": 1, "dtype": "float32"}
+SPEC = {"observation_space": BOX, "action_space": BOX, "horizon": 3, "rate_hz": 1, "version": 1}
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ({"name": 3}, "expected a name"),
+        ({"name": "../evil"}, "cannot name a model"),
+        ({"provenance": None}, "objects"),
+        ({"model": {}}, "do not fit"),
+        ({"model": {"policy_width": "wide"}}, "do not fit"),
+        ({"spec": SPEC}, "cannot reshape"),
+        ({"spec": SPEC | {"observation_space": BOX | {"low": 0}, "horizon": "x"}}, "spec"),
+        (
+            {"spec": SPEC | {"observation_space": BOX | {"low": 0}, "action_space": BOX | {"low": 0}, "horizon": -5}},
+            "horizon",
+        ),
+        ({"sha256": {}}, "weights"),
+    ],
+    ids=range(9),
+)
+def test_what_is_wrong_in_a_bundle_is_said_before_it_is_served(head, said, capsys, tmp_path):
+    assert said in mistake(capsys, "serve", "--models", damaged(tmp_path / "any", **head), "--port", "0")
+
+
+@pytest.mark.parametrize("report", [{}, {"methods": {"wtl": {"curve": [{"success": "high"}]}}}, {"methods": 3}])
+def test_a_report_of_something_else_is_no_reason_to_fail(report, capsys, tmp_path):
+    (damaged(tmp_path / "any") / "report.json").write_text(json.dumps(report))
+    assert main(["models", "."]) == 0
+    assert "something else" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_bundle_without_an_experiment_needs_a_manifest(capsys, tmp_path):
+    folder = damaged(tmp_path / "any", provenance={"experiment": 3})
+    assert "--manifest is needed" in mistake(capsys, "evaluate", folder)
+
+
+FOREIGN = """
+import gymnasium as gym, numpy as np
+from gymnasium import spaces
+from metalearn.data.spec import Spec
+
+SPEC = Spec(spaces.Box(-1, 1, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32), 4, 10.0)
+
+class Env(gym.Env):
+    observation_space, action_space = SPEC.observation_space, SPEC.action_space
+    def reset(self, seed=None, options=None):
+        return np.zeros(3, np.float32), {}
+    def step(self, action):
+        return np.zeros(3, np.float32), 0.0, True, False, {"success": False}
+    def expert_action(self):
+        return np.zeros(2, np.float32)
+
+class Good:
+    name, version, spec = "good", 1, SPEC
+    splits = {"train": range(9), "validation": range(9, 12), "test": range(12, 15)}
+    env = Env
+    def make(self, index, scene="trial", render_mode=None):
+        return self.env()
+
+class Booms(Good):
+    def __init__(self):
+        raise RuntimeError("boom")
+
+class WantsMore(Good):
+    def __init__(self, more):
+        pass
+
+class BadName(Good):
+    name = "../../evil"
+
+class BadSpec(Good):
+    spec = {"horizon": 3}
+
+class BadSplits(Good):
+    splits = [1, 2]
+
+class Untrainable(Good):
+    splits = {"train": range(0), "validation": range(3), "test": range(3, 6)}
+
+class Unmakeable(Good):
+    def make(self, index, scene="trial", render_mode=None):
+        raise OSError("no simulator")
+
+class Silent(Good):
+    class env(Env):
+        def step(self, action):
+            return np.zeros(3, np.float32), 0.0, True, False, {}
+
+class Endless(Good):
+    class env(Env):
+        def step(self, action):
+            return np.zeros(3, np.float32), 0.0, False, False, {"success": False}
+
+class Misshapen(Good):
+    class env(Env):
+        def step(self, action):
+            return np.zeros(7, np.float32), 0.0, True, False, {"success": False}
+
+class Burning(Good):
+    class env(Env):
+        def step(self, action):
+            raise ValueError("on\\nfire")
+
+number = 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Booms", "RuntimeError: boom (foreign_tasks.py:"),
+        ("WantsMore", "missing 1 required positional argument"),
+        ("number", "not callable"),
+        ("BadName", "name: expected letters"),
+        ("BadSpec", "spec: expected a Spec"),
+        ("BadSplits", "splits: expected ranges"),
+        ("Untrainable", "splits['train']: expected a range with tasks"),
+        ("Unmakeable", "cannot be made: OSError: no simulator (foreign_tasks.py:"),
+        ("Silent", "'success'"),
+        ("Endless", "goes on after the 4 steps"),
+        ("Misshapen", "expected shape [3], got shape [7]"),
+        ("Burning", "ValueError: on fire (foreign_tasks.py:"),
+    ],
+)
+def test_an_own_family_that_fails_is_one_sentence_that_says_where(name, said, capsys, tmp_path):
+    (tmp_path / "foreign_tasks.py").write_text(FOREIGN)
+    sys.modules.pop("foreign_tasks", None)
+    assert main(["train", "--family", f"foreign_tasks:{name}", "--steps", "10", "--no-baselines"]) == 2
+    err = capsys.readouterr().err
+    assert re.fullmatch(r"wtl: [^\n]+\n", err), err
+    assert said in err
+
+
+@pytest.mark.parametrize("content", ["class Broken(:", "1/0", "raise SystemExit('bye')"])
+def test_a_module_that_fails_is_one_sentence(content, capsys, tmp_path):
+    (tmp_path / "failing_tasks.py").write_text(content)
+    sys.modules.pop("failing_tasks", None)
+    assert "cannot be loaded" in mistake(capsys, "train", "--family", "failing_tasks:Any")
+
+
+@pytest.mark.parametrize("name", [":", ":Any", "..:Any", "json:"])
+def test_a_name_that_is_no_module_and_class_is_one_sentence(name, capsys):
+    assert "cannot be loaded" in mistake(capsys, "train", "--family", name)
+
+
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"schema": 99}', '{"schema": 1, "spec": 3, "shards": []}', "[" * 100_000]
 )

@@ -31,6 +31,10 @@ class Spec:
             raise InvalidConfig(f"action space: expected Box or Discrete, got {type(self.action_space).__name__}")
         if isinstance(self.action_space, spaces.Box) and len(self.action_space.shape) != 1:
             raise InvalidConfig(f"action space: expected a Box of shape [a], got {self.action_space.shape}")
+        if self.horizon < 1:
+            raise InvalidConfig(f"horizon: expected at least 1, got {self.horizon}")
+        if not 0 < self.rate_hz < np.inf:
+            raise InvalidConfig(f"rate_hz: expected a positive number, got {self.rate_hz}")
 
     @property
     def observation_size(self) -> int:
@@ -139,7 +143,9 @@ class Spec:
                 rate_hz=float(value["rate_hz"]),
                 version=int(value["version"]),
             )
-        except (KeyError, TypeError, AssertionError) as error:
+        except InvalidConfig:
+            raise
+        except (KeyError, TypeError, ValueError, OverflowError, AssertionError) as error:
             raise InvalidConfig(f"not a spec: {error!r}") from error
 
 

@@ -15,8 +15,9 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Float32, Shaped
 
 from metalearn.data.episode import Array
-from metalearn.data.errors import InvalidConfig
+from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.spec import Spec
+from metalearn.tasks.foreign import users_code
 
 Scene = Literal["demo", "trial"]
 Split = Literal["train", "validation", "test"]
@@ -134,13 +135,19 @@ class SerialVectorEnv(TaskVectorEnv):
 
     def __init__(self, family: Family, indices: Sequence[int], scene: Scene = "trial") -> None:
         super().__init__(family.spec, len(indices))
-        self.envs = [family.make(index, scene) for index in indices]
+        self.envs: list[gym.Env[Any, Any]] = []  # there to be closed, whatever `make` does
+        self._names = [TaskId(family.name, index) for index in indices]
+        for index, name in zip(indices, self._names, strict=True):
+            with users_code(f"task {name} cannot be made"):
+                self.envs.append(family.make(index, scene))
         self._horizon = family.spec.horizon
         self._observations = np.zeros(
             (len(indices), *family.spec.observation_space.shape), family.spec.observation_space.dtype
         )
         self._ended = np.ones(len(indices), bool)
         self._success = np.zeros(len(indices), bool)
+        self._scored = np.zeros(len(indices), bool)
+        self._n_steps = 0
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -148,29 +155,55 @@ class SerialVectorEnv(TaskVectorEnv):
         """Start an episode in every row; `seed` is one seed per row."""
         seeds = seed if isinstance(seed, Sequence | np.ndarray) else [seed] * self.num_envs
         for row, (env, row_seed) in enumerate(zip(self.envs, seeds, strict=True)):
-            observation, _ = env.reset(seed=None if row_seed is None else int(row_seed))
-            self._observations[row] = observation
-        self._ended[:] = False
-        self._success[:] = False
+            with users_code(f"reset of task {self._names[row]}"):
+                observation, _ = env.reset(seed=None if row_seed is None else int(row_seed))
+                self._see(row, observation)
+        self._ended[:] = self._success[:] = self._scored[:] = False
+        self._n_steps = 0
         return self._observations.copy(), {}
 
     def step(self, actions: Array) -> tuple[Array, Float32[np.ndarray, " b"], Array, Array, dict[str, Any]]:
-        """Step every row that has not ended."""
+        """Step every row that has not ended.
+
+        Raises:
+            InvalidConfig: an environment raised, never says whether it succeeded, or does not end.
+        """
         rewards = np.zeros(self.num_envs, np.float32)
         terminated, truncated = self._ended.copy(), np.zeros(self.num_envs, bool)
-        for row in np.flatnonzero(~self._ended):
-            observation, reward, terminated[row], truncated[row], info = self.envs[row].step(actions[row])
-            self._observations[row], rewards[row] = observation, reward
-            self._success[row] |= bool(info.get("success", False))
+        self._n_steps += 1
+        for row in map(int, np.flatnonzero(~self._ended)):
+            with users_code(f"step of task {self._names[row]}"):
+                observation, rewards[row], terminated[row], truncated[row], info = self.envs[row].step(actions[row])
+                self._see(row, observation)
+                self._success[row] |= bool(info.get("success", False))
+                self._scored[row] |= "success" in info
+            self._check_end(row, bool(terminated[row] or truncated[row]))
         self._ended = terminated | truncated
         return self._observations.copy(), rewards, terminated, truncated, {"success": self._success.copy()}
+
+    def _see(self, row: int, observation: object) -> None:
+        array, expected = np.asarray(observation), self._observations.shape[1:]
+        if array.shape != expected:
+            raise InvalidData(
+                f"{self._names[row]}: observation", f"shape {list(expected)}", f"shape {list(array.shape)}"
+            )
+        self._observations[row] = array
+
+    def _check_end(self, row: int, ended: bool) -> None:
+        if ended and not self._scored[row]:
+            raise InvalidConfig(f"task {self._names[row]}: step never put 'success' into its info")
+        if not ended and self._n_steps >= self._horizon:
+            raise InvalidConfig(
+                f"task {self._names[row]} goes on after the {self._horizon} steps of its spec's horizon"
+            )
 
     def expert_actions(self) -> Shaped[np.ndarray, "b *a"] | None:
         """The expert's action in every row, or None if the environments have no `expert_action`."""
         if not all(hasattr(env.unwrapped, "expert_action") for env in self.envs):
             return None
-        actions = [env.unwrapped.expert_action() for env in self.envs]  # type: ignore[attr-defined]
-        return np.asarray(actions, self.single_action_space.dtype)
+        with users_code(f"expert_action of {self._names[0].family}"):
+            actions = [env.unwrapped.expert_action() for env in self.envs]  # type: ignore[attr-defined]
+            return np.asarray(actions, self.single_action_space.dtype)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close every environment."""

@@ -2,11 +2,17 @@
 
 import difflib
 import importlib
+import re
+from collections.abc import Mapping
 
 import gymnasium as gym
 
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.spec import Spec
 from metalearn.tasks.family import Family
+from metalearn.tasks.foreign import users_code
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 FAMILIES = {
     "reach-m2": "metalearn.tasks.registry:reach_m2",
@@ -32,13 +38,31 @@ def find_family(name: str) -> Family:
         close = difflib.get_close_matches(name, FAMILIES, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(FAMILIES)}"
         raise InvalidConfig(f"unknown family {name!r}; {hint} Your own is named module:Class")
-    try:
+    with users_code(f"family {name!r} cannot be loaded"):
         family = getattr(importlib.import_module(module_name), attribute)()
-    except (ImportError, AttributeError) as error:
-        raise InvalidConfig(f"family {name!r} cannot be loaded: {error}") from error
-    if not isinstance(family, Family):
-        missing = [m for m in ("name", "version", "spec", "splits", "make") if not hasattr(family, m)]
-        raise InvalidConfig(f"{name!r} is not a family: it lacks {', '.join(missing)}")
+        if not isinstance(family, Family):
+            missing = [m for m in ("name", "version", "spec", "splits", "make") if not hasattr(family, m)]
+            raise InvalidConfig(f"{name!r} is not a family: it lacks {', '.join(missing)}")
+        return _checked(name, family)
+
+
+def _checked(given: str, family: Family) -> Family:
+    """Return the family if its parts are what the protocol says. Raises InvalidConfig."""
+    splits = family.splits
+    for field, right, expected in (
+        ("name", isinstance(family.name, str) and _NAME.fullmatch(family.name), "letters, digits, '.', '_' and '-'"),
+        ("version", isinstance(family.version, int), "a whole number"),
+        ("spec", isinstance(family.spec, Spec), "a Spec"),
+        ("splits", isinstance(splits, Mapping) and {"train", "validation", "test"} <= set(splits),
+         "ranges of indices for train, validation and test"),
+    ):  # fmt: skip
+        if not right:
+            raise InvalidConfig(f"family {given!r}: {field}: expected {expected}, got {getattr(family, field)!r:.80}")
+    for split, indices in splits.items():
+        if not isinstance(indices, range) or not indices:
+            raise InvalidConfig(
+                f"family {given!r}: splits[{split!r}]: expected a range with tasks, got {indices!r:.80}"
+            )
     return family
 
 
