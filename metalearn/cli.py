@@ -130,6 +130,8 @@ def evaluate(
 
     folder = _bundle_folder(bundle)
     for path in (json, picture):
+        if path and path.is_dir():
+            raise InvalidConfig(f"{path} is a folder; name a file")
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)  # fail before the work rather than after it
     report = run_evaluation(folder, manifest, family, seed, episodes, picture, save, Console(stderr=True))
@@ -216,6 +218,8 @@ def models(
     from metalearn.bundle import Bundle
     from service.settings import SHIPPED_MODELS
 
+    if folder is not None and not folder.is_dir():
+        raise InvalidConfig(f"no folder of bundles at {folder}")
     found = sorted((folder or SHIPPED_MODELS).glob("*/bundle.json"))
     table = Table("model", "id", "observation", "action", "success after 0, 1, ... trials", box=None, pad_edge=False)
     for path in found:

@@ -77,6 +77,7 @@ def mistake(capsys, *arguments: object) -> str:
         (("evaluate", "a\0b"), "no bundle"),
         (("evaluate",), "bundle"),
         (("evaluate", "reach", "--episodes", "-5"), "--episodes"),
+        (("models", "nowhere"), "no folder of bundles at nowhere"),
         (("serve", "--port", "-1"), "--port"),
         (("serve", "--port", "70000"), "--port"),
         (("serve", "--port", "http"), "--port"),
@@ -147,6 +148,10 @@ def test_a_report_of_something_else_is_no_reason_to_fail(report, capsys, tmp_pat
     (damaged(tmp_path / "any") / "report.json").write_text(json.dumps(report))
     assert main(["models", "."]) == 0
     assert "something else" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_report_cannot_be_a_folder(capsys, tmp_path):
+    assert "name a file" in mistake(capsys, "evaluate", damaged(tmp_path / "any"), "--json", tmp_path)
 
 
 def test_a_bundle_without_an_experiment_needs_a_manifest(capsys, tmp_path):
