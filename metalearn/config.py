@@ -29,6 +29,7 @@ class ModelConfig(Config):
     fourier: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="frequencies, in units of pi")
     encoder_width: int = 256
     code_size: int = Field(64, description="d, the size of a context's embedding")
+    max_trials: int = Field(1, ge=1, description="trials in the longest training context; more count as so many")
     n_hypotheses: int = Field(4, ge=1, description="z, hypotheses a context distributes its belief over")
     policy_width: int = 128
     entities: EntityLayout | None = Field(None, description="read these numbers as a set of entities, not by slot")

@@ -102,6 +102,7 @@ class ContextEncoder(nn.Module):
         self.demo = _mlp(size + n_keys, width, code)
         self.trial = _mlp(size + n_keys + n_matches + code + 1, width, code)
         self.counts = nn.Linear(2, code)
+        self.max_trials = config.max_trials
         self.normalise = nn.BatchNorm1d(code, affine=False, momentum=0.02)
 
     def forward(self, demos: EpisodeTensors, trials: EpisodeTensors) -> Float[Tensor, "b d"]:
@@ -116,6 +117,8 @@ class ContextEncoder(nn.Module):
         seen, keys = self._flatten(trials, "trial")
         light = torch.cat([demo, any_demo], -1)[:, None].expand(-1, seen.shape[1], -1)
         matches = [] if keys is None else [torch.einsum("bkhc,bgc->bkhg", keys, about[0]).flatten(2)]
+        # A longer sum than any in training would be a code like no other: average it down to the longest.
+        tried = tried * (self.max_trials / tried.sum(1, keepdim=True).clamp(min=self.max_trials))
         about += [] if keys is None else [(keys * tried[..., None]).sum(1)]
         code = code + (self.trial(torch.cat([seen, *matches, light], -1)) * tried).sum(1)
         return torch.cat([self.normalise(code), *(a.flatten(1) for a in about)], -1)

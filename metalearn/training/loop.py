@@ -122,9 +122,11 @@ class _Run:
     def run(self) -> Bundle:
         self._claim_folder()
         dataset = self.recorded.check() if self.recorded else self._demonstrations()
+        longest = max(1, self.config.trials_per_task, *(len(record.trials) for record in dataset.tasks))
+        self.model = self.experiment.model.model_copy(update={"max_trials": longest})
         torch.manual_seed(self.experiment.seed)
-        policy = ConditionalPolicy(self.experiment.model, dataset.spec)
-        self.data = TrainingSet(dataset, self.experiment.model)
+        policy = ConditionalPolicy(self.model, dataset.spec)
+        self.data = TrainingSet(dataset, self.model)
         policy.fit_normaliser(self.data.observations())
         self.learner = Learner(policy, self.config)
         self.generator = torch.Generator().manual_seed(self.experiment.seed)
@@ -238,7 +240,7 @@ class _Run:
         weights, size = self.learner.policy.to_weights(), self.experiment.data.chunk_tasks
         chunks = [
             TrialChunk(
-                self.experiment.family, piece, piece_contexts, self.experiment.model, weights, n_attempts,
+                self.experiment.family, piece, piece_contexts, self.model, weights, n_attempts,
                 seed + 10_000 * self.experiment.seed,
             )
             for piece, piece_contexts in zip(chunked(indices, size), chunked(contexts, size), strict=True)
@@ -312,7 +314,7 @@ class _Run:
         bundle = Bundle(
             name=self.experiment.model_name,
             spec=dataset.spec,
-            model=self.experiment.model.model_dump(mode="json"),
+            model=self.model.model_dump(mode="json"),
             weights=self.learner.policy.to_weights(),
             provenance=provenance,
         )

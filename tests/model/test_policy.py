@@ -110,3 +110,10 @@ def test_a_belief_draws_by_its_probabilities_and_knows_its_entropy():
     np.testing.assert_allclose(drawn, [0.25, 0.75, 0.0], atol=0.04)
     assert belief.most_probable == 1
     assert belief.entropy == pytest.approx(0.25 * np.log(4) + 0.75 * np.log(4 / 3), abs=1e-6)
+
+
+def test_more_trials_than_in_any_training_context_count_as_the_longest_one():
+    model, (a, b) = inference(), some_episodes(CONTINUOUS, 2)
+    longest = model.policy.config.max_trials
+    few, many = codes(model, [Context((a,), (b,) * longest), Context((a,), (b,) * (5 * longest))])
+    np.testing.assert_allclose(few, many, atol=1e-5)
