@@ -1,6 +1,5 @@
 """What the policy conditions on: demonstrations, its own trials in order, and what is asked for."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from metalearn.data.episode import Episode
@@ -30,15 +29,3 @@ class Context:
     def scored(self) -> bool:
         """Whether at least one trial was scored; until then an actor explores."""
         return any(trial.scored for trial in self.trials)
-
-
-@dataclass(frozen=True)
-class MetaBatch:
-    """One batch of meta-training: contexts, and for each an episode to imitate that is not in it."""
-
-    contexts: Sequence[Context]
-    targets: Sequence[Episode]
-
-    def __post_init__(self) -> None:
-        for context, target in zip(self.contexts, self.targets, strict=True):
-            assert target not in context.demos and target not in context.trials, "target in its own context"

@@ -5,7 +5,7 @@ A target is never in its own context.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ ABSENT = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class MetaBatch:
     """Contexts of b tasks (demos and trials), and for each the steps of an episode to imitate."""
 
     demos: EpisodeTensors
@@ -32,13 +32,6 @@ class Batch:
     observations: Float[Tensor, "b t o"]
     actions: Shaped[Tensor, "b t *a"]
     mask: Bool[Tensor, "b t"]
-
-    def without_context(self) -> "Batch":
-        """The same targets, nothing known of their tasks."""
-        demos, trials = (
-            replace(episodes, mask=torch.zeros_like(episodes.mask)) for episodes in (self.demos, self.trials)
-        )
-        return replace(self, demos=demos, trials=trials)
 
 
 class Steps:
@@ -117,7 +110,7 @@ class TrainingSet:
         self._trial_target = torch.where(self._trial_target >= 0, self._trial_target + n_pairs, ABSENT)
         self._refresh()
 
-    def draw(self, config: TrainingConfig, own_trials: bool, generator: torch.Generator) -> Batch:
+    def draw(self, config: TrainingConfig, own_trials: bool, generator: torch.Generator) -> MetaBatch:
         """A batch: contexts of demos alone, with an expert's episode, or (phase II) with 0 .. L own trials."""
         b = min(config.batch_tasks, self.n_tasks)
         task = torch.randint(self.n_tasks, (b,), generator=generator)
@@ -131,7 +124,7 @@ class TrainingSet:
             imitate_own = (own_target >= 0) & (torch.rand(b, generator=generator) < config.own_target)
             target = torch.where(imitate_own, own_target, target)
         observations, actions, mask = self._steps.pick(target, config.steps_per_episode, generator)
-        return Batch(
+        return MetaBatch(
             demos=EpisodeTensors.gather(self._frames, demo).forget(generator, actions=0.5, rewards=0.5, success=0.5),
             trials=EpisodeTensors.gather(self._frames, trial).forget(generator, actions=0.1, rewards=0.1, success=0.1),
             observations=observations,

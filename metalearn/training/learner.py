@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from metalearn.config import TrainingConfig
 from metalearn.model.losses import mixture_loss
 from metalearn.model.policy import ConditionalPolicy
-from metalearn.training.batches import Batch
+from metalearn.training.batches import MetaBatch
 
 
 class Learner:
@@ -24,7 +24,7 @@ class Learner:
         self.steps = 0
         self._optimiser = torch.optim.AdamW(policy.parameters(), config.learning_rate, weight_decay=config.weight_decay)
 
-    def step(self, batch: Batch, temperature: float) -> float:
+    def step(self, batch: MetaBatch, temperature: float) -> float:
         """Take one step; returns the loss."""
         for group in self._optimiser.param_groups:
             group["lr"] = self.config.learning_rate * self._schedule()

@@ -5,7 +5,7 @@ import pytest
 from gymnasium import spaces
 
 from metalearn.bundle import Bundle
-from metalearn.data.context import Context, MetaBatch
+from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
@@ -47,12 +47,6 @@ def test_a_dataset_says_which_episode_does_not_fit():
     with pytest.raises(InvalidData) as caught:
         Dataset(SPEC, tasks).check()
     assert caught.value.field == "own/0000.experts[0].observations"
-
-
-def test_a_target_in_its_own_context_is_refused():
-    episode = SPEC.example_episode(np.random.default_rng(0))
-    with pytest.raises(AssertionError):
-        MetaBatch([Context((episode,))], [episode])
 
 
 def test_a_context_is_never_changed_in_place():

@@ -8,7 +8,7 @@ from metalearn.data.episode import Episode
 from metalearn.data.frames import Frames
 from metalearn.data.spec import Spec
 from metalearn.model.encoder import EpisodeTensors
-from metalearn.training.batches import Batch, TrainingSet
+from metalearn.training.batches import MetaBatch, TrainingSet
 from metalearn.training.collect import TaskTrials
 
 SPEC = Spec(spaces.Box(-1e6, 1e6, (1,)), spaces.Box(-1e6, 1e6, (1,)), horizon=4, rate_hz=1.0)
@@ -42,7 +42,7 @@ def with_trials(data: TrainingSet, n_tasks: int = 20) -> TrainingSet:
     return data
 
 
-def numbers(batch: Batch) -> list[tuple[set[int], list[int], int]]:
+def numbers(batch: MetaBatch) -> list[tuple[set[int], list[int], int]]:
     """Per row: the demos, the trials in order, the target."""
     demos, trials = ((e.observations[:, :, 0, 0].long(), e.mask) for e in (batch.demos, batch.trials))
     return [
@@ -87,13 +87,6 @@ def test_an_own_attempt_is_imitated_in_the_context_it_was_made_in():
 def test_new_trials_take_the_place_of_earlier_ones():
     data = with_trials(with_trials(TrainingSet(dataset(), ModelConfig())))
     assert {t % 100 for _, trials, target in draw(data, True) for t in (*trials, target)} <= {10, 11, 20, 21, 22}
-
-
-def test_nothing_of_the_context_is_left_without_it():
-    batch = TrainingSet(dataset(), ModelConfig()).draw(CONFIG, False, torch.Generator().manual_seed(0))
-    assert not batch.without_context().demos.mask.any()
-    assert not batch.without_context().trials.mask.any()
-    assert batch.demos.mask.any()
 
 
 def test_forgetting_leaves_a_trial_scored():
