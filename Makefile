@@ -15,7 +15,7 @@ help: ## list the verbs
 
 setup: $(READY) ## make .venv with everything, learn2learn included, and .venv/bin/wtl
 
-demo: $(READY) ## train reach-m2, serve it, adapt to 1,000 unseen tasks over REST (about 8 minutes on 2 cores)
+demo: $(READY) ## train reach-m2, serve it, adapt to 1,000 unseen tasks over REST (about 4 minutes on 2 cores)
 	$(BIN)/wtl demo
 
 train: $(READY) ## meta-train: make train EXPERIMENT=reach-m2
