@@ -8,32 +8,28 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from pydantic import Field
-from torch import nn
+from torch import Tensor
 
 from metalearn.baselines.mixture import (
     MixtureActor,
     MixtureConfig,
     Network,
     PairBatch,
+    fit,
     initial_network,
     thinned,
 )
 from metalearn.data.context import Context
-from metalearn.data.dataset import Dataset
+from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Array
 from metalearn.data.spec import Spec
 from metalearn.training.collect import one_thread
 
 
 class BcConfig(MixtureConfig):
-    """How the baseline is made: the network, whose code is always 0, and the loop."""
+    """How the baseline is made; the code is always 0."""
 
     code_size: int = 1
-    steps: int = Field(1200, ge=0)
-    batch_tasks: int = Field(64, ge=1)
-    steps_per_episode: int = Field(32, ge=1, description="random steps of an episode that one update looks at")
-    learning_rate: float = Field(3e-3, gt=0)
 
 
 @one_thread()
@@ -46,20 +42,13 @@ def train_bc(
     """Maximum likelihood on `TaskRecord.targets`. Returns weights for `Bc.from_weights`, normaliser included."""
     rng = np.random.default_rng(seed)
     network = initial_network(dataset, config, seed)
-    optimiser = torch.optim.Adam(network.parameters(), config.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, max(config.steps, 1))
     codes = torch.zeros(config.batch_tasks, config.code_size)
-    for step in range(config.steps):
-        drawn = [dataset.tasks[i] for i in rng.integers(len(dataset.tasks), size=config.batch_tasks)]
+
+    def loss_of(drawn: Sequence[TaskRecord]) -> Tensor:
         pairs = [thinned(list(record.targets()), config.steps_per_episode, rng) for record in drawn]
-        loss = network.losses(PairBatch.of(pairs, dataset.spec), codes).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        progress(step + 1, config.steps)
-    return {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
+        return network.losses(PairBatch.of(pairs, dataset.spec), codes).mean()
+
+    return fit(network, config, dataset, loss_of, rng, progress)
 
 
 class Bc:

@@ -23,6 +23,7 @@ from metalearn.baselines.mixture import (
     Network,
     PairBatch,
     Pairs,
+    fit,
     initial_network,
     thinned,
 )
@@ -43,10 +44,6 @@ class MilConfig(MixtureConfig):
     inner_rate: float = Field(0.2, gt=0)
     inner_steps: int = Field(2, ge=1)
     first_order: bool = Field(False, description="ignore how the inner gradient depends on the weights")
-    steps: int = Field(1200, ge=0)
-    batch_tasks: int = Field(64, ge=1)
-    steps_per_episode: int = Field(32, ge=1, description="random steps of an episode that one update looks at")
-    learning_rate: float = Field(3e-3, gt=0)
     expert_share: float = Field(
         0.5, ge=0, le=1, description="how often an expert episode plays the successful trial in the inner loop"
     )
@@ -86,10 +83,8 @@ def train_mil(
     maml = _learn2learn().MAML(
         Codes(config.batch_tasks, config.code_size), lr=config.inner_rate, first_order=config.first_order
     )
-    optimiser = torch.optim.Adam(network.parameters(), config.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, max(config.steps, 1))
-    for step in range(config.steps):
-        drawn = [dataset.tasks[i] for i in rng.integers(len(dataset.tasks), size=config.batch_tasks)]
+
+    def loss_of(drawn: Sequence[TaskRecord]) -> Tensor:
         split = [_inner_and_outer(record, config.expert_share, rng) for record in drawn]
         shown, wanted = (
             PairBatch.of([thinned(pairs, config.steps_per_episode, rng) for pairs in side], dataset.spec)
@@ -98,14 +93,9 @@ def train_mil(
         learner = maml.clone()
         for _ in range(config.inner_steps):
             learner.adapt(network.losses(shown, learner.module.values).sum())  # the sum keeps tasks independent
-        loss = network.losses(wanted, learner.module.values).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        progress(step + 1, config.steps)
-    return {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
+        return network.losses(wanted, learner.module.values).mean()
+
+    return fit(network, config, dataset, loss_of, rng, progress)
 
 
 class Mil:

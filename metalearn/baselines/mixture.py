@@ -1,9 +1,9 @@
 """A mixture-density policy (Bishop, 1994) modulated by a code of the task: the network of the cloning baselines.
 
-Knows observations, actions and codes; does not know where a code comes from, nor how it is trained.
+Knows observations, actions and codes; does not know where a code comes from, nor what the loss of an update is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from metalearn.config import Config
-from metalearn.data.dataset import Dataset
+from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Array
 from metalearn.data.spec import Spec
 
@@ -23,13 +23,17 @@ Pairs = Sequence[tuple[Array, Array]]
 
 
 class MixtureConfig(Config):
-    """The network."""
+    """The network, and how it is trained."""
 
     width: int = Field(128, ge=1)
     code_size: int = Field(32, ge=1, description="numbers that say which task it is")
     n_components: int = Field(4, ge=1, description="of the mixture of Gaussians over continuous actions")
     sigma: float = Field(0.3, gt=0, description="of each Gaussian; fixed, or the inner gradients of mil explode")
     fourier: tuple[float, ...] = Field((0.25, 0.5, 1.0), description="frequencies, in units of pi")
+    steps: int = Field(1200, ge=0)
+    batch_tasks: int = Field(64, ge=1)
+    steps_per_episode: int = Field(32, ge=1, description="random steps of an episode that one update looks at")
+    learning_rate: float = Field(3e-3, gt=0)
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,28 @@ def initial_network(dataset: Dataset, config: MixtureConfig, seed: int) -> Netwo
     network.get_buffer("mean").copy_(torch.from_numpy(seen.mean(0, dtype=np.float64)))
     network.get_buffer("std").copy_(torch.from_numpy(seen.std(0, dtype=np.float64) + 1e-3))
     return network
+
+
+def fit(
+    network: Network,
+    config: MixtureConfig,
+    dataset: Dataset,
+    loss_of: Callable[[Sequence[TaskRecord]], Float[Tensor, ""]],
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None],
+) -> dict[str, Array]:
+    """Train on `loss_of` tasks drawn at random, one batch an update; returns the weights, buffers included."""
+    optimiser = torch.optim.Adam(network.parameters(), config.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, max(config.steps, 1))
+    for step in range(config.steps):
+        loss = loss_of([dataset.tasks[i] for i in rng.integers(len(dataset.tasks), size=config.batch_tasks)])
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        progress(step + 1, config.steps)
+    return {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
 
 
 def thinned(pairs: Pairs, n_steps: int, rng: np.random.Generator) -> Pairs:

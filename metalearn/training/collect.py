@@ -74,13 +74,13 @@ class DemonstrationChunk:
 
 def demonstrate_chunk(chunk: DemonstrationChunk) -> list[TaskRecord]:
     """Run the expert in both scenes of every task of the chunk."""
-    data = chunk.data
+    data, name = chunk.data, find_family(chunk.family).name
     with one_thread():
         demos = _expert_runs(chunk, "demo", STREAM_DEMO, data.demo_noise, data.demos_per_task)
         experts = _expert_runs(chunk, "trial", STREAM_EXPERT, data.expert_noise, data.experts_per_task)
     return [
         TaskRecord(
-            task=str(TaskId(find_family(chunk.family).name, index)),
+            task=str(TaskId(name, index)),
             demos=tuple(run.episodes[i] for run in demos),
             experts=tuple(run.episodes[i] for run in experts),
             labels=tuple(run.expert_actions[i] for run in experts if run.expert_actions is not None),
