@@ -5,6 +5,7 @@ A folder of JSON and safetensors, no pickle. Knows files and digests; does not k
     bundle.json            schema, name, spec, model configuration, provenance, digest of every weights file
     weights.safetensors    the policy, normaliser included
     baselines/*.safetensors   weights of baselines trained on the same data (bc, mil)
+    confidence.safetensors    what confidence is computed with, if it was calibrated (`metalearn.confidence`)
     report.json            evaluation report, if it was evaluated
 """
 
@@ -38,6 +39,7 @@ class Bundle:
         model: the model's configuration (`ModelConfig` as JSON).
         weights: parameters and buffers by name.
         baselines: weights of baselines by method name; how each was made is in `provenance["baselines"]`.
+        confidence: weights of its calibrated confidence, or None; how it was made is in `provenance["confidence"]`.
         provenance: experiment, seeds, versions, wall time: whatever made it.
         report: its evaluation report, or None.
     """
@@ -47,12 +49,13 @@ class Bundle:
     model: dict[str, Any]
     weights: Weights
     baselines: Mapping[str, Weights] = field(default_factory=dict)
+    confidence: Weights | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     report: dict[str, Any] | None = None
 
     @property
     def id(self) -> str:
-        """Content address: SHA-256 over spec, model configuration and weights (not the report)."""
+        """Content address: SHA-256 over spec, model configuration and weights (not the report, not the confidence)."""
         head = {"spec": self.spec.to_json(), "model": self.model}
         hasher = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
         hasher.update(_encode(self.weights))
@@ -68,12 +71,18 @@ class Bundle:
         provenance = {**self.provenance, "baselines": baselines}
         return replace(self, baselines={**self.baselines, method: weights}, provenance=provenance)
 
+    def with_confidence(self, weights: Weights, made: dict[str, Any]) -> "Bundle":
+        """The same bundle, calibrated; `made` says how, as JSON."""
+        return replace(self, confidence=weights, provenance={**self.provenance, "confidence": made})
+
     def save(self, folder: Path) -> Path:
         """Write it to `folder` (made if absent); returns the folder."""
         (folder / "baselines").mkdir(parents=True, exist_ok=True)
         digests = {"weights": _write(folder / "weights.safetensors", self.weights)}
         for method, weights in self.baselines.items():
             digests[f"baselines/{method}"] = _write(folder / "baselines" / f"{method}.safetensors", weights)
+        if self.confidence is not None:
+            digests["confidence"] = _write(folder / "confidence.safetensors", self.confidence)
         if not self.baselines:
             (folder / "baselines").rmdir()
         head = {
@@ -110,6 +119,7 @@ class Bundle:
                 spec=_spec(folder, head["spec"]),
                 model=head["model"],
                 weights=weights.pop("weights"),
+                confidence=weights.pop("confidence", None),
                 baselines={key.removeprefix("baselines/"): value for key, value in weights.items()},
                 provenance=head["provenance"],
                 report=_report(report_file) if report_file.exists() else None,

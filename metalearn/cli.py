@@ -75,6 +75,7 @@ def train(
     ray: Annotated[bool, typer.Option("--ray", help="Collect in Ray actors, here or on a cluster.")] = False,
     ray_address: Annotated[str | None, typer.Option(help="The cluster of --ray, as host:port.")] = None,
     baselines: Annotated[bool, typer.Option(help="Train the baselines of the table too.")] = True,
+    device: Annotated[str, typer.Option(help="Learn on this device, as torch names it: cpu, cuda, cuda:1.")] = "cpu",
 ) -> None:
     """Meta-train a policy and leave its bundle in OUT/bundle.
 
@@ -87,17 +88,20 @@ def train(
       wtl train --family my_tasks:Doors    # your own Gymnasium environments
       wtl train --episodes recordings      # recorded episodes, no simulator
       wtl train reach-m2 --ray             # collect in Ray actors
+      wtl train ml10-large --device cuda --workers 15    # learn on a GPU in bfloat16, simulate on the CPU's cores
     """
     from metalearn.baselines.methods import BASELINES
     from metalearn.cluster.jobs import lasting
     from metalearn.session import run_training, where_to_collect
+    from metalearn.training.learner import Compute
 
+    compute = Compute(device=device, precision="float32" if device == "cpu" else "bfloat16")
     wanted = _experiment(experiment, family, episodes, seed, steps)
     usual = Path("runs") / (wanted.name if seed is None else f"{wanted.name}-seed{seed}")
     folder = lasting(out or usual, Path.cwd(), Path.home())
     with where_to_collect(workers, ray or ray_address is not None, ray_address) as collector:
         names = BASELINES if baselines else ()
-        bundle = run_training(wanted, folder, episodes, collector, names, Console())
+        bundle = run_training(wanted, folder, episodes, collector, names, Console(), compute)
     name = folder / "bundle"
     typer.echo(f"\n{bundle.name} is trained: {name}\n\nWhat to type next:")
     typer.echo(f"  wtl evaluate {name}" + (f" --manifest {wanted.manifest}" if wanted.manifest else " --manifest NAME"))
@@ -193,6 +197,57 @@ def demo(
         return folder / "bundle"
 
     run_demo(out, train=train_named, adapters=methods_of, n_tasks=tasks, seed=seed or 0)
+
+
+@app.command()
+def benchmark(
+    suite: Annotated[str | None, typer.Argument(help="Which suite; without one they are listed.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Only these of the suite's methods, as a,b,c.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Training seeds, instead of the suite's number.")] = None,
+    part: Annotated[
+        str | None, typer.Option(help="Only these: methods,grid,tracks,speed,optimisers,generalisation.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report. [default: benchmarks/results/SUITE]")] = None,
+    runs: Annotated[Path | None, typer.Option(help="Folder of the work. [default: runs/benchmark/SUITE]")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Collect in so many processes; 0: in this one.")] = 0,
+    page: Annotated[bool, typer.Option("--page", help="Only draw the page again, from its report.json.")] = False,
+) -> None:
+    """Train what is not trained, measure everything side by side, and write a report and a page with pictures.
+
+    Whatever is done is kept in the folder of the work: stopped or killed, the same command goes on where it was.
+    Several commands may work on different parts of one suite at a time.
+
+    \b
+    Examples:
+      wtl benchmark                                  # list the suites
+      wtl benchmark smoke                            # everything in a minute, figures of no meaning
+      wtl benchmark reach-m2 --seeds 1 --methods wtl,bc,replay
+      wtl benchmark reach-m2 --part optimisers       # episodes to match one demo and one trial
+      wtl benchmark reach-m2 --page                  # draw the page again
+    """
+    if suite is None:
+        from metalearn.benchmark.suites import list_suites
+
+        Console().print(list_suites())
+    elif page:
+        from metalearn.benchmark.page import draw_page_again
+
+        typer.echo(f"page: {draw_page_again(suite, out)}")
+    else:
+        from metalearn.benchmark.command import run_named
+        from metalearn.session import where_to_collect
+        from metalearn.terminal import stop_request
+
+        chosen, wanted = _listed(methods), _listed(part)
+        with where_to_collect(workers, False, None) as collector, stop_request() as request:
+            stopped = run_named(suite, wanted, chosen, seeds, out, runs, collector, request.asked, Console())
+        if stopped:
+            raise typer.Exit(128 + (request.signal or 0))
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    """`a,b` as ("a", "b")."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 @app.command()

@@ -32,6 +32,9 @@ class ModelConfig(Config):
     max_trials: int = Field(1, ge=1, description="trials in the longest training context; more count as so many")
     n_hypotheses: int = Field(4, ge=1, description="z, hypotheses a context distributes its belief over")
     policy_width: int = 128
+    dynamics_rank: int = Field(
+        0, ge=0, description="dimensions of what tasks differ in as to the effect of an action; 0: not looked for"
+    )
     entities: EntityLayout | None = Field(None, description="read these numbers as a set of entities, not by slot")
 
 
@@ -42,6 +45,7 @@ class DataConfig(Config):
     chunk_tasks: int = Field(64, ge=1, description="tasks rolled out side by side")
     demos_per_task: int = 1
     experts_per_task: int = 2
+    demo_actions: bool = Field(True, description="whether demonstrations come with their actions")
     demo_noise: float = Field(0.0, ge=0, description="standard deviation of the action noise of demonstrations")
     expert_noise: float = Field(0.0, ge=0)
 

@@ -20,7 +20,9 @@ from metalearn.evaluation.report import Report
 from metalearn.evaluation.table import live_progress
 from metalearn.tasks.registry import find_family
 from metalearn.terminal import stop_request, watching
+from metalearn.training.calibrate import calibrate
 from metalearn.training.collect import Collector, ProcessCollector, SerialCollector
+from metalearn.training.learner import CPU, Compute
 from metalearn.training.loop import Event, Stopped, train
 
 
@@ -49,6 +51,7 @@ def run_training(
     collector: Collector,
     baselines: Sequence[str],
     console: Console,
+    compute: Compute = CPU,
 ) -> Bundle:
     """Train in sight of the user; the bundle is in `out / "bundle"`.
 
@@ -59,18 +62,20 @@ def run_training(
     with stop_request() as request, watching(console) as listen:
         try:
             bundle = train(
-                experiment, out, dataset=recorded, collector=collector, listen=listen, stopping=request.asked
-            )
+                experiment, out, dataset=recorded, collector=collector, listen=listen, stopping=request.asked,
+                compute=compute,
+            )  # fmt: skip
 
             def progress(method: str, done: int, total: int) -> None:
                 listen(Event(method, done, total))
                 if request.asked():
-                    raise Stopped(f"stopped while training {method}; the same command trains the baselines again")
+                    raise Stopped(f"stopped at {method}; the same command does this part, and what follows, again")
 
+            bundle = calibrate(bundle, seed=experiment.seed, collector=collector, progress=progress)
             if baselines:
                 dataset = recorded or Dataset.load(out / "dataset")
                 bundle = with_baselines(bundle, dataset, experiment.seed, progress, baselines)
-                bundle.save(out / "bundle")
+            bundle.save(out / "bundle")
         except Stopped as stopped:
             console.print(str(stopped))
             raise typer.Exit(128 + (request.signal or 0)) from None

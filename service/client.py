@@ -51,7 +51,13 @@ class Model:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """One version of an adaptation. Methods that change it return the next version."""
+    """One version of an adaptation. Methods that change it return the next version.
+
+    Attributes:
+        confidence: calibrated probability that the next attempt succeeds; None where the model cannot say.
+        value_of_trial: probability that the attempt after that one succeeds, minus `confidence`.
+        novelty: 0 .. 1, how strange the demos are: 0.5 is typical, from 0.99 on like none of training.
+    """
 
     id: str
     model: str
@@ -60,6 +66,8 @@ class Adaptation:
     n_demos: int
     n_trials: int
     confidence: float | None
+    value_of_trial: float | None
+    novelty: float | None
     created_at: str
     expires_at: str
     _client: "Client" = field(repr=False, compare=False)

@@ -19,6 +19,7 @@ from jaxtyping import Float32, Int64, Shaped
 
 from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
+from metalearn.confidence import Judgement
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig, InvalidData
@@ -36,6 +37,12 @@ class Runtime(Protocol):
         """What the model makes of each context."""
         ...
 
+    def after(
+        self, belief: Belief, observations: Shaped[np.ndarray, "n *o"], actions: Shaped[np.ndarray, "t *a"]
+    ) -> Belief:
+        """The belief in the midst of an episode, after these steps of it. Cheap; called from any thread."""
+        ...
+
     def act(
         self,
         codes: Float32[np.ndarray, "b d"],
@@ -48,6 +55,15 @@ class Runtime(Protocol):
 
 Answer = TypeVar("Answer")
 RuntimeFactory = Callable[[Bundle], Runtime]
+Judge = Callable[[Belief, Context], Judgement]
+
+
+@dataclass(frozen=True, eq=False)
+class Understood:
+    """What a model makes of a context, and how far that can be trusted (None: the model cannot say)."""
+
+    belief: Belief
+    judgement: Judgement | None
 
 
 class TorchRuntime:
@@ -72,6 +88,12 @@ class TorchRuntime:
     def believe(self, contexts: Sequence[Context]) -> list[Belief]:
         """What the policy makes of each context."""
         return self._inference.believe(contexts)
+
+    def after(
+        self, belief: Belief, observations: Shaped[np.ndarray, "n *o"], actions: Shaped[np.ndarray, "t *a"]
+    ) -> Belief:
+        """The belief in the midst of an episode, after these steps of it."""
+        return self._inference.after(belief, observations, actions)
 
     def act(
         self,
@@ -116,7 +138,7 @@ class Engine:
         self._metrics = metrics
         self._batch_rows, self._timeout_s, self._n_beliefs = batch_rows, timeout_s, n_beliefs
         self._queue: queue.Queue[_Understand | _Act | None] = queue.Queue(queue_size)
-        self._beliefs: OrderedDict[tuple[str, int], Belief] = OrderedDict()
+        self._beliefs: OrderedDict[tuple[str, int], Understood] = OrderedDict()
         self._beliefs_lock = threading.Lock()
         self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
         self._closed = False
@@ -136,8 +158,12 @@ class Engine:
         """Whether it answers."""
         return self._worker.is_alive() and not self._closed
 
-    def belief(self, key: tuple[str, int], runtime: Runtime, load: Callable[[], Context]) -> Belief:
-        """The belief of the context with this key, from memory or by encoding what `load` reads.
+    def understand(
+        self, key: tuple[str, int], runtime: Runtime, load: Callable[[], Context], judge: Judge | None = None
+    ) -> Understood:
+        """The context with this key, from memory or by encoding what `load` reads.
+
+        `judge` runs in the caller's thread: the worker has others to answer.
 
         Raises:
             Busy: the queue is full, or the answer took too long.
@@ -151,11 +177,12 @@ class Engine:
             return found
         job = _Understand(runtime, load())
         belief = self._answer(job, job.done)
+        understood = Understood(belief, None if judge is None else judge(belief, job.context))
         with self._beliefs_lock:
-            self._beliefs[key] = belief
+            self._beliefs[key] = understood
             while len(self._beliefs) > self._n_beliefs:
                 self._beliefs.popitem(last=False)
-        return belief
+        return understood
 
     def act(self, runtime: Runtime, belief: Belief, hypothesis: int, observations: Array) -> Acted:
         """The actions for `[n, *o]` observations. Raises Busy."""

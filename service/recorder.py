@@ -116,6 +116,9 @@ class Recorder:
             if reward and not steps:
                 raise InvalidData("reward", "none before the first action", str(reward))
             belief = self._sessions.belief(adaptation, recording.row.version)
+            if steps:
+                seen = np.stack([*(step.observation for step in steps), observation])
+                belief = model.runtime.after(belief, seen, np.stack([step.action for step in steps]))
             acted = self._engine.act(model.runtime, belief, recording.row.hypothesis, observation[None])
             step = Step(observation, acted.actions[0], reward, post)
             _append(recording.file, step, adaptation.id)

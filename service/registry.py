@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from metalearn.bundle import Bundle
+from metalearn.confidence import Confidence
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.spec import Spec
@@ -34,6 +35,7 @@ class Model:
     version: int
     bundle: Bundle
     runtime: Runtime
+    confidence: Confidence | None = None
 
     @property
     def spec(self) -> Spec:
@@ -80,7 +82,7 @@ class Registry:
         bundle_id = bundle.id
         self._keep(bundle_id, bundle)
         version = self._storage.register(name, bundle_id, now)
-        model = Model(name, version, bundle, self._factory(bundle))
+        model = self._load(name, version, bundle)
         with self._lock:
             self._models[name, version] = model
             self._current[name] = version
@@ -126,9 +128,12 @@ class Registry:
             raise ModelNotFound(f"{name} has no version {got}", field="version", got=got)
         try:
             bundle = Bundle.load(self._archive / bundle_id)
-            return Model(name, version, bundle, self._factory(bundle))
+            return self._load(name, version, bundle)
         except InvalidConfig as error:
             raise ModelUnavailable(f"the files of {name}@{version} are gone or damaged") from error
+
+    def _load(self, name: str, version: int, bundle: Bundle) -> Model:
+        return Model(name, version, bundle, self._factory(bundle), Confidence.of(bundle))
 
     def _keep(self, bundle_id: str, bundle: Bundle) -> None:
         home = self._archive / bundle_id

@@ -38,6 +38,7 @@ Observations = Annotated[_Numbers, _described("[n, ...o] numbers", {"type": "arr
 Observation = Annotated[_Numbers, _described("[...o] numbers", {})]
 Actions = Annotated[_Numbers, _described("[t, a] numbers, or [t] integers where actions are discrete", _ACTION)]
 Rewards = Annotated[_Numbers, _described("[t] numbers", _NUMBER)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Reward = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 
 
@@ -149,7 +150,11 @@ class FinishRequest(Body):
 
 
 class AdaptationState(Body):
-    """An adaptation without its arrays; `version` counts its own versions."""
+    """An adaptation without its arrays; `version` counts its own versions.
+
+    `confidence`, `value_of_trial` and `novelty` are null where the model was not calibrated, or could not be asked
+    in time; `novelty` also where there are no demos.
+    """
 
     id: str
     model: str
@@ -157,7 +162,13 @@ class AdaptationState(Body):
     version: int
     n_demos: int
     n_trials: int
-    confidence: float | None
+    confidence: Share | None = Field(description="calibrated probability that the next attempt succeeds")
+    value_of_trial: float | None = Field(
+        ge=-1, le=1, description="probability that the attempt after the next one succeeds, minus `confidence`"
+    )
+    novelty: Share | None = Field(
+        description="quantile of the strangest demo among known ones: 0.5 is typical, from 0.99 on like none known"
+    )
     created_at: str
     expires_at: str
 

@@ -8,10 +8,13 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from metalearn.adapter import Belief
+from metalearn.confidence import Judgement
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
-from service.engine import Acted, Engine
-from service.errors import AdaptationNotFound, TooManyEpisodes
+from metalearn.data.errors import InvalidData
+from service.blobs import DamagedBlob
+from service.engine import Acted, Engine, Understood
+from service.errors import AdaptationNotFound, Busy, ModelUnavailable, TooManyEpisodes
 from service.queries import Adaptation, Post, Role
 from service.registry import Model, Registry
 from service.storage import Storage
@@ -107,8 +110,25 @@ class Sessions:
 
     def belief(self, adaptation: Adaptation, version: int | None = None) -> Belief:
         """What the model makes of this version, or of the one that is said. Raises Busy."""
-        model, key = self.model(adaptation), (adaptation.id, version or adaptation.version)
-        return self._engine.belief(key, model.runtime, lambda: self._storage.context(*key))
+        return self._understand(adaptation, version or adaptation.version).belief
+
+    def judgement(self, adaptation: Adaptation) -> Judgement | None:
+        """How far this version can be trusted; None for a model without calibration, or one that cannot be asked.
+
+        Computed from the episodes whenever it is not in memory, so it is the same after a restart. An answer
+        that only says how things stand is not refused because the model is busy or its files are gone.
+        """
+        try:
+            if self.model(adaptation).confidence is None:
+                return None
+            return self._understand(adaptation, adaptation.version).judgement
+        except (Busy, ModelUnavailable, DamagedBlob, InvalidData):
+            return None
+
+    def _understand(self, adaptation: Adaptation, version: int) -> Understood:
+        model, key = self.model(adaptation), (adaptation.id, version)
+        judge = None if model.confidence is None else model.confidence.judge
+        return self._engine.understand(key, model.runtime, lambda: self._storage.context(*key), judge)
 
     def act(self, adaptation: Adaptation, observations: Array) -> Acted:
         """Actions for `[n, *o]` observations under the most probable hypothesis. Raises Busy."""

@@ -12,7 +12,7 @@ import pytest
 from metalearn.cli import main
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("train", "evaluate", "serve", "demo", "experiments", "models")
+COMMANDS = ("train", "evaluate", "benchmark", "serve", "demo", "experiments", "models")
 
 
 @pytest.fixture(autouse=True)

@@ -1,22 +1,266 @@
-"""Every method that a bundle holds, behind the one verb: the policy itself and the baselines trained with it."""
+"""Every method behind the one verb: how it is trained into a folder, and how it is read from there.
 
-from collections.abc import Callable, Sequence
+Also the baselines that travel inside a bundle. Knows no manifest and no command line.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from metalearn.adapter import Adapter
 from metalearn.baselines.bc import Bc, BcConfig, train_bc
+from metalearn.baselines.library import Library
 from metalearn.baselines.mil import Mil, MilConfig, train_mil
+from metalearn.baselines.paper import Paper, train_paper
+from metalearn.baselines.paper_network import PaperConfig
+from metalearn.baselines.replay import Replay, StateMatched
+from metalearn.baselines.trial_only import WithoutTrials, trial_only
 from metalearn.bundle import Bundle
+from metalearn.config import Config, Experiment
 from metalearn.data.dataset import Dataset
+from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.spec import Spec
 from metalearn.model.inference import Inference
+from metalearn.training.collect import Collector
+from metalearn.training.loop import Event, train
 
 BASELINES = ("bc", "mil")
+"""What `wtl train` puts beside the policy into its bundle."""
+
+DEFAULTS_FOR_STEPS = 1700
+"""Gradient steps of the experiment (`reach-m2`) that the default steps of the baselines go with."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the method, the steps done and the steps in all."""
+
+Steps = Callable[[int, int], None]
+"""Called with the steps done and the steps in all; may raise to end the training."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to adapt.
+
+    Attributes:
+        name: in reports and on the command line.
+        what: one sentence for tables.
+        train: into a folder, from (experiment, folder, dataset, collector, seed, progress). Called again after it
+            was stopped it goes on or starts again. The last thing it writes is `method.json`: name, config, seed,
+            train_wall_s (of the call that came to the end).
+        load: the adapter, from (folder, spec). Raises InvalidConfig.
+        needs_demo_actions: whether demonstrations without actions are of no use to it.
+        needs_demo: whether it can do nothing without a demonstration.
+    """
+
+    name: str
+    what: str
+    train: Callable[[Experiment, Path, Dataset, Collector, int, Steps], None]
+    load: Callable[[Path, Spec], Adapter]
+    needs_demo_actions: bool = False
+    needs_demo: bool = False
+
+
+# -- training into a folder ---------------------------------------------------------------------------------------
+
+
+def _train_policy(
+    name: str,
+    derive: Callable[[Experiment], Experiment],
+    experiment: Experiment,
+    folder: Path,
+    dataset: Dataset,
+    collector: Collector,
+    seed: int,
+    progress: Steps,
+) -> None:
+    """The meta-training loop. A dataset that lies (or is linked) at `folder / "dataset"` is taken to be `dataset`."""
+    started, derived = time.monotonic(), derive(experiment.with_seed(seed))
+    if not (folder / "dataset" / "dataset.json").exists():
+        dataset.save(folder / "dataset")
+
+    def listen(event: Event) -> None:
+        if event.phase == "train":
+            progress(event.done, event.total)
+
+    train(derived, folder, collector=collector, listen=listen)
+    _finish(folder, name, derived.to_json(), seed, started)
+
+
+def _train_network(
+    name: str,
+    trained: Callable[[Experiment, Dataset, Collector, int, Steps], tuple[Mapping[str, Array], Config]],
+    experiment: Experiment,
+    folder: Path,
+    dataset: Dataset,
+    collector: Collector,
+    seed: int,
+    progress: Steps,
+) -> None:
+    """A baseline that is weights and a configuration."""
+    started = time.monotonic()
+    weights, config = trained(experiment, dataset, collector, seed, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({key: np.ascontiguousarray(value) for key, value in weights.items()}, folder / "weights.safetensors")
+    _finish(folder, name, config.model_dump(mode="json"), seed, started)
+
+
+def _finish(folder: Path, name: str, config: dict[str, Any], seed: int, started: float) -> None:
+    made = {"name": name, "config": config, "seed": seed, "train_wall_s": round(time.monotonic() - started, 1)}
+    unfinished = folder / "method.json.part"
+    unfinished.write_text(json.dumps(made, indent=1) + "\n")
+    unfinished.rename(folder / "method.json")
+
+
+def _in_proportion(steps: int, experiment: Experiment) -> int:
+    """Gradient steps of a baseline, as many more or fewer than its default as the policy itself is trained for."""
+    return max(1, steps * experiment.training.total_steps // DEFAULTS_FOR_STEPS)
+
+
+def _bc(
+    experiment: Experiment, dataset: Dataset, collector: Collector, seed: int, progress: Steps
+) -> tuple[Mapping[str, Array], Config]:
+    config = BcConfig()
+    config = config.model_copy(update={"steps": _in_proportion(config.steps, experiment)})
+    return train_bc(dataset, config, seed, progress), config
+
+
+def _mil(
+    first_order: bool, experiment: Experiment, dataset: Dataset, collector: Collector, seed: int, progress: Steps
+) -> tuple[Mapping[str, Array], Config]:
+    config = MilConfig(first_order=first_order)
+    config = config.model_copy(update={"steps": _in_proportion(config.steps, experiment)})
+    return train_mil(dataset, config, seed, progress), config
+
+
+def _paper(
+    experiment: Experiment, dataset: Dataset, collector: Collector, seed: int, progress: Steps
+) -> tuple[Mapping[str, Array], Config]:
+    config = PaperConfig(chunk_tasks=experiment.data.chunk_tasks)
+    phases = {name: _in_proportion(getattr(config, name), experiment) for name in ("trial_steps", "retrial_steps")}
+    config = config.model_copy(update=phases)
+    return train_paper(dataset, experiment.family, collector, config, seed, progress), config
+
+
+def _library(
+    experiment: Experiment, dataset: Dataset, collector: Collector, seed: int, progress: Steps
+) -> tuple[Mapping[str, Array], Config]:
+    """Nothing is learnt: the training episodes are kept to be looked up."""
+    return Library.of(dataset).to_weights(), Config()
+
+
+# -- reading from a folder ----------------------------------------------------------------------------------------
+
+
+def _load_policy(folder: Path, spec: Spec) -> Adapter:
+    bundle = Bundle.load(folder / "bundle")
+    if bundle.spec.to_json() != spec.to_json():
+        raise InvalidConfig(f"the policy of {folder} acts in other spaces than the tasks")
+    return Inference.load(bundle)
+
+
+def _load_network(make: Callable[[Mapping[str, Array], dict[str, Any]], Adapter], folder: Path) -> Adapter:
+    """Raises InvalidConfig: nothing trained there, or not what was trained."""
+    try:
+        made = json.loads((folder / "method.json").read_text())
+        return make(load_file(folder / "weights.safetensors"), made["config"])
+    except OSError as error:
+        raise InvalidConfig(f"no trained method at {folder}: {error.filename}: {error.strerror}") from error
+    except (KeyError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        raise InvalidConfig(f"the method at {folder} is damaged: {str(error).splitlines()[0]}") from error
+
+
+def _load_bc(folder: Path, spec: Spec) -> Adapter:
+    return _load_network(
+        lambda weights, config: Bc.from_weights(weights, spec, BcConfig.model_validate(config)), folder
+    )
+
+
+def _load_mil(folder: Path, spec: Spec) -> Adapter:
+    return _load_network(
+        lambda weights, config: Mil.from_weights(weights, spec, MilConfig.model_validate(config)), folder
+    )
+
+
+def _load_paper(folder: Path, spec: Spec) -> Adapter:
+    return _load_network(
+        lambda weights, config: Paper.from_weights(weights, spec, PaperConfig.model_validate(config)), folder
+    )
+
+
+def _same(experiment: Experiment) -> Experiment:
+    return experiment
+
+
+_ALL = (
+    Method(
+        "wtl",
+        "one policy conditioned on any demonstrations and own scored trials; its first attempt explores",
+        partial(_train_policy, "wtl", _same),
+        _load_policy,
+    ),
+    Method(
+        "wtl-paper",
+        "the original of 2020: two phases, 40 frames, convolutions over time, no actions seen, a deterministic trial",
+        partial(_train_network, "wtl-paper", _paper),
+        _load_paper,
+        needs_demo=True,
+    ),
+    Method(
+        "trial-only",
+        "meta-imitation by conditioning: the network of wtl, trained without trials of its own and shown none",
+        partial(_train_policy, "trial-only", trial_only),
+        lambda folder, spec: WithoutTrials(_load_policy(folder, spec)),
+    ),
+    Method(
+        "bc",
+        "behaviour cloning of the experts of all tasks, without any context",
+        partial(_train_network, "bc", _bc),
+        _load_bc,
+    ),
+    Method(
+        "mil",
+        "meta-imitation by gradient steps (MAML, second order) on the demonstrations and on own successful trials",
+        partial(_train_network, "mil", partial(_mil, False)),
+        _load_mil,
+        needs_demo_actions=True,
+    ),
+    Method(
+        "mil-first-order",
+        "as mil, trained as if the inner gradient did not depend on the weights",
+        partial(_train_network, "mil-first-order", partial(_mil, True)),
+        _load_mil,
+        needs_demo_actions=True,
+    ),
+    Method(
+        "replay",
+        "the actions of the last own success, else of the demonstration, else of the most similar training task's "
+        "expert, again by the clock",
+        partial(_train_network, "replay", _library),
+        lambda folder, spec: _load_network(lambda weights, _: Replay(Library.from_weights(weights)), folder),
+    ),
+    Method(
+        "replay-matched",
+        "the action that followed the most similar recorded observation, own or of experts in the most similar "
+        "training tasks",
+        partial(_train_network, "replay-matched", _library),
+        lambda folder, spec: _load_network(lambda weights, _: StateMatched(Library.from_weights(weights)), folder),
+    ),
+)
+
+METHODS: Mapping[str, Method] = {method.name: method for method in _ALL}
+
+
+# -- baselines inside a bundle ------------------------------------------------------------------------------------
 
 
 def methods_of(bundle: Bundle) -> dict[str, Adapter]:

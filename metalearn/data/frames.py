@@ -26,6 +26,8 @@ class Frames:
         success: +1, -1, or 0 where unknown.
         has_actions: whether the actions are known.
         has_rewards: whether the rewards are known.
+        effects: summed over all steps, change x action `[o a]`, then action x action `[a a]`, flattened; zeros
+            where actions are unknown, and no numbers at all unless asked for.
     """
 
     observations: Float32[np.ndarray, "n f o"]
@@ -36,10 +38,11 @@ class Frames:
     success: Float32[np.ndarray, " n"]
     has_actions: Bool[np.ndarray, " n"]
     has_rewards: Bool[np.ndarray, " n"]
+    effects: Float32[np.ndarray, "n s"]
 
     @classmethod
-    def of(cls, episodes: Sequence[Episode], n_frames: int, spec: Spec) -> "Frames":
-        """The frames of `episodes`, which fit `spec`."""
+    def of(cls, episodes: Sequence[Episode], n_frames: int, spec: Spec, *, effects: bool = False) -> "Frames":
+        """The frames of `episodes`, which fit `spec`; with `effects`, those too."""
         n, o, a = len(episodes), spec.observation_size, spec.action_size
         frames = cls(
             observations=np.zeros((n, n_frames, o), np.float32),
@@ -50,6 +53,7 @@ class Frames:
             success=np.zeros(n, np.float32),
             has_actions=np.zeros(n, bool),
             has_rewards=np.zeros(n, bool),
+            effects=np.zeros((n, (o + a) * a if effects else 0), np.float32),
         )
         for i, episode in enumerate(episodes):
             frames._fill(i, episode, n_frames, spec)
@@ -63,11 +67,11 @@ class Frames:
         self.changes[i] = flat[left + 1] - flat[left]
         self.times[i] = steps / spec.horizon
         if episode.actions is not None:
-            chosen = episode.actions[left]
-            if spec.discrete:
-                chosen = np.eye(spec.action_size, dtype=np.float32)[chosen - int(spec.action_space.start)]  # type: ignore[union-attr]
-            self.actions[i] = chosen
+            done = spec.as_vectors(episode.actions)
+            self.actions[i] = done[left]
             self.has_actions[i] = True
+            if self.effects.size:
+                self.effects[i] = effects_of(np.diff(flat, axis=0), done).sum(0)
         if episode.rewards is not None:
             self.rewards[i, 1:] = episode.rewards[np.maximum(steps[1:] - 1, 0)]
             self.has_rewards[i] = True
@@ -77,3 +81,12 @@ class Frames:
     def arrays(self) -> dict[str, np.ndarray]:
         """The fields by name, for handing to torch."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def effects_of(
+    changes: Float32[np.ndarray, "*n o"], actions: Float32[np.ndarray, "*n a"]
+) -> Float32[np.ndarray, "*n s"]:
+    """Change x action, then action x action, flattened: what `metalearn.model.dynamics` estimates dynamics from."""
+    cross = changes[..., :, None] * actions[..., None, :]
+    power = actions[..., :, None] * actions[..., None, :]
+    return np.concatenate([part.reshape(*part.shape[:-2], -1) for part in (cross, power)], -1)

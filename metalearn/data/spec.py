@@ -53,6 +53,12 @@ class Spec:
             return int(self.action_space.n)
         return int(self.action_space.shape[0])
 
+    def as_vectors(self, actions: Array) -> Array:
+        """Actions as float32 vectors `[t a]`: continuous ones as they are, discrete ones one-hot."""
+        if isinstance(self.action_space, spaces.Discrete):
+            return np.eye(self.action_size, dtype=np.float32)[actions - int(self.action_space.start)]
+        return actions.astype(np.float32)
+
     def check(self, episode: Episode) -> Episode:
         """Return `episode` if it is one of this kind.
 

@@ -6,28 +6,40 @@ All meet the tasks and layouts of the attempt that they are to be compared with.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol as TypingProtocol
+from typing import runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
-from metalearn.evaluation.protocol import CONTROLS, Player, Progress, Protocol, succeeded, with_trials
-from metalearn.tasks.family import BoundedFamily
+from metalearn.evaluation.protocol import CONTROLS, Player, Progress, Protocol, returned, succeeded, with_trials
+from metalearn.tasks.family import Family
+
+
+@runtime_checkable
+class SiblingFamily(Family, TypingProtocol):
+    """A family that knows tasks which look alike in the demonstration, whether or not its bound is known."""
+
+    def sibling(self, index: int, rng: np.random.Generator) -> int:
+        """A task with the same demonstration and a target drawn independently of `index`'s target."""
+        ...
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happened per row, and which rows count."""
+    """What happened per row, and which rows count; returns where they are known."""
 
     success: Bool[np.ndarray, " n"]
     counted: Bool[np.ndarray, " n"]
+    returns: Float[np.ndarray, " n"] | None = None
 
     @classmethod
     def of(cls, episodes: Sequence[Episode]) -> "Outcome":
         """Every episode counts."""
         success = succeeded(episodes)
-        return cls(success, np.ones_like(success))
+        return cls(success, np.ones_like(success), returned(episodes))
 
 
 def run_controls(
@@ -46,7 +58,7 @@ def run_controls(
     planned: dict[str, Callable[[], Outcome]] = {}
     if budget.trials and several:
         planned["other_task_trial"] = lambda: other_task_trial(protocol, player, contexts, first_trials, rng)
-    if budget.trials and isinstance(protocol.family, BoundedFamily):
+    if budget.trials and isinstance(protocol.family, SiblingFamily):
         planned["same_demo_other_target"] = lambda: same_demo_other_target(protocol, player, contexts, rng)
     if budget.trials:
         planned["flipped_reward"] = lambda: flipped_reward(protocol, player, contexts, first_trials)
@@ -92,7 +104,7 @@ def same_demo_other_target(
     second attempt, whose success can be no better than that of an attempt without any trial.
     """
     family = protocol.family
-    assert isinstance(family, BoundedFamily)
+    assert isinstance(family, SiblingFamily)
     siblings = [family.sibling(index, rng) for index, _ in protocol.rows()]
     trials = protocol.attempt_elsewhere(player, contexts, siblings)
     return Outcome.of(protocol.attempt(player, with_trials(contexts, trials), 1))
@@ -108,7 +120,7 @@ def flipped_reward(
     horizon = protocol.family.spec.horizon
     touched = np.array([bool(trial.success) or len(trial) < horizon for trial in first_trials])
     episodes = protocol.attempt(player, with_trials(contexts, [flipped(trial) for trial in first_trials]), 1)
-    return Outcome(succeeded(episodes), touched)
+    return Outcome(succeeded(episodes), touched, returned(episodes))
 
 
 def flipped(trial: Episode) -> Episode:

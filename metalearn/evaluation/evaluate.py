@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Shaped
 
 from metalearn.adapter import Adapter
 from metalearn.data.episode import Episode
@@ -23,11 +23,18 @@ from metalearn.evaluation.protocol import (
     expert_player,
     has_expert,
     random_player,
+    returned,
     succeeded,
     with_trials,
 )
-from metalearn.evaluation.report import Gain, ManifestRef, MethodReport, Point, Rate, Report
-from metalearn.evaluation.statistics import paired_bootstrap, rate_interval
+from metalearn.evaluation.report import Gain, ManifestRef, MethodReport, Point, Rate, Report, Return, ReturnPoint
+from metalearn.evaluation.statistics import (
+    interquartile_mean,
+    mean_of,
+    paired_bootstrap,
+    rate_interval,
+    return_interval,
+)
 from metalearn.tasks.family import BoundedFamily, Family
 
 SUBJECT = "wtl"
@@ -65,7 +72,7 @@ def evaluate(
     controls: Mapping[str, Outcome] = {}
     for name, player in players.items():
         played = protocol.attempts(player, contexts, _counter(progress, name, protocol))
-        reports[name] = method_report(protocol, [succeeded(episodes) for episodes in played])
+        reports[name] = report_of(protocol, played)
         if name == SUBJECT:
             controls = run_controls(protocol, player, contexts, played[0], progress)
     if isinstance(family, BoundedFamily):
@@ -77,23 +84,56 @@ def evaluate(
         n_episodes=protocol.n_rows,
         seed=protocol.seed,
         methods=reports,
-        controls={name: _rate(protocol, outcome) for name, outcome in controls.items()},
+        controls={name: rate_of(protocol, outcome) for name, outcome in controls.items()},
         wall_s=round(clock() - started, 3),
         created=datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds"),
     )
 
 
-def method_report(protocol: Protocol, success: Sequence[Bool[np.ndarray, " n"]]) -> MethodReport:
-    """What is reported of a method whose attempt t in row i went as `success[t][i]` says."""
+def report_of(protocol: Protocol, played: Sequence[Sequence[Episode]]) -> MethodReport:
+    """What is reported of a method that played `[t][row]`: success, and returns where the manifest is about them."""
+    success = [succeeded(episodes) for episodes in played]
+    if protocol.manifest.measure == "success":
+        return method_report(protocol, success)
+    return method_report(protocol, success, [returned(episodes) for episodes in played])
+
+
+def method_report(
+    protocol: Protocol,
+    success: Sequence[Bool[np.ndarray, " n"]],
+    returns: Sequence[Float[np.ndarray, " n"]] | None = None,
+) -> MethodReport:
+    """What is reported of a method whose attempt t in row i went as `success[t][i]` (and `returns[t][i]`) says."""
     everything = np.ones(protocol.n_rows, bool)
-    rates = [_rate(protocol, Outcome(attempt, everything)) for attempt in success]
+    rates = [rate_of(protocol, Outcome(attempt, everything)) for attempt in success]
     curve = tuple(Point(trials=t, success=rate.success, ci95=rate.ci95) for t, rate in enumerate(rates))
-    if len(success) == 1:
-        return MethodReport(curve=curve)
-    first, second = (protocol.by_task(attempt).mean(1) for attempt in success[:2])
+    given_first_failed = None
+    if len(success) > 1 and not success[0].all():
+        given_first_failed = rate_of(protocol, Outcome(success[1], ~success[0]))
+    report = MethodReport(curve=curve, gain=_gain(protocol, success), given_first_failed=given_first_failed)
+    if returns is None:
+        return report
+    points = [ReturnPoint(trials=t, **return_of(protocol, rows).model_dump()) for t, rows in enumerate(returns)]
+    total, gain = return_of(protocol, np.sum(returns, axis=0)), _gain(protocol, returns)
+    return report.model_copy(update={"returns": tuple(points), "return_gain": gain, "total_return": total})
+
+
+def _gain(protocol: Protocol, scores: Sequence[Shaped[np.ndarray, " n"]]) -> Gain | None:
+    if len(scores) == 1:
+        return None
+    first, second = (protocol.by_task(attempt).mean(1) for attempt in scores[:2])
     mean, interval = paired_bootstrap(second, first, np.random.default_rng(protocol.seed))
-    given_first_failed = None if success[0].all() else _rate(protocol, Outcome(success[1], ~success[0]))
-    return MethodReport(curve=curve, gain=Gain(mean=mean, ci95=interval), given_first_failed=given_first_failed)
+    return Gain(mean=mean, ci95=interval)
+
+
+def return_of(protocol: Protocol, attempt: Float[np.ndarray, " n"]) -> Return:
+    """Mean and interquartile mean of the rows' returns, with the intervals that fit the manifest."""
+    scores = protocol.by_task(attempt)
+    intervals = [
+        return_interval(scores, np.random.default_rng(protocol.seed), statistic)
+        for statistic in (interquartile_mean, mean_of)
+    ]
+    return Return(mean=mean_of(scores), iqm=interquartile_mean(scores), ci95=intervals[0], mean_ci95=intervals[1])
 
 
 def bayes_report(family: BoundedFamily, n_trials: int) -> MethodReport:
@@ -146,7 +186,8 @@ def choose_stories(
     return [Story(*story) for story in told if not story[2].success][:n]
 
 
-def _rate(protocol: Protocol, outcome: Outcome) -> Rate:
+def rate_of(protocol: Protocol, outcome: Outcome) -> Rate:
+    """Success over the counted rows, with the interval that fits the manifest."""
     success, counted = protocol.by_task(outcome.success), protocol.by_task(outcome.counted)
     interval = rate_interval(success, counted, np.random.default_rng(protocol.seed))
     return Rate(success=float(success[counted].mean()), ci95=interval)

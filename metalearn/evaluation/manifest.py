@@ -23,6 +23,7 @@ class Budget(Config):
 
     demos: int = Field(ge=0, lt=1000)
     trials: int = Field(ge=0, lt=1000, description="own trials; the curve has one point more")
+    demo_actions: bool = Field(True, description="false: demonstrations are handed over as observations alone")
 
 
 class Manifest(Config):
@@ -44,11 +45,19 @@ class Manifest(Config):
     horizon: int = Field(ge=1, description="most steps an episode may have")
     success: str = Field(description="the success rule, in words")
     budget: Budget
+    measure: Literal["success", "return"] = Field("success", description="what figures are about, first of all")
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything that decides a figure: all fields but title and notes."""
+        """SHA-256 of everything that decides a figure: all fields but title and notes.
+
+        Fields that came later count where they are not at their default, so that older digests stay.
+        """
         content = self.model_dump(mode="json", by_alias=True, exclude={"title", "notes"})
+        if self.measure == "success":
+            del content["measure"]
+        if self.budget.demo_actions:
+            del content["budget"]["demo_actions"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def check(self, family: Family) -> "Manifest":

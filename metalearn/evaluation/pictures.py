@@ -17,8 +17,27 @@ from metalearn.evaluation.report import MethodReport, Rate, Report
 from metalearn.tasks.family import Family
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
-COLOURS = {SUBJECT: "#0072B2", "bc": "#D55E00", "mil": "#009E73", "replay": "#CC79A7", "expert": "#56B4E9"}
-NAMES = {SUBJECT: "watch, try, learn", "bayes": "best possible", "bc": "no context (bc)", "random": "random"}
+COLOURS = {
+    SUBJECT: "#0072B2",
+    "wtl-paper": "#E69F00",
+    "bc": "#D55E00",
+    "mil": "#009E73",
+    "mil-first-order": "#44AA99",
+    "trial-only": "#882255",
+    "replay": "#CC79A7",
+    "replay-matched": "#AA4499",
+    "expert": "#56B4E9",
+}
+NAMES = {
+    SUBJECT: "watch, try, learn",
+    "wtl-paper": "as in the paper",
+    "trial-only": "demo alone (trial-only)",
+    "bayes": "best possible",
+    "bc": "no context (bc)",
+    "random": "random",
+    "mil-first-order": "mil, first order",
+    "replay-matched": "replay, matched",
+}
 INK, FAINT = "#222222", "#8a8a8a"
 GOOD, BAD = "#117733", "#aa3333"
 PIXELS_PER_INCH = 200  # twice what a page shows, for dense screens
@@ -44,7 +63,10 @@ def draw_report(report: Report, path: Path, family: Family | None = None, storie
     box = (0.085, 0.115, 0.39, 0.64) if told else (0.105, 0.115, 0.86, 0.64)
     axes = figure.add_axes(box)
     several = any(len(method.curve) > 1 for method in report.methods.values())
-    (draw_curves if several else draw_bars)(axes, report)
+    if any(method.returns for method in report.methods.values()):
+        draw_returns(axes, report)
+    else:
+        (draw_curves if several else draw_bars)(axes, report)
     if isinstance(family, DrawableFamily) and told:
         draw_stories(figure, family, told)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,9 +82,13 @@ def captions(report: Report) -> tuple[str, str]:
     shown = f"Shown once, it succeeds in {100 * method.curve[0].success:.1f}% of {report.n_tasks:,} tasks"
     if len(method.curve) == 1:
         return f"Watch, then act: {report.manifest.name}", f"{shown}."
+    if method.returns and method.total_return:
+        first, last_return = method.returns[0].mean, method.returns[-1].mean
+        sentence = f"Mean return of the first attempt {first:.1f}, of the last one {last_return:.1f}"
+        return f"Watch, try, learn: {report.manifest.name}", f"{sentence}; together {method.total_return.mean:.1f}."
     last = method.curve[-1]
     after = "one scored try" if last.trials == 1 else f"{last.trials} scored tries"
-    sentence = f"{shown}; after {after}, in {100 * last.success:.1f}%. No gradient step in between."
+    sentence = f"{shown}; after {after}, in {100 * last.success:.1f}%. No gradient step."
     return f"Watch, try, learn: {report.manifest.name}", sentence
 
 
@@ -75,7 +101,7 @@ def draw_curves(axes: Axes, report: Report) -> None:
             _draw_bound(axes, method)
         elif name != "expert":  # it knows the task, and would lie on the upper edge
             _draw_curve(axes, name, method)
-            ends.append((100 * method.curve[-1].success, NAMES.get(name, name), _colour(name)))
+            ends.append((100 * method.curve[-1].success, name_of(name), _colour(name)))
     if "other_task_trial" in report.controls:
         control = 100 * report.controls["other_task_trial"].success
         diamond = axes.plot(
@@ -88,7 +114,7 @@ def draw_curves(axes: Axes, report: Report) -> None:
     axes.set_xlabel("own trials before the attempt", loc="left", color=INK)
     axes.set_ylabel("success of the attempt, %", loc="top", color=INK)
     _label_ends(axes, n - 1 + 0.08 * n, ends)
-    _declutter(axes)
+    declutter(axes)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, frameon=False, labelcolor=INK)
@@ -115,10 +141,38 @@ def _draw_bound(axes: Axes, method: MethodReport) -> None:
     dashes.set_label(NAMES["bayes"])
 
 
+def draw_returns(axes: Axes, report: Report) -> None:
+    """Mean return of the attempt over the number of trials before it, with intervals."""
+    measured = [(name, method.returns) for name, method in _foremost_last(report.methods) if method.returns]
+    n = max(len(returns) for _, returns in measured)
+    lows = [point.mean for name, returns in measured if name != "random" for point in returns]
+    ends: list[tuple[float, str, str]] = []
+    for name, returns in measured:
+        trials, means = [point.trials for point in returns], [point.mean for point in returns]
+        errors = [
+            [max(0.0, point.mean - point.mean_ci95[0]) for point in returns],
+            [max(0.0, point.mean_ci95[1] - point.mean) for point in returns],
+        ]
+        width = 2.8 if name == SUBJECT else 1.6
+        axes.errorbar(trials, means, yerr=errors, fmt="-o", color=_colour(name), linewidth=width, capsize=3)
+        ends.append((means[-1], name_of(name), _colour(name)))
+    top = max(mean for mean, _, _ in ends)
+    bottom = min([*lows, top - 1.0])  # random actions may be far below everything: cut off
+    axes.set_ylim(bottom - 0.15 * (top - bottom), top + 0.1 * (top - bottom))
+    axes.set_xlim(-0.12 * n, n - 1 + 0.42 * n)
+    axes.set_xticks(range(n), [f"{trials}" for trials in range(n)])
+    axes.set_xlabel("own trials before the attempt", loc="left", color=INK)
+    axes.set_ylabel("mean return of the attempt", loc="top", color=INK)
+    seen = [end for end in ends if end[0] >= bottom]
+    _label_ends(axes, n - 1 + 0.08 * n, seen, 0.07 * (top - bottom), highest=top, lowest=bottom)
+    declutter(axes)
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+
+
 def draw_bars(axes: Axes, report: Report) -> None:
     """Where there is one attempt only: one line per method, and the control below the method it belongs to."""
     rows: list[tuple[str, str, Rate]] = [
-        (NAMES.get(name, name), _colour(name), method.curve[0]) for name, method in report.methods.items()
+        (name_of(name), _colour(name), method.curve[0]) for name, method in report.methods.items()
     ]
     if "other_task_demo" in report.controls:
         control = report.controls["other_task_demo"]
@@ -133,7 +187,7 @@ def draw_bars(axes: Axes, report: Report) -> None:
     axes.set_xlim(0, 112)
     axes.set_xticks(range(0, 101, 20))
     axes.set_title("success of the attempt after one demonstration, %", loc="left", fontsize=10, color=INK, pad=8)
-    _declutter(axes)
+    declutter(axes)
     box = axes.get_position()
     axes.set_position((box.x0 + 0.17, box.y0, box.width - 0.17, box.height))
 
@@ -168,6 +222,11 @@ def _foremost_last(methods: Mapping[str, MethodReport]) -> list[tuple[str, Metho
     return sorted(methods.items(), key=lambda item: (item[0] == SUBJECT, item[0] == "bc"))
 
 
+def name_of(name: str) -> str:
+    """What a method is called in pictures."""
+    return NAMES.get(name, name)
+
+
 def _colour(name: str) -> str:
     return INK if name == "bayes" else COLOURS.get(name, FAINT)
 
@@ -178,16 +237,30 @@ def _errors(method: MethodReport) -> list[list[float]]:
     return [below, above]
 
 
-def _label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]], apart: float = 6.5) -> None:
-    """Name each line at its right end, moved down where two names would overlap."""
-    below = 103.0 + apart
-    for y, name, colour in sorted(ends, key=lambda end: (-end[0], end[1] != NAMES[SUBJECT])):
+def _label_ends(
+    axes: Axes,
+    x: float,
+    ends: Sequence[tuple[float, str, str]],
+    apart: float = 6.5,
+    highest: float = 103.0,
+    lowest: float = 0.0,
+) -> None:
+    """Name each line at its right end; names that would overlap are moved down, and up again from the bottom."""
+    ordered = sorted(ends, key=lambda end: (-end[0], end[1] != NAMES[SUBJECT]))
+    places, below = [], highest + apart
+    for y, _, _ in ordered:
         below = min(y, below - apart)
+        places.append(below)
+    above = lowest - apart
+    for row in reversed(range(len(places))):
+        above = places[row] = max(places[row], above + apart)
+    for place, (_, name, colour) in zip(places, ordered, strict=True):
         weight = "bold" if name == NAMES[SUBJECT] else "normal"
-        axes.text(x, below, name, color=colour, fontsize=9.5, va="center", weight=weight, backgroundcolor="white")
+        axes.text(x, place, name, color=colour, fontsize=9.5, va="center", weight=weight, backgroundcolor="white")
 
 
-def _declutter(axes: Axes) -> None:
+def declutter(axes: Axes) -> None:
+    """Leave of the frame only the line at the bottom."""
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color("#bbbbbb")
     axes.tick_params(length=0, labelsize=9.5, labelcolor=INK)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Shaped
 
 from metalearn.adapter import Actor, Adapter
 from metalearn.data.context import Context
@@ -108,7 +108,7 @@ class Protocol:
         """Task index and repetition of every row."""
         return [(index, k) for k in range(self.manifest.episodes_per_task) for index in self.indices]
 
-    def by_task(self, per_row: Bool[np.ndarray, " n"]) -> Bool[np.ndarray, "b k"]:
+    def by_task(self, per_row: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, "b k"]:
         """What was found per row, as one line per task."""
         return per_row.reshape(self.manifest.episodes_per_task, len(self.indices)).T
 
@@ -122,7 +122,11 @@ class Protocol:
         return np.random.default_rng((EVALUATION + self.seed, purpose, number, start))
 
     def watch(self, progress: Progress | None = None) -> list[Context]:
-        """For each row a context of its demonstrations. Raises InvalidConfig without an expert."""
+        """For each row a context of its demonstrations, without their actions where the budget says so.
+
+        Raises:
+            InvalidConfig: the family has no expert to demonstrate.
+        """
         rows, n_demos = self.rows(), self.manifest.budget.demos
         contexts = [Context()] * len(rows)
         for number in range(n_demos):
@@ -130,7 +134,10 @@ class Protocol:
                 part = slice(start, start + self.chunk)
                 indices = [index for index, _ in rows[part]]
                 shown = demonstrate(self.family, indices, self.seeds(rows[part], DEMOS, number), "demo")
-                shown_to = zip(contexts[part], shown.episodes, strict=True)
+                demos = shown.episodes
+                if not self.manifest.budget.demo_actions:
+                    demos = [demo.without_actions() for demo in demos]
+                shown_to = zip(contexts[part], demos, strict=True)
                 contexts[part] = [context.with_demos(demo) for context, demo in shown_to]
                 if progress:
                     progress("demonstrations", number * len(rows) + start + len(indices), n_demos * len(rows))
@@ -195,3 +202,8 @@ def with_trials(contexts: Sequence[Context], trials: Sequence[Episode]) -> list[
 def succeeded(episodes: Sequence[Episode]) -> Array:
     """Which episodes ended in success, `[n]`."""
     return np.array([bool(episode.success) for episode in episodes])
+
+
+def returned(episodes: Sequence[Episode]) -> Array:
+    """The undiscounted return of each episode, `[n]` float64; 0 where nobody scored the steps."""
+    return np.array([0.0 if e.rewards is None else float(e.rewards.sum(dtype=np.float64)) for e in episodes])

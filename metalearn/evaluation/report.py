@@ -36,12 +36,34 @@ class Gain(Config):
     ci95: tuple[float, float]
 
 
+class Return(Config):
+    """Returns of episodes: their mean and interquartile mean, each with its 95% interval."""
+
+    mean: float
+    iqm: float
+    ci95: tuple[float, float] = Field(description="of the interquartile mean")
+    mean_ci95: tuple[float, float]
+
+
+class ReturnPoint(Return):
+    """Returns of the attempt after `trials` earlier ones."""
+
+    trials: int
+
+
 class MethodReport(Config):
-    """How one method did. `gain` and `given_first_failed` are None where there is no second attempt."""
+    """How one method did. `gain` and `given_first_failed` are None where there is no second attempt.
+
+    `returns`, `return_gain` and `total_return` (all attempts together) are None where the manifest's measure
+    is success.
+    """
 
     curve: tuple[Point, ...]
     gain: Gain | None = None
     given_first_failed: Rate | None = Field(None, description="second attempt, where the first one failed")
+    returns: tuple[ReturnPoint, ...] | None = None
+    return_gain: Gain | None = None
+    total_return: Return | None = None
 
 
 class ManifestRef(Config):
@@ -69,7 +91,12 @@ class Report(Config):
 
     def to_json(self) -> dict[str, Any]:
         """As `report.json` has it."""
-        return self.model_dump(mode="json", by_alias=True)
+        value = self.model_dump(mode="json", by_alias=True)
+        for method in value["methods"].values():
+            for name in ("returns", "return_gain", "total_return"):
+                if method[name] is None:
+                    del method[name]
+        return value
 
     def same_result(self, other: "Report") -> bool:
         """Whether both say the same, whenever and however fast they were made."""

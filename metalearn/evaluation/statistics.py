@@ -124,6 +124,33 @@ def stratified_bootstrap(
     return _percentiles(values, confidence)
 
 
+def return_interval(
+    scores: Float[np.ndarray, "b k"],
+    rng: np.random.Generator,
+    statistic: Callable[[Float[np.ndarray, "b k"]], float] = interquartile_mean,
+    confidence: float = 0.95,
+) -> Interval:
+    """`stratified_bootstrap` where tasks repeat; where each has one episode, all episodes are one stratum.
+
+    With one episode per task a resample within tasks is always the same one; what varies is which tasks were drawn.
+    """
+    strata = scores.reshape(1, -1) if scores.shape[1] == 1 else scores
+    return stratified_bootstrap(strata, rng, statistic, confidence)
+
+
+def mean_of(scores: Float[np.ndarray, "..."]) -> float:
+    """The plain mean, for `stratified_bootstrap`."""
+    return float(scores.mean(dtype=np.float64))
+
+
+def optimality_gap(scores: Float[np.ndarray, "..."], target: float = 1.0) -> float:
+    """How far scores fall short of `target`, mean of max(0, target - score): 0 is best.
+
+    Agarwal et al. (2021), section 4.3, as in `rliable`.
+    """
+    return float(target - np.minimum(scores, target).mean(dtype=np.float64))
+
+
 def _percentiles(values: list[float], confidence: float) -> Interval:
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from metalearn.evaluation.evaluate import SUBJECT
 from metalearn.evaluation.protocol import Progress as OnProgress
-from metalearn.evaluation.report import MethodReport, Rate, Report
+from metalearn.evaluation.report import MethodReport, Rate, Report, Return
 
 TRIAL_CONTROLS = {
     "other_task_trial": "after another task's trial",
@@ -34,6 +34,9 @@ def render(report: Report) -> RenderableType:
     for name, method in report.methods.items():
         methods.add_row(name, *_cells(name, method, n_attempts), style="bold" if name == SUBJECT else "")
     parts: list[RenderableType] = [Text(title, style="bold"), methods]
+    if any(method.returns for method in report.methods.values()):
+        heading = "Return of the attempt (mean over its 95% interval), and of all attempts together"
+        parts += [Text(heading, style="bold"), _returns(report, n_attempts)]
     subject = report.methods.get(SUBJECT)
     if subject is not None and subject.given_first_failed is not None:
         parts.append(_after_failure(subject.given_first_failed))
@@ -104,6 +107,24 @@ def _controls(report: Report) -> Table:
                 real = f"{100 * curve[attempt].success:.1f}"
                 controls.add_row(words, f"{100 * rate.success:.1f}", _interval(rate.ci95), real)
     return controls
+
+
+def _returns(report: Report, n_attempts: int) -> Table:
+    table = _table()
+    table.add_column("")
+    for trials in range(n_attempts):
+        table.add_column(f"{trials} trial{'' if trials == 1 else 's'}", justify="right")
+    table.add_column("together", justify="right")
+    for name, method in report.methods.items():
+        if method.returns is not None and method.total_return is not None:
+            cells = [_return_figure(one) for one in (*method.returns, method.total_return)]
+            table.add_row(name, *cells, style="bold" if name == SUBJECT else "")
+    return table
+
+
+def _return_figure(one: Return) -> Text:
+    low, high = one.mean_ci95
+    return Text(f"{one.mean:.2f}").append(f"\n{low:.2f}..{high:.2f}", style="not bold dim")
 
 
 def _cells(name: str, method: MethodReport, n_attempts: int) -> Iterator[Text]:

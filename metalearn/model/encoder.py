@@ -26,6 +26,7 @@ class EpisodeTensors:
     success: Float[Tensor, "b k"]
     has_actions: Float[Tensor, "b k"]
     has_rewards: Float[Tensor, "b k"]
+    effects: Float[Tensor, "b k s"]
     mask: Bool[Tensor, "b k"]
 
     @classmethod
@@ -38,6 +39,15 @@ class EpisodeTensors:
     def pool(frames: Frames) -> dict[str, Tensor]:
         """The frames as tensors, to gather from."""
         return {name: torch.from_numpy(values) for name, values in frames.arrays().items()}
+
+    @property
+    def summed_effects(self) -> Float[Tensor, "b s"]:
+        """Of all episodes that are there."""
+        return (self.effects * self.mask[..., None]).sum(1)
+
+    def to(self, device: torch.device) -> "EpisodeTensors":
+        """The same on another device."""
+        return EpisodeTensors(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
     def forget(self, generator: torch.Generator, *, actions: float, rewards: float, success: float) -> "EpisodeTensors":
         """The same episodes with each kind of knowledge left out at random, with the given probabilities.
@@ -54,6 +64,7 @@ class EpisodeTensors:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         values["actions"] = self.actions * keep_actions[..., None, None]
         values["has_actions"] = self.has_actions * keep_actions
+        values["effects"] = self.effects * keep_actions[..., None]
         values["rewards"] = self.rewards * keep_rewards[..., None]
         values["has_rewards"] = self.has_rewards * keep_rewards
         values["success"] = self.success * keep_success

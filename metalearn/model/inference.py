@@ -1,6 +1,7 @@
 """A trained policy behind numpy: beliefs of contexts, actions, and the verb `adapt`. No gradients."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,9 +11,9 @@ from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.context import Context
-from metalearn.data.episode import Episode
+from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
-from metalearn.data.frames import Frames
+from metalearn.data.frames import Frames, effects_of
 from metalearn.data.spec import Spec
 from metalearn.model.encoder import EpisodeTensors
 from metalearn.model.policy import ConditionalPolicy
@@ -63,6 +64,36 @@ class Inference:
             return np.asarray(out + space.start, np.int64)  # type: ignore[union-attr]
         return np.clip(out, space.low, space.high).astype(np.float32)  # type: ignore[union-attr]
 
+    @property
+    def learns_while_acting(self) -> bool:
+        """Whether `experience` changes a code."""
+        return self.policy.dynamics is not None
+
+    def experience(
+        self,
+        codes: Float32[np.ndarray, "b d"],
+        observations: Shaped[np.ndarray, "b *o"],
+        actions: Shaped[np.ndarray, "b *a"],
+        next_observations: Shaped[np.ndarray, "b *o"],
+    ) -> Float32[np.ndarray, "b d"]:
+        """The codes after one step of each row: what actions do is learnt while acting."""
+        if not self.learns_while_acting:
+            return codes
+        changes = (next_observations - observations).reshape(len(observations), -1).astype(np.float32)
+        codes = codes.copy()
+        codes[:, -self.policy.n_sums :] += effects_of(changes, self.spec.as_vectors(actions))
+        return codes
+
+    def after(
+        self, belief: Belief, observations: Shaped[np.ndarray, "n *o"], actions: Shaped[np.ndarray, "t *a"]
+    ) -> Belief:
+        """The belief in the midst of an episode, after what its t actions did to its n = t + 1 observations."""
+        codes = np.repeat(belief.code[None], len(actions), 0)
+        if len(actions) == 0 or not self.learns_while_acting:
+            return belief
+        added = self.experience(codes, observations[:-1], actions, observations[1:]) - codes
+        return replace(belief, code=belief.code + added.sum(0))
+
     def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> "HypothesisActor":
         """Draw one hypothesis per task where no trial was scored yet, else take the most probable one."""
         beliefs = self.believe(contexts)
@@ -74,7 +105,8 @@ class Inference:
 
     def _tensors(self, episodes: Sequence[Sequence[Episode]]) -> EpisodeTensors:
         flat = [episode for of_task in episodes for episode in of_task]
-        pool = Frames.of(flat or [_placeholder(self.spec)], self.policy.config.n_frames, self.spec)
+        n_frames, effects = self.policy.config.n_frames, self.learns_while_acting
+        pool = Frames.of(flat or [_placeholder(self.spec)], n_frames, self.spec, effects=effects)
         index = torch.full((len(episodes), max(1, *(len(e) for e in episodes))), -1, dtype=torch.long)
         start = 0
         for row, of_task in enumerate(episodes):
@@ -90,10 +122,15 @@ class HypothesisActor:
         self, inference: Inference, codes: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]
     ) -> None:
         self._inference, self._codes, self._hypotheses = inference, codes, hypotheses
+        self._last: tuple[Array, Array] | None = None
 
     def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
-        """The action of each task."""
-        return self._inference.act(self._codes, self._hypotheses, observations)
+        """The action of each task, which remembers what its actions did so far."""
+        if self._last:
+            self._codes = self._inference.experience(self._codes, *self._last, observations)
+        actions = self._inference.act(self._codes, self._hypotheses, observations)
+        self._last = observations, actions
+        return actions
 
 
 def _placeholder(spec: Spec) -> Episode:

@@ -13,7 +13,9 @@ from torch.nn import functional
 
 from metalearn.config import ModelConfig
 from metalearn.data.episode import Array
+from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
+from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import ContextEncoder, EpisodeTensors, ObservationFeatures
 from metalearn.model.entities import KEY_SIZE, N_HEADS, split
 
@@ -25,7 +27,14 @@ class ConditionalPolicy(nn.Module):
 
     Two hidden layers, modulated (FiLM, Perez et al. 2018) by the code and an embedding of z, which also gate
     the observation, since a task is often a matter of which part of it counts. A Gaussian with one learned
-    sigma per action component, or a categorical for discrete actions.
+    sigma per action component, or a categorical for discrete actions. Where tasks differ in what an action
+    does, the network says how the observation is to change, and `Dynamics` which action does that.
+
+    A code `[d]` is what the encoder makes of a context, then the keys of the entities that it was about (if
+    observations list entities), then the sums that tell the effect of actions (if that differs).
+
+    Raises:
+        InvalidConfig: dynamics to be estimated for discrete actions.
     """
 
     def __init__(self, config: ModelConfig, spec: Spec) -> None:
@@ -48,7 +57,10 @@ class ConditionalPolicy(nn.Module):
         self.modulation = nn.Sequential(nn.Linear(d, width), nn.ReLU(), nn.Linear(width, sum(self._film_sizes)))
         self.first = nn.Linear(2 * plain + found, width)
         self.second = nn.Linear(width, width)
-        self.head = nn.Linear(width, a)
+        self.dynamics = Dynamics(config.dynamics_rank, o, a) if config.dynamics_rank else None
+        if self.discrete and self.dynamics:
+            raise InvalidConfig("dynamics_rank: expected 0 where actions are discrete")
+        self.head = nn.Linear(width, o if self.dynamics else a)
         self.log_sigma = nn.Parameter(torch.full((a,), -0.5))
 
     def believe(
@@ -56,15 +68,22 @@ class ConditionalPolicy(nn.Module):
     ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b z"]]:
         """The code of each context, and log p(z | context)."""
         code = self.encoder(demos, trials)
-        return code, self.prior(code[:, : self.config.code_size]).log_softmax(-1)
+        log_prior = self.prior(code[:, : self.config.code_size]).log_softmax(-1)
+        return torch.cat([code, trials.summed_effects], -1), log_prior
 
     def act(
         self, code: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"], observations: Float[Tensor, "b o"]
     ) -> Shaped[Tensor, "b *a"]:
         """The most probable action `[b, a]` in [-1, 1] units of the action space, or `[b]` for discrete."""
         embedded = self.hypotheses(hypothesis)
-        out = self._forward(code[:, None], embedded[:, None], observations[:, None, None])[:, 0, 0]
+        before = code.new_zeros(len(code), 1, self.n_sums)
+        out = self._forward(code[:, None], embedded[:, None], observations[:, None, None], before)[:, 0, 0]
         return out.argmax(-1) if self.discrete else out
+
+    @property
+    def n_sums(self) -> int:
+        """Numbers at the end of a code that tell the effect of actions."""
+        return self.dynamics.n_sums if self.dynamics else 0
 
     def log_likelihood(
         self,
@@ -72,11 +91,15 @@ class ConditionalPolicy(nn.Module):
         observations: Float[Tensor, "b t o"],
         actions: Shaped[Tensor, "b t *a"],
         mask: Float[Tensor, "b t"],
+        effects: Float[Tensor, "b t s"],
     ) -> Float[Tensor, "b z"]:
-        """log p(actions | observations, z, context), summed over the steps of the mask, for every z."""
+        """log p(actions | observations, z, context), summed over the steps of the mask, for every z.
+
+        `effects` are the sums over the steps of the same episode that went before.
+        """
         z = self.config.n_hypotheses
         embedded = self.hypotheses.weight.expand(len(code), z, -1)
-        out = self._forward(code[:, None].expand(-1, z, -1), embedded, observations[:, None])
+        out = self._forward(code[:, None].expand(-1, z, -1), embedded, observations[:, None], effects)
         if self.discrete:
             expected = actions[:, None].expand(-1, z, -1)
             steps = -functional.cross_entropy(out.flatten(0, 2), expected.flatten(), reduction="none").view(
@@ -89,9 +112,14 @@ class ConditionalPolicy(nn.Module):
         return (steps * mask[:, None]).sum(-1)
 
     def _forward(
-        self, code: Float[Tensor, "b z d"], embedded: Float[Tensor, "b z e"], observations: Float[Tensor, "b #z t o"]
+        self,
+        code: Float[Tensor, "b z d"],
+        embedded: Float[Tensor, "b z e"],
+        observations: Float[Tensor, "b #z t o"],
+        effects: Float[Tensor, "b t s"],
     ) -> Float[Tensor, "b z t a"]:
-        code, remembered = code.split([self.config.code_size, code.shape[-1] - self.config.code_size], -1)
+        d, n_sums = self.config.code_size, self.n_sums
+        code, remembered, tried = code.split([d, code.shape[-1] - d - n_sums, n_sums], -1)
         completed = code + self.completion(torch.cat([code, embedded], -1))
         if self.encoder.memory is None:
             film, found = self.modulation(completed), []
@@ -108,7 +136,11 @@ class ConditionalPolicy(nn.Module):
         hidden = functional.relu(hidden * (1 + scale_1) + shift_1)
         hidden = functional.relu(self.second(hidden) * (1 + scale_2) + shift_2)
         out: Tensor = self.head(hidden)
-        return out
+        if self.dynamics is None:
+            return out
+        with torch.autocast(out.device.type, enabled=False):  # small inverses want all their digits
+            world = self.dynamics(tried[:, :1] + effects, self.features.get_buffer("std"))
+            return self.dynamics.act_through(out.float(), *world)
 
     def fit_normaliser(self, observations: Float[Tensor, "n o"]) -> None:
         """Take mean and deviation from training observations; a constant component keeps its unit."""
@@ -131,6 +163,6 @@ class ConditionalPolicy(nn.Module):
 def _queries(steering: Float[Tensor, "b z q"], remembered: Float[Tensor, "b z p"]) -> Float[Tensor, "b z h c"]:
     """What to look for: to begin with what head h remembers of demos and trials; then any mixture, or else."""
     mixture, other = steering.split([N_HEADS * 2 * N_HEADS, N_HEADS * KEY_SIZE], -1)
-    same = torch.eye(N_HEADS).repeat(1, 2)
+    same = torch.eye(N_HEADS, device=steering.device).repeat(1, 2)
     keys = remembered.unflatten(-1, (2 * N_HEADS, KEY_SIZE))
     return (same + mixture.unflatten(-1, (N_HEADS, 2 * N_HEADS))) @ keys + other.unflatten(-1, (N_HEADS, KEY_SIZE))

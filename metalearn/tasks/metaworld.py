@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
@@ -35,7 +35,8 @@ RELEASE_RADIUS = 0.02
 """How near the goal the expert of `Push` lets go of the puck."""
 
 
-def _spec() -> Spec:
+def sawyer_spec(horizon: int) -> Spec:
+    """39 numbers in (two frames, and zeros where Meta-World's goal is), 4 out."""
     frame_low = np.hstack((HAND_LOW, 0.0, np.full(FRAME - 4, -np.inf)))
     frame_high = np.hstack((HAND_HIGH, 1.0, np.full(FRAME - 4, np.inf)))
     low = np.hstack((frame_low, frame_low, np.zeros(3))).astype(np.float32)
@@ -43,14 +44,16 @@ def _spec() -> Spec:
     return Spec(
         observation_space=spaces.Box(low, high),
         action_space=spaces.Box(-1.0, 1.0, (4,)),
-        horizon=HORIZON,
+        horizon=horizon,
         rate_hz=RATE_HZ,
     )
 
 
 @dataclass(frozen=True)
 class MetaWorld:
-    """A Meta-World task whose goal is hidden. `radius` (metres): how near the puck must come to it."""
+    """A Meta-World task whose goal is hidden. `radius` (metres): how near the puck must come to it.
+    `horizon`: most steps of an episode.
+    """
 
     name: str
     task: str
@@ -58,11 +61,12 @@ class MetaWorld:
     goal_low: tuple[float, float, float]
     goal_high: tuple[float, float, float]
     version: int = 1
+    horizon: int = HORIZON
 
     @property
     def spec(self) -> Spec:
         """39 numbers in (the last three, Meta-World's goal, are 0), 4 out."""
-        return _spec()
+        return sawyer_spec(self.horizon)
 
     @property
     def splits(self) -> Mapping[str, range]:
@@ -78,6 +82,16 @@ class MetaWorld:
         if self.goal_low[2] == self.goal_high[2]:  # on the table: as high as the puck lies there
             goal[2] = load_table(self.task).puck_z
         return goal
+
+    def shown_goal(self, index: int) -> Float64[np.ndarray, "3"]:
+        """Where the puck goes in the demonstrations of task `index`: to its goal. Raises InvalidConfig."""
+        return self.goal(index)
+
+    def rewards(
+        self, distances: Float64[np.ndarray, " b"], solved: Bool[np.ndarray, " b"]
+    ) -> Float64[np.ndarray, " b"]:
+        """1 at the step that solves the task, else 0. `distances` (metres): of the puck from the goal."""
+        return solved.astype(float)
 
     def expert(self, seen: Float64[np.ndarray, "39"]) -> Float32[np.ndarray, "4"]:
         """What Meta-World's scripted policy does, who sees the goal in the last three places of `seen`."""
@@ -150,13 +164,14 @@ class PickPlaceStrict(PickPlace):
 
 class MetaWorldVectorEnv(TaskVectorEnv):
     """Tasks stepped in lockstep. An episode ends when it is solved (a demonstration `LINGER` steps later) or
-    at the horizon; the reward is 1 on the step that solves it, else 0.
+    at the horizon; the family says what the reward is.
     """
 
     def __init__(self, family: MetaWorld, indices: Sequence[int], scene: Scene = "trial") -> None:
         super().__init__(family.spec, len(indices))
         self.arms = Arms(load_table(family.task), len(indices))
-        self.goals = np.stack([family.goal(index) for index in indices])
+        goal = family.shown_goal if scene == "demo" else family.goal
+        self.goals = np.stack([goal(index) for index in indices])
         self._family = family
         self._linger = LINGER if scene == "demo" else 0
         self._rngs = [np.random.default_rng() for _ in indices]
@@ -184,13 +199,13 @@ class MetaWorldVectorEnv(TaskVectorEnv):
         self.arms.step(rows, actions[rows])
         self._steps[rows] += 1
         distances = np.linalg.norm(self.arms.frames[rows, 4:7] - self.goals[rows], axis=1)
-        solved = rows[(distances <= self._family.radius) & (self._solved_at[rows] < 0)]
-        self._solved_at[solved] = self._steps[solved]
+        solved = (distances <= self._family.radius) & (self._solved_at[rows] < 0)
+        self._solved_at[rows[solved]] = self._steps[rows[solved]]
         rewards = np.zeros(self.num_envs, np.float32)
-        rewards[solved] = 1.0
+        rewards[rows] = self._family.rewards(distances, solved)
         success = self._solved_at >= 0
         terminated = success & (self._steps - self._solved_at >= self._linger)
-        truncated = ~terminated & (self._steps >= HORIZON)
+        truncated = ~terminated & (self._steps >= self._family.horizon)
         self._ended = terminated | truncated
         self._experts = None
         return self._observations(), rewards, terminated, truncated, {"success": success}

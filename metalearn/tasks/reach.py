@@ -68,7 +68,7 @@ class Reach:
         """Task `index` as a Gymnasium environment."""
         return ReachEnv(self, index, scene, render_mode)
 
-    def make_vec(self, indices: Sequence[int], scene: Scene = "trial") -> TaskVectorEnv:
+    def make_vec(self, indices: Sequence[int], scene: Scene = "trial") -> "ReachVectorEnv":
         """The tasks `indices`, stepped together in numpy."""
         return ReachVectorEnv(self, indices, scene)
 
@@ -141,7 +141,7 @@ class ReachVectorEnv(TaskVectorEnv):
     ) -> tuple[Array, Array, Bool[np.ndarray, " b"], Bool[np.ndarray, " b"], dict[str, Any]]:
         """Move every row that has not ended."""
         live = ~self._ended
-        self.own[live] += SPEED * np.clip(actions[live], -1, 1)
+        self.own[live] += SPEED * self.velocities(np.clip(actions[live], -1, 1), live)
         np.clip(self.own, -1, 1, out=self.own)
         self._steps[live] += 1
         if self.scene == "demo":
@@ -157,6 +157,10 @@ class ReachVectorEnv(TaskVectorEnv):
         self._ended |= terminated | truncated
         rewards = succeeded.astype(np.float32)
         return self._observe(), rewards, self._ended & ~truncated, truncated, {"success": self._success.copy()}
+
+    def velocities(self, actions: Array, rows: Array) -> Array:
+        """Velocities `[n, 2]` that the actions of `rows` give, in units of `SPEED`."""
+        return actions
 
     def expert_actions(self) -> Float[np.ndarray, "b 2"]:
         """Towards the goal, at full speed when far and in proportion to the distance when near."""
@@ -198,7 +202,7 @@ class ReachEnv(gym.Env[Array, Array]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
 
     def __init__(self, family: Reach, index: int = 0, scene: Scene = "trial", render_mode: str | None = None) -> None:
-        self._row = ReachVectorEnv(family, [index], scene)
+        self._row = family.make_vec([index], scene)
         self._family, self._index = family, index
         self.observation_space = family.spec.observation_space
         self.action_space = family.spec.action_space

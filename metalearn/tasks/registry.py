@@ -18,10 +18,20 @@ FAMILIES = {
     "reach-m2": "metalearn.tasks.registry:reach_m2",
     "reach-m4": "metalearn.tasks.registry:reach_m4",
     "reach-colour": "metalearn.tasks.registry:reach_colour",
+    "reach-dynamics": "metalearn.tasks.registry:reach_dynamics",
     "push": "metalearn.tasks.metaworld:Push",
     "push-strict": "metalearn.tasks.metaworld:PushStrict",
     "pick-place": "metalearn.tasks.metaworld:PickPlace",
     "pick-place-strict": "metalearn.tasks.metaworld:PickPlaceStrict",
+    "dark-room": "metalearn.tasks.dark:DarkRoom",
+    "key-to-door": "metalearn.tasks.dark:KeyToDoor",
+    "key-to-door-strict": "metalearn.tasks.dark:StrictKeyToDoor",
+    "cheetah-vel": "metalearn.tasks.cheetah:CheetahVel",
+    "ml10": "metalearn.tasks.ml10:ML10",
+    "ml10-frozen": "metalearn.tasks.ml10:ML10Frozen",
+    "push-blind": "metalearn.tasks.push_blind:PushBlind",
+    "push-blind-strict": "metalearn.tasks.push_blind:PushBlindStrict",
+    "push-blind-dense": "metalearn.tasks.push_blind:PushBlindDense",
 }
 """Name of a family -> `module:factory`."""
 
@@ -85,6 +95,13 @@ def reach_colour() -> Family:
     from metalearn.tasks.reach import Reach
 
     return Reach("reach-colour", n_objects=4, n_candidates=2, coloured=True)
+
+
+def reach_dynamics() -> Family:
+    """4 objects, 2 candidates, and actions turned and scaled by the task."""
+    from metalearn.tasks.reach_dynamics import ReachDynamics
+
+    return ReachDynamics("reach-dynamics", n_objects=4, n_candidates=2)
 
 
 def register_envs() -> None:

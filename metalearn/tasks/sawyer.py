@@ -21,9 +21,9 @@ HAND_LOW = np.array([-0.525, 0.348, -0.0525])
 HAND_HIGH = np.array([0.525, 1.025, 0.7])
 RATE_HZ = 80.0
 
-_SUBSTEPS = 5
-_METRES_PER_ACTION = 1.0 / 100
-_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+SUBSTEPS = 5
+METRES_PER_ACTION = 1.0 / 100
+STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _BODIES = ("hand", "rightclaw", "leftclaw", "obj")
 
 
@@ -81,8 +81,8 @@ def load_table(task: str) -> Table:
     env._last_rand_vec = np.array([0.0, 0.6, 0.02, 0.0, 0.85, 0.1])
     env.reset()
     model = env.model
-    settled = np.empty(mujoco.mj_stateSize(model, _STATE))
-    mujoco.mj_getState(model, env.data, settled, _STATE)
+    settled = np.empty(mujoco.mj_stateSize(model, STATE))
+    mujoco.mj_getState(model, env.data, settled, STATE)
     return Table(
         model=model,
         settled=settled,
@@ -119,7 +119,7 @@ class Arms:
     def reset(self, row: int, puck_xy: Float64[np.ndarray, "2"]) -> None:
         """Start over at table `row` with the puck at `puck_xy`."""
         sim, model = self.sims[row], self.table.model
-        mujoco.mj_setState(model, sim.data, self.table.settled, _STATE)
+        mujoco.mj_setState(model, sim.data, self.table.settled, STATE)
         sim.data.qpos[9:12] = *puck_xy, self.table.puck_z
         sim.data.qvel[9:15] = 0
         mujoco.mj_forward(model, sim.data)
@@ -133,7 +133,7 @@ class Arms:
         """Move the arms `rows`: change of the hand's place and closing of the gripper, in [-1, 1]."""
         model, bodies, ids = self.table.model, self._bodies, self.table.body_ids
         xmat, geom = self._xmat, self.table.puck_geom
-        delta = np.clip(actions[:, :3], -1, 1) * _METRES_PER_ACTION
+        delta = np.clip(actions[:, :3], -1, 1) * METRES_PER_ACTION
         sent_to = np.clip(self._sent_to[rows] + delta, self.table.reach_low, self.table.reach_high)
         self._sent_to[rows] = sent_to
         grips = np.stack([actions[:, 3], -actions[:, 3]], 1)
@@ -141,7 +141,7 @@ class Arms:
             sim = self.sims[row]
             sim.mocap_xyz[:] = xyz
             sim.ctrl[:] = grip
-            mujoco.mj_step(model, sim.data, nstep=_SUBSTEPS)
+            mujoco.mj_step(model, sim.data, nstep=SUBSTEPS)
             mujoco.mj_kinematics(model, sim.data)
             bodies[row] = sim.bodies_xyz[ids]
             xmat[row] = sim.geoms_xmat[geom]

@@ -70,9 +70,14 @@ class Drawing:
     """Hand, puck and goal from above and from the side."""
 
     def draw(self, arms: Arms, row: int, goal: Float64[np.ndarray, "3"], radius: float) -> UInt8[np.ndarray, "h w 3"]:
+        """The picture of what is to be seen at table `row`."""
+        return self.picture(arms.frames[row], goal, radius)
+
+    def picture(
+        self, frame: Float64[np.ndarray, "18"], goal: Float64[np.ndarray, "3"], radius: float
+    ) -> UInt8[np.ndarray, "h w 3"]:
         """Left: from above (x to the right, y upwards). Right: from the side (y to the right, z upwards)."""
         image = Image.new("RGB", (WIDTH, HEIGHT), "white")
-        frame = arms.frames[row]
         _panel(image, "above", 0, (0, 1), (0.0, 0.7), frame, goal, radius)
         _panel(image, "side", WIDTH // 2, (1, 2), (0.7, 0.3), frame, goal, radius)
         return np.array(image)

@@ -5,7 +5,7 @@ A target is never in its own context.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -14,9 +14,10 @@ from torch import Tensor
 
 from metalearn.config import ModelConfig, TrainingConfig
 from metalearn.data.dataset import Dataset
-from metalearn.data.episode import Array
+from metalearn.data.episode import Array, Episode
 from metalearn.data.frames import Frames
 from metalearn.data.spec import Spec
+from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import EpisodeTensors
 from metalearn.training.collect import TaskTrials
 
@@ -32,38 +33,63 @@ class MetaBatch:
     observations: Float[Tensor, "b t o"]
     actions: Shaped[Tensor, "b t *a"]
     mask: Bool[Tensor, "b t"]
+    effects: Float[Tensor, "b t s"]
+
+    def to(self, device: torch.device) -> "MetaBatch":
+        """The same on another device."""
+        return MetaBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
 class Steps:
-    """Padded steps to imitate of m episodes: observations `[m t o]`, actions `[m t a]` or `[m t]`, mask `[m t]`."""
+    """Padded steps to imitate of m episodes: observations `[m t o]`, actions `[m t a]` or `[m t]`, mask `[m t]`.
 
-    def __init__(self, pairs: Sequence[tuple[Array, Array]], spec: Spec) -> None:
-        longest = max(len(actions) for _, actions in pairs)
-        m, tail = len(pairs), () if spec.discrete else (spec.action_size,)
+    A target is an episode, whose states are imitated in, and what to do in them. With `effects`, also what the
+    actions that were done there did to the observation.
+    """
+
+    def __init__(self, targets: Sequence[tuple[Episode, Array]], spec: Spec, *, effects: bool) -> None:
+        longest = max(len(actions) for _, actions in targets)
+        m, tail = len(targets), () if spec.discrete else (spec.action_size,)
         observations = np.zeros((m, longest, spec.observation_size), np.float32)
         actions = np.zeros((m, longest, *tail), np.int64 if spec.discrete else np.float32)
         lengths = np.zeros(m, np.int64)
+        changes = np.zeros((m, longest, spec.observation_size if effects else 0), np.float32)
+        done = np.zeros((m, longest, spec.action_size if effects else 0), np.float32)
         start = int(spec.action_space.start) if spec.discrete else 0  # type: ignore[union-attr]
-        for i, (seen, done) in enumerate(pairs):
-            lengths[i] = len(done)
-            observations[i, : len(done)] = seen.reshape(len(seen), -1)
-            actions[i, : len(done)] = done - start if spec.discrete else done
+        for i, (episode, wanted) in enumerate(targets):
+            n = lengths[i] = len(wanted)
+            seen = episode.observations.reshape(len(episode.observations), -1)
+            observations[i, :n] = seen[:-1]
+            actions[i, :n] = wanted - start if spec.discrete else wanted
+            if effects and episode.actions is not None:
+                changes[i, :n], done[i, :n] = np.diff(seen, axis=0), spec.as_vectors(episode.actions)
         self.observations, self.actions = torch.from_numpy(observations), torch.from_numpy(actions)
         self.lengths = torch.from_numpy(lengths)
+        self._changes, self._done = torch.from_numpy(changes), torch.from_numpy(done)
 
-    def pick(self, index: Int[Tensor, " b"], n_steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Observations, actions and mask of episodes `index`: all steps, or `n_steps` random ones of each."""
+    def pick(
+        self, index: Int[Tensor, " b"], n_steps: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Observations, actions, mask and earlier effects of episodes `index`: all steps, or `n_steps` random ones."""
         lengths = self.lengths[index]
-        if n_steps == 0 or n_steps >= int(lengths.max()):
-            longest = int(lengths.max())
+        longest = int(lengths.max())
+        effects = self._earlier_effects(index, longest)
+        if n_steps == 0 or n_steps >= longest:
             mask = torch.arange(longest) < lengths[:, None]
-            return self.observations[index, :longest], self.actions[index, :longest], mask
+            return self.observations[index, :longest], self.actions[index, :longest], mask, effects
         steps = (torch.rand((len(index), n_steps), generator=generator) * lengths[:, None]).long()
+        rows = index[:, None]
         return (
-            self.observations[index[:, None], steps],
-            self.actions[index[:, None], steps],
+            self.observations[rows, steps],
+            self.actions[rows, steps],
             torch.ones_like(steps).bool(),
+            effects[torch.arange(len(index))[:, None], steps],
         )
+
+    def _earlier_effects(self, index: Int[Tensor, " b"], longest: int) -> Float[Tensor, "b t s"]:
+        """At each step the sums over the steps before it."""
+        added = Dynamics.sums(self._changes[index, :longest], self._done[index, :longest])
+        return added.cumsum(1) - added
 
 
 class TrainingSet:
@@ -83,8 +109,9 @@ class TrainingSet:
         self._trial = _table([len(r.trials) for r in records])
         self._trial = torch.where(self._trial >= 0, self._trial + len(shown) + len(expert), ABSENT)
         self._trial_target = torch.full_like(self._trial, ABSENT)
-        self._pairs = [pair for record in records for pair in record.targets()]
-        self._base = (len(self._episodes), len(self._pairs))
+        wanted = [actions for record in records for _, actions in record.targets()]
+        self._targets = list(zip(expert, wanted, strict=True))
+        self._base = (len(self._episodes), len(self._targets))
         self._refresh()
 
     def observations(self) -> Float[Tensor, "n o"]:
@@ -93,21 +120,22 @@ class TrainingSet:
         mask = torch.arange(steps.observations.shape[1]) < steps.lengths[:, None]
         return steps.observations[mask]
 
+    def effects(self) -> Float[Tensor, "n s"]:
+        """Of each task, what its experts' actions did, summed over their steps."""
+        frames, there = self._frames["effects"], self._expert_frames >= 0
+        return (frames[self._expert_frames.clamp(min=0)] * there[..., None]).sum(1)
+
     def replace_trials(self, tasks: Sequence[TaskTrials]) -> None:
         """Take newly collected attempts in the place of earlier ones; relabelled attempts become targets."""
-        n_episodes, n_pairs = self._base
+        n_episodes, n_targets = self._base
         attempts = [episode for task in tasks for episode in task.attempts]
-        pairs = [
-            (episode.observations[:-1], label)
-            for task in tasks
-            for episode, label in zip(task.attempts, task.labels, strict=False)
-        ]
+        relabelled = [pair for task in tasks for pair in zip(task.attempts, task.labels, strict=False)]
         self._episodes = [*self._episodes[:n_episodes], *attempts]
-        self._pairs = [*self._pairs[:n_pairs], *pairs]
+        self._targets = [*self._targets[:n_targets], *relabelled]
         self._trial = _table([len(task.attempts) for task in tasks])
         self._trial_target = _table([len(task.labels) for task in tasks], width=self._trial.shape[1])
         self._trial = torch.where(self._trial >= 0, self._trial + n_episodes, ABSENT)
-        self._trial_target = torch.where(self._trial_target >= 0, self._trial_target + n_pairs, ABSENT)
+        self._trial_target = torch.where(self._trial_target >= 0, self._trial_target + n_targets, ABSENT)
         self._refresh()
 
     def draw(self, config: TrainingConfig, own_trials: bool, generator: torch.Generator) -> MetaBatch:
@@ -123,13 +151,14 @@ class TrainingSet:
             trial = torch.cat([own, trial], 1)
             imitate_own = (own_target >= 0) & (torch.rand(b, generator=generator) < config.own_target)
             target = torch.where(imitate_own, own_target, target)
-        observations, actions, mask = self._steps.pick(target, config.steps_per_episode, generator)
+        observations, actions, mask, effects = self._steps.pick(target, config.steps_per_episode, generator)
         return MetaBatch(
             demos=EpisodeTensors.gather(self._frames, demo).forget(generator, actions=0.5, rewards=0.5, success=0.5),
             trials=EpisodeTensors.gather(self._frames, trial).forget(generator, actions=0.1, rewards=0.1, success=0.1),
             observations=observations,
             actions=actions,
             mask=mask,
+            effects=effects,
         )
 
     def _draw_demos(self, task: Tensor, no_demo: float, generator: torch.Generator) -> Int[Tensor, "b k"]:
@@ -158,8 +187,10 @@ class TrainingSet:
         return context, self._trial_target[task, n_context.clamp(max=own.shape[1] - 1)]
 
     def _refresh(self) -> None:
-        self._frames = EpisodeTensors.pool(Frames.of(self._episodes, self._config.n_frames, self._spec))
-        self._steps = Steps(self._pairs, self._spec)
+        effects = self._config.dynamics_rank > 0
+        frames = Frames.of(self._episodes, self._config.n_frames, self._spec, effects=effects)
+        self._frames = EpisodeTensors.pool(frames)
+        self._steps = Steps(self._targets, self._spec, effects=effects)
 
 
 def _table(counts: Sequence[int], width: int | None = None) -> Int[Tensor, "n k"]:

@@ -81,7 +81,7 @@ def demonstrate_chunk(chunk: DemonstrationChunk) -> list[TaskRecord]:
     return [
         TaskRecord(
             task=str(TaskId(name, index)),
-            demos=tuple(run.episodes[i] for run in demos),
+            demos=tuple(run.episodes[i] if data.demo_actions else run.episodes[i].without_actions() for run in demos),
             experts=tuple(run.episodes[i] for run in experts),
             labels=tuple(run.expert_actions[i] for run in experts if run.expert_actions is not None),
         )

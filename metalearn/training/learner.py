@@ -4,22 +4,46 @@ Knows batches and the policy; does not know where episodes come from.
 """
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from metalearn.config import TrainingConfig
+from metalearn.config import Config, TrainingConfig
+from metalearn.data.errors import InvalidConfig
 from metalearn.model.losses import mixture_loss
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.training.batches import MetaBatch
 
 
+class Compute(Config):
+    """What a learner computes on; decides the speed of a run and the rounding of its sums, nothing else."""
+
+    device: str = Field("cpu", description="as torch names it, for example cuda")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of matrix products; weights stay float32")
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device, if this machine has it. Raises InvalidConfig."""
+        try:
+            device = torch.device(self.device)
+            torch.zeros(1, device=device)
+        except (AssertionError, RuntimeError) as error:
+            raise InvalidConfig(f"device: expected one that this machine has, got {self.device!r}") from error
+        return device
+
+
+CPU = Compute()
+
+
 class Learner:
     """The policy, its optimiser and the number of steps taken."""
 
-    def __init__(self, policy: ConditionalPolicy, config: TrainingConfig) -> None:
-        self.policy = policy
+    def __init__(self, policy: ConditionalPolicy, config: TrainingConfig, compute: Compute = CPU) -> None:
+        self.device = compute.torch_device
+        self.policy = policy.to(self.device)
+        self._half = compute.precision == "bfloat16"
         self.config = config
         self.steps = 0
         self._optimiser = torch.optim.AdamW(policy.parameters(), config.learning_rate, weight_decay=config.weight_decay)
@@ -29,10 +53,12 @@ class Learner:
         for group in self._optimiser.param_groups:
             group["lr"] = self.config.learning_rate * self._schedule()
         self.policy.train()
-        code, log_prior = self.policy.believe(batch.demos, batch.trials)
+        batch = batch.to(self.device)
         mask = batch.mask.float()
-        likelihood = self.policy.log_likelihood(code, batch.observations, batch.actions, mask)
-        loss = mixture_loss(likelihood, log_prior, mask.sum(-1), temperature, self.config.prior_weight)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
+            code, log_prior = self.policy.believe(batch.demos, batch.trials)
+            likelihood = self.policy.log_likelihood(code, batch.observations, batch.actions, mask, batch.effects)
+        loss = mixture_loss(likelihood.float(), log_prior.float(), mask.sum(-1), temperature, self.config.prior_weight)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)

@@ -42,7 +42,7 @@ from metalearn.training.collect import (
     demonstrate_chunk,
     try_chunk,
 )
-from metalearn.training.learner import Learner
+from metalearn.training.learner import CPU, Compute, Learner
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -79,6 +79,7 @@ def train(
     collector: Collector | None = None,
     listen: Callable[[Event], None] = nobody,
     stopping: Callable[[], bool] = lambda: False,
+    compute: Compute = CPU,
 ) -> Bundle:
     """Train `experiment`, or go on where an earlier call with the same `out` was stopped.
 
@@ -89,6 +90,7 @@ def train(
         collector: where rollouts run; None: in this process.
         listen: is told what happens.
         stopping: asked after every step; True ends the run with a checkpoint.
+        compute: what the learner computes on.
 
     Returns:
         The trained bundle, also saved at `out / "bundle"`.
@@ -97,7 +99,7 @@ def train(
         Stopped: `stopping` said so.
         InvalidConfig: an experiment that cannot be trained, or an `out` of another one.
     """
-    return _Run(experiment, out, dataset, collector or SerialCollector(), listen, stopping).run()
+    return _Run(experiment, out, dataset, collector or SerialCollector(), listen, stopping, compute).run()
 
 
 class _Run:
@@ -111,10 +113,12 @@ class _Run:
         collector: Collector,
         listen: Callable[[Event], None],
         stopping: Callable[[], bool],
+        compute: Compute,
     ) -> None:
-        self.experiment, self.config, self.out = experiment, experiment.training, out
+        self.experiment, self.config, self.out, self.compute = experiment, experiment.training, out, compute
         self.recorded = recorded
         self.collector, self.listen, self.stopping = collector, listen, stopping
+        compute.torch_device  # noqa: B018 (a device that is not there is said before the work, not after it)
         self.started = time.monotonic()
         self.family = find_family(experiment.family) if experiment.family else None
         out.mkdir(parents=True, exist_ok=True)
@@ -128,7 +132,9 @@ class _Run:
         policy = ConditionalPolicy(self.model, dataset.spec)
         self.data = TrainingSet(dataset, self.model)
         policy.fit_normaliser(self.data.observations())
-        self.learner = Learner(policy, self.config)
+        if policy.dynamics:
+            policy.dynamics.fit(self.data.effects(), policy.features.get_buffer("std"))
+        self.learner = Learner(policy, self.config, self.compute)
         self.generator = torch.Generator().manual_seed(self.experiment.seed)
         self.progress = Progress()
         self._validation = self._validation_tasks()

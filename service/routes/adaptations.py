@@ -38,7 +38,7 @@ def create(wire: WireDep, service: ServiceDep) -> Response:
     adaptation = service.sessions.create(model, context, wire.post)
     service.metrics.episodes.labels("demo").inc(len(context.demos))
     service.metrics.episodes.labels("trial").inc(len(context.trials))
-    return wire.answer(state(adaptation), 201, {"Location": f"/v1/adaptations/{adaptation.id}"})
+    return wire.answer(state(service, adaptation), 201, {"Location": f"/v1/adaptations/{adaptation.id}"})
 
 
 @router.get("", response_model=AdaptationPage)
@@ -46,14 +46,14 @@ def read_page(wire: WireDep, service: ServiceDep, limit: Limit = 20, cursor: Cur
     """A page of adaptations, oldest first."""
     found, more = service.sessions.page(limit, 0 if cursor is None else _position(cursor))
     return wire.answer(
-        AdaptationPage(items=[state(a) for a in found], next_cursor=None if more is None else _cursor(more))
+        AdaptationPage(items=[state(service, a) for a in found], next_cursor=None if more is None else _cursor(more))
     )
 
 
 @router.get("/{adaptation_id}", response_model=AdaptationState)
 def read(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, version: Version = None) -> Response:
     """An adaptation, or one of its older versions, without arrays."""
-    return wire.answer(state(service.sessions.read(adaptation_id, version)))
+    return wire.answer(state(service, service.sessions.read(adaptation_id, version)))
 
 
 @router.delete("/{adaptation_id}", status_code=204, response_class=Response)
@@ -93,8 +93,9 @@ def act(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) -> Resp
     return wire.answer(ActAnswer(actions=acted.actions, server_timing=timing))
 
 
-def state(adaptation: Adaptation) -> AdaptationState:
-    """An adaptation as it travels."""
+def state(service: Service, adaptation: Adaptation) -> AdaptationState:
+    """An adaptation as it travels, with how far it can be trusted."""
+    judgement = service.sessions.judgement(adaptation)
     return AdaptationState(
         id=adaptation.id,
         model=adaptation.model,
@@ -102,7 +103,9 @@ def state(adaptation: Adaptation) -> AdaptationState:
         version=adaptation.version,
         n_demos=adaptation.n_demos,
         n_trials=adaptation.n_trials,
-        confidence=None,
+        confidence=None if judgement is None else round(judgement.success, 4),
+        value_of_trial=None if judgement is None else round(judgement.value_of_trial, 4),
+        novelty=None if judgement is None or judgement.novelty is None else round(judgement.novelty, 4),
         created_at=_iso(adaptation.created_at),
         expires_at=_iso(adaptation.expires_at),
     )
@@ -113,7 +116,7 @@ def _learn(wire: Wire, service: Service, adaptation_id: str, role: Role, bodies:
     episodes = to_episodes(f"{role}s", bodies, service.sessions.model(adaptation).spec)
     after = service.sessions.learn(adaptation, role, episodes, wire.post)
     service.metrics.episodes.labels(role).inc(len(episodes))
-    return wire.answer(state(after))
+    return wire.answer(state(service, after))
 
 
 def _iso(seconds: float) -> str:

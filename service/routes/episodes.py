@@ -45,4 +45,4 @@ def finish(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, epis
     observation = to_observation(body.observation, service.sessions.model(adaptation).spec)
     after = service.recorder.finish(adaptation, episode_id, observation, body.reward, body.success, wire.post)
     service.metrics.episodes.labels("trial").inc()
-    return wire.answer(state(after))
+    return wire.answer(state(service, after))

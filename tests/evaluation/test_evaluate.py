@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from corridor import Corridor, Forgetful, Hesitant, Learner, ShownCorridor, corridor_manifest
 
+from metalearn.data.context import Context
 from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.evaluate import evaluate, tell_stories
+from metalearn.evaluation.manifest import Budget
 from metalearn.evaluation.report import Report
 
 
@@ -127,3 +129,38 @@ def test_stories_are_of_tasks_whose_first_attempt_failed() -> None:
     assert len(stories) == 3
     assert all(story.trial.success is False and story.retrial.success is True for story in stories)
     assert tell_stories(Learner(), Corridor(), corridor_manifest(trials=0)) == []
+
+
+def test_returns_are_reported_where_the_manifest_is_about_them() -> None:
+    report = evaluate({"wtl": Learner()}, Corridor(), corridor_manifest(measure="return", trials=2))
+    wtl = report.methods["wtl"]
+    assert wtl.returns is not None and wtl.total_return is not None and wtl.return_gain is not None
+    # The corridor pays 1 for success and nothing else.
+    assert [point.mean for point in wtl.returns] == [point.success for point in wtl.curve]
+    assert wtl.total_return.mean == pytest.approx(sum(point.mean for point in wtl.returns))
+    assert wtl.returns[0].mean_ci95[0] < wtl.returns[0].mean < wtl.returns[0].mean_ci95[1]
+    assert wtl.return_gain == wtl.gain
+
+
+def test_demonstrations_are_handed_over_without_actions_where_the_budget_says_so() -> None:
+    seen: list[Context] = []
+
+    class Watcher(Learner):
+        def belief(self, context: Context, rng: np.random.Generator) -> float:
+            seen.append(context)
+            return super().belief(context, rng)
+
+    budget = Budget(demos=1, trials=1, demo_actions=False)
+    evaluate({"wtl": Watcher()}, Corridor(), corridor_manifest(budget=budget), n_tasks=5)
+    assert all(demo.actions is None for context in seen for demo in context.demos)
+    assert all(trial.actions is not None for context in seen for trial in context.trials)
+
+
+def test_control_of_the_sibling_needs_no_bound() -> None:
+    class Unbounded(ShownCorridor):
+        def sibling(self, index: int, rng: np.random.Generator) -> int:
+            return index - index % 2 + int(rng.integers(2))
+
+    report = evaluate({"wtl": Learner()}, Unbounded(), corridor_manifest(), n_tasks=50)
+    assert "same_demo_other_target" in report.controls
+    assert "bayes" not in report.methods

@@ -5,7 +5,7 @@ import pytest
 from corridor import Corridor, corridor_manifest
 
 from metalearn.data.errors import InvalidConfig
-from metalearn.evaluation.manifest import load_manifest, manifest_names
+from metalearn.evaluation.manifest import Budget, load_manifest, manifest_names
 from metalearn.tasks.registry import find_family
 
 
@@ -76,3 +76,10 @@ def test_tasks_are_those_of_the_seed() -> None:
     assert manifest.tasks(Corridor()) != manifest.tasks(Corridor(), seed=1)
     with pytest.raises(InvalidConfig, match="at least 1"):
         manifest.tasks(Corridor(), n_tasks=0)
+
+
+def test_later_fields_at_their_defaults_leave_older_digests_alone() -> None:
+    assert load_manifest("reach-m2").digest.startswith("66b835a0f4bfcb5a")  # as in benchmarks/results
+    digest = corridor_manifest().digest
+    assert corridor_manifest(measure="return").digest != digest
+    assert corridor_manifest(budget=Budget(demos=1, trials=1, demo_actions=False)).digest != digest

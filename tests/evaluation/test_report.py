@@ -8,6 +8,7 @@ from rich.console import Console
 
 from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.evaluate import evaluate
+from metalearn.evaluation.pictures import captions
 from metalearn.evaluation.report import Gain, ManifestRef, MethodReport, Point, Rate, Report
 from metalearn.evaluation.table import live_progress, print_report, verdicts
 
@@ -109,3 +110,18 @@ def test_progress_is_shown_per_method() -> None:
         progress("wtl", 10, 10)
     assert "wtl" in output.getvalue()
     assert "10/10" in output.getvalue()
+
+
+def test_reports_without_returns_are_written_and_read_as_they_always_were() -> None:
+    old = report_of().to_json()
+    assert "returns" not in json.dumps(old)
+    assert Report.from_json(old).methods["wtl"].returns is None
+
+
+def test_table_and_headline_show_returns_where_they_were_measured() -> None:
+    report = evaluate({"wtl": Learner()}, Corridor(), corridor_manifest(measure="return"), n_tasks=60)
+    assert Report.from_json(report.to_json()) == report
+    output = io.StringIO()
+    print_report(report, Console(file=output, width=80))
+    assert "Return of the attempt" in output.getvalue()
+    assert "Mean return of the first attempt" in captions(report)[1]

@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
+from metalearn.confidence import N_FRAMES, N_KINDS
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.spec import Spec
@@ -30,6 +31,35 @@ def bundle(name: str = "point", gain: float = 1.0) -> Bundle:
     """A bundle whose one weight makes it another bundle."""
     weights = {"gain": np.array([gain], np.float32)}
     return Bundle(name, SPEC, {}, weights, provenance={"made": "by hand"}, report={"schema": 1})
+
+
+def calibrated(source: Bundle) -> Bundle:
+    """With a confidence to check by hand: 1/2 until a trial was scored, 1 / (1 + 1/e) afterwards, and 1/2 for later.
+
+    The strangeness of a demo is how far away (log squared) all of it is.
+    """
+    n_described = 2 + 13 + 2  # hypotheses, what `describe` adds, code
+    n_portrait = N_FRAMES * (2 * 3 + 1)
+    weights = {
+        "success.mean": np.zeros(n_described),
+        "success.std": np.ones(n_described),
+        "success.out": np.zeros((n_described, 2)),
+        "success.out_bias": np.zeros(2),
+        "success.slopes": np.ones((N_KINDS, 2)),
+        "success.offsets": np.array([[0.0, 0.0], [1.0, 0.0]] * 2),
+        "novelty.mean": np.zeros(n_portrait),
+        "novelty.std": np.ones(n_portrait),
+        "novelty.axes": np.eye(n_portrait)[:, :1],
+        "novelty.variances": np.ones(1),
+        "novelty.residual": np.ones(1),
+        "novelty.out": np.zeros((n_portrait, 1)),
+        "novelty.out_bias": np.zeros(1),
+        "novelty.middle": np.zeros(2),
+        "novelty.spread": np.ones(2),
+        "novelty.known": np.array([1.0, 2.0, 3.0]),
+    }
+    single = {name: value.astype(np.float32) for name, value in weights.items()}
+    return source.with_confidence(single, {"made": "by hand"})
 
 
 def settings_in(folder: Path) -> Settings:
@@ -56,6 +86,9 @@ class PointingRuntime:
         sure = {True: [1.0, 0.0], False: [0.0, 1.0]}
         probabilities = sure[outcomes[-1]] if outcomes else [0.6, 0.4]
         return Belief(goal.astype(np.float32), np.array(probabilities, np.float32))
+
+    def after(self, belief: Belief, observations: Array, actions: Array) -> Belief:
+        return belief
 
     def act(self, codes: Array, hypotheses: Array, observations: Array) -> Array:
         self.batches.append(len(observations))

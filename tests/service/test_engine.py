@@ -86,10 +86,10 @@ def test_two_models_are_not_mixed(engine: Engine) -> None:
 def test_a_context_is_understood_once(engine: Engine, demo: Episode) -> None:
     runtime = PointingRuntime(bundle())
     for _ in range(3):
-        engine.belief(("a", 1), runtime, lambda: Context((demo,)))
+        engine.understand(("a", 1), runtime, lambda: Context((demo,)))
     assert runtime.n_understood == 1
     engine.forget("a")
-    engine.belief(("a", 1), runtime, lambda: Context((demo,)))
+    engine.understand(("a", 1), runtime, lambda: Context((demo,)))
     assert runtime.n_understood == 2
 
 
@@ -97,7 +97,7 @@ def test_the_oldest_belief_makes_room(demo: Episode) -> None:
     engine, runtime = make(n_beliefs=2), PointingRuntime(bundle())
     engine.start()
     for key in "abca":
-        engine.belief((key, 1), runtime, lambda: Context((demo,)))
+        engine.understand((key, 1), runtime, lambda: Context((demo,)))
     engine.close()
     assert runtime.n_understood == 4
 
@@ -106,13 +106,13 @@ def test_one_bad_context_does_not_fail_its_neighbours(engine: Engine, demo: Epis
     runtime = FussyRuntime(bundle())
     contexts = [Context((demo,)) if i % 2 else Context() for i in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        found = [pool.submit(engine.belief, (str(i), 1), runtime, lambda c=c: c) for i, c in enumerate(contexts)]
+        found = [pool.submit(engine.understand, (str(i), 1), runtime, lambda c=c: c) for i, c in enumerate(contexts)]
     assert [isinstance(future.exception(), ArithmeticError) for future in found] == [True, False] * 4
 
 
 def test_numbers_that_overflow_in_the_model_are_the_askers_mistake(engine: Engine, demo: Episode) -> None:
     runtime = PointingRuntime(bundle(gain=np.inf))
-    belief = engine.belief(("a", 1), runtime, lambda: Context((demo,)))
+    belief = engine.understand(("a", 1), runtime, lambda: Context((demo,))).belief
     with np.errstate(invalid="ignore"), pytest.raises(InvalidData, match="numbers that the model can bear"):
         engine.act(runtime, belief, 0, demo.observations[-1:])
 

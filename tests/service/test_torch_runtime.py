@@ -52,3 +52,32 @@ def test_what_is_served_is_what_the_model_says(spec: Spec, tmp_path: Path, rng: 
             with adaptation.episode(explore=False) as episode:
                 np.testing.assert_allclose(episode.act(observations[0]), expected[0], rtol=1e-5, atol=1e-6)
                 assert episode.finish(observations[1], success=True).n_trials == len(context.trials) + 1
+
+
+def test_an_episode_learns_from_its_own_steps_what_actions_do(tmp_path: Path) -> None:
+    import torch
+
+    from metalearn.model.inference import HypothesisActor, Inference
+    from metalearn.model.policy import ConditionalPolicy
+
+    torch.manual_seed(0)
+    config = ModelConfig(encoder_width=16, code_size=8, policy_width=16, dynamics_rank=2)
+    policy = ConditionalPolicy(config, SPEC)
+    assert policy.dynamics
+    policy.dynamics.get_buffer("basis")[[0, 1], [0, 1], [0, 1]] = 1.0
+    bundle = Bundle("body", SPEC, config.model_dump(mode="json"), policy.to_weights())
+    bundle.save(tmp_path / "models" / "body")
+    walk = SPEC.example_episode(np.random.default_rng(1), 6).observations
+    with TestClient(create_app(Settings(data=tmp_path / "data", models=tmp_path / "models"))) as http:
+        client = Client(http=http)
+        demo = client.model("body").example
+        adaptation = client.adapt("body", [demo])
+        with adaptation.episode(explore=False) as episode:
+            served = np.stack([episode.act(observation) for observation in walk[:-1]])
+            episode.finish(walk[-1], success=False)
+        unmoved = client.adapt("body", [demo]).act(walk[1:2])
+    inference = Inference.load(bundle)
+    [belief] = inference.believe([Context((demo,))])
+    actor = HypothesisActor(inference, belief.code[None], np.array([belief.most_probable]))
+    np.testing.assert_allclose(served, [actor.act(seen[None])[0] for seen in walk[:-1]], rtol=1e-4, atol=1e-5)
+    assert np.abs(served[1] - unmoved[0]).max() > 1e-3

@@ -1,0 +1,60 @@
+"""What `wtl benchmark SUITE` does, for a person who watches. Knows no command-line arguments, and no signals."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from metalearn.benchmark.page import results_folder
+from metalearn.benchmark.run import run_suite
+from metalearn.benchmark.suites import PARTS, find_suite
+from metalearn.benchmark.watching import suite_progress
+from metalearn.evaluation.table import print_report, verdicts
+from metalearn.training.collect import Collector
+from metalearn.training.loop import Stopped
+
+RUNS = Path("runs/benchmark")
+
+
+def run_named(
+    name: str,
+    parts: Sequence[str],
+    methods: Sequence[str],
+    seeds: int | None,
+    out: Path | None,
+    runs: Path | None,
+    collector: Collector,
+    stopping: Callable[[], bool],
+    console: Console,
+) -> bool:
+    """Run a suite, or what is left of it; whether it was stopped before its end.
+
+    Raises:
+        InvalidConfig: whatever nobody knows.
+    """
+    suite = find_suite(name)
+    out, runs = out or results_folder(suite), runs or RUNS / suite.name
+    with suite_progress(console) as bars:
+
+        def progress(stage: str, done: int, total: int) -> None:
+            bars(stage, done, total)
+            if stopping():
+                raise Stopped("stopped; the same command goes on")
+
+        try:
+            report = run_suite(
+                suite, runs, out, parts=parts or PARTS, methods=methods, seeds=seeds, collector=collector,
+                progress=progress,
+            )  # fmt: skip
+        except Stopped as stopped:
+            console.print(str(stopped))
+            return True
+    print_report(report, console)
+    said = dict(verdicts(report))  # in the table
+    for question, answer in report.suite.verdicts.items():
+        if question not in said:
+            console.print(f"{question}: {answer}", highlight=False)
+    for left_out, why in report.suite.left_out.items():
+        console.print(f"left out: {left_out}: {why}", highlight=False)
+    console.print(f"\nreport: {out / 'report.json'}\npage:   {out / 'README.md'}", highlight=False)
+    return False

@@ -1,0 +1,80 @@
+"""Held-out success of `wtl` against the number of training tasks, and against steps far past a flat training loss.
+
+All sizes get the experiment's gradient steps, and their tasks are the first ones of seed 0's dataset.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from metalearn.baselines.methods import METHODS
+from metalearn.benchmark.store import digest, file_digest, once, read_json
+from metalearn.benchmark.workbench import Workbench
+from metalearn.bundle import Bundle
+from metalearn.config import Experiment
+from metalearn.evaluation.evaluate import SUBJECT
+from metalearn.evaluation.manifest import Manifest
+from metalearn.evaluation.protocol import Protocol, adapted
+
+LOOKS = 3  # the loss of one batch is noise: the mean over so many last looks
+
+
+def measure_generalisation(bench: Workbench) -> None:
+    """Train and measure every size, then the long training."""
+    plan = bench.suite.generalisation
+    if plan is None:
+        return
+    experiment = bench.suite.trained(0)
+    for size in sizes(bench):
+        data = experiment.data.model_copy(update={"n_tasks": size})
+        _measure(bench, size_folder(bench, size), experiment.model_copy(update={"data": data}), f"{size} tasks")
+    if plan.long_steps:
+        steps = int(experiment.training.total_steps * plan.long_steps)
+        _measure(bench, bench.folder / "generalisation" / "long", experiment.with_steps(steps), f"{steps} steps")
+
+
+def sizes(bench: Workbench) -> list[int]:
+    """Numbers of training tasks, no more than the experiment has."""
+    plan = bench.suite.generalisation
+    limit = bench.suite.trained(0).data.n_tasks
+    return [] if plan is None else [size for size in plan.sizes if size <= limit]
+
+
+def size_folder(bench: Workbench, size: int) -> Path:
+    """Where the policy of `size` training tasks is; the experiment's own number has been trained already."""
+    if size == bench.suite.trained(0).data.n_tasks:
+        return bench.method_folder(SUBJECT, 0)
+    return bench.folder / "generalisation" / f"tasks-{size}"
+
+
+def held_out(bench: Workbench) -> Manifest:
+    """The first attempts, and the one after a trial, on fewer of the manifest's tasks."""
+    plan, manifest = bench.suite.generalisation, bench.manifest
+    assert plan is not None
+    budget = manifest.budget.model_copy(update={"trials": min(1, manifest.budget.trials)})
+    return manifest.model_copy(update={"budget": budget, "n_tasks": min(plan.tasks, manifest.n_tasks)})
+
+
+def _measure(bench: Workbench, folder: Path, experiment: Experiment, stage: str) -> None:
+    bench.train_in(folder, SUBJECT, experiment, 0, stage)
+
+    def play() -> dict[str, Any]:
+        protocol = Protocol.of(bench.family, held_out(bench))
+        player = adapted(METHODS[SUBJECT].load(folder, bench.family.spec))
+        history = Bundle.load(folder / "bundle").provenance["history"]
+        contexts = protocol.watch(bench.progress)
+        played = bench.play(f"{stage}, held out", player, protocol, contexts)
+        return {**played, "history": history, "steps": experiment.training.total_steps}
+
+    once(folder / "held_out.json", digest(held_out(bench).digest, file_digest(folder / "method.json")), play)
+
+
+def measured(folder: Path) -> dict[str, Any] | None:
+    """What `measure_generalisation` left of one training, or None."""
+    value = read_json(folder / "held_out.json")
+    return value if isinstance(value, dict) else None
+
+
+def last_loss(history: list[dict[str, float]]) -> float:
+    """Training loss at the end; 0 where nobody looked."""
+    last = [entry["loss"] for entry in history[-LOOKS:]]
+    return sum(last) / max(1, len(last))

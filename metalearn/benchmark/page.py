@@ -1,0 +1,267 @@
+"""A suite's page, `README.md` with pictures, made from its report alone."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from metalearn.benchmark.figures import draw_figures
+from metalearn.benchmark.findings import Interval, SuiteReport, read_findings
+from metalearn.benchmark.suites import Suite, find_suite
+from metalearn.evaluation.evaluate import SUBJECT
+from metalearn.evaluation.report import Gain
+from metalearn.evaluation.table import DEMO_CONTROLS, TRIAL_CONTROLS
+
+PICTURES = {
+    "curve.png": "success of each attempt, every method",
+    "evidence.png": "controls, and differences to the other methods",
+    "grid.png": "success for every number of demonstrations and trials",
+    "optimisers.png": "success of direct optimisation against episodes used",
+    "generalisation.png": "held-out success against training tasks and training steps",
+}
+
+
+def results_folder(suite: Suite) -> Path:
+    """Where the report and the page of a suite are, unless somebody says otherwise."""
+    return Path("benchmarks/results") / suite.name
+
+
+def draw_page_again(name: str, out: Path | None = None) -> Path:
+    """The page of a suite from its report, which is in `out` or where it usually is. Raises InvalidConfig."""
+    folder = out or results_folder(find_suite(name))
+    return write_page(read_findings(folder / "report.json"), folder)
+
+
+def write_page(report: SuiteReport, folder: Path) -> Path:
+    """Draw the pictures and write `folder / "README.md"`."""
+    drawn = draw_figures(report, folder)
+    path = folder / "README.md"
+    path.write_text("\n".join(_lines(report, drawn)).rstrip() + "\n")
+    return path
+
+
+def _lines(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
+    suite = report.suite
+    yield f"# {suite.title}\n"
+    yield (
+        f"Suite `{suite.name}`: {report.n_tasks:,} held-out tasks of manifest `{report.manifest.name}` "
+        f"(digest `{report.manifest.digest[:12]}`), {_budget(report)}; experiment `{suite.experiment}`. "
+        f"All intervals are 95%. Figures without a seed are of training seed 0.\n"
+    )
+    yield f"Made from `report.json` by `wtl benchmark {suite.name} --page`; run by `wtl benchmark {suite.name}`.\n"
+    if suite.verdicts:
+        yield from _table(("", ""), [(question, answer) for question, answer in suite.verdicts.items()])
+    yield from _methods(report, drawn)
+    yield from _evidence(report, drawn)
+    yield from _grid(report, drawn)
+    yield from _tracks(report)
+    yield from _optimisers(report, drawn)
+    yield from _generalisation(report, drawn)
+    yield from _speed(report)
+    if suite.left_out:
+        yield "## Left out\n"
+        yield from _table(("", "why"), list(suite.left_out.items()))
+
+
+def _budget(report: SuiteReport) -> str:
+    budget = report.suite.budget
+    demos, trials = budget["demos"], budget["trials"]
+    seen = "" if budget.get("demo_actions", True) or not demos else " (observations alone)"
+    return f"{demos} demonstration{_s(demos)}{seen} and up to {trials} own trial{_s(trials)}"
+
+
+def _s(n: int) -> str:
+    return "" if n == 1 else "s"
+
+
+def _picture(name: str, drawn: Sequence[str]) -> Iterator[str]:
+    if name in drawn:
+        yield f"![{PICTURES[name]}]({name})\n"
+
+
+def _methods(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
+    yield "## Methods\n"
+    yield from _picture("curve.png", drawn)
+    n_attempts = max((len(method.curve) for method in report.methods.values()), default=0)
+    head = ["success in %", *(f"{t} trial{_s(t)}" for t in range(n_attempts)), "gain", "training s", "adapting ms"]
+    rows = []
+    for name, method in report.methods.items():
+        curve = [_rate(point.success, point.ci95) for point in method.curve]
+        trained = report.suite.trained.get(name)
+        cost = f"{trained.train_wall_s[0]:,.0f}" if trained else ""
+        adapting = f"{trained.adaptation_ms:,.1f}" if trained and trained.adaptation_ms is not None else ""
+        rows.append((_bold(name), *curve, *[""] * (n_attempts - len(curve)), _gain(method.gain), cost, adapting))
+    yield from _table(head, rows)
+    if any(method.total_return for method in report.methods.values()):
+        yield from _returns(report, n_attempts)
+    yield from _seeds(report)
+    described = [(f"`{name}`", trained.what) for name, trained in report.suite.trained.items()]
+    if described:
+        yield from _table(("method", "what it is"), described)
+
+
+def _returns(report: SuiteReport, n_attempts: int) -> Iterator[str]:
+    yield "Mean return of each attempt, and of all attempts together:\n"
+    head = ["return", *(f"{t} trial{_s(t)}" for t in range(n_attempts)), "together", "gain"]
+    rows = []
+    for name, method in report.methods.items():
+        if method.returns and method.total_return:
+            cells = [_plain(one.mean, one.mean_ci95) for one in (*method.returns, method.total_return)]
+            gain = "" if method.return_gain is None else _plain(method.return_gain.mean, method.return_gain.ci95)
+            rows.append((_bold(name), *cells, gain))
+    yield from _table(head, rows)
+
+
+def _seeds(report: SuiteReport) -> Iterator[str]:
+    several = {name: spread for name, spread in report.suite.seeds.items() if len(spread.seeds) > 1}
+    if not several:
+        return
+    n_attempts = max(len(spread.mean) for spread in several.values())
+    yield "Mean and standard deviation over training seeds, each with training tasks of its own; the same test tasks:\n"
+    head = ["success in %", "seeds", *(f"{t} trial{_s(t)}" for t in range(n_attempts))]
+    rows = [
+        (
+            _bold(name),
+            str(len(one.seeds)),
+            *(
+                f"{100 * mean:.1f} \N{PLUS-MINUS SIGN} {100 * sd:.1f}"
+                for mean, sd in zip(one.mean, one.sd, strict=True)
+            ),
+        )
+        for name, one in several.items()
+    ]
+    yield from _table(head, rows)
+
+
+def _evidence(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
+    if "evidence.png" not in drawn:
+        return
+    yield "## Evidence\n"
+    yield from _picture("evidence.png", drawn)
+    if report.controls:
+        words = TRIAL_CONTROLS | DEMO_CONTROLS
+        rows = [(words.get(name, name), _rate(rate.success, rate.ci95)) for name, rate in report.controls.items()]
+        yield from _table((f"control: {SUBJECT} with one thing wrong", "success in %"), rows)
+    if report.suite.control_returns:
+        means = report.suite.control_returns.items()
+        returns = [((TRIAL_CONTROLS | DEMO_CONTROLS)[name], _plain(one.mean, one.mean_ci95)) for name, one in means]
+        yield from _table((f"control: {SUBJECT} with one thing wrong", "mean return"), returns)
+
+
+def _grid(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
+    cells = report.suite.grid
+    if not cells:
+        return
+    yield "## Demonstrations x own trials\n"
+    yield "One set of weights; the same number of episodes behind each cell.\n"
+    yield from _picture("grid.png", drawn)
+    n_trials = 1 + max(cell.trials for cell in cells)
+    by_demos: dict[int, list[str]] = {}
+    for cell in cells:
+        by_demos.setdefault(cell.demos, []).append(_rate(cell.success, cell.ci95))
+    head = ["success in %", *(f"{t} trial{_s(t)}" for t in range(n_trials))]
+    yield from _table(head, [(f"{demos} demo{_s(demos)}", *row) for demos, row in by_demos.items()])
+
+
+def _tracks(report: SuiteReport) -> Iterator[str]:
+    tracks = report.suite.tracks
+    if not tracks:
+        return
+    yield "## Other tracks\n"
+    yield f"`{SUBJECT}`, the same weights, on other manifests.\n"
+    n_attempts = max(len(track.curve) for track in tracks.values())
+    rows = []
+    for name, track in tracks.items():
+        curve = [_rate(point.success, point.ci95) for point in track.curve]
+        total = _plain(track.total_return.mean, track.total_return.mean_ci95) if track.total_return else ""
+        rows.append((name, *curve, *[""] * (n_attempts - len(curve)), total))
+    head = ["success in %", *(f"{t} trial{_s(t)}" for t in range(n_attempts)), "return, together"]
+    n_columns = len(head) if any(row[-1] for row in rows) else len(head) - 1
+    yield from _table(head[:n_columns], [row[:n_columns] for row in rows])
+
+
+def _optimisers(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
+    suite = report.suite
+    if not suite.optimisers:
+        return
+    yield "## Optimising a task directly\n"
+    yield (
+        "One task at a time, from its own scored episodes. A task is matched when the policy found succeeds as often "
+        f"as `wtl` in its {_attempt(report)} (the lower end of its interval).\n"
+    )
+    yield from _picture("optimisers.png", drawn)
+    rows = []
+    for name, one in suite.optimisers.items():
+        last = one.curve[-1]
+        matched = sum(episodes is not None for episodes in one.episodes_to_match)
+        median = f"> {one.budget:,}" if one.median_to_match is None else f"{one.median_to_match:,}"
+        final = f"{_rate(last.success, last.ci95)} after {last.episodes:,}"
+        rows.append((name, one.what, final, median, f"{matched} of {one.n_tasks}", f"{one.wall_s / one.n_tasks:,.0f}"))
+    yield from _table(("", "what it is", "success in %", "episodes to match (median)", "matched", "s per task"), rows)
+
+
+def _attempt(report: SuiteReport) -> str:
+    return "attempt after one trial" if report.suite.budget["trials"] else "first attempt"
+
+
+def _generalisation(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
+    found = report.suite.generalisation
+    if found is None or not (found.sizes or found.steps):
+        return
+    yield "## Generalisation\n"
+    yield from _picture("generalisation.png", drawn)
+    points = [*found.sizes, *([found.after_long] if found.after_long else [])]
+    if points:
+        n_attempts = max(len(point.curve) for point in points)
+        head = ["training tasks", "steps", "training loss", *(f"{t} trial{_s(t)}, %" for t in range(n_attempts))]
+        rows = [
+            (
+                f"{point.tasks:,}",
+                f"{point.steps:,}",
+                f"{point.train_loss:.3f}",
+                *(_rate(p.success, p.ci95) for p in point.curve),
+            )
+            for point in points
+        ]
+        yield from _table(head, rows)
+
+
+def _speed(report: SuiteReport) -> Iterator[str]:
+    speed = report.suite.speed
+    if not speed:
+        return
+    words = {
+        "collection_steps_per_s": ("environment steps/s while collecting (policy, expert's labels, recording)", ",.0f"),
+        "simulator_steps_per_s": ("environment steps/s of the bare simulator loop, same actions", ",.0f"),
+        "collection_overhead": ("time of collecting over the bare loop", "+.1%"),
+        "learner_steps_per_s": ("gradient steps/s", ",.1f"),
+        "samples_per_s": ("imitated steps/s of the learner", ",.0f"),
+        "drawing_share": ("share of learning time spent drawing batches", ".1%"),
+    }
+    yield "## Speed\n"
+    yield "Processor time of one thread of the machine that ran the suite.\n"
+    yield from _table(
+        ("", ""), [(words[name][0], format(speed[name], words[name][1])) for name in words if name in speed]
+    )
+
+
+def _bold(name: str) -> str:
+    return f"**{name}**" if name == SUBJECT else name
+
+
+def _rate(success: float, ci95: Interval) -> str:
+    return f"{100 * success:.1f} ({100 * ci95[0]:.1f}..{100 * ci95[1]:.1f})"
+
+
+def _plain(mean: float, ci95: Interval) -> str:
+    return f"{mean:.2f} ({ci95[0]:.2f}..{ci95[1]:.2f})"
+
+
+def _gain(gain: Gain | None) -> str:
+    return "" if gain is None else f"{100 * gain.mean:+.1f} ({100 * gain.ci95[0]:+.1f}..{100 * gain.ci95[1]:+.1f})"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield "|" + "---|" * len(head)
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+    yield ""

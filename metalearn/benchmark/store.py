@@ -1,0 +1,110 @@
+"""Steps of a benchmark as files, each written in one move: whatever is there is whole, and need not be done again.
+
+Knows files and JSON only.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from metalearn.data.errors import WatchTryLearnError
+
+
+def write_json(path: Path, value: Any) -> Any:
+    """Write `value` in one move and return it; a crash leaves the file before or the file after."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    with scratch.open("w") as handle:
+        handle.write(json.dumps(value, indent=1) + "\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    scratch.replace(path)
+    return value
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote, or None if there is nothing, or nothing that can be read."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def once(path: Path, made_from: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The step at `path`, made unless it is there and was made from the same things.
+
+    Args:
+        path: of the step's file.
+        made_from: digest of what the step depends on.
+        make: does the work; what it returns is kept as JSON.
+    """
+    kept = read_json(path)
+    if isinstance(kept, dict) and kept.get("made_from") == made_from:
+        return kept
+    value: dict[str, Any] = write_json(path, {"made_from": made_from, **make()})
+    return value
+
+
+def digest(*parts: Any) -> str:
+    """SHA-256 of values that JSON can hold."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file; of nothing if there is none."""
+    return hashlib.sha256(path.read_bytes() if path.exists() else b"").hexdigest()
+
+
+@contextmanager
+def locked(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """One process at a time does the work of `folder`; `waiting` is called now and then, and may raise.
+
+    The lock goes with the process that holds it, however that one ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waiting()
+                time.sleep(0.5)
+        yield
+
+
+def note_failure(folder: Path, error: Exception) -> str:
+    """Keep what went wrong in `folder / "error.txt"` for whoever wants to know; return it in a sentence."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "error.txt").write_text("".join(traceback.format_exception(error)))
+    kind = "" if isinstance(error, WatchTryLearnError) else f"{type(error).__name__}: "
+    lines = str(error).strip().splitlines()
+    return f"failed: {kind}{lines[0] if lines else 'no message'}"
+
+
+@contextmanager
+def added_up(path: Path) -> Iterator[None]:
+    """Add the seconds that the block took to those at `path`, however the block ends short of a kill."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        write_json(path, round(seconds_at(path) + time.monotonic() - started, 2))
+
+
+def seconds_at(path: Path) -> float:
+    """What `added_up` has added up so far."""
+    before = read_json(path)
+    return float(before) if isinstance(before, int | float) else 0.0
+
+
+def bits(flags: Any) -> str:
+    """Flags `[n]` as a string of 0 and 1."""
+    return "".join("1" if flag else "0" for flag in flags)

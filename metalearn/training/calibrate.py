@@ -1,0 +1,243 @@
+"""Calibrating the confidence of a trained policy: it plays validation tasks, never test tasks, and a small head
+learns from half of them when attempts succeed; the other half says what its probabilities are worth.
+
+The policy itself stays as it is. Novelty of demos is learnt in `metalearn.training.novelty`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import ValidationError
+
+from metalearn.bundle import Bundle
+from metalearn.confidence import Confidence, Novelty, describe, kind
+from metalearn.config import DataConfig, Experiment, ModelConfig
+from metalearn.data.context import Context
+from metalearn.data.dataset import TaskRecord
+from metalearn.data.episode import Array, Episode
+from metalearn.data.errors import InvalidConfig
+from metalearn.evaluation.manifest import load_manifest
+from metalearn.model.inference import Inference
+from metalearn.tasks.family import TaskId, tasks_of
+from metalearn.tasks.registry import find_family
+from metalearn.training.collect import (
+    Collector,
+    DemonstrationChunk,
+    SerialCollector,
+    TaskTrials,
+    TrialChunk,
+    chunked,
+    demonstrate_chunk,
+    one_thread,
+    try_chunk,
+)
+from metalearn.training.novelty import STEPS, fit_novelty
+from metalearn.training.success import fit_head
+
+STREAM_CALIBRATION = 15
+MOST_TASKS = 2048
+LARGEST_OBSERVATION = 1024
+NO_DEMO, TWO_DEMOS, NO_ACTIONS = 0.1, 0.1, 0.2  # how often a context is not one demo with its actions
+STRANGE = 0.2  # how often it has a demo that makes no sense
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which tasks are played, and how many attempts each."""
+
+    family: str
+    split: str
+    n_tasks: int
+    n_attempts: int
+    data: DataConfig
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Played:
+    """n tasks as they went: the context of each first attempt, and the attempts after it, in order."""
+
+    contexts: tuple[Context, ...]
+    attempts: tuple[tuple[Episode, ...], ...]
+
+    def situations(self) -> Iterator[tuple[int, Context, Array]]:
+        """Each task with each context that it was in, and whether the next attempt succeeded, and the one after.
+
+        Outcomes `[2]` are 0 or 1; NaN for an attempt that was not made.
+        """
+        for task, (context, attempts) in enumerate(zip(self.contexts, self.attempts, strict=True)):
+            success = [float(bool(attempt.success)) for attempt in attempts] + [np.nan]
+            for tried in range(len(attempts)):
+                yield task, context.with_trial(*attempts[:tried]), np.array(success[tried : tried + 2])
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """n situations: descriptions, outcomes of the next two attempts, the task, and of which `kind` it is."""
+
+    seen: Float[np.ndarray, "n f"]
+    outcomes: Float[np.ndarray, "n 2"]
+    task: Int[np.ndarray, " n"]
+    group: Int[np.ndarray, " n"]
+
+
+def calibrate(
+    bundle: Bundle,
+    *,
+    n_tasks: int | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    collector: Collector | None = None,
+    progress: Progress | None = None,
+) -> Bundle:
+    """The same bundle (same weights, same id) with its confidence.
+
+    It is about the tasks that its experiment's manifest is about, or else those it was trained on. A bundle of
+    recorded episodes alone, whose tasks nobody can play, and one whose family has no expert, come back as
+    they are.
+
+    Args:
+        bundle: a trained policy.
+        n_tasks: validation tasks to play; None: a quarter of the training tasks, at most 2,048.
+        seed: which tasks, which layouts, and how the head starts.
+        steps: gradient steps of either network; None: as many as trained the policy, at most 1,000.
+        collector: where the episodes are played; None: in this process.
+        progress: is told what is done of what; may raise to stop.
+    """
+    plan = plan_of(bundle, "validation", n_tasks, seed)
+    if plan is None:
+        return bundle
+    collector = collector or SerialCollector()
+    tell = progress or (lambda what, done, total: None)
+    try:
+        records = demonstrate(plan, collector, tell)
+    except InvalidConfig as error:
+        if "no expert" in str(error):
+            return bundle
+        raise
+    rng = np.random.default_rng([seed, STREAM_CALIBRATION])
+    contexts = [_shown(record, rng) for record in records]
+    learnt = np.arange(len(records)) % 2 == 0
+    odd = rng.random(len(records)) < STRANGE
+    contexts = [strange(c, contexts[i - 1], rng) if odd[i] else c for i, c in enumerate(contexts)]
+    played = play(plan, bundle, records, contexts, collector, tell)
+    n_steps = min(STEPS, _experiment(bundle).training.total_steps) if steps is None else steps
+    with one_thread():
+        novelty = _novelty(bundle, records, seed, n_steps)
+        found = examples(bundle, played, Novelty(novelty, bundle.spec) if novelty else None)
+        head = fit_head(found.seen, found.outcomes, found.task, found.group, learnt[found.task], seed, n_steps)
+    weights = {f"novelty.{k}": v for k, v in novelty.items()} | {f"success.{k}": v for k, v in head.items()}
+    made = {"family": plan.family, "split": plan.split, "n_tasks": plan.n_tasks, "seed": seed}
+    calibrated = bundle.with_confidence(weights, made | {"n_attempts": plan.n_attempts})
+    Confidence.of(calibrated)
+    return calibrated
+
+
+def plan_of(bundle: Bundle, split: str, n_tasks: int | None, seed: int) -> Plan | None:
+    """What to play to calibrate or to check a bundle; None where there is nothing that can be played."""
+    if not isinstance(bundle.provenance.get("experiment"), dict) or bundle.provenance.get("recorded"):
+        return None
+    experiment = _experiment(bundle)
+    if not experiment.family:
+        return None
+    name = load_manifest(experiment.manifest).family if experiment.manifest else experiment.family
+    family = find_family(name)
+    n = min(MOST_TASKS, experiment.data.n_tasks // 4) if n_tasks is None else n_tasks
+    data = experiment.data.model_copy(update={"demos_per_task": 2, "experts_per_task": 0})
+    n_attempts = ModelConfig.model_validate(bundle.model).max_trials + 2
+    return Plan(name, split, max(4, min(n, len(family.splits[split]))), n_attempts, data, seed)
+
+
+def demonstrate(plan: Plan, collector: Collector, progress: Progress) -> list[TaskRecord]:
+    """Two demos of each task. Raises InvalidConfig where the family has no expert."""
+    indices = tasks_of(find_family(plan.family), plan.split, plan.n_tasks, plan.seed + STREAM_CALIBRATION)
+    chunks = [
+        DemonstrationChunk(plan.family, piece, plan.data, plan.seed + STREAM_CALIBRATION)
+        for piece in chunked(indices, plan.data.chunk_tasks)
+    ]
+    records: list[TaskRecord] = []
+    for done, found in enumerate(collector.map(demonstrate_chunk, chunks), 1):
+        records += found
+        progress("calibrate: demonstrations", done, len(chunks))
+    return records
+
+
+def play(
+    plan: Plan,
+    bundle: Bundle,
+    records: Sequence[TaskRecord],
+    contexts: Sequence[Context],
+    collector: Collector,
+    progress: Progress,
+) -> Played:
+    """The attempts of the policy in every task, each in the light of those before it."""
+    model, weights = ModelConfig.model_validate(bundle.model), {k: np.asarray(v) for k, v in bundle.weights.items()}
+    size = plan.data.chunk_tasks
+    pieces = zip(chunked([TaskId.parse(r.task).index for r in records], size), chunked(contexts, size), strict=True)
+    stream = STREAM_CALIBRATION + 10_000 * plan.seed
+    chunks = [
+        TrialChunk(plan.family, indices, shown, model, weights, plan.n_attempts, stream, relabel=False)
+        for indices, shown in pieces
+    ]
+    tasks: list[TaskTrials] = []
+    for done, found in enumerate(collector.map(try_chunk, chunks), 1):
+        tasks += found
+        progress("calibrate: attempts", done, len(chunks))
+    return Played(tuple(contexts), tuple(task.attempts for task in tasks))
+
+
+def examples(bundle: Bundle, played: Played, novelty: Novelty | None) -> Examples:
+    """Every situation of the tasks that were played."""
+    found = list(played.situations())
+    inference = Inference.load(bundle)
+    contexts = [context for _, context, _ in found]
+    beliefs = [belief for piece in chunked(contexts, 512) for belief in inference.believe(piece)]
+    scores = [float(novelty.scores(c.demos).max()) if novelty and c.demos else None for c in played.contexts]
+    quantiles = [novelty.quantile(score) if novelty and score is not None else None for score in scores]
+    pairs = zip(beliefs, found, strict=True)
+    return Examples(
+        seen=np.stack([describe(belief, context, scores[task]) for belief, (task, context, _) in pairs]),
+        outcomes=np.stack([outcome for _, _, outcome in found]),
+        task=np.array([task for task, _, _ in found]),
+        group=np.array([kind(context, quantiles[task]) for task, context, _ in found]),
+    )
+
+
+def _experiment(bundle: Bundle) -> Experiment:
+    """What the bundle was trained by. Raises InvalidConfig."""
+    try:
+        return Experiment.model_validate(bundle.provenance["experiment"])
+    except (KeyError, ValidationError) as error:
+        raise InvalidConfig(f"bundle {bundle.name}: its provenance names no experiment of this version") from error
+
+
+def _novelty(bundle: Bundle, records: Sequence[TaskRecord], seed: int, steps: int) -> dict[str, Array]:
+    """Weights of the novelty of demos; none where an observation is too large to be looked at as it is."""
+    if bundle.spec.observation_size > LARGEST_OBSERVATION:
+        return {}
+    return fit_novelty([demo for record in records for demo in record.demos], bundle.spec, seed, steps)
+
+
+def _shown(record: TaskRecord, rng: np.random.Generator) -> Context:
+    """Mostly one demo; now and then none, two, or one whose actions nobody recorded."""
+    kind = rng.random()
+    demos = () if kind < NO_DEMO else record.demos[: 2 if kind < NO_DEMO + TWO_DEMOS else 1]
+    return Context(tuple(demo.without_actions() for demo in demos) if rng.random() < NO_ACTIONS else demos)
+
+
+def strange(context: Context, other: Context, rng: np.random.Generator) -> Context:
+    """The context with demos that make no sense: backwards, ended by another task's demo, or with other axes."""
+    if not context.demos:
+        return context
+    seen = context.demos[0].observations
+    rest = (other.demos or context.demos)[0].observations
+    wrong = (
+        seen[::-1],
+        np.concatenate([seen[: len(seen) // 2 + 1], rest[len(rest) // 2 + 1 :]]),
+        seen.reshape(len(seen), -1)[:, rng.permutation(seen[0].size)].reshape(seen.shape),
+    )
+    return Context((Episode.of(wrong[rng.integers(len(wrong))]),))

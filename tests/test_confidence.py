@@ -1,0 +1,159 @@
+"""Confidence: what a judge says follows from its weights, and what calibration learns holds on other tasks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from metalearn.adapter import Belief
+from metalearn.bundle import Bundle
+from metalearn.confidence import Confidence, Novelty, describe, kind
+from metalearn.data.context import Context
+from metalearn.data.episode import Episode
+from metalearn.data.errors import InvalidConfig
+from metalearn.data.spec import Spec
+
+SPEC = Spec(spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32), horizon=10, rate_hz=10.0)
+
+
+def walks(n: int, seed: int = 0, backwards: bool = False) -> list[Episode]:
+    """From around the origin straight to a far place that the third number names."""
+    rng = np.random.default_rng(seed)
+    angles = rng.uniform(0, 2 * np.pi, n)
+    ends = np.stack([np.cos(angles), np.sin(angles)], 1)
+    paths = np.linspace(0, 1, 8)[:, None] * ends[:, None] + rng.normal(0, 0.02, (n, 8, 2))
+    named = np.concatenate([paths, np.repeat(angles[:, None, None], 8, 1)], 2)
+    return [Episode.of(path[::-1] if backwards else path) for path in named]
+
+
+def belief(p: float = 0.5) -> Belief:
+    return Belief(np.zeros(4, np.float32), np.array([p, 1 - p], np.float32))
+
+
+def scored_trials(*outcomes: bool) -> tuple[Episode, ...]:
+    return tuple(Episode.of(np.zeros((3, 3)), np.zeros((2, 2)), success=outcome) for outcome in outcomes)
+
+
+@pytest.fixture(scope="module")
+def novelty() -> Novelty:
+    from metalearn.training.novelty import fit_novelty
+
+    return Novelty(fit_novelty(walks(600), SPEC, seed=0, steps=300), SPEC)
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, np.ndarray]:
+    """Succeeds after a failure, and half the time before."""
+    from metalearn.training.success import fit_head
+
+    rng = np.random.default_rng(0)
+    situations, outcomes, group = [], [], []
+    for _ in range(300):
+        for tried in range(2):
+            context = Context(trials=scored_trials(*[False] * tried))
+            situations.append(describe(belief(rng.uniform()), context, None))
+            outcomes.append([1.0 if tried else float(rng.random() < 0.5), 1.0])
+            group.append(kind(context, None))
+    task = np.arange(600) // 2
+    head = fit_head(np.stack(situations), np.array(outcomes), task, np.array(group), task % 2 == 0, seed=0, steps=200)
+    return {f"success.{name}": value for name, value in head.items()}
+
+
+def test_ordinary_demos_are_typical_and_backward_ones_are_not(novelty: Novelty) -> None:
+    quantiles = [novelty.quantile(score) for score in novelty.scores(walks(200, seed=1))]
+    assert 0.35 < np.mean(quantiles) < 0.65
+    strange = [novelty.quantile(score) for score in novelty.scores(walks(200, seed=2, backwards=True))]
+    assert np.mean(np.array(strange) > 0.95) > 0.9
+
+
+def test_far_from_everything_is_as_strange_as_can_be(novelty: Novelty) -> None:
+    far = [Episode.of(demo.observations + 100) for demo in walks(20, seed=3)]
+    assert {round(novelty.quantile(score), 2) for score in novelty.scores(far)} == {1.0}
+
+
+def test_what_nobody_recorded_of_a_demo_is_not_strange(novelty: Novelty) -> None:
+    seen = walks(1)[0].observations
+    full = Episode.of(seen, np.ones((7, 2)), np.ones(7), True)
+    assert novelty.scores([full]) == novelty.scores([Episode.of(seen)])
+
+
+def test_a_trial_is_worth_what_it_adds(weights: dict[str, np.ndarray]) -> None:
+    confidence = Confidence(weights, SPEC)
+    before = confidence.judge(belief(), Context())
+    after = confidence.judge(belief(), Context(trials=scored_trials(False)))
+    assert before.success == pytest.approx(0.5, abs=0.12)
+    assert after.success > 0.95
+    assert before.value_of_trial == pytest.approx(after.success - before.success, abs=0.1)
+    assert abs(after.value_of_trial) < 0.05
+    assert before.novelty is None
+
+
+def test_scaling_makes_overconfident_logits_honest() -> None:
+    from metalearn.training.success import platt
+
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 20_000)
+    outcomes = (rng.random(20_000) < 1 / (1 + np.exp(-logits))).astype(float)
+    outcomes[:100] = np.nan
+    slope, offset = platt(3 * logits + 1, outcomes)
+    assert (slope, offset) == (pytest.approx(1 / 3, rel=0.05), pytest.approx(-1 / 3, abs=0.05))
+
+
+@pytest.mark.parametrize("outcome", [0.0, 1.0])
+def test_outcomes_that_are_all_alike_lead_to_no_certainty(outcome: float) -> None:
+    from metalearn.training.success import platt
+
+    slope, offset = platt(np.zeros(48), np.full(48, outcome))
+    assert 1 / (1 + np.exp(-(slope * 0 + offset))) == pytest.approx(outcome * 0.98 + 0.01, abs=0.011)
+
+
+def test_a_bundle_keeps_its_confidence_and_its_id(tmp_path: Path, weights: dict[str, np.ndarray]) -> None:
+    plain = Bundle("any", SPEC, {}, {"w": np.ones(3, np.float32)})
+    assert Confidence.of(Bundle.load(plain.save(tmp_path / "plain"))) is None
+    kept = Bundle.load(plain.with_confidence(weights, {"seed": 0}).save(tmp_path / "calibrated"))
+    assert kept.id == plain.id
+    assert kept.provenance["confidence"] == {"seed": 0}
+    judge = Confidence.of(kept)
+    assert judge is not None
+    assert judge.judge(belief(), Context()) == Confidence(weights, SPEC).judge(belief(), Context())
+
+
+def test_weights_that_do_not_fit_are_refused(weights: dict[str, np.ndarray]) -> None:
+    for broken in (
+        {},
+        {**weights, "success.out": np.zeros((5, 2), np.float32)},
+        {**weights, "novelty.mean": np.ones(2)},
+    ):
+        with pytest.raises(InvalidConfig, match="confidence"):
+            Confidence(broken, SPEC)
+
+
+@pytest.mark.slow
+def test_calibrating_plays_validation_tasks_and_changes_no_weights() -> None:
+    from metalearn.config import DataConfig, Experiment, ModelConfig
+    from metalearn.model.policy import ConditionalPolicy
+    from metalearn.tasks.registry import find_family
+    from metalearn.training.calibrate import calibrate
+
+    config = ModelConfig(encoder_width=16, policy_width=16, code_size=8, n_hypotheses=2)
+    spec = find_family("reach-m2").spec
+    experiment = Experiment(name="any", family="reach-m2", model=config, data=DataConfig(chunk_tasks=32))
+    bundle = Bundle(
+        "any",
+        spec,
+        config.model_dump(mode="json"),
+        ConditionalPolicy(config, spec).to_weights(),
+        provenance={"experiment": experiment.to_json()},
+    )
+    told: list[str] = []
+    first = calibrate(bundle, n_tasks=40, steps=20, progress=lambda what, done, total: told.append(what))
+    again = calibrate(bundle, n_tasks=40, steps=20)
+    assert first.id == bundle.id
+    assert first.provenance["confidence"]["split"] == "validation"
+    assert set(told) == {"calibrate: demonstrations", "calibrate: attempts"}
+    assert first.confidence is not None
+    assert again.confidence is not None
+    assert all(np.array_equal(first.confidence[key], again.confidence[key]) for key in first.confidence)
+    recorded = Bundle("any", spec, bundle.model, bundle.weights, provenance={"recorded": True})
+    assert calibrate(recorded) is recorded

@@ -1,0 +1,110 @@
+"""Every method: trained into a folder, read from it, and put behind the one verb."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metalearn.adapter import Adapter
+from metalearn.baselines.methods import METHODS
+from metalearn.baselines.trial_only import WithoutTrials, trial_only
+from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
+from metalearn.data.context import Context
+from metalearn.data.dataset import Dataset
+from metalearn.data.errors import InvalidConfig
+from metalearn.experiments import find_experiment
+from metalearn.tasks.registry import find_family
+from metalearn.training.collect import DemonstrationChunk, SerialCollector, demonstrate_chunk
+
+TINY = Experiment(
+    name="tiny",
+    family="reach-m2",
+    data=DataConfig(n_tasks=12, chunk_tasks=6),
+    model=ModelConfig(encoder_width=8, code_size=4, n_hypotheses=2, policy_width=8),
+    training=TrainingConfig(warmup_steps=2, rounds=1, round_steps=2, batch_tasks=4, check_steps=4, check_tasks=4),
+)
+SPEC = find_family("reach-m2").spec
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return Dataset(SPEC, tuple(demonstrate_chunk(DemonstrationChunk("reach-m2", tuple(range(12)), TINY.data, 0))))
+
+
+def actions(adapter: Adapter, contexts: list[Context]) -> np.ndarray:
+    seen = np.repeat(SPEC.example_episode(np.random.default_rng(0), 1).observations[:1], len(contexts), 0)
+    return adapter.adapt(contexts, np.random.default_rng(0)).act(seen)
+
+
+def train_into(folder: Path, name: str, dataset: Dataset, seed: int = 0) -> Adapter:
+    METHODS[name].train(TINY, folder, dataset, SerialCollector(), seed, lambda done, total: None)
+    return METHODS[name].load(folder, SPEC)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_was_trained_into_a_folder_acts_from_there(name, dataset, tmp_path):
+    seen: list[tuple[int, int]] = []
+    method = METHODS[name]
+    method.train(TINY, tmp_path, dataset, SerialCollector(), 3, lambda done, total: seen.append((done, total)))
+    made = json.loads((tmp_path / "method.json").read_text())
+    assert (made["name"], made["seed"]) == (name, 3)
+    assert made["train_wall_s"] >= 0
+    assert not seen or seen[-1][0] == seen[-1][1]
+    record = dataset.tasks[0]
+    contexts = [Context(record.demos), Context(record.demos, record.experts[:1])]
+    assert all(SPEC.action_space.contains(action) for action in actions(method.load(tmp_path, SPEC), contexts))
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if not method.needs_demo_actions])
+def test_methods_that_say_so_do_without_actions_in_demonstrations(name, dataset, tmp_path):
+    record = dataset.tasks[0]
+    shown = Context(tuple(demo.without_actions() for demo in record.demos))
+    assert np.isfinite(actions(train_into(tmp_path, name, dataset), [shown])).all()
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if not method.needs_demo])
+def test_methods_that_say_so_do_without_demonstrations(name, dataset, tmp_path):
+    assert np.isfinite(actions(train_into(tmp_path, name, dataset), [Context()])).all()
+
+
+@pytest.mark.parametrize("name", ["bc", "wtl-paper"])
+def test_training_again_after_it_was_stopped_ends_in_the_same_policy(name, dataset, tmp_path):
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        METHODS[name].train(TINY, tmp_path / "a", dataset, SerialCollector(), 0, stop)
+    assert not (tmp_path / "a" / "method.json").exists()
+    contexts = [Context(record.demos) for record in dataset.tasks]
+    again, once = (actions(train_into(tmp_path / folder, name, dataset), contexts) for folder in "ab")
+    np.testing.assert_array_equal(again, once)
+
+
+def test_a_folder_where_nothing_was_trained_is_refused(tmp_path):
+    for method in METHODS.values():
+        with pytest.raises(InvalidConfig):
+            method.load(tmp_path, SPEC)
+
+
+def test_a_damaged_folder_is_refused(dataset, tmp_path):
+    train_into(tmp_path, "bc", dataset)
+    (tmp_path / "weights.safetensors").write_bytes(b"no weights")
+    with pytest.raises(InvalidConfig, match="damaged"):
+        METHODS["bc"].load(tmp_path, SPEC)
+
+
+def test_trial_only_takes_as_many_steps_and_collects_nothing():
+    experiment = find_experiment("reach-m2")
+    alone = trial_only(experiment)
+    assert alone.training.total_steps == experiment.training.total_steps
+    assert alone.training.trials_per_task == 0
+    assert alone.name != experiment.name
+    assert (alone.model, alone.data, alone.family) == (experiment.model, experiment.data, experiment.family)
+
+
+def test_without_trials_every_attempt_is_a_first_attempt(dataset, tmp_path):
+    adapter = WithoutTrials(train_into(tmp_path, "wtl-paper", dataset))
+    record = dataset.tasks[0]
+    first, second = actions(adapter, [Context(record.demos), Context(record.demos, record.experts)])
+    np.testing.assert_array_equal(first, second)

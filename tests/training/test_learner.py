@@ -1,0 +1,42 @@
+"""A step of learning, whatever it is computed on."""
+
+import pytest
+import torch
+
+from metalearn.config import DataConfig, ModelConfig, TrainingConfig
+from metalearn.data.dataset import Dataset
+from metalearn.data.errors import InvalidConfig
+from metalearn.model.policy import ConditionalPolicy
+from metalearn.tasks.registry import find_family
+from metalearn.training.batches import TrainingSet
+from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
+from metalearn.training.learner import CPU, Compute, Learner
+
+CONFIG = TrainingConfig(batch_tasks=16)
+
+
+def losses(compute: Compute, n_steps: int = 8) -> list[float]:
+    model = ModelConfig(dynamics_rank=2)
+    chunk = DemonstrationChunk("reach-dynamics", tuple(range(32)), DataConfig(expert_noise=0.2), 0)
+    dataset = Dataset(find_family("reach-dynamics").spec, tuple(demonstrate_chunk(chunk)))
+    data = TrainingSet(dataset, model)
+    torch.manual_seed(0)
+    policy = ConditionalPolicy(model, dataset.spec)
+    policy.fit_normaliser(data.observations())
+    assert policy.dynamics
+    policy.dynamics.fit(data.effects(), policy.features.get_buffer("std"))
+    learner, generator = Learner(policy, CONFIG, compute), torch.Generator().manual_seed(0)
+    return [learner.step(data.draw(CONFIG, False, generator), 0.0) for _ in range(n_steps)]
+
+
+def test_half_precision_learns_as_full_precision_does() -> None:
+    full, half = losses(CPU), losses(Compute(precision="bfloat16"))
+    assert half != full
+    assert half == pytest.approx(full, rel=0.05)
+    assert half[-1] < half[0]
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "warp"])
+def test_a_device_that_is_not_there_is_named(device: str) -> None:
+    with pytest.raises(InvalidConfig, match=f"device: expected .* got '{device}'"):
+        losses(Compute(device=device), 1)
