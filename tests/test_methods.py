@@ -107,4 +107,4 @@ def test_without_trials_every_attempt_is_a_first_attempt(dataset, tmp_path):
     adapter = WithoutTrials(train_into(tmp_path, "wtl-paper", dataset))
     record = dataset.tasks[0]
     first, second = actions(adapter, [Context(record.demos), Context(record.demos, record.experts)])
-    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(first, second, atol=1e-6)  # rows of one batch differ in the last bit
