@@ -1,0 +1,7 @@
+"""Options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+Seed = Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Another seed than the usual one.")]
