@@ -26,7 +26,6 @@ class ModelConfig(Config):
     """The conditional policy (`metalearn.model.policy`)."""
 
     n_frames: int = Field(3, ge=2, description="frames of an episode that the encoder sees, ends kept")
-    frame_means: bool = Field(False, description="a frame also holds the means over the steps since the frame before")
     fourier: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="frequencies, in units of pi")
     encoder_width: int = 256
     code_size: int = Field(64, description="d, the size of a context's embedding")

@@ -2,30 +2,39 @@
 
 import asyncio
 import contextlib
-import logging
+import math
+import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from types import FrameType
 from typing import Any, Literal
 
 import anyio.to_thread
+import structlog
 import uvicorn
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
+from opentelemetry.trace import TracerProvider
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
-from service import problems
+from service import logs, problems
 from service.engine import Runtime, RuntimeFactory, TorchRuntime
-from service.metrics import CountRequests, Metrics
+from service.figures import exposed
+from service.metrics import Metrics
+from service.observe import Observe
+from service.readiness import Readiness
 from service.registry import read_bundles
 from service.routes import adaptations, episodes, health, models
 from service.schemas import REQUESTS, Problem
 from service.settings import Settings
 from service.state import Service, alone_in
+from service.traces import exporting
 
-_log = logging.getLogger("service")
+_log = structlog.get_logger("service")
 _DESCRIPTION = """Meta-learning as a service: show a task, let the policy try it, get a better policy back.
 
 Bodies are JSON or msgpack (numpy arrays in openpi's convention), gzipped or not. Errors are RFC 9457 problems.
@@ -37,19 +46,29 @@ def create_app(
     *,
     runtime_factory: RuntimeFactory = TorchRuntime.load,
     now: Callable[[], float] = time.time,
+    traces: TracerProvider | None = None,
 ) -> FastAPI:
-    """The application. It opens the data folder and loads the models when it starts, not before."""
+    """The application. It opens the data folder and loads the models when it starts, not before.
+
+    Args:
+        settings: how it behaves.
+        runtime_factory: what makes a bundle act.
+        now: the clock that adaptations expire by.
+        traces: where spans go; None: nowhere.
+    """
     metrics = Metrics.make()
+    draining = threading.Event()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
-        opening = Service.open(settings, metrics, runtime_factory, now)
+        opening = Service.open(settings, metrics, runtime_factory, draining, now)
         service = await run_in_threadpool(opening.__enter__)
-        app.state.service = service
+        app.state.service, app.state.readiness = service, Readiness(service)
         sweeper = asyncio.create_task(_sweep(service))
         try:
-            yield
+            with exposed(service, now):
+                yield
         finally:
             sweeper.cancel()
             await run_in_threadpool(opening.__exit__, None, None, None)
@@ -61,12 +80,15 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
         redoc_url=None,
+        telemetry={"tracer_provider": traces, "tracing": traces is not None, "metrics": False, "logs": False},
     )
-    app.add_middleware(CountRequests, metrics=metrics)
+    app.state.draining = draining
     problems.install(app)
     for module in (adaptations, episodes, models, health):
         app.include_router(module.router)
     _describe_bodies(app)
+    # Last, so that it is around every other middleware.
+    app.add_middleware(Observe, metrics=metrics, tracer=None if traces is None else traces.get_tracer("service"))
     return app
 
 
@@ -77,6 +99,7 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory = TorchRuntime.
         InvalidConfig: nobody needs a key yet, so other machines must be allowed in explicitly; or the models
             cannot be used; or another server holds the data folder.
     """
+    logs.configure(settings.log_format)
     if not settings.loopback and not settings.allow_unauthenticated:
         raise InvalidConfig(
             f"refusing to serve on {settings.host}, where anybody could connect without a key: "
@@ -86,15 +109,56 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory = TorchRuntime.
         # What cannot be loaded is one sentence here, and a traceback in the lifespan.
         loaded = {bundle.id: runtime_factory(bundle) for bundle in read_bundles(settings.models).values()}
         if not loaded:
-            _log.warning("there is no model in %s: nothing can be adapted", settings.models)
+            _log.warning("there is no model: nothing can be adapted", models=str(settings.models))
 
         def load(bundle: Bundle) -> Runtime:
             return loaded.pop(bundle.id, None) or runtime_factory(bundle)
 
-        app = create_app(settings, runtime_factory=load)
-        uvicorn.run(
-            app, host=settings.host, port=settings.port, workers=1, access_log=False, timeout_graceful_shutdown=10
-        )
+        traces = exporting() if settings.traces else None
+        app = create_app(settings, runtime_factory=load, traces=traces)
+        try:
+            _run(app, settings)
+        finally:
+            if traces is not None:
+                traces.shutdown()
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that says so before it stops: what streams can end, and a load balancer can look elsewhere."""
+
+    def __init__(self, config: uvicorn.Config, draining: threading.Event, drain_s: float) -> None:
+        super().__init__(config)
+        self._draining, self._drain_s = draining, drain_s
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal drains, then stops; a second one stops at once."""
+        if self._draining.is_set() or self._drain_s == 0:
+            self._draining.set()
+            super().handle_exit(sig, frame)
+        else:
+            self._draining.set()
+            timer = threading.Timer(self._drain_s, super().handle_exit, (sig, frame))
+            timer.daemon = True
+            timer.start()
+
+
+def _run(app: FastAPI, settings: Settings) -> None:
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
+    )
+    # Uvicorn raises the signal again when everything was answered; an end that was asked for is no failure.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        _Server(config, app.state.draining, settings.drain_s).run()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def _sweep(service: Service) -> None:

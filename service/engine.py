@@ -25,6 +25,7 @@ from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig, InvalidData
 from service.errors import Busy
 from service.metrics import Metrics
+from service.stages import note
 
 if TYPE_CHECKING:
     from metalearn.model.inference import Inference
@@ -114,10 +115,20 @@ class Acted:
     infer_ms: float
 
 
+@dataclass(eq=False)
+class _Times:
+    """`time.perf_counter()` when a job was queued, and when the pass that it was in began and ended."""
+
+    queued_s: float = field(default_factory=time.perf_counter)
+    began_s: float = 0.0
+    ended_s: float = 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class _Understand:
     runtime: Runtime
     context: Context
+    times: _Times = field(default_factory=_Times)
     done: "Future[Belief]" = field(default_factory=Future)
 
 
@@ -127,7 +138,7 @@ class _Act:
     belief: Belief
     hypothesis: int
     observations: Array
-    queued_s: float = field(default_factory=time.perf_counter)
+    times: _Times = field(default_factory=_Times)
     done: "Future[Acted]" = field(default_factory=Future)
 
 
@@ -203,10 +214,13 @@ class Engine:
         except queue.Full as error:
             raise Busy("too many requests are waiting for the model") from error
         try:
-            return done.result(self._timeout_s)
+            answer = done.result(self._timeout_s)
         except FutureTimeoutError as error:
             done.cancel()
             raise Busy("the model did not answer in time") from error
+        note("queue", job.times.queued_s, job.times.began_s)
+        note("infer", job.times.began_s, job.times.ended_s)
+        return answer
 
     def _work(self) -> None:
         closing = False
@@ -241,9 +255,9 @@ class Engine:
     def _understand(self, runtime: Runtime, jobs: Sequence[_Understand]) -> None:
         if not jobs:
             return
+        began_s = time.perf_counter()
         try:
-            with self._metrics.infer_s.labels("believe").time():
-                beliefs = runtime.believe([job.context for job in jobs])
+            beliefs = runtime.believe([job.context for job in jobs])
         except Exception as error:
             if len(jobs) > 1:  # one bad context is no reason to fail its neighbours
                 for job in jobs:
@@ -251,7 +265,10 @@ class Engine:
             else:
                 jobs[0].done.set_exception(error)
             return
+        ended_s = time.perf_counter()
+        self._metrics.infer_s.labels("believe").observe(ended_s - began_s)
         for job, belief in zip(jobs, beliefs, strict=True):
+            job.times.began_s, job.times.ended_s = began_s, ended_s
             if np.isfinite(belief.code).all() and np.isfinite(belief.probabilities).all():
                 job.done.set_result(belief)
             else:
@@ -272,12 +289,14 @@ class Engine:
             for job in jobs:
                 job.done.set_exception(error)
             return
-        infer_s = time.perf_counter() - started_s
+        ended_s = time.perf_counter()
+        infer_s = ended_s - started_s
         self._metrics.infer_s.labels("act").observe(infer_s)
         self._metrics.batch_rows.observe(sum(n_rows))
         for job, rows in zip(jobs, np.split(actions, np.cumsum(n_rows)[:-1]), strict=True):
+            job.times.began_s, job.times.ended_s = started_s, ended_s
             if np.isfinite(rows).all():
-                job.done.set_result(Acted(rows, (started_s - job.queued_s) * 1e3, infer_s * 1e3))
+                job.done.set_result(Acted(rows, (started_s - job.times.queued_s) * 1e3, infer_s * 1e3))
             else:
                 job.done.set_exception(
                     InvalidData("observations", "numbers that the model can bear", "an overflow in it")

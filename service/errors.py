@@ -20,7 +20,8 @@ ServiceError
 ├── InvalidPayload             422  well-formed, but breaks a rule: field, expected, got
 │   └── IdempotencyKeyReused
 ├── InternalError              500  our fault; the log knows more than the client
-└── Busy                       503  try again
+├── Busy                       503  try again
+└── NotReady                   503  what keeps the server from serving
 """
 
 from collections.abc import Mapping
@@ -194,6 +195,20 @@ class Busy(ServiceError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, headers={"Retry-After": "1"})
+
+
+class NotReady(ServiceError):
+    """The server cannot serve; `reasons` says which of its parts, and why."""
+
+    status, type, title = 503, "not-ready", "The server cannot serve"
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__("; ".join(reasons.values()), headers={"Retry-After": "5"})
+        self.reasons = dict(reasons)
+
+    def to_json(self) -> dict[str, Any]:
+        """The body of the problem, with a reason per failed check."""
+        return super().to_json() | {"reasons": self.reasons}
 
 
 def quote(value: str) -> str:

@@ -1,14 +1,27 @@
-"""What Prometheus scrapes. One registry per application, so that tests and replicas do not share counts."""
+"""What Prometheus scrapes. One registry per application, so that tests and replicas do not share counts.
 
-import time
+Every server process is a target of its own: counts are summed in Prometheus, not here. Figures about shared state
+(adaptations, jobs, bytes) are what the database says, the same from every process: take their maximum.
+"""
+
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from metalearn import __version__
+from service.stages import Stages
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
-_LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+_LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
+_STAGE_S = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -19,63 +32,89 @@ class Metrics:
     registry: CollectorRegistry
     requests: Counter
     latency_s: Histogram
+    stage_s: Histogram
+    in_flight: Gauge
+    streams: Gauge
     batch_rows: Histogram
     infer_s: Histogram
     queue: Gauge
     beliefs: Counter
     episodes: Counter
+    jobs: Counter
 
     @classmethod
     def make(cls) -> "Metrics":
         """Instruments that have counted nothing yet."""
         registry = CollectorRegistry()
-        labels = ("method", "route", "status")
+        ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
+        build = Info("wtl_build", "What runs here.", registry=registry)
+        build.info({"version": __version__, "python": platform.python_version()})
+
+        def histogram(
+            name: str, text: str, labels: tuple[str, ...] = (), buckets: tuple[float, ...] = _LATENCY_S
+        ) -> Histogram:
+            return Histogram(name, text, labels, registry=registry, buckets=buckets)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
         return cls(
             registry=registry,
-            requests=Counter("wtl_requests", "Requests answered.", labels, registry=registry),
-            latency_s=Histogram(
-                "wtl_request_seconds", "Time to answer.", ("route",), registry=registry, buckets=_LATENCY_S
-            ),
-            batch_rows=Histogram(
-                "wtl_batch_rows", "Observations in one pass of a policy.", registry=registry, buckets=_ROWS
-            ),
-            infer_s=Histogram(
-                "wtl_infer_seconds", "Time in the model.", ("what",), registry=registry, buckets=_LATENCY_S
-            ),
+            requests=counter("wtl_requests", "Requests answered.", "method", "route", "status"),
+            latency_s=histogram("wtl_request_seconds", "Time to answer.", ("route",)),
+            stage_s=histogram("wtl_stage_seconds", "Time of a request by stage.", ("route", "stage"), _STAGE_S),
+            in_flight=Gauge("wtl_requests_in_flight", "Requests being answered.", registry=registry),
+            streams=Gauge("wtl_streams", "Open WebSockets.", registry=registry),
+            batch_rows=histogram("wtl_batch_rows", "Observations in one pass of a policy.", buckets=_ROWS),
+            infer_s=histogram("wtl_infer_seconds", "Time of one pass of a model.", ("what",)),
             queue=Gauge("wtl_queue_jobs", "Inference jobs waiting.", registry=registry),
-            beliefs=Counter("wtl_beliefs", "Contexts looked up in memory.", ("found",), registry=registry),
-            episodes=Counter("wtl_episodes", "Episodes stored.", ("role",), registry=registry),
+            beliefs=counter("wtl_beliefs", "Contexts looked up in memory.", "found"),
+            episodes=counter("wtl_episodes", "Episodes stored.", "role"),
+            jobs=counter("wtl_training_jobs_ended", "Training jobs that ended, by how.", "state"),
         )
+
+    def answered(self, method: str, route: str, status: int, seconds: float, stages: Stages) -> None:
+        """Count one request, by route template and never by raw path."""
+        self.requests.labels(method, route, status).inc()
+        self.latency_s.labels(route).observe(seconds)
+        for stage, spent_s in stages.spent_s.items():
+            self.stage_s.labels(route, stage).observe(spent_s)
+
+    @contextmanager
+    def watch(
+        self, read: Callable[[], Mapping[str, float]], name: str, text: str, label: str | None = None
+    ) -> Iterator[None]:
+        """While the block runs, expose what `read` says at every scrape: one gauge, or one per value of `label`."""
+        reader = _Read(read, name, text, label)
+        self.registry.register(reader)
+        try:
+            yield
+        finally:
+            self.registry.unregister(reader)
 
     def text(self) -> bytes:
         """In Prometheus' exposition format."""
         return generate_latest(self.registry)
 
 
-class CountRequests:
-    """ASGI middleware that counts and times requests by route template, never by raw path."""
+@dataclass(frozen=True)
+class _Read(Collector):
+    """A gauge that is read when somebody scrapes."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    read: Callable[[], Mapping[str, float]]
+    name: str
+    text: str
+    label: str | None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and look at the status of its answer."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        status = 500
-        started_s = time.perf_counter()
+    def describe(self) -> list[GaugeMetricFamily]:
+        return [self._family()]
 
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = self._family()
+        for key, value in self.read().items():
+            family.add_metric([key] if self.label else [], value)
+        yield family
 
-        try:
-            await self._app(scope, receive, watch)
-        finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
-            method = scope["method"] if route != "unmatched" else "any"
-            self._metrics.requests.labels(method, route, status).inc()
-            self._metrics.latency_s.labels(route).observe(time.perf_counter() - started_s)
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily(self.name, self.text, labels=[self.label] if self.label else [])

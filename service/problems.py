@@ -18,6 +18,7 @@ from service.errors import (
     ServiceError,
     quote,
 )
+from service.observe import HEADER, request_id_of
 from service.refusals import describe, expectation
 from service.routes.parameters import PROBLEM
 
@@ -71,6 +72,8 @@ def _methods(request: Request) -> str:
     return ", ".join(sorted({method.upper() for item in fitting for method in item}))
 
 
-def _of_nobody(_: Request, __: Exception) -> Response:
+def _of_nobody(request: Request, __: Exception) -> Response:
     """The framework raises the error again after this answer, and the server logs it."""
-    return _problem(InternalError("something went wrong in the server, and its log says what"))
+    # Sent from outside of the middleware that names every other answer.
+    named = {HEADER: request_id_of(request.scope)}
+    return _problem(InternalError("something went wrong in the server, and its log says what", headers=named))

@@ -1,6 +1,7 @@
 """Settings of one server: frozen values, from arguments or `WTL_...` environment variables."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -27,6 +28,12 @@ class Settings(BaseSettings):
     max_containers: int = Field(1_000_000, gt=0, description="lists and maps in one request body")
     max_episodes: int = Field(1000, gt=0, description="demos and trials of one adaptation")
     max_rows: int = Field(4096, gt=0, description="observations in one act request")
+
+    log_format: Literal["text", "json"] = Field("text", description="lines for people, or JSON for machines")
+    traces: bool = Field(False, description="send OpenTelemetry traces; the OTEL_ variables say where")
+    drain_s: float = Field(0.0, ge=0, description="after SIGTERM go on so long, not ready any more, before refusing")
+    shutdown_s: float = Field(30.0, gt=0, description="then wait so long for requests in progress")
+    min_free_bytes: int = Field(64 * 1024**2, ge=0, description="with less room on the disk the server is not ready")
 
     threads: int = Field(64, gt=0, description="requests decoded and stored side by side")
     queue_size: int = Field(1024, gt=0, description="inference jobs waiting; beyond it the server says it is busy")

@@ -1,6 +1,7 @@
 """What one running server holds, opened and closed in one place."""
 
 import fcntl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -46,6 +47,7 @@ class Service:
     registry: Registry
     sessions: Sessions
     recorder: Recorder
+    draining: threading.Event
 
     @classmethod
     @contextmanager
@@ -54,6 +56,7 @@ class Service:
         settings: Settings,
         metrics: Metrics,
         factory: RuntimeFactory,
+        draining: threading.Event,
         now: Callable[[], float] = time.time,
         rng: np.random.Generator | None = None,
     ) -> Iterator["Service"]:
@@ -86,15 +89,9 @@ class Service:
                 capacity=settings.recordings,
                 rng=rng or np.random.default_rng(),
             )
-            yield cls(settings, metrics, storage, engine, registry, sessions, recorder)
+            yield cls(settings, metrics, storage, engine, registry, sessions, recorder, draining)
 
     def sweep(self) -> None:
         """Forget what has expired."""
         for adaptation_id in self.sessions.sweep():
             self.recorder.forget(adaptation_id)
-
-    def check(self) -> None:
-        """Raise if it cannot serve."""
-        self.storage.ping()
-        if not self.engine.alive:
-            raise RuntimeError("the inference thread has stopped")

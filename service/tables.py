@@ -20,6 +20,8 @@ from sqlalchemy import (
     event,
 )
 
+from service.stages import note_storage
+
 _metadata = MetaData()
 
 
@@ -100,6 +102,58 @@ requests = Table(
     Index("requests_of_adaptation", "adaptation"),
 )
 
+# `id` is the client's, `uid` ours: it names the run's folder and the submission on the cluster.
+training_jobs = Table(
+    "training_jobs",
+    _metadata,
+    Column("position", Integer, primary_key=True, autoincrement=True),
+    Column("uid", String, nullable=False, unique=True),
+    Column("tenant", String, nullable=False),
+    Column("id", String, nullable=False),
+    Column("experiment", String, nullable=False),
+    Column("seed", Integer, nullable=True),
+    Column("steps", Integer, nullable=True),
+    Column("name", String, nullable=True),
+    Column("post_key", String, nullable=True),
+    Column("fingerprint", String, nullable=True),
+    Column("state", String, nullable=False, index=True),
+    Column("backend", String, nullable=False),
+    Column("host", String, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("stop_requested", Boolean, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float, nullable=True),
+    Column("finished_at", Float, nullable=True),
+    Column("read_bytes", Integer, nullable=False),
+    Column("progress", String, nullable=True),
+    Column("error", String, nullable=True),
+    Column("model", String, nullable=True),
+    Column("model_version", Integer, nullable=True),
+    UniqueConstraint("tenant", "id"),
+    UniqueConstraint("tenant", "post_key"),
+    sqlite_autoincrement=True,
+)
+
+# What a stream of a job's events is replayed from; `data` is JSON.
+training_events = Table(
+    "training_events",
+    _metadata,
+    Column("job", ForeignKey("training_jobs.uid", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("data", String, nullable=False),
+)
+
+# Who may do what only one server process at a time should do, and until when.
+leases = Table(
+    "leases",
+    _metadata,
+    Column("name", String, primary_key=True),
+    Column("holder", String, nullable=False),
+    Column("expires_at", Float, nullable=False),
+)
+
 
 def connect(file: Path) -> Engine:
     """A SQLite database whose commits are on the disk when they return; its tables are made if absent."""
@@ -118,4 +172,5 @@ def connect(file: Path) -> Engine:
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
     _metadata.create_all(engine)
+    note_storage(engine)
     return engine

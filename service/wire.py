@@ -20,6 +20,7 @@ from service.queries import Post
 from service.refusals import refusal
 from service.schemas import Body
 from service.settings import Settings
+from service.stages import note, stage
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _QUALITY = re.compile(r";\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", re.IGNORECASE)
@@ -55,7 +56,9 @@ class Wire:
         except ValidationError as error:
             raise refusal(error) from error
         finally:
-            self.decode_ms = (time.perf_counter() - decode_s) * 1e3
+            decoded_s = time.perf_counter()
+            self.decode_ms = (decoded_s - decode_s) * 1e3
+            note("decode", decode_s, decoded_s)
 
     def read_optional(self, schema: type[B]) -> B:
         """The same, where no body at all means the defaults."""
@@ -79,7 +82,9 @@ class Wire:
     def answer(self, value: Body, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
         """`value` in the format that the client accepts, JSON if it does not care."""
         codec = _accepted(self.request.headers.get("accept", "*/*"), self.request.headers.get("content-type"))
-        return Response(codec.encode(plain(value)), status, {**(headers or {}), "Vary": "Accept"}, codec.media_type)
+        with stage("encode"):
+            body = codec.encode(plain(value))
+        return Response(body, status, {**(headers or {}), "Vary": "Accept"}, codec.media_type)
 
     def _codec(self) -> Codec:
         content_type = self.request.headers.get("content-type", "")

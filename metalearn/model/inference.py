@@ -105,9 +105,8 @@ class Inference:
 
     def _tensors(self, episodes: Sequence[Sequence[Episode]]) -> EpisodeTensors:
         flat = [episode for of_task in episodes for episode in of_task]
-        config, effects = self.policy.config, self.learns_while_acting
-        known = flat or [_placeholder(self.spec)]
-        pool = Frames.of(known, config.n_frames, self.spec, effects=effects, means=config.frame_means)
+        n_frames, effects = self.policy.config.n_frames, self.learns_while_acting
+        pool = Frames.of(flat or [_placeholder(self.spec)], n_frames, self.spec, effects=effects)
         index = torch.full((len(episodes), max(1, *(len(e) for e in episodes))), -1, dtype=torch.long)
         start = 0
         for row, of_task in enumerate(episodes):

@@ -1,12 +1,12 @@
 """For orchestrators and Prometheus."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from service.errors import Busy
+from service.errors import NotReady
 from service.metrics import MEDIA_TYPE
-from service.routes.parameters import ServiceDep
+from service.routes.parameters import PROBLEMS, ServiceDep
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], responses={"503": PROBLEMS["503"]})
 
 
 @router.get("/livez")
@@ -16,12 +16,11 @@ async def live() -> dict[str, str]:
 
 
 @router.get("/readyz")
-def ready(service: ServiceDep) -> dict[str, str]:
-    """Models are loaded, the database answers and the inference thread runs."""
-    try:
-        service.check()
-    except Exception as error:
-        raise Busy("the server is not ready") from error
+def ready(request: Request) -> dict[str, str]:
+    """It can serve: the database takes writes, a model is loaded and its thread runs, the disk has room."""
+    problems = request.app.state.readiness.problems()
+    if problems:
+        raise NotReady(problems)
     return {"status": "ready"}
 
 

@@ -1,0 +1,58 @@
+"""One log for everything that runs in the server: lines for people, or JSON for machines, with the request's id.
+
+Never holds bodies or keys: only what callers name goes in.
+"""
+
+import logging
+import sys
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.types import Processor
+
+LogFormat = Literal["text", "json"]
+
+
+def configure(log_format: LogFormat, stream: TextIO | None = None, level: int = logging.INFO) -> None:
+    """Send structlog's and the standard library's records, uvicorn's too, to one handler. For a process that serves."""
+    stream = stream or sys.stderr
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.stdlib.ExtraAdder(),
+        _without_colours,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[Processor] = (
+        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        if log_format == "json"
+        else [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+    )
+    handler = logging.StreamHandler(stream)
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+    )
+    handler.setFormatter(formatter)
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(level)
+    for name in ("httpx", "httpcore", "alembic"):  # a line per poll of the cluster says nothing
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _without_colours(_: Any, __: str, record: Any) -> Any:
+    """Uvicorn sends each message twice, once with terminal codes."""
+    record.pop("color_message", None)
+    return record
