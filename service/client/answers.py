@@ -1,0 +1,135 @@
+"""What a server answers, as frozen values. Fields that a newer server adds are passed over.
+
+ClientError(WatchTryLearnError)   the server refused, or could not be reached
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Self
+
+from metalearn.data.episode import Episode
+from metalearn.data.errors import WatchTryLearnError
+
+
+class ClientError(WatchTryLearnError):
+    """The server refused or could not be reached; `field`, `expected` and `got` say what was wrong.
+
+    `status` is 0 where nothing was answered; `problem` is the whole RFC 9457 object.
+    """
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        self.problem = dict(problem)
+        self.status: int = problem.get("status", 0)
+        self.type: str = problem.get("type", "about:blank")
+        self.detail: str = problem.get("detail", "")
+        self.field: str | None = problem.get("field")
+        self.expected: str | None = problem.get("expected")
+        self.got: str | None = problem.get("got")
+        super().__init__(f"{problem.get('title', 'request failed')}: {self.detail}")
+
+    def __reduce__(self) -> tuple[type["ClientError"], tuple[dict[str, Any]]]:
+        """Exceptions cross process borders."""
+        return type(self), (self.problem,)
+
+
+class Answer:
+    """A frozen value made of the fields that it knows."""
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
+        """From an answer. Raises ClientError where the server left something out."""
+        known = {one.name: one for one in fields(cls)}  # type: ignore[arg-type]
+        given = {name: value for name, value in answer.items() if name in known} | more
+        required = {name for name, one in known.items() if one.default is MISSING and one.default_factory is MISSING}
+        if missing := sorted(required - set(given)):
+            detail = f"{cls.__name__} without {', '.join(missing)}: is this a watch-try-learn server of this version?"
+            raise ClientError({"title": "the answer is incomplete", "detail": detail})
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class Model(Answer):
+    """A model on offer. `example` is an episode that it accepts as a demo and as a trial."""
+
+    name: str
+    version: int
+    spec: Mapping[str, Any]
+    report: Mapping[str, Any] | None
+    provenance: Mapping[str, Any]
+    example: Episode
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
+        """From a model card."""
+        return super().of(answer, example=Episode.of(**answer["example"]), **more)
+
+
+@dataclass(frozen=True)
+class QualityWarning(Answer):
+    """One thing that looks wrong: a stable code, and a sentence."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality(Answer):
+    """How one uploaded episode looks; `episode` says which, as `demos[0]`."""
+
+    episode: str
+    steps: int
+    horizon: int
+    rate_hz: float
+    duration_s: float
+    clipped: float | None
+    constant_actions: tuple[int, ...]
+    constant_observations: tuple[int, ...]
+    duplicate_of: str | None
+    total_reward: float | None
+    success: bool | None
+    novelty: float | None
+    warnings: tuple[QualityWarning, ...]
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
+        """From one entry of `quality`."""
+        return super().of(
+            {
+                **answer,
+                "constant_actions": tuple(answer.get("constant_actions", ())),
+                "constant_observations": tuple(answer.get("constant_observations", ())),
+                "warnings": tuple(QualityWarning.of(one) for one in answer.get("warnings", ())),
+            },
+            **more,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptationState(Answer):
+    """One version of an adaptation.
+
+    Attributes:
+        confidence: calibrated probability that the next attempt succeeds; None where the model cannot say.
+        value_of_trial: probability that the attempt after that one succeeds, minus `confidence`.
+        novelty: 0 .. 1, how strange the demos are: 0.5 is typical, from 0.99 on like none of training.
+        quality: how the episodes of the upload look that made this version; empty where nothing was uploaded.
+    """
+
+    id: str
+    model: str
+    model_version: int
+    version: int
+    n_demos: int
+    n_trials: int
+    confidence: float | None = None
+    value_of_trial: float | None = None
+    novelty: float | None = None
+    created_at: str
+    expires_at: str
+    quality: tuple[Quality, ...] = ()
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
+        """From an answer, with the client that asked."""
+        quality = tuple(Quality.of(entry) for entry in answer.get("quality") or ())
+        return super().of({**answer, "quality": quality}, **more)

@@ -1,0 +1,155 @@
+"""The client for asyncio: the verbs of the blocking one, awaited."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import numpy as np
+
+from metalearn.data.episode import Array, Episode
+from service.client import calls
+from service.client.answers import AdaptationState, Model
+from service.client.exchange import Patience, Send, exchange
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsyncAdaptation(AdaptationState):
+    """One version of an adaptation. Methods that change it return the next version."""
+
+    _client: "AsyncClient" = field(repr=False, compare=False)
+
+    async def act(self, observations: Any) -> Array:
+        """Actions `[n, a]` (or `[n]`) for observations `[n, o]`, under the most probable hypothesis."""
+        return np.asarray((await self._client.send(calls.act(self.id, observations)))["actions"])
+
+    async def add_demos(self, demos: Sequence[Episode], rate_hz: float | None = None) -> "AsyncAdaptation":
+        """Watch more: the next version. `rate_hz` is that of the recording, if it is known."""
+        return await self._client.adapted(calls.learn(self.id, "demos", demos, rate_hz))
+
+    async def add_trials(self, trials: Sequence[Episode], rate_hz: float | None = None) -> "AsyncAdaptation":
+        """Learn: the next version."""
+        return await self._client.adapted(calls.learn(self.id, "trials", trials, rate_hz))
+
+    async def episode(self, explore: bool | None = None) -> "AsyncRecordedEpisode":
+        """Try: an episode that the server records, under one hypothesis. Explores until a trial was scored."""
+        answer = await self._client.send(calls.start(self.id, explore))
+        return AsyncRecordedEpisode(self, answer["id"], answer["explore"])
+
+    async def delete(self) -> None:
+        """Forget it and its episodes."""
+        await self._client.send(calls.delete(self.id))
+
+
+class AsyncRecordedEpisode:
+    """An episode that the server records while it acts. One that is left unfinished teaches nothing."""
+
+    def __init__(self, adaptation: AsyncAdaptation, episode_id: str, explore: bool) -> None:
+        self.adaptation = adaptation
+        self.id = episode_id
+        self.explore = explore
+
+    async def act(self, observation: Any, reward: float | None = None) -> Any:
+        """The action now, `[a]` or an int; `reward` is that of the *previous* action."""
+        client = self.adaptation._client
+        return (await client.send(calls.step(self.adaptation.id, self.id, observation, reward)))["action"]
+
+    async def finish(
+        self, observation: Any, reward: float | None = None, success: bool | None = None
+    ) -> AsyncAdaptation:
+        """The last observation, the reward of the last action, and how it went: the next version."""
+        call = calls.finish(self.adaptation.id, self.id, observation, reward, success)
+        self.adaptation = await self.adaptation._client.adapted(call)
+        return self.adaptation
+
+
+class AsyncClient:
+    """A connection to one server, for asyncio. Arguments as of `Client`, with an httpx.AsyncClient for `http`."""
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        retries: int = 3,
+        longest_wait_s: float = 30.0,
+        http: httpx.AsyncClient | None = None,
+    ) -> None:
+        self._http = http or httpx.AsyncClient(base_url=url, timeout=timeout_s)
+        self._api_key = api_key or os.environ.get("WTL_API_KEY")
+        self._patience = Patience(retries, longest_wait_s)
+
+    async def adapt(
+        self,
+        model: str,
+        demos: Sequence[Episode] = (),
+        trials: Sequence[Episode] = (),
+        ask: Any = None,
+        rate_hz: float | None = None,
+    ) -> AsyncAdaptation:
+        """Watch: a new adaptation of `model` ("reach" or "reach@3")."""
+        return await self.adapted(calls.adapt(model, demos, trials, ask, rate_hz))
+
+    async def adaptation(self, adaptation_id: str, version: int | None = None) -> AsyncAdaptation:
+        """One that was made before."""
+        return await self.adapted(calls.read(adaptation_id, version))
+
+    async def adaptations(self) -> AsyncIterator[AsyncAdaptation]:
+        """All of them, oldest first."""
+        cursor, more = None, True
+        while more:
+            page = await self.send(calls.page(cursor))
+            for item in page["items"]:
+                yield AsyncAdaptation.of(item, _client=self)
+            cursor = page["next_cursor"]
+            more = cursor is not None
+
+    async def models(self) -> list[Model]:
+        """The models on offer."""
+        return [Model.of(card) for card in (await self.send(calls.models()))["items"]]
+
+    async def model(self, name: str, version: int | None = None) -> Model:
+        """One model."""
+        return Model.of(await self.send(calls.model(name, version)))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, **params: Any) -> Any:
+        """Any request, repeated where that helps; the decoded answer. Raises ClientError."""
+        return await self.send(calls.any_call(method, path, body, params))
+
+    async def adapted(self, call: calls.Call) -> AsyncAdaptation:
+        """Send a call that answers with an adaptation. Raises ClientError."""
+        return AsyncAdaptation.of(await self.send(call), _client=self)
+
+    async def send(self, call: calls.Call) -> Any:
+        """The decoded answer of a call. Raises ClientError."""
+        talk = exchange(call, self._patience, self._api_key)
+        try:
+            todo = next(talk)
+            while True:
+                outcome: httpx.Response | httpx.HTTPError | None = None
+                if isinstance(todo, Send):
+                    try:
+                        outcome = await self._http.request(todo.method, todo.path, **todo.options)
+                    except httpx.HTTPError as error:
+                        outcome = error
+                else:
+                    await asyncio.sleep(todo.seconds)
+                todo = talk.send(outcome)
+        except StopIteration as done:
+            return done.value

@@ -1,0 +1,175 @@
+"""The client that waits for its answers."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import numpy as np
+
+from metalearn.data.episode import Array, Episode
+from service.client import calls
+from service.client.answers import AdaptationState, Model
+from service.client.exchange import Patience, Send, exchange
+from service.client.policy import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation(AdaptationState):
+    """One version of an adaptation. Methods that change it return the next version."""
+
+    _client: "Client" = field(repr=False, compare=False)
+
+    def act(self, observations: Any) -> Array:
+        """Actions `[n, a]` (or `[n]`) for observations `[n, o]`, under the most probable hypothesis."""
+        return np.asarray(self._client.send(calls.act(self.id, observations))["actions"])
+
+    def add_demos(self, demos: Sequence[Episode], rate_hz: float | None = None) -> "Adaptation":
+        """Watch more: the next version. `rate_hz` is that of the recording, if it is known."""
+        return self._client.adapted(calls.learn(self.id, "demos", demos, rate_hz))
+
+    def add_trials(self, trials: Sequence[Episode], rate_hz: float | None = None) -> "Adaptation":
+        """Learn: the next version."""
+        return self._client.adapted(calls.learn(self.id, "trials", trials, rate_hz))
+
+    def episode(self, explore: bool | None = None) -> "RecordedEpisode":
+        """Try: an episode that the server records, under one hypothesis. Explores until a trial was scored."""
+        answer = self._client.send(calls.start(self.id, explore))
+        return RecordedEpisode(self, answer["id"], answer["explore"])
+
+    def delete(self) -> None:
+        """Forget it and its episodes."""
+        self._client.send(calls.delete(self.id))
+
+
+class RecordedEpisode:
+    """An episode that the server records while it acts. One that is left unfinished teaches nothing."""
+
+    def __init__(self, adaptation: Adaptation, episode_id: str, explore: bool) -> None:
+        self.adaptation = adaptation
+        self.id = episode_id
+        self.explore = explore
+
+    def act(self, observation: Any, reward: float | None = None) -> Any:
+        """The action now, `[a]` or an int; `reward` is that of the *previous* action."""
+        client = self.adaptation._client
+        return client.send(calls.step(self.adaptation.id, self.id, observation, reward))["action"]
+
+    def finish(self, observation: Any, reward: float | None = None, success: bool | None = None) -> Adaptation:
+        """The last observation, the reward of the last action, and how it went: the next version."""
+        call = calls.finish(self.adaptation.id, self.id, observation, reward, success)
+        self.adaptation = self.adaptation._client.adapted(call)
+        return self.adaptation
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to release: the server forgets unfinished episodes with their adaptation."""
+
+
+class Client:
+    """A connection to one server. Repeats what failed on the way, which is safe: each POST carries a key.
+
+    Args:
+        url: of the server.
+        api_key: `wtl_...`; the environment variable WTL_API_KEY if not given.
+        timeout_s: for one answer.
+        retries: after a lost connection or a busy server.
+        longest_wait_s: between two of them; a server that asks for more is not waited for.
+        http: an httpx client to use instead of an own one.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        retries: int = 3,
+        longest_wait_s: float = 30.0,
+        http: httpx.Client | None = None,
+    ) -> None:
+        self._http = http or httpx.Client(base_url=url, timeout=timeout_s)
+        self._api_key = api_key or os.environ.get("WTL_API_KEY")
+        self._patience = Patience(retries, longest_wait_s)
+
+    def adapt(
+        self,
+        model: str,
+        demos: Sequence[Episode] = (),
+        trials: Sequence[Episode] = (),
+        ask: Any = None,
+        rate_hz: float | None = None,
+    ) -> Adaptation:
+        """Watch: a new adaptation of `model` ("reach" or "reach@3")."""
+        return self.adapted(calls.adapt(model, demos, trials, ask, rate_hz))
+
+    def adaptation(self, adaptation_id: str, version: int | None = None) -> Adaptation:
+        """One that was made before."""
+        return self.adapted(calls.read(adaptation_id, version))
+
+    def adaptations(self) -> Iterator[Adaptation]:
+        """All of them, oldest first."""
+        cursor, more = None, True
+        while more:
+            page = self.send(calls.page(cursor))
+            yield from (Adaptation.of(item, _client=self) for item in page["items"])
+            cursor = page["next_cursor"]
+            more = cursor is not None
+
+    def policy(self, adaptation: Adaptation | str, explore: bool | None = None) -> Policy:
+        """A callable for environment loops, whose episodes become trials: see `Policy`."""
+        known = self.adaptation(adaptation) if isinstance(adaptation, str) else adaptation
+        return Policy(known, self.model(known.model, known.model_version).spec, explore)
+
+    def models(self) -> list[Model]:
+        """The models on offer."""
+        return [Model.of(card) for card in self.send(calls.models())["items"]]
+
+    def model(self, name: str, version: int | None = None) -> Model:
+        """One model."""
+        return Model.of(self.send(calls.model(name, version)))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, **params: Any) -> Any:
+        """Any request, repeated where that helps; the decoded answer. Raises ClientError."""
+        return self.send(calls.any_call(method, path, body, params))
+
+    def adapted(self, call: calls.Call) -> Adaptation:
+        """Send a call that answers with an adaptation. Raises ClientError."""
+        return Adaptation.of(self.send(call), _client=self)
+
+    def send(self, call: calls.Call) -> Any:
+        """The decoded answer of a call. Raises ClientError."""
+        talk = exchange(call, self._patience, self._api_key)
+        try:
+            todo = next(talk)
+            while True:
+                outcome: httpx.Response | httpx.HTTPError | None = None
+                if isinstance(todo, Send):
+                    try:
+                        outcome = self._http.request(todo.method, todo.path, **todo.options)
+                    except httpx.HTTPError as error:
+                        outcome = error
+                else:
+                    time.sleep(todo.seconds)
+                todo = talk.send(outcome)
+        except StopIteration as done:
+            return done.value
