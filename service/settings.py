@@ -39,7 +39,10 @@ class Settings(BaseSettings):
     queue_size: int = Field(1024, gt=0, description="inference jobs waiting; beyond it the server says it is busy")
     batch_rows: int = Field(1024, gt=0, description="observations in one pass through a policy")
     inference_timeout_s: float = Field(30.0, gt=0)
-    beliefs: int = Field(4096, gt=0, description="understood contexts kept in memory")
+    short_pass_ms: float = Field(
+        0.5, ge=0, description="a pass known to be no longer than this runs on the event loop, not in the worker thread"
+    )
+    belief_bytes: int = Field(64 * 1024**2, ge=0, description="of understood contexts kept in memory")
     recordings: int = Field(4096, gt=0, description="episodes in progress kept in memory")
 
     @property

@@ -71,7 +71,8 @@ class Service:
             queue_size=settings.queue_size,
             batch_rows=settings.batch_rows,
             timeout_s=settings.inference_timeout_s,
-            n_beliefs=settings.beliefs,
+            belief_bytes=settings.belief_bytes,
+            short_pass_s=settings.short_pass_ms / 1e3,
         )
         with closing(Storage(settings.data)) as storage, closing(engine):
             engine.start()

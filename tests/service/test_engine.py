@@ -1,5 +1,6 @@
 """Inference off the event loop: batched across callers, bounded, and each caller gets its own answer."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -10,10 +11,13 @@ import pytest
 from pointing import PointingRuntime, bundle
 
 from metalearn.adapter import Belief
+from metalearn.bundle import Bundle
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
-from service.engine import Engine
+from service.engine import Acted, Engine, Understood
+from service.engine.batching import Durations
+from service.engine.beliefs import Beliefs
 from service.errors import Busy
 from service.metrics import Metrics
 
@@ -31,6 +35,20 @@ class GatedRuntime(PointingRuntime):
         return super().act(codes, hypotheses, observations)
 
 
+class ThreadNamingRuntime(PointingRuntime):
+    """Notes where it runs, and takes as long as it is told to."""
+
+    def __init__(self, source: Bundle) -> None:
+        super().__init__(source)
+        self.threads: list[str] = []
+        self.seconds = 0.0
+
+    def act(self, codes: Array, hypotheses: Array, observations: Array) -> Array:
+        self.threads.append(threading.current_thread().name)
+        time.sleep(self.seconds)
+        return super().act(codes, hypotheses, observations)
+
+
 class FussyRuntime(PointingRuntime):
     """Fails on contexts without demos."""
 
@@ -40,8 +58,17 @@ class FussyRuntime(PointingRuntime):
         return super().believe(contexts)
 
 
-def make(queue_size: int = 100, timeout_s: float = 10, n_beliefs: int = 10) -> Engine:
-    return Engine(Metrics.make(), queue_size=queue_size, batch_rows=64, timeout_s=timeout_s, n_beliefs=n_beliefs)
+def make(
+    queue_size: int = 100, timeout_s: float = 10, belief_bytes: int = 100_000, short_pass_s: float = 0.0
+) -> Engine:
+    return Engine(
+        Metrics.make(),
+        queue_size=queue_size,
+        batch_rows=64,
+        timeout_s=timeout_s,
+        belief_bytes=belief_bytes,
+        short_pass_s=short_pass_s,
+    )
 
 
 @pytest.fixture
@@ -54,6 +81,10 @@ def engine() -> Iterator[Engine]:
 
 def belief(x: float) -> Belief:
     return Belief(np.array([x, 0], np.float32), np.array([1, 0], np.float32))
+
+
+def understood(code_size: int = 2) -> Understood:
+    return Understood(Belief(np.zeros(code_size, np.float32), np.array([1, 0], np.float32)), None)
 
 
 def rows(n: int) -> Array:
@@ -93,8 +124,8 @@ def test_a_context_is_understood_once(engine: Engine, demo: Episode) -> None:
     assert runtime.n_understood == 2
 
 
-def test_the_oldest_belief_makes_room(demo: Episode) -> None:
-    engine, runtime = make(n_beliefs=2), PointingRuntime(bundle())
+def test_the_belief_that_was_not_used_for_longest_makes_room(demo: Episode) -> None:
+    engine, runtime = make(belief_bytes=2 * understood().n_bytes), PointingRuntime(bundle())
     engine.start()
     for key in "abca":
         engine.understand((key, 1), runtime, lambda: Context((demo,)))
@@ -131,3 +162,80 @@ def test_a_full_queue_and_a_slow_model_mean_busy() -> None:
     assert not engine.alive
     with pytest.raises(Busy, match="shutting down"):
         engine.act(runtime, belief(1), 0, rows(1))
+
+
+def test_beliefs_are_bounded_in_bytes_not_in_number() -> None:
+    beliefs = Beliefs(max_bytes=10_000)
+    for i in range(1000):
+        beliefs.put((str(i), 1), understood(i))
+    assert 5_000 < beliefs.n_bytes <= 10_000
+    beliefs.put(("large", 1), understood(10_000))
+    assert beliefs.get(("large", 1)) is None
+    assert beliefs.n_bytes == 0
+
+
+def test_a_coroutine_is_answered_as_a_thread_is(engine: Engine) -> None:
+    async def ask() -> list[Acted]:
+        return await asyncio.gather(*(engine.act_soon(runtime, belief(x), 0, rows(n)) for x, n in asked))
+
+    runtime, asked = PointingRuntime(bundle()), [(0.1, 1), (0.2, 3), (0.3, 1)]
+    for (x, n), acted in zip(asked, asyncio.run(ask()), strict=True):
+        np.testing.assert_allclose(acted.actions, [[x, 0]] * n)
+    assert runtime.batches == [5]
+
+
+def test_a_short_pass_runs_where_it_is_asked_for_and_a_long_one_does_not() -> None:
+    engine, runtime = make(short_pass_s=0.05), ThreadNamingRuntime(bundle())
+    engine.start()
+
+    async def ask(n: int) -> None:
+        for _ in range(3):
+            await engine.act_soon(runtime, belief(1), 0, rows(n))
+
+    asyncio.run(ask(1))
+    runtime.seconds = 0.1
+    asyncio.run(ask(32))
+    engine.close()
+    assert runtime.threads == ["inference", "MainThread", "MainThread", "inference", "inference", "inference"]
+
+
+def test_one_slow_pass_does_not_make_a_model_slow() -> None:
+    durations, runtime = Durations(short_s=1e-3), PointingRuntime(bundle())
+    assert not durations.short(runtime, 1)
+    for taken_s, short in ((1e-4, True), (1.0, True), (1.0, True), (1.0, True), (1.0, False), (1e-4, True)):
+        durations.note(runtime, 1, taken_s)
+        assert durations.short(runtime, 1) is short
+    assert not durations.short(runtime, 64)
+
+
+def test_an_event_loop_is_told_busy_too() -> None:
+    engine, runtime = make(queue_size=2, timeout_s=0.2), GatedRuntime()
+    engine.start()
+
+    async def ask() -> list[object]:
+        asked = [asyncio.create_task(engine.act_soon(runtime, belief(1), 0, rows(1)))]
+        await asyncio.to_thread(runtime.entered.wait, 10)
+        asked += [asyncio.create_task(engine.act_soon(runtime, belief(1), 0, rows(1))) for _ in range(4)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    reasons = sorted(map(str, asyncio.run(ask())))
+    runtime.gate.set()
+    engine.close()
+    assert reasons == ["the model did not answer in time"] * 3 + ["too many requests are waiting for the model"] * 2
+
+
+def test_who_has_gone_is_not_computed_for(engine: Engine) -> None:
+    runtime = GatedRuntime()
+
+    async def ask() -> Acted:
+        first = asyncio.create_task(engine.act_soon(runtime, belief(0.5), 0, rows(1)))
+        await asyncio.to_thread(runtime.entered.wait, 10)
+        gone = asyncio.create_task(engine.act_soon(runtime, belief(1), 0, rows(7)))
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        runtime.gate.set()
+        return await first
+
+    assert asyncio.run(ask()).actions.tolist() == [[0.5, 0]]
+    assert asyncio.run(engine.act_soon(runtime, belief(0.25), 0, rows(1))).actions.tolist() == [[0.25, 0]]
+    assert runtime.batches == [1, 1]

@@ -1,0 +1,239 @@
+"""Micro-batches across sessions: a bounded queue, a worker thread, and short passes where they are asked for.
+
+Whatever waits while a pass runs goes into the next one; nothing waits for company. A pass that is known to be
+shorter than a change of threads runs on the event loop that asked; everything else runs in the worker.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from metalearn.adapter import Belief
+from metalearn.confidence import Judgement
+from metalearn.data.context import Context
+from metalearn.data.episode import Array
+from service.engine import passes
+from service.engine.beliefs import Beliefs, Key, Understood
+from service.engine.jobs import Act, Acted, Job, LoopPromise, Outcome, ThreadPromise, Understand, deliver, settle
+from service.engine.runtime import Runtime
+from service.errors import Busy
+from service.metrics import Metrics
+
+Judge = Callable[[Belief, Context], Judgement]
+_FULL = "too many requests are waiting for the model"
+_LATE = "the model did not answer in time"
+_CLOSING = "the server is shutting down"
+
+
+class Engine:
+    """Models are asked here, from threads and from event loops."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        queue_size: int,
+        batch_rows: int,
+        timeout_s: float,
+        belief_bytes: int,
+        short_pass_s: float,
+    ) -> None:
+        self._metrics = metrics
+        self._infer_s = {what: metrics.infer_s.labels(what) for what in ("act", "believe")}
+        self._found = {known: metrics.beliefs.labels("yes" if known else "no") for known in (True, False)}
+        self._queue_size, self._batch_rows, self._timeout_s = queue_size, batch_rows, timeout_s
+        self._queue: queue.Queue[Job | None] = queue.Queue(queue_size)
+        self._beliefs = Beliefs(belief_bytes)
+        self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
+        self._closed = False
+        self._gathering: list[Act] = []  # of the event loop: what it asked for in this turn
+        self._durations = Durations(short_pass_s)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._worker.start()
+
+    def close(self) -> None:
+        """Answer what waits, then stop."""
+        self._closed = True
+        self._queue.put(None)
+        self._worker.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it answers."""
+        return self._worker.is_alive() and not self._closed
+
+    def recall(self, key: Key) -> Understood | None:
+        """The context with this key, if it is in memory. Never waits."""
+        found = self._beliefs.get(key)
+        self._found[found is not None].inc()
+        return found
+
+    def understand(
+        self, key: Key, runtime: Runtime, load: Callable[[], Context], judge: Judge | None = None
+    ) -> Understood:
+        """The context with this key, from memory or by encoding what `load` reads. Blocks.
+
+        `judge` runs in the caller's thread: the worker has others to answer.
+
+        Raises:
+            Busy: the queue is full, or the answer took too long.
+        """
+        found = self.recall(key)
+        if found is not None:
+            return found
+        promise = ThreadPromise()
+        job = Understand(runtime, load(), promise)
+        belief = self._await(job, promise)
+        understood = Understood(belief, None if judge is None else judge(belief, job.context))
+        self._beliefs.put(key, understood)
+        return understood
+
+    def act(self, runtime: Runtime, belief: Belief, hypothesis: int, observations: Array) -> Acted:
+        """The actions for `[n, *o]` observations. Blocks. Raises Busy."""
+        promise = ThreadPromise()
+        acted: Acted = self._await(Act(runtime, belief, hypothesis, observations, promise), promise)
+        return acted
+
+    async def act_soon(self, runtime: Runtime, belief: Belief, hypothesis: int, observations: Array) -> Acted:
+        """The same, for a coroutine: together with all that its event loop asks for in this turn. Raises Busy."""
+        if self._closed:
+            raise Busy(_CLOSING)
+        if len(self._gathering) + self._queue.qsize() >= self._queue_size:
+            raise Busy(_FULL)
+        loop = asyncio.get_running_loop()
+        promise = LoopPromise(loop)
+        if not self._gathering:
+            loop.call_soon(self._dispatch, loop)
+        job = Act(runtime, belief, hypothesis, observations, promise)
+        self._gathering.append(job)
+        acted: Acted = await promise.future
+        job.times.note()
+        return acted
+
+    def forget(self, adaptation_id: str) -> None:
+        """Drop every belief of an adaptation."""
+        self._beliefs.forget(adaptation_id)
+
+    def _await(self, job: Job, promise: ThreadPromise) -> Any:
+        if self._closed:
+            raise Busy(_CLOSING)
+        try:
+            self._queue.put_nowait(job)
+        except queue.Full as error:
+            raise Busy(_FULL) from error
+        try:
+            answer = promise.future.result(self._timeout_s)
+        except FutureTimeoutError as error:
+            promise.future.cancel()
+            raise Busy(_LATE) from error
+        job.times.note()
+        return answer
+
+    def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What this turn of the loop asked for: at once where that is shorter than waking the worker."""
+        jobs, self._gathering = self._gathering, []
+        idle = self._queue.empty()
+        for runtime, group in _by_runtime(jobs).items():
+            acts = [job for job in group if isinstance(job, Act)]
+            if idle and self._durations.short(runtime, sum(job.n_rows for job in acts)):
+                settle(self._act(runtime, acts))
+            else:
+                for job in acts:
+                    self._hand_over(loop, job)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, job: Act) -> None:
+        try:
+            self._queue.put_nowait(job)
+        except queue.Full:
+            job.done.settle(Busy(_FULL))
+        else:
+            timer = loop.call_later(self._timeout_s, job.done.settle, Busy(_LATE))
+            assert isinstance(job.done, LoopPromise)
+            job.done.future.add_done_callback(lambda _: timer.cancel())
+
+    def _work(self) -> None:
+        closing = False
+        while not closing:
+            jobs, closing = self._take()
+            for runtime, group in _by_runtime(jobs).items():
+                deliver(self._understand(runtime, [job for job in group if isinstance(job, Understand)]))
+                deliver(self._act(runtime, [job for job in group if isinstance(job, Act)]))
+        self._turn_away()
+
+    def _take(self) -> tuple[list[Job], bool]:
+        """Wait for a job, and take along what is there already; and whether those are the last."""
+        jobs: list[Job] = []
+        n_rows = 0
+        job = self._queue.get()
+        while job is not None:
+            jobs.append(job)
+            n_rows += job.n_rows
+            if n_rows >= self._batch_rows:
+                break
+            try:
+                job = self._queue.get_nowait()
+            except queue.Empty:
+                break
+        self._metrics.queue.set(self._queue.qsize())
+        return jobs, job is None
+
+    def _understand(self, runtime: Runtime, jobs: Sequence[Understand]) -> list[Outcome]:
+        if not jobs:
+            return []
+        with self._infer_s["believe"].time():
+            return passes.understand(runtime, jobs)
+
+    def _act(self, runtime: Runtime, jobs: Sequence[Act]) -> list[Outcome]:
+        if not jobs:
+            return []
+        started_s = time.perf_counter()
+        outcomes = passes.act(runtime, jobs)
+        taken_s = time.perf_counter() - started_s
+        n_rows = sum(job.n_rows for job in jobs)
+        self._durations.note(runtime, n_rows, taken_s)
+        self._infer_s["act"].observe(taken_s)
+        self._metrics.batch_rows.observe(n_rows)
+        return outcomes
+
+    def _turn_away(self) -> None:
+        """Whoever slipped in behind the end of the queue is told so, instead of waiting for nobody."""
+        while not self._queue.empty():
+            job = self._queue.get_nowait()
+            if job is not None:
+                deliver([(job.done, Busy(_CLOSING))])
+
+
+class Durations:
+    """How long passes take, per model and size: the decision whether one is short."""
+
+    def __init__(self, short_s: float) -> None:
+        self._short_s = short_s
+        self._known: WeakKeyDictionary[Runtime, dict[int, float]] = WeakKeyDictionary()
+
+    def note(self, runtime: Runtime, n_rows: int, taken_s: float) -> None:
+        """A pass took so long. One long pass among short ones may have been a hiccup of the machine."""
+        known = self._known.setdefault(runtime, {})
+        size = n_rows.bit_length()
+        known[size] = min(taken_s, 2 * known.get(size, taken_s))
+
+    def short(self, runtime: Runtime, n_rows: int) -> bool:
+        """Whether a pass of this size is known to be short; what was never tried is not."""
+        taken_s = self._known.get(runtime, {}).get(n_rows.bit_length())
+        return taken_s is not None and taken_s <= self._short_s
+
+
+def _by_runtime(jobs: Sequence[Job]) -> dict[Runtime, list[Job]]:
+    """Those that somebody still waits for."""
+    groups: defaultdict[Runtime, list[Job]] = defaultdict(list)
+    for job in jobs:
+        if not job.done.abandoned:
+            groups[job.runtime].append(job)
+    return groups

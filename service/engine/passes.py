@@ -1,0 +1,79 @@
+"""One pass of a model over the jobs of many sessions. Pure: jobs in, outcomes out; knows no threads and no queue."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from metalearn.data.episode import Array
+from metalearn.data.errors import InvalidData
+from service.engine.jobs import Act, Acted, Outcome, Understand
+from service.engine.runtime import Runtime
+
+
+def understand(runtime: Runtime, jobs: Sequence[Understand]) -> list[Outcome]:
+    """The belief of each context; one bad context is no reason to fail its neighbours."""
+    if not jobs:
+        return []
+    began_s = time.perf_counter()
+    try:
+        beliefs = runtime.believe([job.context for job in jobs])
+    except Exception as error:
+        if len(jobs) == 1:
+            return [(jobs[0].done, error)]
+        return [outcome for job in jobs for outcome in understand(runtime, [job])]
+    _note(jobs, began_s)
+    return [
+        (
+            job.done,
+            belief
+            if np.isfinite(belief.code).all() and np.isfinite(belief.probabilities).all()
+            else InvalidData("episodes", "numbers that the model can bear", "an overflow in it"),
+        )
+        for job, belief in zip(jobs, beliefs, strict=True)
+    ]
+
+
+def act(runtime: Runtime, jobs: Sequence[Act]) -> list[Outcome]:
+    """The actions of each job."""
+    if not jobs:
+        return []
+    began_s = time.perf_counter()
+    try:
+        codes, hypotheses, observations = _rows(jobs)
+        actions = runtime.act(codes, hypotheses, observations)
+    except Exception as error:
+        return [(job.done, error) for job in jobs]
+    ended_s = _note(jobs, began_s)
+    sound = bool(np.isfinite(actions).all())
+    outcomes: list[Outcome] = []
+    start = 0
+    for job in jobs:
+        rows = actions[start : start + job.n_rows]
+        start += job.n_rows
+        if sound or np.isfinite(rows).all():
+            queue_ms, infer_ms = (began_s - job.times.queued_s) * 1e3, (ended_s - began_s) * 1e3
+            outcomes.append((job.done, Acted(rows, queue_ms, infer_ms)))
+        else:
+            overflow = InvalidData("observations", "numbers that the model can bear", "an overflow in it")
+            outcomes.append((job.done, overflow))
+    return outcomes
+
+
+def _rows(jobs: Sequence[Act]) -> tuple[Array, Array, Array]:
+    """Codes `[b, d]`, hypotheses `[b]` and observations `[b, *o]` of all jobs."""
+    codes = np.array([job.belief.code for job in jobs])
+    hypotheses = np.array([job.hypothesis for job in jobs], np.int64)
+    observations = np.concatenate([job.observations for job in jobs])
+    if len(observations) > len(jobs):
+        n_rows = [job.n_rows for job in jobs]
+        codes, hypotheses = np.repeat(codes, n_rows, axis=0), np.repeat(hypotheses, n_rows)
+    return codes, hypotheses, observations
+
+
+def _note(jobs: Sequence[Understand | Act], began_s: float) -> float:
+    """The time now, when the pass of these jobs ended."""
+    ended_s = time.perf_counter()
+    for job in jobs:
+        job.times.began_s, job.times.ended_s = began_s, ended_s
+    return ended_s

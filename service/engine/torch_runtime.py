@@ -1,0 +1,60 @@
+"""The policy in PyTorch: the one place of the service that imports torch, and not before a model is loaded."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float32, Int64, Shaped
+
+from metalearn.adapter import Belief
+from metalearn.bundle import Bundle
+from metalearn.data.context import Context
+from metalearn.data.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from metalearn.model.inference import Inference
+
+
+class TorchRuntime:
+    """Numpy in, torch inside, numpy out."""
+
+    name = "torch"
+
+    def __init__(self, inference: "Inference") -> None:
+        self._inference = inference
+
+    @classmethod
+    def load(cls, bundle: Bundle) -> "TorchRuntime":
+        """The policy of a bundle. Raises InvalidConfig."""
+        import torch  # the service starts without it
+
+        from metalearn.model.inference import Inference
+
+        # A pass takes less than it takes to wake other threads, and requests want the other cores.
+        torch.set_num_threads(1)
+        try:
+            return cls(Inference.load(bundle))
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            sentence = " ".join(str(error).split())[:200]
+            raise InvalidConfig(
+                f"bundle {bundle.name}: its weights do not fit its configuration: {sentence}"
+            ) from error
+
+    def believe(self, contexts: Sequence[Context]) -> list[Belief]:
+        """What the policy makes of each context."""
+        return self._inference.believe(contexts)
+
+    def after(
+        self, belief: Belief, observations: Shaped[np.ndarray, "n *o"], actions: Shaped[np.ndarray, "t *a"]
+    ) -> Belief:
+        """The belief in the midst of an episode, after these steps of it."""
+        return self._inference.after(belief, observations, actions)
+
+    def act(
+        self,
+        codes: Float32[np.ndarray, "b d"],
+        hypotheses: Int64[np.ndarray, " b"],
+        observations: Shaped[np.ndarray, "b *o"],
+    ) -> Shaped[np.ndarray, "b *a"]:
+        """The action of each row under its hypothesis."""
+        return self._inference.act(codes, hypotheses, observations)
