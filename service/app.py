@@ -24,6 +24,7 @@ from metalearn.data.errors import InvalidConfig
 from service import logs, problems
 from service.engine import Runtime, RuntimeFactory, TorchRuntime
 from service.figures import exposed
+from service.guard import Guard
 from service.metrics import Metrics
 from service.observe import Observe
 from service.readiness import Readiness
@@ -31,7 +32,7 @@ from service.registry import read_bundles
 from service.routes import adaptations, episodes, health, models
 from service.schemas import REQUESTS, Problem
 from service.settings import Settings
-from service.state import Service, alone_in
+from service.state import Service
 from service.traces import exporting
 
 _log = structlog.get_logger("service")
@@ -83,6 +84,7 @@ def create_app(
         telemetry={"tracer_provider": traces, "tracing": traces is not None, "metrics": False, "logs": False},
     )
     app.state.draining = draining
+    app.add_middleware(Guard)
     problems.install(app)
     for module in (adaptations, episodes, models, health):
         app.include_router(module.router)
@@ -97,7 +99,7 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory = TorchRuntime.
 
     Raises:
         InvalidConfig: nobody needs a key yet, so other machines must be allowed in explicitly; or the models
-            cannot be used; or another server holds the data folder.
+            or the database cannot be used.
     """
     logs.configure(settings.log_format)
     if not settings.loopback and not settings.allow_unauthenticated:
@@ -105,22 +107,21 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory = TorchRuntime.
             f"refusing to serve on {settings.host}, where anybody could connect without a key: "
             "use 127.0.0.1, or set allow_unauthenticated (WTL_ALLOW_UNAUTHENTICATED=1)"
         )
-    with alone_in(settings.data):
-        # What cannot be loaded is one sentence here, and a traceback in the lifespan.
-        loaded = {bundle.id: runtime_factory(bundle) for bundle in read_bundles(settings.models).values()}
-        if not loaded:
-            _log.warning("there is no model: nothing can be adapted", models=str(settings.models))
+    # What cannot be loaded is one sentence here, and a traceback in the lifespan.
+    loaded = {bundle.id: runtime_factory(bundle) for bundle in read_bundles(settings.models).values()}
+    if not loaded:
+        _log.warning("there is no model: nothing can be adapted", models=str(settings.models))
 
-        def load(bundle: Bundle) -> Runtime:
-            return loaded.pop(bundle.id, None) or runtime_factory(bundle)
+    def load(bundle: Bundle) -> Runtime:
+        return loaded.pop(bundle.id, None) or runtime_factory(bundle)
 
-        traces = exporting() if settings.traces else None
-        app = create_app(settings, runtime_factory=load, traces=traces)
-        try:
-            _run(app, settings)
-        finally:
-            if traces is not None:
-                traces.shutdown()
+    traces = exporting() if settings.traces else None
+    app = create_app(settings, runtime_factory=load, traces=traces)
+    try:
+        _run(app, settings)
+    finally:
+        if traces is not None:
+            traces.shutdown()
 
 
 class _Server(uvicorn.Server):
@@ -162,12 +163,14 @@ def _run(app: FastAPI, settings: Settings) -> None:
 
 
 async def _sweep(service: Service) -> None:
+    work = service.tidy
     while True:
-        await asyncio.sleep(service.settings.sweep_every_s)
         try:
-            await run_in_threadpool(service.sweep)
+            await run_in_threadpool(work)
         except Exception:
-            _log.exception("expired adaptations could not be deleted; trying again later")
+            _log.exception("what is no longer needed could not be deleted; trying again later")
+        work = service.sweep
+        await asyncio.sleep(service.settings.sweep_every_s)
 
 
 def _describe_bodies(app: FastAPI) -> None:

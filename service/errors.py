@@ -3,25 +3,32 @@
 ServiceError
 ├── MalformedBody              400  the bytes are not what their content type says
 ├── BadParameter               400  of the query, the path or a header
+├── Unauthenticated            401  no key, or one that is unknown, expired or revoked
+├── Forbidden                  403  the key lacks a scope
 ├── NotFound                   404
 │   ├── AdaptationNotFound          unknown, deleted or expired
 │   ├── VersionNotFound
 │   ├── EpisodeNotFound
 │   └── ModelNotFound
 ├── MethodNotAllowed           405
+├── TooSlow                    408  the body did not come in in time
 ├── Conflict                   409
 │   ├── EpisodeFinished             a recorded episode takes nothing more
 │   ├── EpisodeOver                 its horizon is reached: it can only be finished
 │   ├── EpisodeEmpty                nothing to finish: no action was asked for
 │   ├── TooManyEpisodes             an adaptation holds no more
+│   ├── QuotaExceeded               the tenant has as many adaptations, or bytes of episodes, as it may
 │   └── ModelUnavailable            the files of an old model version are gone
 ├── BodyTooLarge               413
 ├── UnsupportedMediaType       415
 ├── InvalidPayload             422  well-formed, but breaks a rule: field, expected, got
 │   └── IdempotencyKeyReused
+├── TooManyRequests            429  try again, later
 ├── InternalError              500  our fault; the log knows more than the client
 ├── Busy                       503  try again
-└── NotReady                   503  what keeps the server from serving
+│   └── DatabaseUnavailable
+├── NotReady                   503  what keeps the server from serving
+└── StorageFull                507  nothing of the request was kept
 """
 
 from collections.abc import Mapping
@@ -30,6 +37,7 @@ from typing import Any, ClassVar
 from metalearn.data.errors import InvalidData, WatchTryLearnError
 
 PROBLEM_TYPE = "urn:problem-type:wtl:"
+_BEARER = 'Bearer realm="wtl"'
 
 
 class ServiceError(WatchTryLearnError):
@@ -77,6 +85,33 @@ class BadParameter(ServiceError):
     status, type, title = 400, "bad-parameter", "A parameter cannot be used"
 
 
+class Unauthenticated(ServiceError):
+    """Who is that?"""
+
+    status, type, title = 401, "unauthenticated", "An API key is needed"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            detail, field="Authorization", expected="Bearer wtl_...", headers={"WWW-Authenticate": _BEARER}
+        )
+
+
+class Forbidden(ServiceError):
+    """A key that is good for other things."""
+
+    status, type, title = 403, "forbidden", "The API key does not allow this"
+
+    def __init__(self, scope: str, scopes: str) -> None:
+        challenge = f'{_BEARER}, error="insufficient_scope", scope="{scope}"'
+        super().__init__(
+            f"the key lacks the scope {scope}",
+            field="Authorization",
+            expected=f"a key with the scope {scope}",
+            got=f"a key with {scopes or 'no scope'}",
+            headers={"WWW-Authenticate": challenge},
+        )
+
+
 class NotFound(ServiceError):
     """Nothing is there."""
 
@@ -117,6 +152,12 @@ class MethodNotAllowed(ServiceError):
     status, type, title = 405, "method-not-allowed", "This address does not do that"
 
 
+class TooSlow(ServiceError):
+    """The body drips in."""
+
+    status, type, title = 408, "too-slow", "The request took too long to come in"
+
+
 class Conflict(ServiceError):
     """Not possible in the state that the thing is in."""
 
@@ -145,6 +186,12 @@ class TooManyEpisodes(Conflict):
     """An adaptation holds a limited number of episodes."""
 
     type, title = "too-many-episodes", "The adaptation is full"
+
+
+class QuotaExceeded(Conflict):
+    """The tenant has as much as it may."""
+
+    type, title = "quota-exceeded", "The tenant's quota is used up"
 
 
 class ModelUnavailable(Conflict):
@@ -182,6 +229,12 @@ class IdempotencyKeyReused(InvalidPayload):
     type, title = "idempotency-key-reused", "The Idempotency-Key belongs to another request"
 
 
+class TooManyRequests(ServiceError):
+    """Faster than agreed."""
+
+    status, type, title = 429, "too-many-requests", "Too many requests"
+
+
 class InternalError(ServiceError):
     """Our fault."""
 
@@ -209,6 +262,23 @@ class NotReady(ServiceError):
     def to_json(self) -> dict[str, Any]:
         """The body of the problem, with a reason per failed check."""
         return super().to_json() | {"reasons": self.reasons}
+
+
+class DatabaseUnavailable(Busy):
+    """It does not answer, or has cut the connection. A write may have happened: repeat it with its key."""
+
+    type, title = "database-unavailable", "The database does not answer"
+
+
+class StorageFull(ServiceError):
+    """No room on the disk."""
+
+    status, type, title = 507, "storage-full", "The server has no room left"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "there is no room left to store this, and nothing of it was kept", headers={"Retry-After": "60"}
+        )
 
 
 def quote(value: str) -> str:

@@ -1,27 +1,20 @@
 """Episodes that the server records while it acts: one hypothesis each, every step kept, a trial in the end.
 
-A step is appended to a file of its episode before it is answered, so an episode outlives the server's process
-(not a power cut: steps are not fsynced one by one; the finished trial is).
+A step is in the database before it is answered, so an episode outlives the server's process and may go on at
+another server. What is kept here in memory saves reading; the numbers of the steps in the database decide.
 """
 
-import errno
-import shutil
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from io import BytesIO
-from pathlib import Path
-from typing import Any
 
-import msgpack
 import numpy as np
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
-from service.codecs import decode_msgpack, encode_msgpack
 from service.engine import Engine
 from service.errors import (
-    AdaptationNotFound,
+    Busy,
     EpisodeEmpty,
     EpisodeFinished,
     EpisodeNotFound,
@@ -29,56 +22,32 @@ from service.errors import (
     IdempotencyKeyReused,
     quote,
 )
-from service.queries import Adaptation, Post, RecordingRow
+from service.queries import Adaptation, Ending, Post, RecordingRow, StepTaken
 from service.sessions import Sessions, is_id, new_id
-from service.storage import Storage
+from service.tape import Step, Tape
 
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """What was seen, what was done, and what the *previous* action earned."""
-
-    observation: Array
-    action: Array
-    reward: float | None
-    post: Post | None = None
+_ATTEMPTS = 8
 
 
 @dataclass(eq=False)
 class _Recording:
-    """An episode in progress. Its lock keeps steps in order."""
+    """An episode in progress, as far as this server has seen it. Its lock keeps steps in order."""
 
     row: RecordingRow
-    file: Path
     steps: list[Step]
     lock: threading.Lock = field(default_factory=threading.Lock)
-    finished: bool = False
-
-    def check_open(self) -> None:
-        """Raise EpisodeFinished if it became a trial while somebody waited for the lock."""
-        if self.finished:
-            raise EpisodeFinished("the episode is finished and takes nothing more")
 
 
 class Recorder:
-    """The recorded episodes of one server."""
+    """The recorded episodes that pass through one server."""
 
     def __init__(
-        self,
-        folder: Path,
-        storage: Storage,
-        sessions: Sessions,
-        engine: Engine,
-        *,
-        capacity: int,
-        rng: np.random.Generator,
+        self, tape: Tape, sessions: Sessions, engine: Engine, *, capacity: int, max_steps: int, rng: np.random.Generator
     ) -> None:
-        self._folder, self._storage, self._sessions, self._engine = folder, storage, sessions, engine
-        self._capacity, self._rng = capacity, rng
+        self._tape, self._sessions, self._engine = tape, sessions, engine
+        self._capacity, self._max_steps, self._rng = capacity, max_steps, rng
         self._open: OrderedDict[str, _Recording] = OrderedDict()
         self._lock = threading.Lock()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._tidy()
 
     def start(self, adaptation: Adaptation, explore: bool | None, post: Post | None = None) -> RecordingRow:
         """Begin an episode and commit to one hypothesis. Raises Busy."""
@@ -88,7 +57,7 @@ class Recorder:
             hypothesis = belief.draw(self._rng) if explore else belief.most_probable
         self._sessions.touch(adaptation)
         row = RecordingRow(new_id(), adaptation.id, adaptation.version, explore, hypothesis)
-        return self._storage.add_recording(row, post)
+        return self._tape.start(adaptation.tenant, row, post)
 
     def act(
         self,
@@ -106,25 +75,39 @@ class Recorder:
         """
         recording = self._find(adaptation, recording_id)
         with recording.lock:
-            recording.check_open()
-            steps = recording.steps
-            if _repeats(post, steps):
-                return steps[-1].action, len(steps) - 1
-            model = self._sessions.model(adaptation)
-            if len(steps) >= model.spec.horizon:
-                raise EpisodeOver(f"the episode has its {model.spec.horizon} steps and can only be finished")
-            if reward and not steps:
-                raise InvalidData("reward", "none before the first action", str(reward))
-            belief = self._sessions.belief(adaptation, recording.row.version)
-            if steps:
-                seen = np.stack([*(step.observation for step in steps), observation])
-                belief = model.runtime.after(belief, seen, np.stack([step.action for step in steps]))
-            acted = self._engine.act(model.runtime, belief, recording.row.hypothesis, observation[None])
-            step = Step(observation, acted.actions[0], reward, post)
-            _append(recording.file, step, adaptation.id)
-            steps.append(step)
-            self._sessions.touch(adaptation)
-            return step.action, len(steps) - 1
+            for _ in range(_ATTEMPTS):
+                try:
+                    return self._act(adaptation, recording, observation, reward, post)
+                except StepTaken:  # by another server
+                    self._read_on(recording)
+        raise Busy("too many servers record this episode at once")
+
+    def _act(
+        self, adaptation: Adaptation, recording: _Recording, observation: Array, reward: float | None, post: Post | None
+    ) -> tuple[Array, int]:
+        steps = recording.steps
+        if reward and not steps:
+            self._read_on(recording)  # another server may have begun it
+        if _repeats(post, steps):
+            return steps[-1].action, len(steps) - 1
+        model = self._sessions.model(adaptation)
+        horizon = min(model.spec.horizon, self._max_steps)
+        if len(steps) >= horizon:
+            self._read_on(recording)  # it may have been finished elsewhere
+            raise EpisodeOver(f"the episode has its {horizon} steps and can only be finished")
+        if reward and not steps:
+            raise InvalidData("reward", "none before the first action", str(reward))
+        belief = self._sessions.belief(adaptation, recording.row.version)
+        if steps:
+            seen = np.stack([*(step.observation for step in steps), observation])
+            belief = model.runtime.after(belief, seen, np.stack([step.action for step in steps]))
+        acted = self._engine.act(model.runtime, belief, recording.row.hypothesis, observation[None])
+        key, fingerprint = (post.key, post.fingerprint) if post else (None, None)
+        step = Step(observation, acted.actions[0], reward, key, fingerprint)
+        self._tape.add(recording.row.id, len(steps), step)
+        steps.append(step)
+        self._sessions.touch(adaptation)
+        return step.action, len(steps) - 1
 
     def finish(
         self,
@@ -140,19 +123,25 @@ class Recorder:
         Raises:
             EpisodeNotFound, EpisodeFinished, EpisodeEmpty, TooManyEpisodes: see there.
         """
-        done = self._storage.answered(post)
+        done = self._sessions.answered(post)
         if done is not None:
             return done
         recording = self._find(adaptation, recording_id)
         with recording.lock:
-            recording.check_open()
-            if not recording.steps:
-                raise EpisodeEmpty("no action was asked for in this episode: there is nothing to learn from")
-            episode = _episode(recording.steps, observation, reward, success)
-            self._sessions.model(adaptation).spec.check(episode)
-            after = self._sessions.learn(adaptation, "trial", [episode], post, recording_id)
-            recording.finished = True
-            recording.file.unlink(missing_ok=True)
+            for _ in range(_ATTEMPTS):
+                self._read_on(recording)
+                if not recording.steps:
+                    raise EpisodeEmpty("no action was asked for in this episode: there is nothing to learn from")
+                episode = _episode(recording.steps, observation, reward, success)
+                self._sessions.model(adaptation).spec.check(episode)
+                ending = Ending(recording_id, len(recording.steps))
+                try:
+                    after = self._sessions.learn(adaptation, "trial", [episode], post, ending)
+                    break
+                except StepTaken:  # by another server, since we read on
+                    continue
+            else:
+                raise Busy("too many servers record this episode at once")
         with self._lock:
             self._open.pop(recording_id, None)
         return after
@@ -162,38 +151,50 @@ class Recorder:
         with self._lock:
             for key in [key for key, value in self._open.items() if value.row.adaptation == adaptation_id]:
                 del self._open[key]
-        shutil.rmtree(self._folder / adaptation_id, ignore_errors=True)
+
+    @property
+    def adaptations(self) -> set[str]:
+        """Those whose episodes are in memory."""
+        with self._lock:
+            return {recording.row.adaptation for recording in self._open.values()}
 
     def _find(self, adaptation: Adaptation, recording_id: str) -> _Recording:
-        """An episode in progress, from memory or from its file."""
+        """An episode in progress, from memory or from the tape."""
         with self._lock:
             found = self._open.get(recording_id)
             if found is not None and found.row.adaptation == adaptation.id:
                 self._open.move_to_end(recording_id)
                 return found
-            if not is_id(recording_id):
-                raise EpisodeNotFound("the adaptation has no such episode", field="episode", got=quote(recording_id))
-            row = self._storage.recording(adaptation.id, recording_id)
-            if row.finished_as is not None:
-                raise EpisodeFinished(f"the episode is finished: it is a trial since version {row.finished_as}")
-            file = self._folder / adaptation.id / f"{recording_id}.msgpack"
-            file.parent.mkdir(exist_ok=True)
-            recording = self._open[recording_id] = _Recording(row, file, _read(file))
+        if not is_id(recording_id):
+            raise EpisodeNotFound("the adaptation has no such episode", field="episode", got=quote(recording_id))
+        row = self._tape.find(adaptation.id, recording_id)
+        _check_open(row)
+        read = _Recording(row, self._tape.steps(recording_id))
+        with self._lock:
+            recording = self._open.setdefault(recording_id, read)
             while len(self._open) > self._capacity:
                 self._open.popitem(last=False)
             return recording
 
-    def _tidy(self) -> None:
-        """Remove the files of episodes that ended in a crash between their last two writes."""
-        unfinished = self._storage.unfinished()
-        for file in self._folder.glob("*/*.msgpack"):
-            if file.stem not in unfinished:
-                file.unlink()
+    def _read_on(self, recording: _Recording) -> None:
+        """Learn of the steps that other servers recorded. Raises EpisodeNotFound, EpisodeFinished."""
+        try:
+            _check_open(self._tape.find(recording.row.adaptation, recording.row.id))
+        except (EpisodeNotFound, EpisodeFinished):
+            with self._lock:
+                self._open.pop(recording.row.id, None)
+            raise
+        recording.steps.extend(self._tape.steps(recording.row.id, since=len(recording.steps)))
+
+
+def _check_open(row: RecordingRow) -> None:
+    if row.finished_as is not None:
+        raise EpisodeFinished(f"the episode is finished: it is a trial since version {row.finished_as}")
 
 
 def _repeats(post: Post | None, steps: list[Step]) -> bool:
     """Whether the last step was asked for by this very POST, whose answer was lost on the way."""
-    last = steps[-1].post if steps else None
+    last = steps[-1] if steps else None
     if post is None or last is None or post.key != last.key:
         return False
     if post.fingerprint != last.fingerprint:
@@ -210,37 +211,3 @@ def _episode(steps: list[Step], observation: Array, reward: float | None, succes
         rewards=None if all(r is None for r in rewards) else [r or 0.0 for r in rewards],
         success=success,
     )
-
-
-def _append(file: Path, step: Step, adaptation_id: str) -> None:
-    post = None if step.post is None else [step.post.key, step.post.fingerprint]
-    record = msgpack.packb(encode_msgpack([step.observation, np.asarray(step.action), step.reward, post]))
-    try:
-        with file.open("ab", buffering=0) as log:
-            size = log.tell()
-            if log.write(record) < len(record):
-                log.truncate(size)  # a torn step in the middle would hide the ones after it
-                raise OSError(errno.ENOSPC, "the step could not be written")
-    except FileNotFoundError as error:  # its folder goes with the adaptation
-        raise AdaptationNotFound(adaptation_id) from error
-
-
-def _read(file: Path) -> list[Step]:
-    """The steps in a file. A step that a crash cut short was never answered: it is cut off."""
-    if not file.exists():
-        return []
-    content = file.read_bytes()
-    steps, n_whole = [], 0
-    unpacker = msgpack.Unpacker(BytesIO(content), max_buffer_size=max(1, len(content)))
-    for packed in unpacker:
-        observation, action, reward, post = _decoded(packed)
-        steps.append(Step(observation, action, reward, None if post is None else Post(*post)))
-        n_whole = unpacker.tell()
-    if n_whole < len(content):
-        with file.open("r+b") as log:
-            log.truncate(n_whole)
-    return steps
-
-
-def _decoded(packed: bytes) -> Any:
-    return decode_msgpack(packed, max_containers=16)

@@ -6,6 +6,7 @@ Holds no state: what it needs is in storage, or re-encoded from there. Does not 
 import re
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from metalearn.adapter import Belief
 from metalearn.confidence import Judgement
@@ -14,8 +15,8 @@ from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
 from service.blobs import DamagedBlob
 from service.engine import Acted, Engine, Understood
-from service.errors import AdaptationNotFound, Busy, ModelUnavailable, TooManyEpisodes
-from service.queries import Adaptation, Post, Role
+from service.errors import AdaptationNotFound, Busy, ModelUnavailable
+from service.queries import Adaptation, Ending, Post, Role, VersionRow
 from service.registry import Model, Registry
 from service.storage import Storage
 
@@ -42,18 +43,20 @@ class Sessions:
         engine: Engine,
         *,
         ttl_s: float,
-        max_episodes: int,
+        max_steps: int,
         now: Callable[[], float],
     ) -> None:
         self._storage, self._registry, self._engine = storage, registry, engine
-        self._ttl_s, self._max_episodes, self._now = ttl_s, max_episodes, now
+        self._ttl_s, self._max_steps, self._now = ttl_s, max_steps, now
 
-    def create(self, model: Model, context: Context, post: Post | None = None) -> Adaptation:
-        """Watch: a new adaptation, in version 1. Raises TooManyEpisodes."""
-        self._check_room(len(context.demos) + len(context.trials))
+    def create(self, tenant: str, model: Model, context: Context, post: Post | None = None) -> Adaptation:
+        """Watch: a new adaptation, in version 1. Raises TooManyEpisodes, QuotaExceeded, InvalidData."""
+        self._check_lengths("demos", context.demos)
+        self._check_lengths("trials", context.trials)
         now = self._now()
         adaptation = Adaptation(
             id=new_id(),
+            tenant=tenant,
             model=model.name,
             model_version=model.version,
             version=1,
@@ -65,18 +68,32 @@ class Sessions:
         )
         return self._storage.create(adaptation, context, post)
 
-    def read(self, adaptation_id: str, version: int | None = None) -> Adaptation:
+    def fork(self, source: Adaptation, post: Post | None = None) -> Adaptation:
+        """A new adaptation that has seen what this version of another one has. Raises QuotaExceeded."""
+        now = self._now()
+        new = replace(source, id=new_id(), version=1, created_at=now, expires_at=now + self._ttl_s)
+        return self._storage.fork(source, new, post)
+
+    def read(self, tenant: str, adaptation_id: str, version: int | None = None) -> Adaptation:
         """One version, the newest unless said. Raises AdaptationNotFound, VersionNotFound."""
         if not is_id(adaptation_id):
             raise AdaptationNotFound(adaptation_id)
-        adaptation = self._storage.read(adaptation_id, version)
+        adaptation = self._storage.read(tenant, adaptation_id, version)
         if adaptation.expires_at <= self._now():
             raise AdaptationNotFound(adaptation_id)
         return adaptation
 
-    def page(self, limit: int, after: int) -> tuple[list[Adaptation], int | None]:
-        """Some adaptations, oldest first, and the position to go on from."""
-        return self._storage.page(limit, after, self._now())
+    def page(self, tenant: str, limit: int, after: int) -> tuple[list[Adaptation], int | None]:
+        """Some adaptations of a tenant, oldest first, and the position to go on from."""
+        return self._storage.page(tenant, limit, after, self._now())
+
+    def versions(self, adaptation: Adaptation, limit: int, after: int) -> tuple[list[VersionRow], int | None]:
+        """Some versions of an adaptation, oldest first, and the version to go on from."""
+        return self._storage.versions(adaptation, limit, after)
+
+    def answered(self, post: Post | None) -> Adaptation | None:
+        """The version that the same POST made before, or None. Raises IdempotencyKeyReused."""
+        return self._storage.answered(post)
 
     def learn(
         self,
@@ -84,25 +101,22 @@ class Sessions:
         role: Role,
         episodes: Sequence[Episode],
         post: Post | None = None,
-        recording: str | None = None,
+        ending: Ending | None = None,
     ) -> Adaptation:
         """The next version of an adaptation, that has also seen `episodes`.
 
         Raises:
-            TooManyEpisodes: it holds no more.
-            EpisodeFinished: the recording that they come from has become a trial already.
+            TooManyEpisodes, QuotaExceeded: there is no room for them.
+            EpisodeFinished, StepTaken: the recording that they end is not what it was thought to be.
         """
-        done = self._storage.answered(post)
-        if done is not None:
-            return done
-        self._check_room(adaptation.n_demos + adaptation.n_trials + len(episodes))
-        expires_at = self._now() + self._ttl_s
-        return self._storage.extend(adaptation.id, role, episodes, expires_at, post, recording)
+        self._check_lengths(f"{role}s", episodes)
+        return self._storage.extend(adaptation, role, episodes, self._now() + self._ttl_s, post, ending)
 
-    def delete(self, adaptation_id: str) -> None:
+    def delete(self, tenant: str, adaptation_id: str) -> None:
         """Forget it and its episodes. Raises AdaptationNotFound."""
-        self.read(adaptation_id)
-        self._forget(adaptation_id)
+        self.read(tenant, adaptation_id)
+        self._storage.delete(tenant, adaptation_id)
+        self._engine.forget(adaptation_id)
 
     def model(self, adaptation: Adaptation) -> Model:
         """The model that it was made with. Raises ModelUnavailable."""
@@ -140,24 +154,15 @@ class Sessions:
         """Note that it is in use. Not to the second: a write per action would cost more than the action."""
         expires_at = self._now() + self._ttl_s
         if expires_at - adaptation.expires_at > min(60.0, self._ttl_s / 100):
-            self._storage.touch(adaptation.id, expires_at)
+            self._storage.touch(adaptation, expires_at)
 
     def sweep(self) -> list[str]:
         """Forget what has expired, and say which."""
-        expired = self._storage.expired(self._now())
-        for adaptation_id in expired:
-            self._forget(adaptation_id)
-        return expired
+        now = self._now()
+        expired = [(tenant, adaptation_id) for tenant, adaptation_id in self._storage.expired(now)]
+        return [adaptation_id for tenant, adaptation_id in expired if self._storage.delete(tenant, adaptation_id, now)]
 
-    def _forget(self, adaptation_id: str) -> None:
-        self._storage.delete(adaptation_id)
-        self._engine.forget(adaptation_id)
-
-    def _check_room(self, n_episodes: int) -> None:
-        if n_episodes > self._max_episodes:
-            raise TooManyEpisodes(
-                f"an adaptation holds at most {self._max_episodes} episodes",
-                field="episodes",
-                expected=f"at most {self._max_episodes}",
-                got=str(n_episodes),
-            )
+    def _check_lengths(self, field: str, episodes: Sequence[Episode]) -> None:
+        for i, episode in enumerate(episodes):
+            if len(episode) > self._max_steps:
+                raise InvalidData(f"{field}[{i}]", f"at most {self._max_steps} steps", f"{len(episode)} steps")

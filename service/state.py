@@ -1,39 +1,23 @@
 """What one running server holds, opened and closed in one place."""
 
-import fcntl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from metalearn.data.errors import InvalidConfig
+from service.blobs import Blobs
+from service.database import Database
 from service.engine import Engine, RuntimeFactory
 from service.metrics import Metrics
 from service.recorder import Recorder
 from service.registry import Registry, read_bundles
 from service.sessions import Sessions
 from service.settings import Settings
-from service.storage import Storage
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Hold the data folder; the lock goes with the process, however that ends.
-
-    Raises:
-        InvalidConfig: another server holds it. Two would not see each other's episodes in progress.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InvalidConfig(f"another server uses the data folder {folder}") from error
-        yield
+from service.storage import Quota, Storage
+from service.tape import Tape
 
 
 @dataclass(frozen=True)
@@ -63,7 +47,7 @@ class Service:
         """Load the models and open the data folder; closed on the way out.
 
         Raises:
-            InvalidConfig: a bundle, or the folder of bundles, cannot be used.
+            InvalidConfig: a bundle, the folder of bundles, or the database cannot be used.
         """
         bundles = read_bundles(settings.models)
         engine = Engine(
@@ -74,25 +58,42 @@ class Service:
             belief_bytes=settings.belief_bytes,
             short_pass_s=settings.short_pass_ms / 1e3,
         )
-        with closing(Storage(settings.data)) as storage, closing(engine):
+        with closing(Database(settings.database_url, settings.connections)) as database, closing(engine):
+            quota = Quota(settings.max_episodes, settings.max_adaptations, settings.max_storage_bytes)
+            storage = Storage(database, Blobs(settings.episodes_url), quota, now)
             engine.start()
             registry = Registry(storage, settings.data / "bundles", factory)
             for name, bundle in bundles.items():
                 registry.offer(name, bundle, now())
             sessions = Sessions(
-                storage, registry, engine, ttl_s=settings.session_ttl_s, max_episodes=settings.max_episodes, now=now
+                storage, registry, engine, ttl_s=settings.session_ttl_s, max_steps=settings.max_steps, now=now
             )
             recorder = Recorder(
-                settings.data / "recordings",
-                storage,
+                Tape(database, now),
                 sessions,
                 engine,
                 capacity=settings.recordings,
+                max_steps=settings.max_steps,
                 rng=rng or np.random.default_rng(),
             )
             yield cls(settings, metrics, storage, engine, registry, sessions, recorder, draining)
 
+    def delete(self, tenant: str, adaptation_id: str) -> None:
+        """Forget an adaptation, its episodes and its recordings. Raises AdaptationNotFound."""
+        self.sessions.delete(tenant, adaptation_id)
+        self._drop([adaptation_id])
+
     def sweep(self) -> None:
-        """Forget what has expired."""
-        for adaptation_id in self.sessions.sweep():
+        """Forget what has expired, and what other servers have deleted."""
+        self.sessions.sweep()
+        self._drop(self.storage.gone(self.engine.adaptations | self.recorder.adaptations))
+
+    def tidy(self) -> None:
+        """Remove what crashes left behind."""
+        self.storage.tidy()
+
+    def _drop(self, adaptation_ids: Iterable[str]) -> None:
+        """Forget what is here in memory of adaptations that are gone."""
+        for adaptation_id in adaptation_ids:
+            self.engine.forget(adaptation_id)
             self.recorder.forget(adaptation_id)

@@ -1,67 +1,78 @@
 """What survives `kill -9`: adaptations in all their versions, their episodes, and which model is which.
 
-An acknowledged write is on the disk. SQLite's write lock also orders the episode files: they are looked for and
-collected inside write transactions, so none vanishes between being found there and being referred to.
+An acknowledged write is on the disk. A file of an episode is written and deleted only under the lock of its row in
+`blobs`, so none vanishes between being found there and being referred to, whichever server does what.
 """
 
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
-from service.blobs import Blobs
+from service.blobs import Blobs, size
+from service.database import Database
+from service.errors import QuotaExceeded, TooManyEpisodes
 from service.queries import (
     Adaptation,
+    Ending,
+    Made,
     Post,
-    RecordingRow,
     Role,
+    VersionRow,
     add_version,
+    claim,
     finish_recording,
+    insert_new,
+    lock_blobs,
+    lock_tenant,
     made_by,
     newest,
-    note_post,
     read_adaptation,
-    read_recording,
+    referred,
+    settle,
     to_adaptation,
 )
-from service.tables import adaptations, connect, leases, members, models, recordings
+from service.tables import adaptations, blobs, leases, members, models, requests, tenants, versions
+
+_CHUNK = 500
+_DAY_S = 86400.0
+
+
+@dataclass(frozen=True)
+class Quota:
+    """How much there may be of an adaptation, and of a tenant."""
+
+    n_episodes: int
+    n_adaptations: int
+    n_bytes: int
 
 
 class Storage:
-    """The database and the episode files of one data folder."""
+    """The database and the episodes."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._blobs = Blobs(folder / "episodes")
-        self._database = connect(folder / "service.sqlite3")
-        self._writer = self._database.execution_options(begin="BEGIN IMMEDIATE")
-        # SQLite's lock is polled; this one is a fair queue for the threads of this process.
-        self._turn = threading.Lock()
-        self._collect(self._blobs.digests())
-
-    def close(self) -> None:
-        """Let go of the files."""
-        self._database.dispose()
+    def __init__(self, database: Database, episodes: Blobs, quota: Quota, now: Callable[[], float]) -> None:
+        self.database = database
+        self._blobs, self._quota, self._now = episodes, quota, now
 
     def ping(self) -> None:
         """Raise if the database takes no writes. Nobody holds this lease, nobody waits for it."""
         mark = {"holder": "nobody", "expires_at": 0.0}
-        with self._write() as c:
-            if not c.execute(update(leases).where(leases.c.name == "probe").values(mark)).rowcount:
-                c.execute(insert(leases).values(name="probe", **mark))
+        with self.database.write() as c:
+            insert_new(c, leases, [{"name": "probe", **mark}])
+            c.execute(update(leases).where(leases.c.name == "probe").values(mark))
 
     def count(self, now: float) -> int:
         """How many adaptations there are."""
-        with self._database.connect() as c:
+        with self.database.read() as c:
             return c.scalar(select(func.count()).select_from(adaptations).where(adaptations.c.expires_at > now)) or 0
 
     def register(self, name: str, bundle: str, now: float) -> int:
         """The version that this bundle has under this name, for ever; a new one if it has none yet."""
-        with self._write() as c:
+        with self.database.write() as c:
+            lock_tenant(c, f"model {name}")
             of_name = models.c.name == name
             known = c.scalar(select(models.c.version).where(of_name, models.c.bundle == bundle))
             if known is not None:
@@ -72,147 +83,266 @@ class Storage:
 
     def bundle(self, name: str, version: int) -> str | None:
         """The id of the bundle registered so, or None."""
-        with self._database.connect() as c:
+        with self.database.read() as c:
             where = (models.c.name == name, models.c.version == version)
             return c.scalar(select(models.c.bundle).where(*where))
 
     def create(self, adaptation: Adaptation, context: Context, post: Post | None) -> Adaptation:
-        """Store a new adaptation in version 1; or what the same POST stored before."""
+        """Store a new adaptation in version 1; or what the same POST stored before.
+
+        Raises:
+            TooManyEpisodes, QuotaExceeded: there is no room for it.
+        """
+        self._check_room(adaptation)
         self._blobs.write(context.demos + context.trials)
-        with self._write() as c:
-            if done := made_by(c, post):
-                return read_adaptation(c, done.adaptation, done.version)
-            columns = ("id", "model", "model_version", "version", "created_at", "expires_at")
-            c.execute(insert(adaptations).values({name: getattr(adaptation, name) for name in columns}))
-            self._join(c, adaptation.id, 1, "demo", context.demos)
-            self._join(c, adaptation.id, 1, "trial", context.trials)
-            add_version(c, adaptation.id, 1, len(context.demos), len(context.trials), context.scored)
-            note_post(c, post, adaptation.id, 1)
-            return read_adaptation(c, adaptation.id)
+        with self.database.write() as c:
+            if done := claim(c, post, self._now()):
+                return _made(c, adaptation.tenant, done)
+            self._add(c, adaptation)
+            self._join(c, adaptation, "demo", context.demos)
+            self._join(c, adaptation, "trial", context.trials)
+            return _settled(c, post, adaptation)
+
+    def fork(self, source: Adaptation, new: Adaptation, post: Post | None) -> Adaptation:
+        """Store a new adaptation that has seen what a version of another one has: the same episodes, no copies.
+
+        Raises:
+            AdaptationNotFound: the other one was deleted meanwhile.
+            QuotaExceeded: the tenant has as many as it may.
+        """
+        with self.database.write() as c:
+            if done := claim(c, post, self._now()):
+                return _made(c, new.tenant, done)
+            read_adaptation(c, source.tenant, source.id, lock=True)
+            self._add(c, new)
+            its = (members.c.adaptation == source.id, members.c.since <= source.version)
+            rows = c.execute(select(members.c.role, members.c.digest).where(*its).order_by(members.c.position)).all()
+            if rows:
+                shared = {"adaptation": new.id, "tenant": new.tenant, "since": 1}
+                c.execute(insert(members), [shared | {"role": row.role, "digest": row.digest} for row in rows])
+            return _settled(c, post, new)
 
     def extend(
         self,
-        adaptation_id: str,
+        adaptation: Adaptation,
         role: Role,
         episodes: Sequence[Episode],
         expires_at: float,
         post: Post | None,
-        recording: str | None = None,
+        ending: Ending | None = None,
     ) -> Adaptation:
-        """Store the next version of an adaptation, with `episodes` added; `recording` becomes finished.
+        """Store the next version of an adaptation, with `episodes` added; that they end a recording, if they do.
 
         Raises:
             AdaptationNotFound: it was deleted meanwhile.
-            EpisodeFinished: the recording has become a trial already.
+            EpisodeFinished, StepTaken: the recording is not what it was thought to be.
+            TooManyEpisodes, QuotaExceeded: there is no room for them.
         """
         self._blobs.write(episodes)
-        with self._write() as c:
-            if done := made_by(c, post):
-                return read_adaptation(c, done.adaptation, done.version)
-            before = read_adaptation(c, adaptation_id)
-            version = before.version + 1
-            if recording is not None:
-                finish_recording(c, adaptation_id, recording, version)
-            this = adaptations.c.id == adaptation_id
-            c.execute(update(adaptations).where(this).values(version=version, expires_at=expires_at))
-            self._join(c, adaptation_id, version, role, episodes)
-            n_demos = before.n_demos + (len(episodes) if role == "demo" else 0)
-            n_trials = before.n_trials + (len(episodes) if role == "trial" else 0)
-            scored = before.scored or (role == "trial" and any(episode.scored for episode in episodes))
-            add_version(c, adaptation_id, version, n_demos, n_trials, scored)
-            note_post(c, post, adaptation_id, version, recording)
-            return read_adaptation(c, adaptation_id)
+        with self.database.write() as c:
+            if done := claim(c, post, self._now()):
+                return _made(c, adaptation.tenant, done)
+            before = read_adaptation(c, adaptation.tenant, adaptation.id, lock=True)
+            after = replace(
+                before,
+                version=before.version + 1,
+                n_demos=before.n_demos + (len(episodes) if role == "demo" else 0),
+                n_trials=before.n_trials + (len(episodes) if role == "trial" else 0),
+                scored=before.scored or (role == "trial" and any(episode.scored for episode in episodes)),
+                expires_at=expires_at,
+            )
+            self._check_room(after)
+            if ending is not None:
+                finish_recording(c, after.id, ending, after.version)
+            this = adaptations.c.id == after.id
+            c.execute(update(adaptations).where(this).values(version=after.version, expires_at=expires_at))
+            add_version(c, after.id, _version_row(after, self._now()))
+            lock_tenant(c, after.tenant)
+            self._join(c, after, role, episodes)
+            return _settled(c, post, after)
 
-    def read(self, adaptation_id: str, version: int | None = None) -> Adaptation:
+    def read(self, tenant: str, adaptation_id: str, version: int | None = None) -> Adaptation:
         """One version, the newest unless said. Raises AdaptationNotFound, VersionNotFound."""
-        with self._database.connect() as c:
-            return read_adaptation(c, adaptation_id, version)
+        with self.database.read() as c:
+            return read_adaptation(c, tenant, adaptation_id, version)
 
-    def page(self, limit: int, after: int, now: float) -> tuple[list[Adaptation], int | None]:
-        """At most `limit` unexpired adaptations after a position, and the position to go on from."""
-        query = newest().where(adaptations.c.position > after, adaptations.c.expires_at > now)
-        with self._database.connect() as c:
-            rows = c.execute(query.order_by(adaptations.c.position).limit(limit + 1)).all()
+    def page(self, tenant: str, limit: int, after: int, now: float) -> tuple[list[Adaptation], int | None]:
+        """At most `limit` unexpired adaptations of a tenant after a position, and the position to go on from."""
+        where = (adaptations.c.tenant == tenant, adaptations.c.position > after, adaptations.c.expires_at > now)
+        with self.database.read() as c:
+            rows = c.execute(newest().where(*where).order_by(adaptations.c.position).limit(limit + 1)).all()
         more = rows[limit - 1].position if len(rows) > limit else None
         return [to_adaptation(row) for row in rows[:limit]], more
+
+    def versions(self, adaptation: Adaptation, limit: int, after: int) -> tuple[list[VersionRow], int | None]:
+        """At most `limit` versions after that one, oldest first, and the version to go on from."""
+        columns = [column for column in versions.c if column.name != "adaptation"]
+        where = (versions.c.adaptation == adaptation.id, versions.c.version > after)
+        with self.database.read() as c:
+            rows = c.execute(select(*columns).where(*where).order_by(versions.c.version).limit(limit + 1)).all()
+        more = rows[limit - 1].version if len(rows) > limit else None
+        return [VersionRow(**row._mapping) for row in rows[:limit]], more
 
     def context(self, adaptation_id: str, version: int) -> Context:
         """What one version has seen. Raises AdaptationNotFound, DamagedBlob."""
         where = (members.c.adaptation == adaptation_id, members.c.since <= version)
-        with self._database.connect() as c:
-            read_adaptation(c, adaptation_id, version)  # one deleted meanwhile is not one without episodes
+        with self.database.read() as c:
             rows = c.execute(select(members.c.role, members.c.digest).where(*where).order_by(members.c.position)).all()
+            # Afterwards: one deleted meanwhile is not one without episodes.
+            tenant = c.scalar(select(adaptations.c.tenant).where(adaptations.c.id == adaptation_id))
+            read_adaptation(c, tenant or "", adaptation_id, version)
         episodes = [(row.role, self._blobs.read(row.digest)) for row in rows]
         return Context(
             demos=tuple(episode for role, episode in episodes if role == "demo"),
             trials=tuple(episode for role, episode in episodes if role == "trial"),
         )
 
-    def touch(self, adaptation_id: str, expires_at: float) -> None:
+    def known(self, tenant: str, digests: Sequence[str]) -> set[str]:
+        """Those of these episodes that the tenant has stored already."""
+        with self.database.read() as c:
+            return referred(c, digests, tenant)
+
+    def touch(self, adaptation: Adaptation, expires_at: float) -> None:
         """Postpone the end of an adaptation."""
-        with self._write() as c:
-            c.execute(update(adaptations).where(adaptations.c.id == adaptation_id).values(expires_at=expires_at))
+        this = adaptations.c.id == adaptation.id
+        with self.database.jot() as c:
+            c.execute(update(adaptations).where(this).values(expires_at=expires_at))
 
-    def delete(self, adaptation_id: str) -> bool:
-        """Forget an adaptation, and the episodes that nobody else refers to; whether it was there."""
-        with self._write() as c:
-            its = members.c.adaptation == adaptation_id
-            digests = list(c.scalars(select(members.c.digest).where(its).distinct()))
-            n_deleted = c.execute(delete(adaptations).where(adaptations.c.id == adaptation_id)).rowcount
+    def delete(self, tenant: str, adaptation_id: str, expired_at: float | None = None) -> bool:
+        """Forget an adaptation, if it has expired by then, and the episodes that nobody else refers to.
+
+        Returns:
+            whether it was there.
+        """
+        where = [adaptations.c.id == adaptation_id, adaptations.c.tenant == tenant]
+        where += [] if expired_at is None else [adaptations.c.expires_at <= expired_at]
+        with self.database.write() as c:
+            if c.scalar(select(adaptations.c.id).where(*where).with_for_update()) is None:
+                return False
+            lock_tenant(c, tenant)
+            its = select(members.c.digest).where(members.c.adaptation == adaptation_id).distinct()
+            digests = list(c.scalars(its))
+            c.execute(delete(adaptations).where(adaptations.c.id == adaptation_id))
+            freed = sorted(set(digests) - referred(c, digests, tenant))
+            n_bytes = c.scalar(select(func.coalesce(func.sum(blobs.c.n_bytes), 0)).where(blobs.c.digest.in_(freed)))
+            self._count(c, tenant, -1, -int(n_bytes or 0))
         # Only now: had the files gone first, a crash would leave an adaptation without its episodes.
-        self._collect(digests)
-        return n_deleted > 0
+        self._collect(freed)
+        return True
 
-    def expired(self, now: float) -> list[str]:
-        """The adaptations whose time is over."""
-        with self._database.connect() as c:
-            return list(c.scalars(select(adaptations.c.id).where(adaptations.c.expires_at <= now)))
+    def expired(self, now: float) -> list[tuple[str, str]]:
+        """Tenant and id of the adaptations whose time is over."""
+        question = select(adaptations.c.tenant, adaptations.c.id).where(adaptations.c.expires_at <= now)
+        with self.database.read() as c:
+            return [(row.tenant, row.id) for row in c.execute(question)]
 
-    def add_recording(self, row: RecordingRow, post: Post | None) -> RecordingRow:
-        """Store that an episode began; or return the one that the same POST began."""
-        with self._write() as c:
-            done = made_by(c, post)
-            if done is not None and done.recording is not None:
-                return read_recording(c, done.adaptation, done.recording)
-            read_adaptation(c, row.adaptation)
-            columns = ("id", "adaptation", "version", "explore", "hypothesis")
-            c.execute(insert(recordings).values({name: getattr(row, name) for name in columns}))
-            note_post(c, post, row.adaptation, row.version, row.id)
-            return row
-
-    def recording(self, adaptation_id: str, recording_id: str) -> RecordingRow:
-        """A recorded episode of an adaptation. Raises EpisodeNotFound."""
-        with self._database.connect() as c:
-            return read_recording(c, adaptation_id, recording_id)
-
-    def unfinished(self) -> set[str]:
-        """The recorded episodes that can still go on."""
-        with self._database.connect() as c:
-            return set(c.scalars(select(recordings.c.id).where(recordings.c.finished_as.is_(None))))
+    def gone(self, adaptation_ids: Iterable[str]) -> set[str]:
+        """Those of these adaptations that no longer are."""
+        asked = list(adaptation_ids)
+        with self.database.read() as c:
+            there: set[str] = set()
+            for chunk in _chunks(asked):
+                there.update(c.scalars(select(adaptations.c.id).where(adaptations.c.id.in_(chunk))))
+        return set(asked) - there
 
     def answered(self, post: Post | None) -> Adaptation | None:
         """The version that the same POST made before, or None. Raises IdempotencyKeyReused."""
         if post is None:
             return None
-        with self._database.connect() as c:
+        with self.database.read() as c:
             done = made_by(c, post)
-            return None if done is None else read_adaptation(c, done.adaptation, done.version)
+            return None if done is None else _made(c, post.tenant, done)
 
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with self._turn, self._writer.begin() as connection:
-            yield connection
+    def tidy(self) -> None:
+        """Remove what crashes left behind: episodes nobody refers to, and keys of requests from long ago."""
+        for chunk in _chunks(self._blobs.digests()):
+            with self.database.write() as c:
+                known = set(c.scalars(select(blobs.c.digest).where(blobs.c.digest.in_(chunk))))
+                insert_new(c, blobs, [{"digest": digest, "n_bytes": 0} for digest in sorted(set(chunk) - known)])
+        its = select(members.c.position).where(members.c.digest == blobs.c.digest)
+        unreferred = select(blobs.c.digest).where(~its.exists())
+        with self.database.read() as c:
+            digests = list(c.scalars(unreferred))
+        self._collect(digests)
+        old = (requests.c.adaptation.is_(None), requests.c.created_at < self._now() - _DAY_S)
+        with self.database.write() as c:
+            c.execute(delete(requests).where(*old))
 
-    def _join(self, c: Connection, adaptation_id: str, since: int, role: Role, episodes: Sequence[Episode]) -> None:
+    def _add(self, c: Connection, adaptation: Adaptation) -> None:
+        """A new adaptation without episodes, if the tenant may have one more."""
+        has = lock_tenant(c, adaptation.tenant).n_adaptations
+        if has >= self._quota.n_adaptations:
+            self._refuse(c, adaptation.tenant, "adaptations", self._quota.n_adaptations, has + 1)
+        columns = ("id", "tenant", "model", "model_version", "version", "created_at", "expires_at")
+        c.execute(insert(adaptations).values({name: getattr(adaptation, name) for name in columns}))
+        add_version(c, adaptation.id, _version_row(adaptation, adaptation.created_at))
+        self._count(c, adaptation.tenant, 1, 0)
+
+    def _join(self, c: Connection, adaptation: Adaptation, role: Role, episodes: Sequence[Episode]) -> None:
+        """Refer to `episodes` from the adaptation's version on. The tenant is locked."""
+        if not episodes:
+            return
+        sizes = {episode.digest: size(episode) for episode in episodes}
+        lock_blobs(c, sizes)
         # They were written before this transaction; again only if they were collected since.
-        digests = self._blobs.write(episodes)
-        if digests:
-            shared = {"adaptation": adaptation_id, "since": since, "role": role}
-            c.execute(insert(members), [shared | {"digest": digest} for digest in digests])
+        self._blobs.write(episodes)
+        new = set(sizes) - referred(c, list(sizes), adaptation.tenant)
+        self._count(c, adaptation.tenant, 0, sum(sizes[digest] for digest in new))
+        has = c.scalar(select(tenants.c.n_bytes).where(tenants.c.name == adaptation.tenant))
+        if new and has is not None and has > self._quota.n_bytes:
+            self._refuse(c, adaptation.tenant, "bytes of episodes", self._quota.n_bytes, has)
+        shared = {"adaptation": adaptation.id, "tenant": adaptation.tenant, "since": adaptation.version, "role": role}
+        c.execute(insert(members), [shared | {"digest": episode.digest} for episode in episodes])
 
-    def _collect(self, digests: Iterable[str]) -> None:
+    def _count(self, c: Connection, tenant: str, n_adaptations: int, n_bytes: int) -> None:
+        has = {"n_adaptations": tenants.c.n_adaptations + n_adaptations, "n_bytes": tenants.c.n_bytes + n_bytes}
+        c.execute(update(tenants).where(tenants.c.name == tenant).values(has))
+
+    def _check_room(self, adaptation: Adaptation) -> None:
+        n_episodes, limit = adaptation.n_demos + adaptation.n_trials, self._quota.n_episodes
+        if n_episodes > limit:
+            raise TooManyEpisodes(
+                f"an adaptation holds at most {limit} episodes",
+                field="episodes", expected=f"at most {limit}", got=str(n_episodes),
+            )  # fmt: skip
+
+    def _refuse(self, c: Connection, tenant: str, what: str, limit: int, got: int) -> None:
+        soonest = c.scalar(select(func.min(adaptations.c.expires_at)).where(adaptations.c.tenant == tenant))
+        wait_s = 60.0 if soonest is None else soonest - self._now()
+        raise QuotaExceeded(
+            f"the tenant may have {limit} {what}: delete adaptations, or wait until some expire",
+            field=what,
+            expected=f"at most {limit}",
+            got=str(got),
+            headers={"Retry-After": str(max(1, int(wait_s) + 1))},
+        )
+
+    def _collect(self, digests: Sequence[str]) -> None:
         """Delete the files of those episodes that no adaptation refers to."""
-        with self._write() as c:
-            for digest in digests:
-                if c.scalar(select(members.c.position).where(members.c.digest == digest).limit(1)) is None:
+        for chunk in _chunks(digests):
+            with self.database.write() as c:
+                asked = select(blobs.c.digest).where(blobs.c.digest.in_(chunk))
+                locked = list(c.scalars(asked.order_by(blobs.c.digest).with_for_update()))
+                unreferred = sorted(set(locked) - referred(c, locked))
+                for digest in unreferred:
                     self._blobs.delete(digest)
+                c.execute(delete(blobs).where(blobs.c.digest.in_(unreferred)))
+
+
+def _version_row(adaptation: Adaptation, created_at: float) -> VersionRow:
+    return VersionRow(adaptation.version, adaptation.n_demos, adaptation.n_trials, adaptation.scored, created_at)
+
+
+def _settled(c: Connection, post: Post | None, adaptation: Adaptation) -> Adaptation:
+    settle(c, post, {"adaptation": adaptation.id, "version": adaptation.version}, adaptation.id)
+    return adaptation
+
+
+def _made(c: Connection, tenant: str, done: Made) -> Adaptation:
+    return read_adaptation(c, tenant, done["adaptation"], done["version"])
+
+
+def _chunks(digests: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(digests)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield chunk

@@ -1,28 +1,26 @@
-"""The tables, and a connection to them that does not lose what it acknowledged."""
+"""The tables of the service. What changes here gets a revision in `migrations/versions`; a test compares the two."""
 
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
+    BigInteger,
     Boolean,
     Column,
-    Connection,
-    Engine,
     Float,
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     UniqueConstraint,
-    create_engine,
-    event,
 )
 
-from service.stages import note_storage
-
-_metadata = MetaData()
+metadata = MetaData()
+# Only SQLite's INTEGER counts by itself.
+_Position = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def _owner() -> Column[Any]:
@@ -30,9 +28,18 @@ def _owner() -> Column[Any]:
     return Column("adaptation", ForeignKey("adaptations.id", ondelete="CASCADE"), nullable=False)
 
 
+# What a tenant has; its row is also the lock that puts the tenant's writes in order.
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("n_adaptations", BigInteger, nullable=False),
+    Column("n_bytes", BigInteger, nullable=False),
+)
+
 models = Table(
     "models",
-    _metadata,
+    metadata,
     Column("name", String, primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("bundle", String, nullable=False),
@@ -43,44 +50,58 @@ models = Table(
 # `position` orders pages; `version` is the newest one.
 adaptations = Table(
     "adaptations",
-    _metadata,
-    Column("position", Integer, primary_key=True, autoincrement=True),
+    metadata,
+    Column("position", _Position, primary_key=True, autoincrement=True),
     Column("id", String, nullable=False, unique=True),
+    Column("tenant", String, nullable=False),
     Column("model", String, nullable=False),
     Column("model_version", Integer, nullable=False),
     Column("version", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
+    Index("adaptations_of_tenant", "tenant", "position"),
+    Index("adaptations_ending", "tenant", "expires_at"),
     sqlite_autoincrement=True,
 )
 
 versions = Table(
     "versions",
-    _metadata,
+    metadata,
     _owner(),
     Column("version", Integer, nullable=False),
     Column("n_demos", Integer, nullable=False),
     Column("n_trials", Integer, nullable=False),
     Column("scored", Boolean, nullable=False),
+    Column("created_at", Float, nullable=False),
     UniqueConstraint("adaptation", "version"),
 )
 
-# An episode belongs to every version from `since` on: versions share what they have in common.
+# An episode belongs to every version from `since` on: versions and forks share what they have in common.
 members = Table(
     "members",
-    _metadata,
-    Column("position", Integer, primary_key=True, autoincrement=True),
+    metadata,
+    Column("position", _Position, primary_key=True, autoincrement=True),
     _owner(),
+    Column("tenant", String, nullable=False),
     Column("since", Integer, nullable=False),
     Column("role", String, nullable=False),
-    Column("digest", String, nullable=False, index=True),
+    Column("digest", String, nullable=False),
     Index("members_of_version", "adaptation", "since"),
+    Index("members_with_digest", "digest", "tenant"),
     sqlite_autoincrement=True,
+)
+
+# One row per file of an episode. It is the lock under which the file is written and deleted.
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("n_bytes", BigInteger, nullable=False),
 )
 
 recordings = Table(
     "recordings",
-    _metadata,
+    metadata,
     Column("id", String, primary_key=True),
     _owner(),
     Column("version", Integer, nullable=False),
@@ -90,23 +111,63 @@ recordings = Table(
     Index("recordings_of_adaptation", "adaptation"),
 )
 
-# What a POST with an Idempotency-Key made, so that the same POST again makes nothing.
+# The key is what keeps two servers from both recording step 7.
+steps = Table(
+    "steps",
+    metadata,
+    Column("recording", ForeignKey("recordings.id", ondelete="CASCADE"), primary_key=True),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+# What a POST with an Idempotency-Key made, so that the same POST again makes nothing. What was made is named by
+# `made`, an object of ids; a row goes with its adaptation, or after a day where it has none.
 requests = Table(
     "requests",
-    _metadata,
+    metadata,
+    Column("tenant", String, primary_key=True),
     Column("key", String, primary_key=True),
     Column("fingerprint", String, nullable=False),
-    _owner(),
-    Column("version", Integer, nullable=False),
-    Column("recording", String, nullable=True),
+    Column("created_at", Float, nullable=False),
+    Column("adaptation", ForeignKey("adaptations.id", ondelete="CASCADE"), nullable=True),
+    Column("made", JSON, nullable=False),
     Index("requests_of_adaptation", "adaptation"),
+)
+
+# The secret itself is nowhere: `hash` is its SHA-256, `prefix` the part of it that may be shown.
+keys = Table(
+    "keys",
+    metadata,
+    Column("prefix", String, primary_key=True),
+    Column("hash", String, nullable=False, unique=True),
+    Column("tenant", String, nullable=False),
+    Column("label", String, nullable=False),
+    Column("scopes", String, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=True),
+    Column("revoked_at", Float, nullable=True),
+)
+
+# Rows are added and, after their time, deleted; never changed.
+audit = Table(
+    "audit",
+    metadata,
+    Column("position", _Position, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False, index=True),
+    Column("tenant", String, nullable=True),
+    Column("key", String, nullable=True),
+    Column("action", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("request", String, nullable=True),
+    sqlite_autoincrement=True,
 )
 
 # `id` is the client's, `uid` ours: it names the run's folder and the submission on the cluster.
 training_jobs = Table(
     "training_jobs",
-    _metadata,
-    Column("position", Integer, primary_key=True, autoincrement=True),
+    metadata,
+    Column("position", _Position, primary_key=True, autoincrement=True),
     Column("uid", String, nullable=False, unique=True),
     Column("tenant", String, nullable=False),
     Column("id", String, nullable=False),
@@ -124,7 +185,7 @@ training_jobs = Table(
     Column("created_at", Float, nullable=False),
     Column("started_at", Float, nullable=True),
     Column("finished_at", Float, nullable=True),
-    Column("read_bytes", Integer, nullable=False),
+    Column("read_bytes", BigInteger, nullable=False),
     Column("progress", String, nullable=True),
     Column("error", String, nullable=True),
     Column("model", String, nullable=True),
@@ -137,7 +198,7 @@ training_jobs = Table(
 # What a stream of a job's events is replayed from; `data` is JSON.
 training_events = Table(
     "training_events",
-    _metadata,
+    metadata,
     Column("job", ForeignKey("training_jobs.uid", ondelete="CASCADE"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("kind", String, nullable=False),
@@ -148,29 +209,8 @@ training_events = Table(
 # Who may do what only one server process at a time should do, and until when.
 leases = Table(
     "leases",
-    _metadata,
+    metadata,
     Column("name", String, primary_key=True),
     Column("holder", String, nullable=False),
     Column("expires_at", Float, nullable=False),
 )
-
-
-def connect(file: Path) -> Engine:
-    """A SQLite database whose commits are on the disk when they return; its tables are made if absent."""
-    engine = create_engine(
-        f"sqlite:///{file}", connect_args={"timeout": 30, "isolation_level": None}, pool_size=8, max_overflow=64
-    )
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _: Any) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # The driver's own transactions start lazily, as readers, and then fail when they turn to writing.
-        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
-
-    _metadata.create_all(engine)
-    note_storage(engine)
-    return engine

@@ -3,6 +3,7 @@
 Reads bytes on the event loop; decodes them wherever `read` is called, which is never there.
 """
 
+import asyncio
 import hashlib
 import re
 import time
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from service.codecs import CODECS, JSON, MSGPACK, Codec, gunzip
-from service.errors import BadParameter, BodyTooLarge, MalformedBody, UnsupportedMediaType, quote
+from service.errors import BadParameter, BodyTooLarge, MalformedBody, TooSlow, UnsupportedMediaType, quote
 from service.queries import Post
 from service.refusals import refusal
 from service.schemas import Body
@@ -33,15 +34,24 @@ class Wire:
     """What came in, undecoded, and how to answer."""
 
     request: Request
+    tenant: str
     body: bytes
     settings: Settings
     started_s: float = field(default_factory=time.perf_counter)
     decode_ms: float = 0.0
 
     @classmethod
-    async def receive(cls, request: Request, settings: Settings) -> "Wire":
-        """Read the body. Raises BodyTooLarge."""
-        return cls(request, await _body(request, settings.max_body_bytes), settings)
+    async def receive(cls, request: Request, tenant: str, settings: Settings) -> "Wire":
+        """Read the body. Raises BodyTooLarge, TooSlow."""
+        try:
+            async with asyncio.timeout(settings.body_timeout_s):
+                body = await _body(request, settings.max_body_bytes)
+        except TimeoutError as error:
+            limit = f"within {settings.body_timeout_s:g} s"
+            raise TooSlow(
+                f"the body did not come in {limit}", expected=limit, headers={"Connection": "close"}
+            ) from error
+        return cls(request, tenant, body, settings)
 
     def read(self, schema: type[B]) -> B:
         """The body, decoded and checked.
@@ -76,8 +86,8 @@ class Wire:
                 f"Idempotency-Key: expected {expected}", field="Idempotency-Key", expected=expected, got=quote(key)
             )
         headers = [self.request.headers.get(name, "") for name in ("content-type", "content-encoding")]
-        parts = [self.request.method, self.request.url.path, *headers]
-        return Post(key, hashlib.sha256("\n".join(parts).encode() + b"\n" + self.body).hexdigest())
+        parts = [self.request.method, self.request.url.path, self.request.url.query, *headers]
+        return Post(self.tenant, key, hashlib.sha256("\n".join(parts).encode() + b"\n" + self.body).hexdigest())
 
     def answer(self, value: Body, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
         """`value` in the format that the client accepts, JSON if it does not care."""

@@ -118,6 +118,11 @@ class Engine:
         job.times.note()
         return acted
 
+    @property
+    def adaptations(self) -> set[str]:
+        """Those that it has beliefs of in memory."""
+        return self._beliefs.adaptations
+
     def forget(self, adaptation_id: str) -> None:
         """Drop every belief of an adaptation."""
         self._beliefs.forget(adaptation_id)

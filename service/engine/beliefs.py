@@ -37,6 +37,12 @@ class Beliefs:
         """That all entries take."""
         return self._n_bytes
 
+    @property
+    def adaptations(self) -> set[str]:
+        """Those that something is remembered of."""
+        with self._lock:
+            return {adaptation_id for adaptation_id, _ in self._entries}
+
     def get(self, key: Key) -> Understood | None:
         """What is remembered, now the most recently used."""
         with self._lock:

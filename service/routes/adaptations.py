@@ -9,7 +9,17 @@ from fastapi import APIRouter, Response
 
 from service.errors import BadParameter, quote
 from service.queries import Adaptation, Role
-from service.routes.parameters import PROBLEMS, AdaptationId, Cursor, Limit, ServiceDep, Version, WireDep, takes
+from service.routes.parameters import (
+    PROBLEMS,
+    AdaptationId,
+    Cursor,
+    Limit,
+    ServiceDep,
+    TenantDep,
+    Version,
+    WireDep,
+    takes,
+)
 from service.schemas import (
     ActAnswer,
     ActRequest,
@@ -35,7 +45,7 @@ def create(wire: WireDep, service: ServiceDep) -> Response:
     body = wire.read(AdaptationRequest)
     model = service.registry.resolve(body.model)
     context = body.to_context(model.spec)
-    adaptation = service.sessions.create(model, context, wire.post)
+    adaptation = service.sessions.create(wire.tenant, model, context, wire.post)
     service.metrics.episodes.labels("demo").inc(len(context.demos))
     service.metrics.episodes.labels("trial").inc(len(context.trials))
     return wire.answer(state(service, adaptation), 201, {"Location": f"/v1/adaptations/{adaptation.id}"})
@@ -44,7 +54,7 @@ def create(wire: WireDep, service: ServiceDep) -> Response:
 @router.get("", response_model=AdaptationPage)
 def read_page(wire: WireDep, service: ServiceDep, limit: Limit = 20, cursor: Cursor = None) -> Response:
     """A page of adaptations, oldest first."""
-    found, more = service.sessions.page(limit, 0 if cursor is None else _position(cursor))
+    found, more = service.sessions.page(wire.tenant, limit, 0 if cursor is None else _position(cursor))
     return wire.answer(
         AdaptationPage(items=[state(service, a) for a in found], next_cursor=None if more is None else _cursor(more))
     )
@@ -53,14 +63,13 @@ def read_page(wire: WireDep, service: ServiceDep, limit: Limit = 20, cursor: Cur
 @router.get("/{adaptation_id}", response_model=AdaptationState)
 def read(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, version: Version = None) -> Response:
     """An adaptation, or one of its older versions, without arrays."""
-    return wire.answer(state(service, service.sessions.read(adaptation_id, version)))
+    return wire.answer(state(service, service.sessions.read(wire.tenant, adaptation_id, version)))
 
 
 @router.delete("/{adaptation_id}", status_code=204, response_class=Response)
-def delete(service: ServiceDep, adaptation_id: AdaptationId) -> Response:
-    """Forget an adaptation and its episodes."""
-    service.sessions.delete(adaptation_id)
-    service.recorder.forget(adaptation_id)
+def delete(tenant: TenantDep, service: ServiceDep, adaptation_id: AdaptationId) -> Response:
+    """Forget an adaptation, its episodes and its recordings."""
+    service.delete(tenant, adaptation_id)
     return Response(status_code=204)
 
 
@@ -80,7 +89,7 @@ def add_trials(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) 
 def act(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) -> Response:
     """Observations to actions, under the most probable hypothesis. Remembers nothing."""
     body = wire.read(ActRequest)
-    adaptation = service.sessions.read(adaptation_id)
+    adaptation = service.sessions.read(wire.tenant, adaptation_id)
     spec = service.sessions.model(adaptation).spec
     observations = to_observations("observations", body.observations, spec, service.settings.max_rows)
     acted = service.sessions.act(adaptation, observations)
@@ -112,7 +121,7 @@ def state(service: Service, adaptation: Adaptation) -> AdaptationState:
 
 
 def _learn(wire: Wire, service: Service, adaptation_id: str, role: Role, bodies: list[EpisodeBody]) -> Response:
-    adaptation = service.sessions.read(adaptation_id)
+    adaptation = service.sessions.read(wire.tenant, adaptation_id)
     episodes = to_episodes(f"{role}s", bodies, service.sessions.model(adaptation).spec)
     after = service.sessions.learn(adaptation, role, episodes, wire.post)
     service.metrics.episodes.labels(role).inc(len(episodes))

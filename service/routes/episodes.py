@@ -21,7 +21,7 @@ router = APIRouter(prefix="/v1/adaptations/{adaptation_id}/episodes", tags=["epi
 def start(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) -> Response:
     """Begin an episode under one hypothesis: drawn when exploring, else the most probable one."""
     body = wire.read_optional(EpisodeRequest)
-    row = service.recorder.start(service.sessions.read(adaptation_id), body.explore, wire.post)
+    row = service.recorder.start(service.sessions.read(wire.tenant, adaptation_id), body.explore, wire.post)
     episode = RecordedEpisode(id=row.id, adaptation=row.adaptation, version=row.version, explore=row.explore)
     return wire.answer(episode, 201)
 
@@ -30,7 +30,7 @@ def start(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) -> Re
 def act(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, episode_id: EpisodeId) -> Response:
     """The next action; the reward is that of the previous action."""
     body = wire.read(StepRequest)
-    adaptation = service.sessions.read(adaptation_id)
+    adaptation = service.sessions.read(wire.tenant, adaptation_id)
     spec = service.sessions.model(adaptation).spec
     observation = to_observation(body.observation, spec)
     action, step = service.recorder.act(adaptation, episode_id, observation, body.reward, wire.post)
@@ -41,7 +41,7 @@ def act(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, episode
 def finish(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, episode_id: EpisodeId) -> Response:
     """The last observation and how it went: the episode becomes a trial, the adaptation goes one version on."""
     body = wire.read(FinishRequest)
-    adaptation = service.sessions.read(adaptation_id)
+    adaptation = service.sessions.read(wire.tenant, adaptation_id)
     observation = to_observation(body.observation, service.sessions.model(adaptation).spec)
     after = service.recorder.finish(adaptation, episode_id, observation, body.reward, body.success, wire.post)
     service.metrics.episodes.labels("trial").inc()

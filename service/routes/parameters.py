@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request
 
+from service.auth import Caller
 from service.codecs import JSON, MSGPACK
 from service.schemas import Body
 from service.state import Service
@@ -19,14 +20,22 @@ async def _service(request: Request) -> Service:
 ServiceDep = Annotated[Service, Depends(_service)]
 
 
-async def _wire(request: Request, service: ServiceDep) -> Wire:
-    return await Wire.receive(request, service.settings)
+async def _tenant(request: Request) -> str:
+    caller: Caller = request.state.caller
+    return caller.tenant
+
+
+TenantDep = Annotated[str, Depends(_tenant)]
+
+
+async def _wire(request: Request, service: ServiceDep, tenant: TenantDep) -> Wire:
+    return await Wire.receive(request, tenant, service.settings)
 
 
 WireDep = Annotated[Wire, Depends(_wire)]
 AdaptationId = Annotated[str, Path(description="of the adaptation")]
 EpisodeId = Annotated[str, Path(description="of the recorded episode")]
-Version = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="an older version; the newest if absent")]
+Version = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="of the adaptation; the newest if absent")]
 Limit = Annotated[int, Query(ge=1, le=100, description="items on a page")]
 Cursor = Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before")]
 

@@ -18,7 +18,6 @@ from metalearn.data.errors import InvalidConfig
 from service.client import Client, ClientError
 from service.errors import ServiceError
 from service.settings import Settings
-from service.state import alone_in
 
 
 def test_health_metrics_and_docs(http: TestClient, client: Client, demo: Episode) -> None:
@@ -79,11 +78,6 @@ def test_models_that_cannot_be_used_are_named_before_the_start(settings: Setting
         service.app.serve(settings)
     with pytest.raises(InvalidConfig, match="no folder of models"):
         service.app.serve(settings.model_copy(update={"models": settings.models / "none"}))
-
-
-def test_a_data_folder_has_one_server(settings: Settings) -> None:
-    with alone_in(settings.data), pytest.raises(InvalidConfig, match="another server uses"):
-        service.app.serve(settings)
 
 
 def test_settings_come_from_the_environment_and_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,9 +117,6 @@ def test_an_episode_in_progress_outlives_the_server(settings: Settings, app: Fas
         adaptation = Client(http=http).adapt("point", demos=[demo])
         episode = adaptation.episode(explore=False)
         play(episode, n_steps=1)
-    [log] = (settings.data / "recordings").glob("*/*")
-    with log.open("ab") as file:
-        file.write(log.read_bytes()[:-7])  # a step that a crash cut short
     with TestClient(create_app(settings, runtime_factory=PointingRuntime)) as http:
         path = f"/v1/adaptations/{adaptation.id}/episodes/{episode.id}"
         assert http.post(path + "/act", json={"observation": [1, 1, 0], "reward": 3}).json()["step"] == 1
@@ -127,14 +124,12 @@ def test_an_episode_in_progress_outlives_the_server(settings: Settings, app: Fas
         assert after["n_trials"] == 1
         [trial] = http.app.state.service.storage.context(adaptation.id, 2).trials
         assert (len(trial), list(trial.rewards)) == (2, [3.0, 4.0])
-    assert not log.exists()
 
 
-def test_deleting_an_adaptation_ends_its_episodes(client: Client, demo: Episode, settings: Settings) -> None:
+def test_deleting_an_adaptation_ends_its_episodes(client: Client, demo: Episode) -> None:
     adaptation = client.adapt("point", demos=[demo])
     episode = adaptation.episode()
     episode.act(START)
     adaptation.delete()
     with pytest.raises(ClientError, match="unknown, deleted or expired"):
         episode.act(START)
-    assert list((settings.data / "recordings").glob("*")) == []

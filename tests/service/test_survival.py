@@ -1,5 +1,6 @@
 """What was acknowledged is there: after restarts, after models moved on, after kill -9 in the middle of writes."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -76,8 +77,12 @@ def test_blobs_are_whole_or_absent(tmp_path: Path, demo: Episode) -> None:
         assert blobs.read(*blobs.write([episode])) == episode
     half = tmp_path / "half.tmp"
     half.write_bytes(b"")
+    young = tmp_path / "young.tmp"  # perhaps another server is writing it
+    young.write_bytes(b"")
+    os.utime(half, (0, 0))
     assert set(blobs.digests()) >= {demo.digest}
     assert not half.exists()
+    assert young.exists()
     path = tmp_path / f"{demo.digest}.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DamagedBlob):
