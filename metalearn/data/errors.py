@@ -2,6 +2,8 @@
 
 WatchTryLearnError
 ├── InvalidData(ValueError)   a value breaks a rule: field, expected, got
+│   ├── InvalidBytes               a file or a body is not what its format says
+│   └── TooLarge                   it is, and holds more than is read
 └── InvalidConfig(ValueError) a configuration contradicts itself or names something unknown
 """
 
@@ -26,7 +28,19 @@ class InvalidData(WatchTryLearnError, ValueError):
     def within(self, prefix: str) -> "InvalidData":
         """The same error, with the field named from one level further out."""
         separator = "" if self.field.startswith("[") else "."
-        return InvalidData(f"{prefix}{separator}{self.field}", self.expected, self.got)
+        return type(self)(f"{prefix}{separator}{self.field}", self.expected, self.got)
+
+    def in_file(self, file: object) -> "InvalidData":
+        """The same error, with the file named in front."""
+        return type(self)(f"{file}: {self.field}", self.expected, self.got)
+
+
+class InvalidBytes(InvalidData):
+    """Bytes that are not what their format says."""
+
+
+class TooLarge(InvalidData):
+    """More than is read."""
 
 
 class InvalidConfig(WatchTryLearnError, ValueError):

@@ -250,5 +250,5 @@ def test_a_policy_fills_a_minari_collector(client: Client, demo: Episode, tmp_pa
             observation, reward, terminated, truncated, info = env.step(policy(observation, reward))
             done = terminated or truncated
         policy.finish(observation, reward, info["success"])
-    dataset = env.create_dataset(dataset_id="point/trials-v0", eval_env=Line())
+    dataset = env.create_dataset(dataset_id="point/trials-v0")
     assert (dataset.total_episodes, policy.adaptation.n_trials) == (2, 2)

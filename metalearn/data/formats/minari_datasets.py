@@ -1,0 +1,172 @@
+"""Minari datasets, by id or folder: read as episodes, and written from episodes. The home of minari.
+
+A dataset that does not say its spaces is refused: Minari would make its environment to learn them, and so run
+whatever code the metadata name.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metalearn.data.episode import Array, Episode
+from metalearn.data.errors import InvalidBytes, InvalidConfig, InvalidData
+from metalearn.data.formats.arrays import Limits
+from metalearn.data.formats.hdf5 import opened
+from metalearn.data.formats.naming import leaves
+from metalearn.data.formats.selection import Recorded, Selection, Steps, to_episode
+from metalearn.data.spec import Spec
+
+if TYPE_CHECKING:
+    import minari
+
+_UNREWARDED = "rewards_unknown"
+_RATE = "rate_hz"
+_DAMAGE = (AssertionError, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, IndexError)
+
+
+def read_minari(
+    dataset: str | Path,
+    selection: Selection = Selection(),  # noqa: B008  frozen
+    limits: Limits = Limits(n_bytes=16 * 1024**3),  # noqa: B008  frozen
+) -> Recorded:
+    """The episodes of a dataset on this machine, by its id or its folder.
+
+    Raises:
+        InvalidData: no such dataset, a damaged one, or an episode that cannot be used.
+    """
+    folder = _folder(dataset)
+    if not (folder / "metadata.json").is_file():
+        raise InvalidData("dataset", "the id or the folder of a Minari dataset on this machine", ascii(str(dataset)))
+    metadata = _metadata(folder / "metadata.json")
+    for path in sorted(folder.glob("*.hdf5")):
+        with opened(path, limits):
+            pass  # everything in it is checked before Minari reads it
+    try:
+        from minari import MinariDataset
+
+        # Minari's main file, and the metadata, are in `data`.
+        found = MinariDataset(folder)
+        indices = selection.pick(found.total_episodes)
+        recorded = list(found.iterate_episodes([int(i) for i in indices]))
+    except InvalidData as error:
+        raise error.in_file(dataset) from error
+    except _DAMAGE as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise InvalidBytes(f"{dataset}: dataset", "one that Minari can read", reason) from error
+    episodes = []
+    for index, one in zip(indices, recorded, strict=True):
+        try:
+            episodes.append(to_episode(_steps(one), selection))
+        except InvalidData as error:
+            raise error.within(f"episode {index}").in_file(dataset) from error
+    return Recorded.of(episodes, metadata.get(_RATE))
+
+
+def write_minari(dataset_id: str, episodes: Sequence[Episode], spec: Spec, description: str = "") -> None:
+    """Write episodes as a new dataset on this machine. `read_minari` gives equal ones.
+
+    Raises:
+        InvalidData: an episode without actions, which Minari cannot hold.
+        InvalidConfig: the id is none, or taken.
+    """
+    if not _is_id(dataset_id):
+        raise InvalidConfig(f"{dataset_id!a} is no dataset id; use one such as robot/reach-v0")
+    if not episodes:
+        raise InvalidData("episodes", "at least one", "none")
+    buffers = [_buffer(episode, f"episodes[{i}]") for i, episode in enumerate(episodes)]
+    if _folder(dataset_id).exists():
+        raise InvalidConfig(f"there is a Minari dataset {dataset_id} already; choose another id")
+    import minari
+
+    dataset = minari.create_dataset_from_buffers(
+        dataset_id,
+        buffers,
+        observation_space=spec.observation_space,
+        action_space=spec.action_space,
+        description=description or "episodes of watch, try, learn",
+        algorithm_name="watch-try-learn",
+        code_permalink="none",
+        author="watch-try-learn",
+        author_email="none",
+        data_format="hdf5",
+        jpeg_encoding=False,
+    )
+    dataset.storage.update_metadata({_RATE: spec.rate_hz})
+
+
+def _folder(dataset: str | Path) -> Path:
+    """Where a dataset is, or would be."""
+    import minari  # noqa: F401  it is set up on import
+    from minari.storage.datasets_root_dir import get_dataset_path
+
+    if isinstance(dataset, Path) or not _is_id(dataset):
+        given = Path(dataset)
+        return given / "data" if (given / "data" / "metadata.json").is_file() else given
+    return Path(get_dataset_path(dataset)) / "data"
+
+
+def _is_id(text: str) -> bool:
+    """Whether Minari takes it for an id, and it stays inside of Minari's folder."""
+    from minari.dataset.minari_dataset import parse_dataset_id
+
+    try:
+        parse_dataset_id(text)
+    except (ValueError, TypeError):
+        return False
+    return not text.startswith("/") and ".." not in text.split("/")
+
+
+def _metadata(path: Path) -> Mapping[str, Any]:
+    try:
+        metadata = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidBytes(f"{path}: file", "JSON", str(error) or type(error).__name__) from error
+    for key in ("observation_space", "action_space"):
+        if not isinstance(metadata, dict) or not isinstance(metadata.get(key), str):
+            raise InvalidData(f"{path}: {key}", "the space, written down", "none")
+    return metadata
+
+
+def _steps(recorded: "minari.EpisodeData") -> Steps:
+    observations = {name or "observation": _columns(value) for name, value in leaves(recorded.observations)}
+    actions = dict(leaves(recorded.actions))
+    if len(actions) != 1:
+        raise InvalidData("actions", "one array", f"{', '.join(actions)}")
+    infos = {} if recorded.infos is None else {name: np.asarray(value) for name, value in leaves(recorded.infos)}
+    return Steps(
+        observations=observations,
+        actions=np.asarray(next(iter(actions.values()))),
+        rewards=None if infos.get(_UNREWARDED, np.zeros(1)).any() else np.asarray(recorded.rewards),
+        terminated=bool(recorded.terminations[-1]) if len(recorded.terminations) else None,
+        flags=infos,
+    )
+
+
+def _columns(value: Any) -> Array:
+    array = np.asarray(value)
+    return array[:, None] if array.ndim == 1 else array
+
+
+def _buffer(episode: Episode, where: str) -> "minari.data_collector.EpisodeBuffer":
+    from minari.data_collector import EpisodeBuffer
+
+    if episode.actions is None:
+        raise InvalidData(f"{where}.actions", "actions, which Minari needs", "none")
+    n = len(episode)
+    ends = np.arange(n) == n - 1
+    infos: dict[str, Array] = {}
+    if episode.success is not None:
+        infos["success"] = np.append(ends & episode.success, episode.success)
+    if episode.rewards is None:
+        infos[_UNREWARDED] = np.ones(n + 1, bool)
+    return EpisodeBuffer(
+        observations=episode.observations,
+        actions=episode.actions,
+        rewards=list(np.zeros(n, np.float32) if episode.rewards is None else episode.rewards),
+        terminations=list(ends & bool(episode.success)),
+        truncations=list(ends & (not episode.success)),
+        infos=infos,
+    )

@@ -1,0 +1,88 @@
+"""robomimic's HDF5: `data/demo_N/` with `obs/KEY`, `next_obs/KEY`, `actions`, `rewards`, `dones`.
+
+Its rewards are sparse, so a positive one is a success unless said otherwise.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metalearn.data.errors import InvalidData
+from metalearn.data.formats.arrays import Limits
+from metalearn.data.formats.hdf5 import array, opened
+from metalearn.data.formats.selection import Recorded, Selection, Steps, to_episode
+
+if TYPE_CHECKING:
+    import h5py
+
+_DEMO = re.compile(r"demo_([0-9]{1,9})")
+
+
+def read_robomimic(
+    path: Path,
+    selection: Selection = Selection(),  # noqa: B008  frozen
+    limits: Limits = Limits(n_bytes=16 * 1024**3),  # noqa: B008  frozen
+) -> Recorded:
+    """The demonstrations of a robomimic file, in the order of their numbers.
+
+    With `next_obs` nothing is lost; without it the action after the last observation is.
+
+    Raises:
+        InvalidData: not such a file, or a demo that cannot be used, naming file, field, expected and got.
+        OSError: it cannot be read.
+    """
+    with opened(path, limits) as file:
+        data = file.get("data")
+        names = sorted((name for name in data if _DEMO.fullmatch(name)), key=_number) if _is_group(data) else []
+        if not names:
+            raise InvalidData("data", "groups demo_0, demo_1, ...", "none")
+        episodes = []
+        for index in selection.pick(len(names)):
+            try:
+                episodes.append(to_episode(_steps(data[names[index]], selection), selection, "reward"))
+            except InvalidData as error:
+                raise error.within(names[index]) from error
+        return Recorded.of(episodes, _rate(data))
+
+
+def _steps(demo: "h5py.Group", selection: Selection) -> Steps:
+    seen, following = demo.get("obs"), demo.get("next_obs")
+    if not _is_group(demo) or not _is_group(seen):
+        raise InvalidData("obs", "a group of observations (robomimic's dataset_states_to_obs makes it)", "none")
+    wanted = selection.observations or tuple(seen)
+    for key in wanted:
+        if key not in seen:
+            raise InvalidData("observations", f"some of {', '.join(sorted(seen))}", key)
+    observations = {}
+    for key in wanted if selection.observations else seen:
+        now = array(seen, key)
+        last = array(following, key)[-1:] if _is_group(following) and key in following else now[:0]
+        observations[key] = np.concatenate([now, last])
+    dones = array(demo, "dones") if "dones" in demo else None
+    flags = {name: array(demo, name) for name in demo if name.endswith("success")}
+    return Steps(
+        observations=observations,
+        actions=array(demo, selection.actions or "actions"),
+        rewards=array(demo, "rewards") if "rewards" in demo else None,
+        terminated=None if dones is None or not dones.size else bool(dones[-1]),
+        flags=flags,
+    )
+
+
+def _rate(data: "h5py.Group") -> object:
+    """Of the environment that it was recorded in, in Hz."""
+    try:
+        return json.loads(data.attrs["env_args"])["env_kwargs"]["control_freq"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("_")[2])
+
+
+def _is_group(item: Any) -> bool:
+    return hasattr(item, "keys")
