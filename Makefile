@@ -6,6 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := uv==0.13.9
 EXPERIMENT ?= reach-m2
+COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header --quiet
+# A subset begins with the versions of the whole, so that an image runs what was tested.
+subset = cp requirements.lock requirements-$(1).lock && $(COMPILE) $(2) --output-file requirements-$(1).lock
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo train serve test test-all check fix docs lock clean
@@ -43,9 +47,11 @@ fix: $(READY) ## format, and mend what ruff can mend
 docs: $(READY) ## run the snippets of README.md and docs/
 	$(BIN)/pytest tests/test_docs.py
 
-lock: $(READY) ## pin what pyproject.toml asks for in requirements.lock; versions that still fit stay
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-		--no-annotate --no-header --quiet --output-file requirements.lock
+lock: $(READY) ## pin what pyproject.toml asks for in requirements*.lock; versions that still fit stay
+	$(COMPILE) --all-extras --output-file requirements.lock
+	$(call subset,serve)
+	$(call subset,train,--extra train)
+	$(call subset,images,--group images)
 
 clean: ## remove caches and build output; .venv, runs/ and data/ stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

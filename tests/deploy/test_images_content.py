@@ -1,0 +1,148 @@
+"""What goes into the images, seen without building them: the locks, the Dockerfiles and what serving imports."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
+HEAVY = {
+    "cma", "cuda-toolkit", "gym", "jax", "learn2learn", "matplotlib", "metaworld", "minari", "mujoco", "pyarrow", "ray",
+    "scipy", "tensorboard", "torch", "torchvision", "triton",
+}  # fmt: skip
+PIN = re.compile(
+    r"^(?P<name>[a-z0-9._-]+)(\[[a-z0-9,-]+\])?==(?P<version>[^ ;]+)[^\n]*"
+    r"(?P<hashes>(\n +--hash=sha256:[0-9a-f]{64}[^\n]*)*)",
+    re.M,
+)
+
+
+def pins(lock: str) -> set[tuple[str, str]]:
+    """`(name, version)` of every line of a lock."""
+    return {(pin["name"], pin["version"]) for pin in PIN.finditer((ROOT / lock).read_text())}
+
+
+@pytest.mark.parametrize("lock", ["requirements-serve.lock", "requirements-train.lock"])
+def test_an_image_installs_what_was_tested(lock: str):
+    # A marker that nobody's platform fulfils is all that may differ.
+    assert {name for name, _ in pins(lock) - pins("requirements.lock")} <= {"tzdata"}
+
+
+@pytest.mark.parametrize("lock", sorted(path.name for path in ROOT.glob("requirements*.lock")))
+def test_a_lock_has_hashes_and_names_no_registry(lock: str):
+    text = (ROOT / lock).read_text()
+    found = list(PIN.finditer(text))
+    assert len(found) > 20
+    assert all(pin["hashes"] for pin in found)
+    assert "://" not in text
+
+
+def test_serving_needs_nothing_heavy():
+    names = {name for name, _ in pins("requirements-serve.lock")}
+    assert {"fastapi", "onnxruntime", "psycopg", "sqlalchemy"} <= names
+    assert names.isdisjoint(HEAVY)
+    assert not any(name.startswith(("nvidia-", "cuda-")) for name in names)
+
+
+def test_training_has_ray_torch_and_the_simulators():
+    assert {"ray", "torch", "metaworld", "learn2learn"} <= {name for name, _ in pins("requirements-train.lock")}
+
+
+def copied_from_source(dockerfile: Path) -> list[tuple[list[str], str]]:
+    """`(sources, target)` of each COPY of files of the repository."""
+    lines = re.findall(r"^COPY (?!--from)(.+)$", dockerfile.read_text(), re.M)
+    return [(line.split()[:-1], line.split()[-1]) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def serve_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that the serve image's package is made of."""
+    tree = tmp_path_factory.mktemp("serve")
+    for sources, target in copied_from_source(ROOT / "docker/serve.Dockerfile"):
+        if target.split("/")[0] not in ("metalearn", "service"):
+            continue
+        for source in sources:
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, tree / target)
+            else:
+                (tree / target).mkdir(exist_ok=True)
+                shutil.copy(ROOT / source, tree / target)
+    return tree
+
+
+def imported_in(tree: Path, statement: str) -> dict[str, set[str]]:
+    """Top-level modules loaded by a statement that sees only this tree, and whose each may be."""
+    program = (
+        f"import json, sys; sys.path[:0] = [{str(tree)!r}]\n"
+        # An editable install would lend the files that are missing.
+        "sys.meta_path[:] = [finder for finder in sys.meta_path if 'editable' not in str(finder)]\n"
+        f"{statement}\n"
+        "from importlib.metadata import packages_distributions\n"
+        "names = {name.partition('.')[0] for name in sys.modules}\n"
+        "owners = packages_distributions()\n"
+        "owned = {name: [*{owner.lower().replace('_', '-') for owner in owners.get(name, ())}] for name in names}\n"
+        "print(json.dumps(owned))\n"
+        "import metalearn; print(metalearn.__file__)"
+    )
+    environment = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program], cwd=tree, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    owned, where = done.stdout.splitlines()
+    assert where.startswith(str(tree))
+    return {name: set(owners) for name, owners in json.loads(owned).items()}
+
+
+def test_the_service_starts_from_the_files_that_are_copied(serve_tree: Path):
+    loaded = imported_in(serve_tree, "import metalearn.cli, service.app, service.client")
+    assert loaded.keys().isdisjoint(
+        {"torch", "ray", "metaworld", "mujoco", "learn2learn", "matplotlib", "pyarrow", "h5py"}
+    )
+    installed = {name for name, _ in pins("requirements-serve.lock")} | {"watch-try-learn"}
+    optional = {"_distutils_hack", "attr"}  # taken where they are, not missed where they are not
+    assert {name for name, owners in loaded.items() if owners and not owners & installed} <= optional
+
+
+def test_a_file_that_is_not_copied_is_missed(serve_tree: Path):
+    with pytest.raises(AssertionError, match=r"No module named 'metalearn\.training'"):
+        imported_in(serve_tree, "import metalearn.training")
+
+
+def _instructions(dockerfile: Path) -> str:
+    return dockerfile.read_text().rpartition("\nFROM ")[2]
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_an_image_is_for_somebody_and_says_how_it_is(dockerfile: Path):
+    final = _instructions(dockerfile)
+    assert "USER 10001:10001" in final
+    assert "HEALTHCHECK" in final
+    assert "org.opencontainers.image.revision" in final
+    assert "sbom.cdx.json" in final
+    assert "gcc" not in final
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_a_dockerfile_is_clean(dockerfile: Path):
+    assert lint(dockerfile) == ""
+
+
+def test_lint_sees_a_mistake(tmp_path: Path):
+    (tmp_path / "x.Dockerfile").write_text("FROM debian:latest\nRUN cd /tmp && sudo ls\nUSER root\n")
+    assert {"DL3007", "DL3004", "DL3002"} <= set(re.findall(r"DL\d{4}", lint(tmp_path / "x.Dockerfile")))
+
+
+def lint(dockerfile: Path) -> str:
+    """What hadolint finds."""
+    hadolint = Path(sys.executable).parent / "hadolint"
+    if not hadolint.exists():
+        pytest.skip("hadolint is not installed: Dockerfiles are not linted")
+    command = [hadolint, "--no-color", "--config", ROOT / ".hadolint.yaml", dockerfile]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return done.stdout + done.stderr
