@@ -57,6 +57,9 @@ class TrainingConfig(Config):
     rounds: int = Field(2, ge=0, description="rounds of collecting own trials and learning on")
     round_steps: int = 800
     trials_per_task: int = Field(1, ge=0, description="longest sequence of own trials that is collected")
+    staleness: int = Field(
+        0, ge=0, description="gradient steps that trials may lag behind the policy that learns from them; 0: wait"
+    )
     batch_tasks: int = 128
     learning_rate: float = 1.5e-3
     weight_decay: float = 1e-4

@@ -92,7 +92,9 @@ class Dataset:
             save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / name)
             shards.append({"file": name, "tasks": entries})
         index = {"schema": SCHEMA, "spec": self.spec.to_json(), "shards": shards}
-        (folder / "dataset.json").write_text(json.dumps(index))
+        scratch = folder / "dataset.tmp"  # the index comes last, and in one move: half a dataset is none
+        scratch.write_text(json.dumps(index))
+        scratch.replace(folder / "dataset.json")
 
     @classmethod
     def load(cls, folder: Path) -> "Dataset":

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from metalearn.config import ModelConfig
 from metalearn.data.frames import Frames
+from metalearn.model.batchnorm import GlobalBatchNorm
 from metalearn.model.entities import KEY_SIZE, N_HEADS, EntityMemory, split
 
 
@@ -44,6 +45,10 @@ class EpisodeTensors:
     def summed_effects(self) -> Float[Tensor, "b s"]:
         """Of all episodes that are there."""
         return (self.effects * self.mask[..., None]).sum(1)
+
+    def __getitem__(self, rows: slice) -> "EpisodeTensors":
+        """The episodes of some of the tasks."""
+        return EpisodeTensors(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     def to(self, device: torch.device) -> "EpisodeTensors":
         """The same on another device."""
@@ -114,7 +119,7 @@ class ContextEncoder(nn.Module):
         self.trial = _mlp(size + n_keys + n_matches + code + 1, width, code)
         self.counts = nn.Linear(2, code)
         self.max_trials = config.max_trials
-        self.normalise = nn.BatchNorm1d(code, affine=False, momentum=0.02)
+        self.normalise = GlobalBatchNorm(code, affine=False, momentum=0.02)
 
     def forward(self, demos: EpisodeTensors, trials: EpisodeTensors) -> Float[Tensor, "b d"]:
         """Invariant to the order of demos and of trials; either may be empty."""

@@ -20,7 +20,7 @@ def responsibilities(
 def mixture_loss(
     log_likelihood: Float[Tensor, "b z"],
     log_prior: Float[Tensor, "b z"],
-    n_steps: Float[Tensor, " b"],
+    n_steps: Float[Tensor, " n"],
     temperature: float,
     prior_weight: float = 1.0,
 ) -> Float[Tensor, ""]:
@@ -28,6 +28,7 @@ def mixture_loss(
 
     At temperature 1 (and prior_weight 1 / mean steps) its gradient is that of
     -log sum_z p(z | context) p(episode | z) / mean steps: a hypothesis explains an episode, not a step.
+    `n_steps` are those of the n >= b episodes of the whole batch, of which this may be a part.
     """
     weights = responsibilities(log_likelihood, log_prior, temperature).detach()
     explained = (weights * log_likelihood).sum(-1).mean() / n_steps.mean()

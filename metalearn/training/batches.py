@@ -39,6 +39,14 @@ class MetaBatch:
         """The same on another device."""
         return MetaBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
+    def share(self, number: int, of: int) -> "MetaBatch":
+        """The rows of learner `number` of so many: consecutive, and as even as can be."""
+        if of == 1:
+            return self
+        b = len(self.mask)
+        rows = slice(number * b // of, (number + 1) * b // of)
+        return MetaBatch(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
 
 class Steps:
     """Padded steps to imitate of m episodes: observations `[m t o]`, actions `[m t a]` or `[m t]`, mask `[m t]`.

@@ -6,6 +6,7 @@ The policy itself stays as it is. Novelty of demos is learnt in `metalearn.train
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -26,6 +27,7 @@ from metalearn.training.collect import (
     Collector,
     DemonstrationChunk,
     SerialCollector,
+    Snapshot,
     TaskTrials,
     TrialChunk,
     chunked,
@@ -175,16 +177,16 @@ def play(
     progress: Progress,
 ) -> Played:
     """The attempts of the policy in every task, each in the light of those before it."""
-    model, weights = ModelConfig.model_validate(bundle.model), {k: np.asarray(v) for k, v in bundle.weights.items()}
+    weights = {k: np.asarray(v) for k, v in bundle.weights.items()}
+    policy = Snapshot(ModelConfig.model_validate(bundle.model), weights)
     size = plan.data.chunk_tasks
     pieces = zip(chunked([TaskId.parse(r.task).index for r in records], size), chunked(contexts, size), strict=True)
     stream = STREAM_CALIBRATION + 10_000 * plan.seed
     chunks = [
-        TrialChunk(plan.family, indices, shown, model, weights, plan.n_attempts, stream, relabel=False)
-        for indices, shown in pieces
+        TrialChunk(plan.family, indices, shown, plan.n_attempts, stream, relabel=False) for indices, shown in pieces
     ]
     tasks: list[TaskTrials] = []
-    for done, found in enumerate(collector.map(try_chunk, chunks), 1):
+    for done, found in enumerate(collector.map(partial(try_chunk, policy), chunks), 1):
         tasks += found
         progress("calibrate: attempts", done, len(chunks))
     return Played(tuple(contexts), tuple(task.attempts for task in tasks))

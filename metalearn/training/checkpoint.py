@@ -4,15 +4,20 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
+from metalearn.config import ModelConfig
 from metalearn.data.errors import InvalidConfig
+from metalearn.training.collect import Snapshot
 from metalearn.training.learner import Learner
 
 GENERATOR = "generator"
+AHEAD = "ahead/"
 
 
 @dataclass
@@ -23,17 +28,57 @@ class Progress:
         round: 0 in the warm-up, then the number of the collection whose trials are learnt from.
         ramp_start: the step at which hypotheses began to compete, or None while they do not.
         history: one entry per look at held-out success.
+        collections: one entry per round of own trials (`experience.summary`).
+        ahead: version of the policy whose trials are being collected, or None.
     """
 
     round: int = 0
     ramp_start: int | None = None
     history: list[dict[str, float]] = field(default_factory=list)
+    collections: list[dict[str, Any]] = field(default_factory=list)
+    ahead: int | None = None
 
 
-def save(path: Path, learner: Learner, generator: torch.Generator, progress: Progress) -> None:
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A checkpoint that was read."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    progress: Progress
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps that were taken before it."""
+        return int(self.tensors["steps"])
+
+    def restore(
+        self, learner: Learner, generator: torch.Generator, model: ModelConfig
+    ) -> tuple[Progress, Snapshot | None]:
+        """Continue from it; returns where the run is and, if trials were being collected, whose.
+
+        Raises:
+            InvalidConfig: the checkpoint is of another policy.
+        """
+        tensors = dict(self.tensors)
+        try:
+            generator.set_state(tensors.pop(GENERATOR))
+            ahead = {k.removeprefix(AHEAD): tensors.pop(k).numpy() for k in list(tensors) if k.startswith(AHEAD)}
+            learner.load_state(tensors)
+        except (KeyError, RuntimeError) as error:
+            raise InvalidConfig(f"{self.path} is not a checkpoint of this run: {error}") from error
+        version = self.progress.ahead
+        return self.progress, None if version is None else Snapshot(model, ahead, version)
+
+
+def save(
+    path: Path, learner: Learner, generator: torch.Generator, progress: Progress, ahead: Snapshot | None = None
+) -> None:
     """Write a checkpoint in the place of an earlier one; a crash leaves one of the two whole."""
     tensors = learner.state() | {GENERATOR: generator.get_state()}
-    metadata = {"progress": json.dumps(asdict(progress))}
+    if ahead is not None:
+        tensors |= {AHEAD + name: torch.from_numpy(value) for name, value in ahead.weights.items()}
+    metadata = {"progress": json.dumps(asdict(progress) | {"ahead": ahead and ahead.version})}
     scratch = path.with_suffix(".tmp")
     save_file({name: value.contiguous() for name, value in tensors.items()}, scratch, metadata=metadata)
     with scratch.open("rb") as handle:
@@ -41,8 +86,8 @@ def save(path: Path, learner: Learner, generator: torch.Generator, progress: Pro
     scratch.replace(path)
 
 
-def load(path: Path, learner: Learner, generator: torch.Generator) -> Progress:
-    """Continue a run from its checkpoint.
+def read(path: Path) -> Stored:
+    """Read what `save` wrote.
 
     Raises:
         InvalidConfig: the checkpoint is damaged.
@@ -51,8 +96,9 @@ def load(path: Path, learner: Learner, generator: torch.Generator) -> Progress:
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        generator.set_state(tensors.pop(GENERATOR))
-        learner.load_state(tensors)
-        return Progress(**json.loads(metadata["progress"]))
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        progress = Progress(**json.loads(metadata["progress"]))
+        stored = Stored(path, tensors, progress)
+        assert stored.steps >= 0
+    except (SafetensorError, KeyError, TypeError, AssertionError, json.JSONDecodeError) as error:
         raise InvalidConfig(f"{path} is not a checkpoint: {error}") from error
+    return stored

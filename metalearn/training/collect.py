@@ -39,8 +39,17 @@ class Collector(Protocol):
         ...
 
 
+@runtime_checkable
+class Ahead(Protocol):
+    """Results of a collector that works while nobody waits for them, if it is given a moment now and then."""
+
+    def advance(self) -> None:
+        """Take in what is done and hand out what is to be done next, without waiting for anything."""
+        ...
+
+
 class SerialCollector:
-    """In this process."""
+    """In this process, when a result is asked for."""
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """Yield `function(item)` for each item."""
@@ -54,8 +63,8 @@ class ProcessCollector:
         self._pool = ProcessPoolExecutor(n, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-        """Yield `function(item)` for each item, in order."""
-        yield from self._pool.map(function, items)
+        """Yield `function(item)` for each item, in order; work begins at once."""
+        return self._pool.map(function, items)
 
     def close(self) -> None:
         """End the workers."""
@@ -105,15 +114,22 @@ def _expert_runs(chunk: DemonstrationChunk, scene: Scene, stream: int, noise: fl
     ]
 
 
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A policy as it was after `version` gradient steps. One is sent for many chunks."""
+
+    model: ModelConfig
+    weights: dict[str, Array]
+    version: int = 0
+
+
 @dataclass(frozen=True)
 class TrialChunk:
-    """`n_attempts` attempts of a policy in each of some tasks, every attempt in the light of those before it."""
+    """`n_attempts` attempts in each of some tasks, every attempt in the light of those before it."""
 
     family: str
     indices: tuple[int, ...]
     contexts: tuple[Context, ...]
-    model: ModelConfig
-    weights: dict[str, Array]
     n_attempts: int
     seed: int
     relabel: bool = True
@@ -121,16 +137,20 @@ class TrialChunk:
 
 @dataclass(frozen=True)
 class TaskTrials:
-    """The attempts in one task, in order, and what the expert would have done in them (empty: no expert)."""
+    """The attempts in one task, in order, and what the expert would have done in them (empty: no expert).
+
+    `version` is that of the policy that tried.
+    """
 
     attempts: tuple[Episode, ...]
     labels: tuple[Array, ...]
+    version: int = 0
 
 
-def try_chunk(chunk: TrialChunk) -> list[TaskTrials]:
+def try_chunk(policy: Snapshot, chunk: TrialChunk) -> list[TaskTrials]:
     """Adapt, try, adapt to what happened, try again."""
     family = find_family(chunk.family)
-    inference = Inference(ConditionalPolicy.from_weights(chunk.model, family.spec, chunk.weights), family.spec)
+    inference = Inference(ConditionalPolicy.from_weights(policy.model, family.spec, policy.weights), family.spec)
     rng = np.random.default_rng([chunk.seed, chunk.indices[0]])
     contexts = list(chunk.contexts)
     runs = []
@@ -146,6 +166,7 @@ def try_chunk(chunk: TrialChunk) -> list[TaskTrials]:
         TaskTrials(
             attempts=tuple(run.episodes[i] for run in runs),
             labels=tuple(run.expert_actions[i] for run in runs if run.expert_actions is not None),
+            version=policy.version,
         )
         for i in range(len(chunk.indices))
     ]

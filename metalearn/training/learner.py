@@ -4,17 +4,22 @@ Knows batches and the policy; does not know where episodes come from.
 """
 
 import math
+import warnings
 from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from metalearn.config import Config, TrainingConfig
 from metalearn.data.errors import InvalidConfig
 from metalearn.model.losses import mixture_loss
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.training.batches import MetaBatch
+from metalearn.training.group import Alone, Group
 
 
 class Compute(Config):
@@ -37,34 +42,72 @@ class Compute(Config):
 CPU = Compute()
 
 
-class Learner:
-    """The policy, its optimiser and the number of steps taken."""
+class _Objective(nn.Module):
+    """The loss of a batch as a module, which is what torch can spread over processes."""
 
-    def __init__(self, policy: ConditionalPolicy, config: TrainingConfig, compute: Compute = CPU) -> None:
+    def __init__(self, policy: ConditionalPolicy, prior_weight: float) -> None:
+        super().__init__()
+        self.policy, self._prior_weight = policy, prior_weight
+
+    def forward(
+        self, batch: MetaBatch, n_steps: Float[Tensor, " n"], temperature: float, half: bool
+    ) -> Float[Tensor, ""]:
+        """Of the episodes of `batch`, a part of the whole batch, whose n episodes have `n_steps`."""
+        with torch.autocast(batch.mask.device.type, torch.bfloat16, enabled=half):
+            code, log_prior = self.policy.believe(batch.demos, batch.trials)
+            likelihood = self.policy.log_likelihood(
+                code, batch.observations, batch.actions, batch.mask.float(), batch.effects
+            )
+        return mixture_loss(likelihood.float(), log_prior.float(), n_steps, temperature, self._prior_weight)
+
+
+class Learner:
+    """The policy, its optimiser and the number of steps taken.
+
+    In a group every learner is given the same batch and computes its own share of the rows; the step that all
+    of them take is the step that one learner would take, but for rounding.
+
+    Raises:
+        InvalidConfig: a batch of fewer tasks than there are learners.
+    """
+
+    def __init__(
+        self,
+        policy: ConditionalPolicy,
+        config: TrainingConfig,
+        compute: Compute = CPU,
+        group: Group | None = None,
+    ) -> None:
         self.device = compute.torch_device
         self.policy = policy.to(self.device)
         self._half = compute.precision == "bfloat16"
         self.config = config
         self.steps = 0
+        self._group = group or Alone()
+        if config.batch_tasks < self._group.size:
+            raise InvalidConfig(f"batch_tasks: expected at least one for each of {self._group.size} learners")
+        self._objective: nn.Module = _Objective(policy, config.prior_weight)
+        if self._group.processes is not None:
+            policy.encoder.normalise.group = self._group.processes
+            self._objective = _spread(self._objective, self._group.processes, unused=policy.discrete)
         self._optimiser = torch.optim.AdamW(policy.parameters(), config.learning_rate, weight_decay=config.weight_decay)
 
     def step(self, batch: MetaBatch, temperature: float) -> float:
-        """Take one step; returns the loss."""
+        """Take one step; returns this learner's part of the loss, which is the sum over the group."""
         for group in self._optimiser.param_groups:
             group["lr"] = self.config.learning_rate * self._schedule()
         self.policy.train()
-        batch = batch.to(self.device)
-        mask = batch.mask.float()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
-            code, log_prior = self.policy.believe(batch.demos, batch.trials)
-            likelihood = self.policy.log_likelihood(code, batch.observations, batch.actions, mask, batch.effects)
-        loss = mixture_loss(likelihood.float(), log_prior.float(), mask.sum(-1), temperature, self.config.prior_weight)
+        share, whole = batch.share(self._group.rank, self._group.size).to(self.device), len(batch.mask)
+        n_steps = batch.mask.float().sum(-1).to(self.device)
+        part = len(share.mask) / whole
+        loss = self._objective(share, n_steps, temperature, self._half)
         self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        # Gradients are averaged over the group: weighted by its rows, a share counts as in the whole.
+        (loss * (part * self._group.size)).backward()
         nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
         self._optimiser.step()
         self.steps += 1
-        return float(loss.detach())
+        return float(loss.detach()) * part
 
     def _schedule(self) -> float:
         """Linear warm-up over 2% of training, then half a cosine down to a fiftieth."""
@@ -89,3 +132,12 @@ class Learner:
                 entries.setdefault(int(index), {})[name] = value
         self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": entries})
         self.steps = int(tensors["steps"])
+
+
+def _spread(objective: nn.Module, processes: dist.ProcessGroup, *, unused: bool) -> nn.Module:
+    """Average gradients over the processes; buffers are the same in all of them. `unused`: some have no gradient."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the newer name of `broadcast_buffers` is not in torch 2.6
+        return DistributedDataParallel(
+            objective, process_group=processes, broadcast_buffers=False, find_unused_parameters=unused
+        )

@@ -4,55 +4,41 @@ Runs in this process; where episodes are collected is the collector's business. 
 result is in the experiment, so a run that was stopped resumes to the same weights.
 """
 
-import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import torch
+from pydantic import ValidationError
 
 from metalearn import __version__
 from metalearn.bundle import Bundle
 from metalearn.config import Experiment
-from metalearn.data.context import Context
-from metalearn.data.dataset import Dataset, TaskRecord
-from metalearn.data.errors import InvalidConfig, WatchTryLearnError
+from metalearn.data.dataset import Dataset
+from metalearn.data.errors import InvalidConfig
 from metalearn.model.policy import ConditionalPolicy
-from metalearn.tasks.family import TaskId, tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.training import checkpoint
 from metalearn.training.batches import TrainingSet
 from metalearn.training.checkpoint import Progress
-from metalearn.training.collect import (
-    STREAM_PROGRESS,
-    STREAM_TRIAL,
-    Collector,
-    DemonstrationChunk,
-    SerialCollector,
-    TaskTrials,
-    TrialChunk,
-    chunked,
-    demonstrate_chunk,
-    try_chunk,
-)
+from metalearn.training.collect import Collector, SerialCollector, Snapshot
+from metalearn.training.experience import Experience, Stopped, summary
+from metalearn.training.group import Alone, Group
 from metalearn.training.learner import CPU, Compute, Learner
+from metalearn.training.recorded import Recorded, Whole
+from metalearn.training.store import FileKeeper, Keeper, RunStore
 
-T = TypeVar("T")
-R = TypeVar("R")
+__all__ = ["Event", "Stopped", "nobody", "train"]
 
 UNIMODAL_ENOUGH = 0.8  # success with an expert's trial as context at which hypotheses may begin to compete
 RAMP_FROM = 0.01
-
-
-class Stopped(WatchTryLearnError):
-    """Training was asked to stop; its checkpoint is written and the same command goes on from it."""
 
 
 @dataclass(frozen=True)
@@ -73,24 +59,30 @@ def nobody(event: Event) -> None:
 
 def train(
     experiment: Experiment,
-    out: Path,
+    out: Path | RunStore,
     *,
-    dataset: Dataset | None = None,
+    dataset: Dataset | Recorded | None = None,
     collector: Collector | None = None,
     listen: Callable[[Event], None] = nobody,
     stopping: Callable[[], bool] = lambda: False,
     compute: Compute = CPU,
+    group: Group | None = None,
+    keeper: Keeper | None = None,
+    place: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """Train `experiment`, or go on where an earlier call with the same `out` was stopped.
 
     Args:
         experiment: what to train.
-        out: folder for the dataset, checkpoints, TensorBoard events and the bundle.
+        out: where the dataset, checkpoints, TensorBoard events and the bundle go.
         dataset: recorded episodes to train on; None: the family's expert demonstrates.
         collector: where rollouts run; None: in this process.
         listen: is told what happens.
         stopping: asked after every step; True ends the run with a checkpoint.
         compute: what the learner computes on.
+        group: learners in other processes that make this call too, and take every step together; None: none.
+        keeper: where checkpoints go; None: to `out`.
+        place: what the run runs on, for its provenance.
 
     Returns:
         The trained bundle, also saved at `out / "bundle"`.
@@ -99,34 +91,50 @@ def train(
         Stopped: `stopping` said so.
         InvalidConfig: an experiment that cannot be trained, or an `out` of another one.
     """
-    return _Run(experiment, out, dataset, collector or SerialCollector(), listen, stopping, compute).run()
+    store = out if isinstance(out, RunStore) else RunStore(out)
+    recorded = Whole(dataset) if isinstance(dataset, Dataset) else dataset
+    group = group or Alone()
+    run = _Run(experiment, store, recorded, group, keeper or FileKeeper(store), compute)
+    run.listen = listen if group.rank == 0 else nobody
+    run.stopping = stopping
+    return run.run(collector or SerialCollector(), place or {})
 
 
 class _Run:
     """One call of `train`: wires the parts and keeps the time."""
 
+    listen: Callable[[Event], None]
+    stopping: Callable[[], bool]
+
     def __init__(
         self,
         experiment: Experiment,
-        out: Path,
-        recorded: Dataset | None,
-        collector: Collector,
-        listen: Callable[[Event], None],
-        stopping: Callable[[], bool],
+        store: RunStore,
+        recorded: Recorded | None,
+        group: Group,
+        keeper: Keeper,
         compute: Compute,
     ) -> None:
-        self.experiment, self.config, self.out, self.compute = experiment, experiment.training, out, compute
-        self.recorded = recorded
-        self.collector, self.listen, self.stopping = collector, listen, stopping
+        self.experiment, self.config, self.compute = experiment, experiment.training, compute
+        self.store, self.recorded, self.group, self.keeper = store, recorded, group, keeper
         compute.torch_device  # noqa: B018 (a device that is not there is said before the work, not after it)
         self.started = time.monotonic()
         self.family = find_family(experiment.family) if experiment.family else None
-        out.mkdir(parents=True, exist_ok=True)
+        self.progress = Progress()
+        self.ahead: Snapshot | None = None
+        store.folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self) -> Bundle:
-        self._claim_folder()
-        dataset = self.recorded.check() if self.recorded else self._demonstrations()
-        longest = max(1, self.config.trials_per_task, *(len(record.trials) for record in dataset.tasks))
+    def run(self, collector: Collector, place: Mapping[str, Any]) -> Bundle:
+        self.group.once(self._claim_folder)
+        self.experience: Experience | None = None
+        if self.family is not None:
+            self.experience = Experience(
+                self.experiment, self.family, collector, self.store, self.group, self._tell, self.stopping
+            )
+        path = self.keeper.latest()
+        stored = checkpoint.read(path) if path else None
+        dataset = self._first_data(stored.steps if stored else 0)
+        longest = max(1, self.config.trials_per_task, self.recorded.max_trials if self.recorded else 0)
         self.model = self.experiment.model.model_copy(update={"max_trials": longest})
         torch.manual_seed(self.experiment.seed)
         policy = ConditionalPolicy(self.model, dataset.spec)
@@ -134,43 +142,99 @@ class _Run:
         policy.fit_normaliser(self.data.observations())
         if policy.dynamics:
             policy.dynamics.fit(self.data.effects(), policy.features.get_buffer("std"))
-        self.learner = Learner(policy, self.config, self.compute)
+        self.learner = Learner(policy, self.config, self.compute, self.group)
         self.generator = torch.Generator().manual_seed(self.experiment.seed)
-        self.progress = Progress()
-        self._validation = self._validation_tasks()
-        self._resume(dataset)
-        with _tensorboard(self.out) as self.writer:
+        held_out = self.experience is not None and self.recorded is None
+        self._validation = self.experience.validation() if held_out and self.experience else []
+        if stored:
+            self._resume(stored, dataset)
+        with _tensorboard(self.store.folder) if self.group.rank == 0 else nullcontext() as self.writer:
             self._learn(dataset)
-        return self._bundle(dataset)
+        bundle = self._bundle(dataset, place)
+        self.group.once(lambda: self._save(bundle))
+        return bundle
+
+    def _tell(self, phase: str, done: int, total: int) -> None:
+        self.listen(Event(phase, done, total))
+
+    def _first_data(self, step: int) -> Dataset:
+        if self.recorded:
+            dataset = self.recorded.at(step)
+            assert dataset is not None
+            return dataset
+        if self.experience is None:
+            raise InvalidConfig("an experiment without a family is trained from recorded episodes")
+        return self.experience.demonstrations()
 
     def _claim_folder(self) -> None:
         """Write down what is trained in this folder, or check that it is what was. Raises InvalidConfig."""
-        recorded = hashlib.sha256()
-        for record in self.recorded.tasks if self.recorded else ():
-            recorded.update(" ".join(e.digest for e in (*record.demos, *record.experts, *record.trials)).encode())
-        claim = json.dumps({"experiment": self.experiment.to_json(), "recorded": recorded.hexdigest()}, indent=1)
-        path = self.out / "run.json"
-        if not path.exists():
-            path.write_text(claim)
-        elif path.read_text() != claim:
-            raise InvalidConfig(f"{self.out} holds a run of another experiment, seed or data: give another --out")
+        recorded = self.recorded.digest if self.recorded else Whole.NOTHING
+        path = self.store.folder / "run.json"
+        if not self.store.fetch("run.json"):
+            scratch = path.with_suffix(".tmp")
+            scratch.write_text(json.dumps({"experiment": self.experiment.to_json(), "recorded": recorded}, indent=1))
+            scratch.replace(path)
+            self.store.publish("run.json")
+            return
+        try:
+            claim = json.loads(path.read_text())
+            same = (Experiment.model_validate(claim["experiment"]), claim["recorded"]) == (self.experiment, recorded)
+        except (ValidationError, ValueError, KeyError, TypeError):
+            same = False
+        if not same:
+            where = self.store.url or self.store.folder
+            raise InvalidConfig(f"{where} holds a run of another experiment, seed or data: give another --out")
 
     # -- the loop ---------------------------------------------------------------------------------------------
 
     def _learn(self, dataset: Dataset) -> None:
         config, learner = self.config, self.learner
         while learner.steps < config.total_steps:
-            past_warmup = max(0, learner.steps - config.warmup_steps)
-            round_due = 0 if learner.steps < config.warmup_steps else 1 + past_warmup // config.round_steps
-            if round_due > self.progress.round:
-                self._collect(dataset, round_due)
+            self._renew(dataset)
             batch = self.data.draw(config, self.progress.round > 0, self.generator)
-            loss = learner.step(batch, self._temperature())
+            part = learner.step(batch, self._temperature())
+            loss, asked = self.group.total(part, float(self.group.rank == 0 and self.stopping()))
             self._report(loss)
-            if self.stopping():
+            if asked:
                 self._checkpoint()
                 raise Stopped(f"stopped after {learner.steps} of {config.total_steps} steps; the same command resumes")
         self._checkpoint()
+
+    def _renew(self, dataset: Dataset) -> None:
+        """Bring in what is to be learnt from, from this step on: recorded episodes, or own trials.
+
+        Trials of round r are due when its steps begin. They are begun `staleness` steps earlier, with the policy
+        of that moment, so that what is learnt depends on neither the number nor the speed of the actors.
+        """
+        steps, following = self.learner.steps, self.progress.round + 1
+        if self.recorded and (window := self.recorded.at(steps)):
+            self.data = TrainingSet(window, self.model)
+        due = self.config.warmup_steps + (following - 1) * self.config.round_steps
+        if following > self.config.rounds or steps < due - self.config.staleness:
+            return
+        if self.experience is None or self.config.trials_per_task == 0:
+            self.progress.round += int(steps >= due)
+            return
+        if self.ahead is None:
+            self.ahead = self._snapshot()
+            self.experience.begin_trials(dataset, self.ahead, following)
+        if steps >= due:
+            self._take_trials(dataset, self.experience, self.ahead)
+        else:
+            self.experience.advance()
+
+    def _take_trials(self, dataset: Dataset, experience: Experience, policy: Snapshot) -> None:
+        steps = self.learner.steps
+        assert steps - policy.version <= self.config.staleness
+        self.progress.round += 1
+        trials, digest = experience.take_trials(dataset, policy, self.progress.round)
+        self.progress.collections.append(summary(policy, steps, self.progress.round, trials, digest))
+        self.ahead = None
+        self.data.replace_trials(trials)
+        self._checkpoint()
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(self.model, self.learner.policy.to_weights(), self.learner.steps)
 
     def _temperature(self) -> float:
         """0 until one behaviour for all hypotheses works (or time is up), then up to 1, geometrically."""
@@ -195,120 +259,42 @@ class _Run:
         if self.progress.ramp_start is None and seen.get("after_expert", 0.0) >= UNIMODAL_ENOUGH:
             self.progress.ramp_start = steps
         self.progress.history.append({"step": steps, "loss": loss, **seen})
-        for name, value in {"loss": loss, "temperature": self._temperature(), **seen}.items():
-            self.writer.add_scalar(name, value, steps)
+        if self.writer is not None:
+            for name, value in {"loss": loss, "temperature": self._temperature(), **seen}.items():
+                self.writer.add_scalar(name, value, steps)
         self.listen(Event("train", steps, total, loss, seen.get("trial"), seen.get("retrial")))
         self._checkpoint()
 
-    # -- episodes ---------------------------------------------------------------------------------------------
-
-    def _demonstrations(self) -> Dataset:
-        """The expert's episodes, from disk if an earlier call made them."""
-        folder = self.out / "dataset"
-        assert self.family is not None
-        if (folder / "dataset.json").exists():
-            return Dataset.load(folder)
-        indices = tasks_of(self.family, "train", self.experiment.data.n_tasks, self.experiment.seed)
-        dataset = Dataset(self.family.spec, tuple(self._demonstrate("demonstrate", indices)))
-        dataset.save(folder)
-        return dataset
-
-    def _demonstrate(self, phase: str, indices: Sequence[int]) -> list[TaskRecord]:
-        chunks = [
-            DemonstrationChunk(self.experiment.family, piece, self.experiment.data, self.experiment.seed)
-            for piece in chunked(indices, self.experiment.data.chunk_tasks)
-        ]
-        return self._gather(phase, demonstrate_chunk, chunks)
-
-    def _collect(self, dataset: Dataset, round_number: int) -> None:
-        """Own trials on every training task with the present policy; without a simulator, nothing."""
-        self.progress.round = round_number
-        if self.family is None or self.config.trials_per_task == 0:
-            return
-        tasks = self._try(
-            "collect",
-            [TaskId.parse(record.task).index for record in dataset.tasks],
-            [Context(record.demos) for record in dataset.tasks],
-            self.config.trials_per_task + 1,
-            STREAM_TRIAL + 100 * round_number,
-        )
-        records = [
-            TaskRecord(record.task, (), trials.attempts, trials.labels)
-            for record, trials in zip(dataset.tasks, tasks, strict=True)
-        ]
-        Dataset(dataset.spec, tuple(records)).save(self.out / f"trials-{round_number}")
-        self.data.replace_trials(tasks)
-        self._checkpoint()
-
-    def _try(
-        self, phase: str, indices: Sequence[int], contexts: Sequence[Context], n_attempts: int, seed: int
-    ) -> list[TaskTrials]:
-        weights, size = self.learner.policy.to_weights(), self.experiment.data.chunk_tasks
-        chunks = [
-            TrialChunk(
-                self.experiment.family, piece, piece_contexts, self.model, weights, n_attempts,
-                seed + 10_000 * self.experiment.seed,
-            )
-            for piece, piece_contexts in zip(chunked(indices, size), chunked(contexts, size), strict=True)
-        ]  # fmt: skip
-        return self._gather(phase, try_chunk, chunks)
-
-    def _gather(self, phase: str, function: Callable[[T], list[R]], chunks: Sequence[T]) -> list[R]:
-        results: list[R] = []
-        for done, result in enumerate(self.collector.map(function, chunks), 1):
-            results.extend(result)
-            if phase:
-                self.listen(Event(phase, done, len(chunks)))
-            if self.stopping():
-                raise Stopped("stopped while collecting episodes; the same command resumes")
-        return results
-
-    # -- held-out success -------------------------------------------------------------------------------------
-
-    def _validation_tasks(self) -> list[TaskRecord]:
-        if self.family is None or self.recorded is not None or self.config.check_tasks == 0:
-            return []
-        n = min(self.config.check_tasks, len(self.family.splits["validation"]))
-        return self._demonstrate("", tasks_of(self.family, "validation", n, self.experiment.seed))
-
     def _held_out_success(self) -> dict[str, float]:
-        """Success on validation tasks: of a trial, of the retrial, and of an attempt after an expert's trial."""
-        if not self._validation:
+        if self.experience is None or self.recorded is not None:
             return {}
-        records = self._validation
-        indices = [TaskId.parse(record.task).index for record in records]
-        own = self._try("", indices, [Context(r.demos) for r in records], 2, STREAM_PROGRESS)
-        rates = {
-            name: float(np.mean([bool(task.attempts[i].success) for task in own]))
-            for i, name in enumerate(("trial", "retrial"))
-        }
-        if self.progress.ramp_start is None and self.experiment.model.n_hypotheses > 1:
-            informed = [Context(record.demos, record.experts[:1]) for record in records]
-            after = self._try("", indices, informed, 1, STREAM_PROGRESS + 1)
-            rates["after_expert"] = float(np.mean([bool(task.attempts[0].success) for task in after]))
-        return rates
+        informed = self.progress.ramp_start is None and self.experiment.model.n_hypotheses > 1
+        return self.experience.success(self._snapshot(), self._validation, informed)
 
     # -- the ends ---------------------------------------------------------------------------------------------
 
     def _checkpoint(self) -> None:
-        checkpoint.save(self.out / "checkpoint.safetensors", self.learner, self.generator, self.progress)
+        def write(path: Path) -> None:
+            checkpoint.save(path, self.learner, self.generator, self.progress, self.ahead)
 
-    def _resume(self, dataset: Dataset) -> None:
-        path = self.out / "checkpoint.safetensors"
-        if not path.exists():
+        self.keeper.save(write if self.group.rank == 0 else None)
+
+    def _resume(self, stored: checkpoint.Stored, dataset: Dataset) -> None:
+        self.progress, self.ahead = stored.restore(self.learner, self.generator, self.model)
+        if self.experience is None:
             return
-        self.progress = checkpoint.load(path, self.learner, self.generator)
-        folder = self.out / f"trials-{self.progress.round}"
-        if self.progress.round and folder.exists():
-            tasks = [TaskTrials(r.experts, r.labels) for r in Dataset.load(folder).tasks]
-            self.data.replace_trials(tasks)
+        if self.progress.round and (trials := self.experience.earlier_trials(self.progress.round)):
+            self.data.replace_trials(trials)
+        if self.ahead is not None:
+            self.experience.begin_trials(dataset, self.ahead, self.progress.round + 1)
 
-    def _bundle(self, dataset: Dataset) -> Bundle:
+    def _bundle(self, dataset: Dataset, place: Mapping[str, Any]) -> Bundle:
         provenance = {
             "experiment": self.experiment.to_json(),
             "recorded": self.recorded is not None,
-            "n_tasks": len(dataset.tasks),
+            "n_tasks": self.recorded.n_tasks if self.recorded else len(dataset.tasks),
             "history": self.progress.history,
+            "collections": self.progress.collections,
             "wall_s": round(time.monotonic() - self.started, 1),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {
@@ -317,15 +303,20 @@ class _Run:
                 "torch": version("torch"),
             },
         }
-        bundle = Bundle(
+        if place:
+            provenance["place"] = {"learners": self.group.size, **place}
+        return Bundle(
             name=self.experiment.model_name,
             spec=dataset.spec,
             model=self.model.model_dump(mode="json"),
             weights=self.learner.policy.to_weights(),
             provenance=provenance,
         )
-        bundle.save(self.out / "bundle")
-        return bundle
+
+    def _save(self, bundle: Bundle) -> None:
+        bundle.save(self.store.folder / "bundle")
+        for name in ("bundle", "tensorboard"):
+            self.store.publish(name)
 
 
 def _tensorboard(out: Path) -> Any:

@@ -9,6 +9,7 @@ from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
 from metalearn.data.errors import InvalidConfig
 from metalearn.training.collect import DemonstrationChunk, ProcessCollector, SerialCollector, demonstrate_chunk
 from metalearn.training.loop import Event, Stopped, train
+from metalearn.training.store import RunStore, fetch_folder
 
 SMALL = Experiment(
     name="small",
@@ -86,3 +87,42 @@ def test_who_collects_does_not_change_what_is_collected():
     finally:
         workers.close()
     assert [[r.experts for r in records] for records in here] == [[r.experts for r in records] for records in there]
+
+
+STALE = SMALL.model_copy(update={"training": SMALL.training.model_copy(update={"staleness": 4})})
+
+
+def test_stale_trials_are_of_an_earlier_policy_within_the_bound_and_resume_bit_for_bit(tmp_path: Path):
+    straight = train(STALE, tmp_path / "straight")
+    taken = straight.provenance["collections"]
+    assert [(one["round"], one["version"], one["staleness"]) for one in taken] == [(1, 8, 4), (2, 14, 4)]
+    assert [one["episodes"] for one in taken] == [80, 80]
+    with pytest.raises(Stopped):
+        train(STALE, tmp_path / "stopped", stopping=after(16))  # trials of step 8 are on their way
+    workers = ProcessCollector(1)  # which works ahead
+    try:
+        resumed = train(STALE, tmp_path / "stopped", collector=workers)
+    finally:
+        workers.close()
+    assert same(resumed, straight)
+    assert resumed.provenance["collections"] == taken
+
+
+def test_without_staleness_trials_are_of_the_policy_that_learns_from_them(uninterrupted: Bundle):
+    assert [(one["version"], one["staleness"]) for one in uninterrupted.provenance["collections"]] == [(12, 0), (18, 0)]
+
+
+def test_a_run_goes_on_from_its_copy_at_a_url(tmp_path: Path, uninterrupted: Bundle):
+    url = f"memory://{tmp_path.name}/runs/small"
+    with pytest.raises(Stopped):
+        train(SMALL, RunStore(tmp_path / "machine", url), stopping=after(30))
+    resumed = train(SMALL, RunStore(tmp_path / "another", url))
+    assert same(resumed, uninterrupted)
+    assert same(Bundle.load(fetch_folder(url + "/bundle", tmp_path / "fetched")), uninterrupted)
+
+
+def test_a_url_that_nobody_can_open_is_one_sentence(tmp_path: Path):
+    with pytest.raises(InvalidConfig, match="storage warp://runs: "):
+        RunStore(tmp_path, "warp://runs")
+    with pytest.raises(InvalidConfig, match="nothing at memory://nowhere/bundle"):
+        fetch_folder("memory://nowhere/bundle", tmp_path)

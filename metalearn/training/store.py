@@ -1,0 +1,117 @@
+"""Where a run keeps what it must not lose: a folder, and a copy of it at any URL that fsspec knows.
+
+What is there is whole: files move into place in one step, and the index of a folder comes after what it lists.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import fsspec
+
+from metalearn.data.errors import InvalidConfig
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+class RunStore:
+    """The folder of a run; with a URL, the copy there is what counts, and `folder` is where work is done.
+
+    Raises:
+        InvalidConfig: a URL of a kind that this installation cannot open.
+    """
+
+    def __init__(self, folder: Path, url: str | None = None) -> None:
+        self.folder, self.url = folder, url
+        if url is not None:
+            self._remote, self._root = _opened(url)
+
+    def publish(self, name: str) -> None:
+        """Copy the file or folder `name` to the URL, JSON last; without a URL it is where it belongs."""
+        if self.url is None:
+            return
+        path = self.folder / name
+        files = sorted((p for p in path.rglob("*") if p.is_file()), key=_index_last) if path.is_dir() else [path]
+        for file in files:
+            target = f"{self._root}/{file.relative_to(self.folder).as_posix()}"
+            self._remote.makedirs(target.rpartition("/")[0], exist_ok=True)
+            # An object store shows a file when it is whole; a file system does not.
+            self._remote.put_file(str(file), target + ".part")
+            self._remote.mv(target + ".part", target)
+
+    def fetch(self, name: str) -> bool:
+        """Have `name` in the folder, as it is at the URL; returns whether there is one."""
+        target = self.folder / name
+        if self.url is None or not self._remote.exists(f"{self._root}/{name}"):
+            return target.exists()
+        source = f"{self._root}/{name}"
+        names = sorted(self._remote.find(source)) or [source]
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            for index, remote_file in enumerate(names):
+                inside = remote_file.rpartition(f"/{name}")[2].lstrip("/")
+                if inside.endswith(".part"):
+                    continue
+                local = Path(scratch) / str(index)
+                self._remote.get_file(remote_file, str(local))
+                place = target / inside if inside else target
+                place.parent.mkdir(parents=True, exist_ok=True)
+                local.replace(place)
+        return True
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """Keeps the newest checkpoint of a run."""
+
+    def save(self, write: Callable[[Path], None] | None) -> None:
+        """Keep what `write(path)` writes. All learners of a group call it; None: another one writes."""
+        ...
+
+    def latest(self) -> Path | None:
+        """The file of the newest checkpoint, or None."""
+        ...
+
+
+class FileKeeper:
+    """One file in the store of the run, replaced by each checkpoint."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+
+    def save(self, write: Callable[[Path], None] | None) -> None:
+        """Write the file, and its copy."""
+        if write is not None:
+            write(self._store.folder / CHECKPOINT)
+            self._store.publish(CHECKPOINT)
+
+    def latest(self) -> Path | None:
+        """The file, if there is one."""
+        return self._store.folder / CHECKPOINT if self._store.fetch(CHECKPOINT) else None
+
+
+def fetch_folder(url: str, scratch: Path) -> Path:
+    """A folder at any URL as a folder here: itself if it is one of this machine, else a copy below `scratch`.
+
+    Raises:
+        InvalidConfig: nothing there, or a kind of URL that this installation cannot open.
+    """
+    if "://" not in url:
+        return Path(url)
+    root, _, name = url.rstrip("/").rpartition("/")
+    scratch.mkdir(parents=True, exist_ok=True)
+    if not RunStore(scratch, root).fetch(name):
+        raise InvalidConfig(f"nothing at {url}")
+    return scratch / name
+
+
+def _index_last(path: Path) -> tuple[bool, str]:
+    return path.suffix == ".json", str(path)
+
+
+def _opened(url: str) -> tuple[Any, str]:
+    try:
+        filesystem, root = fsspec.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise InvalidConfig(f"storage {url}: {error}") from error
+    return filesystem, root.rstrip("/")
