@@ -49,7 +49,7 @@ class RunStore:
         names = sorted(self._remote.find(source)) or [source]
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             for index, remote_file in enumerate(names):
-                inside = remote_file.rpartition(f"/{name}")[2].lstrip("/")
+                inside = remote_file[len(source) :].lstrip("/")
                 if inside.endswith(".part"):
                     continue
                 local = Path(scratch) / str(index)
