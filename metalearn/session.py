@@ -1,6 +1,6 @@
 """What `wtl train` and `wtl evaluate` do, wired for a person who watches. Knows no command-line arguments."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,8 +18,9 @@ from metalearn.evaluation.manifest import load_manifest
 from metalearn.evaluation.pictures import draw_report
 from metalearn.evaluation.report import Report
 from metalearn.evaluation.table import live_progress
+from metalearn.journal import journal
 from metalearn.tasks.registry import find_family
-from metalearn.terminal import stop_request, watching
+from metalearn.terminal import Listen, stop_request, watching
 from metalearn.training.calibrate import calibrate
 from metalearn.training.collect import Collector, ProcessCollector, SerialCollector
 from metalearn.training.learner import CPU, Compute
@@ -59,26 +60,45 @@ def run_training(
         typer.Exit: stopped by a signal, with the code that says so.
     """
     recorded = Dataset.load(episodes) if episodes else None
-    with stop_request() as request, watching(console) as listen:
+    with stop_request() as request, watching(console) as show:
         try:
-            bundle = train(
-                experiment, out, dataset=recorded, collector=collector, listen=listen, stopping=request.asked,
-                compute=compute,
-            )  # fmt: skip
+            with journal(out) as note:
 
-            def progress(method: str, done: int, total: int) -> None:
-                listen(Event(method, done, total))
-                if request.asked():
-                    raise Stopped(f"stopped at {method}; the same command does this part, and what follows, again")
+                def listen(event: Event) -> None:
+                    show(event)
+                    note(event)
 
-            bundle = calibrate(bundle, seed=experiment.seed, collector=collector, progress=progress)
-            if baselines:
-                dataset = recorded or Dataset.load(out / "dataset")
-                bundle = with_baselines(bundle, dataset, experiment.seed, progress, baselines)
-            bundle.save(out / "bundle")
+                return _train(experiment, out, recorded, collector, baselines, listen, request.asked, compute)
         except Stopped as stopped:
             console.print(str(stopped))
             raise typer.Exit(128 + (request.signal or 0)) from None
+
+
+def _train(
+    experiment: Experiment,
+    out: Path,
+    recorded: Dataset | None,
+    collector: Collector,
+    baselines: Sequence[str],
+    listen: Listen,
+    stopping: Callable[[], bool],
+    compute: Compute,
+) -> Bundle:
+    """Policy, confidence, baselines. Raises Stopped."""
+    bundle = train(
+        experiment, out, dataset=recorded, collector=collector, listen=listen, stopping=stopping, compute=compute
+    )
+
+    def progress(method: str, done: int, total: int) -> None:
+        listen(Event(method, done, total))
+        if stopping():
+            raise Stopped(f"stopped at {method}; the same command does this part, and what follows, again")
+
+    bundle = calibrate(bundle, seed=experiment.seed, collector=collector, progress=progress)
+    if baselines:
+        dataset = recorded or Dataset.load(out / "dataset")
+        bundle = with_baselines(bundle, dataset, experiment.seed, progress, baselines)
+    bundle.save(out / "bundle")
     return bundle
 
 

@@ -1,0 +1,69 @@
+"""What a training run tells machines: JSON lines in its folder, from its start to how it ended.
+
+A later run in the same folder goes on in the same file. Whoever watches from another process reads it: see
+`docs/jobs.md` for the lines. Does not know who reads.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from metalearn.data.errors import WatchTryLearnError
+from metalearn.training.loop import Event, Stopped
+
+FILE = "progress.jsonl"
+_PAUSE_S = 0.5
+_LONGEST_DETAIL = 500
+
+
+class Journal:
+    """The lines of one run. Progress that changed a moment ago is left out, unless something was measured."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._phase, self._written_s = "", 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Note progress."""
+        now_s = time.monotonic()
+        telling = event.phase != self._phase or event.done == event.total or event.trial is not None
+        if telling or now_s - self._written_s >= _PAUSE_S:
+            self._phase, self._written_s = event.phase, now_s
+            figures = {"loss": event.loss, "trial": event.trial, "retrial": event.retrial}
+            measured = {name: value for name, value in figures.items() if value is not None}
+            self.write("progress", phase=event.phase, done=event.done, total=event.total, **measured)
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """One line, in one write."""
+        line = json.dumps({"kind": kind, "at": round(time.time(), 3), **fields})
+        with self._file.open("a") as file:
+            file.write(line + "\n")
+
+
+@contextmanager
+def journal(folder: Path) -> Iterator[Journal]:
+    """Note in `folder` that a run started, and how it ended: finished, stopped, or failed and why."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = Journal(folder / FILE)
+    lines.write("started", pid=os.getpid())
+    try:
+        yield lines
+    except Stopped as stopped:
+        lines.write("stopped", detail=str(stopped))
+        raise
+    except (KeyboardInterrupt, SystemExit):
+        lines.write("stopped", detail="interrupted")
+        raise
+    except BaseException as error:
+        lines.write("failed", detail=_sentence(error))
+        raise
+    lines.write("finished")
+
+
+def _sentence(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:_LONGEST_DETAIL]
+    return text if isinstance(error, WatchTryLearnError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
