@@ -29,7 +29,7 @@ from service.metrics import Metrics
 from service.observe import Observe
 from service.readiness import Readiness
 from service.registry import read_bundles
-from service.routes import adaptations, episodes, health, models
+from service.routes import adaptations, episodes, health, models, training
 from service.schemas import REQUESTS, Problem
 from service.settings import Settings
 from service.state import Service
@@ -86,7 +86,7 @@ def create_app(
     app.state.draining = draining
     app.add_middleware(Guard)
     problems.install(app)
-    for module in (adaptations, episodes, models, health):
+    for module in (adaptations, episodes, models, training, health):
         app.include_router(module.router)
     _describe_bodies(app)
     # Last, so that it is around every other middleware.

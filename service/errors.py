@@ -9,7 +9,8 @@ ServiceError
 │   ├── AdaptationNotFound          unknown, deleted or expired
 │   ├── VersionNotFound
 │   ├── EpisodeNotFound
-│   └── ModelNotFound
+│   ├── ModelNotFound
+│   └── JobNotFound
 ├── MethodNotAllowed           405
 ├── TooSlow                    408  the body did not come in in time
 ├── Conflict                   409
@@ -18,7 +19,9 @@ ServiceError
 │   ├── EpisodeEmpty                nothing to finish: no action was asked for
 │   ├── TooManyEpisodes             an adaptation holds no more
 │   ├── QuotaExceeded               the tenant has as many adaptations, or bytes of episodes, as it may
-│   └── ModelUnavailable            the files of an old model version are gone
+│   ├── ModelUnavailable            the files of an old model version are gone
+│   ├── JobConflict                 a training job of that id wants something else
+│   └── NoTraining                  this server trains nothing
 ├── BodyTooLarge               413
 ├── UnsupportedMediaType       415
 ├── InvalidPayload             422  well-formed, but breaks a rule: field, expected, got
@@ -146,6 +149,12 @@ class ModelNotFound(NotFound):
     type, title = "model-not-found", "No such model"
 
 
+class JobNotFound(NotFound):
+    """No such training job."""
+
+    type, title = "job-not-found", "No such training job"
+
+
 class MethodNotAllowed(ServiceError):
     """The address exists, and does something else."""
 
@@ -198,6 +207,18 @@ class ModelUnavailable(Conflict):
     """The registry knows the version, but its files are gone."""
 
     type, title = "model-unavailable", "The model cannot be loaded"
+
+
+class JobConflict(Conflict):
+    """The id is taken by another request."""
+
+    type, title = "job-conflict", "The id belongs to another training job"
+
+
+class NoTraining(Conflict):
+    """There is nowhere to train."""
+
+    type, title = "no-training", "This server trains nothing"
 
 
 class BodyTooLarge(ServiceError):

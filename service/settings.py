@@ -56,6 +56,15 @@ class Settings(BaseSettings):
     shutdown_s: float = Field(30.0, gt=0, description="then wait so long for requests in progress")
     min_free_bytes: int = Field(64 * 1024**2, ge=0, description="with less room on the disk the server is not ready")
 
+    runs: Path | None = Field(None, description="folder of training runs, shared with the cluster; DATA/runs if absent")
+    train_command: str | None = Field(None, description="what to run instead of `wtl train`, as a shell would read it")
+    training_jobs: int = Field(1, ge=0, description="training jobs at a time; 0: this server trains nothing")
+    training_queue: int = Field(100, gt=0, description="training jobs that wait")
+    training_poll_s: float = Field(1.0, gt=0, description="how often training jobs are looked at")
+    training_ttl_s: float = Field(
+        30 * 24 * 3600.0, gt=0, description="a training job is forgotten so long after its end"
+    )
+
     threads: int = Field(64, gt=0, description="requests decoded and stored side by side")
     connections: int = Field(16, gt=0, description="connections to the database")
     queue_size: int = Field(1024, gt=0, description="inference jobs waiting; beyond it the server says it is busy")

@@ -1,5 +1,6 @@
 """What one running server holds, opened and closed in one place."""
 
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,11 @@ import numpy as np
 from service.blobs import Blobs
 from service.database import Database
 from service.engine import Engine, RuntimeFactory
+from service.jobs import Jobs, local, ray
+from service.jobs.backend import Backend
+from service.jobs.local import LocalBackend
+from service.jobs.ray import RayBackend
+from service.jobs.store import JobStore
 from service.metrics import Metrics
 from service.recorder import Recorder
 from service.registry import Registry, read_bundles
@@ -31,6 +37,7 @@ class Service:
     registry: Registry
     sessions: Sessions
     recorder: Recorder
+    jobs: Jobs
     draining: threading.Event
 
     @classmethod
@@ -76,7 +83,8 @@ class Service:
                 max_steps=settings.max_steps,
                 rng=rng or np.random.default_rng(),
             )
-            yield cls(settings, metrics, storage, engine, registry, sessions, recorder, draining)
+            with closing(_training(settings, storage, registry, metrics, now)) as jobs:
+                yield cls(settings, metrics, storage, engine, registry, sessions, recorder, jobs, draining)
 
     def delete(self, tenant: str, adaptation_id: str) -> None:
         """Forget an adaptation, its episodes and its recordings. Raises AdaptationNotFound."""
@@ -97,3 +105,31 @@ class Service:
         for adaptation_id in adaptation_ids:
             self.engine.forget(adaptation_id)
             self.recorder.forget(adaptation_id)
+
+
+def _training(
+    settings: Settings, storage: Storage, registry: Registry, metrics: Metrics, now: Callable[[], float]
+) -> Jobs:
+    """The training jobs, looked after from now on."""
+    jobs = Jobs(
+        JobStore(storage.database),
+        _backend(settings),
+        lambda bundle, name: registry.offer(name, bundle, now()).version,
+        metrics,
+        runs=settings.runs or settings.data / "runs",
+        at_once=settings.training_jobs,
+        most_queued=settings.training_queue,
+        keep_s=settings.training_ttl_s,
+        now=now,
+    )
+    jobs.start(settings.training_poll_s)
+    return jobs
+
+
+def _backend(settings: Settings) -> Backend | None:
+    command = None if settings.train_command is None else shlex.split(settings.train_command)
+    if settings.training_jobs == 0:
+        return None
+    if settings.ray_address is None:
+        return LocalBackend(command or local.TRAIN)
+    return RayBackend(settings.ray_address, settings.ray_token, command or ray.TRAIN)

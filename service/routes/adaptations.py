@@ -54,9 +54,9 @@ def create(wire: WireDep, service: ServiceDep) -> Response:
 @router.get("", response_model=AdaptationPage)
 def read_page(wire: WireDep, service: ServiceDep, limit: Limit = 20, cursor: Cursor = None) -> Response:
     """A page of adaptations, oldest first."""
-    found, more = service.sessions.page(wire.tenant, limit, 0 if cursor is None else _position(cursor))
+    found, more = service.sessions.page(wire.tenant, limit, 0 if cursor is None else position_of(cursor))
     return wire.answer(
-        AdaptationPage(items=[state(service, a) for a in found], next_cursor=None if more is None else _cursor(more))
+        AdaptationPage(items=[state(service, a) for a in found], next_cursor=None if more is None else cursor_of(more))
     )
 
 
@@ -115,8 +115,8 @@ def state(service: Service, adaptation: Adaptation) -> AdaptationState:
         confidence=None if judgement is None else round(judgement.success, 4),
         value_of_trial=None if judgement is None else round(judgement.value_of_trial, 4),
         novelty=None if judgement is None or judgement.novelty is None else round(judgement.novelty, 4),
-        created_at=_iso(adaptation.created_at),
-        expires_at=_iso(adaptation.expires_at),
+        created_at=iso(adaptation.created_at),
+        expires_at=iso(adaptation.expires_at),
     )
 
 
@@ -128,15 +128,18 @@ def _learn(wire: Wire, service: Service, adaptation_id: str, role: Role, bodies:
     return wire.answer(state(service, after))
 
 
-def _iso(seconds: float) -> str:
+def iso(seconds: float) -> str:
+    """A time as it travels."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _cursor(position: int) -> str:
+def cursor_of(position: int) -> str:
+    """Where a page ended, as it travels."""
     return base64.urlsafe_b64encode(f"after:{position}".encode()).decode().rstrip("=")
 
 
-def _position(cursor: str) -> int:
+def position_of(cursor: str) -> int:
+    """Where the page before ended. Raises BadParameter."""
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
         word, _, digits = text.partition(":")

@@ -1,0 +1,108 @@
+"""Training jobs: take one, follow it, stop it. Its events are server-sent, and replayed from where a client was."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import anyio
+from fastapi import APIRouter, Depends, Header, Path, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from service.jobs import Job, JobRequest
+from service.routes.adaptations import cursor_of, iso, position_of
+from service.routes.parameters import PROBLEMS, Cursor, Limit, ServiceDep, TenantDep, WireDep, takes
+from service.schemas import TrainingJobPage, TrainingJobRequest, TrainingJobState, TrainingLog, TrainingProgress
+
+router = APIRouter(prefix="/v1/training-jobs", tags=["training jobs"], responses=PROBLEMS)
+JobId = Annotated[str, Path(description="of the training job")]
+Seen = Annotated[
+    int, Header(alias="Last-Event-ID", ge=0, le=2**53, description="number of the last event that was seen")
+]
+_PAUSE_S = 0.5
+
+
+@router.post("", status_code=201, response_model=TrainingJobState, openapi_extra=takes(TrainingJobRequest))
+def create(wire: WireDep, service: ServiceDep) -> Response:
+    """Train: a job that waits its turn. The same `id` or Idempotency-Key again is the same job."""
+    body = wire.read(TrainingJobRequest)
+    request = JobRequest(body.experiment, body.seed, body.steps, body.name, body.id)
+    job, _ = service.jobs.create(wire.tenant, request, wire.post)
+    return wire.answer(_state(job), 201, {"Location": f"/v1/training-jobs/{job.id}"})
+
+
+@router.get("", response_model=TrainingJobPage)
+def read_page(wire: WireDep, service: ServiceDep, limit: Limit = 20, cursor: Cursor = None) -> Response:
+    """A page of training jobs, oldest first."""
+    found, more = service.jobs.page(wire.tenant, limit, 0 if cursor is None else position_of(cursor))
+    next_cursor = None if more is None else cursor_of(more)
+    return wire.answer(TrainingJobPage(items=[_state(job) for job in found], next_cursor=next_cursor))
+
+
+def _job(service: ServiceDep, tenant: TenantDep, job_id: JobId) -> Job:
+    return service.jobs.read(tenant, job_id)
+
+
+JobDep = Annotated[Job, Depends(_job)]
+
+
+@router.get("/{job_id}", response_model=TrainingJobState)
+def read(wire: WireDep, job: JobDep) -> Response:
+    """A training job, how far it is, and how it ended."""
+    return wire.answer(_state(job))
+
+
+@router.delete("/{job_id}", response_model=TrainingJobState)
+def stop(wire: WireDep, service: ServiceDep, job: JobDep) -> Response:
+    """Stop a training job; one that has ended stays as it is. The run keeps a checkpoint, and no model is made."""
+    return wire.answer(_state(service.jobs.stop(job.tenant, job.id)))
+
+
+@router.get("/{job_id}/logs", response_model=TrainingLog)
+def read_log(wire: WireDep, service: ServiceDep, job: JobDep) -> Response:
+    """The end of what the training printed."""
+    return wire.answer(TrainingLog(text=service.jobs.log(job)))
+
+
+@router.get("/{job_id}/events", response_class=EventSourceResponse)
+async def follow(service: ServiceDep, job: JobDep, seen: Seen = 0) -> AsyncIterator[ServerSentEvent]:
+    """Everything that happens to a job, from its start or after `Last-Event-ID`; ends with the job.
+
+    `state` events have the state and, at the end, `error` or `model` and `model_version`; `progress` events the
+    phase, steps done and in all, loss, and success on held-out tasks where it was measured.
+    """
+    while True:
+        events = await run_in_threadpool(service.jobs.events, job, seen)
+        for event in events:
+            seen = event.number
+            yield ServerSentEvent(data={"at": iso(event.at), **event.data}, event=event.kind, id=str(seen))
+            if event.kind == "state" and event.data["state"] not in {"queued", "running"}:
+                return
+        if service.draining.is_set():
+            return  # the client comes back with the last number, to this server or to another one
+        if not events:
+            if not (await run_in_threadpool(service.jobs.read, job.tenant, job.id)).active:
+                if not await run_in_threadpool(service.jobs.events, job, seen):
+                    return
+            else:
+                await anyio.sleep(_PAUSE_S)
+
+
+def _state(job: Job) -> TrainingJobState:
+    return TrainingJobState(
+        id=job.id,
+        experiment=job.experiment,
+        seed=job.seed,
+        steps=job.steps,
+        name=job.name,
+        state=job.state,
+        stop_requested=job.stop_requested,
+        backend=job.backend,
+        attempt=job.attempt,
+        progress=None if job.progress is None else TrainingProgress(**job.progress),
+        error=job.error,
+        model=job.model,
+        model_version=job.model_version,
+        created_at=iso(job.created_at),
+        started_at=None if job.started_at is None else iso(job.started_at),
+        finished_at=None if job.finished_at is None else iso(job.finished_at),
+    )
