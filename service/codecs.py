@@ -1,4 +1,5 @@
-"""Bytes to values and back: JSON, and msgpack with numpy arrays as openpi's clients send them.
+"""Bytes to values and back: JSON, and msgpack with numpy arrays as openpi's clients send them. npz and safetensors
+are read, and not answered with.
 
 Bounded in size, nesting and number of containers; object dtypes are refused and nothing is ever unpickled.
 Does not know HTTP, nor what the values mean.
@@ -15,10 +16,14 @@ import msgpack
 import numpy as np
 from pydantic_core import from_json
 
+from metalearn.data.errors import InvalidBytes, TooLarge
+from metalearn.data.formats.arrays import Limits, decode_npz, decode_safetensors
 from service.errors import BodyTooLarge, MalformedBody
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
+NPZ = "application/x-npz"
+SAFETENSORS = "application/x-safetensors"
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
 
 
@@ -107,6 +112,26 @@ CODECS: Mapping[str, Codec] = {
     "application/x-msgpack": Codec(MSGPACK, encode_msgpack, decode_msgpack),
     "application/vnd.msgpack": Codec(MSGPACK, encode_msgpack, decode_msgpack),
 }
+
+READ_ONLY: Mapping[str, Callable[[bytes, Limits], Any]] = {NPZ: decode_npz, SAFETENSORS: decode_safetensors}
+MOST_ARRAYS = 10_000
+
+
+def decode(media_type: str, data: bytes, max_bytes: int, max_containers: int) -> Any:
+    """The value that a body says, whatever its format.
+
+    Raises:
+        KeyError: a format that is not read.
+        MalformedBody, BodyTooLarge: see there.
+    """
+    if media_type not in READ_ONLY:
+        return CODECS[media_type].decode(data, max_containers)
+    try:
+        return READ_ONLY[media_type](data, Limits(max_bytes, min(max_containers, MOST_ARRAYS)))
+    except TooLarge as error:
+        raise BodyTooLarge(str(error), field=error.field, expected=error.expected, got=error.got) from error
+    except InvalidBytes as error:
+        raise MalformedBody(str(error), field=error.field, expected=error.expected, got=error.got) from error
 
 
 def _too_many(limit: int) -> BodyTooLarge:

@@ -40,6 +40,7 @@ Actions = Annotated[_Numbers, _described("[t, a] numbers, or [t] integers where 
 Rewards = Annotated[_Numbers, _described("[t] numbers", _NUMBER)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Reward = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Rate = Annotated[float | None, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
 MOST_FIELDS = 50
@@ -102,6 +103,7 @@ class AdaptationRequest(Body):
     demos: Episodes
     trials: Episodes = []
     ask: Any = None
+    rate_hz: Rate = Field(None, description="of the recording, to be compared with the model's")
 
     def to_context(self, spec: Spec) -> Context:
         """The context. Raises InvalidData."""
@@ -114,12 +116,14 @@ class DemosRequest(Body):
     """More demonstrations."""
 
     demos: Episodes = Field(min_length=1)
+    rate_hz: Rate = Field(None, description="of the recording, to be compared with the model's")
 
 
 class TrialsRequest(Body):
     """Learn: scored trials."""
 
     trials: Episodes = Field(min_length=1)
+    rate_hz: Rate = Field(None, description="of the recording, to be compared with the model's")
 
 
 class ActRequest(Body):
@@ -171,6 +175,37 @@ class AdaptationState(Body):
     )
     created_at: str
     expires_at: str
+
+
+class Remark(Body):
+    """Something in an episode that is probably not meant: a stable code, and a sentence."""
+
+    code: str
+    message: str
+
+
+class EpisodeQuality(Body):
+    """How one uploaded episode looks. Nothing of it is a reason for refusal."""
+
+    episode: str = Field(description="which, as `demos[0]`")
+    steps: int
+    horizon: int
+    rate_hz: float = Field(description="of the recording if it was said, else of the model")
+    duration_s: float
+    clipped: Share | None = Field(description="share of the actions' numbers at a bound")
+    constant_actions: list[int] = Field(description="components that never change")
+    constant_observations: list[int] = Field(description="numbers that never change; empty for images")
+    duplicate_of: str | None = Field(description="`demos[0]` of the same upload, or `stored`")
+    total_reward: float | None
+    success: bool | None
+    novelty: Share | None = Field(description="of a demo among those of validation tasks; null if not known")
+    warnings: list[Remark]
+
+
+class Uploaded(AdaptationState):
+    """An adaptation after an upload, and how the uploaded episodes look."""
+
+    quality: list[EpisodeQuality]
 
 
 class AdaptationPage(Body):

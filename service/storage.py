@@ -202,6 +202,18 @@ class Storage:
         with self.database.read() as c:
             return referred(c, digests, tenant)
 
+    def earlier(self, adaptation: Adaptation, digests: Sequence[str]) -> set[str]:
+        """Which of these episodes the tenant had stored before this very version of the adaptation was made."""
+        own = (members.c.adaptation == adaptation.id, members.c.since == adaptation.version)
+        first = select(func.min(members.c.position)).where(*own).scalar_subquery()
+        before = (members.c.tenant == adaptation.tenant, members.c.position < first)
+        with self.database.read() as c:
+            found = (
+                c.scalars(select(members.c.digest).where(members.c.digest.in_(part), *before))
+                for part in _chunks(digests)
+            )
+            return set().union(*found)
+
     def touch(self, adaptation: Adaptation, expires_at: float) -> None:
         """Postpone the end of an adaptation."""
         this = adaptations.c.id == adaptation.id

@@ -15,7 +15,7 @@ from fastapi import Request, Response
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
-from service.codecs import CODECS, JSON, MSGPACK, Codec, gunzip
+from service.codecs import CODECS, JSON, MSGPACK, NPZ, READ_ONLY, SAFETENSORS, Codec, decode, gunzip
 from service.errors import BadParameter, BodyTooLarge, MalformedBody, TooSlow, UnsupportedMediaType, quote
 from service.queries import Post
 from service.refusals import refusal
@@ -25,7 +25,7 @@ from service.stages import note, stage
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _QUALITY = re.compile(r";\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", re.IGNORECASE)
-_READABLE = f"{JSON} or {MSGPACK}"
+_READABLE = f"{JSON}, {MSGPACK}, {NPZ} or {SAFETENSORS}"
 B = TypeVar("B", bound=Body)
 
 
@@ -60,7 +60,7 @@ class Wire:
             UnsupportedMediaType, MalformedBody, BodyTooLarge, InvalidPayload: see there.
         """
         decode_s = time.perf_counter()
-        value = self._decode(self._codec())
+        value = self._decode(self._media_type())
         try:
             return schema.model_validate(value)
         except ValidationError as error:
@@ -96,17 +96,18 @@ class Wire:
             body = codec.encode(plain(value))
         return Response(body, status, {**(headers or {}), "Vary": "Accept"}, codec.media_type)
 
-    def _codec(self) -> Codec:
+    def _media_type(self) -> str:
+        """Of the body. Raises UnsupportedMediaType."""
         content_type = self.request.headers.get("content-type", "")
-        codec = CODECS.get(_media_type(content_type))
-        if codec is None:
+        media_type = _media_type(content_type)
+        if media_type not in CODECS and media_type not in READ_ONLY:
             got = quote(content_type) if content_type else "none"
             raise UnsupportedMediaType(
                 f"Content-Type: expected {_READABLE}, got {got}", field="Content-Type", expected=_READABLE, got=got
             )
-        return codec
+        return media_type
 
-    def _decode(self, codec: Codec) -> Any:
+    def _decode(self, media_type: str) -> Any:
         encoding = self.request.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"identity", "gzip", ""}:
             raise UnsupportedMediaType(
@@ -118,7 +119,7 @@ class Wire:
         data = gunzip(self.body, self.settings.max_body_bytes) if encoding == "gzip" else self.body
         if not data:
             raise MalformedBody("the body is empty")
-        return codec.decode(data, self.settings.max_containers)
+        return decode(media_type, data, self.settings.max_body_bytes, self.settings.max_containers)
 
 
 def plain(value: Any) -> Any:

@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 
+from metalearn.data.context import Context
+from metalearn.quality import inspect
 from service.errors import BadParameter, quote
 from service.queries import Adaptation, Role
+from service.registry import Model
 from service.routes.parameters import (
     PROBLEMS,
     AdaptationId,
@@ -28,8 +31,11 @@ from service.schemas import (
     AdaptationState,
     DemosRequest,
     EpisodeBody,
+    EpisodeQuality,
+    Remark,
     ServerTiming,
     TrialsRequest,
+    Uploaded,
     to_episodes,
     to_observations,
 )
@@ -39,7 +45,7 @@ from service.wire import Wire
 router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS)
 
 
-@router.post("", status_code=201, response_model=AdaptationState, openapi_extra=takes(AdaptationRequest))
+@router.post("", status_code=201, response_model=Uploaded, openapi_extra=takes(AdaptationRequest))
 def create(wire: WireDep, service: ServiceDep) -> Response:
     """Watch: adapt a model to a task from demonstrations, and from its own trials if there are any."""
     body = wire.read(AdaptationRequest)
@@ -48,7 +54,8 @@ def create(wire: WireDep, service: ServiceDep) -> Response:
     adaptation = service.sessions.create(wire.tenant, model, context, wire.post)
     service.metrics.episodes.labels("demo").inc(len(context.demos))
     service.metrics.episodes.labels("trial").inc(len(context.trials))
-    return wire.answer(state(service, adaptation), 201, {"Location": f"/v1/adaptations/{adaptation.id}"})
+    answer = uploaded(service, adaptation, model, context, body.rate_hz)
+    return wire.answer(answer, 201, {"Location": f"/v1/adaptations/{adaptation.id}"})
 
 
 @router.get("", response_model=AdaptationPage)
@@ -73,16 +80,18 @@ def delete(tenant: TenantDep, service: ServiceDep, adaptation_id: AdaptationId) 
     return Response(status_code=204)
 
 
-@router.post("/{adaptation_id}/demos", response_model=AdaptationState, openapi_extra=takes(DemosRequest))
+@router.post("/{adaptation_id}/demos", response_model=Uploaded, openapi_extra=takes(DemosRequest))
 def add_demos(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) -> Response:
     """Watch more: a new version of the adaptation."""
-    return _learn(wire, service, adaptation_id, "demo", wire.read(DemosRequest).demos)
+    body = wire.read(DemosRequest)
+    return _learn(wire, service, adaptation_id, "demo", body.demos, body.rate_hz)
 
 
-@router.post("/{adaptation_id}/trials", response_model=AdaptationState, openapi_extra=takes(TrialsRequest))
+@router.post("/{adaptation_id}/trials", response_model=Uploaded, openapi_extra=takes(TrialsRequest))
 def add_trials(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) -> Response:
     """Learn: a new version of the adaptation, that knows how these trials went."""
-    return _learn(wire, service, adaptation_id, "trial", wire.read(TrialsRequest).trials)
+    body = wire.read(TrialsRequest)
+    return _learn(wire, service, adaptation_id, "trial", body.trials, body.rate_hz)
 
 
 @router.post("/{adaptation_id}/act", response_model=ActAnswer, openapi_extra=takes(ActRequest))
@@ -120,12 +129,42 @@ def state(service: Service, adaptation: Adaptation) -> AdaptationState:
     )
 
 
-def _learn(wire: Wire, service: Service, adaptation_id: str, role: Role, bodies: list[EpisodeBody]) -> Response:
+def uploaded(
+    service: Service, adaptation: Adaptation, model: Model, upload: Context, rate_hz: float | None
+) -> Uploaded:
+    """An adaptation after an upload, with a report on it. The same POST again gets the same report."""
+    digests = [episode.digest for episode in upload.demos + upload.trials]
+    stored = service.storage.earlier(adaptation, digests)
+    found = inspect(upload, model.spec, model.confidence, stored=stored, rate_hz=rate_hz)
+    quality = [
+        EpisodeQuality.model_validate(
+            {
+                **vars(one),
+                "constant_actions": list(one.constant_actions),
+                "constant_observations": list(one.constant_observations),
+                "warnings": [Remark(code=remark.code, message=remark.message) for remark in one.warnings],
+            }
+        )
+        for one in found
+    ]
+    return Uploaded(**dict(state(service, adaptation)), quality=quality)
+
+
+def _learn(
+    wire: Wire,
+    service: Service,
+    adaptation_id: str,
+    role: Role,
+    bodies: list[EpisodeBody],
+    rate_hz: float | None,
+) -> Response:
     adaptation = service.sessions.read(wire.tenant, adaptation_id)
-    episodes = to_episodes(f"{role}s", bodies, service.sessions.model(adaptation).spec)
+    model = service.sessions.model(adaptation)
+    episodes = to_episodes(f"{role}s", bodies, model.spec)
     after = service.sessions.learn(adaptation, role, episodes, wire.post)
     service.metrics.episodes.labels(role).inc(len(episodes))
-    return wire.answer(state(service, after))
+    upload = Context(demos=episodes) if role == "demo" else Context(trials=episodes)
+    return wire.answer(uploaded(service, after, model, upload, rate_hz))
 
 
 def iso(seconds: float) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query, Request
 
 from service.auth import Caller
-from service.codecs import JSON, MSGPACK
+from service.codecs import JSON, MSGPACK, NPZ, SAFETENSORS
 from service.schemas import Body
 from service.state import Service
 from service.wire import Wire
@@ -48,6 +48,9 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 def takes(schema: type[Body], *, required: bool = True) -> dict[str, Any]:
     """The OpenAPI description of a body, which routes decode themselves and off the event loop."""
-    content = {media_type: {"schema": {"$ref": _REF + schema.__name__}} for media_type in (JSON, MSGPACK)}
+    content: dict[str, Any] = {kind: {"schema": {"$ref": _REF + schema.__name__}} for kind in (JSON, MSGPACK)}
+    if "demos" in schema.model_fields or "trials" in schema.model_fields:
+        binary = {"type": "string", "format": "binary", "description": f"{schema.__name__} as named arrays"}
+        content |= {kind: {"schema": binary} for kind in (NPZ, SAFETENSORS)}
     key = {"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string"}}
     return {"requestBody": {"required": required, "content": content}, "parameters": [key]}

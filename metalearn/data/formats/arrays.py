@@ -6,6 +6,7 @@ pickles, are refused; nothing is written anywhere. Does not know what the arrays
 
 import json
 import math
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -42,6 +43,7 @@ _MOST_DEFLATED = 1040  # deflate packs 1032 bytes into one at best
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, ValueError, TypeError, KeyError, IndexError, OverflowError, EOFError, SyntaxError,
     RecursionError, MemoryError, NotImplementedError, RuntimeError, OSError,
+    tokenize.TokenError,
 )  # fmt: skip
 """What the libraries raise at bytes that are not what they should be."""
 _DTYPES = {
@@ -76,7 +78,7 @@ def decode_npz(data: bytes, limits: Limits = Limits()) -> dict[str, Any]:
             members = archive.infolist()
             _check_members(members, limits)
             arrays = {member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members}
-    except InvalidBytes:
+    except (InvalidBytes, TooLarge):
         raise
     except _DAMAGE as error:
         raise InvalidBytes("body", "an .npz archive", _reason(error)) from error
