@@ -1,7 +1,8 @@
 """Calibrate the shipped models, and measure on held-out test tasks what their confidence and novelty are worth.
 
     python benchmarks/confidence.py calibrate [MODEL ...]   # writes models/MODEL/confidence.safetensors
-    python benchmarks/confidence.py measure [MODEL ...]     # writes benchmarks/results/confidence.{json,png}
+    python benchmarks/confidence.py measure [MODEL ...]     # writes benchmarks/results/confidence.{json,png,md}
+    python benchmarks/confidence.py page                    # only the page and the picture again, from the JSON
 
 Calibration plays validation tasks; `measure` plays test tasks, which calibration never sees.
 """
@@ -9,7 +10,7 @@ Calibration plays validation tasks; `measure` plays test tasks, which calibratio
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -228,9 +229,61 @@ def hand_for_puck(demo: Episode) -> Episode:
     return Episode.of(seen)
 
 
+def page(report: dict[str, Any]) -> Iterator[str]:
+    """The measured figures as tables."""
+    yield "# What confidence and novelty are worth\n"
+    yield "From `confidence.json`, by `python benchmarks/confidence.py page`; measured by `... measure`.\n"
+    yield "![predicted against measured success](confidence.png)\n"
+    for name, found in report.items():
+        yield f"## `{name}`\n"
+        yield f"{found['n_tasks']:,} test tasks of `{found['family']}`, seed {found['seed']}.\n"
+        yield from table(
+            ["next attempt", "n", "predicted", "succeeded", "calibration error", "Brier", "Brier of the rate", "AUROC"],
+            [[kind.replace("_", " "), *described(one)] for kind, one in found["next_attempt"].items()],
+        )
+        yield from table(
+            ["value of one more trial", "predicted", "measured"],
+            [
+                [kind.replace("_", " "), f"{one['predicted']:.3f}", f"{one['measured']:.3f}"]
+                for kind, one in found["value_of_trial"].items()
+            ],
+        )
+        yield from table(
+            ["first attempt after a strange demo", "n", "predicted", "succeeded", "AUROC, with ordinary ones"],
+            [
+                [kind, *described(one)[:3], number(one["auroc_with_ordinary_ones"])]
+                for kind, one in found["contexts_of_strange_demos"].items()
+            ],
+        )
+        yield from table(
+            ["novelty of demos", "n", "called unlike anything (0.99 or more)", "AUROC against the family's own"],
+            [
+                [kind, f"{one['n']:,}", f"{one['flagged']:.3f}", number(one.get("auroc"))]
+                for kind, one in found["strange_demos"].items()
+            ],
+        )
+
+
+def described(one: dict[str, Any]) -> list[str]:
+    """What `calibration.describe` found, as cells."""
+    rates = [number(one[key]) for key in ("predicted", "rate", "ece", "brier", "brier_of_rate", "auroc")]
+    return [f"{one['n']:,}", *rates]
+
+
+def number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield "|" + "---|" * len(head)
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+    yield ""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["calibrate", "measure"])
+    parser.add_argument("what", choices=["calibrate", "measure", "page"])
     parser.add_argument("models", nargs="*", default=list(N_TASKS))
     parser.add_argument("--workers", type=int, default=0, help="processes that play; 0: this one")
     given = parser.parse_args()
@@ -239,11 +292,12 @@ def main() -> None:
         return
     path = RESULTS / "confidence.json"
     report = json.loads(path.read_text()) if path.exists() else {}
-    for name in given.models:
+    for name in given.models if given.what == "measure" else ():
         report[name] = measure(name)
         path.write_text(json.dumps(report, indent=1) + "\n")  # what took minutes is kept if the next one fails
     panels = {name: [Bin(**b) for b in found["next_attempt"]["all"]["bins"]] for name, found in report.items()}
     draw_reliability(panels, RESULTS / "confidence.png")
+    (RESULTS / "confidence.md").write_text("\n".join(page(report)))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ class ModelConfig(Config):
     """The conditional policy (`metalearn.model.policy`)."""
 
     n_frames: int = Field(3, ge=2, description="frames of an episode that the encoder sees, ends kept")
+    frame_means: bool = Field(False, description="a frame also holds the means over the steps since the frame before")
     fourier: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="frequencies, in units of pi")
     encoder_width: int = 256
     code_size: int = Field(64, description="d, the size of a context's embedding")
@@ -71,6 +72,10 @@ class TrainingConfig(Config):
     )
     own_target: float = Field(0.5, ge=0, le=1, description="how often the policy's own relabelled attempt is imitated")
     ramp_steps: int = Field(200, ge=1, description="from one behaviour for all hypotheses to hypotheses that compete")
+    settled_after: float = Field(
+        1.0, ge=0, le=1, description="share of the steps after which codes are normalised as on average so far, not "
+        "as in their batch, whose mean is noise to whatever a code says precisely",
+    )  # fmt: skip
     check_steps: int = Field(100, ge=1, description="between looks at held-out success")
     check_tasks: int = 256
 

@@ -55,19 +55,21 @@ _ALL = (
             check_tasks=100,
         ),
     ),
-    # A speed is read from many frames, since within a stride it swings; 17 numbers need no sines.
+    # A speed is read from many frames and the means between them, since within a stride it swings, and is wanted
+    # precisely; 17 numbers need no sines.
     Experiment(
         name="cheetah-vel",
         family="cheetah-vel",
         manifest="cheetah-vel",
         data=DataConfig(n_tasks=1024, chunk_tasks=128, expert_noise=0.2),
-        model=ModelConfig(n_frames=21, fourier=(), n_hypotheses=1, policy_width=256),
+        model=ModelConfig(n_frames=21, frame_means=True, fourier=(), n_hypotheses=1, policy_width=256),
         training=TrainingConfig(
             warmup_steps=1500,
             rounds=2,
             round_steps=800,
             trials_per_task=2,
             steps_per_episode=32,
+            settled_after=0.5,
             check_steps=400,
             check_tasks=64,
         ),

@@ -138,6 +138,7 @@ def _trained(bench: Workbench, name: str, by_seed: Mapping[int, Played]) -> Trai
         what=METHODS[name].what,
         seeds=tuple(by_seed),
         train_wall_s=tuple(seconds_at(bench.method_folder(name, seed) / "wall_s.json") for seed in by_seed),
+        train_cpu_s=tuple(seconds_at(bench.method_folder(name, seed) / "cpu_s.json") for seed in by_seed),
         adaptation_ms=adaptation.get("adaptation_ms"),
     )
 
@@ -252,6 +253,7 @@ def _direct(bench: Workbench, what: str, tasks: list[dict[str, Any]], target: fl
         median_to_match=None if median == float("inf") else int(median),
         budget=budget,
         wall_s=round(sum(task["wall_s"] for task in tasks), 1),
+        cpu_s=round(sum(task.get("cpu_s", 0.0) for task in tasks), 1),
     )
 
 

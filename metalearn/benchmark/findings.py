@@ -24,6 +24,7 @@ class Trained(Config):
     what: str
     seeds: tuple[int, ...]
     train_wall_s: tuple[float, ...]
+    train_cpu_s: tuple[float, ...] = Field((), description="processor time of the training process; () if unknown")
     adaptation_ms: float | None = Field(None, description="median of one `adapt`: 1 demo, 1 trial, 1 task, 1 thread")
 
 
@@ -70,6 +71,7 @@ class DirectCurve(Config):
     median_to_match: int | None = Field(description="null: more than half of the tasks never matched")
     budget: int
     wall_s: float
+    cpu_s: float = Field(0.0, description="processor time; 0 if unknown")
 
 
 class SizePoint(Config):
@@ -130,10 +132,12 @@ class SuiteReport(Report):
     def timeless(self) -> "SuiteReport":
         """The same findings without clocks and timings."""
         trained = {
-            name: one.model_copy(update={"train_wall_s": (), "adaptation_ms": None})
+            name: one.model_copy(update={"train_wall_s": (), "train_cpu_s": (), "adaptation_ms": None})
             for name, one in self.suite.trained.items()
         }
-        optimisers = {name: one.model_copy(update={"wall_s": 0.0}) for name, one in self.suite.optimisers.items()}
+        optimisers = {
+            name: one.model_copy(update={"wall_s": 0.0, "cpu_s": 0.0}) for name, one in self.suite.optimisers.items()
+        }
         suite = self.suite.model_copy(update={"trained": trained, "optimisers": optimisers, "speed": {}})
         return self.model_copy(update={"wall_s": 0.0, "created": "", "suite": suite})
 

@@ -162,9 +162,10 @@ def _optimise(bench: Workbench, name: str, index: int) -> dict[str, Any]:
     if name not in OPTIMISERS:
         raise InvalidConfig(f"unknown optimiser {name!r}; known: {', '.join(OPTIMISERS)}")
     start = bench.train("bc", 0) if name.endswith("-from-bc") else None
-    started = time.monotonic()
+    started, started_cpu = time.monotonic(), time.process_time()
     curve = OPTIMISERS[name].optimise(bench.manifest.family, index, direct.episodes, 0, start)
-    return {**asdict(curve), "wall_s": round(time.monotonic() - started, 2)}
+    wall_s, cpu_s = time.monotonic() - started, time.process_time() - started_cpu
+    return {**asdict(curve), "wall_s": round(wall_s, 2), "cpu_s": round(cpu_s, 2)}
 
 
 def optimised(bench: Workbench, name: str) -> list[dict[str, Any]]:

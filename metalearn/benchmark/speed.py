@@ -80,7 +80,13 @@ def _example(bench: Workbench) -> list[Context]:
 
 
 def collection_speed(
-    family: Family, adapter: Adapter, contexts: Sequence[Context], indices: Sequence[int], seeds: Sequence[int]
+    family: Family,
+    adapter: Adapter,
+    contexts: Sequence[Context],
+    indices: Sequence[int],
+    seeds: Sequence[int],
+    *,
+    relabel: bool = True,
 ) -> dict[str, float]:
     """Steps a second of collecting (policy, relabelling by the expert, recording) and of the simulator alone.
 
@@ -91,7 +97,7 @@ def collection_speed(
         try:
             env.reset(seed=seeds)  # the first reset of a simulator also loads it
             started = time.process_time()
-            episodes = rollout(env, adapter.adapt(contexts, np.random.default_rng(0)), seeds, relabel=True).episodes
+            episodes = rollout(env, adapter.adapt(contexts, np.random.default_rng(0)), seeds, relabel=relabel).episodes
             collecting_s = time.process_time() - started
             actions = _side_by_side(episodes)
             started = time.process_time()

@@ -90,13 +90,13 @@ def note_failure(folder: Path, error: Exception) -> str:
 
 
 @contextmanager
-def added_up(path: Path) -> Iterator[None]:
-    """Add the seconds that the block took to those at `path`, however the block ends short of a kill."""
-    started = time.monotonic()
+def added_up(path: Path, clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
+    """Add the seconds that the block took by `clock` to those at `path`, however it ends short of a kill."""
+    started = clock()
     try:
         yield
     finally:
-        write_json(path, round(seconds_at(path) + time.monotonic() - started, 2))
+        write_json(path, round(seconds_at(path) + clock() - started, 2))
 
 
 def seconds_at(path: Path) -> float:

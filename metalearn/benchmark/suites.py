@@ -98,9 +98,10 @@ _ALL = (
     _reach("dark-room", "Dark Room: where is the goal?", generalisation=None, tracks=("dark-room-no-demo",)),
     _reach(
         "key-to-door",
-        "Dark Key-to-Door: where on the path was the key?",
+        "Dark Key-to-Door: which place has the key?",
+        manifest="key-to-door-strict",
         generalisation=None,
-        tracks=("key-to-door-strict", "key-to-door-no-demo"),
+        tracks=("key-to-door", "key-to-door-no-demo"),
     ),
     _robot(
         "cheetah-vel",
@@ -114,6 +115,7 @@ _ALL = (
         "Meta-World ML10: tasks of a kind never seen",
         grid=Grid(tasks=50),
         direct=None,
+        generalisation=Generalisation(sizes=(60, 300, 1500), tasks=250),
         tracks=("ml10-frozen", "ml10-no-demo"),
     ),
     Suite(

@@ -7,6 +7,7 @@ seedN/METHOD/              what a method's training leaves, `method.json` last
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -124,7 +125,7 @@ class Workbench:
                 dataset = Dataset(dataset.spec, dataset.tasks[: experiment.data.n_tasks])
             elif not link.exists():
                 link.symlink_to(os.path.relpath(self.dataset_folder(seed), folder), target_is_directory=True)
-            with added_up(folder / "wall_s.json"):
+            with added_up(folder / "wall_s.json"), added_up(folder / "cpu_s.json", time.process_time):
                 train, report = METHODS[name].train, partial(self.progress, stage)
                 train(experiment, folder, dataset, self.collector, seed, report)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int64
 
 from metalearn.data.episode import Episode
 from metalearn.data.spec import Spec
@@ -28,6 +28,8 @@ class Frames:
         has_rewards: whether the rewards are known.
         effects: summed over all steps, change x action `[o a]`, then action x action `[a a]`, flattened; zeros
             where actions are unknown, and no numbers at all unless asked for.
+        mean_observations: over the steps since the frame before, this one included; no numbers unless asked for.
+        mean_rewards: over the steps since the frame before; zeros where unknown or not asked for.
     """
 
     observations: Float32[np.ndarray, "n f o"]
@@ -39,10 +41,14 @@ class Frames:
     has_actions: Bool[np.ndarray, " n"]
     has_rewards: Bool[np.ndarray, " n"]
     effects: Float32[np.ndarray, "n s"]
+    mean_observations: Float32[np.ndarray, "n f m"]
+    mean_rewards: Float32[np.ndarray, "n f"]
 
     @classmethod
-    def of(cls, episodes: Sequence[Episode], n_frames: int, spec: Spec, *, effects: bool = False) -> "Frames":
-        """The frames of `episodes`, which fit `spec`; with `effects`, those too."""
+    def of(
+        cls, episodes: Sequence[Episode], n_frames: int, spec: Spec, *, effects: bool = False, means: bool = False
+    ) -> "Frames":
+        """The frames of `episodes`, which fit `spec`; with `effects` or `means`, those too."""
         n, o, a = len(episodes), spec.observation_size, spec.action_size
         frames = cls(
             observations=np.zeros((n, n_frames, o), np.float32),
@@ -54,6 +60,8 @@ class Frames:
             has_actions=np.zeros(n, bool),
             has_rewards=np.zeros(n, bool),
             effects=np.zeros((n, (o + a) * a if effects else 0), np.float32),
+            mean_observations=np.zeros((n, n_frames, o if means else 0), np.float32),
+            mean_rewards=np.zeros((n, n_frames), np.float32),
         )
         for i, episode in enumerate(episodes):
             frames._fill(i, episode, n_frames, spec)
@@ -75,12 +83,24 @@ class Frames:
         if episode.rewards is not None:
             self.rewards[i, 1:] = episode.rewards[np.maximum(steps[1:] - 1, 0)]
             self.has_rewards[i] = True
+        if self.mean_observations.size:
+            self.mean_observations[i] = _means_since(flat, steps)
+            if episode.rewards is not None:
+                arrived = np.concatenate([np.zeros(1, np.float32), episode.rewards])[:, None]
+                self.mean_rewards[i] = _means_since(arrived, steps)[:, 0]
         if episode.success is not None:
             self.success[i] = 1.0 if episode.success else -1.0
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The fields by name, for handing to torch."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def _means_since(values: Float32[np.ndarray, "t v"], ends: Int64[np.ndarray, " f"]) -> Float32[np.ndarray, "f v"]:
+    """Of the values after `ends[i - 1]` up to `ends[i]`; where there are none, the value at `ends[i]`."""
+    added = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
+    starts = np.minimum(np.concatenate([[0], ends[:-1] + 1]), ends)
+    return ((added[ends + 1] - added[starts]) / (ends + 1 - starts)[:, None]).astype(np.float32)
 
 
 def effects_of(

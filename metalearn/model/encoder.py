@@ -28,6 +28,8 @@ class EpisodeTensors:
     has_actions: Float[Tensor, "b k"]
     has_rewards: Float[Tensor, "b k"]
     effects: Float[Tensor, "b k s"]
+    mean_observations: Float[Tensor, "b k f m"]
+    mean_rewards: Float[Tensor, "b k f"]
     mask: Bool[Tensor, "b k"]
 
     @classmethod
@@ -71,6 +73,7 @@ class EpisodeTensors:
         values["has_actions"] = self.has_actions * keep_actions
         values["effects"] = self.effects * keep_actions[..., None]
         values["rewards"] = self.rewards * keep_rewards[..., None]
+        values["mean_rewards"] = self.mean_rewards * keep_rewards[..., None]
         values["has_rewards"] = self.has_rewards * keep_rewards
         values["success"] = self.success * keep_success
         return EpisodeTensors(**values)
@@ -114,6 +117,8 @@ class ContextEncoder(nn.Module):
         self.memory = EntityMemory(layout, config.n_frames, n_views, width) if layout else None
         plain = observation_size - (layout.count * layout.size if layout else 0)
         size = config.n_frames * (plain * (n_views + 1) + action_size + 2) + 4
+        self.means = config.frame_means
+        size += config.n_frames * (observation_size + 1) if self.means else 0
         n_keys, n_matches = (N_HEADS * KEY_SIZE, N_HEADS**2) if layout else (0, 0)
         self.demo = _mlp(size + n_keys, width, code)
         self.trial = _mlp(size + n_keys + n_matches + code + 1, width, code)
@@ -153,6 +158,9 @@ class ContextEncoder(nn.Module):
         )
         flags = [episodes.success, episodes.rewards.sum(-1), episodes.has_actions, episodes.has_rewards]
         remembered = [] if keys is None else [keys.flatten(2)]
+        if self.means:
+            observed = self.features.normalise(episodes.mean_observations)
+            remembered += [observed.flatten(2), episodes.mean_rewards]
         return torch.cat([frames.flatten(2), *remembered, torch.stack(flags, -1)], -1), keys
 
 

@@ -16,7 +16,7 @@ from metalearn.data.errors import InvalidData
 from metalearn.data.frames import Frames, effects_of
 from metalearn.data.spec import Spec
 from metalearn.model.encoder import EpisodeTensors
-from metalearn.model.policy import ConditionalPolicy
+from metalearn.model.policy import ConditionalPolicy, Stance
 
 
 class Inference:
@@ -56,9 +56,20 @@ class Inference:
         observations: Shaped[np.ndarray, "b *o"],
     ) -> Shaped[np.ndarray, "b *a"]:
         """The action of each row under its hypothesis, within the action space."""
+        return self.act_in(self.stance(codes, hypotheses), codes, observations)
+
+    def stance(self, codes: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]) -> Stance:
+        """What `act_in` needs, the same at every step of an episode."""
+        with torch.inference_mode():
+            return self.policy.stance(torch.from_numpy(codes), torch.from_numpy(hypotheses))
+
+    def act_in(
+        self, stance: Stance, codes: Float32[np.ndarray, "b d"], observations: Shaped[np.ndarray, "b *o"]
+    ) -> Shaped[np.ndarray, "b *a"]:
+        """As `act`, in a stance of codes that `experience` alone may have changed since."""
         with torch.inference_mode():
             flat = torch.from_numpy(np.ascontiguousarray(observations, np.float32).reshape(len(observations), -1))
-            out = self.policy.act(torch.from_numpy(codes), torch.from_numpy(hypotheses), flat).numpy()
+            out = self.policy.act_in(stance, torch.from_numpy(codes), flat).numpy()
         space = self.spec.action_space
         if self.spec.discrete:
             return np.asarray(out + space.start, np.int64)  # type: ignore[union-attr]
@@ -105,8 +116,9 @@ class Inference:
 
     def _tensors(self, episodes: Sequence[Sequence[Episode]]) -> EpisodeTensors:
         flat = [episode for of_task in episodes for episode in of_task]
-        n_frames, effects = self.policy.config.n_frames, self.learns_while_acting
-        pool = Frames.of(flat or [_placeholder(self.spec)], n_frames, self.spec, effects=effects)
+        config, effects = self.policy.config, self.learns_while_acting
+        known = flat or [_placeholder(self.spec)]
+        pool = Frames.of(known, config.n_frames, self.spec, effects=effects, means=config.frame_means)
         index = torch.full((len(episodes), max(1, *(len(e) for e in episodes))), -1, dtype=torch.long)
         start = 0
         for row, of_task in enumerate(episodes):
@@ -121,14 +133,15 @@ class HypothesisActor:
     def __init__(
         self, inference: Inference, codes: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]
     ) -> None:
-        self._inference, self._codes, self._hypotheses = inference, codes, hypotheses
+        self.hypotheses = hypotheses
+        self._inference, self._codes, self._stance = inference, codes, inference.stance(codes, hypotheses)
         self._last: tuple[Array, Array] | None = None
 
     def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
         """The action of each task, which remembers what its actions did so far."""
         if self._last:
             self._codes = self._inference.experience(self._codes, *self._last, observations)
-        actions = self._inference.act(self._codes, self._hypotheses, observations)
+        actions = self._inference.act_in(self._stance, self._codes, observations)
         self._last = observations, actions
         return actions
 

@@ -4,6 +4,7 @@ Pure torch. Does not know how it is trained, nor environments.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,6 +21,16 @@ from metalearn.model.encoder import ContextEncoder, EpisodeTensors, ObservationF
 from metalearn.model.entities import KEY_SIZE, N_HEADS, split
 
 LOG_SIGMA_RANGE = (-3.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Stance:
+    """What codes and hypotheses make of the policy, the same at every step of an episode: how its layers are
+    modulated, how its observation is gated, and what is looked for among entities.
+    """
+
+    film: tuple[Float[Tensor, "b z 1 _w"], ...]
+    queries: Tensor | None
 
 
 class ConditionalPolicy(nn.Module):
@@ -75,9 +86,18 @@ class ConditionalPolicy(nn.Module):
         self, code: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"], observations: Float[Tensor, "b o"]
     ) -> Shaped[Tensor, "b *a"]:
         """The most probable action `[b, a]` in [-1, 1] units of the action space, or `[b]` for discrete."""
-        embedded = self.hypotheses(hypothesis)
-        before = code.new_zeros(len(code), 1, self.n_sums)
-        out = self._forward(code[:, None], embedded[:, None], observations[:, None, None], before)[:, 0, 0]
+        return self.act_in(self.stance(code, hypothesis), code, observations)
+
+    def stance(self, code: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"]) -> Stance:
+        """What `act_in` needs, once for an episode: most of what an action costs."""
+        return self._stance(code[:, None], self.hypotheses(hypothesis)[:, None])
+
+    def act_in(
+        self, stance: Stance, code: Float[Tensor, "b d"], observations: Float[Tensor, "b o"]
+    ) -> Shaped[Tensor, "b *a"]:
+        """As `act`; of the code, only what it tells of the effect of actions may have changed since `stance`."""
+        tried = code[:, None, code.shape[-1] - self.n_sums :]
+        out = self._out(stance, tried, observations[:, None, None])[:, 0, 0]
         return out.argmax(-1) if self.discrete else out
 
     @property
@@ -99,7 +119,8 @@ class ConditionalPolicy(nn.Module):
         """
         z = self.config.n_hypotheses
         embedded = self.hypotheses.weight.expand(len(code), z, -1)
-        out = self._forward(code[:, None].expand(-1, z, -1), embedded, observations[:, None], effects)
+        tried = code[:, None, code.shape[-1] - self.n_sums :] + effects
+        out = self._out(self._stance(code[:, None].expand(-1, z, -1), embedded), tried, observations[:, None])
         if self.discrete:
             expected = actions[:, None].expand(-1, z, -1)
             steps = -functional.cross_entropy(out.flatten(0, 2), expected.flatten(), reduction="none").view(
@@ -111,35 +132,37 @@ class ConditionalPolicy(nn.Module):
             steps = (-0.5 * error.square() - log_sigma).sum(-1)
         return (steps * mask[:, None]).sum(-1)
 
-    def _forward(
-        self,
-        code: Float[Tensor, "b z d"],
-        embedded: Float[Tensor, "b z e"],
-        observations: Float[Tensor, "b #z t o"],
-        effects: Float[Tensor, "b t s"],
-    ) -> Float[Tensor, "b z t a"]:
+    def _stance(self, code: Float[Tensor, "b z d"], embedded: Float[Tensor, "b z e"]) -> Stance:
         d, n_sums = self.config.code_size, self.n_sums
-        code, remembered, tried = code.split([d, code.shape[-1] - d - n_sums, n_sums], -1)
+        code, remembered, _ = code.split([d, code.shape[-1] - d - n_sums, n_sums], -1)
         completed = code + self.completion(torch.cat([code, embedded], -1))
         if self.encoder.memory is None:
-            film, found = self.modulation(completed), []
-            plain = self.features.normalise(observations)
+            film, queries = self.modulation(completed), None
         else:
             # Here a hypothesis says which entity is meant, and nothing else: it cannot become a heading.
-            film = self.modulation(code)
+            film, queries = self.modulation(code), _queries(self.steering(completed), remembered)
+        return Stance(film[:, :, None].split(self._film_sizes, -1), queries)
+
+    def _out(
+        self, stance: Stance, tried: Float[Tensor, "b t s"], observations: Float[Tensor, "b #z t o"]
+    ) -> Float[Tensor, "b z t a"]:
+        """Logits, or means of the actions; `tried` are the sums over all steps that went before."""
+        found = []
+        if self.encoder.memory is None or stance.queries is None:
+            plain = self.features.normalise(observations)
+        else:
             views = self.features(observations)
             plain, _ = split(views[..., 0, :], self.encoder.memory.layout)
-            found = [self.encoder.memory.find(views, _queries(self.steering(completed), remembered))]
-        *modulation, gate = film[:, :, None].split(self._film_sizes, -1)
-        scale_1, shift_1, scale_2, shift_2 = modulation
-        hidden = self.first(torch.cat([plain.expand(-1, film.shape[1], -1, -1), plain * gate, *found], -1))
+            found = [self.encoder.memory.find(views, stance.queries)]
+        scale_1, shift_1, scale_2, shift_2, gate = stance.film
+        hidden = self.first(torch.cat([plain.expand(-1, gate.shape[1], -1, -1), plain * gate, *found], -1))
         hidden = functional.relu(hidden * (1 + scale_1) + shift_1)
         hidden = functional.relu(self.second(hidden) * (1 + scale_2) + shift_2)
         out: Tensor = self.head(hidden)
         if self.dynamics is None:
             return out
         with torch.autocast(out.device.type, enabled=False):  # small inverses want all their digits
-            world = self.dynamics(tried[:, :1] + effects, self.features.get_buffer("std"))
+            world = self.dynamics(tried, self.features.get_buffer("std"))
             return self.dynamics.act_through(out.float(), *world)
 
     def fit_normaliser(self, observations: Float[Tensor, "n o"]) -> None:

@@ -195,8 +195,8 @@ class TrainingSet:
         return context, self._trial_target[task, n_context.clamp(max=own.shape[1] - 1)]
 
     def _refresh(self) -> None:
-        effects = self._config.dynamics_rank > 0
-        frames = Frames.of(self._episodes, self._config.n_frames, self._spec, effects=effects)
+        config, effects = self._config, self._config.dynamics_rank > 0
+        frames = Frames.of(self._episodes, config.n_frames, self._spec, effects=effects, means=config.frame_means)
         self._frames = EpisodeTensors.pool(frames)
         self._steps = Steps(self._targets, self._spec, effects=effects)
 

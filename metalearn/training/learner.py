@@ -97,6 +97,8 @@ class Learner:
         for group in self._optimiser.param_groups:
             group["lr"] = self.config.learning_rate * self._schedule()
         self.policy.train()
+        if self.steps >= self.config.settled_after * self.config.total_steps:
+            self.policy.encoder.normalise.eval()
         share, whole = batch.share(self._group.rank, self._group.size).to(self.device), len(batch.mask)
         n_steps = batch.mask.float().sum(-1).to(self.device)
         part = len(share.mask) / whole

@@ -19,6 +19,20 @@ def test_frames_of_an_episode_by_hand():
     assert frames.success[0] == 1.0
 
 
+def test_means_since_the_frame_before_by_hand():
+    episode = Episode.of([[0.0], [1.0], [3.0], [6.0], [10.0]], None, [0.0, 1.0, 0.5, 1.0], True)
+    frames = Frames.of([episode], 3, SPEC, means=True)
+    np.testing.assert_allclose(frames.mean_observations[0, :, 0], [0.0, 2.0, 8.0])
+    np.testing.assert_allclose(frames.mean_rewards[0], [0.0, 0.5, 0.75])
+    assert not Frames.of([episode], 3, SPEC).mean_observations.size
+
+
+def test_means_of_an_episode_shorter_than_its_frames_are_the_frames():
+    frames = Frames.of([Episode.of([[1.0], [4.0]], None, [0.5])], 4, SPEC, means=True)
+    np.testing.assert_array_equal(frames.mean_observations, frames.observations)
+    np.testing.assert_array_equal(frames.mean_rewards[0], [0.0, 0.0, 0.5, 0.5])
+
+
 def test_what_is_unknown_is_flagged_and_zero():
     frames = Frames.of([Episode.of([[1.0], [2.0]])], 3, SPEC)
     assert not frames.has_actions[0]

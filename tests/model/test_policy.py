@@ -97,10 +97,20 @@ def test_weights_survive_the_bundle():
 def test_an_actor_explores_until_a_trial_was_scored():
     model, (a, b) = inference(), some_episodes(CONTINUOUS, 2)
     rng = np.random.default_rng(0)
-    exploring = {tuple(model.adapt([Context((a,))], rng)._hypotheses) for _ in range(40)}
-    settled = {tuple(model.adapt([Context((a,), (b,))], rng)._hypotheses) for _ in range(40)}
+    exploring = {tuple(model.adapt([Context((a,))], rng).hypotheses) for _ in range(40)}
+    settled = {tuple(model.adapt([Context((a,), (b,))], rng).hypotheses) for _ in range(40)}
     assert len(exploring) > 1
     assert len(settled) == 1
+
+
+def test_a_stance_holds_all_that_a_context_says():
+    for spec, entities in ((CONTINUOUS, None), (DISCRETE, None), (CONTINUOUS, LISTED)):
+        model = inference(spec, entities)
+        beliefs = model.believe([Context((one,)) for one in some_episodes(spec, 3)])
+        code, hypotheses = np.stack([belief.code for belief in beliefs]), np.array([0, 1, 1])
+        seen = np.random.default_rng(0).normal(size=(3, spec.observation_size)).astype(np.float32)
+        stance = model.stance(code, hypotheses)
+        np.testing.assert_array_equal(model.act_in(stance, 0 * code, seen), model.act(code, hypotheses, seen))
 
 
 def test_a_belief_draws_by_its_probabilities_and_knows_its_entropy():

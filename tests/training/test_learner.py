@@ -15,7 +15,7 @@ from metalearn.training.learner import CPU, Compute, Learner
 CONFIG = TrainingConfig(batch_tasks=16)
 
 
-def losses(compute: Compute, n_steps: int = 8) -> list[float]:
+def made(config: TrainingConfig = CONFIG, compute: Compute = CPU) -> tuple[Learner, TrainingSet]:
     model = ModelConfig(dynamics_rank=2)
     chunk = DemonstrationChunk("reach-dynamics", tuple(range(32)), DataConfig(expert_noise=0.2), 0)
     dataset = Dataset(find_family("reach-dynamics").spec, tuple(demonstrate_chunk(chunk)))
@@ -25,7 +25,11 @@ def losses(compute: Compute, n_steps: int = 8) -> list[float]:
     policy.fit_normaliser(data.observations())
     assert policy.dynamics
     policy.dynamics.fit(data.effects(), policy.features.get_buffer("std"))
-    learner, generator = Learner(policy, CONFIG, compute), torch.Generator().manual_seed(0)
+    return Learner(policy, config, compute), data
+
+
+def losses(compute: Compute, n_steps: int = 8) -> list[float]:
+    (learner, data), generator = made(compute=compute), torch.Generator().manual_seed(0)
     return [learner.step(data.draw(CONFIG, False, generator), 0.0) for _ in range(n_steps)]
 
 
@@ -40,3 +44,13 @@ def test_half_precision_learns_as_full_precision_does() -> None:
 def test_a_device_that_is_not_there_is_named(device: str) -> None:
     with pytest.raises(InvalidConfig, match=f"device: expected .* got '{device}'"):
         losses(Compute(device=device), 1)
+
+
+def test_codes_settle_after_the_share_of_the_steps_that_was_asked_for() -> None:
+    learner, data = made(TrainingConfig(batch_tasks=16, warmup_steps=6, rounds=0, settled_after=0.5))
+    generator, means = torch.Generator().manual_seed(0), []
+    for _ in range(6):
+        learner.step(data.draw(learner.config, False, generator), 0.0)
+        means.append(learner.policy.encoder.normalise.running_mean.clone())
+    assert not torch.equal(means[1], means[2])
+    assert torch.equal(means[2], means[5])
