@@ -22,14 +22,16 @@ from pydantic.json_schema import models_json_schema
 from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
 from service import logs, problems
+from service.database import Database
 from service.engine import Runtime, RuntimeFactory, TorchRuntime
 from service.figures import exposed
 from service.guard import Guard
+from service.keys import Keys
 from service.metrics import Metrics
 from service.observe import Observe
 from service.readiness import Readiness
 from service.registry import read_bundles
-from service.routes import adaptations, episodes, health, models, training
+from service.routes import adaptations, episodes, health, models, training, versions
 from service.schemas import REQUESTS, Problem
 from service.settings import Settings
 from service.state import Service
@@ -84,9 +86,9 @@ def create_app(
         telemetry={"tracer_provider": traces, "tracing": traces is not None, "metrics": False, "logs": False},
     )
     app.state.draining = draining
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, now=now)
     problems.install(app)
-    for module in (adaptations, episodes, models, training, health):
+    for module in (adaptations, versions, episodes, models, training, health):
         app.include_router(module.router)
     _describe_bodies(app)
     # Last, so that it is around every other middleware.
@@ -98,15 +100,11 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory = TorchRuntime.
     """Serve until SIGTERM or SIGINT; requests in progress are answered first.
 
     Raises:
-        InvalidConfig: nobody needs a key yet, so other machines must be allowed in explicitly; or the models
-            or the database cannot be used.
+        InvalidConfig: other machines could connect, and nobody has a key; or the models or the database cannot
+            be used.
     """
     logs.configure(settings.log_format)
-    if not settings.loopback and not settings.allow_unauthenticated:
-        raise InvalidConfig(
-            f"refusing to serve on {settings.host}, where anybody could connect without a key: "
-            "use 127.0.0.1, or set allow_unauthenticated (WTL_ALLOW_UNAUTHENTICATED=1)"
-        )
+    _check_exposed(settings)
     # What cannot be loaded is one sentence here, and a traceback in the lifespan.
     loaded = {bundle.id: runtime_factory(bundle) for bundle in read_bundles(settings.models).values()}
     if not loaded:
@@ -122,6 +120,17 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory = TorchRuntime.
     finally:
         if traces is not None:
             traces.shutdown()
+
+
+def _check_exposed(settings: Settings) -> None:
+    """Raises InvalidConfig: anybody could come in; or the database cannot be used."""
+    with contextlib.closing(Database(settings.database_url, connections=1)) as database:
+        guarded = any(key.usable(time.time()) for key in Keys(database).all())
+    if not settings.loopback and not guarded and not settings.allow_unauthenticated:
+        raise InvalidConfig(
+            f"refusing to serve on {settings.host}, where anybody could connect without a key: make one "
+            "(wtl keys create), use 127.0.0.1, or set allow_unauthenticated (WTL_ALLOW_UNAUTHENTICATED=1)"
+        )
 
 
 class _Server(uvicorn.Server):
@@ -150,6 +159,7 @@ def _run(app: FastAPI, settings: Settings) -> None:
         port=settings.port,
         log_config=None,
         access_log=False,
+        server_header=False,
         timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
     )
     # Uvicorn raises the signal again when everything was answered; an end that was asked for is no failure.
@@ -185,6 +195,8 @@ def _describe_bodies(app: FastAPI) -> None:
             ]
             _, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
             document["components"]["schemas"] |= definitions["$defs"]
+            document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"key": []}, {}]  # without one where nobody needs one
             app.openapi_schema = document
         return app.openapi_schema
 

@@ -1,18 +1,158 @@
-"""In front of every route: who asks."""
+"""In front of every route: who asks, whether they may, how often; afterwards the audit log and security headers.
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+An address that nobody thought of needs a key like every other. Knows no route but by its path.
+"""
 
-from service.auth import ANYBODY
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import auth
+from service.audit import Entry
+from service.auth import Caller
+from service.errors import Forbidden, ServiceError, Unauthenticated
+from service.observe import request_id_of
+
+if TYPE_CHECKING:
+    from service.state import Service
+
+PUBLIC = frozenset({"/livez", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect"})
+_PAGES = frozenset({"/docs", "/docs/oauth2-redirect"})
+_CDN = "https://cdn.jsdelivr.net"
+SECURITY_HEADERS: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_PAGE_POLICY = (
+    f"default-src 'none'; connect-src 'self'; script-src 'unsafe-inline' {_CDN}; style-src {_CDN} 'unsafe-inline'; "
+    "img-src 'self' data: https://fastapi.tiangolo.com; frame-ancestors 'none'"
+)
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_log = structlog.get_logger("service")
+
+
+def scope_of(path: str, method: str) -> auth.Scope | None:
+    """What a key must allow for this; None where any key will do, since there is nothing but perhaps a 404."""
+    _, first, second, *_ = [*path.split("/"), "", ""]
+    if first == "metrics":
+        return "metrics"
+    if first != "v1":
+        return None
+    if second in {"models", "aliases"}:
+        return "models:read" if method in _READS else "models:write"
+    return "jobs" if second == "training-jobs" else "adapt"
 
 
 class Guard:
-    """ASGI middleware that says who asks, as `state.caller`."""
+    """ASGI middleware. What it finds out is `state.caller` and `state.tenant` of the request."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, now: Callable[[], float]) -> None:
+        self._app, self._now = app, now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request in."""
-        if scope["type"] in {"http", "websocket"}:
-            scope.setdefault("state", {}).update(caller=ANYBODY, tenant=ANYBODY.tenant)
-        await self._app(scope, receive, send)
+        """Let the request in, or refuse it."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        service: Service = scope["app"].state.service
+        headers = dict(SECURITY_HEADERS)
+        if scope["path"] in _PAGES:
+            headers["Content-Security-Policy"] = _PAGE_POLICY
+        answer = _Answer(self, service, scope, send, headers)
+        try:
+            if scope["path"] not in PUBLIC:
+                await self._admit(service, scope, headers)
+        except ServiceError as error:
+            await answer.refuse(receive, error)
+            return
+        try:
+            await self._app(scope, receive, answer.send)
+        except Exception:
+            await answer.note("500")
+            raise
+
+    async def _admit(self, service: "Service", scope: Scope, headers: dict[str, str]) -> None:
+        """Raises Unauthenticated, Forbidden, TooManyRequests."""
+        address = scope["client"][0] if scope.get("client") else "nowhere"
+        given = Headers(scope=scope).get("authorization")
+        try:
+            caller = service.auth.remembered(given)
+            if caller is None:
+                caller = await run_in_threadpool(service.auth.ask, given)
+        except Unauthenticated:
+            service.rates.deny(address)
+            raise
+        scope.setdefault("state", {}).update(caller=caller, tenant=caller.tenant)
+        headers.update(service.rates.count(caller.key or address).headers)
+        needed = scope_of(scope["path"], scope.get("method", "WS"))
+        if needed is not None:
+            caller.check(needed)
+
+    def entry(self, scope: Scope, outcome: str) -> Entry:
+        """The line about this request in the audit log."""
+        caller: Caller | None = scope.get("state", {}).get("caller")
+        route = getattr(scope.get("route"), "path", None)
+        return Entry(
+            at=self._now(),
+            tenant=None if caller is None else caller.tenant,
+            key=None if caller is None else caller.key,
+            action=f"{scope.get('method', 'WS')} {route or '?'}",
+            subject=ascii(scope["path"])[1:-1][:300],
+            outcome=outcome,
+            request=request_id_of(scope),
+        )
+
+
+class _Answer:
+    """Sends the answer on, with headers, after the audit log has its line."""
+
+    def __init__(self, guard: Guard, service: "Service", scope: Scope, send: Send, headers: Mapping[str, str]) -> None:
+        self._guard, self._service, self._scope, self._send, self._headers = guard, service, scope, send, headers
+
+    async def send(self, message: Message) -> None:
+        if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+            for name, value in self._headers.items():
+                MutableHeaders(scope=message).setdefault(name, value)
+            if self._is_change or message["status"] == Forbidden.status:
+                await self.note(str(message["status"]))
+        elif message["type"] == "websocket.accept":
+            await self.note("101")
+        await self._send(message)
+
+    async def note(self, outcome: str) -> None:
+        """Write the line. That it cannot be written undoes nothing, so it is no reason to refuse."""
+        try:
+            await run_in_threadpool(self._service.audit.add, self._guard.entry(self._scope, outcome))
+        except Exception as error:
+            _log.error("a line of the audit log is lost", error=repr(error))
+
+    async def refuse(self, receive: Receive, error: ServiceError) -> None:
+        """Answer with a problem, before anything of the body was read."""
+        headers = {**self._headers, **error.headers, "Content-Type": "application/problem+json"}
+        if error.status in {Unauthenticated.status, Forbidden.status}:
+            await self.note(str(error.status))
+        kind = "http.response"
+        if self._scope["type"] == "websocket":
+            await receive()
+            if "websocket.http.response" not in self._scope.get("extensions", {}):
+                await self._send({"type": "websocket.close", "code": 1008, "reason": error.title})
+                return
+            kind = "websocket.http.response"
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await self._send({"type": f"{kind}.start", "status": error.status, "headers": raw})
+        await self._send({"type": f"{kind}.body", "body": json.dumps(error.to_json()).encode()})
+
+    @property
+    def _is_change(self) -> bool:
+        """Everything but reading and acting; acting is too often for a log that is kept."""
+        method = self._scope.get("method", "GET")
+        return method not in _READS and not self._scope["path"].endswith("/act") and self._scope["path"] not in PUBLIC

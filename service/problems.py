@@ -18,6 +18,7 @@ from service.errors import (
     ServiceError,
     quote,
 )
+from service.guard import SECURITY_HEADERS
 from service.observe import HEADER, request_id_of
 from service.refusals import describe, expectation
 from service.routes.parameters import PROBLEM
@@ -75,5 +76,5 @@ def _methods(request: Request) -> str:
 def _of_nobody(request: Request, __: Exception) -> Response:
     """The framework raises the error again after this answer, and the server logs it."""
     # Sent from outside of the middleware that names every other answer.
-    named = {HEADER: request_id_of(request.scope)}
+    named = {**SECURITY_HEADERS, HEADER: request_id_of(request.scope)}
     return _problem(InternalError("something went wrong in the server, and its log says what", headers=named))

@@ -201,7 +201,8 @@ def insert_new(c: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -
     """Insert those rows whose key is not there yet; how many. Waits for others who are inserting the same."""
     dialect = sqlite if c.dialect.name == "sqlite" else postgresql
     statement = dialect.insert(table).on_conflict_do_nothing()
-    return sum(c.execute(statement, dict(row)).rowcount for row in rows)
+    counted = {"preserve_rowcount": True}  # else it is -1 for an INSERT
+    return sum(c.execute(statement, dict(row), execution_options=counted).rowcount for row in rows)
 
 
 def lock_tenant(c: Connection, tenant: str) -> Row[Any]:

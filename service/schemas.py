@@ -126,6 +126,12 @@ class TrialsRequest(Body):
     rate_hz: Rate = Field(None, description="of the recording, to be compared with the model's")
 
 
+class ForkRequest(Body):
+    """Which version to begin with; the newest if null."""
+
+    version: int | None = Field(None, ge=1, le=2**31 - 1)
+
+
 class ActRequest(Body):
     """Observations of any number of robots in the same task."""
 
@@ -212,6 +218,23 @@ class AdaptationPage(Body):
     """Some adaptations, oldest first, and where to go on."""
 
     items: list[AdaptationState]
+    next_cursor: str | None
+
+
+class VersionState(Body):
+    """What one version of an adaptation has seen."""
+
+    version: int
+    n_demos: int
+    n_trials: int
+    scored: bool = Field(description="whether a trial of it has been scored")
+    created_at: str
+
+
+class VersionPage(Body):
+    """Some versions of an adaptation, oldest first, and where to go on."""
+
+    items: list[VersionState]
     next_cursor: str | None
 
 
@@ -337,6 +360,7 @@ class Problem(BaseModel):
 
 
 REQUESTS = (
+    ForkRequest,
     AdaptationRequest,
     DemosRequest,
     TrialsRequest,

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from service.audit import Audit
+from service.auth import Authenticator
 from service.blobs import Blobs
 from service.database import Database
 from service.engine import Engine, RuntimeFactory
@@ -17,6 +19,8 @@ from service.jobs.backend import Backend
 from service.jobs.local import LocalBackend
 from service.jobs.ray import RayBackend
 from service.jobs.store import JobStore
+from service.keys import Keys, digest
+from service.limits import Rates
 from service.metrics import Metrics
 from service.recorder import Recorder
 from service.registry import Registry, read_bundles
@@ -38,7 +42,11 @@ class Service:
     sessions: Sessions
     recorder: Recorder
     jobs: Jobs
+    auth: Authenticator
+    rates: Rates
+    audit: Audit
     draining: threading.Event
+    now: Callable[[], float]
 
     @classmethod
     @contextmanager
@@ -65,6 +73,7 @@ class Service:
             belief_bytes=settings.belief_bytes,
             short_pass_s=settings.short_pass_ms / 1e3,
         )
+        settings.data.mkdir(parents=True, exist_ok=True)
         with closing(Database(settings.database_url, settings.connections)) as database, closing(engine):
             quota = Quota(settings.max_episodes, settings.max_adaptations, settings.max_storage_bytes)
             storage = Storage(database, Blobs(settings.episodes_url), quota, now)
@@ -83,8 +92,29 @@ class Service:
                 max_steps=settings.max_steps,
                 rng=rng or np.random.default_rng(),
             )
+            auth = Authenticator(
+                Keys(database),
+                digest,
+                opened=settings.loopback or settings.allow_unauthenticated,
+                cache_s=settings.key_cache_s,
+                now=now,
+            )
             with closing(_training(settings, storage, registry, metrics, now)) as jobs:
-                yield cls(settings, metrics, storage, engine, registry, sessions, recorder, jobs, draining)
+                yield cls(
+                    settings,
+                    metrics,
+                    storage,
+                    engine,
+                    registry,
+                    sessions,
+                    recorder,
+                    jobs,
+                    auth,
+                    Rates(settings.rate),
+                    Audit(database),
+                    draining,
+                    now,
+                )
 
     def delete(self, tenant: str, adaptation_id: str) -> None:
         """Forget an adaptation, its episodes and its recordings. Raises AdaptationNotFound."""
@@ -99,6 +129,7 @@ class Service:
     def tidy(self) -> None:
         """Remove what crashes left behind."""
         self.storage.tidy()
+        self.audit.forget(self.now() - self.settings.audit_ttl_s)
 
     def _drop(self, adaptation_ids: Iterable[str]) -> None:
         """Forget what is here in memory of adaptations that are gone."""

@@ -38,12 +38,16 @@ class Step:
 
 
 # Built once: a step is written in a fraction of a millisecond, and building this takes as long.
-_ADD = insert(steps).from_select(
-    ["recording", "step", "content"],
-    select(recordings.c.id, bindparam("number"), bindparam("content", type_=steps.c.content.type))
-    .where(recordings.c.id == bindparam("of"), recordings.c.finished_as.is_(None))
-    .with_for_update(read=True),
-)
+_ADD = (
+    insert(steps)
+    .from_select(
+        ["recording", "step", "content"],
+        select(recordings.c.id, bindparam("number"), bindparam("content", type_=steps.c.content.type))
+        .where(recordings.c.id == bindparam("of"), recordings.c.finished_as.is_(None))
+        .with_for_update(read=True),
+    )
+    .execution_options(preserve_rowcount=True)
+)  # else it is -1 for an INSERT
 
 
 class Tape:

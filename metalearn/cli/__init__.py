@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from metalearn.cli.keeping import audit, keys, migrate
 from metalearn.cli.measuring import benchmark, evaluate
 from metalearn.cli.models import models
 from metalearn.cli.serving import demo, serve
@@ -28,8 +29,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # A group of verbs is a Typer of its own in its module: app.add_typer(group).
-for _command in (train, evaluate, benchmark, serve, demo, experiments, models):
+for _command in (train, evaluate, benchmark, serve, demo, experiments, models, migrate, audit):
     app.command()(_command)
+app.add_typer(keys)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

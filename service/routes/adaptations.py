@@ -95,10 +95,10 @@ def add_trials(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) 
 
 
 @router.post("/{adaptation_id}/act", response_model=ActAnswer, openapi_extra=takes(ActRequest))
-def act(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) -> Response:
+def act(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, version: Version = None) -> Response:
     """Observations to actions, under the most probable hypothesis. Remembers nothing."""
     body = wire.read(ActRequest)
-    adaptation = service.sessions.read(wire.tenant, adaptation_id)
+    adaptation = service.sessions.read(wire.tenant, adaptation_id, version)
     spec = service.sessions.model(adaptation).spec
     observations = to_observations("observations", body.observations, spec, service.settings.max_rows)
     acted = service.sessions.act(adaptation, observations)

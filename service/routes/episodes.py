@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from service.routes.adaptations import state
-from service.routes.parameters import PROBLEMS, AdaptationId, EpisodeId, ServiceDep, WireDep, takes
+from service.routes.parameters import PROBLEMS, AdaptationId, EpisodeId, ServiceDep, Version, WireDep, takes
 from service.schemas import (
     AdaptationState,
     EpisodeRequest,
@@ -18,10 +18,10 @@ router = APIRouter(prefix="/v1/adaptations/{adaptation_id}/episodes", tags=["epi
 
 
 @router.post("", status_code=201, response_model=RecordedEpisode, openapi_extra=takes(EpisodeRequest, required=False))
-def start(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) -> Response:
+def start(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, version: Version = None) -> Response:
     """Begin an episode under one hypothesis: drawn when exploring, else the most probable one."""
     body = wire.read_optional(EpisodeRequest)
-    row = service.recorder.start(service.sessions.read(wire.tenant, adaptation_id), body.explore, wire.post)
+    row = service.recorder.start(service.sessions.read(wire.tenant, adaptation_id, version), body.explore, wire.post)
     episode = RecordedEpisode(id=row.id, adaptation=row.adaptation, version=row.version, explore=row.explore)
     return wire.answer(episode, 201)
 

@@ -10,13 +10,36 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import postgres as postgres_server
 from pointing import PointingRuntime, settings_in
 
 from metalearn.data.episode import Episode
+from service import migrations
 from service.app import create_app
 from service.client import Client
 from service.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.Postgres]:
+    """A real PostgreSQL, with a database `ready` that is migrated."""
+    try:
+        with postgres_server.running() as server:
+            server.execute("CREATE DATABASE ready")
+            migrations.upgrade(server.url("ready"))
+            yield server
+    except postgres_server.Missing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'data' / 'service.sqlite3'}"
+    return request.getfixturevalue("postgres").create("ready")
 
 
 @pytest.fixture
