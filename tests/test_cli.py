@@ -12,7 +12,19 @@ import pytest
 from metalearn.cli import main
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("train", "evaluate", "benchmark", "serve", "demo", "experiments", "models")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "benchmark",
+    "serve",
+    "demo",
+    "adapt",
+    "act",
+    "check",
+    "convert",
+    "experiments",
+    "models",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +42,7 @@ def test_help_is_given(command, capsys):
     assert capsys.readouterr().out.startswith("Usage: wtl")
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "serve", "demo"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "serve", "demo", "adapt", "act", "check", "convert"])
 def test_help_teaches_by_examples(command, capsys):
     main([command, "--help"])
     assert f"Examples:\n    wtl {command}" in capsys.readouterr().out

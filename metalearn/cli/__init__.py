@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from metalearn.cli.adapting import act, adapt, check, convert
 from metalearn.cli.keeping import audit, keys, migrate
 from metalearn.cli.measuring import benchmark, evaluate
 from metalearn.cli.models import models
@@ -29,7 +30,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # A group of verbs is a Typer of its own in its module: app.add_typer(group).
-for _command in (train, evaluate, benchmark, serve, demo, experiments, models, migrate, audit):
+_COMMANDS = (
+    train, evaluate, benchmark, serve, demo, adapt, act, check, convert, experiments, models, migrate, audit,
+)  # fmt: skip
+for _command in _COMMANDS:
     app.command()(_command)
 app.add_typer(keys)
 

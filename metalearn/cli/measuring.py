@@ -33,7 +33,7 @@ def evaluate(
     from metalearn.evaluation.table import print_report
     from metalearn.session import run_evaluation
 
-    folder = _bundle_folder(bundle)
+    folder = bundle_folder(bundle)
     for path in (json, picture):
         if path and path.is_dir():
             raise InvalidConfig(f"{path} is a folder; name a file")
@@ -95,7 +95,7 @@ def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-def _bundle_folder(name: str) -> Path:
+def bundle_folder(name: str) -> Path:
     """The folder that a user means: a bundle's, a run's, or a shipped model by its name."""
     from service.settings import SHIPPED_MODELS
 
