@@ -1,18 +1,26 @@
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from metalearn.cluster.jobs import lasting
+from metalearn.cluster.workers import IN_FLIGHT, RayCollector, WorkersLost
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.training.collect import Ahead
 
 pytestmark = pytest.mark.timeout(180)
 
 
 def square(number: int) -> int:
     return number * number
+
+
+def slowly(number: int) -> int:
+    time.sleep(0.02)
+    return square(number)
 
 
 def threads(_: int) -> str | None:
@@ -37,9 +45,7 @@ def die(_: int) -> None:
 
 @pytest.fixture(scope="module")
 def collector():
-    from metalearn.cluster.workers import RayCollector
-
-    with RayCollector(n_actors=1) as collector:
+    with RayCollector("local", n_actors=2) as collector:
         yield collector
 
 
@@ -68,9 +74,29 @@ def test_what_the_function_raises_is_raised_as_it_is(collector):
 
 
 @pytest.mark.slow
-def test_work_that_kills_every_worker_is_given_up(collector):
-    from metalearn.cluster.workers import WorkersLost
+def test_work_goes_on_in_the_background_behind_newer_work(collector):
+    behind = collector.map(slowly, range(40))
+    assert list(collector.map(square, [2, 3])) == [4, 9]
+    assert isinstance(behind, Ahead)
+    deadline = time.monotonic() + 60
+    while len(behind.done) < 40 and time.monotonic() < deadline:
+        behind.advance()
+        assert len(collector._in_flight) <= 2 * IN_FLIGHT  # however much there is to do
+        time.sleep(0.01)
+    assert list(behind) == [n * n for n in range(40)]
 
+
+@pytest.mark.slow
+def test_an_actor_that_is_killed_from_outside_is_replaced(collector):
+    lost, results = collector.counts["lost"], collector.map(slowly, range(60))
+    found = [next(results) for _ in range(10)]
+    os.kill(collector.pids[0], signal.SIGKILL)
+    assert [*found, *results] == [n * n for n in range(60)]
+    assert collector.counts["lost"] == lost + 1
+
+
+@pytest.mark.slow
+def test_work_that_kills_every_worker_is_given_up(collector):
     with pytest.raises(WorkersLost):
         list(collector.map(die, [0]))
     assert list(collector.map(square, [5])) == [25]
@@ -82,8 +108,6 @@ def test_the_handler_of_sigterm_is_still_ours(collector):
 
 
 def test_an_address_where_nobody_answers_is_one_sentence():
-    from metalearn.cluster.workers import RayCollector
-
     with pytest.raises(InvalidConfig, match=r"no Ray cluster at 127\.0\.0\.1:1: nobody answers"):
         RayCollector("127.0.0.1:1", n_actors=1)
 
