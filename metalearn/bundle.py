@@ -6,6 +6,7 @@ A folder of JSON and safetensors, no pickle. Knows files and digests; does not k
     weights.safetensors    the policy, normaliser included
     baselines/*.safetensors   weights of baselines trained on the same data (bc, mil)
     confidence.safetensors    what confidence is computed with, if it was calibrated (`metalearn.confidence`)
+    believe.onnx, act.onnx    the policy as graphs that refer to weights.safetensors, if it was exported
     report.json            evaluation report, if it was evaluated
 """
 
@@ -27,6 +28,7 @@ from metalearn.data.spec import Spec
 SCHEMA = 1
 _OBJECTS = ("spec", "model", "provenance", "sha256")
 Weights = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
+Graphs = Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Bundle:
         weights: parameters and buffers by name.
         baselines: weights of baselines by method name; how each was made is in `provenance["baselines"]`.
         confidence: weights of its calibrated confidence, or None; how it was made is in `provenance["confidence"]`.
+        graphs: `believe` and `act` as ONNX without weights (`metalearn.model.export`); empty if not exported.
         provenance: experiment, seeds, versions, wall time: whatever made it.
         report: its evaluation report, or None.
     """
@@ -50,16 +53,22 @@ class Bundle:
     weights: Weights
     baselines: Mapping[str, Weights] = field(default_factory=dict)
     confidence: Weights | None = None
+    graphs: Graphs = field(default_factory=dict, repr=False)
     provenance: dict[str, Any] = field(default_factory=dict)
     report: dict[str, Any] | None = None
 
     @property
     def id(self) -> str:
-        """Content address: SHA-256 over spec, model configuration and weights (not the report, not the confidence)."""
+        """Content address: SHA-256 over spec, model configuration and weights (nothing else)."""
         head = {"spec": self.spec.to_json(), "model": self.model}
         hasher = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
-        hasher.update(_encode(self.weights))
+        hasher.update(self.encoded_weights)
         return hasher.hexdigest()
+
+    @property
+    def encoded_weights(self) -> bytes:
+        """The content of `weights.safetensors`."""
+        return _encode(self.weights)
 
     def with_report(self, report: dict[str, Any]) -> "Bundle":
         """The same bundle, evaluated."""
@@ -74,6 +83,10 @@ class Bundle:
     def with_confidence(self, weights: Weights, made: dict[str, Any]) -> "Bundle":
         """The same bundle, calibrated; `made` says how, as JSON."""
         return replace(self, confidence=weights, provenance={**self.provenance, "confidence": made})
+
+    def with_graphs(self, graphs: Graphs) -> "Bundle":
+        """The same bundle, that also runs without torch."""
+        return replace(self, graphs=graphs)
 
     def save(self, folder: Path) -> Path:
         """Write it to `folder` (made if absent); returns the folder."""
@@ -93,7 +106,10 @@ class Bundle:
             "model": self.model,
             "provenance": self.provenance,
             "sha256": digests,
+            "onnx": {name: hashlib.sha256(graph).hexdigest() for name, graph in self.graphs.items()},
         }
+        for name, graph in self.graphs.items():
+            (folder / f"{name}.onnx").write_bytes(graph)
         if self.report is not None:
             (folder / "report.json").write_text(json.dumps(self.report, indent=1) + "\n")
         (folder / "bundle.json").write_text(json.dumps(head, indent=1) + "\n")
@@ -113,6 +129,7 @@ class Bundle:
             if not isinstance(head["name"], str) or not all(isinstance(head[key], dict) for key in _OBJECTS):
                 raise InvalidConfig(f"bundle {folder}: expected a name, and objects as {', '.join(_OBJECTS)}")
             weights = {key: _read(folder / f"{key}.safetensors", digest) for key, digest in head["sha256"].items()}
+            graphs = {name: _read_bytes(folder / f"{name}.onnx", d) for name, d in head.get("onnx", {}).items()}
             report_file = folder / "report.json"
             return cls(
                 name=head["name"],
@@ -121,6 +138,7 @@ class Bundle:
                 weights=weights.pop("weights"),
                 confidence=weights.pop("confidence", None),
                 baselines={key.removeprefix("baselines/"): value for key, value in weights.items()},
+                graphs=graphs,
                 provenance=head["provenance"],
                 report=_report(report_file) if report_file.exists() else None,
             )
@@ -155,7 +173,11 @@ def _write(path: Path, weights: Weights) -> str:
 
 
 def _read(path: Path, digest: str) -> Weights:
+    return load_bytes(_read_bytes(path, digest))
+
+
+def _read_bytes(path: Path, digest: str) -> bytes:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
         raise InvalidConfig(f"{path} does not match the digest in its bundle.json: it was changed or cut short")
-    return load_bytes(content)
+    return content

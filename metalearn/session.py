@@ -19,6 +19,7 @@ from metalearn.evaluation.pictures import draw_report
 from metalearn.evaluation.report import Report
 from metalearn.evaluation.table import live_progress
 from metalearn.journal import journal
+from metalearn.model.export import with_graphs
 from metalearn.tasks.registry import find_family
 from metalearn.terminal import Listen, stop_request, watching
 from metalearn.training.calibrate import calibrate
@@ -98,6 +99,7 @@ def _train(
     if baselines:
         dataset = recorded or Dataset.load(out / "dataset")
         bundle = with_baselines(bundle, dataset, experiment.seed, progress, baselines)
+    bundle = with_graphs(bundle)
     bundle.save(out / "bundle")
     return bundle
 

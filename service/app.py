@@ -23,7 +23,7 @@ from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
 from service import logs, problems
 from service.database import Database
-from service.engine import Runtime, RuntimeFactory, TorchRuntime
+from service.engine import Runtime, RuntimeFactory, factory_of
 from service.figures import exposed
 from service.guard import Guard
 from service.keys import Keys
@@ -47,7 +47,7 @@ Bodies are JSON or msgpack (numpy arrays in openpi's convention), gzipped or not
 def create_app(
     settings: Settings,
     *,
-    runtime_factory: RuntimeFactory = TorchRuntime.load,
+    runtime_factory: RuntimeFactory | None = None,
     now: Callable[[], float] = time.time,
     traces: TracerProvider | None = None,
 ) -> FastAPI:
@@ -55,17 +55,18 @@ def create_app(
 
     Args:
         settings: how it behaves.
-        runtime_factory: what makes a bundle act.
+        runtime_factory: what makes a bundle act, if not the runtime that the settings name.
         now: the clock that adaptations expire by.
         traces: where spans go; None: nowhere.
     """
+    factory = runtime_factory or factory_of(settings.runtime)
     metrics = Metrics.make()
     draining = threading.Event()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
-        opening = Service.open(settings, metrics, runtime_factory, draining, now)
+        opening = Service.open(settings, metrics, factory, draining, now)
         service = await run_in_threadpool(opening.__enter__)
         app.state.service, app.state.readiness = service, Readiness(service)
         sweeper = asyncio.create_task(_sweep(service))
@@ -96,7 +97,7 @@ def create_app(
     return app
 
 
-def serve(settings: Settings, *, runtime_factory: RuntimeFactory = TorchRuntime.load) -> None:
+def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) -> None:
     """Serve until SIGTERM or SIGINT; requests in progress are answered first.
 
     Raises:
@@ -105,13 +106,14 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory = TorchRuntime.
     """
     logs.configure(settings.log_format)
     _check_exposed(settings)
+    factory = runtime_factory or factory_of(settings.runtime)
     # What cannot be loaded is one sentence here, and a traceback in the lifespan.
-    loaded = {bundle.id: runtime_factory(bundle) for bundle in read_bundles(settings.models).values()}
+    loaded = {bundle.id: factory(bundle) for bundle in read_bundles(settings.models).values()}
     if not loaded:
         _log.warning("there is no model: nothing can be adapted", models=str(settings.models))
 
     def load(bundle: Bundle) -> Runtime:
-        return loaded.pop(bundle.id, None) or runtime_factory(bundle)
+        return loaded.pop(bundle.id, None) or factory(bundle)
 
     traces = exporting() if settings.traces else None
     app = create_app(settings, runtime_factory=load, traces=traces)

@@ -8,6 +8,8 @@ from limits import parse
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
+from service.engine.choice import RuntimeName
+
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -29,7 +31,6 @@ class Settings(BaseSettings):
     )
     episodes: str | None = Field(None, description="folder or fsspec URL of the episodes; DATA/episodes if absent")
     bundles: str | None = Field(None, description="folder or fsspec URL of the registered bundles; DATA/bundles")
-    runtime: Literal["torch", "onnx", "auto"] = Field("auto", description="what runs the policies")
     allow_unauthenticated: bool = Field(False, description="serve other machines although nobody needs a key")
     key_cache_s: float = Field(5.0, ge=0, description="so long may a revoked key still be let in")
 
@@ -65,6 +66,7 @@ class Settings(BaseSettings):
         30 * 24 * 3600.0, gt=0, description="a training job is forgotten so long after its end"
     )
 
+    runtime: RuntimeName = Field("auto", description="torch, onnx, or auto: torch where it is installed, else onnx")
     threads: int = Field(64, gt=0, description="requests decoded and stored side by side")
     connections: int = Field(16, gt=0, description="connections to the database")
     queue_size: int = Field(1024, gt=0, description="inference jobs waiting; beyond it the server says it is busy")

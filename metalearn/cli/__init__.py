@@ -15,7 +15,7 @@ import typer
 from metalearn.cli.adapting import act, adapt, check, convert
 from metalearn.cli.keeping import audit, keys, migrate
 from metalearn.cli.measuring import benchmark, evaluate
-from metalearn.cli.models import models
+from metalearn.cli.models import export, models
 from metalearn.cli.serving import demo, serve
 from metalearn.cli.training import experiments, train
 from metalearn.data.errors import WatchTryLearnError
@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 # A group of verbs is a Typer of its own in its module: app.add_typer(group).
 _COMMANDS = (
-    train, evaluate, benchmark, serve, demo, adapt, act, check, convert, experiments, models, migrate, audit,
+    train, evaluate, benchmark, serve, demo, adapt, act, check, convert, experiments, models, export, migrate, audit,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)

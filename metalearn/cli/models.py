@@ -32,6 +32,28 @@ def models(
     Console().print(table if found else f"no bundles in {folder or SHIPPED_MODELS}")
 
 
+def export(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle, or of a run with one.")],
+) -> None:
+    """Write a bundle's policy as ONNX beside its weights, so that it is served where there is no torch.
+
+    What `wtl train` makes has it already. The bundle stays the same one: the graphs refer to its weights.
+
+    \b
+    Examples:
+      wtl export runs/reach-m2
+      WTL_RUNTIME=onnx wtl serve --models runs/reach-m2/bundle
+    """
+    from metalearn.bundle import Bundle
+    from metalearn.model.export import with_graphs
+
+    folder = next((path for path in (bundle, bundle / "bundle") if (path / "bundle.json").exists()), bundle)
+    exported = with_graphs(Bundle.load(folder))
+    exported.save(folder)
+    for name in exported.graphs:
+        typer.echo(f"{folder / name}.onnx")
+
+
 def _curve(bundle: "Bundle") -> str:
     if bundle.report is None:
         return "not measured"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Int64, Shaped
 
 from metalearn.data.episode import Episode
 from metalearn.data.spec import Spec
@@ -110,3 +110,34 @@ def effects_of(
     cross = changes[..., :, None] * actions[..., None, :]
     power = actions[..., :, None] * actions[..., None, :]
     return np.concatenate([part.reshape(*part.shape[:-2], -1) for part in (cross, power)], -1)
+
+
+def gather(episodes: Sequence[Sequence[Episode]], n_frames: int, spec: Spec, *, effects: bool) -> dict[str, np.ndarray]:
+    """The frames of k episodes of each of b tasks, `[b, k, ...]` float32, and the `mask [b, k]` of who is there.
+
+    k is the largest number of episodes of a task, and at least one; what nobody fills is zeros.
+    """
+    flat = [episode for of_task in episodes for episode in of_task]
+    pool = Frames.of(flat, n_frames, spec, effects=effects, means=means)
+    shape = (len(episodes), max(1, *(len(of_task) for of_task in episodes)))
+    mask = np.zeros(shape, bool)
+    for row, of_task in enumerate(episodes):
+        mask[row, : len(of_task)] = True
+    arrays: dict[str, np.ndarray] = {}
+    for name, values in pool.arrays().items():
+        arrays[name] = np.zeros((*shape, *values.shape[1:]), np.float32)
+        arrays[name][mask] = values
+    return arrays | {"mask": mask}
+
+
+def after_steps(
+    code: Float32[np.ndarray, " d"],
+    observations: Shaped[np.ndarray, "n *o"],
+    actions: Shaped[np.ndarray, "t *a"],
+    spec: Spec,
+) -> Float32[np.ndarray, " d"]:
+    """A code that ends in effects, after what t actions did to the n = t + 1 observations around them."""
+    changes = np.diff(observations.reshape(len(observations), -1).astype(np.float32), axis=0)
+    effects = effects_of(changes, spec.as_vectors(actions)).sum(0)
+    known = len(code) - len(effects)
+    return np.concatenate([code[:known], code[known:] + effects])

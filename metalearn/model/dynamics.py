@@ -65,7 +65,7 @@ class Dynamics(nn.Module):
         basis, spread = self.get_buffer("basis"), self.get_buffer("spread")
         mean = self.get_buffer("mean")
         gram = torch.einsum("roa,qob->rqab", basis, basis)
-        precision = torch.diag(1 / spread) + torch.einsum("rqab,...ab->...rq", gram, power) / NOISE
+        precision = torch.eye(len(spread), device=spread.device) / spread + torch.einsum("rqab,...ab->...rq", gram, power) / NOISE
         unexplained = cross - torch.einsum("oa,...ab->...ob", mean, power)
         moments = torch.einsum("roa,...oa->...r", basis, unexplained) / NOISE
         covariance = torch.linalg.inv(precision)

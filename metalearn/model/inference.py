@@ -13,7 +13,7 @@ from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
-from metalearn.data.frames import Frames, effects_of
+from metalearn.data.frames import after_steps, effects_of, gather
 from metalearn.data.spec import Spec
 from metalearn.model.encoder import EpisodeTensors
 from metalearn.model.policy import ConditionalPolicy, Stance
@@ -99,11 +99,9 @@ class Inference:
         self, belief: Belief, observations: Shaped[np.ndarray, "n *o"], actions: Shaped[np.ndarray, "t *a"]
     ) -> Belief:
         """The belief in the midst of an episode, after what its t actions did to its n = t + 1 observations."""
-        codes = np.repeat(belief.code[None], len(actions), 0)
         if len(actions) == 0 or not self.learns_while_acting:
             return belief
-        added = self.experience(codes, observations[:-1], actions, observations[1:]) - codes
-        return replace(belief, code=belief.code + added.sum(0))
+        return replace(belief, code=after_steps(belief.code, observations, actions, self.spec))
 
     def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> "HypothesisActor":
         """Draw one hypothesis per task where no trial was scored yet, else take the most probable one."""
@@ -115,16 +113,9 @@ class Inference:
         return HypothesisActor(self, np.stack([belief.code for belief in beliefs]), np.array(hypotheses, np.int64))
 
     def _tensors(self, episodes: Sequence[Sequence[Episode]]) -> EpisodeTensors:
-        flat = [episode for of_task in episodes for episode in of_task]
         config, effects = self.policy.config, self.learns_while_acting
-        known = flat or [_placeholder(self.spec)]
-        pool = Frames.of(known, config.n_frames, self.spec, effects=effects, means=config.frame_means)
-        index = torch.full((len(episodes), max(1, *(len(e) for e in episodes))), -1, dtype=torch.long)
-        start = 0
-        for row, of_task in enumerate(episodes):
-            index[row, : len(of_task)] = torch.arange(start, start + len(of_task))
-            start += len(of_task)
-        return EpisodeTensors.gather(EpisodeTensors.pool(pool), index)
+        arrays = gather(episodes, config.n_frames, self.spec, effects=effects, means=config.frame_means)
+        return EpisodeTensors(**{name: torch.from_numpy(values) for name, values in arrays.items()})
 
 
 class HypothesisActor:
@@ -144,8 +135,3 @@ class HypothesisActor:
         actions = self._inference.act_in(self._stance, self._codes, observations)
         self._last = observations, actions
         return actions
-
-
-def _placeholder(spec: Spec) -> Episode:
-    """An episode to fill an empty pool with; the mask hides it."""
-    return Episode(np.zeros((2, *spec.observation_space.shape), np.float32))

@@ -1,0 +1,153 @@
+"""The policy as two ONNX graphs: contexts to beliefs, and beliefs and observations to actions.
+
+The graphs hold no weights: they refer to `weights.safetensors` beside them, tensor by tensor. Needs torch and onnx;
+what is written here is run without torch (`service.engine.onnx_runtime`).
+"""
+
+import io
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import onnx
+import torch
+from onnx.external_data_helper import set_external_data
+from torch import Tensor, nn
+from torch.onnx.utils import register_custom_op_symbolic
+
+from metalearn.bundle import Bundle, Graphs
+from metalearn.config import ModelConfig
+from metalearn.data.spec import Spec
+from metalearn.model.dynamics import Dynamics
+from metalearn.model.encoder import EpisodeTensors
+from metalearn.model.policy import ConditionalPolicy
+
+OPSET = 17
+ROLES = ("demos", "trials")
+FIELDS = tuple(field.name for field in fields(EpisodeTensors))
+_WEIGHTS = "weights.safetensors"
+
+
+class _Believe(nn.Module):
+    """Plain tensors in, as ONNX wants it: the fields of the demos, then those of the trials."""
+
+    def __init__(self, policy: ConditionalPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        n = len(FIELDS)
+        code, log_prior = self.policy.believe(EpisodeTensors(*tensors[:n]), EpisodeTensors(*tensors[n:]))
+        return code, log_prior.exp()
+
+
+class _Act(nn.Module):
+    def __init__(self, policy: ConditionalPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, code: Tensor, hypothesis: Tensor, observations: Tensor) -> Tensor:
+        return self.policy.act(code, hypothesis, observations)
+
+
+def with_graphs(bundle: Bundle) -> Bundle:
+    """The same bundle (the same id), that also runs where there is no torch."""
+    return bundle.with_graphs(graphs_of(bundle))
+
+
+def graphs_of(bundle: Bundle) -> Graphs:
+    """`believe` and `act` of a bundle, as ONNX without weights."""
+    config = ModelConfig.model_validate(bundle.model)
+    policy = ConditionalPolicy.from_weights(config, bundle.spec, bundle.weights)
+    layout = _layout(bundle.encoded_weights)
+    return {
+        "believe": _export(_Believe(policy), _episodes(policy, config, bundle.spec), _BELIEVE, layout),
+        "act": _export(_Act(policy), _actions(policy, config, bundle.spec), _ACT, layout),
+    }
+
+
+_BELIEVE: dict[str, dict[int, str]] = {
+    **{f"{role}.{name}": {0: "b", 1: f"n_{role}"} for role in ROLES for name in FIELDS},
+    "code": {0: "b"},
+    "probabilities": {0: "b"},
+}
+_ACT: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("code", "hypothesis", "observations", "actions")}
+
+
+def _episodes(policy: ConditionalPolicy, config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
+    f, o, a = config.n_frames, spec.observation_size, spec.action_size
+    last: dict[str, tuple[int, ...]] = {
+        "observations": (f, o), "changes": (f, o), "actions": (f, a), "rewards": (f,), "times": (f,),
+        "effects": (policy.n_sums,),
+    }  # fmt: skip
+    # More than one of everything: an axis of length one would be taken for a constant.
+    return tuple(
+        torch.ones(3, k, dtype=torch.bool) if name == "mask" else torch.randn(3, k, *last.get(name, ()))
+        for k in (2, 4)
+        for name in FIELDS
+    )
+
+
+def _actions(policy: ConditionalPolicy, config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
+    with torch.no_grad():
+        code, _ = _Believe(policy)(*_episodes(policy, config, spec))
+    return code, torch.zeros(3, dtype=torch.long), torch.randn(3, spec.observation_size)
+
+
+def _export(module: nn.Module, inputs: tuple[Tensor, ...], axes: dict[str, dict[int, str]], layout: "_Layout") -> bytes:
+    names, written = list(axes), io.BytesIO()
+    custom = {"com.microsoft": 1} if any(isinstance(part, Dynamics) for part in module.modules()) else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter that needs no further package is announced to go
+        register_custom_op_symbolic("aten::linalg_inv", _inverse, OPSET)
+        torch.onnx.export(
+            module.eval(),
+            inputs,
+            written,  # type: ignore[arg-type]  # it takes any file
+            input_names=names[: len(inputs)],
+            output_names=names[len(inputs) :],
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            custom_opsets=custom,
+            do_constant_folding=False,  # folded weights would no longer be those in the file
+            dynamo=False,
+        )
+    model = onnx.load_from_string(written.getvalue())
+    for tensor in model.graph.initializer:
+        name = tensor.name.removeprefix("policy.")
+        if name in layout:
+            _rename(model, tensor.name, name)
+            start, end = layout[name]
+            tensor.raw_data = tensor.raw_data or b"\0"  # the helper wants to see some
+            set_external_data(tensor, _WEIGHTS, start, end - start)
+            tensor.ClearField("raw_data")
+    return model.SerializeToString(deterministic=True)
+
+
+def _inverse(graph: Any, matrix: Any) -> Any:
+    """ONNX has no inverse of its own; ONNX Runtime has."""
+    return graph.op("com.microsoft::Inverse", matrix)
+
+
+_Layout = Mapping[str, tuple[int, int]]
+
+
+def _layout(encoded: bytes) -> _Layout:
+    """Where each tensor begins and ends in a safetensors file: 8 bytes of length, a JSON header, the data."""
+    size = int.from_bytes(encoded[:8], "little")
+    header = json.loads(encoded[8 : 8 + size])
+    header.pop("__metadata__", None)
+    return {name: (8 + size + entry["data_offsets"][0], 8 + size + entry["data_offsets"][1])
+            for name, entry in header.items()}  # fmt: skip
+
+
+def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            if name == old:
+                node.input[i] = new
+    for tensor in model.graph.initializer:
+        if tensor.name == old:
+            tensor.name = new

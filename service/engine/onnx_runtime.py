@@ -1,0 +1,117 @@
+"""The policy in ONNX Runtime: the same graphs and the same weights, and no torch in the process.
+
+The graphs come with a bundle (`metalearn.model.export` wrote them); the weights are the bundle's own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float32, Int64, Shaped
+
+from metalearn.adapter import Belief
+from metalearn.bundle import Bundle, Weights
+from metalearn.config import ModelConfig
+from metalearn.data.context import Context
+from metalearn.data.episode import Array
+from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.frames import after_steps, gather
+from metalearn.data.spec import Spec
+
+
+class OnnxRuntime:
+    """Numpy in, ONNX Runtime inside, numpy out."""
+
+    name = "onnx"
+
+    def __init__(self, believe: "Graph", act: "Graph", config: ModelConfig, spec: Spec) -> None:
+        self._believe, self._act, self._config, self._spec = believe, act, config, spec
+
+    @classmethod
+    def load(cls, bundle: Bundle) -> "OnnxRuntime":
+        """The policy of a bundle.
+
+        Raises:
+            InvalidConfig: it was never exported, or its graphs do not fit its weights.
+        """
+        if missing := sorted({"believe", "act"} - set(bundle.graphs)):
+            raise InvalidConfig(
+                f"bundle {bundle.name}: no {' and '.join(missing)}.onnx in it, so it needs torch to run; "
+                "`wtl export BUNDLE` adds them where torch is installed"
+            )
+        try:
+            config = ModelConfig.model_validate(bundle.model)
+            believe, act = (Graph(bundle.graphs[name], bundle.weights) for name in ("believe", "act"))
+        except Exception as error:  # onnxruntime raises a type of its own for each status
+            sentence = " ".join(str(error).split())[:200]
+            raise InvalidConfig(f"bundle {bundle.name}: its graphs cannot be run: {sentence}") from error
+        return cls(believe, act, config, bundle.spec)
+
+    def believe(self, contexts: Sequence[Context]) -> list[Belief]:
+        """What the policy makes of each context. Raises InvalidData: an ask."""
+        for context in contexts:
+            if context.ask is not None:
+                raise InvalidData("ask", "null (this model was trained for no ask)", repr(context.ask))
+        roles = {"demos": [c.demos for c in contexts], "trials": [c.trials for c in contexts]}
+        config, learns = self._config, self._learns_while_acting
+        inputs = {
+            f"{role}.{name}": values
+            for role, episodes in roles.items()
+            for name, values in gather(
+                episodes, config.n_frames, self._spec, effects=learns, means=config.frame_means
+            ).items()
+        }
+        codes, probabilities = self._believe.run(inputs)
+        return [Belief(code, p) for code, p in zip(codes, probabilities, strict=True)]
+
+    def after(
+        self, belief: Belief, observations: Shaped[np.ndarray, "n *o"], actions: Shaped[np.ndarray, "t *a"]
+    ) -> Belief:
+        """The belief in the midst of an episode, after these steps of it."""
+        if len(actions) == 0 or not self._learns_while_acting:
+            return belief
+        return replace(belief, code=after_steps(belief.code, observations, actions, self._spec))
+
+    def act(
+        self,
+        codes: Float32[np.ndarray, "b d"],
+        hypotheses: Int64[np.ndarray, " b"],
+        observations: Shaped[np.ndarray, "b *o"],
+    ) -> Shaped[np.ndarray, "b *a"]:
+        """The action of each row under its hypothesis, within the action space."""
+        flat = np.ascontiguousarray(observations, np.float32).reshape(len(observations), -1)
+        (out,) = self._act.run({"code": codes, "hypothesis": hypotheses, "observations": flat})
+        space = self._spec.action_space
+        if self._spec.discrete:
+            return np.asarray(out + space.start, np.int64)  # type: ignore[union-attr]
+        return np.clip(out, space.low, space.high).astype(np.float32)  # type: ignore[union-attr]
+
+    @property
+    def _learns_while_acting(self) -> bool:
+        return self._config.dynamics_rank > 0
+
+
+class Graph:
+    """One graph, ready to run, with its weights attached."""
+
+    def __init__(self, graph: bytes, weights: Weights) -> None:
+        import onnx  # a server on torch alone does without these
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        # A pass takes less than it takes to wake other threads, and requests want the other cores.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        referred = [one for one in onnx.load_from_string(graph).graph.initializer if one.external_data]
+        self._values = {  # the session reads them as long as it lives
+            # A file of weights has no numbers without an axis.
+            one.name: onnxruntime.OrtValue.ortvalue_from_numpy(np.array(weights[one.name]).reshape(one.dims))
+            for one in referred
+        }
+        options.add_external_initializers(list(self._values), list(self._values.values()))
+        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._inputs = {one.name for one in self._session.get_inputs()}
+
+    def run(self, inputs: dict[str, Array]) -> list[Array]:
+        """The outputs, in order. What the graph does not read is passed over."""
+        return self._session.run(None, {name: value for name, value in inputs.items() if name in self._inputs})
