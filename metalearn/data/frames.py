@@ -112,7 +112,9 @@ def effects_of(
     return np.concatenate([part.reshape(*part.shape[:-2], -1) for part in (cross, power)], -1)
 
 
-def gather(episodes: Sequence[Sequence[Episode]], n_frames: int, spec: Spec, *, effects: bool) -> dict[str, np.ndarray]:
+def gather(
+    episodes: Sequence[Sequence[Episode]], n_frames: int, spec: Spec, *, effects: bool, means: bool
+) -> dict[str, np.ndarray]:
     """The frames of k episodes of each of b tasks, `[b, k, ...]` float32, and the `mask [b, k]` of who is there.
 
     k is the largest number of episodes of a task, and at least one; what nobody fills is zeros.

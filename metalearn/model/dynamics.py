@@ -65,12 +65,16 @@ class Dynamics(nn.Module):
         basis, spread = self.get_buffer("basis"), self.get_buffer("spread")
         mean = self.get_buffer("mean")
         gram = torch.einsum("roa,qob->rqab", basis, basis)
-        precision = torch.eye(len(spread), device=spread.device) / spread + torch.einsum("rqab,...ab->...rq", gram, power) / NOISE
+        precision = (
+            torch.eye(len(spread), device=spread.device) / spread
+            + torch.einsum("rqab,...ab->...rq", gram, power) / NOISE
+        )
         unexplained = cross - torch.einsum("oa,...ab->...ob", mean, power)
         moments = torch.einsum("roa,...oa->...r", basis, unexplained) / NOISE
         covariance = torch.linalg.inv(precision)
         coefficients = torch.einsum("...rq,...q->...r", covariance, moments)
-        left = covariance.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True) / spread.sum()
+        trace = (covariance * torch.eye(len(spread), device=spread.device)).sum(-1).sum(-1, keepdim=True)
+        left = trace / spread.sum()
         return mean + torch.einsum("...r,roa->...oa", coefficients, basis), 1 - left
 
     def act_through(

@@ -128,7 +128,7 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...], axes: dict[str, dict[
 
 def _inverse(graph: Any, matrix: Any) -> Any:
     """ONNX has no inverse of its own; ONNX Runtime has."""
-    return graph.op("com.microsoft::Inverse", matrix)
+    return graph.op("com.microsoft::Inverse", matrix).setType(matrix.type())
 
 
 _Layout = Mapping[str, tuple[int, int]]
