@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnx.external_data_helper import set_external_data
@@ -19,6 +20,7 @@ from torch.onnx.utils import register_custom_op_symbolic
 
 from metalearn.bundle import Bundle, Graphs
 from metalearn.config import ModelConfig
+from metalearn.data.frames import gather
 from metalearn.data.spec import Spec
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import EpisodeTensors
@@ -63,7 +65,7 @@ def graphs_of(bundle: Bundle) -> Graphs:
     policy = ConditionalPolicy.from_weights(config, bundle.spec, bundle.weights)
     layout = _layout(bundle.encoded_weights)
     return {
-        "believe": _export(_Believe(policy), _episodes(policy, config, bundle.spec), _BELIEVE, layout),
+        "believe": _export(_Believe(policy), _episodes(config, bundle.spec), _BELIEVE, layout),
         "act": _export(_Act(policy), _actions(policy, config, bundle.spec), _ACT, layout),
     }
 
@@ -76,23 +78,21 @@ _BELIEVE: dict[str, dict[int, str]] = {
 _ACT: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("code", "hypothesis", "observations", "actions")}
 
 
-def _episodes(policy: ConditionalPolicy, config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
-    f, o, a = config.n_frames, spec.observation_size, spec.action_size
-    last: dict[str, tuple[int, ...]] = {
-        "observations": (f, o), "changes": (f, o), "actions": (f, a), "rewards": (f,), "times": (f,),
-        "effects": (policy.n_sums,),
-    }  # fmt: skip
+def _episodes(config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
     # More than one of everything: an axis of length one would be taken for a constant.
-    return tuple(
-        torch.ones(3, k, dtype=torch.bool) if name == "mask" else torch.randn(3, k, *last.get(name, ()))
-        for k in (2, 4)
-        for name in FIELDS
-    )
+    rng = np.random.default_rng(0)
+    effects, means = config.dynamics_rank > 0, config.frame_means
+    tensors: list[Tensor] = []
+    for k in (2, 4):
+        shown = [[spec.example_episode(rng) for _ in range(k)] for _ in range(3)]
+        arrays = gather(shown, config.n_frames, spec, effects=effects, means=means)
+        tensors += [torch.from_numpy(arrays[name]) for name in FIELDS]
+    return tuple(tensors)
 
 
 def _actions(policy: ConditionalPolicy, config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
     with torch.no_grad():
-        code, _ = _Believe(policy)(*_episodes(policy, config, spec))
+        code, _ = _Believe(policy)(*_episodes(config, spec))
     return code, torch.zeros(3, dtype=torch.long), torch.randn(3, spec.observation_size)
 
 

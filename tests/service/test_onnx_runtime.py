@@ -25,6 +25,7 @@ KINDS = {
     "one of everything": (ModelConfig(n_hypotheses=1, n_frames=2, code_size=8, max_trials=3), BOX),
     "entities": (ModelConfig(entities=EntityLayout(start=1, count=2, size=3, place=2)), BOX),
     "dynamics": (ModelConfig(dynamics_rank=2), BOX),
+    "means": (ModelConfig(frame_means=True), BOX),
 }
 
 
@@ -71,7 +72,8 @@ def test_both_runtimes_believe_and_do_the_same(kind: str, rng: np.random.Generat
     observations = np.stack([bundle.spec.example_episode(rng).observations[0] for _ in range(n)])
     expected, got = torch.act(*rows, observations), onnx.act(*rows, observations)
     assert got.dtype == expected.dtype
-    np.testing.assert_allclose(got, expected, atol=1e-5, rtol=1e-4)
+    # Random heads are a hundred times as steep as trained ones.
+    np.testing.assert_allclose(got, expected, atol=1e-4 if kind in KINDS else 1e-5, rtol=1e-4)
     assert len(np.unique(expected.round(4), axis=0)) > 1
 
 
