@@ -32,6 +32,7 @@ from service.observe import Observe
 from service.readiness import Readiness
 from service.registry import read_bundles
 from service.routes import adaptations, episodes, health, models, training, versions
+from service.routes.parameters import operation_id
 from service.schemas import REQUESTS, Problem
 from service.settings import Settings
 from service.state import Service
@@ -84,6 +85,7 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
         redoc_url=None,
+        generate_unique_id_function=operation_id,
         telemetry={"tracer_provider": traces, "tracing": traces is not None, "metrics": False, "logs": False},
     )
     app.state.draining = draining

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request
+from fastapi.routing import APIRoute
 
 from service.auth import Caller
 from service.codecs import JSON, MSGPACK, NPZ, SAFETENSORS
@@ -45,10 +46,34 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     "503": {"description": "Busy", "content": {PROBLEM: {"schema": {"$ref": _REF + "Problem"}}}},
 }
 
+_DEMO = {
+    "observations": [[0.0, 0.1], [0.1, 0.1], [0.2, 0.1]],
+    "actions": [[1.0], [1.0]],
+    "rewards": [0.0, 1.0],
+    "success": True,
+}
+_EXAMPLES: dict[str, Any] = {
+    "AdaptationRequest": {"model": "reach", "demos": [_DEMO]},
+    "DemosRequest": {"demos": [_DEMO]},
+    "TrialsRequest": {"trials": [_DEMO | {"success": False}]},
+    "ActRequest": {"observations": [[0.0, 0.1], [0.1, 0.1]]},
+    "EpisodeRequest": {"explore": True},
+    "StepRequest": {"observation": [0.0, 0.1], "reward": 0.0},
+    "FinishRequest": {"observation": [0.2, 0.1], "reward": 1.0, "success": True},
+}
+"""Of bodies, for a model whose observations are two numbers and whose actions are one."""
+
+
+def operation_id(route: APIRoute) -> str:
+    """What generated clients call an operation: `adaptations_create`, `episodes_act`."""
+    return f"{route.endpoint.__module__.rpartition('.')[2]}_{route.name}"
+
 
 def takes(schema: type[Body], *, required: bool = True) -> dict[str, Any]:
     """The OpenAPI description of a body, which routes decode themselves and off the event loop."""
     content: dict[str, Any] = {kind: {"schema": {"$ref": _REF + schema.__name__}} for kind in (JSON, MSGPACK)}
+    if schema.__name__ in _EXAMPLES:
+        content[JSON]["example"] = _EXAMPLES[schema.__name__]
     if "demos" in schema.model_fields or "trials" in schema.model_fields:
         binary = {"type": "string", "format": "binary", "description": f"{schema.__name__} as named arrays"}
         content |= {kind: {"schema": binary} for kind in (NPZ, SAFETENSORS)}
