@@ -115,7 +115,7 @@ _ALL = (
         "Meta-World ML10: tasks of a kind never seen",
         grid=Grid(tasks=50),
         direct=None,
-        generalisation=Generalisation(sizes=(60, 300, 1500), tasks=250),
+        generalisation=Generalisation(sizes=(300, 1500), tasks=250),
         tracks=("ml10-frozen", "ml10-no-demo"),
     ),
     Suite(
