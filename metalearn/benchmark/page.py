@@ -34,8 +34,13 @@ def write_page(report: SuiteReport, folder: Path) -> Path:
     """Draw the pictures and write `folder / "README.md"`."""
     drawn = draw_figures(report, folder)
     path = folder / "README.md"
-    path.write_text("\n".join(_lines(report, drawn)).rstrip() + "\n")
+    path.write_text(page_text(report, drawn))
     return path
+
+
+def page_text(report: SuiteReport, drawn: Sequence[str]) -> str:
+    """The page in Markdown, with those of `PICTURES` that were drawn."""
+    return "\n".join(_lines(report, drawn)).rstrip() + "\n"
 
 
 def _lines(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:

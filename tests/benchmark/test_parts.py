@@ -3,12 +3,16 @@ from pathlib import Path
 
 import pytest
 
+from metalearn.benchmark.findings import read_findings
 from metalearn.benchmark.measure import grid_manifest
+from metalearn.benchmark.page import PICTURES, page_text
 from metalearn.benchmark.store import added_up, locked, once, read_json, seconds_at, write_json
 from metalearn.benchmark.suites import METHODS, SUITES, Grid, find_suite
 from metalearn.cli import main
 from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.manifest import load_manifest
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
 def test_a_step_is_made_once_and_again_when_what_it_was_made_from_changed(tmp_path: Path) -> None:
@@ -47,6 +51,20 @@ def test_seconds_add_up_over_calls_even_where_one_was_stopped(tmp_path: Path) ->
     with pytest.raises(KeyboardInterrupt), added_up(path):
         raise KeyboardInterrupt
     assert 100 <= seconds_at(path) < 101
+
+
+def test_seconds_are_those_of_the_clock_that_was_asked(tmp_path: Path) -> None:
+    ticks = iter([1.0, 3.5, 10.0, 11.0])
+    for _ in range(2):
+        with added_up(tmp_path / "cpu_s.json", lambda: next(ticks)):
+            pass
+    assert seconds_at(tmp_path / "cpu_s.json") == 3.5
+
+
+@pytest.mark.parametrize("folder", sorted(RESULTS.glob("*/")), ids=lambda folder: folder.name)
+def test_every_committed_page_is_what_its_committed_report_says(folder: Path) -> None:
+    drawn = [name for name in PICTURES if (folder / name).exists()]
+    assert (folder / "README.md").read_text() == page_text(read_findings(folder / "report.json"), drawn)
 
 
 def test_a_second_worker_waits_for_the_first(tmp_path: Path) -> None:

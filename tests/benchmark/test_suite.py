@@ -67,6 +67,7 @@ def test_a_suite_reports_everything_that_it_promises(whole: tuple[Path, SuiteRep
     assert suite.generalisation.steps[-1].step == suite.generalisation.after_long.steps == 9
     assert set(suite.comparisons) == {"trial-only", "replay"}
     assert suite.trained["wtl"].adaptation_ms is not None
+    assert min(suite.trained["wtl"].train_cpu_s) > 0
     assert suite.speed["simulator_steps_per_s"] > suite.speed["collection_steps_per_s"]
     assert read_findings(folder / "out" / "report.json") == report
 
