@@ -107,7 +107,7 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) 
             be used.
     """
     logs.configure(settings.log_format)
-    _check_exposed(settings)
+    check_exposed(settings)
     factory = runtime_factory or factory_of(settings.runtime)
     # What cannot be loaded is one sentence here, and a traceback in the lifespan.
     loaded = {bundle.id: factory(bundle) for bundle in read_bundles(settings.models).values()}
@@ -126,7 +126,7 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) 
             traces.shutdown()
 
 
-def _check_exposed(settings: Settings) -> None:
+def check_exposed(settings: Settings) -> None:
     """Raises InvalidConfig: anybody could come in; or the database cannot be used."""
     with contextlib.closing(Database(settings.database_url, connections=1)) as database:
         guarded = any(key.usable(time.time()) for key in Keys(database).all())

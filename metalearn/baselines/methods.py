@@ -20,6 +20,7 @@ from metalearn.adapter import Adapter
 from metalearn.baselines.bc import Bc, BcConfig, train_bc
 from metalearn.baselines.library import Library
 from metalearn.baselines.mil import Mil, MilConfig, train_mil
+from metalearn.baselines.offline import OfflineConfig, train_offline
 from metalearn.baselines.paper import Paper, train_paper
 from metalearn.baselines.paper_network import PaperConfig
 from metalearn.baselines.replay import Replay, StateMatched
@@ -134,6 +135,14 @@ def _bc(
     return train_bc(dataset, config, seed, progress), config
 
 
+def _offline(
+    beta: float, experiment: Experiment, dataset: Dataset, collector: Collector, seed: int, progress: Steps
+) -> tuple[Mapping[str, Array], Config]:
+    config = OfflineConfig(beta=beta)
+    config = config.model_copy(update={"steps": _in_proportion(config.steps, experiment)})
+    return train_offline(dataset, config, seed, progress), config
+
+
 def _mil(
     first_order: bool, experiment: Experiment, dataset: Dataset, collector: Collector, seed: int, progress: Steps
 ) -> tuple[Mapping[str, Array], Config]:
@@ -185,6 +194,12 @@ def _load_bc(folder: Path, spec: Spec) -> Adapter:
     )
 
 
+def _load_offline(folder: Path, spec: Spec) -> Adapter:
+    return _load_network(
+        lambda weights, config: Bc.from_weights(weights, spec, OfflineConfig.model_validate(config)), folder
+    )
+
+
 def _load_mil(folder: Path, spec: Spec) -> Adapter:
     return _load_network(
         lambda weights, config: Mil.from_weights(weights, spec, MilConfig.model_validate(config)), folder
@@ -226,6 +241,18 @@ _ALL = (
         "behaviour cloning of the experts of all tasks, without any context",
         partial(_train_network, "bc", _bc),
         _load_bc,
+    ),
+    Method(
+        "rllib-bc",
+        "the network of bc, trained by RLlib's BC on a Parquet export of the same episodes",
+        partial(_train_network, "rllib-bc", partial(_offline, 0.0)),
+        _load_offline,
+    ),
+    Method(
+        "rllib-marwil",
+        "the network of bc, trained by RLlib's MARWIL: steps that led to more than was expected count more",
+        partial(_train_network, "rllib-marwil", partial(_offline, 1.0)),
+        _load_offline,
     ),
     Method(
         "mil",

@@ -15,6 +15,11 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="[default: 8000]")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of adaptations and episodes. [default: data]")] = None,
     models: Annotated[Path | None, typer.Option(help="Folder of bundles; the shipped models if not given.")] = None,
+    ray_serve: Annotated[bool, typer.Option("--ray-serve", help="In replicas on a Ray cluster, by Ray Serve.")] = False,
+    replicas: Annotated[int, typer.Option(min=1, max=1000, help="Of --ray-serve.")] = 1,
+    ray_address: Annotated[
+        str | None, typer.Option(help="The cluster of --ray-serve, as host:port; this machine's if not given.")
+    ] = None,
 ) -> None:
     """Serve models over REST: demonstrations in, policy out; scored trials in, better policy out.
 
@@ -22,20 +27,31 @@ def serve(
     Examples:
       wtl serve                                 # then open http://127.0.0.1:8000/docs
       wtl serve --port 9000 --models runs/demo/models
+      wtl serve --ray-serve --replicas 4        # the same on a Ray cluster
     """
     from pydantic import ValidationError
 
+    from service.app import check_exposed
     from service.app import serve as run
     from service.settings import Settings
 
-    given = {"host": host, "port": port, "data": data, "models": models}
+    options = {"host": host, "port": port, "data": data, "models": models}
+    given = {name: value for name, value in options.items() if value is not None}
     try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        settings = Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidConfig(f"settings: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if not ray_serve and (replicas > 1 or ray_address is not None):
+        raise InvalidConfig("--replicas and --ray-address belong to --ray-serve")
+    check_exposed(settings)
     _check_free(settings.host, settings.port)
-    run(settings)
+    if ray_serve:
+        from metalearn.cluster.serve import serve_on_ray
+
+        serve_on_ray(settings, given, replicas, ray_address)
+    else:
+        run(settings)
 
 
 def demo(

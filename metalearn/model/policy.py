@@ -96,9 +96,15 @@ class ConditionalPolicy(nn.Module):
         self, stance: Stance, code: Float[Tensor, "b d"], observations: Float[Tensor, "b o"]
     ) -> Shaped[Tensor, "b *a"]:
         """As `act`; of the code, only what it tells of the effect of actions may have changed since `stance`."""
-        tried = code[:, None, code.shape[-1] - self.n_sums :]
-        out = self._out(stance, tried, observations[:, None, None])[:, 0, 0]
+        out = self.outputs_in(stance, code, observations)
         return out.argmax(-1) if self.discrete else out
+
+    def outputs_in(
+        self, stance: Stance, code: Float[Tensor, "b d"], observations: Float[Tensor, "b o"]
+    ) -> Float[Tensor, "b a"]:
+        """The mean action, or the logits of discrete ones."""
+        tried = code[:, None, code.shape[-1] - self.n_sums :]
+        return self._out(stance, tried, observations[:, None, None])[:, 0, 0]
 
     @property
     def n_sums(self) -> int:

@@ -105,6 +105,8 @@ def _request(call: Call, api_key: str | None) -> Send:
         headers["Authorization"] = f"Bearer {api_key}"
     if call.key is not None:
         headers["Idempotency-Key"] = call.key
+    if (adaptation_id := _adaptation_of(call.path)) is not None:
+        headers["x-session-id"] = adaptation_id  # a hint to a router: that replica may know it already
     options: dict[str, Any] = {"headers": headers, "params": dict(call.params)}
     if call.body is not None:
         headers["Content-Type"] = MSGPACK
@@ -116,3 +118,9 @@ def _asked_wait_s(response: httpx.Response) -> float:
     """Of `Retry-After` in seconds; as a date it is passed over, for clocks differ."""
     text = response.headers.get("retry-after", "")
     return float(text) if text.isdecimal() and len(text) < 10 else 0.0
+
+
+def _adaptation_of(path: str) -> str | None:
+    """The adaptation that a request is about."""
+    parts = path.strip("/").split("/")
+    return parts[2] if parts[:2] == ["v1", "adaptations"] and len(parts) > 2 else None

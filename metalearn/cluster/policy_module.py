@@ -1,0 +1,121 @@
+"""The conditioned policy as RLlib has policies: an `RLModule` whose observation says for which task it is to act.
+
+What is known of a task (a code) and what is believed of it (a hypothesis) stand beside each observation, so one
+module acts in a batch of tasks. Does not know how it was trained.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.rl_module import RLModule
+from ray.rllib.core.rl_module.torch import TorchRLModule
+from torch import Tensor
+
+from metalearn.adapter import Belief
+from metalearn.bundle import Bundle
+from metalearn.config import ModelConfig
+from metalearn.data.context import Context
+from metalearn.data.episode import Array
+from metalearn.data.errors import InvalidConfig
+from metalearn.data.spec import Spec
+from metalearn.model.inference import Inference
+from metalearn.model.policy import LOG_SIGMA_RANGE, ConditionalPolicy
+
+
+class PolicyModule(TorchRLModule):  # type: ignore[misc]  # Ray has no types
+    """pi(action | observation, code, hypothesis). `model_config` holds `spec` and `model`, both as JSON.
+
+    Its observations are dictionaries of `observation` [b, *o], `code` [b, d] and `hypothesis` [b]. Inference gives
+    the action of `Inference.act` itself; exploration draws around it. Encoder and normaliser are part of it.
+    """
+
+    def setup(self) -> None:
+        """What RLlib calls to build the networks."""
+        self.spec = Spec.from_json(self.model_config["spec"])
+        self.policy = ConditionalPolicy(ModelConfig.model_validate(self.model_config["model"]), self.spec)
+
+    @property
+    def inference(self) -> Inference:
+        """The same policy behind numpy: `believe` turns contexts into codes and hypotheses."""
+        return Inference(self.policy, self.spec)
+
+    def _forward(self, batch: Mapping[str, Any], **_: Any) -> dict[str, Tensor]:
+        """Logits (counted from 0), or means and log standard deviations."""
+        seen = batch[Columns.OBS]
+        code, observations = seen["code"].float(), seen["observation"].flatten(1).float()
+        out = self.policy.outputs_in(self.policy.stance(code, seen["hypothesis"].long()), code, observations)
+        if not self.spec.discrete:
+            out = torch.cat([out, self.policy.log_sigma.clamp(*LOG_SIGMA_RANGE).expand_as(out)], -1)
+        return {Columns.ACTION_DIST_INPUTS: out}
+
+    @torch.no_grad()
+    def _forward_inference(self, batch: Mapping[str, Any], **_: Any) -> dict[str, Tensor]:
+        inputs = self._forward(batch)[Columns.ACTION_DIST_INPUTS]
+        space: Any = self.spec.action_space
+        if self.spec.discrete:
+            actions = inputs.argmax(-1) + int(space.start)
+        else:
+            low, high = (torch.from_numpy(np.asarray(bound)).to(inputs) for bound in (space.low, space.high))
+            actions = inputs[..., : self.spec.action_size].clamp(low, high)
+        return {Columns.ACTIONS: actions, Columns.ACTION_DIST_INPUTS: inputs}
+
+
+class Conditioned(gym.ObservationWrapper[Any, Any, Any]):
+    """A task as `PolicyModule` sees it: each observation comes with the code and hypothesis of an adaptation."""
+
+    def __init__(self, env: gym.Env[Array, Any], belief: Belief, hypothesis: int) -> None:
+        super().__init__(env)
+        self._code, self._hypothesis = belief.code, hypothesis
+        self.observation_space = conditioned(env.observation_space, belief)
+
+    def observation(self, observation: Array) -> dict[str, Any]:
+        """What the environment shows, and what is known of the task."""
+        return {"observation": observation, "code": self._code, "hypothesis": self._hypothesis}
+
+
+def conditioned(observation_space: gym.Space[Any], belief: Belief) -> gym.Space[Any]:
+    """The space of what `PolicyModule` takes, with codes and hypotheses like those of `belief`."""
+    code = gym.spaces.Box(-np.inf, np.inf, belief.code.shape, np.float32)
+    hypothesis: gym.Space[Any] = gym.spaces.Discrete(len(belief.probabilities))
+    return gym.spaces.Dict({"observation": observation_space, "code": code, "hypothesis": hypothesis})
+
+
+def module_of(bundle: Bundle) -> PolicyModule:
+    """The policy of a bundle. Raises InvalidConfig: its weights do not fit its configuration."""
+    try:
+        inference = Inference.load(bundle)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise InvalidConfig(f"bundle {bundle.name}: its weights do not fit: {str(error).splitlines()[0]}") from error
+    nothing_known = inference.believe([Context()])[0]
+    module = PolicyModule(
+        observation_space=conditioned(bundle.spec.observation_space, nothing_known),
+        action_space=bundle.spec.action_space,
+        inference_only=True,
+        model_config={"spec": bundle.spec.to_json(), "model": bundle.model},
+    )
+    module.policy.load_state_dict(inference.policy.state_dict())
+    return module
+
+
+def export_module(bundle: Bundle, folder: Path) -> Path:
+    """Write the policy to `folder` as a checkpoint that `RLModule.from_checkpoint` reads where metalearn is installed.
+
+    The format is RLlib's, pickles included: for RLlib to read, not for anything here.
+
+    Raises:
+        InvalidConfig: a folder that is not empty, or weights that do not fit.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidConfig(f"{folder} is not an empty folder: give another one")
+    module_of(bundle).save_to_path(folder.absolute())
+    return folder
+
+
+def load_module(folder: Path) -> Any:
+    """What `export_module` wrote. Unpickles: only for checkpoints of one's own."""
+    return RLModule.from_checkpoint(folder.absolute())

@@ -1,0 +1,120 @@
+"""Ray Serve's variant of the service: several replicas, one database, the same answers."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import yaml
+
+from metalearn.bundle import Bundle
+from metalearn.data.spec import Spec
+from service.client import Client, ClientError
+from service.settings import SHIPPED_MODELS
+
+START_S = 240
+CONFIG = Path("metalearn/cluster/serve.yaml")
+
+
+def test_the_config_file_builds_the_application_and_names_its_deployment():
+    from ray.serve.schema import ServeDeploySchema
+
+    from metalearn.cluster.serve import Replica, application
+
+    (wanted,) = ServeDeploySchema.model_validate(yaml.safe_load(CONFIG.read_text())).applications
+    assert wanted.import_path == f"{application.__module__}:{application.__name__}"
+    assert [deployment.name for deployment in wanted.deployments] == [Replica.name]
+    assert application(wanted.args) is not None
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    data, port = tmp_path_factory.mktemp("served"), free_port()
+    command = [
+        *(sys.executable, "-m", "metalearn.cli", "serve", "--ray-serve", "--replicas", "2"),
+        *("--port", str(port), "--data", str(data / "data")),
+    ]
+    log = (data / "log").open("w")
+    environment = {**os.environ, "RAY_ADDRESS": "local"}
+    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + START_S
+    try:
+        while not ready(url):
+            assert process.poll() is None, (data / "log").read_text()[-3000:]
+            assert time.monotonic() < deadline, (data / "log").read_text()[-3000:]
+            time.sleep(1)
+        yield url
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(90) == 0, (data / "log").read_text()[-3000:]
+        assert not ready(url)
+    finally:
+        process.kill()
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def spec() -> Spec:
+    return Bundle.load(SHIPPED_MODELS / "reach").spec
+
+
+pytestmark = pytest.mark.timeout(START_S + 120)
+
+
+@pytest.mark.slow
+def test_any_replica_answers_any_request_of_an_adaptation(url, spec):
+    rng = np.random.default_rng(0)
+    with Client(url) as client:
+        adaptation = client.adapt("reach", [spec.example_episode(rng)])
+        seen = rng.uniform(-1, 1, (3, spec.observation_size)).astype(np.float32)
+        expected = adaptation.act(seen)
+        assert expected.shape == (3, spec.action_size)
+    # Without the hint requests go anywhere; both replicas must say the same.
+    body = {"observations": seen.tolist()}
+    answers = [httpx.post(f"{url}/v1/adaptations/{adaptation.id}/act", json=body, timeout=30) for _ in range(12)]
+    assert [answer.status_code for answer in answers] == [200] * 12
+    for answer in answers:
+        np.testing.assert_allclose(answer.json()["actions"], expected, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_an_episode_is_recorded_whichever_replica_acts_and_becomes_a_trial(url, spec):
+    rng = np.random.default_rng(1)
+    with Client(url) as client:
+        adaptation = client.adapt("reach", [spec.example_episode(rng)])
+    started = httpx.post(f"{url}/v1/adaptations/{adaptation.id}/episodes", json={}, timeout=30).json()
+    path = f"{url}/v1/adaptations/{adaptation.id}/episodes/{started['id']}"
+    observations = rng.uniform(-1, 1, (6, spec.observation_size)).tolist()
+    steps = [httpx.post(f"{path}/act", json={"observation": seen}, timeout=30).json()["step"] for seen in observations]
+    assert steps == list(range(steps[0], steps[0] + 6))
+    finished = httpx.post(f"{path}/finish", json={"observation": observations[0], "success": False}, timeout=30).json()
+    assert finished["n_trials"] == 1
+    assert finished["version"] == adaptation.version + 1
+
+
+@pytest.mark.slow
+def test_what_is_wrong_is_said_as_the_service_says_it(url, spec):
+    with Client(url) as client, pytest.raises(ClientError) as caught:
+        client.adapt("nobody", [spec.example_episode(np.random.default_rng(0))])
+    assert caught.value.status == 404
+    answer = httpx.post(f"{url}/v1/adaptations", json={"model": "reach", "demos": 3}, timeout=30)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert httpx.get(f"{url}/nothing/here", timeout=30).status_code == 404
