@@ -47,7 +47,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         *("--port", str(port), "--data", str(data / "data")),
     ]
     log = (data / "log").open("w")
-    environment = {**os.environ, "RAY_ADDRESS": "local"}
+    environment = {**os.environ, "RAY_ADDRESS": os.environ.get("RAY_ADDRESS", "local")}
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
     url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + START_S
     try:
@@ -113,7 +113,7 @@ def test_an_episode_is_recorded_whichever_replica_acts_and_becomes_a_trial(url, 
 def test_what_is_wrong_is_said_as_the_service_says_it(url, spec):
     with Client(url) as client, pytest.raises(ClientError) as caught:
         client.adapt("nobody", [spec.example_episode(np.random.default_rng(0))])
-    assert caught.value.status == 404
+    assert caught.value.status == 422
     answer = httpx.post(f"{url}/v1/adaptations", json={"model": "reach", "demos": 3}, timeout=30)
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"

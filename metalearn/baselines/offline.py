@@ -111,7 +111,7 @@ def _algorithm(dataset: Dataset, config: OfflineConfig, seed: int, folder: Path)
     scale = {name: network.get_buffer(name).numpy().copy() for name in ("mean", "std")}
     model_config = {"spec": dataset.spec.to_json(), "cloned": network, **scale}
     rate, n_steps = config.learning_rate, config.steps * config.batch_steps
-    chosen = MARWILConfig().training(beta=config.beta, lambda_=1.0) if config.beta else BCConfig()
+    chosen = MARWILConfig().training(beta=config.beta) if config.beta else BCConfig()
     return (
         chosen.environment(**_spaces(dataset.spec))
         .env_runners(num_env_runners=0)
