@@ -31,7 +31,7 @@ from service.metrics import Metrics
 from service.observe import Observe
 from service.readiness import Readiness
 from service.registry import read_bundles
-from service.routes import adaptations, episodes, health, models, training, versions
+from service.routes import acting, adaptations, episodes, health, models, stream, training, versions
 from service.routes.parameters import operation_id
 from service.schemas import REQUESTS, Problem
 from service.settings import Settings
@@ -91,7 +91,7 @@ def create_app(
     app.state.draining = draining
     app.add_middleware(Guard, now=now)
     problems.install(app)
-    for module in (adaptations, versions, episodes, models, training, health):
+    for module in (acting, stream, adaptations, versions, episodes, models, training, health):
         app.include_router(module.router)
     _describe_bodies(app)
     # Last, so that it is around every other middleware.
@@ -163,6 +163,10 @@ def _run(app: FastAPI, settings: Settings) -> None:
         port=settings.port,
         log_config=None,
         access_log=False,
+        # Actions are smaller than what compressing them costs; the protocol without a task per frame is the faster one.
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=settings.max_body_bytes,
         server_header=False,
         timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
     )

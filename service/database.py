@@ -50,6 +50,11 @@ class Database:
         self._reader = self._engine.execution_options(**quiet)
         self._check_revision()
 
+    @property
+    def file(self) -> Path | None:
+        """Of a SQLite database."""
+        return Path(str(self._engine.url.database)) if self._sqlite else None
+
     def close(self) -> None:
         """Let go of the connections."""
         self._engine.dispose()

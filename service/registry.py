@@ -110,6 +110,10 @@ class Registry:
                 model = self._models[name, version] = self._revive(name, version)
             return model
 
+    def loaded(self, name: str, version: int) -> Model | None:
+        """A model that is in memory. Never waits."""
+        return self._models.get((name, version))
+
     def resolve(self, reference: str) -> Model:
         """The model of a reference, `reach` or `reach@3`. Raises InvalidData."""
         name, at, version = reference.partition("@")

@@ -159,6 +159,13 @@ class FinishRequest(Body):
     success: bool | None = None
 
 
+class ResetRequest(Body):
+    """On a stream: drop the episode that was not finished, and begin anew."""
+
+    reset: Literal[True]
+    explore: bool | None = None
+
+
 class AdaptationState(Body):
     """An adaptation without its arrays; `version` counts its own versions.
 

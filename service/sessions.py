@@ -11,10 +11,10 @@ from dataclasses import replace
 from metalearn.adapter import Belief
 from metalearn.confidence import Judgement
 from metalearn.data.context import Context
-from metalearn.data.episode import Array, Episode
+from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
 from service.blobs import DamagedBlob
-from service.engine import Acted, Engine, Understood
+from service.engine import Engine, Understood
 from service.errors import AdaptationNotFound, Busy, ModelUnavailable
 from service.queries import Adaptation, Ending, Post, Role, VersionRow
 from service.registry import Model, Registry
@@ -79,7 +79,7 @@ class Sessions:
         if not is_id(adaptation_id):
             raise AdaptationNotFound(adaptation_id)
         adaptation = self._storage.read(tenant, adaptation_id, version)
-        if adaptation.expires_at <= self._now():
+        if self.expired(adaptation):
             raise AdaptationNotFound(adaptation_id)
         return adaptation
 
@@ -144,17 +144,18 @@ class Sessions:
         judge = None if model.confidence is None else model.confidence.judge
         return self._engine.understand(key, model.runtime, lambda: self._storage.context(*key), judge)
 
-    def act(self, adaptation: Adaptation, observations: Array) -> Acted:
-        """Actions for `[n, *o]` observations under the most probable hypothesis. Raises Busy."""
-        belief = self.belief(adaptation)
-        self.touch(adaptation)
-        return self._engine.act(self.model(adaptation).runtime, belief, belief.most_probable, observations)
-
     def touch(self, adaptation: Adaptation) -> None:
         """Note that it is in use. Not to the second: a write per action would cost more than the action."""
-        expires_at = self._now() + self._ttl_s
-        if expires_at - adaptation.expires_at > min(60.0, self._ttl_s / 100):
-            self._storage.touch(adaptation, expires_at)
+        if self.touch_due(adaptation):
+            self._storage.touch(adaptation, self._now() + self._ttl_s)
+
+    def touch_due(self, adaptation: Adaptation) -> bool:
+        """Whether `touch` would write."""
+        return self._now() + self._ttl_s - adaptation.expires_at > min(60.0, self._ttl_s / 100)
+
+    def expired(self, adaptation: Adaptation) -> bool:
+        """Whether its time is over."""
+        return adaptation.expires_at <= self._now()
 
     def sweep(self) -> list[str]:
         """Forget what has expired, and say which."""

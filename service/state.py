@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from service.acting import Acting
 from service.audit import Audit
 from service.auth import Authenticator
 from service.blobs import Blobs
@@ -22,6 +23,7 @@ from service.jobs.store import JobStore
 from service.keys import Keys, digest
 from service.limits import Rates
 from service.metrics import Metrics
+from service.recall import Recall
 from service.recorder import Recorder
 from service.registry import Registry, read_bundles
 from service.sessions import Sessions
@@ -40,6 +42,7 @@ class Service:
     engine: Engine
     registry: Registry
     sessions: Sessions
+    acting: Acting
     recorder: Recorder
     jobs: Jobs
     auth: Authenticator
@@ -99,7 +102,8 @@ class Service:
                 cache_s=settings.key_cache_s,
                 now=now,
             )
-            with closing(_training(settings, storage, registry, metrics, now)) as jobs:
+            recall = Recall(database.file, settings.recalled)
+            with closing(recall), closing(_training(settings, storage, registry, metrics, now)) as jobs:
                 yield cls(
                     settings,
                     metrics,
@@ -107,6 +111,7 @@ class Service:
                     engine,
                     registry,
                     sessions,
+                    Acting(recall, registry, sessions, engine),
                     recorder,
                     jobs,
                     auth,

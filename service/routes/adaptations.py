@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import time
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
@@ -24,8 +23,6 @@ from service.routes.parameters import (
     takes,
 )
 from service.schemas import (
-    ActAnswer,
-    ActRequest,
     AdaptationPage,
     AdaptationRequest,
     AdaptationState,
@@ -33,11 +30,9 @@ from service.schemas import (
     EpisodeBody,
     EpisodeQuality,
     Remark,
-    ServerTiming,
     TrialsRequest,
     Uploaded,
     to_episodes,
-    to_observations,
 )
 from service.state import Service
 from service.wire import Wire
@@ -92,23 +87,6 @@ def add_trials(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) 
     """Learn: a new version of the adaptation, that knows how these trials went."""
     body = wire.read(TrialsRequest)
     return _learn(wire, service, adaptation_id, "trial", body.trials, body.rate_hz)
-
-
-@router.post("/{adaptation_id}/act", response_model=ActAnswer, openapi_extra=takes(ActRequest))
-def act(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, version: Version = None) -> Response:
-    """Observations to actions, under the most probable hypothesis. Remembers nothing."""
-    body = wire.read(ActRequest)
-    adaptation = service.sessions.read(wire.tenant, adaptation_id, version)
-    spec = service.sessions.model(adaptation).spec
-    observations = to_observations("observations", body.observations, spec, service.settings.max_rows)
-    acted = service.sessions.act(adaptation, observations)
-    timing = ServerTiming(
-        decode_ms=wire.decode_ms,
-        queue_ms=acted.queue_ms,
-        infer_ms=acted.infer_ms,
-        total_ms=(time.perf_counter() - wire.started_s) * 1e3,
-    )
-    return wire.answer(ActAnswer(actions=acted.actions, server_timing=timing))
 
 
 def state(service: Service, adaptation: Adaptation) -> AdaptationState:

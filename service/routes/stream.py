@@ -1,0 +1,72 @@
+"""The WebSocket that openpi's clients speak: the server first, then an answer to every frame.
+
+An error is a text frame with a problem in JSON, which openpi's client raises; the conversation goes on.
+"""
+
+import json
+
+import numpy as np
+from fastapi import APIRouter, Response, WebSocket, WebSocketDisconnect
+
+from metalearn.data.errors import InvalidData
+from service.codecs import encode_msgpack
+from service.errors import AdaptationNotFound, Busy, InternalError, InvalidPayload, MalformedBody, ServiceError
+from service.routes.parameters import PROBLEM
+from service.state import Service
+from service.stream import Stream
+
+router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"])
+_GONE, _GOING_DOWN = 1008, 1012
+
+
+@router.websocket("/{adaptation_id}/stream")
+async def stream(socket: WebSocket, adaptation_id: str) -> None:
+    """Converse until the client goes, the adaptation is deleted, or the server goes down."""
+    service: Service = socket.app.state.service
+    try:
+        adaptation = await service.acting.find(socket.state.tenant, adaptation_id)
+        model = await service.acting.model(adaptation)
+        conversation = Stream(adaptation, model, service.acting, service.sessions, np.random.default_rng())
+        greeting = await conversation.greeting()
+        if service.draining.is_set():
+            raise Busy("the server is shutting down")
+    except ServiceError as error:
+        await socket.send_denial_response(Response(json.dumps(error.to_json()), error.status, error.headers, PROBLEM))
+        return
+    await socket.accept()
+    try:
+        await socket.send_bytes(encode_msgpack(greeting))
+        await _converse(socket, conversation, service)
+    except WebSocketDisconnect:
+        pass  # what was not finished goes with it
+
+
+async def _converse(socket: WebSocket, conversation: Stream, service: Service) -> None:
+    while True:
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        frame = message.get("bytes")
+        try:
+            if frame is None:
+                raise MalformedBody("a text frame came in; frames are msgpack, in binary")
+            answer = encode_msgpack(await conversation.answer(frame))
+        except InvalidData as error:
+            await _refuse(socket, InvalidPayload.of(error))
+        except ServiceError as error:
+            await _refuse(socket, error)
+            if isinstance(error, AdaptationNotFound):
+                await socket.close(_GONE, error.title)
+                return
+        except Exception:
+            await _refuse(socket, InternalError("something went wrong in the server, and its log says what"))
+            raise
+        else:
+            await socket.send_bytes(answer)
+        if service.draining.is_set():
+            await socket.close(_GOING_DOWN, "the server is shutting down")
+            return
+
+
+async def _refuse(socket: WebSocket, error: ServiceError) -> None:
+    await socket.send_text(json.dumps(error.to_json()))

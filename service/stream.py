@@ -1,0 +1,176 @@
+"""One conversation over a stream: frames in, answers out, one hypothesis per episode. Knows no WebSocket.
+
+Frames are msgpack maps with arrays in openpi's convention:
+
+    {observation, reward?}            the next action; the reward is that of the previous one
+    {observation, reward?, success}   the end: the episode becomes a trial, the adaptation goes one version on
+    {reset: true, explore?}           drop what was not finished and begin anew
+    any other map with one array of the model's shape, as openpi's clients send it: the next action
+
+An episode lives here until it is finished: whoever goes away in the midst of one leaves nothing behind.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from fastapi.concurrency import run_in_threadpool
+from pydantic import ValidationError
+
+from metalearn.adapter import Belief
+from metalearn.data.episode import Array, Episode
+from metalearn.data.errors import InvalidData
+from service.acting import Acting
+from service.codecs import decode_msgpack
+from service.errors import EpisodeEmpty, EpisodeOver, MalformedBody
+from service.queries import Adaptation
+from service.refusals import describe, refusal
+from service.registry import Model
+from service.schemas import FinishRequest, ResetRequest, StepRequest, to_observation
+from service.sessions import Sessions
+
+_OURS = frozenset({"observation", "reward", "success", "reset", "explore"})
+_MAX_CONTAINERS = 10_000
+
+
+@dataclass(eq=False)
+class _Episode:
+    """What happened since the reset."""
+
+    version: int
+    explore: bool
+    hypothesis: int
+    belief: Belief
+    observations: list[Array] = field(default_factory=list)
+    actions: list[Array] = field(default_factory=list)
+    rewards: list[float | None] = field(default_factory=list)
+
+
+class Stream:
+    """The conversation with one client about one adaptation."""
+
+    def __init__(
+        self, adaptation: Adaptation, model: Model, acting: Acting, sessions: Sessions, rng: np.random.Generator
+    ) -> None:
+        self._adaptation, self._model = adaptation, model
+        self._acting, self._sessions, self._rng = acting, sessions, rng
+        self._horizon = model.spec.horizon
+        self._episode: _Episode | None = None
+
+    async def greeting(self) -> dict[str, Any]:
+        """What the server says first."""
+        episode = await self._begin(None)
+        adaptation = self._adaptation
+        return {
+            "model": adaptation.model,
+            "model_version": adaptation.model_version,
+            "version": episode.version,
+            "session": adaptation.id,
+            "explore": episode.explore,
+            "spec": self._model.spec.to_json(),
+        }
+
+    async def answer(self, frame: bytes) -> dict[str, Any]:
+        """What to say to a frame. An error leaves everything as it was.
+
+        Raises:
+            MalformedBody, InvalidPayload, InvalidData: the frame cannot be used.
+            EpisodeOver, EpisodeEmpty, TooManyEpisodes, AdaptationNotFound, Busy: see there.
+        """
+        started_s = time.perf_counter()
+        message = decode_msgpack(frame, _MAX_CONTAINERS)
+        if not isinstance(message, dict) or not all(isinstance(key, str) for key in message):
+            raise MalformedBody("a frame must be a map whose keys are text")
+        if "reset" in message:
+            return await self._reset(message)
+        if "success" in message:
+            return await self._finish(message)
+        observation, reward = self._read(message)
+        decoded_s = time.perf_counter()
+        self._adaptation = await self._acting.find(self._adaptation.tenant, self._adaptation.id)
+        episode = self._episode or await self._begin(None)
+        self._check(episode, reward)
+        belief = self._after(episode, observation)
+        acted = await self._acting.act_under(self._model, belief, episode.hypothesis, observation)
+        if episode.actions:
+            episode.rewards.append(reward)
+        episode.belief = belief
+        episode.observations.append(observation)
+        episode.actions.append(acted.actions[0])
+        await self._acting.touch(self._adaptation)
+        timing = {
+            "decode_ms": (decoded_s - started_s) * 1e3,
+            "queue_ms": acted.queue_ms,
+            "infer_ms": acted.infer_ms,
+            "total_ms": (time.perf_counter() - started_s) * 1e3,
+        }
+        return {"actions": acted.actions, "server_timing": timing}
+
+    async def _begin(self, explore: bool | None) -> _Episode:
+        adaptation = self._adaptation
+        belief = await self._acting.belief(adaptation)
+        explore = not adaptation.scored if explore is None else explore
+        hypothesis = belief.draw(self._rng) if explore else belief.most_probable
+        self._episode = _Episode(adaptation.version, explore, hypothesis, belief)
+        return self._episode
+
+    async def _reset(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        request = _parse(ResetRequest, message)
+        self._adaptation = await self._acting.find(self._adaptation.tenant, self._adaptation.id)
+        episode = await self._begin(request.explore)
+        return {"reset": True, "version": episode.version, "explore": episode.explore}
+
+    async def _finish(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        request = _parse(FinishRequest, message)
+        observation = to_observation(request.observation, self._model.spec)
+        episode = self._episode
+        if episode is None or not episode.actions:
+            raise EpisodeEmpty("no action was asked for in this episode: there is nothing to learn from")
+        rewards = [*episode.rewards, request.reward]
+        trial = Episode.of(
+            observations=np.stack([*episode.observations, observation]),
+            actions=np.stack(episode.actions),
+            rewards=None if all(reward is None for reward in rewards) else [reward or 0.0 for reward in rewards],
+            success=request.success,
+        )
+        self._model.spec.check(trial)
+        self._adaptation = await run_in_threadpool(self._sessions.learn, self._adaptation, "trial", [trial])
+        self._episode = None
+        after = self._adaptation
+        return {"finished": True, "version": after.version, "n_trials": after.n_trials, "steps": len(trial)}
+
+    def _read(self, message: Mapping[str, Any]) -> tuple[Array, float | None]:
+        """The observation and the reward, in our form or in openpi's. Raises InvalidData, InvalidPayload."""
+        spec = self._model.spec
+        if "observation" in message:
+            request = _parse(StepRequest, message)
+            return to_observation(request.observation, spec), request.reward
+        shape = spec.observation_space.shape
+        found = [value for value in message.values() if isinstance(value, np.ndarray) and value.shape == shape]
+        if len(found) != 1 or not _OURS.isdisjoint(message):
+            got = ", ".join(f"{key}: {describe(value)}" for key, value in sorted(message.items())[:8])
+            expected = f"`observation`, or one array of shape {list(shape)} under a name of your own"
+            raise InvalidData("observation", expected, got or "an empty map")
+        return to_observation(found[0], spec), None
+
+    def _check(self, episode: _Episode, reward: float | None) -> None:
+        if len(episode.actions) >= self._horizon:
+            raise EpisodeOver(f"the episode has its {self._horizon} steps and can only be finished or reset")
+        if reward and not episode.actions:
+            raise InvalidData("reward", "none before the first action", str(reward))
+
+    def _after(self, episode: _Episode, observation: Array) -> Belief:
+        """The belief now that the last action is known to have led here."""
+        if not episode.actions:
+            return episode.belief
+        around = np.stack([episode.observations[-1], observation])
+        return self._model.runtime.after(episode.belief, around, episode.actions[-1][None])
+
+
+def _parse(schema: Any, message: Mapping[str, Any]) -> Any:
+    try:
+        return schema.model_validate(message)
+    except ValidationError as error:
+        raise refusal(error) from error
