@@ -73,7 +73,8 @@ class Engine:
     def recall(self, key: Key) -> Understood | None:
         """The context with this key, if it is in memory. Never waits."""
         found = self._beliefs.get(key)
-        self._found[found is not None].inc()
+        if found is not None:
+            self._found[True].inc()
         return found
 
     def understand(
@@ -89,6 +90,7 @@ class Engine:
         found = self.recall(key)
         if found is not None:
             return found
+        self._found[False].inc()
         promise = ThreadPromise()
         job = Understand(runtime, load(), promise)
         belief = self._await(job, promise)

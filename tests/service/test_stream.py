@@ -73,6 +73,7 @@ def test_openpis_client_acts_starts_anew_and_makes_a_trial(url: str, session: st
     assert done == {"finished": True, "version": 2, "n_trials": 1, "steps": 1}
     assert Client(url).adaptation(session).version == 2
     assert policy.infer({"observation": HERE})["actions"].shape == (1, 2)
+    policy._ws.close()
 
 
 def test_one_hypothesis_per_episode_and_another_may_be_drawn_in_the_next(socket: ClientConnection) -> None:
