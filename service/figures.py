@@ -20,6 +20,7 @@ def exposed(service: Service, now: Callable[[], float]) -> Iterator[None]:
         for gauge in (
             watch(lambda: {"": service.storage.count(now())}, "wtl_adaptations", "Adaptations that have not expired."),
             watch(lambda: {"": len(service.registry.on_offer)}, "wtl_models", "Models on offer."),
+            watch(lambda: {"": service.engine.belief_bytes}, "wtl_beliefs_bytes", "Contexts in memory."),
             watch(service.jobs.counts, "wtl_training_jobs", "Training jobs by state.", "state"),
             watch(StoredBytes(data).read, "wtl_storage_bytes", "Bytes in the data folder.", "kind"),
             watch(lambda: {"": shutil.disk_usage(data).free}, "wtl_disk_free_bytes", "Room for the data folder."),

@@ -125,6 +125,11 @@ class Engine:
         """Those that it has beliefs of in memory."""
         return self._beliefs.adaptations
 
+    @property
+    def belief_bytes(self) -> int:
+        """What understood contexts take in memory."""
+        return self._beliefs.n_bytes
+
     def forget(self, adaptation_id: str) -> None:
         """Drop every belief of an adaptation."""
         self._beliefs.forget(adaptation_id)
