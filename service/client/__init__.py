@@ -11,7 +11,7 @@ with adaptation.episode() as episode:                                     # try
 again (`exchange`) is written once; `blocking` and `awaiting` only send it.
 """
 
-from service.client.answers import AdaptationState, ClientError, Model, Quality, QualityWarning
+from service.client.answers import AdaptationState, ClientError, Model, Quality, QualityWarning, TrainingJob
 from service.client.awaiting import AsyncAdaptation, AsyncClient, AsyncRecordedEpisode
 from service.client.blocking import Adaptation, Client, RecordedEpisode
 from service.client.policy import Policy
@@ -29,4 +29,5 @@ __all__ = [
     "Quality",
     "QualityWarning",
     "RecordedEpisode",
+    "TrainingJob",
 ]

@@ -4,7 +4,7 @@ ClientError(WatchTryLearnError)   the server refused, or could not be reached
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Self
 
 from metalearn.data.episode import Episode
@@ -62,6 +62,33 @@ class Model(Answer):
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
         """From a model card."""
         return super().of(answer, example=Episode.of(**answer["example"]), **more)
+
+
+@dataclass(frozen=True)
+class TrainingJob(Answer):
+    """A training on the server's side. `state` is queued, running, succeeded, failed or stopped.
+
+    Attributes:
+        progress: phase, done, total, and what was measured last; None before there is any.
+        error: why it failed, in one sentence.
+        model, model_version: what it made.
+    """
+
+    id: str
+    experiment: str
+    state: str
+    progress: Mapping[str, Any] | None
+    error: str | None
+    model: str | None
+    model_version: int | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state in {"succeeded", "failed", "stopped"}
 
 
 @dataclass(frozen=True)
@@ -126,7 +153,7 @@ class AdaptationState(Answer):
     novelty: float | None = None
     created_at: str
     expires_at: str
-    quality: tuple[Quality, ...] = ()
+    quality: tuple[Quality, ...] = field(default=(), compare=False)
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +12,7 @@ import numpy as np
 
 from metalearn.data.episode import Array, Episode
 from service.client import calls
-from service.client.answers import AdaptationState, Model
+from service.client.answers import AdaptationState, Model, TrainingJob
 from service.client.exchange import Patience, Send, exchange
 
 
@@ -34,10 +34,18 @@ class AsyncAdaptation(AdaptationState):
         """Learn: the next version."""
         return await self._client.adapted(calls.learn(self.id, "trials", trials, rate_hz))
 
+    async def versions(self) -> list[Mapping[str, Any]]:
+        """What each of its versions holds, oldest first."""
+        return [item async for item in self._client._pages(lambda cursor: calls.versions(self.id, cursor))]
+
     async def episode(self, explore: bool | None = None) -> "AsyncRecordedEpisode":
         """Try: an episode that the server records, under one hypothesis. Explores until a trial was scored."""
         answer = await self._client.send(calls.start(self.id, explore))
         return AsyncRecordedEpisode(self, answer["id"], answer["explore"])
+
+    async def fork(self, version: int | None = None) -> "AsyncAdaptation":
+        """An adaptation of its own that begins with this version, or the one that is said."""
+        return await self._client.adapted(calls.fork(self.id, self.version if version is None else version))
 
     async def delete(self) -> None:
         """Forget it and its episodes."""
@@ -100,13 +108,8 @@ class AsyncClient:
 
     async def adaptations(self) -> AsyncIterator[AsyncAdaptation]:
         """All of them, oldest first."""
-        cursor, more = None, True
-        while more:
-            page = await self.send(calls.page(cursor))
-            for item in page["items"]:
-                yield AsyncAdaptation.of(item, _client=self)
-            cursor = page["next_cursor"]
-            more = cursor is not None
+        async for item in self._pages(calls.page):
+            yield AsyncAdaptation.of(item, _client=self)
 
     async def models(self) -> list[Model]:
         """The models on offer."""
@@ -115,6 +118,35 @@ class AsyncClient:
     async def model(self, name: str, version: int | None = None) -> Model:
         """One model."""
         return Model.of(await self.send(calls.model(name, version)))
+
+    async def train(
+        self,
+        experiment: str,
+        *,
+        seed: int | None = None,
+        steps: int | None = None,
+        name: str | None = None,
+        job_id: str | None = None,
+    ) -> TrainingJob:
+        """Meta-train on the server's side; the bundle becomes the next version of model `name`."""
+        return TrainingJob.of(await self.send(calls.train(experiment, seed, steps, name, job_id)))
+
+    async def training_job(self, job_id: str) -> TrainingJob:
+        """How a training is doing."""
+        return TrainingJob.of(await self.send(calls.training_job(job_id)))
+
+    async def training_jobs(self) -> AsyncIterator[TrainingJob]:
+        """All of them, oldest first."""
+        async for item in self._pages(calls.training_jobs):
+            yield TrainingJob.of(item)
+
+    async def stop_training(self, job_id: str) -> TrainingJob:
+        """Ask a training to stop."""
+        return TrainingJob.of(await self.send(calls.training_job(job_id, "DELETE")))
+
+    async def training_log(self, job_id: str) -> str:
+        """The end of what a training printed."""
+        return str((await self.send(calls.training_log(job_id)))["text"])
 
     async def close(self) -> None:
         """Close the connections."""
@@ -127,6 +159,16 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _pages(self, ask: Callable[[str | None], calls.Call]) -> AsyncIterator[Any]:
+        """The items of every page."""
+        cursor, more = None, True
+        while more:
+            page = await self.send(ask(cursor))
+            for item in page["items"]:
+                yield item
+            cursor = page["next_cursor"]
+            more = cursor is not None
 
     async def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, **params: Any) -> Any:
         """Any request, repeated where that helps; the decoded answer. Raises ClientError."""

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +12,7 @@ import numpy as np
 
 from metalearn.data.episode import Array, Episode
 from service.client import calls
-from service.client.answers import AdaptationState, Model
+from service.client.answers import AdaptationState, Model, TrainingJob
 from service.client.exchange import Patience, Send, exchange
 from service.client.policy import Policy
 
@@ -35,10 +35,18 @@ class Adaptation(AdaptationState):
         """Learn: the next version."""
         return self._client.adapted(calls.learn(self.id, "trials", trials, rate_hz))
 
+    def versions(self) -> list[Mapping[str, Any]]:
+        """What each of its versions holds, oldest first."""
+        return list(self._client._pages(lambda cursor: calls.versions(self.id, cursor)))
+
     def episode(self, explore: bool | None = None) -> "RecordedEpisode":
         """Try: an episode that the server records, under one hypothesis. Explores until a trial was scored."""
         answer = self._client.send(calls.start(self.id, explore))
         return RecordedEpisode(self, answer["id"], answer["explore"])
+
+    def fork(self, version: int | None = None) -> "Adaptation":
+        """An adaptation of its own that begins with this version, or the one that is said."""
+        return self._client.adapted(calls.fork(self.id, self.version if version is None else version))
 
     def delete(self) -> None:
         """Forget it and its episodes."""
@@ -116,12 +124,8 @@ class Client:
 
     def adaptations(self) -> Iterator[Adaptation]:
         """All of them, oldest first."""
-        cursor, more = None, True
-        while more:
-            page = self.send(calls.page(cursor))
-            yield from (Adaptation.of(item, _client=self) for item in page["items"])
-            cursor = page["next_cursor"]
-            more = cursor is not None
+        for item in self._pages(calls.page):
+            yield Adaptation.of(item, _client=self)
 
     def policy(self, adaptation: Adaptation | str, explore: bool | None = None) -> Policy:
         """A callable for environment loops, whose episodes become trials: see `Policy`."""
@@ -136,6 +140,35 @@ class Client:
         """One model."""
         return Model.of(self.send(calls.model(name, version)))
 
+    def train(
+        self,
+        experiment: str,
+        *,
+        seed: int | None = None,
+        steps: int | None = None,
+        name: str | None = None,
+        job_id: str | None = None,
+    ) -> TrainingJob:
+        """Meta-train on the server's side; the bundle becomes the next version of model `name`."""
+        return TrainingJob.of(self.send(calls.train(experiment, seed, steps, name, job_id)))
+
+    def training_job(self, job_id: str) -> TrainingJob:
+        """How a training is doing."""
+        return TrainingJob.of(self.send(calls.training_job(job_id)))
+
+    def training_jobs(self) -> Iterator[TrainingJob]:
+        """All of them, oldest first."""
+        for item in self._pages(calls.training_jobs):
+            yield TrainingJob.of(item)
+
+    def stop_training(self, job_id: str) -> TrainingJob:
+        """Ask a training to stop."""
+        return TrainingJob.of(self.send(calls.training_job(job_id, "DELETE")))
+
+    def training_log(self, job_id: str) -> str:
+        """The end of what a training printed."""
+        return str((self.send(calls.training_log(job_id)))["text"])
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -147,6 +180,15 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _pages(self, ask: Callable[[str | None], calls.Call]) -> Iterator[Any]:
+        """The items of every page."""
+        cursor, more = None, True
+        while more:
+            page = self.send(ask(cursor))
+            yield from page["items"]
+            cursor = page["next_cursor"]
+            more = cursor is not None
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, **params: Any) -> Any:
         """Any request, repeated where that helps; the decoded answer. Raises ClientError."""

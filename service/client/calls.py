@@ -92,6 +92,37 @@ def finish(adaptation_id: str, episode_id: str, observation: Any, reward: Any, s
     return post(f"{of_adaptation(adaptation_id)}/episodes/{_quoted(episode_id)}/finish", body)
 
 
+def fork(adaptation_id: str, version: int | None) -> Call:
+    """An adaptation of its own that begins where another one is, or was."""
+    return post(f"{of_adaptation(adaptation_id)}/fork", {"version": version})
+
+
+def versions(adaptation_id: str, cursor: str | None) -> Call:
+    """Some versions of an adaptation."""
+    return get(f"{of_adaptation(adaptation_id)}/versions", limit=100, cursor=cursor)
+
+
+def train(experiment: str, seed: int | None, steps: int | None, name: str | None, job_id: str | None) -> Call:
+    """A training job."""
+    body = {"experiment": experiment, "seed": seed, "steps": steps, "name": name, "id": job_id}
+    return post("/v1/training-jobs", {key: value for key, value in body.items() if value is not None})
+
+
+def training_job(job_id: str, method: str = "GET") -> Call:
+    """How it is, or that it shall stop."""
+    return Call(method, f"/v1/training-jobs/{_quoted(job_id)}")
+
+
+def training_jobs(cursor: str | None) -> Call:
+    """Some training jobs."""
+    return get("/v1/training-jobs", limit=100, cursor=cursor)
+
+
+def training_log(job_id: str) -> Call:
+    """The end of what a training printed."""
+    return get(f"/v1/training-jobs/{_quoted(job_id)}/logs")
+
+
 def models() -> Call:
     """Every model card."""
     return get("/v1/models")

@@ -27,6 +27,17 @@ def test_the_blocking_client_over_a_socket(app: FastAPI, demo: Episode) -> None:
         np.testing.assert_allclose(adaptation.act([[0, 0.5, 0]]), [[1, 0.5]])
         assert [one.id for one in client.adaptations()] == [adaptation.id]
         assert client.adaptation(adaptation.id) == adaptation
+        assert [one["version"] for one in adaptation.add_demos([demo]).versions()] == [1, 2]
+        fork = adaptation.fork()
+        assert (fork.id != adaptation.id, fork.version, fork.n_demos) == (True, 1, 1)
+        assert list(client.training_jobs()) == []
+        for refused in (client.training_job, client.stop_training, client.training_log):
+            with pytest.raises(ClientError) as caught:
+                refused("nothing")
+            assert caught.value.status == 404
+        with pytest.raises(ClientError, match="experiment"):
+            client.train("../nothing")
+        fork.delete()
         adaptation.delete()
         assert list(client.adaptations()) == []
 
@@ -45,6 +56,10 @@ async def tell_the_story(client: AsyncClient, demo: Episode) -> None:
     assert (learned.version, learned.n_trials) == (3, 1)
     assert (await learned.add_trials([demo])).version == 4
     assert (await client.adaptation(adaptation.id, version=1)).n_demos == 1
+    fork = await adaptation.fork()
+    assert len(await fork.versions()) == 1
+    await fork.delete()
+    assert [job async for job in client.training_jobs()] == []
     assert [one.id async for one in client.adaptations()] == [adaptation.id]
     await adaptation.delete()
     with pytest.raises(ClientError) as caught:
