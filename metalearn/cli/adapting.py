@@ -118,7 +118,7 @@ def adapt(
         typer.echo(json_text.dumps(answer | {"quality": [_plain(one) for one in quality]}))
         return
     typer.echo(f"{adaptation.id}  version {adaptation.version} of {adaptation.model}@{adaptation.model_version}")
-    typer.echo(f"{adaptation.n_demos} demos, {adaptation.n_trials} trials, {_trust(adaptation.confidence)}")
+    typer.echo(f"demos: {adaptation.n_demos}, trials: {adaptation.n_trials}, {_trust(adaptation.confidence)}")
     _print_quality(quality)
 
 
@@ -241,7 +241,10 @@ def _observations(source: str) -> Any:
             value = json_text.loads(sys.stdin.read() if source == "-" else Path(source).read_text())
     except (ValueError, RecursionError) as error:
         raise InvalidConfig(f"{source}: not JSON: {error}") from error
-    array = numbers("observations", value.get("observations") if isinstance(value, dict) else value, keep_uint8=True)
+    given = value.get("observations") if isinstance(value, dict) else value
+    if given is None:
+        raise InvalidConfig(f"{source}: expected observations [n, o], got {', '.join(value) or 'nothing'}")
+    array = numbers("observations", given, keep_uint8=True)
     return array[None] if array.ndim == 1 else np.asarray(array)
 
 

@@ -48,7 +48,7 @@ def file(tmp_path: Path, demo: Episode) -> Path:
 
 def test_adapt_then_act_then_learn(url: str, wtl: Wtl, file: Path, tmp_path: Path, monkeypatch) -> None:
     said = wtl("adapt", "--model", "point", "--demos", file)
-    found = re.match(r"([0-9a-f]{24})  version 1 of point@1\n2 demos, 0 trials, not calibrated\n", said)
+    found = re.match(r"([0-9a-f]{24})  version 1 of point@1\ndemos: 2, trials: 0, not calibrated\n", said)
     assert found, said
     assert "duplicate: the same, number by number, as demos[0]" in said
     assert "rate-differs: recorded at 5 Hz" in said
@@ -72,7 +72,7 @@ def test_recordings_are_converted_and_adapted_to(url: str, wtl: Wtl, file: Path,
         == "2 episodes: minari:robot/point-v0\n"
     )
     assert read_minari("robot/point-v0").episodes == read_file(file).episodes
-    assert "2 demos" in wtl("adapt", "--model", "point", "--minari", "robot/point-v0")
+    assert "demos: 2" in wtl("adapt", "--model", "point", "--minari", "robot/point-v0")
     wtl("convert", tmp_path / "back.safetensors", "--minari", "robot/point-v0", "--episodes", "1")
     assert read_file(tmp_path / "back.safetensors").episodes == read_file(file).episodes[:1]
 
