@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from metalearn.cli.adapting import act, adapt, check, convert
-from metalearn.cli.cluster import rl_module, submit
+from metalearn.cli.cluster import rl_module, submit, tune
 from metalearn.cli.keeping import audit, keys, migrate
 from metalearn.cli.measuring import benchmark, evaluate
 from metalearn.cli.models import export, models
@@ -33,7 +33,7 @@ app = typer.Typer(
 # A group of verbs is a Typer of its own in its module: app.add_typer(group).
 _COMMANDS = (
     train, evaluate, benchmark, serve, demo, adapt, act, check, convert, experiments, models, export, migrate, audit,
-    rl_module, submit,
+    rl_module, submit, tune,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)

@@ -1,4 +1,4 @@
-"""`wtl submit` and `wtl rl-module`: what a Ray cluster takes from here, and gives back."""
+"""`wtl submit`, `wtl tune` and `wtl rl-module`: what a Ray cluster takes from here, and gives back."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from metalearn.cli.measuring import bundle_folder
+from metalearn.cli.options import Seed
 
 
 def rl_module(
@@ -77,3 +78,43 @@ def submit(
         raise
     bundle = cluster.fetch(wanted.id, folder)
     console.print(f"\n{bundle.name} is trained: {folder}\n  wtl evaluate {folder}\n  wtl serve --models {folder}")
+
+
+def tune(
+    experiment: Annotated[str, typer.Argument(help="A named experiment: `wtl experiments` lists them.")],
+    space: Annotated[list[str], typer.Option(help="What to vary: KEY=a,b,c, or a JSON file. Several may be given.")],
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Draw so many runs at random, instead of every combination.")
+    ] = None,
+    storage: Annotated[str, typer.Option(help="Folder or fsspec URL that the sweep is kept below.")] = "runs/sweeps",
+    name: Annotated[str | None, typer.Option(help="Of the sweep there. [default: EXPERIMENT]")] = None,
+    steps: Annotated[int | None, typer.Option(min=10, help="Gradient steps of a run, instead of the usual.")] = None,
+    seed: Seed = None,
+    ray_address: Annotated[str | None, typer.Option(help="The Ray cluster, as host:port; else one here.")] = None,
+) -> None:
+    """Try settings of an experiment side by side on a Ray cluster, and stop early those that learn less (ASHA).
+
+    Judged by success on validation tasks. Interrupted or killed, the same command goes on where it was.
+
+    \b
+    Examples:
+      wtl tune reach-m2 --space training.learning_rate=1e-3,3e-3 --space model.n_hypotheses=2,4
+      wtl tune push --space space.json --samples 32 --storage s3://bucket/sweeps
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from metalearn.cluster.sweep import Sweep, parse_space, run_sweep
+    from metalearn.experiments import find_experiment
+
+    wanted = find_experiment(experiment)
+    wanted = wanted if seed is None else wanted.with_seed(seed)
+    wanted = wanted if steps is None else wanted.with_steps(steps)
+    sweep = Sweep(wanted, parse_space(space), samples, storage, name or wanted.name)
+    tried = run_sweep(sweep, ray_address)
+    table = Table("trial", "retrial", "steps", "settings", box=None, pad_edge=False)
+    for one in tried:
+        settings = ", ".join(f"{key}={value}" for key, value in one.changes.items())
+        table.add_row(f"{100 * one.first:.0f}%", f"{100 * one.success:.0f}%", str(one.steps), settings)
+    Console().print(table)
+    typer.echo(f"\nbest: {sweep.url}/best.json\nits run: {tried[0].run}")
