@@ -78,7 +78,12 @@ class Sessions:
         """One version, the newest unless said. Raises AdaptationNotFound, VersionNotFound."""
         if not is_id(adaptation_id):
             raise AdaptationNotFound(adaptation_id)
-        adaptation = self._storage.read(tenant, adaptation_id, version)
+        try:
+            adaptation = self._storage.read(tenant, adaptation_id, version)
+        except AdaptationNotFound:
+            if self._storage.gone([adaptation_id]):  # another server may have deleted it
+                self._engine.forget(adaptation_id)
+            raise
         if self.expired(adaptation):
             raise AdaptationNotFound(adaptation_id)
         return adaptation

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.acting import Acting
+from service.adopt import adopt
 from service.audit import Audit
 from service.auth import Authenticator
 from service.blobs import Blobs
@@ -87,8 +88,10 @@ class Service:
             sessions = Sessions(
                 storage, registry, engine, ttl_s=settings.session_ttl_s, max_steps=settings.max_steps, now=now
             )
+            tape = Tape(database, now)
+            adopt(settings.data / "recordings", tape)
             recorder = Recorder(
-                Tape(database, now),
+                tape,
                 sessions,
                 engine,
                 capacity=settings.recordings,

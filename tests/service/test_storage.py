@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgpack
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -17,7 +18,9 @@ from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
 from service import migrations
+from service.adopt import adopt
 from service.blobs import Blobs
+from service.codecs import encode_msgpack
 from service.database import Database
 from service.errors import AdaptationNotFound, EpisodeFinished, IdempotencyKeyReused, QuotaExceeded, TooManyEpisodes
 from service.queries import Adaptation, Ending, Post, RecordingRow, StepTaken
@@ -105,6 +108,15 @@ def test_a_sqlite_file_from_before_the_history_loses_nothing(tmp_path: Path) -> 
     assert [row.created_at for row in storage.versions(found, 9, 0)[0]] == [100.0, 100.0]
     assert storage.answered(Post("default", "key", "print")) == found
     assert Tape(database, time.time).find(found.id, "b" * 24).hypothesis == 1
+    recordings = tmp_path / "recordings"
+    (recordings / found.id).mkdir(parents=True)
+    whole = encode_msgpack([np.ones(3, np.float32), np.zeros(2, np.float32), None, ["key", "print"]])
+    log = recordings / found.id / f"{'b' * 24}.msgpack"
+    log.write_bytes(2 * msgpack.packb(whole) + msgpack.packb(whole)[:-7])
+    adopt(recordings, Tape(database, time.time))
+    steps = Tape(database, time.time).steps("b" * 24)
+    assert [(list(step.observation), step.key) for step in steps] == [([1, 1, 1], "key")] * 2
+    assert not recordings.exists()
     storage.tidy()
     assert storage.context(found.id, 2).trials == (second,)
     assert storage.delete("default", found.id)

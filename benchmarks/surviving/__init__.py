@@ -1,0 +1,1 @@
+"""What `benchmarks/survival.py` does to servers, and how it finds out what survived."""
