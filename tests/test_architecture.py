@@ -25,6 +25,7 @@ def imported_by(statement: str) -> set[str]:
         "metalearn.bundle",
         "metalearn.cli",
         "metalearn.data.dataset",
+        "metalearn.data.formats",
         "metalearn.experiments",
         "metalearn.tasks.registry",
         "service.app",
@@ -33,6 +34,12 @@ def imported_by(statement: str) -> set[str]:
 )
 def test_importing_a_module_at_the_door_loads_nothing_heavy(module):
     assert imported_by(f"import {module}").isdisjoint(HEAVY)
+
+
+def test_libraries_of_datasets_are_loaded_when_a_dataset_is_read():
+    formats = {"h5py", "minari", "pyarrow"}
+    assert imported_by("import metalearn.data.formats, service.app, service.client").isdisjoint(formats)
+    assert imported_by("from metalearn.data.formats.hdf5 import opened\nimport h5py") >= {"h5py"}
 
 
 def test_the_policy_does_not_load_a_simulator_or_ray():
