@@ -14,6 +14,7 @@ import typer
 
 from metalearn.cli.adapting import act, adapt, check, convert
 from metalearn.cli.cluster import rl_module, submit, tune
+from metalearn.cli.jobs import jobs
 from metalearn.cli.keeping import audit, keys, migrate
 from metalearn.cli.measuring import benchmark, evaluate
 from metalearn.cli.models import export, models
@@ -38,6 +39,7 @@ _COMMANDS = (
 for _command in _COMMANDS:
     app.command()(_command)
 app.add_typer(keys)
+app.add_typer(jobs)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

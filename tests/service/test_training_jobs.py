@@ -224,6 +224,7 @@ def test_a_training_outlives_the_server_that_started_it(folder: Path) -> None:
         assert events[-1][2]["state"] == "succeeded"
         assert (run / "resumed").read_text() == "0\n"  # one process did it all
         assert server.http.get("/v1/models/point").is_success
+        follow_from_the_command_line(str(server.http.base_url))
         # A stream that is open ends with the server, and the server does not wait for the job.
         server.http.post(JOBS, json={"experiment": "reach-m2", "steps": 5000, "id": "long"})
         with server.http.stream("GET", f"{JOBS}/long/events") as stream:
@@ -236,6 +237,30 @@ def test_a_training_outlives_the_server_that_started_it(folder: Path) -> None:
     finally:
         server.process.kill()
         server.process.wait()
+
+
+def follow_from_the_command_line(url: str) -> None:
+    def wtl(*arguments: str) -> tuple[int, str]:
+        environment = os.environ | {"WTL_URL": url}
+        command = [sys.executable, "-m", "metalearn.cli", "jobs", *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    code, text = wtl("create", "reach-m2", "--steps", "20", "--id", "typed", "--name", "typed", "--follow")
+    assert code == 0
+    assert "succeeded: typed@1" in text
+    assert "train        20/20  trial 50%  retrial 100%" in text
+    code, text = wtl("create", "broken", "--id", "bad", "--follow")
+    assert (code, "failed: ValueError: this cannot be learnt" in text) == (1, True)
+    assert "typed@1" in wtl("list")[1]
+    assert json.loads(wtl("show", "typed")[1])["state"] == "succeeded"
+    assert "secrets" in wtl("logs", "typed")[1]
+    assert wtl("stop", "typed") == (0, "typed: succeeded\n")
+    code, text = wtl("show", "unheard-of")
+    assert (code, "no training job 'unheard-of'" in text, text.count("\n")) == (2, True, 1)
+    code, text = wtl("follow", "unheard-of")
+    assert (code, "no training job 'unheard-of'" in text, text.count("\n")) == (2, True, 1)
 
 
 def wait_for(condition: Any, timeout_s: float = 20.0) -> None:
