@@ -12,7 +12,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11
 subset = cp requirements.lock requirements-$(1).lock && $(COMPILE) $(2) --output-file requirements-$(1).lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train serve test test-all check fix docs lock clean
+.PHONY: help setup demo train serve test test-all check audit fix docs lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,11 +34,15 @@ test: $(READY) ## the fast tests
 test-all: $(READY) ## every test, the slow ones too
 	$(BIN)/pytest
 
-check: $(READY) ## formatting, lint, types, import contracts
+check: $(READY) ## formatting, lint, types, import contracts, pinned dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python .ci/audit.py --offline
+
+audit: $(READY) ## pinned dependencies: hashes, licences, consistency, known vulnerabilities
+	$(BIN)/python .ci/audit.py
 
 fix: $(READY) ## format, and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
