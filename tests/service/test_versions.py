@@ -39,6 +39,7 @@ def test_versions_come_in_pages(http: TestClient, path: str) -> None:
 def test_one_can_act_from_an_old_version(http: TestClient, path: str) -> None:
     assert [acted(http, f"{path}/act?version={version}") for version in (1, 2, 3)] == [[1, 1], [-1, -1], [1, 1]]
     assert http.post(f"{path}/act?version=4", json={"observations": [[0, 0, 0]]}).status_code == 404
+    assert http.post(f"{path}/act?version=one", json={"observations": [[0, 0, 0]]}).status_code == 400
     episode = http.post(f"{path}/episodes?version=2", json={"explore": False}).json()
     assert episode["version"] == 2
     step = http.post(f"{path}/episodes/{episode['id']}/act", json={"observation": [0, 0, 0]}).json()
