@@ -66,7 +66,7 @@ _EXAMPLES: dict[str, Any] = {
 
 def operation_id(route: APIRoute) -> str:
     """What generated clients call an operation: `adaptations_create`, `episodes_act`."""
-    return f"{route.endpoint.__module__.rpartition('.')[2]}_{route.name}"
+    return f"{str(route.tags[0]).replace(' ', '_').replace('-', '_')}_{route.name}"
 
 
 def takes(schema: type[Body], *, required: bool = True) -> dict[str, Any]:

@@ -10,7 +10,7 @@ router = APIRouter(prefix="/v1/adaptations/{adaptation_id}", tags=["adaptations"
 
 
 @router.get("/versions", response_model=VersionPage)
-def read_page(
+def read_versions(
     wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, limit: Limit = 20, cursor: Cursor = None
 ) -> Response:
     """A page of an adaptation's versions, oldest first."""
