@@ -1,7 +1,7 @@
 """What `wtl train` and `wtl evaluate` do, wired for a person who watches. Knows no command-line arguments."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import typer
@@ -22,6 +22,7 @@ from metalearn.journal import journal
 from metalearn.model.export import with_graphs
 from metalearn.tasks.registry import find_family
 from metalearn.terminal import Listen, stop_request, watching
+from metalearn.tracking import mlflow_run
 from metalearn.training.calibrate import calibrate
 from metalearn.training.collect import Collector, ProcessCollector, SerialCollector
 from metalearn.training.learner import CPU, Compute
@@ -46,6 +47,20 @@ def where_to_collect(workers: int, ray: bool, ray_address: str | None) -> Iterat
         yield SerialCollector()
 
 
+@contextmanager
+def figures_to(experiment: Experiment, out: Path, on_ray: bool, mlflow: str | None) -> Iterator[Sequence[Listen]]:
+    """Listeners that send the figures of a run to the metrics of the Ray cluster, and to MLflow at a URI."""
+    told: list[Listen] = []
+    if on_ray:
+        from metalearn.cluster.metrics import RayMetrics
+
+        told.append(RayMetrics(experiment.name))
+    with ExitStack() as opened:
+        if mlflow is not None:
+            told.append(opened.enter_context(mlflow_run(mlflow, experiment, out)))
+        yield told
+
+
 def run_training(
     experiment: Experiment,
     out: Path,
@@ -54,8 +69,9 @@ def run_training(
     baselines: Sequence[str],
     console: Console,
     compute: Compute = CPU,
+    listeners: Sequence[Listen] = (),
 ) -> Bundle:
-    """Train in sight of the user; the bundle is in `out / "bundle"`.
+    """Train in sight of the user; the bundle is in `out / "bundle"`. `listeners` are told too what happens.
 
     Raises:
         typer.Exit: stopped by a signal, with the code that says so.
@@ -64,10 +80,11 @@ def run_training(
     with stop_request() as request, watching(console) as show:
         try:
             with journal(out) as note:
+                everybody: list[Listen] = [show, note, *listeners]
 
                 def listen(event: Event) -> None:
-                    show(event)
-                    note(event)
+                    for told in everybody:
+                        told(event)
 
                 return _train(experiment, out, recorded, collector, baselines, listen, request.asked, compute)
         except Stopped as stopped:

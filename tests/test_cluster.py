@@ -117,3 +117,25 @@ def test_what_a_job_leaves_outlives_the_copy_that_it_runs_in():
     assert lasting(Path("runs/a"), unpacked, Path("/home/me")) == Path("/home/me/runs/a")
     assert lasting(Path("/shared/a"), unpacked, Path("/home/me")) == Path("/shared/a")
     assert lasting(Path("runs/a"), Path("/work"), Path("/home/me")) == Path("runs/a")
+
+
+@pytest.mark.slow
+def test_figures_of_a_run_are_metrics_of_the_cluster(collector):
+    import httpx
+    import ray
+
+    from metalearn.cluster.metrics import RayMetrics
+    from metalearn.training.loop import Event
+
+    listen = RayMetrics("reach-m2")
+    listen(Event("train", 10, 40, loss=2.0, trial=0.25, retrial=0.75))
+    (node,) = ray.nodes()
+    url, deadline = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics", time.monotonic() + 60
+    shown: dict[str, float] = {}
+    while not shown and time.monotonic() < deadline:
+        time.sleep(1)
+        lines = [line for line in httpx.get(url, timeout=10).text.splitlines() if line.startswith("ray_wtl_")]
+        shown = {line.partition("{")[0]: float(line.rpartition(" ")[2]) for line in lines}
+    assert shown["ray_wtl_retrial_success"] == 0.75
+    assert shown["ray_wtl_progress"] == 0.25
+    assert shown["ray_wtl_gradient_steps"] == 10

@@ -126,7 +126,7 @@ def _algorithm(dataset: Dataset, config: OfflineConfig, seed: int, folder: Path)
         .offline_data(
             input_=[str(folder)],
             input_read_method="read_parquet",
-            input_read_method_kwargs={"ray_remote_args": LIGHT},
+            input_read_method_kwargs=LIGHT,
             input_read_sample_batches=True,
             input_read_batch_size=EPISODES_PER_PIECE,
             prelearner_class=WholeEpisodes,

@@ -24,6 +24,9 @@ def train(
     ray: Annotated[bool, typer.Option("--ray", help="Collect in Ray actors, here or on a cluster.")] = False,
     ray_address: Annotated[str | None, typer.Option(help="The cluster of --ray, as host:port.")] = None,
     baselines: Annotated[bool, typer.Option(help="Train the baselines of the table too.")] = True,
+    mlflow: Annotated[
+        str | None, typer.Option(help="Log figures to this MLflow too: http://..., sqlite:///FILE, or a folder.")
+    ] = None,
     device: Annotated[str, typer.Option(help="Learn on this device, as torch names it: cpu, cuda, cuda:1.")] = "cpu",
 ) -> None:
     """Meta-train a policy and leave its bundle in OUT/bundle.
@@ -41,16 +44,19 @@ def train(
     """
     from metalearn.baselines.methods import BASELINES
     from metalearn.cluster.jobs import lasting
-    from metalearn.session import run_training, where_to_collect
+    from metalearn.session import figures_to, run_training, where_to_collect
     from metalearn.training.learner import Compute
 
     compute = Compute(device=device, precision="float32" if device == "cpu" else "bfloat16")
     wanted = _experiment(experiment, family, episodes, seed, steps)
     usual = Path("runs") / (wanted.name if seed is None else f"{wanted.name}-seed{seed}")
     folder = lasting(out or usual, Path.cwd(), Path.home())
-    with where_to_collect(workers, ray or ray_address is not None, ray_address) as collector:
-        names = BASELINES if baselines else ()
-        bundle = run_training(wanted, folder, episodes, collector, names, Console(), compute)
+    on_ray, names = ray or ray_address is not None, BASELINES if baselines else ()
+    with (
+        where_to_collect(workers, on_ray, ray_address) as collector,
+        figures_to(wanted, folder, on_ray, mlflow) as told,
+    ):
+        bundle = run_training(wanted, folder, episodes, collector, names, Console(), compute, told)
     name = folder / "bundle"
     typer.echo(f"\n{bundle.name} is trained: {name}\n\nWhat to type next:")
     typer.echo(f"  wtl evaluate {name}" + (f" --manifest {wanted.manifest}" if wanted.manifest else " --manifest NAME"))

@@ -16,6 +16,7 @@ from typing import Any
 
 import fsspec
 import httpx
+from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from metalearn.bundle import Bundle
@@ -79,7 +80,7 @@ class Cluster:
             raise InvalidConfig(f"address: expected that of the dashboard, as http://HOST:8265, got {address}")
         try:
             self._jobs: Any = JobSubmissionClient(self._address, headers=dict(self._headers))
-        except (ConnectionError, RuntimeError) as error:
+        except (ConnectionError, RuntimeError, RayError) as error:
             raise InvalidConfig(f"no Ray cluster at {address}: {_first_line(error)}") from error
 
     def submit(self, wanted: Submission, working_dir: Path | None, again: bool) -> bool:

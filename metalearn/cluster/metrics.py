@@ -1,0 +1,34 @@
+"""Figures of a training run as metrics of the Ray cluster: its dashboard and Prometheus have them beside the machines.
+
+Knows nothing of what is trained but what the loop tells everybody.
+"""
+
+from ray.util.metrics import Gauge
+
+from metalearn.training.loop import Event
+
+GAUGES = {"loss": "wtl_loss", "trial": "wtl_trial_success", "retrial": "wtl_retrial_success"}
+
+
+class RayMetrics:
+    """A listener of the loop, in a process that has joined a cluster."""
+
+    def __init__(self, experiment: str) -> None:
+        self._gauges = {
+            field: Gauge(name, description=f"{field} of the training run, latest", tag_keys=("experiment",))
+            for field, name in GAUGES.items()
+        }
+        self._done = Gauge("wtl_progress", description="part of a phase that is done", tag_keys=("experiment", "phase"))
+        self._steps = Gauge("wtl_gradient_steps", description="gradient steps so far", tag_keys=("experiment",))
+        self._tags = {"experiment": experiment}
+
+    def __call__(self, event: Event) -> None:
+        """Take over what the event tells."""
+        if event.total:
+            self._done.set(event.done / event.total, {**self._tags, "phase": event.phase})
+        for field, gauge in self._gauges.items():
+            value = getattr(event, field)
+            if value is not None:
+                gauge.set(value, self._tags)
+        if event.phase == "train":
+            self._steps.set(event.done, self._tags)
