@@ -179,7 +179,8 @@ class Bench:
                 table[str(n)] = {name: summed(rounds) for name, rounds in found.items()}
                 for name, row in table[str(n)].items():
                     print(f"{n:4d} sessions  {name:16s} p50 {row['p50_ms']:9.3f} ms  p99 {row['p99_ms']:9.3f} ms  "
-                          f"{row['per_s']:9.0f}/s  {row['cpu_us']:7.0f} us of CPU  {row['statuses']}", flush=True)  # fmt: skip
+                          f"{row['per_s']:9.0f}/s  {row['cpu_us']:7.0f} us CPU  {row['statuses']}",
+                          flush=True)  # fmt: skip
         one, many = table["1"], table["64"]
         ratios = {
             "ws p50 at 1 session / plain (<= 1.3)": one["service ws"]["p50_ms"] / one["plain ws"]["p50_ms"],
