@@ -6,16 +6,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := uv==0.13.9
 EXPERIMENT ?= reach-m2
-COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	--no-annotate --no-header --quiet
+COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
 # A subset begins with the versions of the whole, so that an image runs what was tested.
 subset = cp requirements.lock requirements-$(1).lock && $(COMPILE) $(2) --output-file requirements-$(1).lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train serve test test-all check audit fix docs lock clean
+.PHONY: help setup demo train serve test test-all check audit fix docs lock clean images images-test secrets up stack stack-test
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with everything, learn2learn included, and .venv/bin/wtl
 
@@ -52,10 +51,34 @@ docs: $(READY) ## run the snippets of README.md and docs/
 	$(BIN)/pytest tests/test_docs.py
 
 lock: $(READY) ## pin what pyproject.toml asks for in requirements*.lock; versions that still fit stay
-	$(COMPILE) --all-extras --output-file requirements.lock
-	$(call subset,serve)
-	$(call subset,train,--extra train)
+	$(COMPILE) pyproject.toml --all-extras --output-file requirements.lock
+	$(call subset,serve,pyproject.toml)
+	$(call subset,train,pyproject.toml --extra train)
 	$(call subset,images,--group images)
+
+images: $(READY) ## build the serve and train images: docker where a daemon answers, else buildah (root)
+	$(BIN)/python docker/images.py build
+
+images-test: $(READY) ## build both images, run them as they are meant to run, record benchmarks/results/images.json
+	WTL_IMAGES=1 $(BIN)/pytest -s tests/deploy/test_images.py
+
+secrets: $(READY)
+	@$(BIN)/python docker/stack.py secrets docker/secrets
+
+COMPOSE_UP = docker compose --file docker/compose.yaml
+up: secrets ## start everything in containers: service, PostgreSQL, Ray, Prometheus, Grafana
+	$(COMPOSE_UP) build
+	$(COMPOSE_UP) run --rm migrate
+	test -s docker/secrets/metrics_key || $(COMPOSE_UP) run --rm --no-deps --no-TTY migrate keys create \
+		--scopes metrics --label prometheus > docker/secrets/metrics_key
+	$(COMPOSE_UP) up --detach --wait
+	@echo "http://127.0.0.1:8000; a key: $(COMPOSE_UP) exec serve wtl keys create"
+
+stack: $(READY) ## the same services as processes on loopback, without containers
+	$(BIN)/python docker/stack.py run
+
+stack-test: $(READY) ## an adaptation and a training job against that stack
+	$(BIN)/pytest tests/deploy/test_stack.py
 
 clean: ## remove caches and build output; .venv, runs/ and data/ stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

@@ -14,13 +14,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = "docker.io/library/debian:bookworm-slim"
 IMAGES = ("serve", "train")
+LAST_BUILDS = ROOT / "runs" / "images"
 LOCAL_WHEELS = "/wheels"
 """Where a build finds the wheels of this machine's pip configuration."""
 UNWANTED = (
@@ -48,6 +49,17 @@ class Built:
     build_s: float
     engine: str
 
+    def kept(self) -> "Built":
+        """Itself, written down for whoever asks about the image later."""
+        LAST_BUILDS.mkdir(parents=True, exist_ok=True)
+        (LAST_BUILDS / f"{self.name.replace('/', '-')}.json").write_text(json.dumps(asdict(self)))
+        return self
+
+
+def last_build(image: str) -> Built:
+    """What the last build of an image took. Raises FileNotFoundError."""
+    return Built(**json.loads((LAST_BUILDS / f"{name_of(image).replace('/', '-')}.json").read_text()))
+
 
 class Docker:
     """Images by a docker daemon."""
@@ -61,7 +73,7 @@ class Docker:
             options = [f"--secret=id={name},src={path}" for name, path in secrets.items()]
             build_s = _timed([*command, *options, *_build_arguments(arguments), "."])
         size = _output(["docker", "image", "inspect", "--format", "{{.Size}}", name_of(image)])
-        return Built(name_of(image), int(size) / 1e6, build_s, self.engine)
+        return Built(name_of(image), int(size) / 1e6, build_s, self.engine).kept()
 
     @contextlib.contextmanager
     def runner(self, image: str, volume: Path) -> Iterator[list[str]]:
@@ -103,7 +115,7 @@ class Buildah:
                 ],
                 self._environment,
             )  # fmt: skip
-        return Built(name_of(image), self._size_mb(image), time.monotonic() - started_s, self.engine)
+        return Built(name_of(image), self._size_mb(image), time.monotonic() - started_s, self.engine).kept()
 
     @contextlib.contextmanager
     def runner(self, image: str, volume: Path) -> Iterator[list[str]]:

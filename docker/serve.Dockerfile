@@ -16,7 +16,8 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     && /opt/tools/bin/pip install --no-deps --require-hashes -r requirements-images.lock
 COPY LICENSE README.md pyproject.toml ./
 # Of metalearn only what serving needs.
-COPY metalearn/__init__.py metalearn/adapter.py metalearn/bundle.py metalearn/confidence.py metalearn/
+COPY metalearn/__init__.py metalearn/adapter.py metalearn/bundle.py metalearn/confidence.py metalearn/config.py \
+    metalearn/quality.py metalearn/
 COPY metalearn/cli metalearn/cli
 COPY metalearn/data metalearn/data
 COPY service service
@@ -42,7 +43,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/log/* /var/cache/ldconfig \
     && groupadd --gid 10001 wtl \
     && useradd --uid 10001 --gid wtl --no-log-init --home-dir /data --shell /usr/sbin/nologin wtl \
-    && install --directory --owner wtl --group wtl --mode 0750 /data
+    && install --directory --owner wtl --group wtl --mode 0750 /data /runs /var/lib/wtl
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /tmp/sbom.cdx.json /usr/share/doc/watch-try-learn/sbom.cdx.json
 COPY models /opt/models

@@ -49,7 +49,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/log/* /var/cache/ldconfig \
     && groupadd --gid 10001 wtl \
     && useradd --uid 10001 --gid wtl --no-log-init --home-dir /data --shell /bin/bash wtl \
-    && install --directory --owner wtl --group wtl --mode 0750 /data
+    && install --directory --owner wtl --group wtl --mode 0750 /data /runs
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /tmp/sbom.cdx.json /usr/share/doc/watch-try-learn/sbom.cdx.json
 COPY models /opt/models

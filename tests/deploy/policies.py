@@ -243,6 +243,11 @@ def what_is_named_exists(documents: list[Document]) -> Iterator[str]:
             if "persistentVolumeClaim" in volume
         ]
         wanted += [("ServiceAccount", pod.spec["serviceAccountName"])] if "serviceAccountName" in pod.spec else []
+        wanted += [
+            ("ConfigMap", volume["configMap"]["name"])
+            for volume in pod.spec.get("volumes", [])
+            if "configMap" in volume
+        ]
         if of_kind(documents, "Namespace"):
             yield from (f"{pod.where}: {kind} {name} is nowhere" for kind, name in wanted if (kind, name) not in names)
         volumes = {volume["name"] for volume in pod.spec.get("volumes", [])}

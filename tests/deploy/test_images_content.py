@@ -54,7 +54,7 @@ def test_training_has_ray_torch_and_the_simulators():
 
 def copied_from_source(dockerfile: Path) -> list[tuple[list[str], str]]:
     """`(sources, target)` of each COPY of files of the repository."""
-    lines = re.findall(r"^COPY (?!--from)(.+)$", dockerfile.read_text(), re.M)
+    lines = re.findall(r"^COPY (?!--from)(.+)$", dockerfile.read_text().replace("\\\n", " "), re.M)
     return [(line.split()[:-1], line.split()[-1]) for line in lines]
 
 
@@ -105,13 +105,27 @@ def imported_in(tree: Path, statement: str) -> set[str]:
         [sys.executable, "-I", "-c", program], cwd=tree, env=environment, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    names, where = done.stdout.splitlines()
+    names, where = done.stdout.splitlines()[-2:]
     assert where.startswith(str(tree))
     return set(names.split())
 
 
-def test_the_service_starts_from_the_files_that_are_copied(serve_tree: Path):
-    loaded = imported_in(serve_tree, "import metalearn.cli, service.app, service.client")
+ADAPTS = f"""
+import metalearn.cli, service.client
+from fastapi.testclient import TestClient
+from service.app import create_app
+from service.settings import Settings
+settings = Settings(data="data", models={str(ROOT / "models")!r}, runtime="onnx")
+with TestClient(create_app(settings), client=("127.0.0.1", 1)) as client:
+    example = client.get("/v1/models/reach").json()["example"]
+    made = client.post("/v1/adaptations", json={{"model": "reach", "demos": [example]}})
+    acted = client.post(made.headers["Location"] + "/act", json={{"observations": example["observations"][:1]}})
+    assert acted.status_code == 200, acted.text
+"""
+
+
+def test_the_service_adapts_with_the_files_that_are_copied(serve_tree: Path):
+    loaded = imported_in(serve_tree, ADAPTS)
     assert loaded.isdisjoint({"torch", "ray", "metaworld", "mujoco", "learn2learn", "matplotlib", "pyarrow", "h5py"})
 
 

@@ -142,7 +142,7 @@ def test_a_wrong_ray_document_does_not_fit(plant: Plant):
 
 def test_the_hash_of_the_settings_reaches_whoever_reads_them():
     documents = rendered("overlays/prod")
-    [settings] = policies.of_kind(documents, "ConfigMap")
+    [settings] = [doc for doc in policies.of_kind(documents, "ConfigMap") if "WTL_RUNTIME" in doc["data"]]
     assert settings["metadata"]["name"] != "wtl-settings"
     assert serve(documents)["envFrom"] == [{"configMapRef": {"name": settings["metadata"]["name"]}}]
 
