@@ -86,9 +86,11 @@ def test_prometheus_understands_the_rules():
 @pytest.mark.parametrize("script", sorted(SCRIPTS.iterdir()), ids=lambda path: path.name)
 def test_a_script_can_be_read_and_run(script: Path):
     assert script.stat().st_mode & 0o111
-    language = script.read_text().splitlines()[0]
-    check = [sys.executable, "-m", "py_compile", script] if "python3" in language else ["sh", "-n", script]
-    assert subprocess.run(check, capture_output=True, timeout=60).returncode == 0
+    text = script.read_text()
+    if "python3" in text.splitlines()[0]:
+        compile(text, script.name, "exec")
+    else:
+        assert subprocess.run(["sh", "-n", script], capture_output=True, timeout=60).returncode == 0
 
 
 def derived(kind: str, name: str, *by: str) -> policies.Document:
