@@ -36,6 +36,7 @@ CONNECT_TIMEOUT_S = 5.0
 PATIENCE_S = 600.0
 """How long the cluster may have no place for any actor."""
 TICK_S = 1.0
+STARTS = 3
 
 log = logging.getLogger(__name__)
 
@@ -279,14 +280,28 @@ def connect(address: str | None, n_cpus: int | None = None) -> bool:
                 address = "local"
             else:
                 return True
-        own = {"include_dashboard": False, "num_cpus": max(n_cpus or 1, os.cpu_count() or 1)}
-        if address == "local":
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
         try:
-            ray.init(address=address, log_to_driver=False, **own if address == "local" else {})
+            if address == "local":
+                _start(max(n_cpus or 1, os.cpu_count() or 1))
+            else:
+                ray.init(address=address, log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise InvalidConfig(f"no Ray cluster at {address}: {str(error).splitlines()[0]}") from error
     return True
+
+
+def _start(n_cpus: int) -> None:
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    for attempt in range(STARTS):
+        try:
+            ray.init(address="local", include_dashboard=False, num_cpus=n_cpus, log_to_driver=False)
+        except Exception as error:
+            # Ray waits 30 s for its own processes, which on a busy machine can be too short, and raises just this.
+            ray.shutdown()
+            if "timed out during startup" not in str(error) or attempt + 1 == STARTS:
+                raise
+        else:
+            return
 
 
 def _answers(address: str) -> bool:

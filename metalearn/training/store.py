@@ -47,6 +47,7 @@ class RunStore:
             return target.exists()
         source = f"{self._root}/{name}"
         names = sorted(self._remote.find(source)) or [source]
+        self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             for index, remote_file in enumerate(names):
                 inside = remote_file[len(source) :].lstrip("/")

@@ -1,0 +1,241 @@
+"""Learners on a cluster: the loop of `metalearn.training.loop` in the workers of Ray Train.
+
+Ray Train keeps the checkpoints, starts the learners again when one is lost, and with fewer of them if need be;
+what a learner does is the loop's business, here as in one process.
+"""
+
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow.fs
+import ray
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.config import LoggingConfig
+
+from metalearn.bundle import Bundle
+from metalearn.cluster.workers import RayCollector, WorkersLost, find_as, place
+from metalearn.config import Experiment
+from metalearn.data.errors import WatchTryLearnError
+from metalearn.training.group import ProcessGroup
+from metalearn.training.loop import Event, Stopped, train
+from metalearn.training.recorded import Recorded
+from metalearn.training.store import CHECKPOINT, RunStore
+
+RESTARTS = 64
+"""Lost learners that a run survives; more often than that, the program itself is the trouble."""
+POLL_S = 0.5
+COLLECTING_S = 6 * 3600
+"""How long learners may wait for the one that collects. If it dies, Ray Train does not wait."""
+
+Open = Callable[[], Recorded]
+
+
+def train_on_learners(
+    experiment: Experiment,
+    store: RunStore,
+    *,
+    learners: int | tuple[int, int],
+    n_actors: int,
+    recorded: Open | None = None,
+    listen: Callable[[Event], None] = lambda event: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Bundle:
+    """Train on `learners` workers of the cluster that this process has joined, or on (fewest, most) of them.
+
+    The folder or URL of `store` has to be the same place for all machines of the cluster.
+
+    Args:
+        experiment: what to train.
+        store: where the run is kept; goes on from what is there.
+        learners: of one CPU each; every step is taken by all of them.
+        n_actors: that collect episodes.
+        recorded: opens recorded episodes in a learner; None: the family's expert demonstrates.
+        listen: is told what happens.
+        stopping: asked now and then; True ends the run with a checkpoint.
+
+    Raises:
+        Stopped: `stopping` said so.
+        WorkersLost: learners died more often than chance explains.
+        WatchTryLearnError: what the loop raises.
+    """
+    desk = ray.remote(num_cpus=0)(_Desk).remote()
+    folder = store.folder.absolute()
+    arguments = {
+        "experiment": experiment,
+        "folder": folder,
+        "url": store.url,
+        "n_actors": n_actors,
+        "recorded": recorded,
+        "desk": desk,
+    }
+    trainer = TorchTrainer(
+        _learn,
+        train_loop_config={"search_path": list(sys.path), "arguments": arguments},
+        torch_config=TorchConfig(backend="gloo", timeout_s=COLLECTING_S),
+        scaling_config=ScalingConfig(num_workers=learners),
+        run_config=RunConfig(
+            name="learners",
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            failure_config=FailureConfig(max_failures=RESTARTS),
+            logging_config=LoggingConfig(log_level="ERROR"),
+            **_storage(folder, store.url),
+        ),
+    )
+    outcome = _Fit(trainer)
+    while not outcome.over.wait(POLL_S):
+        for event in ray.get(desk.hear.remote()):
+            listen(event)
+        if stopping():
+            ray.get(desk.stop.remote())
+    for event in ray.get(desk.hear.remote()):
+        listen(event)
+    if outcome.error is not None:
+        raise WorkersLost(f"the learners failed: {str(outcome.error).strip().splitlines()[-1]}") from outcome.error
+    failure = ray.get(desk.verdict.remote())
+    if failure is not None:
+        raise failure
+    store.fetch("bundle")
+    return Bundle.load(store.folder / "bundle")
+
+
+class _Fit(threading.Thread):
+    """`trainer.fit()` in a thread, since the main one listens to signals and events."""
+
+    def __init__(self, trainer: TorchTrainer) -> None:
+        super().__init__(daemon=True)
+        self._trainer, self.over, self.error = trainer, threading.Event(), None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._trainer.fit()
+        except Exception as error:
+            self.error = error
+        finally:
+            self.over.set()
+
+
+class _Desk:
+    """Where the learners leave word for the process that started them, and it for them. An actor."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._asked, self._failure = False, None
+
+    def tell(self, events: list[Event]) -> bool:
+        """Leave events; returns whether to stop."""
+        self._events += events
+        return self._asked
+
+    def hear(self) -> list[Event]:
+        """Take the events."""
+        events, self._events = self._events, []
+        return events
+
+    def stop(self) -> None:
+        """Ask the learners to stop."""
+        self._asked = True
+
+    def fail(self, failure: WatchTryLearnError | None) -> None:
+        """Leave what the loop raised; nothing that trying again would mend."""
+        self._failure = failure
+
+    def verdict(self) -> WatchTryLearnError | None:
+        """What `fail` was given last."""
+        return self._failure
+
+
+class _Line:
+    """A learner's line to the desk: events go there, and the wish to stop comes back, without waiting for either."""
+
+    def __init__(self, desk: Any) -> None:
+        self._desk, self._events, self.asked = desk, list[Event](), False
+        threading.Thread(target=self._keep_up, daemon=True).start()
+
+    def tell(self, event: Event) -> None:
+        self._events.append(event)
+
+    def flush(self) -> None:
+        events, self._events = self._events, []
+        self.asked = ray.get(self._desk.tell.remote(events))
+
+    def _keep_up(self) -> None:
+        while True:
+            self.flush()
+            time.sleep(POLL_S)
+
+
+class _TrainKeeper:
+    """Checkpoints in the storage path of Ray Train. Every learner reports each of them, as Ray Train wants it."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+
+    def save(self, write: Callable[[Path], None] | None) -> None:
+        if write is None:
+            ray.train.report({})
+            return
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            write(Path(folder) / CHECKPOINT)
+            ray.train.report({}, checkpoint=Checkpoint.from_directory(folder))
+
+    def latest(self) -> Path | None:
+        newest = ray.train.get_checkpoint()
+        if newest is None:
+            return None
+        return Path(newest.to_directory(str(self._scratch / "resumed"))) / CHECKPOINT
+
+
+def _learn(config: dict[str, Any]) -> None:
+    """What each worker of Ray Train runs."""
+    find_as(config["search_path"])
+    _train(**config["arguments"])
+
+
+def _train(
+    experiment: Experiment, folder: Path, url: str | None, n_actors: int, recorded: Open | None, desk: Any
+) -> None:
+    group = ProcessGroup()
+    line = _Line(desk)
+    with tempfile.TemporaryDirectory() as scratch:
+        store = RunStore(Path(scratch) / "run" if url else folder, url)
+        collector = RayCollector(n_actors=n_actors) if group.rank == 0 and recorded is None else None
+        failure: WatchTryLearnError | None = None
+        try:
+            train(
+                experiment,
+                store,
+                dataset=recorded() if recorded else None,
+                collector=collector,
+                listen=line.tell,
+                stopping=lambda: line.asked,
+                group=group,
+                keeper=_TrainKeeper(Path(scratch)),
+                place=place() | {"actors": n_actors},
+            )
+        except WatchTryLearnError as error:
+            failure = error
+        finally:
+            if collector is not None:
+                collector.close()
+        if group.rank == 0:
+            line.flush()
+            ray.get(desk.fail.remote(failure))
+
+
+def _storage(folder: Path, url: str | None) -> dict[str, Any]:
+    if url is None:
+        return {"storage_path": str(folder)}
+    filesystem, root = fsspec.url_to_fs(url)
+    return {
+        "storage_path": root.rstrip("/"),
+        "storage_filesystem": pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(filesystem)),
+    }
+
