@@ -118,6 +118,10 @@ class Experiment(Config):
         }
         return self.model_copy(update={"training": training.model_copy(update=update)})
 
+    def with_staleness(self, steps: int) -> "Experiment":
+        """The same experiment with trials that may be so many gradient steps old when they are first learnt from."""
+        return self.model_copy(update={"training": self.training.model_copy(update={"staleness": steps})})
+
     def to_json(self) -> dict[str, Any]:
         """As JSON, for provenance."""
         return self.model_dump(mode="json")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -27,16 +28,22 @@ from metalearn.training.calibrate import calibrate
 from metalearn.training.collect import Collector, ProcessCollector, SerialCollector
 from metalearn.training.learner import CPU, Compute
 from metalearn.training.loop import Event, Stopped, train
+from metalearn.training.store import RunStore, fetch_folder
+
+Learners = int | tuple[int, int]
+"""So many processes that learn together, or (fewest, most); 0: this process alone."""
 
 
 @contextmanager
-def where_to_collect(workers: int, ray: bool, ray_address: str | None) -> Iterator[Collector]:
-    """In this process, in worker processes, or in Ray actors; ended with the block."""
+def where_to_collect(workers: int, ray: bool, ray_address: str | None, learners: Learners = 0) -> Iterator[Collector]:
+    """In this process, in worker processes, or in Ray actors (beside learners); ended with the block."""
     if ray:
         from metalearn.cluster.workers import RayCollector
 
-        with RayCollector(ray_address, workers or None) as on_ray:
-            yield on_ray
+        with RayCollector(
+            ray_address, workers or None, learners if isinstance(learners, int) else learners[1]
+        ) as there:
+            yield there
     elif workers:
         local = ProcessCollector(workers)
         try:
@@ -64,19 +71,23 @@ def figures_to(experiment: Experiment, out: Path, on_ray: bool, mlflow: str | No
 def run_training(
     experiment: Experiment,
     out: Path,
-    episodes: Path | None,
+    episodes: str | Path | None,
     collector: Collector,
     baselines: Sequence[str],
     console: Console,
     compute: Compute = CPU,
     listeners: Sequence[Listen] = (),
+    url: str | None = None,
+    learners: Learners = 0,
 ) -> Bundle:
-    """Train in sight of the user; the bundle is in `out / "bundle"`. `listeners` are told too what happens.
+    """Train in sight of the user; the bundle is in `out / "bundle"`, and all that the run needs to go on at `url`.
+
+    `listeners` are told too what happens.
 
     Raises:
         typer.Exit: stopped by a signal, with the code that says so.
     """
-    recorded = Dataset.load(episodes) if episodes else None
+    store = RunStore(out, url)
     with stop_request() as request, watching(console) as show:
         try:
             with journal(out) as note:
@@ -86,7 +97,9 @@ def run_training(
                     for told in everybody:
                         told(event)
 
-                return _train(experiment, out, recorded, collector, baselines, listen, request.asked, compute)
+                return _train(
+                    experiment, store, episodes, collector, baselines, listen, request.asked, compute, learners
+                )
         except Stopped as stopped:
             console.print(str(stopped))
             raise typer.Exit(128 + (request.signal or 0)) from None
@@ -94,18 +107,25 @@ def run_training(
 
 def _train(
     experiment: Experiment,
-    out: Path,
-    recorded: Dataset | None,
+    store: RunStore,
+    episodes: str | Path | None,
     collector: Collector,
     baselines: Sequence[str],
     listen: Listen,
     stopping: Callable[[], bool],
     compute: Compute,
+    learners: Learners,
 ) -> Bundle:
     """Policy, confidence, baselines. Raises Stopped."""
-    bundle = train(
-        experiment, out, dataset=recorded, collector=collector, listen=listen, stopping=stopping, compute=compute
-    )
+    recorded: Dataset | None = None
+    if learners:
+        bundle = _train_on_learners(experiment, store, episodes, collector, listen, stopping, learners)
+    else:
+        recorded = Dataset.load(fetch_folder(str(episodes), store.folder / "recorded")) if episodes else None
+        bundle = train(
+            experiment, store, dataset=recorded, collector=collector, listen=listen, stopping=stopping,
+            compute=compute, place=_place(collector),
+        )  # fmt: skip
 
     def progress(method: str, done: int, total: int) -> None:
         listen(Event(method, done, total))
@@ -114,11 +134,53 @@ def _train(
 
     bundle = calibrate(bundle, seed=experiment.seed, collector=collector, progress=progress)
     if baselines:
-        dataset = recorded or Dataset.load(out / "dataset")
-        bundle = with_baselines(bundle, dataset, experiment.seed, progress, baselines)
+        if recorded is None and not episodes:
+            store.fetch("dataset")
+            recorded = Dataset.load(store.folder / "dataset")
+        elif recorded is None:
+            recorded = Dataset.load(fetch_folder(str(episodes), store.folder / "recorded"))
+        bundle = with_baselines(bundle, recorded, experiment.seed, progress, baselines)
     bundle = with_graphs(bundle)
-    bundle.save(out / "bundle")
+    bundle.save(store.folder / "bundle")
+    store.publish("bundle")
     return bundle
+
+
+def _train_on_learners(
+    experiment: Experiment,
+    store: RunStore,
+    episodes: str | Path | None,
+    collector: Collector,
+    listen: Listen,
+    stopping: Callable[[], bool],
+    learners: Learners,
+) -> Bundle:
+    """On the cluster of the collector, which collects nothing meanwhile: the learners have one of their own."""
+    from metalearn.cluster.data import Records
+    from metalearn.cluster.train import train_on_learners
+    from metalearn.cluster.workers import RayCollector
+
+    if not isinstance(collector, RayCollector):
+        raise InvalidConfig("--learners: learners in processes of their own are on a cluster: give --ray too")
+    url = None if episodes is None else str(episodes) if "://" in str(episodes) else str(Path(episodes).absolute())
+    return train_on_learners(
+        experiment,
+        store,
+        learners=learners,
+        n_actors=collector.n_actors,
+        recorded=None if url is None else Records(url, experiment.seed),
+        listen=listen,
+        stopping=stopping,
+    )
+
+
+def _place(collector: Collector) -> dict[str, Any]:
+    """What a run runs on; nothing to say of this machine alone."""
+    if isinstance(collector, SerialCollector | ProcessCollector):
+        return {}
+    from metalearn.cluster.workers import place
+
+    return place() | {"actors": getattr(collector, "n_actors", 0)}
 
 
 def run_evaluation(

@@ -24,7 +24,7 @@ from metalearn.cluster.workers import RayCollector, WorkersLost, find_as, place
 from metalearn.config import Experiment
 from metalearn.data.errors import WatchTryLearnError
 from metalearn.training.group import ProcessGroup
-from metalearn.training.loop import Event, Stopped, train
+from metalearn.training.loop import Event, train
 from metalearn.training.recorded import Recorded
 from metalearn.training.store import CHECKPOINT, RunStore
 
@@ -110,7 +110,8 @@ class _Fit(threading.Thread):
 
     def __init__(self, trainer: TorchTrainer) -> None:
         super().__init__(daemon=True)
-        self._trainer, self.over, self.error = trainer, threading.Event(), None
+        self._trainer, self.over = trainer, threading.Event()
+        self.error: Exception | None = None
         self.start()
 
     def run(self) -> None:
@@ -127,7 +128,8 @@ class _Desk:
 
     def __init__(self) -> None:
         self._events: list[Event] = []
-        self._asked, self._failure = False, None
+        self._asked = False
+        self._failure: WatchTryLearnError | None = None
 
     def tell(self, events: list[Event]) -> bool:
         """Leave events; returns whether to stop."""
@@ -238,4 +240,3 @@ def _storage(folder: Path, url: str | None) -> dict[str, Any]:
         "storage_path": root.rstrip("/"),
         "storage_filesystem": pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(filesystem)),
     }
-

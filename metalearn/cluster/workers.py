@@ -46,7 +46,7 @@ class WorkersLost(WatchTryLearnError):
 
 
 class RayCollector:
-    """In `n_actors` Ray actors of one CPU and one thread each; None: one for each CPU of the cluster.
+    """In `n_actors` Ray actors of one CPU and one thread each; None: one for each CPU of the cluster but `spare`.
 
     Joins the cluster at `address`, or the one that a Ray job or `ray start` on this machine provides, or
     starts one for as long as the collector lives ("local": always). The actors come with the first work.
@@ -58,9 +58,9 @@ class RayCollector:
         InvalidConfig: no cluster answers at `address`.
     """
 
-    def __init__(self, address: str | None = None, n_actors: int | None = None) -> None:
-        self._joined = connect(address, n_actors)
-        self.n_actors = n_actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    def __init__(self, address: str | None = None, n_actors: int | None = None, spare: int = 0) -> None:
+        self._joined = connect(address, (n_actors or 1) + spare)
+        self.n_actors = n_actors or max(1, int(ray.cluster_resources().get("CPU", 1)) - spare)
         self.counts: Counter[str] = Counter()
         self._actor = ray.remote(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD")(_Worker)
         self._seats: list[_Seat] = []

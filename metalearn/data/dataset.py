@@ -110,12 +110,17 @@ class Dataset:
             tasks: list[TaskRecord] = []
             for shard in index["shards"]:
                 arrays = load_file(folder / Path(shard["file"]).name)
-                tasks.extend(_unpack(entry, arrays) for entry in shard["tasks"])
+                tasks.extend(unpack_shard(shard, arrays))
             return cls(Spec.from_json(index["spec"]), tuple(tasks))
         except OSError as error:
             raise InvalidConfig(f"no dataset at {folder}: {error.filename}: {error.strerror}") from error
         except DAMAGE as error:
             raise InvalidConfig(f"dataset {folder} is damaged: {error!r}") from error
+
+
+def unpack_shard(shard: dict[str, Any], arrays: dict[str, Array]) -> list[TaskRecord]:
+    """The tasks of one shard: its entry in `dataset.json`, and the arrays of its file. Raises one of DAMAGE."""
+    return [_unpack(entry, arrays) for entry in shard["tasks"]]
 
 
 def _pack(record: TaskRecord, arrays: dict[str, Array]) -> dict[str, Any]:
