@@ -206,23 +206,21 @@ def taking_in(result_bytes: int) -> float:
 
 
 def table(report: dict[str, Any]) -> str:
-    lines = [
-        "family     workers   bare steps/s   actors steps/s   EnvRunners steps/s   actors/bare   actors/EnvRunners"
-    ]
+    lines = ["family  workers   bare steps/s   actors steps/s   EnvRunners steps/s   actors/bare   actors/EnvRunners"]
     for row in report["collection"]:
         s, over = row["steps_per_s"], row["actors_over"]
         lines.append(
-            f"{row['family']:<11}{row['workers']:>7}{s['bare']:>15,}{s['actors']:>17,}{s['env_runners']:>21,}"
+            f"{row['family']:<9}{row['workers']:>6}{s['bare']:>15,}{s['actors']:>17,}{s['env_runners']:>21,}"
             f"{over['bare']:>14.2f}{over['env_runners']:>20.2f}"
         )
     for name, row in report["learning"].items():
         lines.append(f"learning {name}: {row['step_ms']} ms a step, {row['samples_per_s']:,} samples/s, one thread")
-    for row in report["collection"]:
-        if row["workers"] == 1:
-            lines.append(
-                f"messages {row['family']}: chunk {row['chunk_bytes']:,} B out, weights {row['weights_bytes']:,} B once a "
-                f"version and machine, result {row['result_bytes_per_chunk']:,} B back, taken in in {row['take_in_ms']} ms"
-            )
+    lines += [
+        f"messages {row['family']}: chunk {row['chunk_bytes']:,} B out, weights {row['weights_bytes']:,} B once a version "
+        f"and machine, result {row['result_bytes_per_chunk']:,} B back, taken in in {row['take_in_ms']} ms"
+        for row in report["collection"]
+        if row["workers"] == 1
+    ]
     return "\n".join(lines)
 
 
