@@ -216,7 +216,7 @@ def table(report: dict[str, Any]) -> str:
     for name, row in report["learning"].items():
         lines.append(f"learning {name}: {row['step_ms']} ms a step, {row['samples_per_s']:,} samples/s, one thread")
     lines += [
-        f"messages {row['family']}: chunk {row['chunk_bytes']:,} B out, weights {row['weights_bytes']:,} B once a version "
+        f"messages {row['family']}: chunk {row['chunk_bytes']:,} B out, weights {row['weights_bytes']:,} B a version "
         f"and machine, result {row['result_bytes_per_chunk']:,} B back, taken in in {row['take_in_ms']} ms"
         for row in report["collection"]
         if row["workers"] == 1
