@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, or_, select, updat
 
 from service.errors import Busy, IdempotencyKeyReused, JobConflict, JobNotFound, quote
 from service.jobs.record import ACTIVE, STATES, Event, Job, JobRequest
-from service.queries import Post
+from service.queries import Post, insert_new, lock_tenant
 from service.tables import leases, training_events, training_jobs
 
 
@@ -43,6 +43,7 @@ class JobStore:
             Busy: too many wait already.
         """
         with self._database.write() as c:
+            lock_tenant(c, tenant)  # two servers may be asked for the same job at once
             known = self._known(c, tenant, request, post)
             if known is not None:
                 return known, False
@@ -140,12 +141,8 @@ class JobStore:
         mine = {"holder": holder, "expires_at": now + for_s}
         free = (leases.c.name == lease, or_(leases.c.holder == holder, leases.c.expires_at <= now))
         with self._database.write() as c:
-            if c.execute(update(leases).where(*free).values(mine)).rowcount:
-                return True
-            if c.scalar(select(leases.c.name).where(leases.c.name == lease)) is not None:
-                return False
-            c.execute(insert(leases).values(name=lease, **mine))
-            return True
+            insert_new(c, leases, [{"name": lease, "holder": holder, "expires_at": 0.0}])  # others may, at this instant
+            return bool(c.execute(update(leases).where(*free).values(mine)).rowcount)
 
     def held_until(self, lease: str) -> float:
         """When a lease ends or ended; 0 if nobody ever took it."""
