@@ -291,7 +291,7 @@ def connect(address: str | None, n_cpus: int | None = None) -> bool:
 
 
 def _start(n_cpus: int) -> None:
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    """Start a cluster. Ray asks for a token by itself; set after its import, RAY_AUTH_MODE would half arrive."""
     for attempt in range(STARTS):
         try:
             ray.init(address="local", include_dashboard=False, num_cpus=n_cpus, log_to_driver=False)
