@@ -183,11 +183,12 @@ def _try(config: dict[str, Any], *, common: dict[str, Any], url: str, search_pat
         store = RunStore(Path(run))
 
     def listen(event: Event) -> None:
-        if event.retrial is not None and event.trial is not None:
+        # The last look is told when the bundle is there: ASHA ends a run that came to the end at once.
+        if event.retrial is not None and event.trial is not None and event.done < event.total:
             tune.report({"steps": event.done, "success": event.retrial, "first": event.trial, "loss": event.loss})
 
     bundle = train(experiment, store, listen=listen)
-    last = bundle.provenance["history"][-1]  # of a run that was finished before, nothing was told yet
+    last = bundle.provenance["history"][-1]
     tune.report({"steps": last["step"], "success": last["retrial"], "first": last["trial"], "loss": last["loss"]})
 
 
