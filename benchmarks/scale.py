@@ -44,8 +44,8 @@ from metalearn.training.collect import (
 )
 from metalearn.training.learner import Learner
 
-SETTINGS = {"reach-m2": 512, "push": 10}
-"""Families, and how many of their tasks are stepped side by side."""
+SETTINGS = {"reach-m2": 512, "push": 50}
+"""Families, and how many of their tasks are stepped side by side, as their experiments do it."""
 
 
 def bare(family_name: str, n_tasks: int, seconds: float, start: int) -> tuple[int, float]:

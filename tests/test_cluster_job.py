@@ -25,7 +25,11 @@ def job(head: tuple[str, Path], clone: Path, *arguments: str) -> str:
     address, home = head
     command = ["ray", "job", "submit", "--address", address, "--working-dir", str(clone), "--"]
     command += ["python", "-m", "metalearn.cli", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(home), timeout=900)
+    for _ in range(20):
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(home), timeout=900)
+        if "No available agent" not in done.stderr:  # the head answers before it can take jobs
+            break
+        time.sleep(5)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
