@@ -1,8 +1,10 @@
-"""ASGI middleware around everything: a request id, stages, counts, and one line in the log per request.
+"""ASGI middleware around everything: a request id, stages, counts, and one line in the log per request but those
+that act, whose lines are for the level DEBUG.
 
 Routes appear by template, never by raw path; bodies, queries and keys never.
 """
 
+import logging
 import re
 import secrets
 import time
@@ -17,7 +19,8 @@ from service.stages import Stages, watched
 HEADER = "X-Request-ID"
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})
-_log = structlog.get_logger("service.access")
+_LOGGER = "service.access"
+_log = structlog.get_logger(_LOGGER)
 
 
 class Observe:
@@ -59,8 +62,10 @@ class Observe:
         method = "any" if route == "unmatched" else scope.get("method", "WS")
         if scope["type"] == "http":
             self._metrics.answered(method, route, status, seconds, stages)
-        write = _log.debug if route in _QUIET and status < 400 else _log.info
-        write(
+        quiet = status < 400 and (route in _QUIET or route.endswith("/act"))
+        if quiet and not logging.getLogger(_LOGGER).isEnabledFor(logging.DEBUG):
+            return  # a line costs more than an action; metrics count them all
+        (_log.debug if quiet else _log.info)(
             "request",
             method=scope.get("method", "WS"),
             route=route,

@@ -66,7 +66,8 @@ _EXAMPLES: dict[str, Any] = {
 
 def operation_id(route: APIRoute) -> str:
     """What generated clients call an operation: `adaptations_create`, `episodes_act`."""
-    return f"{str(route.tags[0]).replace(' ', '_').replace('-', '_')}_{route.name}"
+    tag = "".join(f"{tag}_" for tag in route.tags[:1])
+    return f"{tag.replace(' ', '_').replace('-', '_')}{route.name}"
 
 
 def takes(schema: type[Body], *, required: bool = True) -> dict[str, Any]:
