@@ -8,7 +8,9 @@ import argparse
 import contextlib
 import json
 import os
+import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -69,8 +71,8 @@ class Docker:
     def build(self, image: str, arguments: Mapping[str, str]) -> Built:
         """Build `docker/IMAGE.Dockerfile`."""
         command = ["docker", "build", "--file", f"docker/{image}.Dockerfile", "--tag", name_of(image)]
-        with _registry_configuration() as secrets:
-            options = [f"--secret=id={name},src={path}" for name, path in secrets.items()]
+        with _registry_configuration() as given:
+            options = [f"--secret=id={name},src={path}" for name, path in given.items()]
             build_s = _timed([*command, *options, *_build_arguments(arguments), "."])
         size = _output(["docker", "image", "inspect", "--format", "{{.Size}}", name_of(image)])
         return Built(name_of(image), int(size) / 1e6, build_s, self.engine).kept()
@@ -79,10 +81,18 @@ class Docker:
     def runner(self, image: str, volume: Path) -> Iterator[list[str]]:
         """The beginning of a command that runs one in the image, with a read-only root, `volume` as /data."""
         yield [
-            "docker", "run", "--rm", "--init", "--network=host", "--read-only", "--tmpfs=/tmp", "--shm-size=1g",
+            "docker", "run", "--rm", "--init",
+            f"--name=wtl-{secrets.token_hex(4)}", "--network=host", "--read-only", "--tmpfs=/tmp", "--shm-size=1g",
             "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--volume={volume}:/data", "--entrypoint=",
             name_of(image),
         ]  # fmt: skip
+
+    def kill(self, process: "subprocess.Popen[bytes]") -> None:
+        """End what runs, as a power cut would."""
+        words = [str(word) for word in process.args]  # type: ignore[union-attr]
+        [name] = [word.partition("=")[2] for word in words if word.startswith("--name=")]
+        _run(["docker", "kill", name])
+        process.wait()
 
 
 class Buildah:
@@ -100,8 +110,8 @@ class Buildah:
         """Build `docker/IMAGE.Dockerfile`."""
         self._ensure_base()
         started_s = time.monotonic()
-        with _registry_configuration() as secrets:
-            options = [f"--secret=id={name},src={path}" for name, path in secrets.items()]
+        with _registry_configuration() as given:
+            options = [f"--secret=id={name},src={path}" for name, path in given.items()]
             wheels = _local_wheels()
             if wheels is not None:
                 options.append(f"--volume={wheels}:{LOCAL_WHEELS}:ro")
@@ -123,6 +133,13 @@ class Buildah:
         with self._mounted(image) as (container, root):
             config = json.loads(_output(["buildah", "inspect", container], self._environment))["Docker"]["config"]
             yield _in_namespaces(root, volume, config)
+
+    def kill(self, process: "subprocess.Popen[bytes]") -> None:
+        """End what runs, as a power cut would. Whoever changes its user is not told when its parent dies."""
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)  # the first process of its namespace: all others go with it
+        process.kill()
+        process.wait()
 
     def _size_mb(self, image: str) -> float:
         with self._mounted(image) as (_, root):
@@ -208,7 +225,7 @@ def _torch_at_hand(wheels: Path | None) -> dict[str, str]:
 def _registry_configuration() -> Iterator[dict[str, Path]]:
     """Secrets of a build: how pip here reaches its registry, and whom it trusts. Nothing of it stays in an image."""
     with tempfile.TemporaryDirectory() as folder:
-        secrets = {}
+        kept_secret: dict[str, Path] = {}
         settings = dict(
             line.split("=", 1) for line in _output([sys.executable, "-m", "pip", "config", "list"]).splitlines()
         )
@@ -216,15 +233,15 @@ def _registry_configuration() -> Iterator[dict[str, Path]]:
         options = {key: kept[key] for key in ("index-url", "proxy", "trusted-host", "timeout") if key in kept}
         certificates = os.environ.get("SSL_CERT_FILE") or kept.get("cert")
         if certificates and Path(certificates).is_file():
-            secrets["ca.crt"] = Path(folder, "ca.crt")
-            shutil.copy(certificates, secrets["ca.crt"])
+            kept_secret["ca.crt"] = Path(folder, "ca.crt")
+            shutil.copy(certificates, kept_secret["ca.crt"])
             options["cert"] = "/run/ca.crt"
         if options:
-            secrets["pip.conf"] = Path(folder, "pip.conf")
-            secrets["pip.conf"].write_text(
+            kept_secret["pip.conf"] = Path(folder, "pip.conf")
+            kept_secret["pip.conf"].write_text(
                 "[global]\n" + "".join(f"{key} = {value}\n" for key, value in options.items())
             )
-        yield secrets
+        yield kept_secret
 
 
 def _local_wheels() -> Path | None:

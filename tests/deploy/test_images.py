@@ -121,8 +121,9 @@ def served(engine: images.Engine, volume: Path, *arguments: str) -> Iterator[tup
                     time.sleep(0.1)
                 yield client, time.monotonic() - begun_s
         finally:
-            process.kill()
-            process.wait()
+            if process.poll() is None:
+                engine.kill(process)
+        assert not _ready(httpx.Client(base_url=f"http://127.0.0.1:{port}"))
 
 
 def _ready(client: httpx.Client) -> bool:
