@@ -22,6 +22,7 @@ from pydantic.json_schema import models_json_schema
 from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
 from service import logs, problems
+from service.codecs import JSON, MSGPACK
 from service.database import Database
 from service.engine import Runtime, RuntimeFactory, factory_of
 from service.figures import exposed
@@ -205,7 +206,17 @@ def _describe_bodies(app: FastAPI) -> None:
             document["components"]["schemas"] |= definitions["$defs"]
             document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             document["security"] = [{"key": []}, {}]  # without one where nobody needs one
+            _describe_answers(document)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _describe_answers(document: dict[str, Any]) -> None:
+    """What `/v1` answers in JSON it answers in msgpack too."""
+    operations = (item for path, item in document["paths"].items() if path.startswith("/v1/"))
+    for response in (r for item in operations for one in item.values() for r in one["responses"].values()):
+        content = response.get("content", {})
+        if JSON in content:
+            content[MSGPACK] = content[JSON]

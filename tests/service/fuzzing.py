@@ -4,6 +4,7 @@ Every answer has to be one that the document allows, in status, media type, head
 but a busy 503; every refusal has to be a problem.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinish
 from schemathesis.python.asgi import get_client, shutdown_lifespans
 
 from service.app import create_app
+from service.codecs import decode_msgpack
 
 PROBLEM = "application/problem+json"
 OBSERVATIONS = [[0.0, 0.0, 0.0], [1.0, 1.0, 0.0]]
@@ -46,6 +48,12 @@ class Findings:
 @schemathesis.serializer("application/msgpack")
 def _packed(_: Any, value: Any) -> bytes:
     return bytes(msgpack.packb(value, default=str))
+
+
+@schemathesis.deserializer("application/msgpack")
+def _unpacked(_: Any, response: Any) -> Any:
+    value = decode_msgpack(response.content, 1_000_000)
+    return json.loads(json.dumps(value, default=lambda array: array.tolist()))
 
 
 @schemathesis.check
