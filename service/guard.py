@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import auth
@@ -120,8 +120,9 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         if message["type"] in {"http.response.start", "websocket.http.response.start"}:
-            for name, value in self._headers.items():
-                MutableHeaders(scope=message).setdefault(name, value)
+            raw = message["headers"] = list(message.get("headers", ()))
+            known = {name for name, _ in raw}
+            raw += [(name, value) for name, value in _raw(self._headers) if name not in known]
             if self._is_change or message["status"] == Forbidden.status:
                 await self.note(str(message["status"]))
         elif message["type"] == "websocket.accept":
@@ -147,8 +148,7 @@ class _Answer:
                 await self._send({"type": "websocket.close", "code": 1008, "reason": error.title})
                 return
             kind = "websocket.http.response"
-        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        await self._send({"type": f"{kind}.start", "status": error.status, "headers": raw})
+        await self._send({"type": f"{kind}.start", "status": error.status, "headers": _raw(headers)})
         await self._send({"type": f"{kind}.body", "body": json.dumps(error.to_json()).encode()})
 
     @property
@@ -156,3 +156,7 @@ class _Answer:
         """Everything but reading and acting; acting is too often for a log that is kept."""
         method = self._scope.get("method", "GET")
         return method not in _READS and not self._scope["path"].endswith("/act") and self._scope["path"] not in PUBLIC
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]

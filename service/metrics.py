@@ -7,7 +7,7 @@ Every server process is a target of its own: counts are summed in Prometheus, no
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import GaugeMetricFamily
@@ -17,12 +17,14 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from metalearn import __version__
-from service.stages import Stages
+from service.stages import STAGES, Stage, Stages
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 _LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
 _STAGE_S = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+_OfRoute = tuple[Counter, Histogram, Mapping[Stage, Histogram]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Metrics:
     beliefs: Counter
     episodes: Counter
     jobs: Counter
+    _of_route: "dict[tuple[str, str, int], _OfRoute]" = field(default_factory=dict, repr=False)
 
     @classmethod
     def make(cls) -> "Metrics":
@@ -76,10 +79,20 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, seconds: float, stages: Stages) -> None:
         """Count one request, by route template and never by raw path."""
-        self.requests.labels(method, route, status).inc()
-        self.latency_s.labels(route).observe(seconds)
+        key = (method, route, status)
+        requests, latency_s, stage_s = self._of_route.get(key) or self._remember(key)
+        requests.inc()
+        latency_s.observe(seconds)
         for stage, spent_s in stages.spent_s.items():
-            self.stage_s.labels(route, stage).observe(spent_s)
+            stage_s[stage].observe(spent_s)
+
+    def _remember(self, key: tuple[str, str, int]) -> "_OfRoute":
+        """Looking instruments up by their labels costs more than counting."""
+        method, route, status = key
+        stage_s = {stage: self.stage_s.labels(route, stage) for stage in STAGES}
+        found = (self.requests.labels(method, route, status), self.latency_s.labels(route), stage_s)
+        self._of_route[key] = found
+        return found
 
     @contextmanager
     def watch(

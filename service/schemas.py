@@ -394,12 +394,12 @@ def to_observations(field: str, value: Any, spec: Spec, max_rows: int = 1) -> Ar
     """`[n, *o]` observations to act on. Raises InvalidData."""
     if len(value) > max_rows:
         raise InvalidData(field, f"at most {max_rows} rows", f"{len(value)} rows")
-    array = pixels(field, numbers(field, value, keep_uint8=True), spec)
+    array = pixels(field, value, spec)
     if array.ndim == 0 or array.shape[1:] != spec.observation_space.shape:
         expected = ", ".join(map(str, ("n", *spec.observation_space.shape)))
         raise InvalidData(field, f"shape [{expected}]", f"shape {list(array.shape)}")
     spec.check_observations(array)
-    return check_size(field, check_finite(field, array))
+    return check_size(field, array)
 
 
 def to_observation(value: Any, spec: Spec) -> Array:
@@ -412,12 +412,12 @@ def to_observation(value: Any, spec: Spec) -> Array:
 
 
 def check_size(field: str, array: Array) -> Array:
-    """Return `array` if its numbers are of a size that a model can bear. Raises InvalidData."""
-    wrong = np.abs(array) > LARGEST if array.dtype.kind == "f" else np.zeros(array.shape, bool)
-    if wrong.any():
-        where = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise InvalidData(field, f"numbers from {-LARGEST:g} to {LARGEST:g}", f"{array[where]:g} at {list(where)}")
-    return array
+    """Return `array` if its numbers are finite and of a size that a model can bear. Raises InvalidData."""
+    if array.dtype.kind != "f" or np.abs(array).max(initial=0) <= LARGEST:  # which no NaN is
+        return array
+    check_finite(field, array)
+    where = tuple(int(i) for i in np.argwhere(np.abs(array) > LARGEST)[0])
+    raise InvalidData(field, f"numbers from {-LARGEST:g} to {LARGEST:g}", f"{array[where]:g} at {list(where)}")
 
 
 def pixels(field: str, value: Any, spec: Spec) -> Any:
