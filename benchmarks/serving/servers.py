@@ -1,6 +1,7 @@
 """The servers that benchmarks/serve.py measures: python -m benchmarks.serving.servers KIND PORT FOLDER RUNTIME.
 
 service   ours          service-slow   ours, with a model whose forward pass takes a millisecond
+service-narrow   the same with room for 32 waiting requests
 echo      the limit: the same stack (uvicorn, FastAPI, the same codecs), a body decoded and an answer encoded
 plain     a WebSocket policy server as openpi's is: one request at a time, the model on the event loop; plain-slow
 """
@@ -43,8 +44,10 @@ def load(runtime: str, slow: bool) -> Any:
     return (lambda bundle: Slow(factory(bundle))) if slow else factory
 
 
-def service(port: int, folder: Path, runtime: str, slow: bool) -> None:
-    settings = Settings(port=port, data=folder, rate="1000000000/minute", max_adaptations=10_000_000)
+def service(port: int, folder: Path, runtime: str, slow: bool, queue_size: int = 1024) -> None:
+    settings = Settings(
+        port=port, data=folder, rate="1000000000/minute", max_adaptations=10_000_000, queue_size=queue_size
+    )
     _run(create_app(settings, runtime_factory=load(runtime, slow)), settings)
 
 
@@ -111,5 +114,7 @@ if __name__ == "__main__":
         echo(where)
     elif kind.startswith("plain"):
         plain(where, chosen, kind.endswith("slow"))
+    elif kind == "service-narrow":
+        service(where, home, chosen, True, queue_size=32)
     else:
         service(where, home, chosen, kind.endswith("slow"))
