@@ -32,7 +32,7 @@ from service.metrics import Metrics
 from service.observe import Observe
 from service.readiness import Readiness
 from service.registry import read_bundles
-from service.routes import acting, adaptations, episodes, health, models, stream, training, versions
+from service.routes import acting, adaptations, archives, episodes, health, models, stream, training, versions
 from service.routes.parameters import operation_id
 from service.schemas import REQUESTS, Problem
 from service.settings import Settings
@@ -92,7 +92,7 @@ def create_app(
     app.state.draining = draining
     app.add_middleware(Guard, now=now)
     problems.install(app)
-    for module in (acting, stream, adaptations, versions, episodes, models, training, health):
+    for module in (acting, stream, adaptations, versions, episodes, archives, models, training, health):
         app.include_router(module.router)
     _describe_bodies(app)
     # Last, so that it is around every other middleware.

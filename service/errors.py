@@ -20,6 +20,7 @@ ServiceError
 │   ├── TooManyEpisodes             an adaptation holds no more
 │   ├── QuotaExceeded               the tenant has as many adaptations, or bytes of episodes, as it may
 │   ├── ModelUnavailable            the files of an old model version are gone
+│   ├── PolicyNotExportable         the model's bundle has no graphs
 │   ├── JobConflict                 a training job of that id wants something else
 │   └── NoTraining                  this server trains nothing
 ├── BodyTooLarge               413
@@ -207,6 +208,18 @@ class ModelUnavailable(Conflict):
     """The registry knows the version, but its files are gone."""
 
     type, title = "model-unavailable", "The model cannot be loaded"
+
+
+class PolicyNotExportable(Conflict):
+    """The model's bundle has no graphs."""
+
+    type, title = "policy-not-exportable", "The model's policy cannot be exported"
+
+    def __init__(self, name: str, version: int) -> None:
+        super().__init__(
+            f"there are no graphs in the bundle of {name}@{version}: `wtl export BUNDLE` adds them where torch is "
+            "installed, then the server has to load it again; ?policy=false answers the episodes alone"
+        )
 
 
 class JobConflict(Conflict):

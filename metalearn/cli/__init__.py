@@ -19,6 +19,7 @@ from metalearn.cli.keeping import audit, keys, migrate
 from metalearn.cli.measuring import benchmark, evaluate
 from metalearn.cli.models import export, models
 from metalearn.cli.serving import demo, serve
+from metalearn.cli.taking import export_adaptation
 from metalearn.cli.training import experiments, train
 from metalearn.data.errors import WatchTryLearnError
 
@@ -33,8 +34,8 @@ app = typer.Typer(
 )
 # A group of verbs is a Typer of its own in its module: app.add_typer(group).
 _COMMANDS = (
-    train, evaluate, benchmark, serve, demo, adapt, act, check, convert, experiments, models, export, migrate, audit,
-    rl_module, submit, tune,
+    train, evaluate, benchmark, serve, demo, adapt, act, check, convert, export_adaptation, experiments, models,
+    export, migrate, audit, rl_module, submit, tune,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)

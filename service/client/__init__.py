@@ -14,6 +14,7 @@ again (`exchange`) is written once; `blocking` and `awaiting` only send it.
 from service.client.answers import AdaptationState, ClientError, Model, Quality, QualityWarning, TrainingJob
 from service.client.awaiting import AsyncAdaptation, AsyncClient, AsyncRecordedEpisode
 from service.client.blocking import Adaptation, Client, RecordedEpisode
+from service.client.exported import Export
 from service.client.policy import Policy
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "AsyncRecordedEpisode",
     "Client",
     "ClientError",
+    "Export",
     "Model",
     "Policy",
     "Quality",

@@ -4,16 +4,19 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 import numpy as np
 
+from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from service.client import calls
 from service.client.answers import AdaptationState, Model, TrainingJob
 from service.client.exchange import Patience, Send, exchange
+from service.client.exported import Export
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,21 @@ class AsyncAdaptation(AdaptationState):
     async def fork(self, version: int | None = None) -> "AsyncAdaptation":
         """An adaptation of its own that begins with this version, or the one that is said."""
         return await self._client.adapted(calls.fork(self.id, self.version if version is None else version))
+
+    async def export(self, path: str | Path | None = None, *, policy: bool = True) -> Export:
+        """This version as an archive that runs without a server; written to `path` too, if there is one.
+
+        Raises:
+            ClientError: the model's bundle has no graphs; without the policy any model is exported.
+        """
+        exported = Export.of(await self._client.send(calls.export(self.id, self.version, policy)))
+        if path is not None:
+            exported.write(path)
+        return exported
+
+    async def episodes(self) -> Context:
+        """What this version has seen: `demos`, and `trials`, those that the server recorded among them."""
+        return (await self.export(policy=False)).context
 
     async def delete(self) -> None:
         """Forget it and its episodes."""

@@ -102,6 +102,11 @@ def versions(adaptation_id: str, cursor: str | None) -> Call:
     return get(f"{of_adaptation(adaptation_id)}/versions", limit=100, cursor=cursor)
 
 
+def export(adaptation_id: str, version: int, policy: bool) -> Call:
+    """One version as a zip, with its policy or without."""
+    return get(f"{of_adaptation(adaptation_id)}/export", version=version, policy=None if policy else "false")
+
+
 def train(experiment: str, seed: int | None, steps: int | None, name: str | None, job_id: str | None) -> Call:
     """A training job."""
     body = {"experiment": experiment, "seed": seed, "steps": steps, "name": name, "id": job_id}

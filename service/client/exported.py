@@ -1,0 +1,78 @@
+"""An exported adaptation in memory: what is in the archive, checked against its manifest."""
+
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Self
+
+from metalearn.data.context import Context
+from metalearn.data.episode import Episode
+from metalearn.data.errors import InvalidBytes
+from metalearn.data.formats import decode_safetensors
+from metalearn.data.spec import Spec
+
+_SCHEMA = 1
+_EPISODES, _POLICY = "episodes.safetensors", "policy.onnx"
+_DAMAGE = (zipfile.BadZipFile, zlib.error, KeyError, TypeError, ValueError, EOFError, NotImplementedError, RuntimeError)
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """One version of an adaptation, to be run without a server.
+
+    Attributes:
+        manifest: what it is, its hypotheses, and what the policy takes and gives.
+        spec: of the model.
+        context: its episodes.
+        policy: an ONNX file, self-contained; None if it was exported without.
+        archive: all of it, as the server sent it.
+    """
+
+    manifest: Mapping[str, Any]
+    spec: Spec
+    context: Context
+    policy: bytes | None = field(repr=False)
+    archive: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, archive: bytes) -> Self:
+        """From the bytes of an archive. Raises InvalidData, InvalidConfig: not one, or changed since."""
+        try:
+            with zipfile.ZipFile(BytesIO(archive)) as file:
+                if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist()):
+                    raise InvalidBytes("export", "stored files", "compressed ones")
+                manifest = json.loads(file.read("manifest.json"))
+                if manifest["schema"] != _SCHEMA:
+                    raise InvalidBytes("export", f"schema {_SCHEMA}", ascii(manifest["schema"])[:40])
+                members = {name: _checked(name, file.read(name), sha) for name, sha in manifest["sha256"].items()}
+            spec, body = Spec.from_json(manifest["spec"]), decode_safetensors(members[_EPISODES])
+            context = Context(_episodes(body, "demos", spec), _episodes(body, "trials", spec))
+        except InvalidBytes:
+            raise
+        except _DAMAGE as error:
+            raise InvalidBytes("export", "the archive of an adaptation", ascii(str(error))[:120]) from error
+        return cls(manifest, spec, context, members.get(_POLICY), archive)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """From a file. Raises InvalidData, InvalidConfig, OSError."""
+        return cls.of(Path(path).read_bytes())
+
+    def write(self, path: str | Path) -> None:
+        """The archive, as a file. Raises OSError."""
+        Path(path).write_bytes(self.archive)
+
+
+def _checked(name: str, content: bytes, digest: str) -> bytes:
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise InvalidBytes(f"export: {ascii(name)[1:41]}", "what the manifest says", "another SHA-256")
+    return content
+
+
+def _episodes(body: Mapping[str, Any], role: str, spec: Spec) -> tuple[Episode, ...]:
+    return tuple(spec.check(Episode.of(**one)) for one in body.get(role) or ())

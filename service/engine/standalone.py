@@ -1,0 +1,168 @@
+"""One version of an adaptation as one ONNX file: what the model made of its context is a constant in it.
+
+Made from the bundle's `act.onnx` and weights with onnx alone; torch is not needed. Does not know HTTP or archives.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, compose, helper, numpy_helper
+
+from metalearn.adapter import Belief
+from metalearn.bundle import Bundle, Weights
+from metalearn.config import ModelConfig
+from metalearn.data.errors import InvalidConfig
+from metalearn.data.spec import Spec
+
+INSIDE = "policy/"  # before every name of the bundle's graph, so that none meets one of ours
+_ROWS = "rows"
+
+
+def exportable(bundle: Bundle) -> bool:
+    """Whether the bundle has the graph that a policy is made from."""
+    return "act" in bundle.graphs
+
+
+def standalone(bundle: Bundle, belief: Belief) -> bytes:
+    """The policy under a belief: `observation [n, ...o]`, and optionally `hypothesis [n]`, to `action`.
+
+    Dynamics that are learnt while acting are a further optional input, `effects [n, s]`: the sums over the steps
+    of the running episode (`metalearn.data.frames.effects_of`). The same belief makes the same bytes.
+
+    Raises:
+        InvalidConfig: the bundle has no graph, or one that does not fit its weights.
+    """
+    if not exportable(bundle):
+        raise InvalidConfig(f"bundle {bundle.name}: no act.onnx in it")
+    try:
+        config = ModelConfig.model_validate(bundle.model)
+        inside = _whole(bundle.graphs["act"], bundle.weights)
+    except (DecodeError, KeyError, ValueError) as error:
+        sentence = " ".join(str(error).split())[:200]
+        raise InvalidConfig(f"bundle {bundle.name}: its act.onnx does not fit it: {sentence}") from error
+    shell = _Shell(bundle.spec)
+    shell.rows()
+    shell.code(belief, _n_sums(config, bundle.spec))
+    shell.hypothesis(belief.most_probable)
+    shell.observation()
+    graph = shell.around(inside.graph)
+    model = helper.make_model(graph, opset_imports=inside.opset_import, producer_name="watch-try-learn")
+    model.ir_version = inside.ir_version
+    return model.SerializeToString(deterministic=True)
+
+
+def signature(bundle: Bundle) -> dict[str, list[dict[str, Any]]]:
+    """What goes in and comes out, for people and programs that hold only the archive."""
+    spec, n_sums = bundle.spec, _n_sums(ModelConfig.model_validate(bundle.model), bundle.spec)
+    observation = {"name": "observation", "dtype": _dtype(spec).name, "shape": ["n", *spec.observation_space.shape]}
+    hypothesis = {"name": "hypothesis", "dtype": "int64", "shape": ["n"], "optional": "the most probable one"}
+    inputs: list[dict[str, Any]] = [observation, hypothesis]
+    if n_sums:
+        nothing = "zeros: nothing was tried yet in this episode"
+        inputs.append({"name": "effects", "dtype": "float32", "shape": ["n", n_sums], "optional": nothing})
+    kind, size = ("int64", []) if spec.discrete else ("float32", [spec.action_size])
+    return {"inputs": inputs, "outputs": [{"name": "action", "dtype": kind, "shape": ["n", *size]}]}
+
+
+class _Shell:
+    """The nodes before and after the bundle's graph."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._constants: list[TensorProto] = []
+        self._nodes: list[onnx.NodeProto] = []
+
+    def rows(self) -> None:
+        """n, as a shape of one axis."""
+        kind = helper.np_dtype_to_tensor_dtype(_dtype(self._spec))
+        shape: list[str | int | None] = ["n", *self._spec.observation_space.shape]
+        self._inputs.append(helper.make_tensor_value_info("observation", kind, shape))
+        self._node("Shape", ["observation"], "shape")
+        self._node("Gather", ["shape", self._constant("first", np.zeros(1, np.int64))], _ROWS)
+
+    def code(self, belief: Belief, n_sums: int) -> None:
+        """The code in every row; what is learnt while acting comes on top of its end."""
+        whole = np.asarray(belief.code, np.float32)[None]
+        if not n_sums:
+            self._node(
+                "Expand", [self._constant("code", whole), self._shape("code_shape", whole.shape[1])], _in("code")
+            )
+            return
+        known, tried = whole[:, :-n_sums], whole[:, -n_sums:]
+        self._optional("effects", np.zeros((1, n_sums), np.float32), ["m", n_sums])
+        self._node("Add", [self._constant("code_effects", tried), "effects"], "code_tried")
+        self._node("Expand", ["code_tried", self._shape("tried_shape", n_sums)], "code_end")
+        parts = [self._constant("code_known", known), self._shape("known_shape", known.shape[1])]
+        self._node("Expand", parts, "code_begin")
+        self._node("Concat", ["code_begin", "code_end"], _in("code"), axis=1)
+
+    def hypothesis(self, most_probable: int) -> None:
+        """One for all rows, or one for each."""
+        self._optional("hypothesis", np.array([most_probable], np.int64), ["h"])
+        self._node("Expand", ["hypothesis", _ROWS], _in("hypothesis"))
+
+    def observation(self) -> None:
+        """As rows of float32."""
+        self._node("Cast", ["observation"], "numbers", to=TensorProto.FLOAT)
+        self._node("Reshape", ["numbers", self._shape("flat_shape", self._spec.observation_size)], _in("observations"))
+
+    def around(self, inside: onnx.GraphProto) -> onnx.GraphProto:
+        """All of it, with actions as the action space wants them."""
+        made, space, before = _in("actions"), self._spec.action_space, list(self._nodes)
+        self._nodes = []
+        if self._spec.discrete:
+            start = np.array(space.start, np.int64)  # type: ignore[union-attr]
+            self._node("Add", [made, self._constant("start", start)], "action")
+            output = helper.make_tensor_value_info("action", TensorProto.INT64, ["n"])
+        else:
+            low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))  # type: ignore[union-attr]
+            self._node("Max", [made, self._constant("low", low)], "above")
+            self._node("Min", ["above", self._constant("high", high)], "action")
+            output = helper.make_tensor_value_info("action", TensorProto.FLOAT, ["n", self._spec.action_size])
+        nodes = [*before, *inside.node, *self._nodes]
+        constants = [*self._constants, *inside.initializer]
+        return helper.make_graph(nodes, "adaptation", self._inputs, [output], constants)
+
+    def _optional(self, name: str, default: np.ndarray, shape: Sequence[str | int]) -> None:
+        kind = helper.np_dtype_to_tensor_dtype(default.dtype)
+        self._inputs.append(helper.make_tensor_value_info(name, kind, shape))
+        self._constant(name, default)
+
+    def _shape(self, name: str, size: int) -> str:
+        self._node("Concat", [_ROWS, self._constant(f"{name}_end", np.array([size], np.int64))], name, axis=0)
+        return name
+
+    def _constant(self, name: str, value: np.ndarray) -> str:
+        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name))
+        return name
+
+    def _node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:
+        self._nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
+
+
+def _whole(graph: bytes, weights: Weights) -> onnx.ModelProto:
+    """The bundle's graph with its weights in it. Raises DecodeError, KeyError, ValueError."""
+    model = onnx.load_from_string(graph)
+    for tensor in model.graph.initializer:
+        if tensor.external_data:
+            value = np.array(weights[tensor.name]).reshape(tensor.dims)
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    del model.graph.value_info[:]
+    return compose.add_prefix(model, INSIDE, inplace=True)
+
+
+def _n_sums(config: ModelConfig, spec: Spec) -> int:
+    """Numbers at the end of a code that acting adds to."""
+    return spec.action_size * (spec.observation_size + spec.action_size) if config.dynamics_rank else 0
+
+
+def _dtype(spec: Spec) -> np.dtype[Any]:
+    return np.dtype(np.uint8 if spec.observation_space.dtype == np.uint8 else np.float32)
+
+
+def _in(name: str) -> str:
+    return INSIDE + name
