@@ -22,8 +22,9 @@ from gymnasium import spaces
 from pointing import bundle as pointing
 from serving import served
 from test_keys import Make, keys, make  # noqa: F401  fixtures
-from test_onnx_runtime import KINDS, contexts, made
+from test_onnx_runtime import contexts, made
 
+from metalearn.bundle import Bundle
 from metalearn.cli import main
 from metalearn.config import ModelConfig
 from metalearn.data.episode import Episode
@@ -31,11 +32,13 @@ from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.formats import read_file, read_minari
 from metalearn.data.frames import effects_of
 from metalearn.data.spec import Spec
+from metalearn.model.export import with_graphs
+from metalearn.model.policy import ConditionalPolicy
 from service.app import create_app
 from service.client import Adaptation, AsyncClient, Client, ClientError, Export
 from service.engine import OnnxRuntime
 from service.engine.standalone import signature, standalone
-from service.settings import Settings
+from service.settings import SHIPPED_MODELS, Settings
 
 SHIPPED = ("reach", "reach-m4", "push")
 ROOT = Path(__file__).parents[2]
@@ -58,13 +61,14 @@ def run(policy: bytes | None, **inputs: np.ndarray) -> np.ndarray:
 
 
 def adapted(http: TestClient, model: str) -> tuple[Adaptation, np.ndarray]:
-    """An adaptation that has seen a demo and a failed trial, and observations to try it on."""
+    """An adaptation that has seen a demo and a failed trial, and observations like those of training."""
     client, rng = Client(http=http), np.random.default_rng(1)
     spec = Spec.from_json(dict(client.model(model).spec))
     failed = replace(spec.example_episode(rng, 9), success=False)
     adaptation = client.adapt(model, [spec.example_episode(rng, 12)]).add_trials([failed])
-    seen = np.concatenate([spec.example_episode(rng, 20).observations for _ in range(3)])
-    return adaptation, seen
+    weights = http.app.state.service.registry.get(model).bundle.weights
+    drawn = rng.normal(size=(64, spec.observation_size)).astype(np.float32)
+    return adaptation, weights["features.mean"] + weights["features.std"] * drawn
 
 
 @pytest.mark.parametrize("model", SHIPPED)
@@ -76,6 +80,7 @@ def test_the_exported_policy_does_what_the_server_does(shipped: TestClient, mode
     np.testing.assert_allclose(actions, adaptation.act(seen), atol=1e-5)
     assert actions.dtype == np.float32
     assert actions.std(0).min() > 0.01
+    assert (np.abs(actions) < 1).mean() > 0.1
     far = run(exported.policy, observation=100 * seen)
     np.testing.assert_allclose(far, adaptation.act(100 * seen), atol=1e-3)  # rounding grows with it
     assert np.abs(far).max() == 1  # where the action space ends
@@ -135,16 +140,15 @@ def test_the_same_version_makes_the_same_bytes_and_another_one_others(shipped: T
 IMAGES = Spec(spaces.Box(0, 255, (2, 4), np.uint8), spaces.Box(-1.0, 2.0, (2,), np.float32), 30, 10.0)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "images"])
-def test_every_kind_of_model_can_leave(kind: str, rng: np.random.Generator) -> None:
-    bundle = replace(made("one of everything"), spec=IMAGES) if kind == "images" else made(kind)
-    if kind == "images":
-        from metalearn.model.export import with_graphs
-        from metalearn.model.policy import ConditionalPolicy
+def of_images() -> Bundle:
+    config = ModelConfig(n_hypotheses=2, n_frames=2)
+    weights = ConditionalPolicy(config, IMAGES).to_weights()
+    return with_graphs(Bundle("images", IMAGES, config.model_dump(mode="json"), weights))
 
-        config = ModelConfig()
-        weights = ConditionalPolicy(config, IMAGES).to_weights()
-        bundle = with_graphs(replace(bundle, model=config.model_dump(mode="json"), weights=weights))
+
+@pytest.mark.parametrize("kind", ["categorical", "entities", "dynamics", "images"])
+def test_every_kind_of_model_can_leave(kind: str, rng: np.random.Generator) -> None:
+    bundle = of_images() if kind == "images" else made(kind)
     runtime, spec = OnnxRuntime.load(bundle), bundle.spec
     belief = runtime.believe([contexts(spec, rng)[4]])[0]
     policy = standalone(bundle, belief)
@@ -315,7 +319,7 @@ from service.app import create_app
 from service.client import Client
 from service.settings import Settings
 
-with TestClient(create_app(Settings(data=Path({data!r}), runtime="onnx"))) as http:
+with TestClient(create_app(Settings(data=Path({data!r}), models=Path({models!r}), runtime="onnx"))) as http:
     model = (client := Client(http=http)).model("reach")
     adaptation = client.adapt("reach", demos=[model.example])
     adaptation.export({path!r})
@@ -326,7 +330,7 @@ sys.exit("imported torch" if "torch" in sys.modules else 0)
 
 def test_it_takes_no_torch_and_then_no_service(tmp_path: Path) -> None:
     path = str(tmp_path / "task.zip")
-    script = ALONE.format(data=str(tmp_path / "data"), path=path)
+    script = ALONE.format(data=str(tmp_path / "data"), models=str(SHIPPED_MODELS / "reach"), path=path)
     made = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
     # The example, as a user runs it, where neither this package nor torch can be imported.
