@@ -21,7 +21,7 @@ from pydantic.json_schema import models_json_schema
 
 from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
-from service import logs, problems
+from service import cards, logs, problems
 from service.codecs import JSON, MSGPACK
 from service.database import Database
 from service.engine import Runtime, RuntimeFactory, factory_of
@@ -200,7 +200,7 @@ def _describe_bodies(app: FastAPI) -> None:
         if app.openapi_schema is None:
             document = generate()
             inputs: list[tuple[type[BaseModel], Literal["validation"]]] = [
-                (schema, "validation") for schema in (*REQUESTS, Problem)
+                (schema, "validation") for schema in (*REQUESTS, *cards.REQUESTS, Problem)
             ]
             _, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
             document["components"]["schemas"] |= definitions["$defs"]

@@ -63,6 +63,11 @@ class Folder:
         self._path = path
         path.mkdir(parents=True, exist_ok=True)
 
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._path
+
     def has(self, name: str) -> bool:
         """Whether it is there; nothing half-written has a name."""
         return (self._path / name).exists()
@@ -165,7 +170,7 @@ class Blobs:
         by_name = {episode.digest + _SUFFIX: episode for episode in episodes}
         missing = {name: _encode(episode) for name, episode in by_name.items() if not self._shelf.has(name)}
         if missing:
-            _with_room(lambda: self._shelf.put(missing))
+            with_room(lambda: self._shelf.put(missing))
         return [episode.digest for episode in episodes]
 
     def read(self, digest: str) -> Episode:
@@ -205,7 +210,8 @@ def _decode(data: bytes) -> Episode:
     return Episode(**arrays, success=_SUCCESS[header["__metadata__"]["success"]])
 
 
-def _with_room(put: Callable[[], None]) -> None:
+def with_room(put: Callable[[], None]) -> None:
+    """Raises StorageFull: the disk is."""
     try:
         put()
     except OSError as error:

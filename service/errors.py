@@ -150,6 +150,12 @@ class ModelNotFound(NotFound):
     type, title = "model-not-found", "No such model"
 
 
+class AliasNotFound(NotFound):
+    """The model has no such alias."""
+
+    type, title = "alias-not-found", "No such alias"
+
+
 class JobNotFound(NotFound):
     """No such training job."""
 
@@ -220,6 +226,18 @@ class PolicyNotExportable(Conflict):
             f"there are no graphs in the bundle of {name}@{version}: `wtl export BUNDLE` adds them where torch is "
             "installed, then the server has to load it again; ?policy=false answers the episodes alone"
         )
+
+
+class BundleUnusable(Conflict):
+    """A bundle that is damaged, or that this server's runtime cannot load."""
+
+    type, title = "bundle-unusable", "The bundle cannot be used"
+
+
+class NothingBefore(Conflict):
+    """The alias has meant one version only."""
+
+    type, title = "nothing-before", "There is nothing to go back to"
 
 
 class JobConflict(Conflict):

@@ -19,7 +19,7 @@ def exposed(service: Service, now: Callable[[], float]) -> Iterator[None]:
     with ExitStack() as stack:
         for gauge in (
             watch(lambda: {"": service.storage.count(now())}, "wtl_adaptations", "Adaptations that have not expired."),
-            watch(lambda: {"": len(service.registry.on_offer)}, "wtl_models", "Models on offer."),
+            watch(lambda: {"": len(service.registry.names)}, "wtl_models", "Models on offer."),
             watch(lambda: {"": service.engine.belief_bytes}, "wtl_beliefs_bytes", "Contexts in memory."),
             watch(service.jobs.counts, "wtl_training_jobs", "Training jobs by state.", "state"),
             watch(StoredBytes(data).read, "wtl_storage_bytes", "Bytes in the data folder.", "kind"),

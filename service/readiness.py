@@ -47,7 +47,7 @@ class Readiness:
         return None if self._service.engine.alive else "the inference thread has stopped"
 
     def _models(self) -> str | None:
-        return None if self._service.registry.on_offer else "there is no model to adapt"
+        return None if self._service.registry.any_on_offer else "there is no model to adapt"
 
     def _disk(self) -> str | None:
         free, needed = shutil.disk_usage(self._service.settings.data).free, self._service.settings.min_free_bytes

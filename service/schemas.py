@@ -99,7 +99,7 @@ Episodes = Annotated[list[EpisodeBody], FailFast()]
 class AdaptationRequest(Body):
     """Watch: which model, what it is shown, and its own trials so far."""
 
-    model: str = Field(min_length=1, max_length=200, examples=["reach", "reach@3"])
+    model: str = Field(min_length=1, max_length=200, examples=["reach", "reach@3", "reach@stable"])
     demos: Episodes
     trials: Episodes = []
     ask: Any = None
@@ -278,10 +278,15 @@ class StepAnswer(Body):
 
 
 class ModelCard(Body):
-    """A model, what made it, how good it is, and an episode that it takes as demo and as trial."""
+    """A model, what made it, how good it is, and an episode that it takes as demo and as trial.
+
+    `aliases` mean this version now; `runtime` computes it here, null: it is loaded when it is asked for.
+    """
 
     name: str
     version: int
+    aliases: list[str]
+    runtime: str | None
     spec: dict[str, Any]
     report: dict[str, Any] | None
     provenance: dict[str, Any]

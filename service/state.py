@@ -14,6 +14,8 @@ from service.adopt import adopt
 from service.audit import Audit
 from service.auth import Authenticator
 from service.blobs import Blobs
+from service.bundles import Bundles
+from service.catalogue import Catalogue
 from service.database import Database
 from service.engine import Engine, RuntimeFactory
 from service.jobs import Jobs, local, ray
@@ -26,7 +28,7 @@ from service.limits import Rates
 from service.metrics import Metrics
 from service.recall import Recall
 from service.recorder import Recorder
-from service.registry import Registry, read_bundles
+from service.registry import Registry
 from service.sessions import Sessions
 from service.settings import Settings
 from service.storage import Quota, Storage
@@ -68,7 +70,6 @@ class Service:
         Raises:
             InvalidConfig: a bundle, the folder of bundles, or the database cannot be used.
         """
-        bundles = read_bundles(settings.models)
         engine = Engine(
             metrics,
             queue_size=settings.queue_size,
@@ -82,9 +83,9 @@ class Service:
             quota = Quota(settings.max_episodes, settings.max_adaptations, settings.max_storage_bytes)
             storage = Storage(database, Blobs(settings.episodes_url), quota, now)
             engine.start()
-            registry = Registry(storage, settings.data / "bundles", factory)
-            for name, bundle in bundles.items():
-                registry.offer(name, bundle, now())
+            kept = Bundles(settings.bundles_url)
+            registry = Registry(Catalogue(database, now), kept, factory, settings.models_loaded)
+            registry.scan(settings.models)
             sessions = Sessions(
                 storage, registry, engine, ttl_s=settings.session_ttl_s, max_steps=settings.max_steps, now=now
             )
@@ -153,7 +154,7 @@ def _training(
     jobs = Jobs(
         JobStore(storage.database),
         _backend(settings),
-        lambda bundle, name: registry.offer(name, bundle, now()).version,
+        lambda bundle, name: registry.register(bundle, name).version,
         metrics,
         runs=settings.runs or settings.data / "runs",
         at_once=settings.training_jobs,

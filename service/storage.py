@@ -1,4 +1,4 @@
-"""What survives `kill -9`: adaptations in all their versions, their episodes, and which model is which.
+"""What survives `kill -9`: adaptations in all their versions, and their episodes.
 
 An acknowledged write is on the disk. A file of an episode is written and deleted only under the lock of its row in
 `blobs`, so none vanishes between being found there and being referred to, whichever server does what.
@@ -35,7 +35,7 @@ from service.queries import (
     settle,
     to_adaptation,
 )
-from service.tables import adaptations, blobs, leases, members, models, requests, tenants, versions
+from service.tables import adaptations, blobs, leases, members, requests, tenants, versions
 
 _CHUNK = 500
 _DAY_S = 86400.0
@@ -68,24 +68,6 @@ class Storage:
         """How many adaptations there are."""
         with self.database.read() as c:
             return c.scalar(select(func.count()).select_from(adaptations).where(adaptations.c.expires_at > now)) or 0
-
-    def register(self, name: str, bundle: str, now: float) -> int:
-        """The version that this bundle has under this name, for ever; a new one if it has none yet."""
-        with self.database.write() as c:
-            lock_tenant(c, f"model {name}")
-            of_name = models.c.name == name
-            known = c.scalar(select(models.c.version).where(of_name, models.c.bundle == bundle))
-            if known is not None:
-                return int(known)
-            version = 1 + (c.scalar(select(func.max(models.c.version)).where(of_name)) or 0)
-            c.execute(insert(models).values(name=name, version=version, bundle=bundle, registered_at=now))
-            return int(version)
-
-    def bundle(self, name: str, version: int) -> str | None:
-        """The id of the bundle registered so, or None."""
-        with self.database.read() as c:
-            where = (models.c.name == name, models.c.version == version)
-            return c.scalar(select(models.c.bundle).where(*where))
 
     def create(self, adaptation: Adaptation, context: Context, post: Post | None) -> Adaptation:
         """Store a new adaptation in version 1; or what the same POST stored before.

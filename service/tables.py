@@ -47,6 +47,22 @@ models = Table(
     UniqueConstraint("name", "bundle"),
 )
 
+# Rows are added and never changed. The last one of an alias is what it means: no version, deleted; `before` is the
+# row that going back goes to.
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("position", _Position, primary_key=True, autoincrement=True),
+    Column("name", String, nullable=False),
+    Column("alias", String, nullable=False),
+    Column("version", Integer, nullable=True),
+    Column("action", String, nullable=False),
+    Column("before", BigInteger, nullable=True),
+    Column("at", Float, nullable=False),
+    Index("aliases_of_model", "name", "alias", "position"),
+    sqlite_autoincrement=True,
+)
+
 # `position` orders pages; `version` is the newest one.
 adaptations = Table(
     "adaptations",

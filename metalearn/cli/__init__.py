@@ -34,13 +34,14 @@ app = typer.Typer(
 )
 # A group of verbs is a Typer of its own in its module: app.add_typer(group).
 _COMMANDS = (
-    train, evaluate, benchmark, serve, demo, adapt, act, check, convert, export_adaptation, experiments, models,
+    train, evaluate, benchmark, serve, demo, adapt, act, check, convert, export_adaptation, experiments,
     export, migrate, audit, rl_module, submit, tune,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)
 app.add_typer(keys)
 app.add_typer(jobs)
+app.add_typer(models)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

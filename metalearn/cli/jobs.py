@@ -39,7 +39,7 @@ def create(
       wtl jobs create reach-m4 --seed 1 --name reach-m4-second --url http://robots:8000
     """
     body = {"experiment": experiment, "seed": seed, "steps": steps, "name": name, "id": job_id}
-    with _client(url, key) as client:
+    with connected(url, key) as client:
         made = client.request("POST", "/v1/training-jobs", {k: v for k, v in body.items() if v is not None})
     typer.echo(made["id"])
     if wait:
@@ -51,7 +51,7 @@ def list_all(url: Url = HERE, key: Key = None, as_json: Json = False) -> None:
     """Every training job, oldest first."""
     from rich.table import Table
 
-    with _client(url, key) as client:
+    with connected(url, key) as client:
         found = list(_pages(client))
     if as_json:
         typer.echo(json.dumps(found, indent=1))
@@ -65,21 +65,21 @@ def list_all(url: Url = HERE, key: Key = None, as_json: Json = False) -> None:
 @jobs.command()
 def show(job_id: JobId, url: Url = HERE, key: Key = None) -> None:
     """All that is known of a job, as JSON."""
-    with _client(url, key) as client:
+    with connected(url, key) as client:
         typer.echo(json.dumps(client.request("GET", _path(job_id)), indent=1))
 
 
 @jobs.command()
 def logs(job_id: JobId, url: Url = HERE, key: Key = None) -> None:
     """The end of what the training printed."""
-    with _client(url, key) as client:
+    with connected(url, key) as client:
         typer.echo(client.request("GET", f"{_path(job_id)}/logs")["text"], nl=False)
 
 
 @jobs.command()
 def stop(job_id: JobId, url: Url = HERE, key: Key = None) -> None:
     """Stop a job; one that has ended stays as it is."""
-    with _client(url, key) as client:
+    with connected(url, key) as client:
         job = client.request("DELETE", _path(job_id))
     typer.echo(f"{job['id']}: {job['state'] if not _active(job) else 'stopping'}")
 
@@ -198,7 +198,7 @@ def _figures(data: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _client(url: str, key: str | None) -> Iterator["Client"]:
+def connected(url: str, key: str | None) -> Iterator["Client"]:
     """The client; what it fails at is one sentence. Raises InvalidConfig."""
     from metalearn.data.errors import InvalidConfig
     from service.client import Client, ClientError

@@ -11,7 +11,17 @@ with adaptation.episode() as episode:                                     # try
 again (`exchange`) is written once; `blocking` and `awaiting` only send it.
 """
 
-from service.client.answers import AdaptationState, ClientError, Model, Quality, QualityWarning, TrainingJob
+from service.client.answers import (
+    AdaptationState,
+    Aliases,
+    AliasMove,
+    ClientError,
+    Model,
+    ModelVersion,
+    Quality,
+    QualityWarning,
+    TrainingJob,
+)
 from service.client.awaiting import AsyncAdaptation, AsyncClient, AsyncRecordedEpisode
 from service.client.blocking import Adaptation, Client, RecordedEpisode
 from service.client.exported import Export
@@ -20,6 +30,8 @@ from service.client.policy import Policy
 __all__ = [
     "Adaptation",
     "AdaptationState",
+    "AliasMove",
+    "Aliases",
     "AsyncAdaptation",
     "AsyncClient",
     "AsyncRecordedEpisode",
@@ -27,6 +39,7 @@ __all__ = [
     "ClientError",
     "Export",
     "Model",
+    "ModelVersion",
     "Policy",
     "Quality",
     "QualityWarning",

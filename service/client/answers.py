@@ -49,7 +49,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Model(Answer):
-    """A model on offer. `example` is an episode that it accepts as a demo and as a trial."""
+    """A model on offer. `example` is an episode that it accepts as a demo and as a trial.
+
+    Attributes:
+        aliases: those that mean this version now.
+        runtime: what computes it at the server; None: it is loaded when it is asked for.
+    """
 
     name: str
     version: int
@@ -57,11 +62,50 @@ class Model(Answer):
     report: Mapping[str, Any] | None
     provenance: Mapping[str, Any]
     example: Episode
+    aliases: tuple[str, ...] = ()
+    runtime: str | None = None
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
         """From a model card."""
-        return super().of(answer, example=Episode.of(**answer["example"]), **more)
+        given = {**answer, "aliases": tuple(answer.get("aliases", ()))}
+        return super().of(given, example=Episode.of(**answer["example"]), **more)
+
+
+@dataclass(frozen=True)
+class ModelVersion(Answer):
+    """One version of a model; `bundle` is the id of its bundle."""
+
+    name: str
+    version: int
+    bundle: str
+    registered_at: str
+    aliases: tuple[str, ...] = ()
+    runtime: str | None = None
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
+        """From an entry of a list of versions."""
+        return super().of({**answer, "aliases": tuple(answer.get("aliases", ()))}, **more)
+
+
+@dataclass(frozen=True)
+class AliasMove(Answer):
+    """What an alias came to mean, and how; `version` is None where it means nothing any more."""
+
+    name: str
+    alias: str
+    version: int | None
+    action: str
+    at: str
+
+
+@dataclass(frozen=True)
+class Aliases:
+    """What the aliases of a model mean now, and their history, newest first."""
+
+    current: Mapping[str, int]
+    history: tuple[AliasMove, ...]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from service.client import calls
-from service.client.answers import AdaptationState, Model, TrainingJob
+from service.client.answers import AdaptationState, Aliases, AliasMove, Model, ModelVersion, TrainingJob
 from service.client.exchange import Patience, Send, exchange
 from service.client.exported import Export
 
@@ -117,7 +117,7 @@ class AsyncClient:
         ask: Any = None,
         rate_hz: float | None = None,
     ) -> AsyncAdaptation:
-        """Watch: a new adaptation of `model` ("reach" or "reach@3")."""
+        """Watch: a new adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
         return await self.adapted(calls.adapt(model, demos, trials, ask, rate_hz))
 
     async def adaptation(self, adaptation_id: str, version: int | None = None) -> AsyncAdaptation:
@@ -136,6 +136,32 @@ class AsyncClient:
     async def model(self, name: str, version: int | None = None) -> Model:
         """One model."""
         return Model.of(await self.send(calls.model(name, version)))
+
+    async def model_versions(self, name: str) -> list[ModelVersion]:
+        """Every version of a model, oldest first."""
+        return [ModelVersion.of(row) for row in (await self.send(calls.model_versions(name)))["items"]]
+
+    async def register(self, name: str | None = None) -> list[ModelVersion]:
+        """Register a bundle of the server's models folder, or whatever is new there."""
+        return [ModelVersion.of(row) for row in (await self.send(calls.register(name)))["items"]]
+
+    async def aliases(self, name: str) -> Aliases:
+        """What the aliases of a model mean now, and their history."""
+        first = await self.send(calls.aliases(name, None))
+        moves = [AliasMove.of(item) async for item in self._pages(lambda cursor: calls.aliases(name, cursor))]
+        return Aliases(first["aliases"], tuple(moves))
+
+    async def set_alias(self, name: str, alias: str, version: int) -> AliasMove:
+        """Let an alias mean a version; adaptations stay with theirs."""
+        return AliasMove.of(await self.send(calls.set_alias(name, alias, version)))
+
+    async def delete_alias(self, name: str, alias: str) -> None:
+        """Let an alias mean nothing; without `current` the model is not on offer any more."""
+        await self.send(calls.delete_alias(name, alias))
+
+    async def rollback(self, name: str, alias: str) -> AliasMove:
+        """Let an alias mean what it meant before; once more, and it is what it meant before that."""
+        return AliasMove.of(await self.send(calls.rollback(name, alias)))
 
     async def train(
         self,

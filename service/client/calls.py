@@ -138,6 +138,36 @@ def model(name: str, version: int | None) -> Call:
     return get(f"/v1/models/{_quoted(name)}" + ("" if version is None else f"/{version}"))
 
 
+def model_versions(name: str) -> Call:
+    """Every version of a model."""
+    return get(f"/v1/models/{_quoted(name)}/versions")
+
+
+def register(name: str | None) -> Call:
+    """Register a bundle of the server's models folder, or what is new there."""
+    return post("/v1/models", {} if name is None else {"name": name})
+
+
+def aliases(name: str, cursor: str | None) -> Call:
+    """What the aliases of a model mean, and some of their history."""
+    return get(f"/v1/models/{_quoted(name)}/aliases", limit=100, cursor=cursor)
+
+
+def set_alias(name: str, alias: str, version: int) -> Call:
+    """Let an alias mean a version."""
+    return Call("PUT", _alias(name, alias), {"version": int(version)})
+
+
+def delete_alias(name: str, alias: str) -> Call:
+    """Let an alias mean nothing."""
+    return Call("DELETE", _alias(name, alias))
+
+
+def rollback(name: str, alias: str) -> Call:
+    """Let an alias mean what it meant before."""
+    return post(f"{_alias(name, alias)}/rollback")
+
+
 def of_adaptation(adaptation_id: str) -> str:
     """The address of an adaptation."""
     return f"/v1/adaptations/{_quoted(adaptation_id)}"
@@ -151,6 +181,10 @@ def wired(episodes: Sequence[Episode]) -> list[dict[str, Any]]:
 
 def _with_rate(body: dict[str, Any], rate_hz: float | None) -> dict[str, Any]:
     return body if rate_hz is None else body | {"rate_hz": float(rate_hz)}
+
+
+def _alias(name: str, alias: str) -> str:
+    return f"/v1/models/{_quoted(name)}/aliases/{_quoted(alias)}"
 
 
 def _quoted(part: str) -> str:

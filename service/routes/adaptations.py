@@ -44,7 +44,9 @@ router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PRO
 def create(wire: WireDep, service: ServiceDep) -> Response:
     """Watch: adapt a model to a task from demonstrations, and from its own trials if there are any."""
     body = wire.read(AdaptationRequest)
-    model = service.registry.resolve(body.model)
+    # The same POST again is about the model that it was about, whatever an alias means by now.
+    done = service.sessions.answered(wire.post)
+    model = service.registry.resolve(body.model) if done is None else service.sessions.model(done)
     context = body.to_context(model.spec)
     adaptation = service.sessions.create(wire.tenant, model, context, wire.post)
     service.metrics.episodes.labels("demo").inc(len(context.demos))

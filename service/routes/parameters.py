@@ -56,6 +56,8 @@ _EXAMPLES: dict[str, Any] = {
     "AdaptationRequest": {"model": "reach", "demos": [_DEMO]},
     "DemosRequest": {"demos": [_DEMO]},
     "TrialsRequest": {"trials": [_DEMO | {"success": False}]},
+    "RegisterRequest": {"name": "reach"},
+    "AliasRequest": {"version": 1},
     "ActRequest": {"observations": [[0.0, 0.1], [0.1, 0.1]]},
     "EpisodeRequest": {"explore": True},
     "StepRequest": {"observation": [0.0, 0.1], "reward": 0.0},
@@ -70,13 +72,17 @@ def operation_id(route: APIRoute) -> str:
     return f"{tag.replace(' ', '_').replace('-', '_')}{route.name}"
 
 
-def takes(schema: type[Body], *, required: bool = True) -> dict[str, Any]:
-    """The OpenAPI description of a body, which routes decode themselves and off the event loop."""
+_KEY = {"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string"}}
+
+
+def takes(schema: type[Body] | None, *, required: bool = True) -> dict[str, Any]:
+    """The OpenAPI description of a body, which routes decode themselves and off the event loop; None: there is none."""
+    if schema is None:
+        return {"parameters": [_KEY]}
     content: dict[str, Any] = {kind: {"schema": {"$ref": _REF + schema.__name__}} for kind in (JSON, MSGPACK)}
     if schema.__name__ in _EXAMPLES:
         content[JSON]["example"] = _EXAMPLES[schema.__name__]
     if "demos" in schema.model_fields or "trials" in schema.model_fields:
         binary = {"type": "string", "format": "binary", "description": f"{schema.__name__} as named arrays"}
         content |= {kind: {"schema": binary} for kind in (NPZ, SAFETENSORS)}
-    key = {"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string"}}
-    return {"requestBody": {"required": required, "content": content}, "parameters": [key]}
+    return {"requestBody": {"required": required, "content": content}, "parameters": [_KEY]}

@@ -122,6 +122,8 @@ def _help(schema: Any, known: Mapping[str, Any]) -> None:
 
     @schema.hook
     def map_path_parameters(context: Any, parameters: Any) -> Any:
+        if context.operation.method.upper() == "DELETE" and parameters.get("alias") == "current":
+            return parameters | {"alias": "stable"}  # a model that is off offer is gone, and no document says so
         if context.operation.method.upper() == "DELETE" or not _chosen(parameters):
             return parameters
         return {name: known.get(name, value) for name, value in parameters.items()}

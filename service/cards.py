@@ -1,0 +1,63 @@
+"""Versions and aliases of models, as they travel."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.schemas import Body
+
+AliasName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,62}$")]
+
+
+class RegisterRequest(Body):
+    """Register the bundle of this name in the models folder, as the current version; or look what is new there."""
+
+    name: str | None = Field(None, min_length=1, max_length=64, examples=["reach"])
+
+
+class AliasRequest(Body):
+    """What an alias shall mean."""
+
+    version: int = Field(ge=1, le=2**31 - 1)
+
+
+class AliasState(Body):
+    """An alias after a change; `version` is null where it means nothing any more."""
+
+    name: str
+    alias: str
+    version: int | None
+    action: Literal["found", "registered", "set", "rollback", "delete"]
+    at: str
+
+
+class AliasPage(Body):
+    """What the aliases of a model mean now, and their history, newest first."""
+
+    aliases: dict[str, int]
+    items: list[AliasState]
+    next_cursor: str | None
+
+
+class ModelVersion(Body):
+    """One version of a model: the id of its bundle, the aliases that mean it, and what computes it here.
+
+    `runtime` is null where the version is not in this server's memory; it is loaded when it is asked for.
+    """
+
+    name: str
+    version: int
+    bundle: str
+    registered_at: str
+    aliases: list[str]
+    runtime: str | None
+
+
+class ModelVersionPage(Body):
+    """Versions of models, oldest first."""
+
+    items: list[ModelVersion]
+    next_cursor: str | None
+
+
+REQUESTS = (RegisterRequest, AliasRequest)
