@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
+from alembic import command
 from fastapi.testclient import TestClient
 from pointing import PointingRuntime, bundle, calibrated
 from serving import served as socket_served
@@ -18,9 +20,12 @@ from metalearn.bundle import Bundle
 from metalearn.cli import main
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
+from service import migrations
 from service.app import create_app
 from service.bundles import Bundles
+from service.catalogue import Catalogue
 from service.client import AsyncClient, Client, ClientError
+from service.database import Database
 from service.loaded import Loaded, Model
 from service.settings import Settings
 from service.state import Service
@@ -437,3 +442,21 @@ def test_the_command_line_and_the_awaiting_client_do_it_too(
         assert "one of 1, 2" in capsys.readouterr().err
     assert main(["models", str(settings.models)]) == 0
     assert "point" in capsys.readouterr().out
+
+
+def test_models_from_before_there_were_aliases_mean_their_newest_version(tmp_path: Path) -> None:
+    url, configuration = f"sqlite:///{tmp_path / 'old.sqlite3'}", migrations.configuration()
+    engine = sa.create_engine(url)
+    with engine.begin() as c:
+        configuration.attributes["connection"] = c
+        command.upgrade(configuration, "0003")
+        for version in (1, 2):
+            c.exec_driver_sql(f"INSERT INTO models VALUES ('point', {version}, 'bundle{version}', {version}.5)")
+    engine.dispose()
+    database = Database(url)
+    catalogue = Catalogue(database, lambda: 9.0)
+    assert catalogue.meanings() == {"point": {"current": 2}}
+    assert catalogue.register("point", "bundle1", found=True, unasked=True) == 1  # as its folder has had it
+    assert catalogue.find("point") == 1
+    assert catalogue.rollback("point", "current").version == 2
+    database.close()
