@@ -22,7 +22,7 @@ from service.jobs.record import Job
 # The process names itself before it becomes `wtl`: a server killed right after the start finds it nevertheless.
 _SHIM = 'cat /proc/$$/stat > process.new && mv process.new process && exec nice -n 10 "$@"'
 _PATIENCE_S = 60.0
-TRAIN = (sys.executable, "-m", "metalearn.cli", "train")
+TRAIN = (sys.executable, "-m", "metalearn.cli", "train", "--no-baselines")
 
 
 class LocalBackend:

@@ -16,7 +16,7 @@ from service.jobs.record import Job
 
 _OVER = {"SUCCEEDED", "FAILED", "STOPPED"}
 _TIMEOUT_S = 10.0
-TRAIN = ("wtl", "train", "--ray")
+TRAIN = ("wtl", "train", "--ray", "--no-baselines")
 
 
 class RayBackend:
