@@ -44,8 +44,8 @@ def serve(
         raise InvalidConfig(f"settings: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     if not ray_serve and (replicas > 1 or ray_address is not None):
         raise InvalidConfig("--replicas and --ray-address belong to --ray-serve")
-    check_exposed(settings)
     _check_free(settings.host, settings.port)
+    check_exposed(settings)
     if ray_serve:
         from metalearn.cluster.serve import serve_on_ray
 
