@@ -42,7 +42,12 @@ def train_into(folder: Path, name: str, dataset: Dataset, seed: int = 0) -> Adap
     return METHODS[name].load(folder, SPEC)
 
 
-@pytest.mark.parametrize("name", METHODS)
+def quick(names):
+    """RLlib's methods start a Ray of their own, which takes longer than all others together."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name.startswith("rllib-") else name for name in names]
+
+
+@pytest.mark.parametrize("name", quick(METHODS))
 def test_what_was_trained_into_a_folder_acts_from_there(name, dataset, tmp_path):
     seen: list[tuple[int, int]] = []
     method = METHODS[name]
@@ -56,14 +61,14 @@ def test_what_was_trained_into_a_folder_acts_from_there(name, dataset, tmp_path)
     assert all(SPEC.action_space.contains(action) for action in actions(method.load(tmp_path, SPEC), contexts))
 
 
-@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if not method.needs_demo_actions])
+@pytest.mark.parametrize("name", quick(name for name, method in METHODS.items() if not method.needs_demo_actions))
 def test_methods_that_say_so_do_without_actions_in_demonstrations(name, dataset, tmp_path):
     record = dataset.tasks[0]
     shown = Context(tuple(demo.without_actions() for demo in record.demos))
     assert np.isfinite(actions(train_into(tmp_path, name, dataset), [shown])).all()
 
 
-@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if not method.needs_demo])
+@pytest.mark.parametrize("name", quick(name for name, method in METHODS.items() if not method.needs_demo))
 def test_methods_that_say_so_do_without_demonstrations(name, dataset, tmp_path):
     assert np.isfinite(actions(train_into(tmp_path, name, dataset), [Context()])).all()
 
