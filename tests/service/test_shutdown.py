@@ -62,15 +62,16 @@ def test_sigterm_answers_what_was_taken_and_refuses_what_is_new(
 ) -> None:
     url, server, log = slow_server
     adaptation = httpx.post(f"{url}/v1/adaptations", json={"model": "point", "demos": [wire]}).json()["id"]
+    refused = httpx.get(f"{url}/v1/models", headers={"Authorization": "Bearer wtl_very_secret"})
+    assert refused.status_code == 401
     started = threading.Barrier(5)
 
     def act(_: int) -> int:
         with httpx.Client(timeout=30) as http:
             http.get(f"{url}/livez")  # the connection stands before the signal comes
             started.wait()
-            headers = {"Authorization": "Bearer wtl_very_secret"}
             body = {"observations": [[0.125, 0.0, 0.0]]}
-            return http.post(f"{url}/v1/adaptations/{adaptation}/act", json=body, headers=headers).status_code
+            return http.post(f"{url}/v1/adaptations/{adaptation}/act", json=body).status_code
 
     with ThreadPoolExecutor(4) as pool:
         answers = [pool.submit(act, i) for i in range(4)]
@@ -84,11 +85,10 @@ def test_sigterm_answers_what_was_taken_and_refuses_what_is_new(
     assert server.wait(timeout=20) == 0
 
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    access = [line for line in lines if line["event"] == "request" and line["route"].endswith("/act")]
-    assert len(access) == 4
+    access = [line for line in lines if line["event"] == "request"]
+    assert [(line["method"], line["status"]) for line in access] == [("POST", 201), ("GET", 401)]  # no line per action
     for line in access:
-        assert (line["status"], line["method"]) == (200, "POST")
-        assert line["duration_ms"] > 100
+        assert line["duration_ms"] > 0
         assert len(line["request_id"]) == 24
     assert {"uvicorn.error", "service.access"} <= {line["logger"] for line in lines}
     assert "secret" not in log.read_text()
