@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metalearn.cli.connection import HERE, Key, Url, connected
+from metalearn.cli.options import Json
 from metalearn.data.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from metalearn.data.formats import Recorded
     from metalearn.quality import Quality
-    from service.client import Client
     from service.client import Quality as AnsweredQuality
 
 Demos = Annotated[list[Path] | None, typer.Option(help="Demos in a .npz, .safetensors or .json file; may be repeated.")]
@@ -26,10 +27,6 @@ Success = Annotated[
     str, typer.Option(help="Solved or not: auto, reward, terminated, yes, no, unknown, or a key of the recording.")
 ]
 Episodes = Annotated[str | None, typer.Option(help="Only these, counted from 0: 0,3,5-9.")]
-Url = Annotated[str, typer.Option(envvar="WTL_URL", help="The server.")]
-Key = Annotated[str | None, typer.Option(envvar="WTL_API_KEY", help="API key, as wtl_...", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-HERE = "http://127.0.0.1:8000"
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def adapt(
     if not shown.episodes and not tried.episodes and to is not None:
         raise InvalidConfig("nothing to learn from: name --demos, --trials, --minari, --robomimic or --lerobot")
     rate_hz = shown.rate_hz or tried.rate_hz
-    with _client(url, key) as client:
+    with connected(url, key) as client:
         quality: tuple[AnsweredQuality, ...] = ()
         if model is not None:
             adaptation = client.adapt(model, shown.episodes, tried.episodes, rate_hz=rate_hz)
@@ -136,7 +133,7 @@ def act(
       echo '[[0, 0.1, 0.2]]' | wtl act ID -
     """
     seen = _observations(observations)
-    with _client(url, key) as client:
+    with connected(url, key) as client:
         actions = client.adaptation(adaptation).act(seen)
     typer.echo(json_text.dumps({"actions": actions.tolist()}))
 
@@ -218,12 +215,6 @@ def convert(
     else:
         write_file(Path(out), found.episodes, found.rate_hz)
     typer.echo(f"{len(found.episodes)} episodes: {out}")
-
-
-def _client(url: str, key: str | None) -> "Client":
-    from service.client import Client
-
-    return Client(url, api_key=key)
 
 
 def _observations(source: str) -> Any:

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from metalearn.cli.adapting import HERE, Json, Key, Url
+from metalearn.cli.connection import HERE, Key, Url, connected
+from metalearn.cli.options import Json
 
 if TYPE_CHECKING:
     from service.client import Client
@@ -195,16 +195,3 @@ def _figures(data: dict[str, Any]) -> str:
     """Held-out success where it was measured, else the loss."""
     rates = [f"{name} {100 * data[name]:.0f}%" for name in ("trial", "retrial") if data.get(name) is not None]
     return "  ".join(rates) or (f"loss {data['loss']:.3f}" if data.get("loss") is not None else "")
-
-
-@contextmanager
-def connected(url: str, key: str | None) -> Iterator["Client"]:
-    """The client; what it fails at is one sentence. Raises InvalidConfig."""
-    from metalearn.data.errors import InvalidConfig
-    from service.client import Client, ClientError
-
-    try:
-        with Client(url, api_key=key) as client:
-            yield client
-    except ClientError as error:
-        raise InvalidConfig(str(error)) from error

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from metalearn.cli.adapting import HERE, Json, Key, Url
-from metalearn.cli.jobs import connected
+from metalearn.cli.connection import HERE, Key, Url, connected
+from metalearn.cli.options import Json
 from metalearn.data.errors import InvalidConfig
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from metalearn.cli.adapting import HERE, Key, Url
+from metalearn.cli.connection import HERE, Key, Url, connected
 from metalearn.data.errors import InvalidConfig
 
 
@@ -27,13 +27,12 @@ def export_adaptation(
       wtl export-adaptation ID --minari robot/recorded-v0 --only trials
     """
     from metalearn.data.formats import write_minari
-    from service.client import Client
 
     if out is None and minari is None:
         raise InvalidConfig("export where to? Name an archive with --out, a dataset with --minari, or both")
     if only is not None and minari is None:
         raise InvalidConfig("--only chooses what goes into a dataset: name it with --minari")
-    with Client(url, api_key=key) as client:
+    with connected(url, key) as client:
         exported = client.adaptation(adaptation, version).export(policy=out is not None and not no_policy)
     context = exported.context
     if minari is not None:
