@@ -6,7 +6,7 @@ but a busy 503; every refusal has to be a problem.
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,17 +83,28 @@ def served(folder: Path) -> FastAPI:
 
 
 def fuzz(
-    app: FastAPI, *, examples: int, seed: int, phases: tuple[str, ...] = PHASES, most_s: int | None = None
+    app: FastAPI,
+    *,
+    examples: int,
+    seed: int,
+    phases: tuple[str, ...] = PHASES,
+    most_s: int | None = None,
+    into: Findings | None = None,
+    noted: Callable[[], None] = lambda: None,
 ) -> Findings:
-    """Ask `app` everything that can be asked of it, `examples` times each where there is a choice."""
+    """Ask `app` everything that can be asked of it, `examples` times each where there is a choice.
+
+    What is found is added to `into` as it is found, and `noted` is told each time.
+    """
     config = SchemathesisConfig.from_dict(_config(examples, seed, phases, most_s))
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
-    findings = Findings()
+    findings = Findings() if into is None else into
     try:
         _help(schema, _known(app))
         for event in from_schema(schema).execute():
             if isinstance(event, ScenarioFinished):
                 _note(findings, event)
+                noted()
             elif isinstance(event, NonFatalError):
                 findings.failures.append(f"error of the fuzzer: {event.label}: {event.value!r}")
             elif isinstance(event, FatalError):
