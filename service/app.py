@@ -107,24 +107,24 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) 
         InvalidConfig: other machines could connect, and nobody has a key; or the models or the database cannot
             be used.
     """
-    logs.configure(settings.log_format)
     check_exposed(settings)
-    factory = runtime_factory or factory_of(settings.runtime)
-    # What cannot be loaded is one sentence here, and a traceback in the lifespan.
-    loaded = {bundle.id: factory(bundle) for bundle in read_bundles(settings.models).values()}
-    if not loaded:
-        _log.warning("there is no model: nothing can be adapted", models=str(settings.models))
+    with logs.configured(settings.log_format):
+        factory = runtime_factory or factory_of(settings.runtime)
+        # What cannot be loaded is one sentence here, and a traceback in the lifespan.
+        loaded = {bundle.id: factory(bundle) for bundle in read_bundles(settings.models).values()}
+        if not loaded:
+            _log.warning("there is no model: nothing can be adapted", models=str(settings.models))
 
-    def load(bundle: Bundle) -> Runtime:
-        return loaded.pop(bundle.id, None) or factory(bundle)
+        def load(bundle: Bundle) -> Runtime:
+            return loaded.pop(bundle.id, None) or factory(bundle)
 
-    traces = exporting() if settings.traces else None
-    app = create_app(settings, runtime_factory=load, traces=traces)
-    try:
-        _run(app, settings)
-    finally:
-        if traces is not None:
-            traces.shutdown()
+        traces = exporting() if settings.traces else None
+        app = create_app(settings, runtime_factory=load, traces=traces)
+        try:
+            _run(app, settings)
+        finally:
+            if traces is not None:
+                traces.shutdown()
 
 
 def check_exposed(settings: Settings) -> None:
@@ -157,8 +157,9 @@ class _Server(uvicorn.Server):
             timer.start()
 
 
-def _run(app: FastAPI, settings: Settings) -> None:
-    config = uvicorn.Config(
+def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How `app` is served over sockets."""
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -171,10 +172,13 @@ def _run(app: FastAPI, settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
     )
+
+
+def _run(app: FastAPI, settings: Settings) -> None:
     # Uvicorn raises the signal again when everything was answered; an end that was asked for is no failure.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        _Server(config, app.state.draining, settings.drain_s).run()
+        _Server(uvicorn_config(app, settings), app.state.draining, settings.drain_s).run()
     except KeyboardInterrupt:
         pass
     finally:

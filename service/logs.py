@@ -5,12 +5,26 @@ Never holds bodies or keys: only what callers name goes in.
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.types import Processor
 
 LogFormat = Literal["text", "json"]
+
+
+@contextmanager
+def configured(log_format: LogFormat) -> Iterator[None]:
+    """What `configure` does, for as long as the block runs."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    configure(log_format)
+    try:
+        yield
+    finally:
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
 
 
 def configure(log_format: LogFormat, stream: TextIO | None = None, level: int = logging.INFO) -> None:
@@ -44,12 +58,18 @@ def configure(log_format: LogFormat, stream: TextIO | None = None, level: int = 
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    """Uvicorn takes a WebSocket that was answered with a status instead of a handshake for a failure of ours."""
+    return record.msg != "ASGI callable returned without completing handshake."
 
 
 def _without_colours(_: Any, __: str, record: Any) -> Any:

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import re
 import signal
@@ -152,7 +153,9 @@ SPEC = {"observation_space": BOX, "action_space": BOX, "horizon": 3, "rate_hz": 
     ids=range(9),
 )
 def test_what_is_wrong_in_a_bundle_is_said_before_it_is_served(head, said, capsys, tmp_path):
+    before = logging.root.handlers[:], logging.root.level
     assert said in mistake(capsys, "serve", "--models", damaged(tmp_path / "any", **head), "--port", "0")
+    assert (logging.root.handlers, logging.root.level) == before  # the log is the server's as long as it runs
 
 
 @pytest.mark.parametrize("report", [{}, {"methods": {"wtl": {"curve": [{"success": "high"}]}}}, {"methods": 3}])

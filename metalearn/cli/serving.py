@@ -31,7 +31,6 @@ def serve(
     """
     from pydantic import ValidationError
 
-    from service.app import check_exposed
     from service.app import serve as run
     from service.settings import Settings
 
@@ -45,7 +44,6 @@ def serve(
     if not ray_serve and (replicas > 1 or ray_address is not None):
         raise InvalidConfig("--replicas and --ray-address belong to --ray-serve")
     _check_free(settings.host, settings.port)
-    check_exposed(settings)
     if ray_serve:
         from metalearn.cluster.serve import serve_on_ray
 

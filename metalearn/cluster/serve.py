@@ -67,8 +67,9 @@ def serve_on_ray(settings: Settings, given: Mapping[str, Any], n_replicas: int, 
     differ from what replicas would take from their environment.
 
     Raises:
-        InvalidConfig: no cluster, or replicas that do not start.
+        InvalidConfig: anybody could come in; no cluster, or replicas that do not start.
     """
+    check_exposed(settings)
     stop = threading.Event()
     with _until_signal(stop), _on_ray(address, n_replicas):
         serve.start(proxy_location="EveryNode", http_options={"host": settings.host, "port": settings.port})

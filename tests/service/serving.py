@@ -1,4 +1,4 @@
-"""A real server in a thread, for tests that need a socket."""
+"""A real server in a thread, as `serve` would run it, for tests that need a socket."""
 
 import contextlib
 import socket
@@ -9,12 +9,19 @@ from collections.abc import Iterator
 import uvicorn
 from fastapi import FastAPI
 
+from service.app import uvicorn_config
+from service.settings import Settings
+
 
 @contextlib.contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """The URL of `app`, served on a free port of loopback."""
+def served(app: FastAPI, settings: Settings | None = None, **changed: object) -> Iterator[str]:
+    """The URL of `app`, served on a free port of loopback; `changed` are attributes of uvicorn's configuration."""
+    config = uvicorn_config(app, settings or Settings())
+    for name, value in changed.items():
+        assert hasattr(config, name)
+        setattr(config, name, value)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 from pointing import settings_in
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 SLOW_SERVER = """
 import sys, time
@@ -64,6 +66,8 @@ def test_sigterm_answers_what_was_taken_and_refuses_what_is_new(
     adaptation = httpx.post(f"{url}/v1/adaptations", json={"model": "point", "demos": [wire]}).json()["id"]
     refused = httpx.get(f"{url}/v1/models", headers={"Authorization": "Bearer wtl_very_secret"})
     assert refused.status_code == 401
+    with pytest.raises(InvalidStatus, match="404"):
+        connect(f"{url.replace('http', 'ws')}/v1/adaptations/{'0' * 24}/stream")
     started = threading.Barrier(5)
 
     def act(_: int) -> int:
@@ -86,7 +90,8 @@ def test_sigterm_answers_what_was_taken_and_refuses_what_is_new(
 
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     access = [line for line in lines if line["event"] == "request"]
-    assert [(line["method"], line["status"]) for line in access] == [("POST", 201), ("GET", 401)]  # no line per action
+    assert [(line["method"], line["status"]) for line in access] == [("POST", 201), ("GET", 401), ("WS", 404)]
+    assert {line["level"] for line in lines} <= {"info", "warning"}  # a refusal is no failure of ours
     for line in access:
         assert line["duration_ms"] > 0
         assert len(line["request_id"]) == 24
