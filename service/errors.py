@@ -28,6 +28,7 @@ ServiceError
 ├── InvalidPayload             422  well-formed, but breaks a rule: field, expected, got
 │   └── IdempotencyKeyReused
 ├── TooManyRequests            429  try again, later
+│   └── TooManyStreams              the tenant holds as many open as it may
 ├── InternalError              500  our fault; the log knows more than the client
 ├── Busy                       503  try again
 │   └── DatabaseUnavailable
@@ -42,6 +43,7 @@ from metalearn.data.errors import InvalidData, WatchTryLearnError
 
 PROBLEM_TYPE = "urn:problem-type:wtl:"
 _BEARER = 'Bearer realm="wtl"'
+STREAM_WAIT_S = 5  # streams are held open for long: asking sooner is of no use
 
 
 class ServiceError(WatchTryLearnError):
@@ -287,6 +289,21 @@ class TooManyRequests(ServiceError):
     status, type, title = 429, "too-many-requests", "Too many requests"
 
 
+class TooManyStreams(TooManyRequests):
+    """Of WebSockets and followers of events, at once."""
+
+    type, title = "too-many-streams", "Too many streams are open"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"a tenant may have {limit} streams open at a server",
+            field="streams",
+            expected=f"at most {limit} at once",
+            got=f"more than {limit}",
+            headers={"Retry-After": str(STREAM_WAIT_S)},
+        )
+
+
 class InternalError(ServiceError):
     """Our fault."""
 
@@ -298,8 +315,8 @@ class Busy(ServiceError):
 
     status, type, title = 503, "busy", "The server is busy"
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, headers={"Retry-After": "1"})
+    def __init__(self, detail: str, wait_s: int = 1) -> None:
+        super().__init__(detail, headers={"Retry-After": str(wait_s)})
 
 
 class NotReady(ServiceError):

@@ -53,7 +53,9 @@ def scope_of(path: str, method: str) -> auth.Scope | None:
 
 
 class Guard:
-    """ASGI middleware. What it finds out is `state.caller` and `state.tenant` of the request."""
+    """ASGI middleware. What it finds out is `state.caller`, `state.tenant`, and as `state.payer` whose
+    rate counts, of the request.
+    """
 
     def __init__(self, app: ASGIApp, now: Callable[[], float]) -> None:
         self._app, self._now = app, now
@@ -91,8 +93,9 @@ class Guard:
         except Unauthenticated:
             service.rates.deny(address)
             raise
-        scope.setdefault("state", {}).update(caller=caller, tenant=caller.tenant)
-        headers.update(service.rates.count(caller.key or address).headers)
+        payer = caller.key or address
+        scope.setdefault("state", {}).update(caller=caller, tenant=caller.tenant, payer=payer)
+        headers.update(service.rates.count(payer).headers)
         needed = scope_of(scope["path"], scope.get("method", "WS"))
         if needed is not None:
             caller.check(needed)

@@ -53,6 +53,8 @@ def _of_parameters(_: Request, error: RequestValidationError) -> Response:
 
 
 def _of_framework(request: Request, error: HTTPException) -> Response:
+    if error.status_code == HTTPStatus.NO_CONTENT:
+        return Response(status_code=error.status_code)
     path = quote(request.url.path)
     if error.status_code == HTTPStatus.NOT_FOUND:
         return _problem(NotFound(f"there is nothing at {path}"))

@@ -49,7 +49,11 @@ class Settings(BaseSettings):
     max_rows: int = Field(4096, gt=0, description="observations in one act request")
     max_adaptations: int = Field(1_000_000, gt=0, description="adaptations of one tenant")
     max_storage_bytes: int = Field(100 * 1024**3, gt=0, description="episodes of one tenant")
-    rate: str = Field("120000/minute", description="requests with one key, as in 100/second; counted per process")
+    rate: str = Field(
+        "120000/minute", description="requests and frames with one key, as in 100/second; counted per process"
+    )
+    tenant_streams: int = Field(1024, gt=0, description="WebSockets and event streams of one tenant, per process")
+    streams: int = Field(4096, gt=0, description="WebSockets and event streams of all tenants, per process")
 
     log_format: Literal["text", "json"] = Field("text", description="lines for people, or JSON for machines")
     traces: bool = Field(False, description="send OpenTelemetry traces; the OTEL_ variables say where")

@@ -24,7 +24,7 @@ from service.jobs.local import LocalBackend
 from service.jobs.ray import RayBackend
 from service.jobs.store import JobStore
 from service.keys import Keys, digest
-from service.limits import Rates
+from service.limits import Rates, Streams
 from service.metrics import Metrics
 from service.recall import Recall
 from service.recorder import Recorder
@@ -50,6 +50,7 @@ class Service:
     jobs: Jobs
     auth: Authenticator
     rates: Rates
+    streams: Streams
     audit: Audit
     draining: threading.Event
     now: Callable[[], float]
@@ -120,6 +121,7 @@ class Service:
                     jobs,
                     auth,
                     Rates(settings.rate),
+                    Streams(settings.tenant_streams, settings.streams),
                     Audit(database),
                     draining,
                     now,

@@ -4,6 +4,7 @@ An error is a text frame with a problem in JSON, which openpi's client raises; t
 """
 
 import json
+from contextlib import ExitStack
 
 import numpy as np
 from fastapi import APIRouter, Response, WebSocket, WebSocketDisconnect
@@ -16,29 +17,32 @@ from service.state import Service
 from service.stream import Stream
 
 router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"])
-_GONE, _GOING_DOWN = 1008, 1012
+_GONE, _FAILED, _GOING_DOWN = 1008, 1011, 1012
 
 
 @router.websocket("/{adaptation_id}/stream")
 async def stream(socket: WebSocket, adaptation_id: str) -> None:
     """Converse until the client goes, the adaptation is deleted, or the server goes down."""
     service: Service = socket.app.state.service
-    try:
-        adaptation = await service.acting.find(socket.state.tenant, adaptation_id)
-        model = await service.acting.model(adaptation)
-        conversation = Stream(adaptation, model, service.acting, service.sessions, np.random.default_rng())
-        greeting = await conversation.greeting()
-        if service.draining.is_set():
-            raise Busy("the server is shutting down")
-    except ServiceError as error:
-        await socket.send_denial_response(Response(json.dumps(error.to_json()), error.status, error.headers, PROBLEM))
-        return
-    await socket.accept()
-    try:
-        await socket.send_bytes(encode_msgpack(greeting))
-        await _converse(socket, conversation, service)
-    except WebSocketDisconnect:
-        pass  # what was not finished goes with it
+    with ExitStack() as held:
+        try:
+            held.enter_context(service.streams.opened(socket.state.tenant))
+            adaptation = await service.acting.find(socket.state.tenant, adaptation_id)
+            model = await service.acting.model(adaptation)
+            conversation = Stream(adaptation, model, service.acting, service.sessions, np.random.default_rng())
+            greeting = await conversation.greeting()
+            if service.draining.is_set():
+                raise Busy("the server is shutting down")
+        except ServiceError as error:
+            problem = json.dumps(error.to_json())
+            await socket.send_denial_response(Response(problem, error.status, error.headers, PROBLEM))
+            return
+        await socket.accept()
+        try:
+            await socket.send_bytes(encode_msgpack(greeting))
+            await _converse(socket, conversation, service)
+        except WebSocketDisconnect:
+            pass  # what was not finished goes with it
 
 
 async def _converse(socket: WebSocket, conversation: Stream, service: Service) -> None:
@@ -48,6 +52,7 @@ async def _converse(socket: WebSocket, conversation: Stream, service: Service) -
             return
         frame = message.get("bytes")
         try:
+            service.rates.spend(socket.state.payer)
             if frame is None:
                 raise MalformedBody("a text frame came in; frames are msgpack, in binary")
             answer = encode_msgpack(await conversation.answer(frame))
@@ -60,6 +65,7 @@ async def _converse(socket: WebSocket, conversation: Stream, service: Service) -
                 return
         except Exception:
             await _refuse(socket, InternalError("something went wrong in the server, and its log says what"))
+            await socket.close(_FAILED, InternalError.title)
             raise
         else:
             await socket.send_bytes(answer)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 import anyio
-from fastapi import APIRouter, Depends, Header, Path, Response
+from fastapi import APIRouter, Depends, Header, HTTPException, Path, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
@@ -63,7 +63,23 @@ def read_log(wire: WireDep, service: ServiceDep, job: JobDep) -> Response:
     return wire.answer(TrainingLog(text=service.jobs.log(job)))
 
 
-@router.get("/{job_id}/events", response_class=EventSourceResponse)
+def _more(service: ServiceDep, job: JobDep, seen: Seen = 0) -> None:
+    """A 204 tells browsers, and every other client of such events, not to come back."""
+    if not job.active and not service.jobs.events(job, seen):
+        raise HTTPException(204)
+
+
+async def _held(service: ServiceDep, tenant: TenantDep) -> AsyncIterator[None]:
+    with service.streams.opened(tenant):
+        yield
+
+
+@router.get(
+    "/{job_id}/events",
+    response_class=EventSourceResponse,
+    dependencies=[Depends(_more), Depends(_held)],
+    responses={204: {"description": "The job has ended, and all of its events were seen"}},
+)
 async def follow(service: ServiceDep, job: JobDep, seen: Seen = 0) -> AsyncIterator[ServerSentEvent]:
     """Everything that happens to a job, from its start or after `Last-Event-ID`; ends with the job.
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pointing import PointingRuntime
 from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import WebSocketDenialResponse
 
 import service.app
 from metalearn.cli import main
@@ -136,6 +137,41 @@ def test_another_tenants_things_are_not_there(settings: Settings, make: Make, wi
         assert http.post(crossed, json={"observation": [0, 0, 0]}, headers=theirs).status_code == 404
         assert http.get(made.headers["location"], headers=mine).json()["version"] == 1
         assert len(http.get("/v1/adaptations", headers=mine).json()["items"]) == 1
+
+
+def test_another_tenants_trainings_and_streams_are_not_there(
+    settings: Settings, make: Make, wire: dict[str, object]
+) -> None:
+    mine, theirs = make("mine"), make("theirs")
+    with served(settings, train_command="/bin/false", training_poll_s=0.05) as http:
+        jobs = "/v1/training-jobs"
+        body = {"experiment": "reach-m2", "id": "one"}
+        same_key = {"Idempotency-Key": "one"}
+        made = http.post(jobs, json=body, headers=mine | same_key)
+        assert made.status_code == 201
+        tried = []
+        for method, path in routes(http.app):  # type: ignore[arg-type]
+            if "{job_id}" in path:
+                answer = http.request(method, path.replace("{job_id}", "one"), headers=theirs)
+                assert answer.status_code == 404, (method, path, answer.text)
+                assert method == "HEAD" or answer.json()["type"] == "urn:problem-type:wtl:job-not-found"
+                tried += [f"{method} {path.rpartition('}')[2]}"]
+        assert set(tried) >= {"GET ", "DELETE ", "GET /logs", "GET /events"}
+        assert http.get(jobs, headers=theirs).json()["items"] == []
+        own = http.post(jobs, json=body | {"seed": 1}, headers=theirs | same_key)  # no conflict, no replay
+        assert (own.status_code, own.json()["seed"]) == (201, 1)
+        assert [job["seed"] for job in http.get(jobs, headers=mine).json()["items"]] == [None]
+        assert not http.get(f"{jobs}/one", headers=mine).json()["stop_requested"]
+
+        adaptation = http.post("/v1/adaptations", json={"model": "point", "demos": [wire]}, headers=mine).json()["id"]
+        stream = f"/v1/adaptations/{adaptation}/stream"
+        with pytest.raises(WebSocketDenialResponse) as refused, http.websocket_connect(stream, headers=theirs):
+            pass
+        assert refused.value.status_code == 404
+        assert json.loads(refused.value.content)["type"] == "urn:problem-type:wtl:adaptation-not-found"
+        with http.websocket_connect(stream, headers=mine) as socket:
+            assert adaptation.encode() in socket.receive_bytes()
+            assert http.delete(f"/v1/adaptations/{adaptation}", headers=theirs).status_code == 404
 
 
 def test_a_key_ends_when_it_is_revoked_or_expired(settings: Settings, keys: Keys, make: Make) -> None:
