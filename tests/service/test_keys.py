@@ -261,6 +261,7 @@ def test_the_audit_log_says_who_changed_what_and_never_how(
         http.post(path + "/trials", json={"trials": "secret"}, headers=header)
         http.delete(path, headers=header)
         http.get("/v1/models", headers={"Authorization": "Bearer nothing"})
+    capsys.readouterr()  # a log that nobody has configured goes there
     assert main(["audit", "--data", str(settings.data)]) == 0
     text = capsys.readouterr().out
     lines = [json.loads(line) for line in text.splitlines()][::-1]
