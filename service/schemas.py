@@ -198,7 +198,7 @@ class Remark(Body):
 
 
 class EpisodeQuality(Body):
-    """How one uploaded episode looks. Nothing of it is a reason for refusal."""
+    """How one uploaded or recorded episode looks. Nothing of it is a reason for refusal."""
 
     episode: str = Field(description="which, as `demos[0]`")
     steps: int
@@ -216,7 +216,7 @@ class EpisodeQuality(Body):
 
 
 class Uploaded(AdaptationState):
-    """An adaptation after an upload, and how the uploaded episodes look."""
+    """An adaptation after an upload or a recorded episode, and how those episodes look."""
 
     quality: list[EpisodeQuality]
 

@@ -165,9 +165,9 @@ class Storage:
         more = rows[limit - 1].version if len(rows) > limit else None
         return [VersionRow(**row._mapping) for row in rows[:limit]], more
 
-    def context(self, adaptation_id: str, version: int) -> Context:
-        """What one version has seen. Raises AdaptationNotFound, DamagedBlob."""
-        where = (members.c.adaptation == adaptation_id, members.c.since <= version)
+    def context(self, adaptation_id: str, version: int, since: int = 1) -> Context:
+        """What one version has seen, from version `since` on. Raises AdaptationNotFound, DamagedBlob."""
+        where = (members.c.adaptation == adaptation_id, members.c.since >= since, members.c.since <= version)
         with self.database.read() as c:
             rows = c.execute(select(members.c.role, members.c.digest).where(*where).order_by(members.c.position)).all()
             # Afterwards: one deleted meanwhile is not one without episodes.

@@ -1,7 +1,7 @@
 """`wtl jobs`: training jobs of a server."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -92,73 +92,30 @@ def follow(job_id: JobId, url: Url = HERE, key: Key = None) -> None:
     console = Console()
     columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("{task.fields[figures]}"))  # fmt: skip
-    last: dict[str, Any] = {}
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    last: Mapping[str, Any] = {}
+    with connected(url, key) as client, Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         tasks: dict[str, Any] = {}
-        for kind, data in _events(job_id, url, key):
-            last = data if kind == "state" else last
-            if kind == "progress":
+        for event in client.job(job_id).follow():
+            data = event.data
+            last = data if event.kind == "state" else last
+            if event.kind == "progress":
                 phase = data["phase"]
                 if phase not in tasks:
                     tasks[phase] = bars.add_task(phase, total=data["total"], figures="")
                 bars.update(tasks[phase], completed=data["done"], total=data["total"], figures=_figures(data))
-            if not console.is_terminal or kind == "state":
-                _say(console, kind, data)
+            if not console.is_terminal or event.kind == "state":
+                _say(console, event.kind, data)
     if last.get("state") == "failed":
         raise typer.Exit(1)
 
 
-def _say(console: Console, kind: str, data: dict[str, Any]) -> None:
+def _say(console: Console, kind: str, data: Mapping[str, Any]) -> None:
     if kind == "progress":
         text = f"{data['phase']:<12} {data['done']}/{data['total']}  {_figures(data)}".rstrip()
     else:
         made = f": {_model(data)}" if data.get("model") else ""
         text = data["state"] + made + (f": {data['error']}" if data.get("error") else "")
     console.print(text, highlight=False, soft_wrap=True, markup=False)
-
-
-def _events(job_id: str, url: str, key: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every event once, across lost connections and restarts of the server, until the job has ended.
-
-    Raises:
-        InvalidConfig: there is no such job, or the server cannot be reached for a while.
-    """
-    import time
-
-    import httpx
-
-    from metalearn.data.errors import InvalidConfig
-
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    seen, lost_s = 0, None
-    with httpx.Client(base_url=url, headers=headers, timeout=httpx.Timeout(10, read=60)) as http:
-        while True:
-            try:
-                with http.stream("GET", f"{_path(job_id)}/events", headers={"Last-Event-ID": str(seen)}) as answer:
-                    if answer.status_code != httpx.codes.OK and answer.status_code < 500:
-                        raise InvalidConfig(json.loads(answer.read()).get("detail", f"status {answer.status_code}"))
-                    lost_s = None if answer.is_success else lost_s
-                    for number, kind, data in _parsed(answer.iter_lines()):
-                        seen = number
-                        yield kind, data
-                        if kind == "state" and not _active(data):
-                            return
-            except httpx.TransportError as error:
-                if lost_s is not None and time.monotonic() - lost_s > 60:
-                    raise InvalidConfig(f"the server at {url} cannot be reached: {error}") from error
-                lost_s = lost_s or time.monotonic()
-            time.sleep(0.5)
-
-
-def _parsed(lines: Iterator[str]) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    fields: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(": ")
-        if colon and name:
-            fields[name] = value
-        elif not line and "data" in fields:
-            yield int(fields["id"]), fields["event"], json.loads(fields["data"])
-            fields = {}
 
 
 def _pages(client: "Client") -> Iterator[dict[str, Any]]:
@@ -182,7 +139,7 @@ def _active(job: dict[str, Any]) -> bool:
     return job["state"] in {"queued", "running"}
 
 
-def _model(job: dict[str, Any]) -> str:
+def _model(job: Mapping[str, Any]) -> str:
     return f"{job['model']}@{job['model_version']}" if job.get("model") else ""
 
 
@@ -191,7 +148,7 @@ def _progress(job: dict[str, Any]) -> str:
     return f"{now['phase']} {now['done']}/{now['total']}" if now else ""
 
 
-def _figures(data: dict[str, Any]) -> str:
+def _figures(data: Mapping[str, Any]) -> str:
     """Held-out success where it was measured, else the loss."""
     rates = [f"{name} {100 * data[name]:.0f}%" for name in ("trial", "retrial") if data.get(name) is not None]
     return "  ".join(rates) or (f"loss {data['loss']:.3f}" if data.get("loss") is not None else "")

@@ -16,16 +16,17 @@ from service.client.answers import (
     Aliases,
     AliasMove,
     ClientError,
+    JobEvent,
+    JobState,
     Model,
     ModelVersion,
     Quality,
     QualityWarning,
-    TrainingJob,
 )
-from service.client.awaiting import AsyncAdaptation, AsyncClient, AsyncRecordedEpisode
-from service.client.blocking import Adaptation, Client, RecordedEpisode
+from service.client.awaiting import AsyncAdaptation, AsyncClient, AsyncRecordedEpisode, AsyncTrainingJob
+from service.client.blocking import Adaptation, Client, RecordedEpisode, TrainingJob
 from service.client.exported import Export
-from service.client.policy import Policy
+from service.client.policy import AsyncPolicy, Policy
 
 __all__ = [
     "Adaptation",
@@ -34,10 +35,14 @@ __all__ = [
     "Aliases",
     "AsyncAdaptation",
     "AsyncClient",
+    "AsyncPolicy",
     "AsyncRecordedEpisode",
+    "AsyncTrainingJob",
     "Client",
     "ClientError",
     "Export",
+    "JobEvent",
+    "JobState",
     "Model",
     "ModelVersion",
     "Policy",

@@ -10,6 +10,8 @@ from typing import Any, Self
 from metalearn.data.episode import Episode
 from metalearn.data.errors import WatchTryLearnError
 
+_ENDED = frozenset({"succeeded", "failed", "stopped"})
+
 
 class ClientError(WatchTryLearnError):
     """The server refused or could not be reached; `field`, `expected` and `got` say what was wrong.
@@ -108,8 +110,8 @@ class Aliases:
     history: tuple[AliasMove, ...]
 
 
-@dataclass(frozen=True)
-class TrainingJob(Answer):
+@dataclass(frozen=True, kw_only=True)
+class JobState(Answer):
     """A training on the server's side. `state` is queued, running, succeeded, failed or stopped.
 
     Attributes:
@@ -132,7 +134,28 @@ class TrainingJob(Answer):
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen."""
-        return self.state in {"succeeded", "failed", "stopped"}
+        return self.state in _ENDED
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """Something that happened to a training; numbers count from 1 without gaps.
+
+    Attributes:
+        kind: "state": `data` has `state`, and at the end `error`, or `model` and `model_version`; or "progress":
+            `phase`, `done`, `total`, and where they were measured `loss`, `trial` and `retrial`.
+        at: when, as ISO 8601.
+    """
+
+    number: int
+    kind: str
+    at: str
+    data: Mapping[str, Any]
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is the last one."""
+        return self.kind == "state" and self.data.get("state") in _ENDED
 
 
 @dataclass(frozen=True)
@@ -145,7 +168,7 @@ class QualityWarning(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Quality(Answer):
-    """How one uploaded episode looks; `episode` says which, as `demos[0]`."""
+    """How one uploaded or recorded episode looks; `episode` says which, as `demos[0]`."""
 
     episode: str
     steps: int
@@ -183,7 +206,7 @@ class AdaptationState(Answer):
         confidence: calibrated probability that the next attempt succeeds; None where the model cannot say.
         value_of_trial: probability that the attempt after that one succeeds, minus `confidence`.
         novelty: 0 .. 1, how strange the demos are: 0.5 is typical, from 0.99 on like none of training.
-        quality: how the episodes of the upload look that made this version; empty where nothing was uploaded.
+        quality: how the episodes look that made this version, uploaded or recorded; empty where it was only read.
     """
 
     id: str

@@ -14,9 +14,11 @@ import numpy as np
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from service.client import calls
-from service.client.answers import AdaptationState, Aliases, AliasMove, Model, ModelVersion, TrainingJob
+from service.client.answers import AdaptationState, Aliases, AliasMove, JobEvent, JobState, Model, ModelVersion
 from service.client.exchange import Patience, Send, exchange
 from service.client.exported import Export
+from service.client.following import TIMEOUT, Follower
+from service.client.policy import AsyncPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,29 @@ class AsyncRecordedEpisode:
         return self.adaptation
 
 
+@dataclass(frozen=True, kw_only=True)
+class AsyncTrainingJob(JobState):
+    """A training on the server's side, as it was when it was asked for."""
+
+    _client: "AsyncClient" = field(repr=False, compare=False)
+
+    def follow(self, after: int = 0, patience_s: float = 60.0) -> AsyncIterator[JobEvent]:
+        """Every event after that number, once, to the end of the job; waits for those that have not happened yet.
+
+        Raises:
+            ClientError: the server refused, or could not be reached for `patience_s` seconds.
+        """
+        return self._client.events(Follower(self.id, after, patience_s))
+
+    async def stop(self) -> "AsyncTrainingJob":
+        """Ask it to stop."""
+        return AsyncTrainingJob.of(await self._client.send(calls.job(self.id, "DELETE")), _client=self._client)
+
+    async def log(self) -> str:
+        """The end of what it printed."""
+        return str((await self._client.send(calls.job_log(self.id)))["text"])
+
+
 class AsyncClient:
     """A connection to one server, for asyncio. Arguments as of `Client`, with an httpx.AsyncClient for `http`."""
 
@@ -128,6 +153,11 @@ class AsyncClient:
         """All of them, oldest first."""
         async for item in self._pages(calls.page):
             yield AsyncAdaptation.of(item, _client=self)
+
+    async def policy(self, adaptation: AsyncAdaptation | str, explore: bool | None = None) -> AsyncPolicy:
+        """A callable to be awaited in loops of one's own, whose episodes become trials: see `Policy`."""
+        known = await self.adaptation(adaptation) if isinstance(adaptation, str) else adaptation
+        return AsyncPolicy(known, (await self.model(known.model, known.model_version)).spec, explore)
 
     async def models(self) -> list[Model]:
         """The models on offer."""
@@ -171,26 +201,18 @@ class AsyncClient:
         steps: int | None = None,
         name: str | None = None,
         job_id: str | None = None,
-    ) -> TrainingJob:
+    ) -> AsyncTrainingJob:
         """Meta-train on the server's side; the bundle becomes the next version of model `name`."""
-        return TrainingJob.of(await self.send(calls.train(experiment, seed, steps, name, job_id)))
+        return AsyncTrainingJob.of(await self.send(calls.train(experiment, seed, steps, name, job_id)), _client=self)
 
-    async def training_job(self, job_id: str) -> TrainingJob:
-        """How a training is doing."""
-        return TrainingJob.of(await self.send(calls.training_job(job_id)))
+    async def job(self, job_id: str) -> AsyncTrainingJob:
+        """How a training is doing; `(await client.job(id)).follow()` is how it goes on."""
+        return AsyncTrainingJob.of(await self.send(calls.job(job_id)), _client=self)
 
-    async def training_jobs(self) -> AsyncIterator[TrainingJob]:
+    async def jobs(self) -> AsyncIterator[AsyncTrainingJob]:
         """All of them, oldest first."""
-        async for item in self._pages(calls.training_jobs):
-            yield TrainingJob.of(item)
-
-    async def stop_training(self, job_id: str) -> TrainingJob:
-        """Ask a training to stop."""
-        return TrainingJob.of(await self.send(calls.training_job(job_id, "DELETE")))
-
-    async def training_log(self, job_id: str) -> str:
-        """The end of what a training printed."""
-        return str((await self.send(calls.training_log(job_id)))["text"])
+        async for item in self._pages(calls.jobs):
+            yield AsyncTrainingJob.of(item, _client=self)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -221,6 +243,23 @@ class AsyncClient:
     async def adapted(self, call: calls.Call) -> AsyncAdaptation:
         """Send a call that answers with an adaptation. Raises ClientError."""
         return AsyncAdaptation.of(await self.send(call), _client=self)
+
+    async def events(self, follower: Follower) -> AsyncIterator[JobEvent]:
+        """What a follower has not seen yet, to the end of its job. Raises ClientError."""
+        while not follower.ended:
+            headers = follower.headers(self._api_key)
+            try:
+                async with self._http.stream("GET", follower.path, headers=headers, timeout=TIMEOUT) as answer:
+                    if not answer.is_success:
+                        await answer.aread()
+                    if follower.takes(answer):
+                        async for line in answer.aiter_lines():
+                            if (event := follower.reads(line)) is not None:
+                                yield event
+            except httpx.TransportError as error:
+                follower.lost(error)
+            if not follower.ended:
+                await asyncio.sleep(follower.wait_s)
 
     async def send(self, call: calls.Call) -> Any:
         """The decoded answer of a call. Raises ClientError."""

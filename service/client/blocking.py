@@ -14,9 +14,10 @@ import numpy as np
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from service.client import calls
-from service.client.answers import AdaptationState, Aliases, AliasMove, Model, ModelVersion, TrainingJob
+from service.client.answers import AdaptationState, Aliases, AliasMove, JobEvent, JobState, Model, ModelVersion
 from service.client.exchange import Patience, Send, exchange
 from service.client.exported import Export
+from service.client.following import TIMEOUT, Follower
 from service.client.policy import Policy
 
 
@@ -97,6 +98,29 @@ class RecordedEpisode:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing to release: the server forgets unfinished episodes with their adaptation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob(JobState):
+    """A training on the server's side, as it was when it was asked for."""
+
+    _client: "Client" = field(repr=False, compare=False)
+
+    def follow(self, after: int = 0, patience_s: float = 60.0) -> Iterator[JobEvent]:
+        """Every event after that number, once, to the end of the job; waits for those that have not happened yet.
+
+        Raises:
+            ClientError: the server refused, or could not be reached for `patience_s` seconds.
+        """
+        return self._client.events(Follower(self.id, after, patience_s))
+
+    def stop(self) -> "TrainingJob":
+        """Ask it to stop."""
+        return TrainingJob.of(self._client.send(calls.job(self.id, "DELETE")), _client=self._client)
+
+    def log(self) -> str:
+        """The end of what it printed."""
+        return str(self._client.send(calls.job_log(self.id))["text"])
 
 
 class Client:
@@ -194,24 +218,16 @@ class Client:
         job_id: str | None = None,
     ) -> TrainingJob:
         """Meta-train on the server's side; the bundle becomes the next version of model `name`."""
-        return TrainingJob.of(self.send(calls.train(experiment, seed, steps, name, job_id)))
+        return TrainingJob.of(self.send(calls.train(experiment, seed, steps, name, job_id)), _client=self)
 
-    def training_job(self, job_id: str) -> TrainingJob:
-        """How a training is doing."""
-        return TrainingJob.of(self.send(calls.training_job(job_id)))
+    def job(self, job_id: str) -> TrainingJob:
+        """How a training is doing; `client.job(id).follow()` is how it goes on."""
+        return TrainingJob.of(self.send(calls.job(job_id)), _client=self)
 
-    def training_jobs(self) -> Iterator[TrainingJob]:
+    def jobs(self) -> Iterator[TrainingJob]:
         """All of them, oldest first."""
-        for item in self._pages(calls.training_jobs):
-            yield TrainingJob.of(item)
-
-    def stop_training(self, job_id: str) -> TrainingJob:
-        """Ask a training to stop."""
-        return TrainingJob.of(self.send(calls.training_job(job_id, "DELETE")))
-
-    def training_log(self, job_id: str) -> str:
-        """The end of what a training printed."""
-        return str((self.send(calls.training_log(job_id)))["text"])
+        for item in self._pages(calls.jobs):
+            yield TrainingJob.of(item, _client=self)
 
     def close(self) -> None:
         """Close the connections."""
@@ -241,6 +257,21 @@ class Client:
     def adapted(self, call: calls.Call) -> Adaptation:
         """Send a call that answers with an adaptation. Raises ClientError."""
         return Adaptation.of(self.send(call), _client=self)
+
+    def events(self, follower: Follower) -> Iterator[JobEvent]:
+        """What a follower has not seen yet, to the end of its job. Raises ClientError."""
+        while not follower.ended:
+            headers = follower.headers(self._api_key)
+            try:
+                with self._http.stream("GET", follower.path, headers=headers, timeout=TIMEOUT) as answer:
+                    if not answer.is_success:
+                        answer.read()
+                    if follower.takes(answer):
+                        yield from filter(None, map(follower.reads, answer.iter_lines()))
+            except httpx.TransportError as error:
+                follower.lost(error)
+            if not follower.ended:
+                time.sleep(follower.wait_s)
 
     def send(self, call: calls.Call) -> Any:
         """The decoded answer of a call. Raises ClientError."""

@@ -113,19 +113,19 @@ def train(experiment: str, seed: int | None, steps: int | None, name: str | None
     return post("/v1/training-jobs", {key: value for key, value in body.items() if value is not None})
 
 
-def training_job(job_id: str, method: str = "GET") -> Call:
-    """How it is, or that it shall stop."""
-    return Call(method, f"/v1/training-jobs/{_quoted(job_id)}")
+def job(job_id: str, method: str = "GET") -> Call:
+    """How a training is, or that it shall stop."""
+    return Call(method, of_job(job_id))
 
 
-def training_jobs(cursor: str | None) -> Call:
+def jobs(cursor: str | None) -> Call:
     """Some training jobs."""
     return get("/v1/training-jobs", limit=100, cursor=cursor)
 
 
-def training_log(job_id: str) -> Call:
+def job_log(job_id: str) -> Call:
     """The end of what a training printed."""
-    return get(f"/v1/training-jobs/{_quoted(job_id)}/logs")
+    return get(f"{of_job(job_id)}/logs")
 
 
 def models() -> Call:
@@ -171,6 +171,11 @@ def rollback(name: str, alias: str) -> Call:
 def of_adaptation(adaptation_id: str) -> str:
     """The address of an adaptation."""
     return f"/v1/adaptations/{_quoted(adaptation_id)}"
+
+
+def of_job(job_id: str) -> str:
+    """The address of a training job."""
+    return f"/v1/training-jobs/{_quoted(job_id)}"
 
 
 def wired(episodes: Sequence[Episode]) -> list[dict[str, Any]]:

@@ -16,8 +16,15 @@ from service.client.calls import Call
 from service.codecs import CODECS, MSGPACK, encode_msgpack
 
 _MAX_CONTAINERS = 10_000_000
-_BUSY = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}
-_LOST_ON_THE_WAY = {httpx.codes.BAD_GATEWAY, httpx.codes.GATEWAY_TIMEOUT}  # what a proxy says
+PASSING = frozenset(
+    {
+        httpx.codes.TOO_MANY_REQUESTS,
+        httpx.codes.SERVICE_UNAVAILABLE,
+        httpx.codes.BAD_GATEWAY,  # what a proxy says
+        httpx.codes.GATEWAY_TIMEOUT,
+    }
+)
+"""What may be better in a moment."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,9 @@ def exchange(call: Call, patience: Patience, api_key: str | None) -> Exchange:
             assert outcome is not None
             if lost and call.method == "DELETE" and outcome.status_code == httpx.codes.NOT_FOUND:
                 return None  # the answer was lost, not the request
-            if last or outcome.status_code not in _BUSY | _LOST_ON_THE_WAY:
+            if last or outcome.status_code not in PASSING:
                 return decoded(outcome)
-            wait_s = max(patience.wait_s(attempt), _asked_wait_s(outcome))
+            wait_s = max(patience.wait_s(attempt), asked_wait_s(outcome))
             if wait_s > patience.longest_wait_s:
                 return decoded(outcome)
         yield Wait(wait_s)
@@ -114,7 +121,7 @@ def _request(call: Call, api_key: str | None) -> Send:
     return Send(call.method, call.path, options)
 
 
-def _asked_wait_s(response: httpx.Response) -> float:
+def asked_wait_s(response: httpx.Response) -> float:
     """Of `Retry-After` in seconds; as a date it is passed over, for clocks differ."""
     text = response.headers.get("retry-after", "")
     return float(text) if text.isdecimal() and len(text) < 10 else 0.0

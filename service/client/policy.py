@@ -12,7 +12,36 @@ from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
 
 if TYPE_CHECKING:
+    from service.client.awaiting import AsyncAdaptation, AsyncRecordedEpisode
     from service.client.blocking import Adaptation, RecordedEpisode
+
+
+class _Spaces:
+    """What observations look like, and actions."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        self._shape = tuple(spec["observation_space"]["shape"])
+        self._discrete = spec["action_space"]["type"] == "discrete"
+
+    def one(self, observation: Array) -> bool:
+        """Whether this is `[*o]`, and not `[n, *o]`. Raises InvalidData: it is neither."""
+        if observation.shape == self._shape:
+            return True
+        if observation.ndim == len(self._shape) + 1 and observation.shape[1:] == self._shape:
+            return False
+        expected = ", ".join(map(str, self._shape))
+        raise InvalidData("observation", f"shape [{expected}] or [n, {expected}]", f"shape {list(observation.shape)}")
+
+    def action(self, action: Any) -> Array | int:
+        """What `env.step` takes: an int where actions are discrete."""
+        return int(action) if self._discrete else np.asarray(action)
+
+
+def _begun(episode: Any) -> Any:
+    """The open episode. Raises InvalidData: there is none."""
+    if episode is None:
+        raise InvalidData("episode", "one that was begun with reset()", "none")
+    return episode
 
 
 class Policy:
@@ -36,9 +65,7 @@ class Policy:
 
     def __init__(self, adaptation: "Adaptation", spec: Mapping[str, Any], explore: bool | None = None) -> None:
         self.adaptation = adaptation
-        self._shape = tuple(spec["observation_space"]["shape"])
-        self._discrete = spec["action_space"]["type"] == "discrete"
-        self._explore = explore
+        self._spaces, self._explore = _Spaces(spec), explore
         self._episode: RecordedEpisode | None = None
 
     @property
@@ -58,23 +85,60 @@ class Policy:
             ClientError: the server refused.
         """
         seen = np.asarray(observation)
-        if seen.shape == self._shape:
-            if self._episode is not None:
-                return self._as_action(self._episode.act(seen, reward))
-            return self._as_action(self.adaptation.act(seen[None])[0])
-        if seen.ndim == len(self._shape) + 1 and seen.shape[1:] == self._shape:
+        if not self._spaces.one(seen):
             return self.adaptation.act(seen)
-        expected = ", ".join(map(str, self._shape))
-        raise InvalidData("observation", f"shape [{expected}] or [n, {expected}]", f"shape {list(seen.shape)}")
+        if self._episode is not None:
+            return self._spaces.action(self._episode.act(seen, reward))
+        return self._spaces.action(self.adaptation.act(seen[None])[0])
 
     def finish(self, observation: Any, reward: float | None = None, success: bool | None = None) -> "Adaptation":
         """End the episode and learn from it: the next version, which the policy goes on with."""
-        if self._episode is None:
-            raise InvalidData("episode", "one that was begun with reset()", "none")
-        self.adaptation = self._episode.finish(np.asarray(observation), reward, success)
+        episode: RecordedEpisode = _begun(self._episode)
+        self.adaptation = episode.finish(np.asarray(observation), reward, success)
         self._episode = None
         return self.adaptation
 
-    def _as_action(self, action: Any) -> Array | int:
-        """What `env.step` takes: an int where actions are discrete."""
-        return int(action) if self._discrete else np.asarray(action)
+
+class AsyncPolicy:
+    """The same, awaited: `await policy.reset()`, `await policy(observation, reward)`, `await policy.finish(...)`.
+
+    Attributes:
+        adaptation: in its newest version.
+    """
+
+    def __init__(self, adaptation: "AsyncAdaptation", spec: Mapping[str, Any], explore: bool | None = None) -> None:
+        self.adaptation = adaptation
+        self._spaces, self._explore = _Spaces(spec), explore
+        self._episode: AsyncRecordedEpisode | None = None
+
+    @property
+    def recording(self) -> bool:
+        """Whether an episode is open."""
+        return self._episode is not None
+
+    async def reset(self, explore: bool | None = None) -> None:
+        """Begin an episode; one that was not finished teaches nothing."""
+        self._episode = await self.adaptation.episode(self._explore if explore is None else explore)
+
+    async def __call__(self, observation: Any, reward: float | None = None) -> Any:
+        """The action for `[*o]`, or the actions for `[n, *o]`; `reward` is that of the previous action.
+
+        Raises:
+            InvalidData: the observation has another shape.
+            ClientError: the server refused.
+        """
+        seen = np.asarray(observation)
+        if not self._spaces.one(seen):
+            return await self.adaptation.act(seen)
+        if self._episode is not None:
+            return self._spaces.action(await self._episode.act(seen, reward))
+        return self._spaces.action((await self.adaptation.act(seen[None]))[0])
+
+    async def finish(
+        self, observation: Any, reward: float | None = None, success: bool | None = None
+    ) -> "AsyncAdaptation":
+        """End the episode and learn from it: the next version, which the policy goes on with."""
+        episode: AsyncRecordedEpisode = _begun(self._episode)
+        self.adaptation = await episode.finish(np.asarray(observation), reward, success)
+        self._episode = None
+        return self.adaptation

@@ -2,15 +2,15 @@
 
 from fastapi import APIRouter, Response
 
-from service.routes.adaptations import state
+from service.routes.adaptations import uploaded
 from service.routes.parameters import PROBLEMS, AdaptationId, EpisodeId, ServiceDep, Version, WireDep, takes
 from service.schemas import (
-    AdaptationState,
     EpisodeRequest,
     FinishRequest,
     RecordedEpisode,
     StepAnswer,
     StepRequest,
+    Uploaded,
     to_observation,
 )
 
@@ -37,12 +37,14 @@ def act(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, episode
     return wire.answer(StepAnswer(action=action.item() if spec.discrete else action, step=step))
 
 
-@router.post("/{episode_id}/finish", response_model=AdaptationState, openapi_extra=takes(FinishRequest))
+@router.post("/{episode_id}/finish", response_model=Uploaded, openapi_extra=takes(FinishRequest))
 def finish(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, episode_id: EpisodeId) -> Response:
     """The last observation and how it went: the episode becomes a trial, the adaptation goes one version on."""
     body = wire.read(FinishRequest)
     adaptation = service.sessions.read(wire.tenant, adaptation_id)
-    observation = to_observation(body.observation, service.sessions.model(adaptation).spec)
+    model = service.sessions.model(adaptation)
+    observation = to_observation(body.observation, model.spec)
     after = service.recorder.finish(adaptation, episode_id, observation, body.reward, body.success, wire.post)
     service.metrics.episodes.labels("trial").inc()
-    return wire.answer(state(service, after))
+    recorded = service.storage.context(after.id, after.version, since=after.version)
+    return wire.answer(uploaded(service, after, model, recorded, None))

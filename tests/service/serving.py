@@ -14,13 +14,16 @@ from service.settings import Settings
 
 
 @contextlib.contextmanager
-def served(app: FastAPI, settings: Settings | None = None, **changed: object) -> Iterator[str]:
-    """The URL of `app`, served on a free port of loopback; `changed` are attributes of uvicorn's configuration."""
+def served(app: FastAPI, settings: Settings | None = None, at: int = 0, **changed: object) -> Iterator[str]:
+    """The URL of `app`, served on loopback, if no port is said on a free one.
+
+    `changed` are attributes of uvicorn's configuration.
+    """
     config = uvicorn_config(app, settings or Settings())
     for name, value in changed.items():
         assert hasattr(config, name)
         setattr(config, name, value)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", at)) as listener:
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -1,11 +1,7 @@
 """Both clients say the same, over sockets and in process, and try again where that is safe and helps."""
 
 import asyncio
-import contextlib
-import threading
-import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 
 import gymnasium as gym
 import httpx
@@ -14,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from gymnasium import spaces
 from pointing import SPEC
+from scripted import GONE, OK, busy, scripted
 from serving import served
 
 from metalearn.data.episode import Episode
@@ -30,11 +27,10 @@ def test_the_blocking_client_over_a_socket(app: FastAPI, demo: Episode) -> None:
         assert [one["version"] for one in adaptation.add_demos([demo]).versions()] == [1, 2]
         fork = adaptation.fork()
         assert (fork.id != adaptation.id, fork.version, fork.n_demos) == (True, 1, 1)
-        assert list(client.training_jobs()) == []
-        for refused in (client.training_job, client.stop_training, client.training_log):
-            with pytest.raises(ClientError) as caught:
-                refused("nothing")
-            assert caught.value.status == 404
+        assert list(client.jobs()) == []
+        with pytest.raises(ClientError) as caught:
+            client.job("nothing")
+        assert caught.value.status == 404
         with pytest.raises(ClientError, match="experiment"):
             client.train("../nothing")
         fork.delete()
@@ -59,7 +55,7 @@ async def tell_the_story(client: AsyncClient, demo: Episode) -> None:
     fork = await adaptation.fork()
     assert len(await fork.versions()) == 1
     await fork.delete()
-    assert [job async for job in client.training_jobs()] == []
+    assert [job async for job in client.jobs()] == []
     assert [one.id async for one in client.adaptations()] == [adaptation.id]
     await adaptation.delete()
     with pytest.raises(ClientError) as caught:
@@ -83,63 +79,6 @@ def test_the_awaiting_client_in_process(app: FastAPI, demo: Episode) -> None:
             await tell_the_story(client, demo)
 
     asyncio.run(main())
-
-
-Reply = tuple[int, dict[str, str], bytes] | None
-OK: Reply = (200, {"Content-Type": "application/json"}, b'{"items": [], "next_cursor": null}')
-GONE: Reply = (404, {"Content-Type": "application/problem+json"}, b'{"status": 404, "title": "Gone", "detail": "no"}')
-
-
-def busy(status: int, **headers: str) -> Reply:
-    return status, {"Content-Type": "text/plain", **headers}, b"busy"
-
-
-class Scripted(ThreadingHTTPServer):
-    """Answers with the replies of a script, in order; None hangs up without a word."""
-
-    def __init__(self, *script: Reply) -> None:
-        self.script, self.seen = list(script), []
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Scripted
-
-    def reply(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.seen.append((time.monotonic(), dict(self.headers)))
-        answer = self.server.script.pop(0)
-        if answer is None:
-            self.close_connection = True
-            self.connection.close()
-            return
-        status, headers, body = answer
-        self.send_response(status)
-        for name, value in (headers | {"Content-Length": str(len(body))}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_POST = do_DELETE = reply  # noqa: N815
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def finish(self) -> None:
-        with contextlib.suppress(ValueError, OSError):  # hung up on purpose
-            super().finish()
-
-
-@contextlib.contextmanager
-def scripted(*script: Reply) -> Iterator[Scripted]:
-    with Scripted(*script) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 def ask_blocking(url: str, **options: object) -> object:
@@ -235,6 +174,39 @@ def test_a_policy_drops_into_an_environment_loop_and_learns_from_it(client: Clie
     assert (learned.version, learned.n_trials, n_steps) == (2, 1, 1)
     assert policy.adaptation == learned
     assert not policy.recording
+
+
+def test_an_awaited_policy_does_the_same(app: FastAPI, demo: Episode) -> None:
+    async def main() -> None:
+        http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://in.process")
+        async with app.router.lifespan_context(app), AsyncClient(http=http) as client:
+            policy, env = await client.policy((await client.adapt("point", demos=[demo])).id, explore=False), Line()
+            assert np.shape(await policy(np.zeros((4, 3)))) == (4, 2)
+            (observation, _), reward, done = env.reset(), None, False
+            with pytest.raises(InvalidData, match="begun with reset"):
+                await policy.finish(observation)
+            await policy.reset()
+            while not done:
+                observation, reward, done, _, info = env.step(await policy(observation, reward))
+            learned = await policy.finish(observation, reward, info["success"])
+            assert (learned.version, learned.n_trials, policy.recording) == (2, 1, False)
+            assert policy.adaptation == learned
+            with pytest.raises(InvalidData, match=r"shape \[3\] or \[n, 3\]"):
+                await policy(np.zeros(4))
+
+    asyncio.run(main())
+
+
+def test_a_recorded_episode_is_judged_as_an_upload_is(client: Client, demo: Episode) -> None:
+    episode = client.adapt("point", demos=[demo]).episode(explore=False)
+    for _ in range(3):
+        episode.act([-9, -9, 0])
+    learned = episode.finish([1, 1, 0], reward=0.5, success=True)
+    [quality] = learned.quality
+    assert (quality.episode, quality.steps, quality.success, quality.clipped) == ("trials[0]", 3, True, 1.0)
+    [same] = client.adaptation(learned.id).add_trials([learned.episodes().trials[0]]).quality
+    assert same.duplicate_of == "stored"
+    assert (same.clipped, same.constant_actions) == (quality.clipped, quality.constant_actions)
 
 
 def test_a_policy_acts_for_vectorised_environments(client: Client, demo: Episode) -> None:
