@@ -6,7 +6,7 @@ A folder of JSON and safetensors, no pickle. Knows files and digests; does not k
     weights.safetensors    the policy, normaliser included
     baselines/*.safetensors   weights of baselines trained on the same data (bc, mil)
     confidence.safetensors    what confidence is computed with, if it was calibrated (`metalearn.confidence`)
-    believe.onnx, act.onnx    the policy as graphs that refer to weights.safetensors, if it was exported
+    believe.onnx, stance.onnx, act.onnx    the policy as graphs that refer to weights.safetensors, if it was exported
     report.json            evaluation report, if it was evaluated
 """
 
@@ -42,7 +42,7 @@ class Bundle:
         weights: parameters and buffers by name.
         baselines: weights of baselines by method name; how each was made is in `provenance["baselines"]`.
         confidence: weights of its calibrated confidence, or None; how it was made is in `provenance["confidence"]`.
-        graphs: `believe` and `act` as ONNX without weights (`metalearn.model.export`); empty if not exported.
+        graphs: `believe`, `stance` and `act` as ONNX without weights (`metalearn.model.export`); empty if not exported.
         provenance: experiment, seeds, versions, wall time: whatever made it.
         report: its evaluation report, or None.
     """

@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgpack
@@ -169,8 +170,9 @@ def _array(value: dict[Any, Any]) -> np.ndarray[Any, Any]:
         size *= n
     if size != len(data) or len(shape) > 32:
         raise MalformedBody(f"an array's data has {len(data)} bytes, and its shape and dtype ask for {size}")
-    # Little-endian copies: nothing downstream has to think of byte order.
-    return np.ndarray(shape, dtype, data).astype(dtype.newbyteorder("<"))
+    array: np.ndarray[Any, Any] = np.ndarray(shape, dtype, data)
+    # Nothing downstream has to think of byte order.
+    return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
 
 
 def _scalar(value: dict[Any, Any]) -> Any:
@@ -185,6 +187,11 @@ def _scalar(value: dict[Any, Any]) -> Any:
 
 def _dtype(name: object) -> np.dtype[Any]:
     text = name.decode("ascii", "replace") if isinstance(name, bytes) else name
-    if not isinstance(text, str) or not _DTYPE.fullmatch(text):
+    if not isinstance(text, str) or (dtype := _dtype_of(text)) is None:
         raise MalformedBody("an array's dtype must be one of booleans, integers and floats, such as '<f4'")
-    return np.dtype(text)
+    return dtype
+
+
+@lru_cache(maxsize=64)
+def _dtype_of(text: str) -> np.dtype[Any] | None:
+    return np.dtype(text) if len(text) <= 3 and _DTYPE.fullmatch(text) else None

@@ -2,12 +2,13 @@
 
 The rule: an answer never comes from a row that another server had changed, and was told so, before the question
 came. SQLite says in microseconds whether anybody has written since (`PRAGMA data_version`), and then one row is read
-again; it is done on the event loop, since readers of a write-ahead log never wait. PostgreSQL says nothing of the
-kind: there every question is a read, in a thread.
+again; it is done on the event loop, since readers of a write-ahead log never wait. What SQLite said is good for all
+questions of one turn of the loop: they had come in before the turn began. PostgreSQL says nothing of the kind: there
+every question is a read, in a thread.
 """
 
+import asyncio
 import sqlite3
-import threading
 from collections import OrderedDict
 from dataclasses import fields
 from pathlib import Path
@@ -27,7 +28,7 @@ class Recall:
     def __init__(self, file: Path | None, capacity: int) -> None:
         self._capacity = capacity
         self._rows: OrderedDict[str, tuple[int, Adaptation]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._pulse: int | None = None  # what SQLite said in this turn of the loop
         self._connection = None
         if file is not None:
             self._connection = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
@@ -42,17 +43,22 @@ class Recall:
             self._connection.close()
 
     def get(self, tenant: str, adaptation_id: str) -> Adaptation | None:
-        """The newest version; None where only the database can tell. Never waits for anybody."""
+        """The newest version; None where only the database can tell. Never waits for anybody.
+
+        To be called on one event loop.
+        """
         if self._connection is None:
             return None
-        with self._lock:
-            try:
-                return self._get(self._connection, tenant, adaptation_id)
-            except sqlite3.Error:
-                return None  # whoever asks the database itself hears why
+        try:
+            return self._get(self._connection, tenant, adaptation_id)
+        except sqlite3.Error:
+            return None  # whoever asks the database itself hears why
 
     def _get(self, connection: sqlite3.Connection, tenant: str, adaptation_id: str) -> Adaptation | None:
-        pulse: int = connection.execute("PRAGMA data_version").fetchone()[0]
+        pulse = self._pulse
+        if pulse is None:
+            pulse = self._pulse = connection.execute("PRAGMA data_version").fetchone()[0]
+            asyncio.get_running_loop().call_soon(self._turn)
         read_at, row = self._rows.get(adaptation_id, (None, None))
         if read_at != pulse:
             values = connection.execute(self._sql, (adaptation_id,)).fetchone()
@@ -66,3 +72,6 @@ class Recall:
                 self._rows.popitem(last=False)
         self._rows.move_to_end(adaptation_id)
         return row if row is not None and row.tenant == tenant else None
+
+    def _turn(self) -> None:
+        self._pulse = None

@@ -52,7 +52,7 @@ class Recorder:
     def start(self, adaptation: Adaptation, explore: bool | None, post: Post | None = None) -> RecordingRow:
         """Begin an episode and commit to one hypothesis. Raises Busy."""
         explore = not adaptation.scored if explore is None else explore
-        belief = self._sessions.belief(adaptation)
+        belief = self._sessions.understood(adaptation).belief
         with self._lock:  # a generator is not made for several threads
             hypothesis = belief.draw(self._rng) if explore else belief.most_probable
         self._sessions.touch(adaptation)
@@ -97,11 +97,12 @@ class Recorder:
             raise EpisodeOver(f"the episode has its {horizon} steps and can only be finished")
         if reward and not steps:
             raise InvalidData("reward", "none before the first action", str(reward))
-        belief = self._sessions.belief(adaptation, recording.row.version)
-        if steps:
+        understood = self._sessions.understood(adaptation, recording.row.version)
+        stance = understood.stance_under(recording.row.hypothesis, model.runtime)
+        if steps and model.runtime.learns_while_acting:
             seen = np.stack([*(step.observation for step in steps), observation])
-            belief = model.runtime.after(belief, seen, np.stack([step.action for step in steps]))
-        acted = self._engine.act(model.runtime, belief, recording.row.hypothesis, observation[None])
+            stance = model.runtime.after(stance, seen, np.stack([step.action for step in steps]))
+        acted = self._engine.act(model.runtime, stance, observation[None])
         key, fingerprint = (post.key, post.fingerprint) if post else (None, None)
         step = Step(observation, acted.actions[0], reward, key, fingerprint)
         self._tape.add(recording.row.id, len(steps), step)

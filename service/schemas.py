@@ -409,8 +409,14 @@ def to_observations(field: str, value: Any, spec: Spec, max_rows: int = 1) -> Ar
 
 def to_observation(value: Any, spec: Spec) -> Array:
     """The one `[*o]` observation of a step. Raises InvalidData."""
-    array = numbers("observation", value, keep_uint8=True)
     shape = spec.observation_space.shape
+    if (
+        isinstance(value, np.ndarray)
+        and value.shape == shape
+        and value.dtype == np.float32 == spec.observation_space.dtype
+    ):
+        return check_size("observation", value)
+    array = numbers("observation", value, keep_uint8=True)
     if array.shape != shape:
         raise InvalidData("observation", f"shape {list(shape)}", f"shape {list(array.shape)}")
     return to_observations("observation", array[None], spec)[0]
@@ -418,7 +424,9 @@ def to_observation(value: Any, spec: Spec) -> Array:
 
 def check_size(field: str, array: Array) -> Array:
     """Return `array` if its numbers are finite and of a size that a model can bear. Raises InvalidData."""
-    if array.dtype.kind != "f" or np.abs(array).max(initial=0) <= LARGEST:  # which no NaN is
+    if array.dtype.kind != "f" or np.vdot(array, array) <= LARGEST**2:  # which no NaN is
+        return array
+    if np.abs(array).max(initial=0) <= LARGEST:
         return array
     check_finite(field, array)
     where = tuple(int(i) for i in np.argwhere(np.abs(array) > LARGEST)[0])

@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from metalearn.adapter import Belief
 from metalearn.confidence import Judgement
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
@@ -127,9 +126,11 @@ class Sessions:
         """The model that it was made with. Raises ModelUnavailable."""
         return self._registry.get(adaptation.model, adaptation.model_version)
 
-    def belief(self, adaptation: Adaptation, version: int | None = None) -> Belief:
+    def understood(self, adaptation: Adaptation, version: int | None = None) -> Understood:
         """What the model makes of this version, or of the one that is said. Raises Busy."""
-        return self._understand(adaptation, version or adaptation.version).belief
+        model, key = self.model(adaptation), (adaptation.id, version or adaptation.version)
+        judge = None if model.confidence is None else model.confidence.judge
+        return self._engine.understand(key, model.runtime, lambda: self._storage.context(*key), judge)
 
     def judgement(self, adaptation: Adaptation) -> Judgement | None:
         """How far this version can be trusted; None for a model without calibration, or one that cannot be asked.
@@ -140,14 +141,9 @@ class Sessions:
         try:
             if self.model(adaptation).confidence is None:
                 return None
-            return self._understand(adaptation, adaptation.version).judgement
+            return self.understood(adaptation).judgement
         except (Busy, ModelUnavailable, DamagedBlob, InvalidData):
             return None
-
-    def _understand(self, adaptation: Adaptation, version: int) -> Understood:
-        model, key = self.model(adaptation), (adaptation.id, version)
-        judge = None if model.confidence is None else model.confidence.judge
-        return self._engine.understand(key, model.runtime, lambda: self._storage.context(*key), judge)
 
     def touch(self, adaptation: Adaptation) -> None:
         """Note that it is in use. Not to the second: a write per action would cost more than the action."""

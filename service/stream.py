@@ -19,7 +19,6 @@ import numpy as np
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 
-from metalearn.adapter import Belief
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
 from service.acting import Acting
@@ -41,8 +40,7 @@ class _Episode:
 
     version: int
     explore: bool
-    hypothesis: int
-    belief: Belief
+    stance: Array
     observations: list[Array] = field(default_factory=list)
     actions: list[Array] = field(default_factory=list)
     rewards: list[float | None] = field(default_factory=list)
@@ -89,17 +87,18 @@ class Stream:
             return await self._finish(message)
         observation, reward = self._read(message)
         decoded_s = time.perf_counter()
-        self._adaptation = await self._acting.find(self._adaptation.tenant, self._adaptation.id)
+        await self._look_again()
         episode = self._episode or await self._begin(None)
         self._check(episode, reward)
-        belief = self._after(episode, observation)
-        acted = await self._acting.act_under(self._model, belief, episode.hypothesis, observation)
+        stance = self._after(episode, observation)
+        acted = await self._acting.act_in(self._model, stance, observation)
         if episode.actions:
             episode.rewards.append(reward)
-        episode.belief = belief
+        episode.stance = stance
         episode.observations.append(observation)
         episode.actions.append(acted.actions[0])
-        await self._acting.touch(self._adaptation)
+        if self._sessions.touch_due(self._adaptation):
+            await self._acting.touch(self._adaptation)
         timing = {
             "decode_ms": (decoded_s - started_s) * 1e3,
             "queue_ms": acted.queue_ms,
@@ -110,15 +109,22 @@ class Stream:
 
     async def _begin(self, explore: bool | None) -> _Episode:
         adaptation = self._adaptation
-        belief = await self._acting.belief(adaptation)
+        understood = await self._acting.understood(adaptation)
         explore = not adaptation.scored if explore is None else explore
-        hypothesis = belief.draw(self._rng) if explore else belief.most_probable
-        self._episode = _Episode(adaptation.version, explore, hypothesis, belief)
+        hypothesis = understood.belief.draw(self._rng) if explore else understood.belief.most_probable
+        stance = understood.stance_under(hypothesis, self._model.runtime)
+        self._episode = _Episode(adaptation.version, explore, stance)
         return self._episode
+
+    async def _look_again(self) -> None:
+        """Another server, or another client, may have changed the adaptation. Raises AdaptationNotFound."""
+        tenant, adaptation_id = self._adaptation.tenant, self._adaptation.id
+        known = self._acting.known(tenant, adaptation_id)
+        self._adaptation = known or await self._acting.find(tenant, adaptation_id)
 
     async def _reset(self, message: Mapping[str, Any]) -> dict[str, Any]:
         request = _parse(ResetRequest, message)
-        self._adaptation = await self._acting.find(self._adaptation.tenant, self._adaptation.id)
+        await self._look_again()
         episode = await self._begin(request.explore)
         return {"reset": True, "version": episode.version, "explore": episode.explore}
 
@@ -145,6 +151,8 @@ class Stream:
         """The observation and the reward, in our form or in openpi's. Raises InvalidData, InvalidPayload."""
         spec = self._model.spec
         if "observation" in message:
+            if len(message) == 1:
+                return to_observation(message["observation"], spec), None
             request = _parse(StepRequest, message)
             return to_observation(request.observation, spec), request.reward
         shape = spec.observation_space.shape
@@ -161,12 +169,12 @@ class Stream:
         if reward and not episode.actions:
             raise InvalidData("reward", "none before the first action", str(reward))
 
-    def _after(self, episode: _Episode, observation: Array) -> Belief:
-        """The belief now that the last action is known to have led here."""
-        if not episode.actions:
-            return episode.belief
+    def _after(self, episode: _Episode, observation: Array) -> Array:
+        """The stance now that the last action is known to have led here."""
+        if not episode.actions or not self._model.runtime.learns_while_acting:
+            return episode.stance
         around = np.stack([episode.observations[-1], observation])
-        return self._model.runtime.after(episode.belief, around, episode.actions[-1][None])
+        return self._model.runtime.after(episode.stance, around, episode.actions[-1][None])
 
 
 def _parse(schema: Any, message: Mapping[str, Any]) -> Any:

@@ -32,11 +32,12 @@ class Slow:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self.believe, self.after = runtime.believe, runtime.after
+        self.believe, self.stance, self.after = runtime.believe, runtime.stance, runtime.after
+        self.learns_while_acting = runtime.learns_while_acting
 
-    def act(self, codes: Any, hypotheses: Any, observations: Any) -> Any:
+    def act(self, stances: Any, observations: Any) -> Any:
         time.sleep(1e-3)
-        return self._runtime.act(codes, hypotheses, observations)
+        return self._runtime.act(stances, observations)
 
 
 def load(runtime: str, slow: bool) -> Any:
@@ -85,7 +86,7 @@ def plain(port: int, runtime: str, slow: bool) -> None:
     model = load(runtime, slow)(bundle)
     example = bundle.spec.example_episode(np.random.default_rng(0))
     belief = model.believe([Context((example,))])[0]
-    codes, hypotheses = belief.code[None].copy(), np.array([belief.most_probable])
+    stance = model.stance(belief, belief.most_probable)[None]
 
     async def handle(socket: ServerConnection) -> None:
         packer = msgpack_numpy.Packer()
@@ -95,7 +96,7 @@ def plain(port: int, runtime: str, slow: bool) -> None:
                 started_s = time.monotonic()
                 observation = msgpack_numpy.unpackb(await socket.recv())["observation"]
                 infer_s = time.monotonic()
-                actions = model.act(codes, hypotheses, observation[None])
+                actions = model.act(stance, observation[None])
                 timing = {"infer_ms": (time.monotonic() - infer_s) * 1e3, "total_ms": time.monotonic() - started_s}
                 await socket.send(packer.pack({"actions": actions, "server_timing": timing}))
         except ConnectionClosed:

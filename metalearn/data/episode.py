@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float32, Int8, Shaped
 from metalearn.data.errors import InvalidData
 
 Array = np.ndarray[Any, np.dtype[Any]]
+_NUMBERS = frozenset({float, int})
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +214,8 @@ def numbers(field: str, value: object, *, keep_uint8: bool = False, discrete: bo
         return array.copy()
     if discrete and array.ndim == 1 and array.dtype.kind in "iu":
         return array.astype(np.int64)
+    if array.dtype == np.float32:
+        return array.copy()
     with np.errstate(over="ignore"):
         return array.astype(np.float32)
 
@@ -243,5 +246,5 @@ def _holds_booleans(value: object) -> bool:
     if isinstance(value, bool):
         return True
     if isinstance(value, list | tuple):
-        return any(_holds_booleans(item) for item in value)
+        return not _NUMBERS.issuperset(map(type, value)) and any(map(_holds_booleans, value))
     return isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "b"

@@ -138,7 +138,7 @@ def after_steps(
     actions: Shaped[np.ndarray, "t *a"],
     spec: Spec,
 ) -> Float32[np.ndarray, " d"]:
-    """A code that ends in effects, after what t actions did to the n = t + 1 observations around them."""
+    """A code, or a stance, that ends in effects, after what t actions did to the n = t + 1 observations around them."""
     changes = np.diff(observations.reshape(len(observations), -1).astype(np.float32), axis=0)
     effects = effects_of(changes, spec.as_vectors(actions)).sum(0)
     known = len(code) - len(effects)

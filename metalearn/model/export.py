@@ -1,4 +1,4 @@
-"""The policy as two ONNX graphs: contexts to beliefs, and beliefs and observations to actions.
+"""The policy as three ONNX graphs: contexts to beliefs, beliefs to stances, stances and observations to actions.
 
 The graphs hold no weights: they refer to `weights.safetensors` beside them, tensor by tensor. Needs torch and onnx;
 what is written here is run without torch (`service.engine.onnx_runtime`).
@@ -45,13 +45,22 @@ class _Believe(nn.Module):
         return code, log_prior.exp()
 
 
+class _Stance(nn.Module):
+    def __init__(self, policy: ConditionalPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, code: Tensor, hypothesis: Tensor) -> Tensor:
+        return self.policy.to_rows(self.policy.stance(code, hypothesis), code)
+
+
 class _Act(nn.Module):
     def __init__(self, policy: ConditionalPolicy) -> None:
         super().__init__()
         self.policy = policy
 
-    def forward(self, code: Tensor, hypothesis: Tensor, observations: Tensor) -> Tensor:
-        return self.policy.act(code, hypothesis, observations)
+    def forward(self, stance: Tensor, observations: Tensor) -> Tensor:
+        return self.policy.act_by_rows(stance, observations)
 
 
 def with_graphs(bundle: Bundle) -> Bundle:
@@ -60,13 +69,20 @@ def with_graphs(bundle: Bundle) -> Bundle:
 
 
 def graphs_of(bundle: Bundle) -> Graphs:
-    """`believe` and `act` of a bundle, as ONNX without weights."""
+    """`believe`, `stance` and `act` of a bundle, as ONNX without weights."""
     config = ModelConfig.model_validate(bundle.model)
     policy = ConditionalPolicy.from_weights(config, bundle.spec, bundle.weights)
     layout = _layout(bundle.encoded_weights)
+    episodes = _episodes(config, bundle.spec)
+    with torch.no_grad():
+        code, _ = _Believe(policy)(*episodes)
+        hypothesis = torch.zeros(len(code), dtype=torch.long)
+        stance = _Stance(policy)(code, hypothesis)
+    observations = torch.randn(len(code), bundle.spec.observation_size)
     return {
-        "believe": _export(_Believe(policy), _episodes(config, bundle.spec), _BELIEVE, layout),
-        "act": _export(_Act(policy), _actions(policy, config, bundle.spec), _ACT, layout),
+        "believe": _export(_Believe(policy), episodes, _BELIEVE, layout),
+        "stance": _export(_Stance(policy), (code, hypothesis), _STANCE, layout),
+        "act": _export(_Act(policy), (stance, observations), _ACT, layout),
     }
 
 
@@ -75,7 +91,8 @@ _BELIEVE: dict[str, dict[int, str]] = {
     "code": {0: "b"},
     "probabilities": {0: "b"},
 }
-_ACT: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("code", "hypothesis", "observations", "actions")}
+_STANCE: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("code", "hypothesis", "stance")}
+_ACT: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("stance", "observations", "actions")}
 
 
 def _episodes(config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
@@ -88,12 +105,6 @@ def _episodes(config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
         arrays = gather(shown, config.n_frames, spec, effects=effects, means=means)
         tensors += [torch.from_numpy(arrays[name]) for name in FIELDS]
     return tuple(tensors)
-
-
-def _actions(policy: ConditionalPolicy, config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
-    with torch.no_grad():
-        code, _ = _Believe(policy)(*_episodes(config, spec))
-    return code, torch.zeros(3, dtype=torch.long), torch.randn(3, spec.observation_size)
 
 
 def _export(module: nn.Module, inputs: tuple[Tensor, ...], axes: dict[str, dict[int, str]], layout: "_Layout") -> bytes:

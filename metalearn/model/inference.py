@@ -1,11 +1,11 @@
 """A trained policy behind numpy: beliefs of contexts, actions, and the verb `adapt`. No gradients."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64, Shaped
+from torch import Tensor
 
 from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
@@ -63,17 +63,26 @@ class Inference:
         with torch.inference_mode():
             return self.policy.stance(torch.from_numpy(codes), torch.from_numpy(hypotheses))
 
+    def stance_row(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " s"]:
+        """All that acting takes of a belief under one hypothesis, for `act_by_rows`."""
+        with torch.inference_mode():
+            code = torch.from_numpy(belief.code)[None]
+            row: Array = self.policy.to_rows(self.policy.stance(code, torch.tensor([hypothesis])), code)[0].numpy()
+            return row
+
+    def act_by_rows(
+        self, rows: Float32[np.ndarray, "b s"], observations: Shaped[np.ndarray, "b *o"]
+    ) -> Shaped[np.ndarray, "b *a"]:
+        """The action of each row, within the action space."""
+        with torch.inference_mode():
+            return self._within(self.policy.act_by_rows(torch.from_numpy(rows), self._flat(observations)))
+
     def act_in(
         self, stance: Stance, codes: Float32[np.ndarray, "b d"], observations: Shaped[np.ndarray, "b *o"]
     ) -> Shaped[np.ndarray, "b *a"]:
         """As `act`, in a stance of codes that `experience` alone may have changed since."""
         with torch.inference_mode():
-            flat = torch.from_numpy(np.ascontiguousarray(observations, np.float32).reshape(len(observations), -1))
-            out = self.policy.act_in(stance, torch.from_numpy(codes), flat).numpy()
-        space = self.spec.action_space
-        if self.spec.discrete:
-            return np.asarray(out + space.start, np.int64)  # type: ignore[union-attr]
-        return np.clip(out, space.low, space.high).astype(np.float32)  # type: ignore[union-attr]
+            return self._within(self.policy.act_in(stance, torch.from_numpy(codes), self._flat(observations)))
 
     @property
     def learns_while_acting(self) -> bool:
@@ -96,12 +105,15 @@ class Inference:
         return codes
 
     def after(
-        self, belief: Belief, observations: Shaped[np.ndarray, "n *o"], actions: Shaped[np.ndarray, "t *a"]
-    ) -> Belief:
-        """The belief in the midst of an episode, after what its t actions did to its n = t + 1 observations."""
+        self,
+        row: Float32[np.ndarray, " s"],
+        observations: Shaped[np.ndarray, "n *o"],
+        actions: Shaped[np.ndarray, "t *a"],
+    ) -> Float32[np.ndarray, " s"]:
+        """A stance in the midst of an episode, after what its t actions did to its n = t + 1 observations."""
         if len(actions) == 0 or not self.learns_while_acting:
-            return belief
-        return replace(belief, code=after_steps(belief.code, observations, actions, self.spec))
+            return row
+        return after_steps(row, observations, actions, self.spec)
 
     def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> "HypothesisActor":
         """Draw one hypothesis per task where no trial was scored yet, else take the most probable one."""
@@ -111,6 +123,18 @@ class Inference:
             for belief, context in zip(beliefs, contexts, strict=True)
         ]
         return HypothesisActor(self, np.stack([belief.code for belief in beliefs]), np.array(hypotheses, np.int64))
+
+    def _flat(self, observations: Shaped[np.ndarray, "b *o"]) -> Tensor:
+        return torch.from_numpy(
+            np.array(observations, np.float32).reshape(len(observations), -1)
+        )  # torch wants its own
+
+    def _within(self, out: Tensor) -> Array:
+        """Outputs as actions of the space."""
+        space = self.spec.action_space
+        if self.spec.discrete:
+            return np.asarray(out.numpy() + space.start, np.int64)  # type: ignore[union-attr]
+        return np.minimum(np.maximum(out.numpy(), space.low), space.high)  # type: ignore[union-attr]
 
     def _tensors(self, episodes: Sequence[Sequence[Episode]]) -> EpisodeTensors:
         config, effects = self.policy.config, self.learns_while_acting

@@ -30,7 +30,7 @@ class Stance:
     """
 
     film: tuple[Float[Tensor, "b z 1 _w"], ...]
-    queries: Tensor | None
+    queries: Float[Tensor, "b z h c"] | None
 
 
 class ConditionalPolicy(nn.Module):
@@ -105,6 +105,20 @@ class ConditionalPolicy(nn.Module):
         """The mean action, or the logits of discrete ones."""
         tried = code[:, None, code.shape[-1] - self.n_sums :]
         return self._out(stance, tried, observations[:, None, None])[:, 0, 0]
+
+    def to_rows(self, stance: Stance, code: Float[Tensor, "b d"]) -> Float[Tensor, "b s"]:
+        """Stances, and of their codes what may change within an episode, at the end: a row is all that acting takes."""
+        parts = [*stance.film] if stance.queries is None else [*stance.film, stance.queries]
+        return torch.cat([*(part.flatten(1) for part in parts), code[:, code.shape[-1] - self.n_sums :]], -1)
+
+    def act_by_rows(self, rows: Float[Tensor, "b s"], observations: Float[Tensor, "b o"]) -> Shaped[Tensor, "b *a"]:
+        """As `act_in`, by what `to_rows` made."""
+        n_film, n_sums = sum(self._film_sizes), self.n_sums
+        film = rows[:, None, None, :n_film].split(self._film_sizes, -1)
+        queries = None
+        if self.encoder.memory is not None:
+            queries = rows[:, None, n_film : rows.shape[-1] - n_sums].unflatten(-1, (N_HEADS, KEY_SIZE))
+        return self.act_in(Stance(film, queries), rows, observations)
 
     @property
     def n_sums(self) -> int:

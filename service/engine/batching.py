@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -29,6 +29,10 @@ Judge = Callable[[Belief, Context], Judgement]
 _FULL = "too many requests are waiting for the model"
 _LATE = "the model did not answer in time"
 _CLOSING = "the server is shutting down"
+_TRY_EVERY, _WORTH_A_TRY = (
+    64,
+    16,
+)  # of so many passes that look long one is tried; and not if it is so many times too long
 
 
 class Engine:
@@ -48,7 +52,8 @@ class Engine:
         self._infer_s = {what: metrics.infer_s.labels(what) for what in ("act", "believe")}
         self._found = {known: metrics.beliefs.labels("yes" if known else "no") for known in (True, False)}
         self._queue_size, self._batch_rows, self._timeout_s = queue_size, batch_rows, timeout_s
-        self._queue: queue.Queue[Job | None] = queue.Queue(queue_size)
+        self._queue: queue.SimpleQueue[Sequence[Job] | None] = queue.SimpleQueue()
+        self._n_waiting, self._counting = 0, threading.Lock()
         self._beliefs = Beliefs(belief_bytes)
         self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
         self._closed = False
@@ -94,31 +99,37 @@ class Engine:
         promise = ThreadPromise()
         job = Understand(runtime, load(), promise)
         belief = self._await(job, promise)
-        understood = Understood(belief, None if judge is None else judge(belief, job.context))
+        stance = runtime.stance(belief, belief.most_probable)
+        understood = Understood(belief, stance, None if judge is None else judge(belief, job.context))
         self._beliefs.put(key, understood)
         return understood
 
-    def act(self, runtime: Runtime, belief: Belief, hypothesis: int, observations: Array) -> Acted:
+    def act(self, runtime: Runtime, stance: Array, observations: Array) -> Acted:
         """The actions for `[n, *o]` observations. Blocks. Raises Busy."""
         promise = ThreadPromise()
-        acted: Acted = self._await(Act(runtime, belief, hypothesis, observations, promise), promise)
+        acted: Acted = self._await(Act(runtime, stance, observations, promise), promise)
         return acted
 
-    async def act_soon(self, runtime: Runtime, belief: Belief, hypothesis: int, observations: Array) -> Acted:
+    async def act_soon(self, runtime: Runtime, stance: Array, observations: Array) -> Acted:
         """The same, for a coroutine: together with all that its event loop asks for in this turn. Raises Busy."""
         if self._closed:
             raise Busy(_CLOSING)
-        if len(self._gathering) + self._queue.qsize() >= self._queue_size:
+        if len(self._gathering) + self._n_waiting >= self._queue_size:
             raise Busy(_FULL)
         loop = asyncio.get_running_loop()
         promise = LoopPromise(loop)
         if not self._gathering:
             loop.call_soon(self._dispatch, loop)
-        job = Act(runtime, belief, hypothesis, observations, promise)
+        job = Act(runtime, stance, observations, promise)
         self._gathering.append(job)
         acted: Acted = await promise.future
         job.times.note()
         return acted
+
+    @property
+    def n_waiting(self) -> int:
+        """Jobs that the worker has not begun with."""
+        return self._n_waiting
 
     @property
     def adaptations(self) -> set[str]:
@@ -137,10 +148,8 @@ class Engine:
     def _await(self, job: Job, promise: ThreadPromise) -> Any:
         if self._closed:
             raise Busy(_CLOSING)
-        try:
-            self._queue.put_nowait(job)
-        except queue.Full as error:
-            raise Busy(_FULL) from error
+        if not self._enqueue([job]):
+            raise Busy(_FULL)
         try:
             answer = promise.future.result(self._timeout_s)
         except FutureTimeoutError as error:
@@ -149,27 +158,27 @@ class Engine:
         job.times.note()
         return answer
 
+    def _enqueue(self, jobs: Sequence[Job]) -> bool:
+        """Give them to the worker, if there is room for all of them."""
+        with self._counting:
+            if self._n_waiting + len(jobs) > self._queue_size:
+                return False
+            self._n_waiting += len(jobs)
+        self._queue.put(jobs)
+        return True
+
     def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
         """What this turn of the loop asked for: at once where that is shorter than waking the worker."""
         jobs, self._gathering = self._gathering, []
-        idle = self._queue.empty()
+        idle = self._n_waiting == 0
         for runtime, group in _by_runtime(jobs).items():
             acts = [job for job in group if isinstance(job, Act)]
             if idle and self._durations.short(runtime, sum(job.n_rows for job in acts)):
                 settle(self._act(runtime, acts))
+            elif self._enqueue(acts):
+                _give_up_after(self._timeout_s, acts, loop)
             else:
-                for job in acts:
-                    self._hand_over(loop, job)
-
-    def _hand_over(self, loop: asyncio.AbstractEventLoop, job: Act) -> None:
-        try:
-            self._queue.put_nowait(job)
-        except queue.Full:
-            job.done.settle(Busy(_FULL))
-        else:
-            timer = loop.call_later(self._timeout_s, job.done.settle, Busy(_LATE))
-            assert isinstance(job.done, LoopPromise)
-            job.done.future.add_done_callback(lambda _: timer.cancel())
+                settle((job.done, Busy(_FULL)) for job in acts)
 
     def _work(self) -> None:
         closing = False
@@ -177,25 +186,26 @@ class Engine:
             jobs, closing = self._take()
             for runtime, group in _by_runtime(jobs).items():
                 deliver(self._understand(runtime, [job for job in group if isinstance(job, Understand)]))
-                deliver(self._act(runtime, [job for job in group if isinstance(job, Act)]))
+                for acts in _parts([job for job in group if isinstance(job, Act)], self._batch_rows):
+                    deliver(self._act(runtime, acts))
         self._turn_away()
 
     def _take(self) -> tuple[list[Job], bool]:
-        """Wait for a job, and take along what is there already; and whether those are the last."""
+        """Wait for jobs, and take along what is there already; and whether those are the last."""
         jobs: list[Job] = []
-        n_rows = 0
-        job = self._queue.get()
-        while job is not None:
-            jobs.append(job)
-            n_rows += job.n_rows
-            if n_rows >= self._batch_rows:
+        some = self._queue.get()
+        while some is not None:
+            jobs += some
+            if sum(job.n_rows for job in jobs) >= self._batch_rows:
                 break
             try:
-                job = self._queue.get_nowait()
+                some = self._queue.get_nowait()
             except queue.Empty:
                 break
-        self._metrics.queue.set(self._queue.qsize())
-        return jobs, job is None
+        with self._counting:
+            self._n_waiting -= len(jobs)
+        self._metrics.queue.set(self._n_waiting)
+        return jobs, some is None
 
     def _understand(self, runtime: Runtime, jobs: Sequence[Understand]) -> list[Outcome]:
         if not jobs:
@@ -218,17 +228,20 @@ class Engine:
     def _turn_away(self) -> None:
         """Whoever slipped in behind the end of the queue is told so, instead of waiting for nobody."""
         while not self._queue.empty():
-            job = self._queue.get_nowait()
-            if job is not None:
-                deliver([(job.done, Busy(_CLOSING))])
+            deliver([(job.done, Busy(_CLOSING)) for job in self._queue.get_nowait() or ()])
 
 
 class Durations:
-    """How long passes take, per model and size: the decision whether one is short."""
+    """How long passes take, per model and size: the decision whether one is short.
+
+    In the worker a pass also waits for its turn at the interpreter, so one that looks too long there, but not by far,
+    is tried on the event loop now and then.
+    """
 
     def __init__(self, short_s: float) -> None:
         self._short_s = short_s
         self._known: WeakKeyDictionary[Runtime, dict[int, float]] = WeakKeyDictionary()
+        self._n_asked = 0
 
     def note(self, runtime: Runtime, n_rows: int, taken_s: float) -> None:
         """A pass took so long. One long pass among short ones may have been a hiccup of the machine."""
@@ -237,9 +250,42 @@ class Durations:
         known[size] = min(taken_s, 2 * known.get(size, taken_s))
 
     def short(self, runtime: Runtime, n_rows: int) -> bool:
-        """Whether a pass of this size is known to be short; what was never tried is not."""
+        """Whether a pass of this size is known to be short, or worth a try; what was never done is not."""
         taken_s = self._known.get(runtime, {}).get(n_rows.bit_length())
-        return taken_s is not None and taken_s <= self._short_s
+        if taken_s is None or taken_s <= self._short_s:
+            return taken_s is not None
+        self._n_asked += 1
+        return self._n_asked % _TRY_EVERY == 0 and taken_s <= _WORTH_A_TRY * self._short_s
+
+
+def _give_up_after(timeout_s: float, jobs: Sequence[Job], loop: asyncio.AbstractEventLoop) -> None:
+    """Tell those that are not answered by then that it is too late. One timer for all of them."""
+    left = len(jobs)
+
+    def one_less(_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            timer.cancel()
+
+    timer = loop.call_later(timeout_s, lambda: settle((job.done, Busy(_LATE)) for job in jobs))
+    for job in jobs:
+        if isinstance(job.done, LoopPromise):
+            job.done.future.add_done_callback(one_less)
+
+
+def _parts(jobs: Sequence[Act], n_rows: int) -> Iterator[list[Act]]:
+    """In order, each of no more than so many rows, or of a single job."""
+    part: list[Act] = []
+    n = 0
+    for job in jobs:
+        if part and n + job.n_rows > n_rows:
+            yield part
+            part, n = [], 0
+        part.append(job)
+        n += job.n_rows
+    if part:
+        yield part
 
 
 def _by_runtime(jobs: Sequence[Job]) -> dict[Runtime, list[Job]]:

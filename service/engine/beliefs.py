@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from metalearn.adapter import Belief
 from metalearn.confidence import Judgement
+from metalearn.data.episode import Array
+from service.engine.runtime import Runtime
 
 Key = tuple[str, int]  # an adaptation and one of its versions
 _AROUND = 1024  # bytes of Python objects around the arrays of one entry
@@ -13,15 +15,23 @@ _AROUND = 1024  # bytes of Python objects around the arrays of one entry
 
 @dataclass(frozen=True, eq=False)
 class Understood:
-    """What a model makes of a context, and how far that can be trusted (None: the model cannot say)."""
+    """What a model makes of a context, how it acts under the most probable hypothesis, and how far it can be trusted.
+
+    `judgement` is None where the model cannot say.
+    """
 
     belief: Belief
+    stance: Array
     judgement: Judgement | None
+
+    def stance_under(self, hypothesis: int, runtime: Runtime) -> Array:
+        """How the model, which `runtime` is, acts under a hypothesis."""
+        return self.stance if hypothesis == self.belief.most_probable else runtime.stance(self.belief, hypothesis)
 
     @property
     def n_bytes(self) -> int:
         """That it takes in memory, about."""
-        return self.belief.code.nbytes + self.belief.probabilities.nbytes + _AROUND
+        return self.belief.code.nbytes + self.belief.probabilities.nbytes + self.stance.nbytes + _AROUND
 
 
 class Beliefs:

@@ -12,14 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from metalearn.adapter import Belief
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from service import stages
 from service.engine.runtime import Runtime
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Acted:
     """Actions `[n, a]` or `[n]`, and what they cost."""
 
@@ -71,6 +70,8 @@ class ThreadPromise:
 class LoopPromise:
     """A coroutine waits."""
 
+    __slots__ = ("future", "loop")
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop: asyncio.AbstractEventLoop | None = loop
         self.future: asyncio.Future[Any] = loop.create_future()
@@ -90,7 +91,7 @@ class LoopPromise:
             self.future.set_result(outcome)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Times:
     """`time.perf_counter()` when a job was queued, and when the pass that it was in began and ended."""
 
@@ -104,7 +105,7 @@ class Times:
         stages.note("infer", self.began_s, self.ended_s)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Understand:
     """A context to encode."""
 
@@ -115,13 +116,12 @@ class Understand:
     n_rows: int = 1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Act:
-    """Observations `[n, *o]` to act on, under one hypothesis."""
+    """Observations `[n, *o]` to act on, in one stance `[s]`."""
 
     runtime: Runtime
-    belief: Belief
-    hypothesis: int
+    stance: Array
     observations: Array
     done: Promise
     times: Times = field(default_factory=Times)

@@ -4,10 +4,9 @@ The graphs come with a bundle (`metalearn.model.export` wrote them); the weights
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float32, Int64, Shaped
+from jaxtyping import Float32, Shaped
 
 from metalearn.adapter import Belief
 from metalearn.bundle import Bundle, Weights
@@ -18,14 +17,16 @@ from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.frames import after_steps, gather
 from metalearn.data.spec import Spec
 
+_GRAPHS = ("believe", "stance", "act")
+
 
 class OnnxRuntime:
     """Numpy in, ONNX Runtime inside, numpy out."""
 
     name = "onnx"
 
-    def __init__(self, believe: "Graph", act: "Graph", config: ModelConfig, spec: Spec) -> None:
-        self._believe, self._act, self._config, self._spec = believe, act, config, spec
+    def __init__(self, believe: "Graph", stance: "Graph", act: "Graph", config: ModelConfig, spec: Spec) -> None:
+        self._believe, self._stance, self._act, self._config, self._spec = believe, stance, act, config, spec
 
     @classmethod
     def load(cls, bundle: Bundle) -> "OnnxRuntime":
@@ -34,18 +35,18 @@ class OnnxRuntime:
         Raises:
             InvalidConfig: it was never exported, or its graphs do not fit its weights.
         """
-        if missing := sorted({"believe", "act"} - set(bundle.graphs)):
+        if missing := [name for name in _GRAPHS if name not in bundle.graphs]:
             raise InvalidConfig(
-                f"bundle {bundle.name}: no {' and '.join(missing)}.onnx in it, so it needs torch to run; "
+                f"bundle {bundle.name}: no {missing[0]}.onnx in it, so it needs torch to run; "
                 "`wtl export BUNDLE` adds them where torch is installed"
             )
         try:
             config = ModelConfig.model_validate(bundle.model)
-            believe, act = (Graph(bundle.graphs[name], bundle.weights) for name in ("believe", "act"))
+            believe, stance, act = (Graph(bundle.graphs[name], bundle.weights) for name in _GRAPHS)
         except Exception as error:  # onnxruntime raises a type of its own for each status
             sentence = " ".join(str(error).split())[:200]
             raise InvalidConfig(f"bundle {bundle.name}: its graphs cannot be run: {sentence}") from error
-        return cls(believe, act, config, bundle.spec)
+        return cls(believe, stance, act, config, bundle.spec)
 
     def believe(self, contexts: Sequence[Context]) -> list[Belief]:
         """What the policy makes of each context. Raises InvalidData: an ask."""
@@ -53,7 +54,7 @@ class OnnxRuntime:
             if context.ask is not None:
                 raise InvalidData("ask", "null (this model was trained for no ask)", repr(context.ask))
         roles = {"demos": [c.demos for c in contexts], "trials": [c.trials for c in contexts]}
-        config, learns = self._config, self._learns_while_acting
+        config, learns = self._config, self.learns_while_acting
         inputs = {
             f"{role}.{name}": values
             for role, episodes in roles.items()
@@ -64,31 +65,37 @@ class OnnxRuntime:
         codes, probabilities = self._believe.run(inputs)
         return [Belief(code, p) for code, p in zip(codes, probabilities, strict=True)]
 
+    def stance(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " s"]:
+        """All that acting takes of a belief under one hypothesis."""
+        row: Array = self._stance.run({"code": belief.code[None], "hypothesis": np.array([hypothesis], np.int64)})[0][0]
+        return row
+
+    @property
+    def learns_while_acting(self) -> bool:
+        """Whether `after` changes a stance."""
+        return self._config.dynamics_rank > 0
+
     def after(
-        self, belief: Belief, observations: Shaped[np.ndarray, "n *o"], actions: Shaped[np.ndarray, "t *a"]
-    ) -> Belief:
-        """The belief in the midst of an episode, after these steps of it."""
-        if len(actions) == 0 or not self._learns_while_acting:
-            return belief
-        return replace(belief, code=after_steps(belief.code, observations, actions, self._spec))
+        self,
+        stance: Float32[np.ndarray, " s"],
+        observations: Shaped[np.ndarray, "n *o"],
+        actions: Shaped[np.ndarray, "t *a"],
+    ) -> Float32[np.ndarray, " s"]:
+        """The stance in the midst of an episode, after these steps of it."""
+        if len(actions) == 0 or not self.learns_while_acting:
+            return stance
+        return after_steps(stance, observations, actions, self._spec)
 
     def act(
-        self,
-        codes: Float32[np.ndarray, "b d"],
-        hypotheses: Int64[np.ndarray, " b"],
-        observations: Shaped[np.ndarray, "b *o"],
+        self, stances: Float32[np.ndarray, "b s"], observations: Shaped[np.ndarray, "b *o"]
     ) -> Shaped[np.ndarray, "b *a"]:
-        """The action of each row under its hypothesis, within the action space."""
+        """The action of each row, within the action space."""
         flat = np.ascontiguousarray(observations, np.float32).reshape(len(observations), -1)
-        (out,) = self._act.run({"code": codes, "hypothesis": hypotheses, "observations": flat})
+        (out,) = self._act.run({"stance": stances, "observations": flat})
         space = self._spec.action_space
         if self._spec.discrete:
             return np.asarray(out + space.start, np.int64)  # type: ignore[union-attr]
-        return np.clip(out, space.low, space.high).astype(np.float32)  # type: ignore[union-attr]
-
-    @property
-    def _learns_while_acting(self) -> bool:
-        return self._config.dynamics_rank > 0
+        return np.minimum(np.maximum(out, space.low), space.high)  # type: ignore[union-attr]
 
 
 class Graph:

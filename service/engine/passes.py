@@ -40,35 +40,36 @@ def act(runtime: Runtime, jobs: Sequence[Act]) -> list[Outcome]:
         return []
     began_s = time.perf_counter()
     try:
-        codes, hypotheses, observations = _rows(jobs)
-        actions = runtime.act(codes, hypotheses, observations)
+        actions = runtime.act(*_rows(jobs))
     except Exception as error:
         return [(job.done, error) for job in jobs]
     ended_s = _note(jobs, began_s)
+    infer_ms = (ended_s - began_s) * 1e3
     sound = bool(np.isfinite(actions).all())
     outcomes: list[Outcome] = []
     start = 0
     for job in jobs:
-        rows = actions[start : start + job.n_rows]
-        start += job.n_rows
+        end = start + len(job.observations)
+        rows = actions[start:end]
+        start = end
         if sound or np.isfinite(rows).all():
-            queue_ms, infer_ms = (began_s - job.times.queued_s) * 1e3, (ended_s - began_s) * 1e3
-            outcomes.append((job.done, Acted(rows, queue_ms, infer_ms)))
+            outcomes.append((job.done, Acted(rows, (began_s - job.times.queued_s) * 1e3, infer_ms)))
         else:
             overflow = InvalidData("observations", "numbers that the model can bear", "an overflow in it")
             outcomes.append((job.done, overflow))
     return outcomes
 
 
-def _rows(jobs: Sequence[Act]) -> tuple[Array, Array, Array]:
-    """Codes `[b, d]`, hypotheses `[b]` and observations `[b, *o]` of all jobs."""
-    codes = np.array([job.belief.code for job in jobs])
-    hypotheses = np.array([job.hypothesis for job in jobs], np.int64)
+def _rows(jobs: Sequence[Act]) -> tuple[Array, Array]:
+    """Stances `[b, s]` and observations `[b, *o]` of all jobs."""
+    if len(jobs) == 1:
+        observations = jobs[0].observations
+        return jobs[0].stance[None].repeat(len(observations), 0), observations
+    stances = np.array([job.stance for job in jobs])
     observations = np.concatenate([job.observations for job in jobs])
     if len(observations) > len(jobs):
-        n_rows = [job.n_rows for job in jobs]
-        codes, hypotheses = np.repeat(codes, n_rows, axis=0), np.repeat(hypotheses, n_rows)
-    return codes, hypotheses, observations
+        stances = np.repeat(stances, [job.n_rows for job in jobs], axis=0)
+    return stances, observations
 
 
 def _note(jobs: Sequence[Understand | Act], began_s: float) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float32, Int64, Shaped
+from jaxtyping import Float32, Shaped
 
 from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
@@ -18,19 +18,28 @@ class Runtime(Protocol):
         """What the model makes of each context."""
         ...
 
+    def stance(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " s"]:
+        """All that acting takes of a belief under one hypothesis. Short; called from any thread."""
+        ...
+
+    @property
+    def learns_while_acting(self) -> bool:
+        """Whether `after` changes a stance."""
+        ...
+
     def after(
-        self, belief: Belief, observations: Shaped[np.ndarray, "n *o"], actions: Shaped[np.ndarray, "t *a"]
-    ) -> Belief:
-        """The belief in the midst of an episode, after these steps of it. Cheap; called from any thread."""
+        self,
+        stance: Float32[np.ndarray, " s"],
+        observations: Shaped[np.ndarray, "n *o"],
+        actions: Shaped[np.ndarray, "t *a"],
+    ) -> Float32[np.ndarray, " s"]:
+        """The stance in the midst of an episode, after these steps of it. Short; called from any thread."""
         ...
 
     def act(
-        self,
-        codes: Float32[np.ndarray, "b d"],
-        hypotheses: Int64[np.ndarray, " b"],
-        observations: Shaped[np.ndarray, "b *o"],
+        self, stances: Float32[np.ndarray, "b s"], observations: Shaped[np.ndarray, "b *o"]
     ) -> Shaped[np.ndarray, "b *a"]:
-        """The action of each row under its hypothesis."""
+        """The action of each row."""
         ...
 
 

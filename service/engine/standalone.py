@@ -1,6 +1,7 @@
 """One version of an adaptation as one ONNX file: what the model made of its context is a constant in it.
 
-Made from the bundle's `act.onnx` and weights with onnx alone; torch is not needed. Does not know HTTP or archives.
+Made from the bundle's `stance.onnx`, `act.onnx` and weights with onnx alone; torch is not needed. Does not know HTTP
+or archives.
 """
 
 from collections.abc import Sequence
@@ -17,13 +18,12 @@ from metalearn.config import ModelConfig
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 
-INSIDE = "policy/"  # before every name of the bundle's graph, so that none meets one of ours
 _ROWS = "rows"
 
 
 def exportable(bundle: Bundle) -> bool:
-    """Whether the bundle has the graph that a policy is made from."""
-    return "act" in bundle.graphs
+    """Whether the bundle has the graphs that a policy is made from."""
+    return {"stance", "act"} <= set(bundle.graphs)
 
 
 def standalone(bundle: Bundle, belief: Belief) -> bytes:
@@ -33,16 +33,18 @@ def standalone(bundle: Bundle, belief: Belief) -> bytes:
     of the running episode (`metalearn.data.frames.effects_of`). The same belief makes the same bytes.
 
     Raises:
-        InvalidConfig: the bundle has no graph, or one that does not fit its weights.
+        InvalidConfig: the bundle has no graphs, or some that do not fit its weights.
     """
     if not exportable(bundle):
-        raise InvalidConfig(f"bundle {bundle.name}: no act.onnx in it")
+        raise InvalidConfig(f"bundle {bundle.name}: no stance.onnx and act.onnx in it")
     try:
         config = ModelConfig.model_validate(bundle.model)
-        inside = _whole(bundle.graphs["act"], bundle.weights)
+        stance, act = (_whole(bundle.graphs[name], bundle.weights, name) for name in ("stance", "act"))
+        # Both take and make things of the same names; what the first makes the second takes.
+        inside = compose.merge_models(stance, act, [("stance/stance", "act/stance")])
     except (DecodeError, KeyError, ValueError) as error:
         sentence = " ".join(str(error).split())[:200]
-        raise InvalidConfig(f"bundle {bundle.name}: its act.onnx does not fit it: {sentence}") from error
+        raise InvalidConfig(f"bundle {bundle.name}: its graphs do not fit it: {sentence}") from error
     shell = _Shell(bundle.spec)
     shell.rows()
     shell.code(belief, _n_sums(config, bundle.spec))
@@ -89,7 +91,7 @@ class _Shell:
         whole = np.asarray(belief.code, np.float32)[None]
         if not n_sums:
             self._node(
-                "Expand", [self._constant("code", whole), self._shape("code_shape", whole.shape[1])], _in("code")
+                "Expand", [self._constant("code", whole), self._shape("code_shape", whole.shape[1])], "stance/code"
             )
             return
         known, tried = whole[:, :-n_sums], whole[:, -n_sums:]
@@ -98,21 +100,21 @@ class _Shell:
         self._node("Expand", ["code_tried", self._shape("tried_shape", n_sums)], "code_end")
         parts = [self._constant("code_known", known), self._shape("known_shape", known.shape[1])]
         self._node("Expand", parts, "code_begin")
-        self._node("Concat", ["code_begin", "code_end"], _in("code"), axis=1)
+        self._node("Concat", ["code_begin", "code_end"], "stance/code", axis=1)
 
     def hypothesis(self, most_probable: int) -> None:
         """One for all rows, or one for each."""
         self._optional("hypothesis", np.array([most_probable], np.int64), ["h"])
-        self._node("Expand", ["hypothesis", _ROWS], _in("hypothesis"))
+        self._node("Expand", ["hypothesis", _ROWS], "stance/hypothesis")
 
     def observation(self) -> None:
         """As rows of float32."""
         self._node("Cast", ["observation"], "numbers", to=TensorProto.FLOAT)
-        self._node("Reshape", ["numbers", self._shape("flat_shape", self._spec.observation_size)], _in("observations"))
+        self._node("Reshape", ["numbers", self._shape("flat_shape", self._spec.observation_size)], "act/observations")
 
     def around(self, inside: onnx.GraphProto) -> onnx.GraphProto:
         """All of it, with actions as the action space wants them."""
-        made, space, before = _in("actions"), self._spec.action_space, list(self._nodes)
+        made, space, before = "act/actions", self._spec.action_space, list(self._nodes)
         self._nodes = []
         if self._spec.discrete:
             start = np.array(space.start, np.int64)  # type: ignore[union-attr]
@@ -144,15 +146,15 @@ class _Shell:
         self._nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
 
 
-def _whole(graph: bytes, weights: Weights) -> onnx.ModelProto:
-    """The bundle's graph with its weights in it. Raises DecodeError, KeyError, ValueError."""
+def _whole(graph: bytes, weights: Weights, name: str) -> onnx.ModelProto:
+    """A graph with its weights in it, and `name/` before every name. Raises DecodeError, KeyError, ValueError."""
     model = onnx.load_from_string(graph)
     for tensor in model.graph.initializer:
         if tensor.external_data:
             value = np.array(weights[tensor.name]).reshape(tensor.dims)
             tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
     del model.graph.value_info[:]
-    return compose.add_prefix(model, INSIDE, inplace=True)
+    return compose.add_prefix(model, f"{name}/", inplace=True)
 
 
 def _n_sums(config: ModelConfig, spec: Spec) -> int:
@@ -162,7 +164,3 @@ def _n_sums(config: ModelConfig, spec: Spec) -> int:
 
 def _dtype(spec: Spec) -> np.dtype[Any]:
     return np.dtype(np.uint8 if spec.observation_space.dtype == np.uint8 else np.float32)
-
-
-def _in(name: str) -> str:
-    return INSIDE + name

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32, Int64, Shaped
+from jaxtyping import Float32, Shaped
 
 from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
@@ -44,17 +44,26 @@ class TorchRuntime:
         """What the policy makes of each context."""
         return self._inference.believe(contexts)
 
+    def stance(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " s"]:
+        """All that acting takes of a belief under one hypothesis."""
+        return self._inference.stance_row(belief, hypothesis)
+
+    @property
+    def learns_while_acting(self) -> bool:
+        """Whether `after` changes a stance."""
+        return self._inference.learns_while_acting
+
     def after(
-        self, belief: Belief, observations: Shaped[np.ndarray, "n *o"], actions: Shaped[np.ndarray, "t *a"]
-    ) -> Belief:
-        """The belief in the midst of an episode, after these steps of it."""
-        return self._inference.after(belief, observations, actions)
+        self,
+        stance: Float32[np.ndarray, " s"],
+        observations: Shaped[np.ndarray, "n *o"],
+        actions: Shaped[np.ndarray, "t *a"],
+    ) -> Float32[np.ndarray, " s"]:
+        """The stance in the midst of an episode, after these steps of it."""
+        return self._inference.after(stance, observations, actions)
 
     def act(
-        self,
-        codes: Float32[np.ndarray, "b d"],
-        hypotheses: Int64[np.ndarray, " b"],
-        observations: Shaped[np.ndarray, "b *o"],
+        self, stances: Float32[np.ndarray, "b s"], observations: Shaped[np.ndarray, "b *o"]
     ) -> Shaped[np.ndarray, "b *a"]:
-        """The action of each row under its hypothesis."""
-        return self._inference.act(codes, hypotheses, observations)
+        """The action of each row."""
+        return self._inference.act_by_rows(stances, observations)

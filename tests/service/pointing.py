@@ -87,12 +87,16 @@ class PointingRuntime:
         probabilities = sure[outcomes[-1]] if outcomes else [0.6, 0.4]
         return Belief(goal.astype(np.float32), np.array(probabilities, np.float32))
 
-    def after(self, belief: Belief, observations: Array, actions: Array) -> Belief:
-        return belief
+    learns_while_acting = False
 
-    def act(self, codes: Array, hypotheses: Array, observations: Array) -> Array:
+    def stance(self, belief: Belief, hypothesis: int) -> Array:
+        return belief.code if hypothesis == 0 else -belief.code
+
+    def after(self, stance: Array, observations: Array, actions: Array) -> Array:
+        return stance
+
+    def act(self, goals: Array, observations: Array) -> Array:
         self.batches.append(len(observations))
-        goals = np.where(hypotheses[:, None] == 0, codes, -codes)
         return np.clip(self._gain * (goals - observations[:, :2]), -1, 1).astype(np.float32)
 
 

@@ -29,10 +29,10 @@ class GatedRuntime(PointingRuntime):
         super().__init__(bundle())
         self.gate, self.entered = threading.Event(), threading.Event()
 
-    def act(self, codes: Array, hypotheses: Array, observations: Array) -> Array:
+    def act(self, stances: Array, observations: Array) -> Array:
         self.entered.set()
         assert self.gate.wait(10)
-        return super().act(codes, hypotheses, observations)
+        return super().act(stances, observations)
 
 
 class ThreadNamingRuntime(PointingRuntime):
@@ -43,10 +43,10 @@ class ThreadNamingRuntime(PointingRuntime):
         self.threads: list[str] = []
         self.seconds = 0.0
 
-    def act(self, codes: Array, hypotheses: Array, observations: Array) -> Array:
+    def act(self, stances: Array, observations: Array) -> Array:
         self.threads.append(threading.current_thread().name)
         time.sleep(self.seconds)
-        return super().act(codes, hypotheses, observations)
+        return super().act(stances, observations)
 
 
 class FussyRuntime(PointingRuntime):
@@ -79,12 +79,13 @@ def engine() -> Iterator[Engine]:
     engine.close()
 
 
-def belief(x: float) -> Belief:
-    return Belief(np.array([x, 0], np.float32), np.array([1, 0], np.float32))
+def stance(x: float) -> Array:
+    return np.array([x, 0], np.float32)
 
 
 def understood(code_size: int = 2) -> Understood:
-    return Understood(Belief(np.zeros(code_size, np.float32), np.array([1, 0], np.float32)), None)
+    code = np.zeros(code_size, np.float32)
+    return Understood(Belief(code, np.array([1, 0], np.float32)), code[:0], None)
 
 
 def rows(n: int) -> Array:
@@ -95,10 +96,10 @@ def test_who_waits_together_is_computed_together(engine: Engine) -> None:
     runtime = GatedRuntime()
     goals = [0.1, 0.2, 0.3, 0.4]
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(engine.act, runtime, belief(0.9), 0, rows(1))
+        first = pool.submit(engine.act, runtime, stance(0.9), rows(1))
         assert runtime.entered.wait(10)
-        others = [pool.submit(engine.act, runtime, belief(x), 0, rows(n + 1)) for n, x in enumerate(goals)]
-        while engine._queue.qsize() < len(goals):
+        others = [pool.submit(engine.act, runtime, stance(x), rows(n + 1)) for n, x in enumerate(goals)]
+        while engine.n_waiting < len(goals):
             time.sleep(0.001)
         runtime.gate.set()
         assert first.result().actions.tolist() == [[pytest.approx(0.9), 0]]
@@ -110,7 +111,7 @@ def test_who_waits_together_is_computed_together(engine: Engine) -> None:
 def test_two_models_are_not_mixed(engine: Engine) -> None:
     weak, strong = PointingRuntime(bundle(gain=0.1)), PointingRuntime(bundle(gain=1.0))
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda i: engine.act((weak, strong)[i % 2], belief(1), 0, rows(1)), range(40)))
+        answers = list(pool.map(lambda i: engine.act((weak, strong)[i % 2], stance(1), rows(1)), range(40)))
     np.testing.assert_allclose([a.actions[0, 0] for a in answers], [0.1, 1.0] * 20, rtol=1e-6)
 
 
@@ -143,25 +144,25 @@ def test_one_bad_context_does_not_fail_its_neighbours(engine: Engine, demo: Epis
 
 def test_numbers_that_overflow_in_the_model_are_the_askers_mistake(engine: Engine, demo: Episode) -> None:
     runtime = PointingRuntime(bundle(gain=np.inf))
-    belief = engine.understand(("a", 1), runtime, lambda: Context((demo,))).belief
+    understood = engine.understand(("a", 1), runtime, lambda: Context((demo,)))
     with np.errstate(invalid="ignore"), pytest.raises(InvalidData, match="numbers that the model can bear"):
-        engine.act(runtime, belief, 0, demo.observations[-1:])
+        engine.act(runtime, understood.stance, demo.observations[-1:])
 
 
 def test_a_full_queue_and_a_slow_model_mean_busy() -> None:
     engine, runtime = make(queue_size=1, timeout_s=0.2), GatedRuntime()
     engine.start()
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(engine.act, runtime, belief(1), 0, rows(1))
+        first = pool.submit(engine.act, runtime, stance(1), rows(1))
         assert runtime.entered.wait(10)
-        others = [pool.submit(engine.act, runtime, belief(1), 0, rows(1)) for _ in range(3)]
+        others = [pool.submit(engine.act, runtime, stance(1), rows(1)) for _ in range(3)]
         reasons = sorted(str(future.exception()) for future in [first, *others])
     runtime.gate.set()
     engine.close()
     assert reasons == ["the model did not answer in time"] * 2 + ["too many requests are waiting for the model"] * 2
     assert not engine.alive
     with pytest.raises(Busy, match="shutting down"):
-        engine.act(runtime, belief(1), 0, rows(1))
+        engine.act(runtime, stance(1), rows(1))
 
 
 def test_beliefs_are_bounded_in_bytes_not_in_number() -> None:
@@ -176,7 +177,7 @@ def test_beliefs_are_bounded_in_bytes_not_in_number() -> None:
 
 def test_a_coroutine_is_answered_as_a_thread_is(engine: Engine) -> None:
     async def ask() -> list[Acted]:
-        return await asyncio.gather(*(engine.act_soon(runtime, belief(x), 0, rows(n)) for x, n in asked))
+        return await asyncio.gather(*(engine.act_soon(runtime, stance(x), rows(n)) for x, n in asked))
 
     runtime, asked = PointingRuntime(bundle()), [(0.1, 1), (0.2, 3), (0.3, 1)]
     for (x, n), acted in zip(asked, asyncio.run(ask()), strict=True):
@@ -190,7 +191,7 @@ def test_a_short_pass_runs_where_it_is_asked_for_and_a_long_one_does_not() -> No
 
     async def ask(n: int) -> None:
         for _ in range(3):
-            await engine.act_soon(runtime, belief(1), 0, rows(n))
+            await engine.act_soon(runtime, stance(1), rows(n))
 
     asyncio.run(ask(1))
     runtime.seconds = 0.1
@@ -213,9 +214,9 @@ def test_an_event_loop_is_told_busy_too() -> None:
     engine.start()
 
     async def ask() -> list[object]:
-        asked = [asyncio.create_task(engine.act_soon(runtime, belief(1), 0, rows(1)))]
+        asked = [asyncio.create_task(engine.act_soon(runtime, stance(1), rows(1)))]
         await asyncio.to_thread(runtime.entered.wait, 10)
-        asked += [asyncio.create_task(engine.act_soon(runtime, belief(1), 0, rows(1))) for _ in range(4)]
+        asked += [asyncio.create_task(engine.act_soon(runtime, stance(1), rows(1))) for _ in range(4)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
     reasons = sorted(map(str, asyncio.run(ask())))
@@ -228,14 +229,14 @@ def test_who_has_gone_is_not_computed_for(engine: Engine) -> None:
     runtime = GatedRuntime()
 
     async def ask() -> Acted:
-        first = asyncio.create_task(engine.act_soon(runtime, belief(0.5), 0, rows(1)))
+        first = asyncio.create_task(engine.act_soon(runtime, stance(0.5), rows(1)))
         await asyncio.to_thread(runtime.entered.wait, 10)
-        gone = asyncio.create_task(engine.act_soon(runtime, belief(1), 0, rows(7)))
+        gone = asyncio.create_task(engine.act_soon(runtime, stance(1), rows(7)))
         await asyncio.sleep(0.01)
         gone.cancel()
         runtime.gate.set()
         return await first
 
     assert asyncio.run(ask()).actions.tolist() == [[0.5, 0]]
-    assert asyncio.run(engine.act_soon(runtime, belief(0.25), 0, rows(1))).actions.tolist() == [[0.25, 0]]
+    assert asyncio.run(engine.act_soon(runtime, stance(0.25), rows(1))).actions.tolist() == [[0.25, 0]]
     assert runtime.batches == [1, 1]

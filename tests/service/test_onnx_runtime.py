@@ -68,9 +68,11 @@ def test_both_runtimes_believe_and_do_the_same(kind: str, rng: np.random.Generat
                 np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-5)
     beliefs = torch.believe(contexts(bundle.spec, rng))
     z, n = len(beliefs[0].probabilities), len(beliefs)
-    rows = np.stack([belief.code for belief in beliefs]), np.arange(n) % z
     observations = np.stack([bundle.spec.example_episode(rng).observations[0] for _ in range(n)])
-    expected, got = torch.act(*rows, observations), onnx.act(*rows, observations)
+    expected, got = (
+        one.act(np.stack([one.stance(belief, i % z) for i, belief in enumerate(beliefs)]), observations)
+        for one in (torch, onnx)
+    )
     assert got.dtype == expected.dtype
     # Random heads are a hundred times as steep as trained ones.
     np.testing.assert_allclose(got, expected, atol=1e-4 if kind in KINDS else 1e-5, rtol=1e-4)
@@ -83,10 +85,11 @@ def test_both_learn_the_same_while_they_act(kind: str, rng: np.random.Generator)
     episode = bundle.spec.example_episode(rng, 6)
     torch, onnx = TorchRuntime.load(bundle), OnnxRuntime.load(bundle)
     belief = torch.believe([Context((episode,))])[0]
-    expected = torch.after(belief, episode.observations, episode.actions)
-    got = onnx.after(belief, episode.observations, episode.actions)
-    np.testing.assert_allclose(got.code, expected.code, atol=1e-6)
-    assert (kind == "dynamics") == (not np.array_equal(got.code, belief.code))
+    stance, seen = torch.stance(belief, 0), (episode.observations, episode.actions)
+    expected, got = torch.after(stance, *seen), onnx.after(stance, *seen)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert torch.learns_while_acting == onnx.learns_while_acting == (kind == "dynamics")
+    assert torch.learns_while_acting == (not np.array_equal(got, stance))
 
 
 def test_graphs_leave_a_bundle_the_one_it_was(tmp_path: Path) -> None:
@@ -107,9 +110,13 @@ def test_the_files_of_a_bundle_run_in_onnx_runtime_as_they_are(tmp_path: Path, r
     believed = OnnxRuntime.load(bundle).believe(contexts(bundle.spec, rng))
     observations = rng.normal(size=(len(believed), bundle.spec.observation_size)).astype(np.float32)
     codes, hypotheses = np.stack([b.code for b in believed]), np.zeros(len(believed), np.int64)
+    (stances,) = onnxruntime.InferenceSession(tmp_path / "stance.onnx").run(
+        None, {"code": codes, "hypothesis": hypotheses}
+    )
     session = onnxruntime.InferenceSession(tmp_path / "act.onnx")
-    (got,) = session.run(None, {"code": codes, "hypothesis": hypotheses, "observations": observations})
-    expected = TorchRuntime.load(bundle).act(codes, hypotheses, observations)
+    (got,) = session.run(None, {"stance": stances, "observations": observations})
+    runtime = TorchRuntime.load(bundle)
+    expected = runtime.act(np.stack([runtime.stance(belief, 0) for belief in believed]), observations)
     np.testing.assert_allclose(np.clip(got, -1, 1), expected, atol=1e-5)
 
 
@@ -117,7 +124,7 @@ def test_what_cannot_be_run_says_why() -> None:
     with pytest.raises(InvalidConfig, match="wtl export"):
         OnnxRuntime.load(made("reach").with_graphs({}))
     with pytest.raises(InvalidConfig, match="its graphs cannot be run"):
-        OnnxRuntime.load(made("reach").with_graphs({"act": b"no graph", "believe": b"either"}))
+        OnnxRuntime.load(made("reach").with_graphs(dict.fromkeys(("believe", "stance", "act"), b"no graph")))
     with pytest.raises(InvalidData, match="no ask"):
         OnnxRuntime.load(made("reach")).believe([Context(ask="faster")])
 

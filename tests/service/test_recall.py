@@ -1,5 +1,6 @@
 """Rows in memory are as fresh as the database, whichever server wrote last."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -39,13 +40,35 @@ def test_an_act_sees_what_any_server_has_acknowledged(servers: tuple[Client, Cli
 
 def test_a_row_is_the_tenants_own_and_the_memory_is_bounded(servers: tuple[Client, Client], tmp_path: Path) -> None:
     ids = [servers[0].adapt("point").id for _ in range(5)]
-    with closing(Recall(tmp_path / "data" / "service.sqlite3", capacity=2)) as recall:
-        for adaptation_id in ids:
-            row = recall.get("default", adaptation_id)
-            assert row is not None
-            assert (row.id, row.version, row.scored) == (adaptation_id, 1, False)
-        assert len(recall._rows) == 2
-        assert recall.get("somebody", ids[-1]) is None
-        assert recall.get("default", "0" * 24) is None
+
+    async def look() -> None:
+        with closing(Recall(tmp_path / "data" / "service.sqlite3", capacity=2)) as recall:
+            for adaptation_id in ids:
+                row = recall.get("default", adaptation_id)
+                assert row is not None
+                assert (row.id, row.version, row.scored) == (adaptation_id, 1, False)
+            assert len(recall._rows) == 2
+            assert recall.get("somebody", ids[-1]) is None
+            assert recall.get("default", "0" * 24) is None
+
+    asyncio.run(look())
     with closing(Recall(None, capacity=2)) as nothing:
         assert nothing.get("default", ids[0]) is None
+
+
+def test_what_was_written_between_two_turns_of_the_loop_is_seen_in_the_second(
+    servers: tuple[Client, Client], tmp_path: Path, demo: Episode
+) -> None:
+    made = servers[0].adapt("point")
+
+    async def look() -> list[int]:
+        with closing(Recall(tmp_path / "data" / "service.sqlite3", capacity=2)) as recall:
+            versions = []
+            for _ in range(3):
+                row = recall.get("default", made.id)
+                assert row is not None
+                versions.append(row.version)
+                await asyncio.to_thread(made.add_demos, [demo])
+        return versions
+
+    assert asyncio.run(look()) == [1, 2, 3]
