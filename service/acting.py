@@ -3,6 +3,8 @@
 What is not there is read, loaded or encoded in a thread, by the same code that serves every other request.
 """
 
+from typing import Any
+
 from fastapi.concurrency import run_in_threadpool
 
 from metalearn.data.episode import Array
@@ -44,12 +46,20 @@ class Acting:
         if self._sessions.touch_due(adaptation):
             await run_in_threadpool(self._sessions.touch, adaptation)
 
-    async def act(self, adaptation: Adaptation, model: Model, observations: Array) -> Acted:
-        """Actions for `[n, *o]` observations under the most probable hypothesis. Raises Busy."""
-        understood = await self.understood(adaptation)
-        await self.touch(adaptation)
-        return await self._engine.act_soon(model.runtime, understood.stance, observations)
-
     async def act_in(self, model: Model, stance: Array, observation: Array) -> Acted:
         """The action for one `[*o]` observation in a stance that was taken before. Raises Busy."""
         return await self._engine.act_soon(model.runtime, stance, observation[None])
+
+
+def told(acted: Acted, decode_ms: float, total_ms: float) -> dict[str, Any]:
+    """Actions as an answer tells them, and where the time went."""
+    timing = {"decode_ms": decode_ms, "queue_ms": acted.queue_ms, "infer_ms": acted.infer_ms, "total_ms": total_ms}
+    return {"actions": acted.actions, "server_timing": timing}
+
+
+def server_timing(acted: Acted, decode_ms: float, encode_ms: float) -> str:
+    """The Server-Timing header."""
+    return (
+        f"decode;dur={decode_ms:.3f}, queue;dur={acted.queue_ms:.3f}, "
+        f"infer;dur={acted.infer_ms:.3f}, encode;dur={encode_ms:.3f}"
+    )

@@ -36,6 +36,7 @@ from service.routes import acting, adaptations, archives, episodes, health, mode
 from service.routes.parameters import operation_id
 from service.schemas import REQUESTS, Problem
 from service.settings import Settings
+from service.shortcut import Shortcut
 from service.state import Service
 from service.traces import exporting
 
@@ -95,8 +96,10 @@ def create_app(
     for module in (acting, stream, adaptations, versions, episodes, archives, models, training, health):
         app.include_router(module.router)
     _describe_bodies(app)
-    # Last, so that it is around every other middleware.
+    # The later ones are around the earlier ones.
     app.add_middleware(Observe, metrics=metrics, tracer=None if traces is None else traces.get_tracer("service"))
+    if traces is None:
+        app.add_middleware(Shortcut, metrics=metrics)
     return app
 
 

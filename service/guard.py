@@ -16,6 +16,7 @@ from service import auth
 from service.audit import Entry
 from service.auth import Caller
 from service.errors import Forbidden, ServiceError, Unauthenticated
+from service.limits import Standing
 from service.observe import request_id_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ _PAGE_POLICY = (
     f"default-src 'none'; connect-src 'self'; script-src 'unsafe-inline' {_CDN}; style-src {_CDN} 'unsafe-inline'; "
     "img-src 'self' data: https://fastapi.tiangolo.com; frame-ancestors 'none'"
 )
+STANDING = "wtl.standing"
+"""Where a scope says that the request was counted already."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _log = structlog.get_logger("service")
 
@@ -84,18 +87,17 @@ class Guard:
 
     async def _admit(self, service: "Service", scope: Scope, headers: dict[str, str]) -> None:
         """Raises Unauthenticated, Forbidden, TooManyRequests."""
-        address = scope["client"][0] if scope.get("client") else "nowhere"
         given = Headers(scope=scope).get("authorization")
         try:
             caller = service.auth.remembered(given)
             if caller is None:
                 caller = await run_in_threadpool(service.auth.ask, given)
         except Unauthenticated:
-            service.rates.deny(address)
+            service.rates.deny(_address(scope))
             raise
-        payer = caller.key or address
+        payer = payer_of(scope, caller)
         scope.setdefault("state", {}).update(caller=caller, tenant=caller.tenant, payer=payer)
-        headers.update(service.rates.count(payer).headers)
+        headers.update((scope.get(STANDING) or service.rates.count(payer)).headers)
         needed = scope_of(scope["path"], scope.get("method", "WS"))
         if needed is not None:
             caller.check(needed)
@@ -161,5 +163,22 @@ class _Answer:
         return method not in _READS and not self._scope["path"].endswith("/act") and self._scope["path"] not in PUBLIC
 
 
+def payer_of(scope: Scope, caller: Caller) -> str:
+    """Whose rate a request counts against: a key's, or an address's where nobody needs one."""
+    return caller.key or _address(scope)
+
+
+def raw_headers(standing: Standing) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer about data, as the server takes them."""
+    return _SECURITY + _raw(standing.headers)
+
+
+def _address(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else "nowhere"
+
+
 def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+_SECURITY = _raw(SECURITY_HEADERS)

@@ -19,8 +19,8 @@ from service.stages import Stages, watched
 HEADER = "X-Request-ID"
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})
-_LOGGER = "service.access"
-_log = structlog.get_logger(_LOGGER)
+LOGGER = "service.access"
+_log = structlog.get_logger(LOGGER)
 
 
 class Observe:
@@ -63,7 +63,7 @@ class Observe:
         if scope["type"] == "http":
             self._metrics.answered(method, route, status, seconds, stages)
         quiet = status < 400 and (route in _QUIET or route.endswith("/act"))
-        if quiet and not logging.getLogger(_LOGGER).isEnabledFor(logging.DEBUG):
+        if quiet and not logging.getLogger(LOGGER).isEnabledFor(logging.DEBUG):
             return  # a line costs more than an action; metrics count them all
         (_log.debug if quiet else _log.info)(
             "request",

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
-from service.acting import Acting
+from service.acting import Acting, told
 from service.codecs import decode_msgpack
 from service.errors import EpisodeEmpty, EpisodeOver, MalformedBody
 from service.queries import Adaptation
@@ -99,13 +99,7 @@ class Stream:
         episode.actions.append(acted.actions[0])
         if self._sessions.touch_due(self._adaptation):
             await self._acting.touch(self._adaptation)
-        timing = {
-            "decode_ms": (decoded_s - started_s) * 1e3,
-            "queue_ms": acted.queue_ms,
-            "infer_ms": acted.infer_ms,
-            "total_ms": (time.perf_counter() - started_s) * 1e3,
-        }
-        return {"actions": acted.actions, "server_timing": timing}
+        return told(acted, (decoded_s - started_s) * 1e3, (time.perf_counter() - started_s) * 1e3)
 
     async def _begin(self, explore: bool | None) -> _Episode:
         adaptation = self._adaptation

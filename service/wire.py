@@ -89,7 +89,9 @@ class Wire:
         parts = [self.request.method, self.request.url.path, self.request.url.query, *headers]
         return Post(self.tenant, key, hashlib.sha256("\n".join(parts).encode() + b"\n" + self.body).hexdigest())
 
-    def answer(self, value: Body, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    def answer(
+        self, value: Body | Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> Response:
         """`value` in the format that the client accepts, JSON if it does not care."""
         codec = _accepted(self.request.headers.get("accept", "*/*"), self.request.headers.get("content-type"))
         with stage("encode"):

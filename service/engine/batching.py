@@ -29,6 +29,8 @@ Judge = Callable[[Belief, Context], Judgement]
 _FULL = "too many requests are waiting for the model"
 _LATE = "the model did not answer in time"
 _CLOSING = "the server is shutting down"
+_TURNS = 4
+"""Of the event loop, at most so many between a question and its pass."""
 _TRY_EVERY, _WORTH_A_TRY = (
     64,
     16,
@@ -119,7 +121,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         promise = LoopPromise(loop)
         if not self._gathering:
-            loop.call_soon(self._dispatch, loop)
+            loop.call_soon(self._dispatch, loop, 1, _TURNS)
         job = Act(runtime, stance, observations, promise)
         self._gathering.append(job)
         acted: Acted = await promise.future
@@ -167,8 +169,14 @@ class Engine:
         self._queue.put(jobs)
         return True
 
-    def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """What this turn of the loop asked for: at once where that is shorter than waking the worker."""
+    def _dispatch(self, loop: asyncio.AbstractEventLoop, n_before: int, n_turns: int) -> None:
+        """What the loop has asked for: at once where that is shorter than waking the worker.
+
+        As long as every turn of the loop brings more, what has come waits for it; a single one waits for nobody.
+        """
+        if len(self._gathering) > n_before and n_turns > 0:
+            loop.call_soon(self._dispatch, loop, len(self._gathering), n_turns - 1)
+            return
         jobs, self._gathering = self._gathering, []
         idle = self._n_waiting == 0
         for runtime, group in _by_runtime(jobs).items():
