@@ -178,7 +178,7 @@ def _place(collector: Collector) -> dict[str, Any]:
     """What a run runs on; nothing to say of this machine alone."""
     if isinstance(collector, SerialCollector | ProcessCollector):
         return {}
-    from metalearn.cluster.workers import place
+    from metalearn.cluster.connection import place
 
     return place() | {"actors": getattr(collector, "n_actors", 0)}
 

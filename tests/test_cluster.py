@@ -1,13 +1,17 @@
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from metalearn.cluster.connection import ClusterLost, Head
 from metalearn.cluster.jobs import lasting
-from metalearn.cluster.workers import IN_FLIGHT, RayCollector, WorkersLost
+from metalearn.cluster.workers import IN_FLIGHT, PATIENCE_S, RayCollector, WorkersLost
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.training.collect import Ahead
 
@@ -77,11 +81,11 @@ def test_what_the_function_raises_is_raised_as_it_is(collector):
 def test_work_goes_on_in_the_background_behind_newer_work(collector):
     behind = collector.map(slowly, range(40))
     assert list(collector.map(square, [2, 3])) == [4, 9]
-    assert isinstance(behind, Ahead)
+    assert isinstance(collector, Ahead)
     deadline = time.monotonic() + 60
     while len(behind.done) < 40 and time.monotonic() < deadline:
-        behind.advance()
-        assert len(collector._in_flight) <= 2 * IN_FLIGHT  # however much there is to do
+        collector.advance()
+        assert collector.in_flight <= 2 * IN_FLIGHT  # however much there is to do
         time.sleep(0.01)
     assert list(behind) == [n * n for n in range(40)]
 
@@ -107,9 +111,74 @@ def test_the_handler_of_sigterm_is_still_ours(collector):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_an_address_where_nobody_answers_is_one_sentence():
-    with pytest.raises(InvalidConfig, match=r"no Ray cluster at 127\.0\.0\.1:1: nobody answers"):
+def test_an_address_where_nobody_answers_is_one_sentence_that_says_what_to_do():
+    with pytest.raises(InvalidConfig, match=r"no Ray cluster at 127\.0\.0\.1:1: nobody answers; `ray start --head`"):
         RayCollector("127.0.0.1:1", n_actors=1)
+
+
+def test_a_cluster_that_wants_a_token_is_one_sentence_to_who_has_none(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
+        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "none")}
+        command = [sys.executable, "-m", "metalearn.cli", "train", "reach-m2", "--ray-address", address]
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert found.returncode == 2
+    said = found.stderr.strip().splitlines()[-1]
+    assert said.startswith(f"wtl: no Ray cluster at {address}: ")
+    assert "token" in said
+
+
+def wait_until(holds, timeout_s=30):
+    deadline = time.monotonic() + timeout_s
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert holds()
+
+
+def test_a_head_that_does_not_answer_any_more_is_noticed_and_said():
+    server = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{server.getsockname()[1]}"
+    head = Head(address, patience_s=0.1, probe_s=0.01)
+    try:
+        time.sleep(0.3)
+        head.check()
+        server.close()
+        wait_until(lambda: head.lost)
+        with pytest.raises(
+            ClusterLost, match=f"head of the Ray cluster, {address}, .* goes on from the last checkpoint"
+        ):
+            head.check()
+    finally:
+        head.close()
+
+
+def test_a_head_that_comes_back_in_time_is_not_lost():
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    head = Head(f"127.0.0.1:{port}", patience_s=3600, probe_s=0.01)
+    try:
+        server.close()
+        wait_until(lambda: head._silent_since is not None)
+        with socket.create_server(("127.0.0.1", port)):
+            wait_until(lambda: head._silent_since is None)
+        head.check()
+    finally:
+        head.close()
+
+
+def test_a_command_leaves_before_ray_would_end_it_unasked(monkeypatch):
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "20")
+    head = Head("127.0.0.1:1")
+    head.close()
+    assert 0 < head._patience_s < 20
+
+
+@pytest.mark.slow
+def test_workers_that_are_first_wanted_late_are_not_missed_at_once(collector):
+    with RayCollector(n_actors=1) as late:
+        late._heard -= 2 * PATIENCE_S
+        assert list(late.map(square, [3])) == [9]
 
 
 def test_what_a_job_leaves_outlives_the_copy_that_it_runs_in():

@@ -17,7 +17,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import RequestRouterConfig
 
-from metalearn.cluster.workers import connect
+from metalearn.cluster.connection import connect
 from metalearn.data.errors import InvalidConfig
 from service.app import check_exposed, create_app
 from service.settings import Settings

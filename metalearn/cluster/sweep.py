@@ -20,7 +20,8 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import BasicVariantGenerator
 
-from metalearn.cluster.workers import connect, find_as
+from metalearn.cluster.connection import connect
+from metalearn.cluster.workers import find_as
 from metalearn.config import Config, Experiment
 from metalearn.data.errors import InvalidConfig
 from metalearn.training.loop import Event, train

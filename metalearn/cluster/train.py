@@ -18,9 +18,11 @@ import ray
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.config import LoggingConfig
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from metalearn.bundle import Bundle
-from metalearn.cluster.workers import RayCollector, WorkersLost, find_as, place
+from metalearn.cluster.connection import Head, place
+from metalearn.cluster.workers import RayCollector, WorkersLost, find_as
 from metalearn.config import Experiment
 from metalearn.data.errors import WatchTryLearnError
 from metalearn.training.group import ProcessGroup
@@ -63,9 +65,10 @@ def train_on_learners(
     Raises:
         Stopped: `stopping` said so.
         WorkersLost: learners died more often than chance explains.
+        ClusterLost: the head does not answer any more.
         WatchTryLearnError: what the loop raises.
     """
-    desk = ray.remote(num_cpus=0)(_Desk).remote()
+    head, desk = Head.here(), _desk()
     folder = store.folder.absolute()
     arguments = {
         "experiment": experiment,
@@ -89,16 +92,20 @@ def train_on_learners(
         ),
     )
     outcome = _Fit(trainer)
-    while not outcome.over.wait(POLL_S):
-        for event in ray.get(desk.hear.remote()):
+    try:
+        while not outcome.over.wait(POLL_S):
+            for event in head.get(desk.hear.remote()):
+                listen(event)
+            if stopping():
+                head.get(desk.stop.remote())
+        for event in head.get(desk.hear.remote()):
             listen(event)
-        if stopping():
-            ray.get(desk.stop.remote())
-    for event in ray.get(desk.hear.remote()):
-        listen(event)
-    if outcome.error is not None:
-        raise WorkersLost(f"the learners failed: {str(outcome.error).strip().splitlines()[-1]}") from outcome.error
-    failure = ray.get(desk.verdict.remote())
+        if outcome.error is not None:
+            reason = str(outcome.error).strip().splitlines()[-1]
+            raise WorkersLost(f"the learners failed: {reason}") from outcome.error
+        failure = head.get(desk.verdict.remote())
+    finally:
+        head.close()
     if failure is not None:
         raise failure
     store.fetch("bundle")
@@ -121,6 +128,13 @@ class _Fit(threading.Thread):
             self.error = error
         finally:
             self.over.set()
+
+
+def _desk() -> Any:
+    """A desk on the machine of this process, so that they can only be lost together; alone, it is replaced."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(_Desk)
+    return actor.remote()
 
 
 class _Desk:

@@ -5,25 +5,21 @@ through the object store, and only so many at a time: nothing is handed out befo
 know what the functions do.
 """
 
-import json
 import logging
 import os
 import pickle  # between our own processes only: it never reads what comes from outside or from disk
-import signal
-import socket
 import sys
-import threading
 import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from metalearn.data.errors import InvalidConfig, WatchTryLearnError
+from metalearn.cluster.connection import Head, connect
+from metalearn.data.errors import WatchTryLearnError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,11 +28,9 @@ ATTEMPTS_PER_ITEM = 4
 """An item that has cost so many workers their life is itself the trouble."""
 IN_FLIGHT = 2
 """Items that an actor has at a time: one that it does, and the next, so that it does not wait for us."""
-CONNECT_TIMEOUT_S = 5.0
 PATIENCE_S = 600.0
 """How long the cluster may have no place for any actor."""
 TICK_S = 1.0
-STARTS = 3
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +54,7 @@ class RayCollector:
 
     def __init__(self, address: str | None = None, n_actors: int | None = None, spare: int = 0) -> None:
         self._joined = connect(address, (n_actors or 1) + spare)
+        self._head = Head.here()
         self.n_actors = n_actors or max(1, int(ray.cluster_resources().get("CPU", 1)) - spare)
         self.counts: Counter[str] = Counter()
         self._actor = ray.remote(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD")(_Worker)
@@ -70,22 +65,28 @@ class RayCollector:
         self._heard = time.monotonic()
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-        """Yield `function(item)` for each item, in order; `advance` on it works ahead. Newer work comes first.
+        """Yield `function(item)` for each item, in order. Newer work comes first.
 
         What `function` raises is raised here.
 
         Raises:
             WorkersLost: an item whose workers died, one after the other, or no place for any worker.
+            ClusterLost: the head does not answer any more.
         """
         results: _Results[R] = _Results(self, ray.put(function), list(items))
         self._works.append(weakref.ref(results))
         while len(self._seats) < self.n_actors:
             self._seats.append(self._seat())
-        results.advance()
+        self.advance()
         return results
 
-    def advance(self, timeout_s: float) -> None:
-        """Take in what is done, replace who died, hand out what is next; wait so long for anything to happen."""
+    def advance(self, timeout_s: float = 0) -> None:
+        """Take in what is done, replace who died, hand out what is next; wait so long for anything to happen.
+
+        Raises:
+            WorkersLost, ClusterLost: as `map` says.
+        """
+        self._head.check()
         waiting = [*self._in_flight, *self._greeted]
         if waiting:
             # Whatever is ready at once, or else the first thing that becomes so.
@@ -104,10 +105,12 @@ class RayCollector:
 
     def close(self) -> None:
         """End the actors, and the cluster if it was started here."""
+        self._head.close()
         if not ray.is_initialized():
             return
-        for seat in self._seats:
-            ray.kill(seat.actor)
+        if not self._head.lost:
+            for seat in self._seats:
+                ray.kill(seat.actor)
         if self._joined:
             ray.shutdown()
 
@@ -120,6 +123,7 @@ class RayCollector:
     # -- actors -----------------------------------------------------------------------------------------------
 
     def _seat(self) -> "_Seat":
+        self._heard = time.monotonic()
         seat = _Seat(self._actor.remote(tuple(sys.path)))
         self._greeted[seat.actor.pid.remote()] = seat
         return seat
@@ -127,17 +131,24 @@ class RayCollector:
     def _greet(self, reference: Any) -> None:
         seat = self._greeted.pop(reference)
         try:
-            seat.pid, seat.ready = ray.get(reference), True
+            seat.pid, seat.ready = self._head.get(reference), True
         except RayError:
             self._replace(seat)
 
-    def _replace(self, seat: "_Seat") -> None:
+    def _replace(self, seat: "_Seat") -> bool:
+        """False if it was replaced before."""
         if seat not in self._seats:
-            return
+            return False
         self.counts["lost"] += 1
         log.warning("a worker was lost; another one takes its place")
         ray.kill(seat.actor)
         self._seats[self._seats.index(seat)] = self._seat()
+        return True
+
+    @property
+    def in_flight(self) -> int:
+        """Items that were handed out and not taken in yet."""
+        return len(self._in_flight)
 
     @property
     def pids(self) -> list[int]:
@@ -151,14 +162,15 @@ class RayCollector:
         seat.busy -= 1
         results = work()
         try:
-            content = ray.get(reference)
+            content = self._head.get(reference)
         except RayTaskError as error:
             if results is not None:
                 results.failure = error.cause
         except RayError as error:
-            self._replace(seat)
+            # What the worker did is reported lost before what it was to do next, which is not to blame.
+            blamed = self._replace(seat)
             if results is not None:
-                results.again(index, str(error).splitlines()[0])
+                results.again(index, str(error).splitlines()[0], blamed)
         else:
             self.counts.update(chunks=1, bytes=len(content))
             if results is not None:
@@ -198,16 +210,12 @@ class _Results(Generic[R]):
         self._next = 0
         self._attempts: Counter[int] = Counter()
 
-    def again(self, index: int, reason: str) -> None:
-        """Item `index` has to be done again, if it was not tried too often."""
-        self._attempts[index] += 1
+    def again(self, index: int, reason: str, blamed: bool) -> None:
+        """Item `index` has to be done again, if it has not been to blame too often."""
+        self._attempts[index] += int(blamed)
         self.todo.appendleft(index)
         if self._attempts[index] >= ATTEMPTS_PER_ITEM:
             self.failure = WorkersLost(f"a piece of work has cost {ATTEMPTS_PER_ITEM} workers their life: {reason}")
-
-    def advance(self) -> None:
-        """As `Ahead` says. Never waits."""
-        self._collector.advance(0)
 
     def __iter__(self) -> Iterator[R]:
         return self
@@ -245,85 +253,3 @@ class _Worker:
 def find_as(search_path: Sequence[str]) -> None:
     """Find modules where another process finds them."""
     sys.path.extend(folder for folder in search_path if folder not in sys.path)
-
-
-def place() -> dict[str, Any]:
-    """What cluster this process works on, for provenance: Ray's version and job, nodes, CPUs, and GPUs."""
-    context, resources = ray.get_runtime_context(), ray.cluster_resources()
-    metadata = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("metadata", {})
-    return {
-        "ray": ray.__version__,
-        "job": metadata.get("job_submission_id", context.get_job_id()),
-        "nodes": sum(node["Alive"] for node in ray.nodes()),
-        "cpus": int(resources.get("CPU", 0)),
-        "gpus": int(resources.get("GPU", 0)),
-    }
-
-
-def connect(address: str | None, n_cpus: int | None = None) -> bool:
-    """Join or start a cluster; False if this process had already joined one.
-
-    A cluster that is started has `n_cpus` at least, and asks for a token unless RAY_AUTH_MODE says otherwise.
-
-    Raises:
-        InvalidConfig: no cluster at `address`.
-    """
-    if address is not None and not _answers(address):
-        raise InvalidConfig(f"no Ray cluster at {address}: nobody answers")
-    if ray.is_initialized():
-        return False
-    with _kept_signal_handler():
-        if address is None:
-            try:
-                ray.init(address="auto", log_to_driver=False)
-            except ConnectionError:
-                address = "local"
-            else:
-                return True
-        try:
-            if address == "local":
-                _start(max(n_cpus or 1, os.cpu_count() or 1))
-            else:
-                ray.init(address=address, log_to_driver=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise InvalidConfig(f"no Ray cluster at {address}: {str(error).splitlines()[0]}") from error
-    return True
-
-
-def _start(n_cpus: int) -> None:
-    """Start a cluster. Ray asks for a token by itself; set after its import, RAY_AUTH_MODE would half arrive."""
-    for attempt in range(STARTS):
-        try:
-            ray.init(address="local", include_dashboard=False, num_cpus=n_cpus, log_to_driver=False)
-        except Exception as error:
-            # Ray waits 30 s for its own processes, which on a busy machine can be too short, and raises just this.
-            ray.shutdown()
-            if "timed out during startup" not in str(error) or attempt + 1 == STARTS:
-                raise
-        else:
-            return
-
-
-def _answers(address: str) -> bool:
-    """Whether something listens at `host:port`; left to itself Ray tries for minutes. True where it cannot be seen."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal():
-        return True
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
-    except (OSError, OverflowError):
-        return False
-    return True
-
-
-@contextmanager
-def _kept_signal_handler() -> Iterator[None]:
-    """`ray.init` takes SIGTERM for itself; a training run needs it to write its checkpoint."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler: Any = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, handler)

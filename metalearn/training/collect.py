@@ -41,10 +41,10 @@ class Collector(Protocol):
 
 @runtime_checkable
 class Ahead(Protocol):
-    """Results of a collector that works while nobody waits for them, if it is given a moment now and then."""
+    """A collector that works while nobody waits for its results, if it is given a moment now and then."""
 
     def advance(self) -> None:
-        """Take in what is done and hand out what is to be done next, without waiting for anything."""
+        """Take in what is done and hand out what is next, without waiting. Raises what makes going on impossible."""
         ...
 
 

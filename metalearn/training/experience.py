@@ -93,9 +93,9 @@ class Experience:
             self._begun = self._try(policy, dataset.tasks, contexts, attempts, STREAM_TRIAL + 100 * round_number)
 
     def advance(self) -> None:
-        """Give what was begun a moment to go on. Does not wait."""
-        if self._begun is not None and isinstance(self._begun[0], Ahead):
-            self._begun[0].advance()
+        """Give a collector that works ahead a moment. Does not wait."""
+        if isinstance(self._collector, Ahead):
+            self._collector.advance()
 
     def take_trials(self, dataset: Dataset, policy: Snapshot, round_number: int) -> tuple[list[TaskTrials], str]:
         """The trials of `policy` that were begun, and a digest of them all; waits for those that are not done."""

@@ -207,6 +207,8 @@ class _Run:
         of that moment, so that what is learnt depends on neither the number nor the speed of the actors.
         """
         steps, following = self.learner.steps, self.progress.round + 1
+        if self.experience is not None:
+            self.experience.advance()
         if self.recorded and (window := self.recorded.at(steps)):
             self.data = TrainingSet(window, self.model)
         due = self.config.warmup_steps + (following - 1) * self.config.round_steps
@@ -220,8 +222,6 @@ class _Run:
             self.experience.begin_trials(dataset, self.ahead, following)
         if steps >= due:
             self._take_trials(dataset, self.experience, self.ahead)
-        else:
-            self.experience.advance()
 
     def _take_trials(self, dataset: Dataset, experience: Experience, policy: Snapshot) -> None:
         steps = self.learner.steps

@@ -1,0 +1,1 @@
+"""What `benchmarks/faults.py` kills, and what it trains meanwhile."""
