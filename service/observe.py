@@ -17,6 +17,8 @@ from service.metrics import Metrics
 from service.stages import Stages, watched
 
 HEADER = "X-Request-ID"
+CONNECTION = "wtl.connection"
+"""Where a scope has `receive` and `send` as the server made them, for conversations that have begun."""
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 LOGGER = "service.access"
@@ -34,6 +36,7 @@ class Observe:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
+        scope[CONNECTION] = receive, send
         request_id = request_id_of(scope)
         is_stream = scope["type"] == "websocket"
         status = 101 if is_stream else 500

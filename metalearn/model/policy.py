@@ -191,7 +191,7 @@ class ConditionalPolicy(nn.Module):
         plain: Float[Tensor, "*n p"],
         found: Sequence[Float[Tensor, "*n f"]],
     ) -> Float[Tensor, "*n _a"]:
-        """The network, modulated: the part of observations that lists no entities, and what was found among entities."""
+        """The network, modulated, of what observations say beside entities, and of what was found among these."""
         scale_1, shift_1, scale_2, shift_2, gate = film
         hidden = self.first(torch.cat([plain, plain * gate, *found], -1))
         hidden = functional.relu(hidden * (1 + scale_1) + shift_1)

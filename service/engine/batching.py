@@ -25,6 +25,7 @@ from service.engine.runtime import Runtime
 from service.errors import Busy
 from service.metrics import Metrics
 
+_NOBODY = ThreadPromise()  # waits
 Judge = Callable[[Belief, Context], Judgement]
 _FULL = "too many requests are waiting for the model"
 _LATE = "the model did not answer in time"
@@ -59,7 +60,8 @@ class Engine:
         self._beliefs = Beliefs(belief_bytes)
         self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
         self._closed = False
-        self._gathering: list[Act] = []  # of the event loop: what it asked for in this turn
+        self._gathering: list[Act] = []  # of the event loop: what it asked for
+        self._n_this_turn = self._n_last_turn = 0  # how much of it
         self._durations = Durations(short_pass_s)
 
     def start(self) -> None:
@@ -119,6 +121,11 @@ class Engine:
         if len(self._gathering) + self._n_waiting >= self._queue_size:
             raise Busy(_FULL)
         loop = asyncio.get_running_loop()
+        self._n_this_turn += 1
+        if self._n_this_turn == 1:
+            loop.call_soon(self._turn)
+            if self._n_last_turn <= 1 and self._n_waiting == 0 and self._durations.short(runtime, len(observations)):
+                return self._act_alone(runtime, stance, observations)
         promise = LoopPromise(loop)
         if not self._gathering:
             loop.call_soon(self._dispatch, loop, 1, _TURNS)
@@ -127,6 +134,20 @@ class Engine:
         acted: Acted = await promise.future
         job.times.note()
         return acted
+
+    def _turn(self) -> None:
+        """Of the event loop."""
+        self._n_last_turn, self._n_this_turn = self._n_this_turn, 0
+
+    def _act_alone(self, runtime: Runtime, stance: Array, observations: Array) -> Acted:
+        """At once, for one of whom there seems to be no other."""
+        job = Act(runtime, stance, observations, _NOBODY)
+        ((_, acted),) = self._act(runtime, [job])
+        if isinstance(acted, BaseException):
+            raise acted
+        job.times.note()
+        found: Acted = acted
+        return found
 
     @property
     def n_waiting(self) -> int:

@@ -118,7 +118,10 @@ class Graph:
         options.add_external_initializers(list(self._values), list(self._values.values()))
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._inputs = {one.name for one in self._session.get_inputs()}
+        self._outputs = [one.name for one in self._session.get_outputs()]
 
     def run(self, inputs: dict[str, Array]) -> list[Array]:
         """The outputs, in order. What the graph does not read is passed over."""
-        return self._session.run(None, {name: value for name, value in inputs.items() if name in self._inputs})
+        if inputs.keys() != self._inputs:
+            inputs = {name: value for name, value in inputs.items() if name in self._inputs}
+        return self._session.run(self._outputs, inputs)

@@ -4,14 +4,16 @@ An error is a text frame with a problem in JSON, which openpi's client raises; t
 """
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import numpy as np
 from fastapi import APIRouter, Response, WebSocket, WebSocketDisconnect
+from starlette.types import Receive, Send
 
 from metalearn.data.errors import InvalidData
 from service.codecs import encode_msgpack
 from service.errors import AdaptationNotFound, Busy, InternalError, InvalidPayload, MalformedBody, ServiceError
+from service.observe import CONNECTION
 from service.routes.parameters import PROBLEM
 from service.state import Service
 from service.stream import Stream
@@ -38,41 +40,45 @@ async def stream(socket: WebSocket, adaptation_id: str) -> None:
             await socket.send_denial_response(Response(problem, error.status, error.headers, PROBLEM))
             return
         await socket.accept()
-        try:
+        with suppress(WebSocketDisconnect, OSError):  # what was not finished goes with whoever goes
             await socket.send_bytes(encode_msgpack(greeting))
-            await _converse(socket, conversation, service)
-        except WebSocketDisconnect:
-            pass  # what was not finished goes with it
+            # A frame is not worth the way through every middleware.
+            receive, send = socket.scope[CONNECTION]
+            await _converse(receive, send, conversation, service, socket.state.payer)
 
 
-async def _converse(socket: WebSocket, conversation: Stream, service: Service) -> None:
+async def _converse(receive: Receive, send: Send, conversation: Stream, service: Service, payer: str) -> None:
     while True:
-        message = await socket.receive()
+        message = await receive()
         if message["type"] == "websocket.disconnect":
             return
         frame = message.get("bytes")
         try:
-            service.rates.spend(socket.state.payer)
+            service.rates.spend(payer)
             if frame is None:
                 raise MalformedBody("a text frame came in; frames are msgpack, in binary")
             answer = encode_msgpack(await conversation.answer(frame))
         except InvalidData as error:
-            await _refuse(socket, InvalidPayload.of(error))
+            await _refuse(send, InvalidPayload.of(error))
         except ServiceError as error:
-            await _refuse(socket, error)
+            await _refuse(send, error)
             if isinstance(error, AdaptationNotFound):
-                await socket.close(_GONE, error.title)
+                await _close(send, _GONE, error.title)
                 return
         except Exception:
-            await _refuse(socket, InternalError("something went wrong in the server, and its log says what"))
-            await socket.close(_FAILED, InternalError.title)
+            await _refuse(send, InternalError("something went wrong in the server, and its log says what"))
+            await _close(send, _FAILED, InternalError.title)
             raise
         else:
-            await socket.send_bytes(answer)
+            await send({"type": "websocket.send", "bytes": answer})
         if service.draining.is_set():
-            await socket.close(_GOING_DOWN, "the server is shutting down")
+            await _close(send, _GOING_DOWN, "the server is shutting down")
             return
 
 
-async def _refuse(socket: WebSocket, error: ServiceError) -> None:
-    await socket.send_text(json.dumps(error.to_json()))
+async def _refuse(send: Send, error: ServiceError) -> None:
+    await send({"type": "websocket.send", "text": json.dumps(error.to_json())})
+
+
+async def _close(send: Send, code: int, reason: str) -> None:
+    await send({"type": "websocket.close", "code": code, "reason": reason})

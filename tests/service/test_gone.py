@@ -35,10 +35,10 @@ HERE = np.array([0.5, 0.5, 0.0], np.float32)
 class Broken(PointingRuntime):
     """Fails at observations that begin with 13."""
 
-    def act(self, codes: Any, hypotheses: Any, observations: Any) -> Any:
+    def act(self, stances: Any, observations: Any) -> Any:
         if observations[0][0] == 13:
             raise RuntimeError("by design")
-        return super().act(codes, hypotheses, observations)
+        return super().act(stances, observations)
 
 
 @pytest.fixture(scope="module")
