@@ -21,12 +21,13 @@ from pydantic.json_schema import models_json_schema
 
 from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
-from service import cards, logs, problems
+from service import cards, logs, problems, schemas
 from service.codecs import JSON, MSGPACK
 from service.database import Database
 from service.engine import Runtime, RuntimeFactory, factory_of
 from service.figures import exposed
 from service.guard import Guard
+from service.jobs import schemas as jobs
 from service.keys import Keys
 from service.metrics import Metrics
 from service.observe import Observe
@@ -34,7 +35,6 @@ from service.readiness import Readiness
 from service.registry import read_bundles
 from service.routes import acting, adaptations, archives, episodes, health, models, stream, training, versions
 from service.routes.parameters import operation_id
-from service.schemas import REQUESTS, Problem
 from service.settings import Settings
 from service.shortcut import Shortcut
 from service.state import Service
@@ -207,7 +207,8 @@ def _describe_bodies(app: FastAPI) -> None:
         if app.openapi_schema is None:
             document = generate()
             inputs: list[tuple[type[BaseModel], Literal["validation"]]] = [
-                (schema, "validation") for schema in (*REQUESTS, *cards.REQUESTS, Problem)
+                (schema, "validation")
+                for schema in (*schemas.REQUESTS, *cards.REQUESTS, *jobs.REQUESTS, schemas.Problem)
             ]
             _, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
             document["components"]["schemas"] |= definitions["$defs"]

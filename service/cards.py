@@ -1,12 +1,35 @@
-"""Versions and aliases of models, as they travel."""
+"""Models, their versions and aliases, as they travel."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from service.schemas import Body
+from service.schemas import Body, EpisodeBody
 
 AliasName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,62}$")]
+
+
+class ModelCard(Body):
+    """A model, what made it, how good it is, and an episode that it takes as demo and as trial.
+
+    `aliases` mean this version now; `runtime` computes it here, null: it is loaded when it is asked for.
+    """
+
+    name: str
+    version: int
+    aliases: list[str]
+    runtime: str | None
+    spec: dict[str, Any]
+    report: dict[str, Any] | None
+    provenance: dict[str, Any]
+    example: EpisodeBody
+
+
+class ModelPage(Body):
+    """The models that are offered, in their current versions."""
+
+    items: list[ModelCard]
+    next_cursor: str | None
 
 
 class RegisterRequest(Body):

@@ -10,6 +10,7 @@ ServiceError
 │   ├── VersionNotFound
 │   ├── EpisodeNotFound
 │   ├── ModelNotFound
+│   ├── AliasNotFound
 │   └── JobNotFound
 ├── MethodNotAllowed           405
 ├── TooSlow                    408  the body did not come in in time
@@ -21,6 +22,8 @@ ServiceError
 │   ├── QuotaExceeded               the tenant has as many adaptations, or bytes of episodes, as it may
 │   ├── ModelUnavailable            the files of an old model version are gone
 │   ├── PolicyNotExportable         the model's bundle has no graphs
+│   ├── BundleUnusable              it is damaged, or this server's runtime cannot load it
+│   ├── NothingBefore               an alias has meant one version only
 │   ├── JobConflict                 a training job of that id wants something else
 │   └── NoTraining                  this server trains nothing
 ├── BodyTooLarge               413

@@ -1,6 +1,7 @@
 """What travels over the wire, strictly: strings and booleans are not numbers, unknown fields are refused.
 
-Turns bodies into data types, given a spec. Knows neither bytes nor HTTP.
+Turns bodies into data types, given a spec. Knows neither bytes nor HTTP. Models are in `cards`, training jobs in
+`jobs.schemas`.
 """
 
 from collections.abc import Sequence
@@ -277,88 +278,6 @@ class StepAnswer(Body):
     step: int
 
 
-class ModelCard(Body):
-    """A model, what made it, how good it is, and an episode that it takes as demo and as trial.
-
-    `aliases` mean this version now; `runtime` computes it here, null: it is loaded when it is asked for.
-    """
-
-    name: str
-    version: int
-    aliases: list[str]
-    runtime: str | None
-    spec: dict[str, Any]
-    report: dict[str, Any] | None
-    provenance: dict[str, Any]
-    example: EpisodeBody
-
-
-class ModelPage(Body):
-    """The models that are offered, in their current versions."""
-
-    items: list[ModelCard]
-    next_cursor: str | None
-
-
-class TrainingJobRequest(Body):
-    """Meta-train a named experiment, and offer its bundle as the next version of model `name`."""
-
-    experiment: str = Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", examples=["reach-m2"])
-    seed: int | None = Field(None, ge=0, le=2**31 - 1, description="another than the usual one")
-    steps: int | None = Field(None, ge=10, le=10**8, description="gradient steps in all, instead of the usual")
-    name: str | None = Field(
-        None, pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="the experiment's if absent"
-    )
-    id: str | None = Field(
-        None, pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="the client's; ours if absent"
-    )
-
-
-class TrainingProgress(Body):
-    """How far the present phase is, and what was measured last: loss, success of a trial and of the retrial."""
-
-    phase: str
-    done: int
-    total: int
-    loss: float | None = None
-    trial: Share | None = None
-    retrial: Share | None = None
-
-
-class TrainingJobState(Body):
-    """A training job; `error` says in one sentence why it failed, `model` and `model_version` what it made."""
-
-    id: str
-    experiment: str
-    seed: int | None
-    steps: int | None
-    name: str | None
-    state: Literal["queued", "running", "succeeded", "failed", "stopped"]
-    stop_requested: bool
-    backend: str
-    attempt: int
-    progress: TrainingProgress | None
-    error: str | None
-    model: str | None
-    model_version: int | None
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
-
-
-class TrainingJobPage(Body):
-    """Some training jobs, oldest first, and where to go on."""
-
-    items: list[TrainingJobState]
-    next_cursor: str | None
-
-
-class TrainingLog(Body):
-    """The end of what a training printed."""
-
-    text: str
-
-
 class Problem(BaseModel):
     """RFC 9457; `type` is stable, `field`, `expected` and `got` are there when they say something."""
 
@@ -380,7 +299,6 @@ REQUESTS = (
     EpisodeRequest,
     StepRequest,
     FinishRequest,
-    TrainingJobRequest,
 )
 
 

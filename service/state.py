@@ -26,12 +26,13 @@ from service.jobs.store import JobStore
 from service.keys import Keys, digest
 from service.limits import Rates, Streams
 from service.metrics import Metrics
+from service.quota import Quota
 from service.recall import Recall
 from service.recorder import Recorder
 from service.registry import Registry
 from service.sessions import Sessions
 from service.settings import Settings
-from service.storage import Quota, Storage
+from service.storage import Storage
 from service.tape import Tape
 
 

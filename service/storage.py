@@ -5,7 +5,7 @@ An acknowledged write is on the disk. A file of an episode is written and delete
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -14,7 +14,6 @@ from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from service.blobs import Blobs, size
 from service.database import Database
-from service.errors import QuotaExceeded, TooManyEpisodes
 from service.queries import (
     Adaptation,
     Ending,
@@ -35,19 +34,11 @@ from service.queries import (
     settle,
     to_adaptation,
 )
-from service.tables import adaptations, blobs, leases, members, requests, tenants, versions
+from service.quota import Quota, count
+from service.tables import adaptations, blobs, leases, members, requests, versions
 
 _CHUNK = 500
 _DAY_S = 86400.0
-
-
-@dataclass(frozen=True)
-class Quota:
-    """How much there may be of an adaptation, and of a tenant."""
-
-    n_episodes: int
-    n_adaptations: int
-    n_bytes: int
 
 
 class Storage:
@@ -75,7 +66,7 @@ class Storage:
         Raises:
             TooManyEpisodes, QuotaExceeded: there is no room for it.
         """
-        self._check_room(adaptation)
+        self._quota.check_episodes(adaptation)
         self._blobs.write(context.demos + context.trials)
         with self.database.write() as c:
             if done := claim(c, post, self._now()):
@@ -133,7 +124,7 @@ class Storage:
                 scored=before.scored or (role == "trial" and any(episode.scored for episode in episodes)),
                 expires_at=expires_at,
             )
-            self._check_room(after)
+            self._quota.check_episodes(after)
             if ending is not None:
                 finish_recording(c, after.id, ending, after.version)
             this = adaptations.c.id == after.id
@@ -179,11 +170,6 @@ class Storage:
             trials=tuple(episode for role, episode in episodes if role == "trial"),
         )
 
-    def known(self, tenant: str, digests: Sequence[str]) -> set[str]:
-        """Those of these episodes that the tenant has stored already."""
-        with self.database.read() as c:
-            return referred(c, digests, tenant)
-
     def earlier(self, adaptation: Adaptation, digests: Sequence[str]) -> set[str]:
         """Which of these episodes the tenant had stored before this very version of the adaptation was made."""
         own = (members.c.adaptation == adaptation.id, members.c.since == adaptation.version)
@@ -219,7 +205,7 @@ class Storage:
             c.execute(delete(adaptations).where(adaptations.c.id == adaptation_id))
             freed = sorted(set(digests) - referred(c, digests, tenant))
             n_bytes = c.scalar(select(func.coalesce(func.sum(blobs.c.n_bytes), 0)).where(blobs.c.digest.in_(freed)))
-            self._count(c, tenant, -1, -int(n_bytes or 0))
+            count(c, tenant, -1, -int(n_bytes or 0))
         # Only now: had the files gone first, a crash would leave an adaptation without its episodes.
         self._collect(freed)
         return True
@@ -264,13 +250,10 @@ class Storage:
 
     def _add(self, c: Connection, adaptation: Adaptation) -> None:
         """A new adaptation without episodes, if the tenant may have one more."""
-        has = lock_tenant(c, adaptation.tenant).n_adaptations
-        if has >= self._quota.n_adaptations:
-            self._refuse(c, adaptation.tenant, "adaptations", self._quota.n_adaptations, has + 1)
+        self._quota.add_adaptation(c, adaptation.tenant, self._now())
         columns = ("id", "tenant", "model", "model_version", "version", "created_at", "expires_at")
         c.execute(insert(adaptations).values({name: getattr(adaptation, name) for name in columns}))
         add_version(c, adaptation.id, _version_row(adaptation, adaptation.created_at))
-        self._count(c, adaptation.tenant, 1, 0)
 
     def _join(self, c: Connection, adaptation: Adaptation, role: Role, episodes: Sequence[Episode]) -> None:
         """Refer to `episodes` from the adaptation's version on. The tenant is locked."""
@@ -281,35 +264,10 @@ class Storage:
         # They were written before this transaction; again only if they were collected since.
         self._blobs.write(episodes)
         new = set(sizes) - referred(c, list(sizes), adaptation.tenant)
-        self._count(c, adaptation.tenant, 0, sum(sizes[digest] for digest in new))
-        has = c.scalar(select(tenants.c.n_bytes).where(tenants.c.name == adaptation.tenant))
-        if new and has is not None and has > self._quota.n_bytes:
-            self._refuse(c, adaptation.tenant, "bytes of episodes", self._quota.n_bytes, has)
+        n_bytes = sum(sizes[digest] for digest in new)
+        self._quota.add_bytes(c, adaptation.tenant, n_bytes, self._now())
         shared = {"adaptation": adaptation.id, "tenant": adaptation.tenant, "since": adaptation.version, "role": role}
         c.execute(insert(members), [shared | {"digest": episode.digest} for episode in episodes])
-
-    def _count(self, c: Connection, tenant: str, n_adaptations: int, n_bytes: int) -> None:
-        has = {"n_adaptations": tenants.c.n_adaptations + n_adaptations, "n_bytes": tenants.c.n_bytes + n_bytes}
-        c.execute(update(tenants).where(tenants.c.name == tenant).values(has))
-
-    def _check_room(self, adaptation: Adaptation) -> None:
-        n_episodes, limit = adaptation.n_demos + adaptation.n_trials, self._quota.n_episodes
-        if n_episodes > limit:
-            raise TooManyEpisodes(
-                f"an adaptation holds at most {limit} episodes",
-                field="episodes", expected=f"at most {limit}", got=str(n_episodes),
-            )  # fmt: skip
-
-    def _refuse(self, c: Connection, tenant: str, what: str, limit: int, got: int) -> None:
-        soonest = c.scalar(select(func.min(adaptations.c.expires_at)).where(adaptations.c.tenant == tenant))
-        wait_s = 60.0 if soonest is None else soonest - self._now()
-        raise QuotaExceeded(
-            f"the tenant may have {limit} {what}: delete adaptations, or wait until some expire",
-            field=what,
-            expected=f"at most {limit}",
-            got=str(got),
-            headers={"Retry-After": str(max(1, int(wait_s) + 1))},
-        )
 
     def _collect(self, digests: Sequence[str]) -> None:
         """Delete the files of those episodes that no adaptation refers to."""

@@ -14,7 +14,8 @@ import numpy as np
 
 from service.blobs import Blobs
 from service.database import Database
-from service.storage import Quota, Storage
+from service.quota import Quota
+from service.storage import Storage
 
 ROOT = Path(__file__).resolve().parents[2]
 ZEROS = {"observations": [[0.0, 0.0, 0.0]]}

@@ -10,6 +10,8 @@ from service.cards import (
     AliasPage,
     AliasRequest,
     AliasState,
+    ModelCard,
+    ModelPage,
     ModelVersion,
     ModelVersionPage,
     RegisterRequest,
@@ -18,7 +20,7 @@ from service.catalogue import Move, Registered
 from service.registry import Offer
 from service.routes.adaptations import cursor_of, iso, position_of
 from service.routes.parameters import PROBLEMS, Cursor, Limit, ServiceDep, WireDep, takes
-from service.schemas import EpisodeBody, ModelCard, ModelPage
+from service.schemas import EpisodeBody
 from service.state import Service
 
 router = APIRouter(prefix="/v1/models", tags=["models"], responses=PROBLEMS)

@@ -9,9 +9,15 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service.jobs import Job, JobRequest
+from service.jobs.schemas import (
+    TrainingJobPage,
+    TrainingJobRequest,
+    TrainingJobState,
+    TrainingLog,
+    TrainingProgress,
+)
 from service.routes.adaptations import cursor_of, iso, position_of
 from service.routes.parameters import PROBLEMS, Cursor, Limit, ServiceDep, TenantDep, WireDep, takes
-from service.schemas import TrainingJobPage, TrainingJobRequest, TrainingJobState, TrainingLog, TrainingProgress
 
 router = APIRouter(prefix="/v1/training-jobs", tags=["training jobs"], responses=PROBLEMS)
 JobId = Annotated[str, Path(description="of the training job")]

@@ -15,6 +15,7 @@ from serving import served
 
 from service import cards, schemas
 from service.app import create_app
+from service.jobs import schemas as jobs
 
 NAME = "generated_wtl"
 
@@ -92,7 +93,9 @@ def test_examples_of_bodies_are_bodies(app: FastAPI) -> None:
             content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
             if "example" in content:
                 name = content["schema"]["$ref"].rpartition("/")[2]
-                schema: type[BaseModel] = getattr(cards if hasattr(cards, name) else schemas, name)
+                schema: type[BaseModel] = next(
+                    getattr(one, name) for one in (cards, jobs, schemas) if hasattr(one, name)
+                )
                 schema.model_validate(content["example"])
                 checked += 1
     assert checked == 9

@@ -24,7 +24,8 @@ from service.codecs import encode_msgpack
 from service.database import Database
 from service.errors import AdaptationNotFound, EpisodeFinished, IdempotencyKeyReused, QuotaExceeded, TooManyEpisodes
 from service.queries import Adaptation, Ending, Post, RecordingRow, StepTaken
-from service.storage import Quota, Storage
+from service.quota import Quota
+from service.storage import Storage
 from service.tables import metadata
 from service.tape import Step, Tape
 
