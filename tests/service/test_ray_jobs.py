@@ -60,6 +60,7 @@ class Server:
 
 @pytest.fixture
 def server(head: tuple[str, Path], tmp_path: Path) -> Iterator[Server]:
+    wait_for(lambda: "Ray runtime started" in (head[1] / "log").read_text(), 90)  # the dashboard answers before that
     server = Server(tmp_path, *head)
     yield server
     server.end(signal.SIGKILL)
