@@ -80,7 +80,7 @@ class Follower:
             data = json.loads(fields["data"])
             event = JobEvent(int(fields["id"]), fields["event"], data.pop("at"), data)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise ClientError({"title": "the server sends other events", "detail": line_of(fields)}) from error
+            raise ClientError({"title": "the server sends other events", "detail": _shown(fields)}) from error
         self._seen, self.ended = event.number, event.ended
         return event
 
@@ -94,6 +94,6 @@ class Follower:
         self._attempt += 1
 
 
-def line_of(fields: Mapping[str, str]) -> str:
+def _shown(fields: Mapping[str, str]) -> str:
     """Fields of an event for a sentence."""
     return ascii(dict(fields))[:200]
