@@ -64,20 +64,10 @@ def decode_msgpack(data: bytes, max_containers: int) -> Any:
         MalformedBody: not msgpack, cut short, nested too deeply, broken text, or an array that contradicts itself.
         BodyTooLarge: too many lists and maps.
     """
-    n_containers = 0
-
-    def count(value: Any) -> Any:
-        nonlocal n_containers
-        n_containers += 1
-        if n_containers > max_containers:
-            raise _too_many(max_containers)
-        return value
-
-    def restore(value: dict[Any, Any]) -> Any:
-        return _array(value) if b"__ndarray__" in count(value) else _scalar(value)
-
+    few = len(data) <= max_containers  # each takes a byte at least
+    hooks = {"object_hook": _restored} if few else _counting_hooks(max_containers)
     try:
-        return msgpack.unpackb(data, object_hook=restore, list_hook=count, strict_map_key=True)
+        return msgpack.unpackb(data, strict_map_key=True, **hooks)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         reason = str(error) or type(error).__name__
         raise MalformedBody(f"the body is not msgpack: {reason}") from error
@@ -135,6 +125,19 @@ def decode(media_type: str, data: bytes, max_bytes: int, max_containers: int) ->
         raise MalformedBody(str(error), field=error.field, expected=error.expected, got=error.got) from error
 
 
+def _counting_hooks(most: int) -> dict[str, Callable[[Any], Any]]:
+    n_containers = 0
+
+    def count(value: Any) -> Any:
+        nonlocal n_containers
+        n_containers += 1
+        if n_containers > most:
+            raise _too_many(most)
+        return value
+
+    return {"object_hook": lambda value: _restored(count(value)), "list_hook": count}
+
+
 def _too_many(limit: int) -> BodyTooLarge:
     return BodyTooLarge("the body holds too many lists and maps", expected=f"at most {limit}")
 
@@ -156,6 +159,10 @@ def _packed(value: Any) -> Any:
     if isinstance(value, np.generic) and value.dtype.kind in "biuf":
         return {b"__npgeneric__": True, b"data": value.item(), b"dtype": value.dtype.str}
     raise TypeError(f"{type(value).__name__} has no msgpack form")
+
+
+def _restored(value: dict[Any, Any]) -> Any:
+    return _array(value) if b"__ndarray__" in value else _scalar(value)
 
 
 def _array(value: dict[Any, Any]) -> np.ndarray[Any, Any]:

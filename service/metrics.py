@@ -5,8 +5,9 @@ Every server process is a target of its own: counts are summed in Prometheus, no
 """
 
 import platform
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
@@ -23,6 +24,8 @@ MEDIA_TYPE = CONTENT_TYPE_LATEST
 _LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
 _STAGE_S = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+_AT_ONCE = 64
 
 _OfRoute = tuple[Counter, Histogram, Mapping[Stage, Histogram]]
 
@@ -43,6 +46,7 @@ class Metrics:
     beliefs: Counter
     episodes: Counter
     jobs: Counter
+    _passes: deque[tuple[int, float]] = field(default_factory=deque, repr=False)
     _of_route: "dict[tuple[str, str, int], _OfRoute]" = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -94,6 +98,20 @@ class Metrics:
         self._of_route[key] = found
         return found
 
+    def passed(self, n_rows: int, taken_s: float) -> None:
+        """Count one pass of a policy. Soon: counting many at once takes a fraction of the time."""
+        self._passes.append((n_rows, taken_s))
+        if len(self._passes) >= _AT_ONCE:
+            self._count_passes()
+
+    def _count_passes(self) -> None:
+        infer_s = self.infer_s.labels("act")
+        for _ in range(len(self._passes)):
+            with suppress(IndexError):  # another thread was faster
+                n_rows, taken_s = self._passes.popleft()
+                self.batch_rows.observe(n_rows)
+                infer_s.observe(taken_s)
+
     @contextmanager
     def watch(
         self, read: Callable[[], Mapping[str, float]], name: str, text: str, label: str | None = None
@@ -108,6 +126,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """In Prometheus' exposition format."""
+        self._count_passes()
         return generate_latest(self.registry)
 
 

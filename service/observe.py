@@ -50,9 +50,11 @@ class Observe:
             await send(message)
 
         gauge = self._metrics.streams if is_stream else self._metrics.in_flight
+        stages = Stages(self._tracer)
         with (
             structlog.contextvars.bound_contextvars(request_id=request_id),
-            watched(Stages(self._tracer)) as stages,
+            # A stream has no end that anybody waits for: without spans nobody sees its stages.
+            watched(stages if self._tracer is not None or not is_stream else None),
             gauge.track_inprogress(),
         ):
             try:

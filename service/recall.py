@@ -32,6 +32,7 @@ class Recall:
         self._connection = None
         if file is not None:
             self._connection = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+            self._cursor = self._connection.cursor()
             question = newest().where(adaptations.c.id == bindparam("id"))
             self._sql = str(question.compile(dialect=sqlite.dialect(paramstyle="qmark")))
             names = [column.name for column in question.selected_columns]
@@ -50,18 +51,18 @@ class Recall:
         if self._connection is None:
             return None
         try:
-            return self._get(self._connection, tenant, adaptation_id)
+            return self._get(tenant, adaptation_id)
         except sqlite3.Error:
             return None  # whoever asks the database itself hears why
 
-    def _get(self, connection: sqlite3.Connection, tenant: str, adaptation_id: str) -> Adaptation | None:
+    def _get(self, tenant: str, adaptation_id: str) -> Adaptation | None:
         pulse = self._pulse
         if pulse is None:
-            pulse = self._pulse = connection.execute("PRAGMA data_version").fetchone()[0]
+            pulse = self._pulse = self._cursor.execute("PRAGMA data_version").fetchone()[0]
             asyncio.get_running_loop().call_soon(self._turn)
         read_at, row = self._rows.get(adaptation_id, (None, None))
         if read_at != pulse:
-            values = connection.execute(self._sql, (adaptation_id,)).fetchone()
+            values = self._cursor.execute(self._sql, (adaptation_id,)).fetchone()
             if values is None:
                 self._rows.pop(adaptation_id, None)
                 return None

@@ -37,11 +37,11 @@ _current: ContextVar[Stages | None] = ContextVar("stages", default=None)
 
 
 @contextmanager
-def watched(stages: Stages) -> Iterator[Stages]:
-    """What this context, and the threads that it sends work to, note meanwhile goes to `stages`."""
+def watched(stages: Stages | None) -> Iterator[None]:
+    """What this context, and the threads that it sends work to, note meanwhile goes to `stages`; None: nowhere."""
     token = _current.set(stages)
     try:
-        yield stages
+        yield
     finally:
         _current.reset(token)
 

@@ -52,7 +52,7 @@ class Engine:
         short_pass_s: float,
     ) -> None:
         self._metrics = metrics
-        self._infer_s = {what: metrics.infer_s.labels(what) for what in ("act", "believe")}
+        self._believe_s = metrics.infer_s.labels("believe")
         self._found = {known: metrics.beliefs.labels("yes" if known else "no") for known in (True, False)}
         self._queue_size, self._batch_rows, self._timeout_s = queue_size, batch_rows, timeout_s
         self._queue: queue.SimpleQueue[Sequence[Job] | None] = queue.SimpleQueue()
@@ -239,7 +239,7 @@ class Engine:
     def _understand(self, runtime: Runtime, jobs: Sequence[Understand]) -> list[Outcome]:
         if not jobs:
             return []
-        with self._infer_s["believe"].time():
+        with self._believe_s.time():
             return passes.understand(runtime, jobs)
 
     def _act(self, runtime: Runtime, jobs: Sequence[Act]) -> list[Outcome]:
@@ -250,8 +250,7 @@ class Engine:
         taken_s = time.perf_counter() - started_s
         n_rows = sum(job.n_rows for job in jobs)
         self._durations.note(runtime, n_rows, taken_s)
-        self._infer_s["act"].observe(taken_s)
-        self._metrics.batch_rows.observe(n_rows)
+        self._metrics.passed(n_rows, taken_s)
         return outcomes
 
     def _turn_away(self) -> None:
