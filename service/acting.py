@@ -3,6 +3,7 @@
 What is not there is read, loaded or encoded in a thread, by the same code that serves every other request.
 """
 
+from collections.abc import Awaitable
 from typing import Any
 
 from fastapi.concurrency import run_in_threadpool
@@ -46,9 +47,9 @@ class Acting:
         if self._sessions.touch_due(adaptation):
             await run_in_threadpool(self._sessions.touch, adaptation)
 
-    async def act_in(self, model: Model, stance: Array, observation: Array) -> Acted:
-        """The action for one `[*o]` observation in a stance that was taken before. Raises Busy."""
-        return await self._engine.act_soon(model.runtime, stance, observation[None])
+    def act(self, model: Model, stance: Array, observations: Array) -> Awaitable[Acted]:
+        """Actions for `[n, *o]` observations. Raises Busy."""
+        return self._engine.act_soon(model.runtime, stance, observations)
 
 
 def told(acted: Acted, decode_ms: float, total_ms: float) -> dict[str, Any]:

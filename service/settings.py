@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     max_adaptations: int = Field(1_000_000, gt=0, description="adaptations of one tenant")
     max_storage_bytes: int = Field(100 * 1024**3, gt=0, description="episodes of one tenant")
     rate: str = Field(
-        "120000/minute", description="requests and frames with one key, as in 100/second; counted per process"
+        "600000/minute", description="requests and frames with one key, as in 100/second; counted per process"
     )
     tenant_streams: int = Field(1024, gt=0, description="WebSockets and event streams of one tenant, per process")
     streams: int = Field(4096, gt=0, description="WebSockets and event streams of all tenants, per process")

@@ -91,7 +91,7 @@ class Stream:
         episode = self._episode or await self._begin(None)
         self._check(episode, reward)
         stance = self._after(episode, observation)
-        acted = await self._acting.act_in(self._model, stance, observation)
+        acted = await self._acting.act(self._model, stance, observation[None])
         if episode.actions:
             episode.rewards.append(reward)
         episode.stance = stance

@@ -1,7 +1,8 @@
 """Micro-batches across sessions: a bounded queue, a worker thread, and short passes where they are asked for.
 
-Whatever waits while a pass runs goes into the next one; nothing waits for company. A pass that is known to be
-shorter than a change of threads runs on the event loop that asked; everything else runs in the worker.
+Whatever waits while a pass runs goes into the next one. A pass that is known to be shorter than a change of threads
+runs on the event loop that asked, for all that came in while every turn of the loop brought more, and at once for one
+that is alone; everything else runs in the worker.
 """
 
 import asyncio
@@ -12,30 +13,28 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
-from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from metalearn.adapter import Belief
 from metalearn.confidence import Judgement
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
+from service import stages
 from service.engine import passes
 from service.engine.beliefs import Beliefs, Key, Understood
+from service.engine.durations import Durations
 from service.engine.jobs import Act, Acted, Job, LoopPromise, Outcome, ThreadPromise, Understand, deliver, settle
 from service.engine.runtime import Runtime
 from service.errors import Busy
 from service.metrics import Metrics
 
-_NOBODY = ThreadPromise()  # waits
 Judge = Callable[[Belief, Context], Judgement]
 _FULL = "too many requests are waiting for the model"
 _LATE = "the model did not answer in time"
 _CLOSING = "the server is shutting down"
 _TURNS = 4
 """Of the event loop, at most so many between a question and its pass."""
-_TRY_EVERY, _WORTH_A_TRY = (
-    64,
-    16,
-)  # of so many passes that look long one is tried; and not if it is so many times too long
 
 
 class Engine:
@@ -141,13 +140,14 @@ class Engine:
 
     def _act_alone(self, runtime: Runtime, stance: Array, observations: Array) -> Acted:
         """At once, for one of whom there seems to be no other."""
-        job = Act(runtime, stance, observations, _NOBODY)
-        ((_, acted),) = self._act(runtime, [job])
-        if isinstance(acted, BaseException):
-            raise acted
-        job.times.note()
-        found: Acted = acted
-        return found
+        began_s = time.perf_counter()
+        actions = runtime.act(stance[None].repeat(len(observations), 0), observations)
+        ended_s = time.perf_counter()
+        if not np.isfinite(actions).all():
+            raise passes.overflow()
+        self._count(runtime, len(observations), ended_s - began_s)
+        stages.note("infer", began_s, ended_s)
+        return Acted(actions, 0.0, (ended_s - began_s) * 1e3)
 
     @property
     def n_waiting(self) -> int:
@@ -247,43 +247,17 @@ class Engine:
             return []
         started_s = time.perf_counter()
         outcomes = passes.act(runtime, jobs)
-        taken_s = time.perf_counter() - started_s
-        n_rows = sum(job.n_rows for job in jobs)
+        self._count(runtime, sum(job.n_rows for job in jobs), time.perf_counter() - started_s)
+        return outcomes
+
+    def _count(self, runtime: Runtime, n_rows: int, taken_s: float) -> None:
         self._durations.note(runtime, n_rows, taken_s)
         self._metrics.passed(n_rows, taken_s)
-        return outcomes
 
     def _turn_away(self) -> None:
         """Whoever slipped in behind the end of the queue is told so, instead of waiting for nobody."""
         while not self._queue.empty():
             deliver([(job.done, Busy(_CLOSING)) for job in self._queue.get_nowait() or ()])
-
-
-class Durations:
-    """How long passes take, per model and size: the decision whether one is short.
-
-    In the worker a pass also waits for its turn at the interpreter, so one that looks too long there, but not by far,
-    is tried on the event loop now and then.
-    """
-
-    def __init__(self, short_s: float) -> None:
-        self._short_s = short_s
-        self._known: WeakKeyDictionary[Runtime, dict[int, float]] = WeakKeyDictionary()
-        self._n_asked = 0
-
-    def note(self, runtime: Runtime, n_rows: int, taken_s: float) -> None:
-        """A pass took so long. One long pass among short ones may have been a hiccup of the machine."""
-        known = self._known.setdefault(runtime, {})
-        size = n_rows.bit_length()
-        known[size] = min(taken_s, 2 * known.get(size, taken_s))
-
-    def short(self, runtime: Runtime, n_rows: int) -> bool:
-        """Whether a pass of this size is known to be short, or worth a try; what was never done is not."""
-        taken_s = self._known.get(runtime, {}).get(n_rows.bit_length())
-        if taken_s is None or taken_s <= self._short_s:
-            return taken_s is not None
-        self._n_asked += 1
-        return self._n_asked % _TRY_EVERY == 0 and taken_s <= _WORTH_A_TRY * self._short_s
 
 
 def _give_up_after(timeout_s: float, jobs: Sequence[Job], loop: asyncio.AbstractEventLoop) -> None:

@@ -55,9 +55,13 @@ def act(runtime: Runtime, jobs: Sequence[Act]) -> list[Outcome]:
         if sound or np.isfinite(rows).all():
             outcomes.append((job.done, Acted(rows, (began_s - job.times.queued_s) * 1e3, infer_ms)))
         else:
-            overflow = InvalidData("observations", "numbers that the model can bear", "an overflow in it")
-            outcomes.append((job.done, overflow))
+            outcomes.append((job.done, overflow()))
     return outcomes
+
+
+def overflow() -> InvalidData:
+    """What is wrong with observations that make a model answer with no numbers."""
+    return InvalidData("observations", "numbers that the model can bear", "an overflow in it")
 
 
 def _rows(jobs: Sequence[Act]) -> tuple[Array, Array]:

@@ -16,8 +16,8 @@ from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
 from service.engine import Acted, Engine, Understood
-from service.engine.batching import Durations
 from service.engine.beliefs import Beliefs
+from service.engine.durations import Durations
 from service.errors import Busy
 from service.metrics import Metrics
 

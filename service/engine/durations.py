@@ -1,0 +1,37 @@
+"""How long passes take: whether one is shorter than a change of threads."""
+
+from weakref import WeakKeyDictionary
+
+from service.engine.runtime import Runtime
+
+_TRY_EVERY = 64
+"""One of so many passes that look long is tried on the event loop,"""
+_WORTH_A_TRY = 16
+"""and none that looks so many times too long."""
+
+
+class Durations:
+    """How long passes take, per model and size: the decision whether one is short.
+
+    In the worker a pass also waits for its turn at the interpreter, so one that looks too long there, but not by far,
+    is tried on the event loop now and then.
+    """
+
+    def __init__(self, short_s: float) -> None:
+        self._short_s = short_s
+        self._known: WeakKeyDictionary[Runtime, dict[int, float]] = WeakKeyDictionary()
+        self._n_asked = 0
+
+    def note(self, runtime: Runtime, n_rows: int, taken_s: float) -> None:
+        """A pass took so long. One long pass among short ones may have been a hiccup of the machine."""
+        known = self._known.setdefault(runtime, {})
+        size = n_rows.bit_length()
+        known[size] = min(taken_s, 2 * known.get(size, taken_s))
+
+    def short(self, runtime: Runtime, n_rows: int) -> bool:
+        """Whether a pass of this size is known to be short, or worth a try; what was never done is not."""
+        taken_s = self._known.get(runtime, {}).get(n_rows.bit_length())
+        if taken_s is None or taken_s <= self._short_s:
+            return taken_s is not None
+        self._n_asked += 1
+        return self._n_asked % _TRY_EVERY == 0 and taken_s <= _WORTH_A_TRY * self._short_s
