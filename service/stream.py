@@ -79,7 +79,7 @@ class Stream:
         """
         started_s = time.perf_counter()
         message = decode_msgpack(frame, _MAX_CONTAINERS)
-        if not isinstance(message, dict) or not all(isinstance(key, str) for key in message):
+        if not isinstance(message, dict) or not {str}.issuperset(map(type, message)):
             raise MalformedBody("a frame must be a map whose keys are text")
         if "reset" in message:
             return await self._reset(message)

@@ -4,9 +4,9 @@ from weakref import WeakKeyDictionary
 
 from service.engine.runtime import Runtime
 
-_TRY_EVERY = 64
+_TRY_EVERY = 32
 """One of so many passes that look long is tried on the event loop,"""
-_WORTH_A_TRY = 16
+_WORTH_A_TRY = 8
 """and none that looks so many times too long."""
 
 

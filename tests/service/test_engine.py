@@ -209,6 +209,34 @@ def test_one_slow_pass_does_not_make_a_model_slow() -> None:
     assert not durations.short(runtime, 64)
 
 
+def test_a_pass_that_looks_long_is_tried_now_and_then_unless_it_looks_far_too_long() -> None:
+    durations, runtime = Durations(short_s=1e-3), PointingRuntime(bundle())
+    durations.note(runtime, 64, 4e-3)  # in the worker, waiting for the interpreter
+    assert sum(durations.short(runtime, 64) for _ in range(320)) == 10
+    durations.note(runtime, 64, 1e-4)
+    assert all(durations.short(runtime, 64) for _ in range(10))
+    durations.note(runtime, 1000, 1.0)
+    assert not any(durations.short(runtime, 1000) for _ in range(320))
+
+
+def test_those_that_come_together_are_acted_for_together_and_one_that_is_alone_at_once() -> None:
+    engine, runtime = make(short_pass_s=10), PointingRuntime(bundle())
+    engine.start()
+
+    async def ask(n: int) -> None:
+        await asyncio.gather(*(engine.act_soon(runtime, stance(1), rows(1)) for _ in range(n)))
+
+    async def asked() -> None:
+        for n in (1, 1, 1, 5, 5, 5, 1, 1):
+            await ask(n)
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asked())
+    engine.close()
+    # The first of five that nobody expects is taken for one that is alone.
+    assert runtime.batches == [1, 1, 1, 1, 4, 5, 5, 1, 1]
+
+
 def test_an_event_loop_is_told_busy_too() -> None:
     engine, runtime = make(queue_size=2, timeout_s=0.2), GatedRuntime()
     engine.start()
