@@ -87,7 +87,7 @@ def test_marwil_wants_to_know_what_is_better():
 @pytest.fixture(scope="module")
 def reach() -> Dataset:
     family, data = find_family("reach-m2"), DataConfig(n_tasks=64, experts_per_task=2)
-    return Dataset(family.spec, tuple(demonstrate_chunk(DemonstrationChunk("reach-m2", range(64), data, 0))))
+    return Dataset(family.spec, tuple(demonstrate_chunk(DemonstrationChunk("reach-m2", tuple(range(64)), data, 0))))
 
 
 @pytest.mark.slow

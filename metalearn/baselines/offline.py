@@ -23,6 +23,7 @@ from pydantic import Field
 
 from metalearn.baselines.bc import BcConfig
 from metalearn.baselines.mixture import initial_network
+from metalearn.baselines.ray_start import start_ray
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
@@ -208,7 +209,7 @@ def _ray() -> Iterator[None]:
         return
     main = threading.current_thread() is threading.main_thread()
     handler: Any = signal.getsignal(signal.SIGTERM) if main else None
-    ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+    start_ray(include_dashboard=False, log_to_driver=False, configure_logging=False)
     if main:
         signal.signal(signal.SIGTERM, handler)
     try:

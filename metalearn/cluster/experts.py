@@ -26,6 +26,7 @@ from jaxtyping import Float32
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
+from metalearn.baselines.ray_start import start_ray
 from metalearn.cluster.lockstep import LockstepRunner, Moments
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
@@ -110,7 +111,7 @@ def train_expert(
     out.mkdir(parents=True, exist_ok=True)
     started_ray = not ray.is_initialized()
     if started_ray:
-        ray.init(include_dashboard=False, num_cpus=1, log_to_driver=False)
+        start_ray(include_dashboard=False, num_cpus=1, log_to_driver=False)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -24,7 +24,7 @@ class GlobalBatchNorm(nn.BatchNorm1d):
         if self.group is None or self.group.size() == 1 or not self.training:
             normalised: Tensor = super().forward(input)
             return normalised
-        rows = input.float()
+        rows = input.to(torch.promote_types(input.dtype, torch.float32))  # of few bits, sums have more
         local = torch.cat([rows.sum(0), rows.new_tensor([len(rows)])])
         total, count = _added_up(local, self.group).split([rows.shape[1], 1])
         count = count.detach()

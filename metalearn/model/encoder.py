@@ -129,7 +129,7 @@ class ContextEncoder(nn.Module):
     def forward(self, demos: EpisodeTensors, trials: EpisodeTensors) -> Float[Tensor, "b d"]:
         """Invariant to the order of demos and of trials; either may be empty."""
         shown, tried = demos.mask.float()[..., None], trials.mask.float()[..., None]
-        any_demo, any_trial = demos.mask.any(1, keepdim=True).float(), trials.mask.any(1, keepdim=True).float()
+        any_demo, any_trial = (one.mask.any(1, keepdim=True).to(one.times.dtype) for one in (demos, trials))
         n_demos = shown.sum(1).clamp(min=1)
         seen, keys = self._flatten(demos, "demo")
         demo = (self.demo(seen) * shown).sum(1) / n_demos

@@ -58,7 +58,8 @@ class _Objective(nn.Module):
             likelihood = self.policy.log_likelihood(
                 code, batch.observations, batch.actions, batch.mask.float(), batch.effects
             )
-        return mixture_loss(likelihood.float(), log_prior.float(), n_steps, temperature, self._prior_weight)
+        exact = torch.promote_types(likelihood.dtype, torch.float32)
+        return mixture_loss(likelihood.to(exact), log_prior.to(exact), n_steps, temperature, self._prior_weight)
 
 
 class Learner:
