@@ -1,255 +1,196 @@
-"""Collection on Ray against the bare simulator loop and RLlib's EnvRunners: ratios, taken turn by turn in one run.
+"""Collection on Ray against the bare simulator loop and RLlib's EnvRunners, and where it ends: ratios in one run.
 
-    python benchmarks/scale.py [--rounds 3] [--seconds 4] [--out benchmarks/results/scale.json]
+    python benchmarks/scale.py [--rounds 6] [--quick] [--out benchmarks/results/scale.json]
 
-Every subject does the same thing, episodes of a small policy in the same vector environments, in 1 and in 2
-processes; turns alternate, and a ratio is the median over rounds. `bare` steps the simulator with ready-made
-actions, in as many processes: nothing can be faster. Prints a table. Below 6 minutes on 2 idle cores.
+Every subject steps the same environments in 1 and in 2 processes; they take turns, and a ratio is that of one round,
+averaged over rounds with its 95% interval. `bare` does the very episodes of `actors` over again from their seeds and
+actions, so that nothing can be faster. Prints a table. About 7 minutes on 2 idle cores.
 """
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
-import torch
+from scaling.learning import learning, one_round
+from scaling.subjects import Setting, Trials, n_steps, subjects, take_turns
+from scipy.stats import t as students_t
 
 from metalearn.cluster.workers import RayCollector
-from metalearn.config import DataConfig, TrainingConfig
-from metalearn.data.context import Context
-from metalearn.data.dataset import Dataset
 from metalearn.experiments import find_experiment
-from metalearn.model.policy import ConditionalPolicy
-from metalearn.tasks.family import make_vec
-from metalearn.tasks.registry import find_family
-from metalearn.tasks.rollout import episode_seeds
-from metalearn.training.batches import TrainingSet
-from metalearn.training.collect import (
-    DemonstrationChunk,
-    Snapshot,
-    TrialChunk,
-    demonstrate_chunk,
-    one_thread,
-    try_chunk,
-)
-from metalearn.training.learner import Learner
 
-SETTINGS = {"reach-m2": 512, "push": 50}
-"""Families, and how many of their tasks are stepped side by side, as their experiments do it."""
+SETTINGS = [
+    Setting(family, n_tasks, n_workers, chunks)
+    for family, n_tasks, chunks in (("reach-m2", 512, 8), ("push", 50, 1), ("push", 10, 4))
+    for n_workers in (1, 2)
+]
+"""As many tasks side by side as their experiments have, and on Meta-World also fewer; a turn takes about 2 seconds."""
+ACTORS = (8, 64, 512)
+NETWORK = 1.25e9
+"""Bytes a second of the driver's network card in the estimate: 10 Gbit."""
 
 
-def bare(family_name: str, n_tasks: int, seconds: float, start: int) -> tuple[int, float]:
-    """Steps and seconds of the simulator alone, with random actions that cost nothing; whole episodes."""
-    family = find_family(family_name)
-    indices = range(start, start + n_tasks)
-    with one_thread():
-        env = make_vec(family, indices, "trial")
-        actions = np.asarray(env.action_space.sample())
-        steps, began, attempt = 0, time.perf_counter(), 0
-        while time.perf_counter() - began < seconds:
-            env.reset(seed=episode_seeds(indices, 5, attempt))
-            attempt, over = attempt + 1, np.zeros(n_tasks, bool)
-            while not over.all():
-                steps += int((~over).sum())
-                _, _, terminated, truncated, _ = env.step(actions)
-                over = over | terminated | truncated
-        took = time.perf_counter() - began
-        env.close()
-    return steps, took
-
-
-class Subject:
-    """Collection as `wtl train --ray` does it: chunks of trials of a policy, through a `RayCollector`."""
-
-    def __init__(self, name: str, n_tasks: int) -> None:
-        self.family, self.name, self.n_tasks = find_family(name), name, n_tasks
-        model = find_experiment(name).model
-        torch.manual_seed(0)
-        policy = ConditionalPolicy(model, self.family.spec)
-        self.policy = Snapshot(model, policy.to_weights())
-        self.records = demonstrate_chunk(DemonstrationChunk(name, tuple(range(n_tasks)), DataConfig(), 0))
-
-    def chunk(self, number: int) -> TrialChunk:
-        indices = tuple(range(self.n_tasks))
-        contexts = tuple(Context(record.demos) for record in self.records)
-        # Two attempts, the second in the light of the first, as in training; no labels, which `bare` has not either.
-        return TrialChunk(self.name, indices, contexts, 2, number, relabel=False)
-
-    def run(self, collector: Any, n_chunks: int) -> tuple[int, float]:
-        began, steps = time.perf_counter(), 0
-        for tasks in collector.map(partial(try_chunk, self.policy), [self.chunk(i) for i in range(n_chunks)]):
-            steps += sum(len(e.observations) - 1 for task in tasks for e in task.attempts)
-        return steps, time.perf_counter() - began
-
-
-def env_runner(name: str, n_tasks: int) -> Any:
-    """RLlib's SingleAgentEnvRunner with as many copies of the environment and a comparable network, as an actor."""
-    from ray.rllib.algorithms.ppo import PPOConfig
-    from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
-    from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
-
-    family = find_family(name)
-
-    def make(_: Any) -> Any:
-        return find_family(name).make(0, "trial")
-
-    config = (
-        PPOConfig()
-        .environment(make, observation_space=family.spec.observation_space, action_space=family.spec.action_space)
-        .env_runners(num_env_runners=0, num_envs_per_env_runner=n_tasks, create_local_env_runner=True)
-        .rl_module(model_config=DefaultModelConfig(fcnet_hiddens=[128, 128], vf_share_layers=True))
-        .debugging(seed=0, log_level="ERROR")
-    )
-    return ray.remote(num_cpus=1)(SingleAgentEnvRunner).remote(config=config)
-
-
-def sample(runners: list[Any], n_tasks: int, seconds: float) -> tuple[int, float]:
-    began, steps = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        for episodes in ray.get(
-            [runner.sample.remote(num_episodes=n_tasks, random_actions=False) for runner in runners]
-        ):
-            steps += sum(len(episode) for episode in episodes)
-    return steps, time.perf_counter() - began
-
-
-def rates(name: str, n_workers: int, rounds: int, seconds: float) -> dict[str, Any]:
-    """Median steps per second of each subject, ratios by round, and the size of messages."""
-    n_tasks = SETTINGS[name]
-    subject = Subject(name, n_tasks)
-    pool = ProcessPoolExecutor(n_workers, get_context("spawn"))
-    runners: list[Any] = []
-    with RayCollector(n_actors=n_workers) as collector:
-        subject.run(collector, n_workers)  # start the actors, and import in them
-        steps, took = subject.run(collector, n_workers)
-        n_chunks = max(2 * n_workers, int(seconds / max(took, 1e-3)) * n_workers)
-        runners = [env_runner(name, n_tasks) for _ in range(n_workers)]
-        sample(runners, n_tasks, 0.01)
-
-        def processes() -> tuple[int, float]:
-            jobs = [pool.submit(bare, name, n_tasks, seconds, i * n_tasks) for i in range(n_workers)]
-            parts = [job.result() for job in jobs]
-            return sum(n for n, _ in parts), max(s for _, s in parts)
-
-        processes()
-        subjects: dict[str, Callable[[], tuple[int, float]]] = {
-            "bare": processes,
-            "actors": lambda: subject.run(collector, n_chunks),
-            "env_runners": lambda: sample(runners, n_tasks, seconds),
-        }
-        seen: dict[str, list[float]] = {key: [] for key in subjects}
-        collector.counts.clear()
-        for _ in range(rounds):
-            for key, run in subjects.items():
-                steps, took = run()
-                seen[key].append(steps / took)
-        bytes_per_chunk = collector.counts["bytes"] / collector.counts["chunks"]
-    for runner in runners:
-        ray.kill(runner)
-    pool.shutdown()
-    ratio = {
-        key: round(statistics.median(a / b for a, b in zip(seen["actors"], seen[key], strict=True)), 3)
-        for key in ("bare", "env_runners")
-    }
+def interval(ratios: Sequence[float]) -> dict[str, float]:
+    """Geometric mean of ratios, and its 95% interval by Student's t of their logarithms."""
+    logs = np.log(ratios)
+    half = students_t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs)) if len(logs) > 1 else 0.0
     return {
-        "family": name,
-        "workers": n_workers,
-        "tasks_per_worker": n_tasks,
-        "steps_per_s": {key: round(statistics.median(values)) for key, values in seen.items()},
-        "actors_over": ratio,
-        "result_bytes_per_chunk": round(bytes_per_chunk),
-        "weights_bytes": int(sum(value.nbytes for value in subject.policy.weights.values())),
-        "chunk_bytes": len(ray.cloudpickle.dumps(subject.chunk(0))),
+        name: round(float(np.exp(logs.mean() + shift)), 3)
+        for name, shift in {"ratio": 0.0, "low": -half, "high": half}.items()
     }
 
 
-def learning(name: str, n_steps: int = 30) -> dict[str, float]:
-    """Milliseconds of one gradient step, and samples (imitated steps) per second, on one thread."""
-    experiment = find_experiment(name)
-    n = 512 if name.startswith("reach") else 64
-    records = demonstrate_chunk(DemonstrationChunk(name, tuple(range(n)), DataConfig(), 0))
-    data = TrainingSet(Dataset(find_family(name).spec, tuple(records)), experiment.model)
-    config: TrainingConfig = experiment.training
-    torch.set_num_threads(1)
-    learner = Learner(ConditionalPolicy(experiment.model, find_family(name).spec), config)
-    generator, samples = torch.Generator().manual_seed(0), 0
-    for i in range(n_steps + 5):
-        if i == 5:
-            began, samples = time.perf_counter(), 0
-        batch = data.draw(config, False, generator)
-        learner.step(batch, 1.0)
-        samples += int(batch.mask.sum())
-    took = time.perf_counter() - began
-    return {"step_ms": round(1000 * took / n_steps, 2), "samples_per_s": round(samples / took)}
+def over(rates: dict[str, list[float]], below: str) -> dict[str, float]:
+    return interval([ours / theirs for ours, theirs in zip(rates["actors"], rates[below], strict=True)])
 
 
-def taking_in(result_bytes: int) -> float:
-    """Seconds in which this process takes one result of that size from the object store and unpacks it."""
-    import pickle
+def collection(setting: Setting, rounds: int, scratch: Path) -> dict[str, Any]:
+    """Rates, ratios, and what each chunk costs the driver and the network."""
+    trials = Trials(setting)
+    with RayCollector(n_actors=setting.n_workers) as collector, subjects(setting, trials, collector, scratch) as found:
+        rates = take_turns(found, rounds)
+        collector.counts.clear()
+        began = time.process_time()
+        taken = n_steps(trials.collect(collector))
+        driver_s, counts = time.process_time() - began, collector.counts
+    return {
+        "family": setting.family,
+        "workers": setting.n_workers,
+        "tasks_per_chunk": setting.n_tasks,
+        "chunks_per_turn": setting.n_chunks,
+        "steps_in_chunk": round(taken / setting.n_chunks),
+        "steps_per_s": {name: round(statistics.median(of)) for name, of in rates.items()},
+        "actors_over": {name: over(rates, name) for name in rates if name != "actors"},
+        "rounds": {name: [round(rate) for rate in of] for name, of in rates.items()},
+        "chunk": {
+            "bytes_out": len(ray.cloudpickle.dumps(trials.chunks[0])),
+            "bytes_back": round(counts["bytes"] / counts["chunks"]),
+            "driver_ms": round(1000 * driver_s / counts["chunks"], 2),
+        },
+        "weights_bytes": sum(value.nbytes for value in trials.policy.weights.values()),
+    }
 
-    content = pickle.dumps([np.zeros(250, np.float32) for _ in range(max(1, result_bytes // 1200))], protocol=5)
-    references = [ray.put(content) for _ in range(20)]
-    began = time.perf_counter()
-    for reference in references:
-        pickle.loads(ray.get(reference))
-    return (time.perf_counter() - began) / len(references)
+
+def learners(name: str, rounds: int) -> dict[str, Any]:
+    found = learning(name, rounds)
+    two_over_one = [two[1] / one[1] for one, two in zip(found[1], found[2], strict=True)]
+    return {
+        "step_ms": {size: round(statistics.median(ms for ms, _ in of), 2) for size, of in found.items()},
+        "samples_per_s": {size: round(statistics.median(rate for _, rate in of)) for size, of in found.items()},
+        "two_over_one": interval(two_over_one),
+    }
+
+
+def estimate(row: dict[str, Any], round_s: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of N actors: chunks a second that they make, and that one driver and one network card could take in.
+
+    Arithmetic on the figures of one actor, no measurement. Actors beyond the chunks of a round have nothing to do.
+    """
+    experiment, steps_per_chunk = find_experiment(row["family"]), row["steps_in_chunk"]
+    chunk_s = steps_per_chunk / row["steps_per_s"]["actors"]
+    n_chunks = -(-experiment.data.n_tasks // row["tasks_per_chunk"])
+    driver, network = 1000 / row["chunk"]["driver_ms"], NETWORK / row["chunk"]["bytes_back"]
+    found = []
+    for n in ACTORS:
+        made = n / chunk_s
+        limits = {"actors": made, "driver": driver, "network": network}
+        rounds_s = max(math.ceil(n_chunks / n) * chunk_s, n_chunks / driver, n_chunks / network)
+        kept_s = round_s["keeping_s"] * experiment.data.n_tasks / round_s["tasks"]
+        found.append(
+            {
+                "actors": n,
+                "chunks_made_per_s": round(made, 1),
+                "driver_takes_per_s": round(driver, 1),
+                "network_takes_per_s": round(network, 1),
+                "steps_per_s": round(min(limits.values()) * steps_per_chunk),
+                "bottleneck": min(limits, key=lambda name: limits[name]),
+                "round": {
+                    "chunks": n_chunks,
+                    "collecting_s": round(rounds_s, 1),
+                    "keeping_s": round(kept_s, 1),
+                    "learning_s": round(experiment.training.round_steps * round_s["step_ms"] / 1000, 1),
+                },
+            }
+        )
+    return found
 
 
 def table(report: dict[str, Any]) -> str:
-    lines = ["family  workers   bare steps/s   actors steps/s   EnvRunners steps/s   actors/bare   actors/EnvRunners"]
+    lines = ["family    tasks workers   bare/s  actors/s  runners/s   actors/bare            actors/EnvRunners"]
     for row in report["collection"]:
-        s, over = row["steps_per_s"], row["actors_over"]
+        rate, ratio = row["steps_per_s"], row["actors_over"]
+        shown = {name: f"{r['ratio']:.2f} ({r['low']:.2f}..{r['high']:.2f})" for name, r in ratio.items()}
         lines.append(
-            f"{row['family']:<9}{row['workers']:>6}{s['bare']:>15,}{s['actors']:>17,}{s['env_runners']:>21,}"
-            f"{over['bare']:>14.2f}{over['env_runners']:>20.2f}"
+            f"{row['family']:<9}{row['tasks_per_chunk']:>6}{row['workers']:>8}{rate['bare']:>9,}{rate['actors']:>10,}"
+            f"{rate['env_runners']:>11,}   {shown['bare']:<22} {shown['env_runners']}"
+            + (f"   x{ratio['meta_world']['ratio']} Meta-World's own loop" if "meta_world" in ratio else "")
+        )
+    for row in report["collection"]:
+        chunk = row["chunk"]
+        lines.append(
+            f"messages {row['family']} {row['tasks_per_chunk']} x{row['workers']}: chunk {chunk['bytes_out']:,} B out, "
+            f"{chunk['bytes_back']:,} B back, {chunk['driver_ms']} ms of the driver; weights {row['weights_bytes']:,} B"
         )
     for name, row in report["learning"].items():
-        lines.append(f"learning {name}: {row['step_ms']} ms a step, {row['samples_per_s']:,} samples/s, one thread")
-    lines += [
-        f"messages {row['family']}: chunk {row['chunk_bytes']:,} B out, weights {row['weights_bytes']:,} B a version "
-        f"and machine, result {row['result_bytes_per_chunk']:,} B back, taken in in {row['take_in_ms']} ms"
-        for row in report["collection"]
-        if row["workers"] == 1
-    ]
+        lines.append(
+            f"learning {name}: step {row['step_ms']} ms, samples/s {row['samples_per_s']}, {row['two_over_one']}"
+        )
+    for name, row in report["round"].items():
+        lines.append(f"round {name}: {row}")
+    for name, rows in report["estimate"].items():
+        lines += [f"estimate {name}: {row}" for row in rows]
     return "\n".join(lines)
+
+
+def measure(given: argparse.Namespace, save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """The report, which is saved as far as it is after each part."""
+    began, rounds = time.perf_counter(), 2 if given.quick else given.rounds
+    settings = [setting for setting in SETTINGS if given.family in (None, setting.family)]
+    report: dict[str, Any] = {
+        "schema": 2,
+        "rounds": rounds,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+    report |= {"ray": ray.__version__, "collection": [], "learning": {}, "round": {}, "estimate": {}}
+    with RayCollector("local", n_actors=4), tempfile.TemporaryDirectory() as scratch:
+        for setting in settings:
+            report["collection"].append(collection(setting, rounds, Path(scratch)))
+            print(f"{time.perf_counter() - began:.0f} s: {report['collection'][-1]['actors_over']}", flush=True)
+            save(report)
+        for name, chunk_tasks in {s.family: find_experiment(s.family).data.chunk_tasks for s in settings}.items():
+            report["learning"][name] = learners(name, rounds)
+            with RayCollector(n_actors=2) as collector:
+                report["round"][name] = one_round(name, collector, 4, chunk_tasks).to_json()
+            row = next(r for r in report["collection"] if r["family"] == name and r["workers"] == 1)
+            report["estimate"][name] = estimate(row, report["round"][name])
+            save(report)
+    return report | {"load_at_end": os.getloadavg()[0], "wall_s": round(time.perf_counter() - began, 1)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each turn")
-    parser.add_argument("--family", choices=SETTINGS, action="append")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--family", choices=sorted({s.family for s in SETTINGS}), help="this one alone")
+    parser.add_argument("--quick", action="store_true", help="two rounds: to see that it works")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "scale.json")
     given = parser.parse_args()
-    began, families = time.perf_counter(), given.family or list(SETTINGS)
-    with RayCollector("local", n_actors=4):
-        rows = [rates(name, n, given.rounds, given.seconds) for name in families for n in (1, 2)]
-        for row in rows:
-            row["take_in_ms"] = round(1000 * taking_in(row["result_bytes_per_chunk"]), 2)
-    report = {
-        "schema": 1,
-        "collection": rows,
-        "learning": {name: learning(name) for name in families},
-        "rounds": given.rounds,
-        "seconds": given.seconds,
-        "cores": os.cpu_count(),
-        "load_at_end": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "ray": ray.__version__,
-        "wall_s": round(time.perf_counter() - began, 1),
-    }
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(report, indent=1) + "\n")
+
+    def save(report: dict[str, Any]) -> None:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(json.dumps(report, indent=1) + "\n")
+
+    report = measure(given, save)
+    save(report)
     print(table(report))
 
 

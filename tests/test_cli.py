@@ -86,6 +86,8 @@ def mistake(capsys, *arguments: object) -> str:
         (("train", "--family", "nothing"), "module:Class"),
         (("train", "--episodes", "nowhere"), "no dataset at nowhere"),
         (("train", "reach-m2", "--ray-address", "127.0.0.1:1"), "no Ray cluster at 127.0.0.1:1"),
+        (("train", "reach-m2", "--learners", "2"), "--actors and --learners are of --ray"),
+        (("train", "reach-m2", "--ray", "--learners", "2", "--device", "cuda"), "compute on CPUs"),
         (("evaluate", "nowhere"), "no bundle at nowhere"),
         (("evaluate", "a\0b"), "no bundle"),
         (("evaluate",), "bundle"),

@@ -39,7 +39,7 @@ SMALL = Experiment(
 
 @pytest.fixture(scope="module")
 def collector():
-    with RayCollector("local", n_actors=2, spare=2) as collector:
+    with RayCollector("local", n_actors=2, spare=3) as collector:  # room for two learners and their own actor
         yield collector
 
 

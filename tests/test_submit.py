@@ -1,6 +1,8 @@
 """Training as a job: what is submitted, what is handed over, and the whole way on a cluster that wants tokens."""
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +18,8 @@ from metalearn.bundle import Bundle
 from metalearn.cluster.handover import Parcel, hand_over, packed, unpack
 from metalearn.cluster.submit import Cluster, Submission
 from metalearn.data.errors import InvalidConfig
+from metalearn.training.checkpoint import read
+from metalearn.training.store import CHECKPOINT
 from service.settings import SHIPPED_MODELS
 
 TOKEN = "a-token-that-nobody-guesses-0123456789"
@@ -27,6 +31,13 @@ def test_the_same_wish_is_the_same_job():
     others = {Submission("reach-m2").id, Submission("reach-m2", ("--seed", "2")).id, Submission("push").id}
     assert len(others | {Submission("reach-m2", storage="memory://x").id}) == 4
     assert Submission("reach-m2", name="mine").id == "mine"
+
+
+def test_with_storage_the_run_is_kept_there_and_not_the_bundle_alone():
+    kept = Submission("reach-m2", ("--seed", "1"), storage="s3://bucket/runs/", name="mine").entrypoint
+    train, leave = kept.split(" && ")
+    assert "--out runs/mine --storage s3://bucket/runs/ --seed 1" in train
+    assert leave.endswith("--to s3://bucket/runs/mine")
 
 
 def test_what_is_handed_over_arrives_as_it_was(tmp_path):
@@ -99,7 +110,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]
     command += [f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
     log = (home / "log").open("w")
     process = subprocess.Popen(
-        command, stdout=log, stderr=subprocess.STDOUT, env=environment(home), start_new_session=True
+        command, cwd=home, stdout=log, stderr=subprocess.STDOUT, env=environment(home), start_new_session=True
     )
     address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 180
     try:
@@ -158,6 +169,32 @@ def test_a_job_survives_who_watches_it_and_its_bundle_comes_home(head, tmp_path)
     again = submit(address, home, "--out", str(tmp_path / "other"), *SMALL)
     assert again.returncode == 0
     assert Bundle.load(tmp_path / "other" / "bundle").id == bundle.id
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_job_that_was_stopped_goes_on_from_its_storage_where_nothing_else_is_left_of_it(head, tmp_path):
+    address, home = head
+    wanted = ("dark-room", "--id", "kept", "--storage", f"file://{tmp_path}/kept", "--out", str(tmp_path / "run"))
+    arguments = ("--", "--steps", "600", "--no-baselines")
+    begun = submit(address, home, *wanted, "--no-wait", *arguments)
+    assert begun.returncode == 0, last(home)
+    checkpoint, deadline = tmp_path / "kept" / "kept" / CHECKPOINT, time.monotonic() + 400
+    while not checkpoint.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    stop = ["ray", "job", "stop", "--address", address, "kept"]
+    subprocess.run(stop, check=True, capture_output=True, env=environment(home), timeout=120)
+    steps = read(checkpoint).steps
+    assert 0 < steps < 600
+    shutil.rmtree(home / "runs")
+    done = submit(address, home, *wanted, "--again", *arguments)
+    assert done.returncode == 0, last(home)
+    journal = [json.loads(line) for line in (home / "runs" / "kept" / "progress.jsonl").read_text().splitlines()]
+    phases = {entry.get("phase") for entry in journal}
+    assert "demonstrate" not in phases
+    assert min(entry["done"] for entry in journal if entry.get("phase") == "train") > steps
+    assert Bundle.load(tmp_path / "run" / "bundle").provenance["history"][-1]["step"] == 600
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def submit(
         "http://127.0.0.1:8265"
     ),
     storage: Annotated[
-        str | None, typer.Option(help="Leave the bundle at this fsspec URL; else the dashboard hands it over.")
+        str | None, typer.Option(help="Keep run and bundle at URL/ID, any fsspec URL; else on the job's node.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Fetch the bundle to OUT/bundle. [default: runs/ID]")] = None,
     name: Annotated[str | None, typer.Option("--id", help="Of the job, instead of one that follows from it.")] = None,
@@ -55,7 +55,7 @@ def submit(
     Examples:
       wtl submit reach-m2 --address http://head:8265
       wtl submit reach-m2 --working-dir . -- --seed 1 --steps 500
-      wtl submit push --storage s3://bucket/bundles
+      wtl submit push --storage s3://bucket/runs
     """
     from rich.console import Console
 

@@ -64,6 +64,8 @@ def train(
     on_ray, names, together = ray or ray_address is not None, BASELINES if baselines else (), _learners(learners)
     if (actors or together) and not on_ray:
         raise InvalidConfig("--actors and --learners are of --ray: give that too, or --workers")
+    if together and device != "cpu":
+        raise InvalidConfig(f"--device: learners of --learners compute on CPUs, got {device!r}: leave one out")
     with (
         where_to_collect(actors or workers, on_ray, ray_address, together) as collector,
         figures_to(wanted, folder, on_ray, mlflow) as told,

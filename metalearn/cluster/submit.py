@@ -42,7 +42,8 @@ class Submission:
     Attributes:
         experiment: its name.
         arguments: more arguments of `wtl train`.
-        storage: an fsspec URL that the bundle is left at; None: among the logs of the job's node.
+        storage: an fsspec URL; run and bundle are kept at URL/ID, and whichever machine the job is on next goes on
+            from there. None: the run is on the job's node, the bundle among that node's logs.
         name: the id; None: one that follows from the rest.
     """
 
@@ -62,9 +63,11 @@ class Submission:
         """The command line of the job, which finds metalearn in the folder it runs in or installed."""
         out = f"runs/{self.id}"
         train = ["python", "-m", "metalearn.cli", "train", self.experiment, "--ray", "--out", out]
-        train += self.arguments
         leave = ["python", "-m", "metalearn.cluster.handover", f"{out}/bundle", "--job", self.id]
-        leave += ["--to", self.storage] if self.storage else []
+        if self.storage:
+            train += ["--storage", self.storage]
+            leave += ["--to", f"{self.storage.rstrip('/')}/{self.id}"]
+        train += self.arguments
         return f"{shlex.join(train)} && {shlex.join(leave)}"
 
 
