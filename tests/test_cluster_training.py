@@ -89,12 +89,16 @@ def test_a_learner_that_is_killed_costs_time_alone(collector: RayCollector, here
 
     def kill(event: Event) -> None:
         if event.phase == "train" and event.done >= 5 and not killed:
-            victims = [a for a in ray.util.state.list_actors() if a.class_name == "RayTrainWorker" and a.pid]
-            killed.extend(a.pid for a in victims if a.state == "ALIVE")
+            actors = (
+                ray._private.state.actors().values()
+            )  # the public list is the dashboard's, which this cluster has not
+            learners = [a for a in actors if a["ActorClassName"] == "RayTrainWorker" and a["State"] == "ALIVE"]
+            killed.extend(learner["Pid"] for learner in learners)
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
 
     there = train_on_learners(SMALL, RunStore(tmp_path), learners=1, n_actors=1, listen=kill)
+    assert killed
     assert there.id == here.id
 
 
