@@ -1,10 +1,12 @@
 """Ray Serve's variant of the service: several replicas, one database, the same answers."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +42,8 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """Where two replicas are served, and by which process."""
     data, port = tmp_path_factory.mktemp("served"), free_port()
     command = [
         *(sys.executable, "-m", "metalearn.cli", "serve", "--ray-serve", "--replicas", "2"),
@@ -55,12 +58,34 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             assert process.poll() is None, (data / "log").read_text()[-3000:]
             assert time.monotonic() < deadline, (data / "log").read_text()[-3000:]
             time.sleep(1)
-        yield url
+        yield url, process.pid
         process.send_signal(signal.SIGTERM)
         assert process.wait(90) == 0, (data / "log").read_text()[-3000:]
         assert not ready(url)
     finally:
         process.kill()
+
+
+@pytest.fixture(scope="module")
+def url(served: tuple[str, int]) -> str:
+    return served[0]
+
+
+def replicas(server: int) -> set[int]:
+    """Processes below `server` that are replicas."""
+    parents, found = {}, set[int]()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if b"ServeReplica" in (folder / "cmdline").read_bytes():
+                found.add(int(folder.name))
+    return {pid for pid in found if server in ancestors(pid, parents)}
+
+
+def ancestors(pid: int, parents: dict[int, int]) -> Iterator[int]:
+    while pid in parents:
+        pid = parents[pid]
+        yield pid
 
 
 def ready(url: str) -> bool:
@@ -92,6 +117,49 @@ def test_any_replica_answers_any_request_of_an_adaptation(url, spec):
     assert [answer.status_code for answer in answers] == [200] * 12
     for answer in answers:
         np.testing.assert_allclose(answer.json()["actions"], expected, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_killed_replica_fails_no_request_and_is_replaced(served, spec):
+    url, server = served
+    victims, failed, over = replicas(server), list[BaseException](), threading.Event()
+    assert len(victims) == 2
+
+    def ask(number: int) -> None:
+        rng = np.random.default_rng(number)
+        with Client(url) as client:
+            adaptation, seen = (
+                client.adapt("reach", [spec.example_episode(rng)]),
+                rng.uniform(-1, 1, (2, spec.observation_size)),
+            )
+            expected = adaptation.act(seen)
+            while not over.is_set():
+                np.testing.assert_allclose(adaptation.act(seen), expected, atol=1e-6)
+
+    def asking(number: int) -> None:
+        try:
+            ask(number)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=asking, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for victim in victims:
+            time.sleep(2)
+            os.kill(victim, signal.SIGKILL)
+            deadline = time.monotonic() + 60
+            while len(replicas(server) - victims) == 0 or len(replicas(server)) < 2:
+                assert time.monotonic() < deadline, "not replaced"
+                time.sleep(0.5)
+            time.sleep(3)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert not failed
+    assert not replicas(server) & victims
 
 
 @pytest.mark.slow

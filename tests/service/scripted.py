@@ -10,6 +10,8 @@ Reply = tuple[int, dict[str, str], bytes] | None
 OK: Reply = (200, {"Content-Type": "application/json"}, b'{"items": [], "next_cursor": null}')
 GONE: Reply = (404, {"Content-Type": "application/problem+json"}, b'{"status": 404, "title": "Gone", "detail": "no"}')
 
+FAILED: Reply = (500, {"Content-Type": "application/problem+json"}, b'{"status": 500, "title": "The server failed"}')
+
 
 def busy(status: int, **headers: str) -> Reply:
     return status, {"Content-Type": "text/plain", **headers}, b"busy"

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from gymnasium import spaces
 from pointing import SPEC
-from scripted import GONE, OK, busy, scripted
+from scripted import FAILED, GONE, OK, busy, scripted
 from serving import served
 
 from metalearn.data.episode import Episode
@@ -105,6 +105,15 @@ def test_what_was_lost_or_met_a_busy_server_is_repeated_under_one_key(ask: Calla
     assert len({one["Idempotency-Key"] for one in headers}) == 1
     assert len(times) == 4
     assert times[3] - times[2] >= 1  # as it was asked to
+
+
+@both
+def test_what_a_proxy_lost_is_repeated_and_what_the_server_failed_at_is_not(ask: Callable[..., object]) -> None:
+    with scripted(busy(500), busy(502), busy(504), OK) as server:
+        assert ask(server.url) == {"items": [], "next_cursor": None}
+    with scripted(FAILED, OK) as server, pytest.raises(ClientError, match="failed"):
+        ask(server.url)
+    assert len(server.seen) == 1
 
 
 @both
