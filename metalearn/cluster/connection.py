@@ -13,10 +13,10 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 
+from metalearn.baselines.ray_start import start_ray
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 
 CONNECT_TIMEOUT_S = 5.0
-STARTS = 3
 PROBE_S = 1.0
 RAY_PATIENCE, RAY_PATIENCE_S = "RAY_gcs_rpc_server_reconnect_timeout_s", 60.0
 """After so long without a head Ray ends the process unasked: the variable that says it, and its default."""
@@ -116,31 +116,16 @@ def connect(address: str | None, n_cpus: int | None = None) -> bool:
                 return True
         try:
             if address == "local":
-                _start(max(n_cpus or 1, os.cpu_count() or 1))
+                # Ray asks for a token by itself; set after its import, RAY_AUTH_MODE would half arrive.
+                n_cpus = max(n_cpus or 1, os.cpu_count() or 1)
+                start_ray(address="local", include_dashboard=False, num_cpus=n_cpus, log_to_driver=False)
             else:
                 ray.init(address=address, log_to_driver=False)
+        except InvalidConfig:
+            raise
         except (ConnectionError, RuntimeError, ValueError, RayError) as error:
             raise InvalidConfig(f"no Ray cluster at {address}: {str(error).strip().splitlines()[0]}") from error
     return True
-
-
-def _start(n_cpus: int) -> None:
-    """Start a cluster. Ray asks for a token by itself; set after its import, RAY_AUTH_MODE would half arrive."""
-    for attempt in range(STARTS):
-        try:
-            ray.init(address="local", include_dashboard=False, num_cpus=n_cpus, log_to_driver=False)
-        except Exception as error:
-            # Ray waits 30 s for its own processes, which on a busy machine can be too short, and raises just this.
-            ray.shutdown()
-            if "timed out during startup" not in str(error):
-                raise
-            if attempt + 1 == STARTS:
-                raise InvalidConfig(
-                    f"Ray has not come up within its 30 s, {STARTS} times: the machine has too much else to do; "
-                    "end some of it, or name a cluster that runs with --ray-address"
-                ) from error
-        else:
-            return
 
 
 def _answers(address: str) -> bool:
