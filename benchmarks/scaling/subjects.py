@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -41,8 +41,8 @@ from metalearn.training.collect import (
 Turn = Callable[[], int]
 ATTEMPTS = 2
 """The second in the light of the first, as in training."""
-META_WORLD_EPISODES = 10
-RUNNER_ENVS = 50
+META_WORLD_EPISODES = 6
+RUNNER_ENVS = 25
 """Most environments in one EnvRunner: it handles each of them at each step in Python."""
 
 
@@ -61,7 +61,7 @@ class Setting:
 
 
 class Trials:
-    """Trials of an untrained policy, of the size that is trained. No labels: the bare simulator has none either."""
+    """Trials of an untrained policy, of the size that is trained; without labels, as the bare simulator has none."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting, family = setting, find_family(setting.family)
@@ -76,8 +76,10 @@ class Trials:
             for number in range(setting.n_chunks)
         ]
 
-    def collect(self, collector: Any) -> list[list[TaskTrials]]:
-        return list(collector.map(partial(try_chunk, self.policy), self.chunks))
+    def collect(self, collector: Any, relabel: bool = False) -> list[list[TaskTrials]]:
+        """All chunks; `relabel`: with what the expert would have done in each state, as training wants it."""
+        chunks = [replace(chunk, relabel=relabel) for chunk in self.chunks]
+        return list(collector.map(partial(try_chunk, self.policy), chunks))
 
 
 def n_steps(chunks: Sequence[Sequence[TaskTrials]]) -> int:
@@ -206,6 +208,7 @@ def subjects(setting: Setting, trials: Trials, collector: RayCollector, scratch:
         found: dict[str, Turn] = {
             "bare": lambda: in_processes(pool, [partial(replay, name, path, share) for share in shares]),
             "actors": lambda: n_steps(trials.collect(collector)),
+            "labelled": lambda: n_steps(trials.collect(collector, relabel=True)),
             "env_runners": lambda: sample(runners, n_envs),
         }
         if name.startswith("push"):
