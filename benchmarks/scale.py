@@ -1,6 +1,7 @@
 """Collection on Ray against the bare simulator loop and RLlib's EnvRunners, and where it ends: ratios in one run.
 
-    python benchmarks/scale.py [--rounds 6] [--quick] [--out benchmarks/results/scale.json]
+    python benchmarks/scale.py
+    python benchmarks/scale.py --chunks push:50:2 --chunks push:100:1 --workers 2 --no-learning --out ...
 
 Every subject steps the same environments in 1 and in 2 processes; they take turns, and a ratio is that of one round,
 averaged over rounds with its 95% interval. `bare` does the very episodes of `actors` over again from their seeds and
@@ -29,15 +30,17 @@ from scipy.stats import t as students_t
 from metalearn.cluster.workers import RayCollector
 from metalearn.experiments import find_experiment
 
-SETTINGS = [
-    Setting(family, n_tasks, n_workers, chunks)
-    for family, n_tasks, chunks in (("reach-m2", 512, 8), ("push", 50, 1), ("push", 10, 4))
-    for n_workers in (1, 2)
-]
+CHUNKS = ["reach-m2:512:8", "push:50:1", "push:10:4"]
 """As many tasks side by side as their experiments have, and on Meta-World also fewer; a turn takes about 2 seconds."""
 ACTORS = (8, 64, 512)
 NETWORK = 1.25e9
 """Bytes a second of the driver's network card in the estimate: 10 Gbit."""
+
+
+def setting(text: str, n_workers: int) -> Setting:
+    """What FAMILY:TASKS:CHUNKS says."""
+    family, n_tasks, chunks = text.split(":")
+    return Setting(family, int(n_tasks), n_workers, int(chunks))
 
 
 def interval(ratios: Sequence[float]) -> dict[str, float]:
@@ -159,7 +162,7 @@ def table(report: dict[str, Any]) -> str:
 def measure(given: argparse.Namespace, save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """The report, which is saved as far as it is after each part."""
     began, rounds = time.perf_counter(), 2 if given.quick else given.rounds
-    settings = [setting for setting in SETTINGS if given.family in (None, setting.family)]
+    settings = [setting(text, n) for text in given.chunks or CHUNKS for n in given.workers or (1, 2)]
     report: dict[str, Any] = {
         "schema": 2,
         "rounds": rounds,
@@ -168,11 +171,12 @@ def measure(given: argparse.Namespace, save: Callable[[dict[str, Any]], None]) -
     }
     report |= {"ray": ray.__version__, "collection": [], "learning": {}, "round": {}, "estimate": {}}
     with RayCollector("local", n_actors=4), tempfile.TemporaryDirectory() as scratch:
-        for setting in settings:
-            report["collection"].append(collection(setting, rounds, Path(scratch)))
+        for one in settings:
+            report["collection"].append(collection(one, rounds, Path(scratch)))
             print(f"{time.perf_counter() - began:.0f} s: {report['collection'][-1]['actors_over']}", flush=True)
             save(report)
-        for name, chunk_tasks in {s.family: find_experiment(s.family).data.chunk_tasks for s in settings}.items():
+        for name in dict.fromkeys(one.family for one in settings if given.learning):
+            chunk_tasks = find_experiment(name).data.chunk_tasks
             report["learning"][name] = learners(name, rounds)
             with RayCollector(n_actors=2) as collector:
                 report["round"][name] = one_round(name, collector, 4, chunk_tasks).to_json()
@@ -184,8 +188,12 @@ def measure(given: argparse.Namespace, save: Callable[[dict[str, Any]], None]) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--family", choices=sorted({s.family for s in SETTINGS}), help="this one alone")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--chunks", action="append", metavar="FAMILY:TASKS:N", help="N chunks of TASKS a worker and turn"
+    )
+    parser.add_argument("--workers", action="append", type=int, help="so many; default: 1, and 2")
+    parser.add_argument("--no-learning", dest="learning", action="store_false")
     parser.add_argument("--quick", action="store_true", help="two rounds: to see that it works")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "scale.json")
     given = parser.parse_args()

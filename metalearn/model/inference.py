@@ -16,7 +16,7 @@ from metalearn.data.errors import InvalidData
 from metalearn.data.frames import after_steps, effects_of, gather
 from metalearn.data.spec import Spec
 from metalearn.model.encoder import EpisodeTensors
-from metalearn.model.policy import ConditionalPolicy, Stance
+from metalearn.model.policy import ConditionalPolicy
 
 
 class Inference:
@@ -56,19 +56,20 @@ class Inference:
         observations: Shaped[np.ndarray, "b *o"],
     ) -> Shaped[np.ndarray, "b *a"]:
         """The action of each row under its hypothesis, within the action space."""
-        return self.act_in(self.stance(codes, hypotheses), codes, observations)
+        return self.act_by_rows(self.rows(codes, hypotheses), observations)
 
-    def stance(self, codes: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]) -> Stance:
-        """What `act_in` needs, the same at every step of an episode."""
+    def rows(
+        self, codes: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]
+    ) -> Float32[np.ndarray, "b s"]:
+        """All that acting takes of each code under its hypothesis, for `act_by_rows`: once for an episode."""
         with torch.inference_mode():
-            return self.policy.stance(torch.from_numpy(codes), torch.from_numpy(hypotheses))
+            code = torch.from_numpy(codes)
+            stances: Array = self.policy.to_rows(self.policy.stance(code, torch.from_numpy(hypotheses)), code).numpy()
+            return stances
 
     def stance_row(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " s"]:
-        """All that acting takes of a belief under one hypothesis, for `act_by_rows`."""
-        with torch.inference_mode():
-            code = torch.from_numpy(belief.code)[None]
-            row: Array = self.policy.to_rows(self.policy.stance(code, torch.tensor([hypothesis])), code)[0].numpy()
-            return row
+        """The row of one belief under one hypothesis."""
+        return self.rows(belief.code[None], np.array([hypothesis], np.int64))[0]
 
     def act_by_rows(
         self, rows: Float32[np.ndarray, "b s"], observations: Shaped[np.ndarray, "b *o"]
@@ -77,13 +78,6 @@ class Inference:
         with torch.inference_mode():
             return self._within(self.policy.act_by_rows(torch.from_numpy(rows), self._flat(observations)))
 
-    def act_in(
-        self, stance: Stance, codes: Float32[np.ndarray, "b d"], observations: Shaped[np.ndarray, "b *o"]
-    ) -> Shaped[np.ndarray, "b *a"]:
-        """As `act`, in a stance of codes that `experience` alone may have changed since."""
-        with torch.inference_mode():
-            return self._within(self.policy.act_in(stance, torch.from_numpy(codes), self._flat(observations)))
-
     @property
     def learns_while_acting(self) -> bool:
         """Whether `experience` changes a code."""
@@ -91,18 +85,18 @@ class Inference:
 
     def experience(
         self,
-        codes: Float32[np.ndarray, "b d"],
+        rows: Float32[np.ndarray, "b s"],
         observations: Shaped[np.ndarray, "b *o"],
         actions: Shaped[np.ndarray, "b *a"],
         next_observations: Shaped[np.ndarray, "b *o"],
-    ) -> Float32[np.ndarray, "b d"]:
-        """The codes after one step of each row: what actions do is learnt while acting."""
+    ) -> Float32[np.ndarray, "b s"]:
+        """The rows after one step of each: what actions do is learnt while acting."""
         if not self.learns_while_acting:
-            return codes
+            return rows
         changes = (next_observations - observations).reshape(len(observations), -1).astype(np.float32)
-        codes = codes.copy()
-        codes[:, -self.policy.n_sums :] += effects_of(changes, self.spec.as_vectors(actions))
-        return codes
+        rows = rows.copy()
+        rows[:, -self.policy.n_sums :] += effects_of(changes, self.spec.as_vectors(actions))
+        return rows
 
     def after(
         self,
@@ -149,13 +143,13 @@ class HypothesisActor:
         self, inference: Inference, codes: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]
     ) -> None:
         self.hypotheses = hypotheses
-        self._inference, self._codes, self._stance = inference, codes, inference.stance(codes, hypotheses)
+        self._inference, self._rows = inference, inference.rows(codes, hypotheses)
         self._last: tuple[Array, Array] | None = None
 
     def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
         """The action of each task, which remembers what its actions did so far."""
         if self._last:
-            self._codes = self._inference.experience(self._codes, *self._last, observations)
-        actions = self._inference.act_in(self._stance, self._codes, observations)
+            self._rows = self._inference.experience(self._rows, *self._last, observations)
+        actions = self._inference.act_by_rows(self._rows, observations)
         self._last = observations, actions
         return actions

@@ -77,7 +77,7 @@ def test_what_an_actor_learns_while_acting_is_what_its_episode_tells_afterwards(
     actor.act(trial.observations[-1:])
     n_sums = inference.policy.n_sums
     afterwards = inference.believe([Context((demo,), (trial,))])[0].code
-    np.testing.assert_allclose(actor._codes[0, -n_sums:], afterwards[-n_sums:], atol=1e-4)
+    np.testing.assert_allclose(actor._rows[0, -n_sums:], afterwards[-n_sums:], atol=1e-4)
 
 
 def test_discrete_actions_have_no_jacobian() -> None:

@@ -109,8 +109,11 @@ def test_a_stance_holds_all_that_a_context_says():
         beliefs = model.believe([Context((one,)) for one in some_episodes(spec, 3)])
         code, hypotheses = np.stack([belief.code for belief in beliefs]), np.array([0, 1, 1])
         seen = np.random.default_rng(0).normal(size=(3, spec.observation_size)).astype(np.float32)
-        stance = model.stance(code, hypotheses)
-        np.testing.assert_array_equal(model.act_in(stance, 0 * code, seen), model.act(code, hypotheses, seen))
+        with torch.inference_mode():
+            told = model.policy.act(*map(torch.from_numpy, (code, hypotheses, seen))).numpy()
+        expected = told if spec.discrete else np.clip(told, spec.action_space.low, spec.action_space.high)
+        acted = model.act_by_rows(model.rows(code, hypotheses), seen)
+        np.testing.assert_array_equal(acted, expected + (spec.action_space.start if spec.discrete else 0))
 
 
 def test_a_belief_draws_by_its_probabilities_and_knows_its_entropy():
