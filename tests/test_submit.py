@@ -16,7 +16,7 @@ import pytest
 
 from metalearn.bundle import Bundle
 from metalearn.cluster.handover import Parcel, hand_over, packed, unpack
-from metalearn.cluster.submit import Cluster, Submission
+from metalearn.cluster.submit import NOT_UPLOADED, Cluster, Submission
 from metalearn.data.errors import InvalidConfig
 from metalearn.training.checkpoint import read
 from metalearn.training.store import CHECKPOINT
@@ -31,6 +31,31 @@ def test_the_same_wish_is_the_same_job():
     others = {Submission("reach-m2").id, Submission("reach-m2", ("--seed", "2")).id, Submission("push").id}
     assert len(others | {Submission("reach-m2", storage="memory://x").id}) == 4
     assert Submission("reach-m2", name="mine").id == "mine"
+
+
+def test_all_of_the_program_is_uploaded_and_what_it_made_is_not():
+    from pathspec import PathSpec  # what Ray reads the patterns with
+
+    left_out = PathSpec.from_lines("gitwildmatch", NOT_UPLOADED).match_file
+    root = Path(__file__).parents[1]
+    program = [
+        path.relative_to(root) for package in ("metalearn", "service") for path in (root / package).rglob("*.py")
+    ]
+    assert len(program) > 100
+    assert not [str(path) for path in program if left_out(str(path))]
+    for made in (
+        "runs/a/bundle/bundle.json",
+        "models/reach/bundle.json",
+        ".git/config",
+        "metalearn/__pycache__/cli.pyc",
+    ):
+        assert left_out(made)
+
+
+@pytest.mark.parametrize("argument", ["--out", "--storage=s3://bucket"])
+def test_where_the_run_goes_is_no_argument_of_the_training(argument):
+    with pytest.raises(InvalidConfig, match=f"{argument.partition('=')[0]}: give it to `wtl submit`"):
+        Submission("reach-m2", ("--seed", "1", argument))
 
 
 def test_with_storage_the_run_is_kept_there_and_not_the_bundle_alone():

@@ -28,7 +28,9 @@ PATIENCE_S = 120.0
 """A dashboard that does not answer for so long is gone; the job may well go on."""
 FETCH_S = 600
 TOKEN_FILE = Path.home() / ".ray" / "auth_token"
-NOT_UPLOADED = [".git", ".venv", "runs", "data", "models", "benchmarks/results", "**/__pycache__"]
+OURS = {"--out", "--storage"}
+NOT_UPLOADED = ["/.git", "/.venv", "/runs", "/data", "/models", "/benchmarks/results", "__pycache__"]
+"""Patterns as in a .gitignore: without its slash, `data` would be metalearn/data too."""
 
 
 class JobFailed(WatchTryLearnError):
@@ -45,12 +47,20 @@ class Submission:
         storage: an fsspec URL; run and bundle are kept at URL/ID, and whichever machine the job is on next goes on
             from there. None: the run is on the job's node, the bundle among that node's logs.
         name: the id; None: one that follows from the rest.
+
+    Raises:
+        InvalidConfig: arguments that say where the run goes, which is for `storage` and the id to say.
     """
 
     experiment: str
     arguments: tuple[str, ...] = ()
     storage: str | None = None
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        for argument in self.arguments:
+            if (option := argument.partition("=")[0]) in OURS:
+                raise InvalidConfig(f"{option}: give it to `wtl submit`, before --: the job's `wtl train` has its own")
 
     @property
     def id(self) -> str:
