@@ -1,6 +1,6 @@
 """The same training in one process, on Ray with one and two actors, and with one and two learners: the same figures?
 
-    python benchmarks/same.py [--steps 700] [--out benchmarks/results/same.json]
+    python benchmarks/same.py [--steps 400] [--tasks 4096] [--out benchmarks/results/same.json]
 
 The experiment is reach-m2 with fewer tasks and steps, one seed. Success is that of an attempt with one demonstration,
 and of the next one, on the same 2,048 test tasks. All but two learners have to end with the same weights, bit for bit;
@@ -90,8 +90,8 @@ def success(bundle: Bundle) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=700)
-    parser.add_argument("--tasks", type=int, default=8192)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--tasks", type=int, default=4096)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "same.json")
     given = parser.parse_args()
     torch.set_num_threads(1)  # as an actor or learner of one CPU has it
