@@ -112,18 +112,23 @@ class Cluster:
         environment: dict[str, Any] = {}
         if working_dir is not None:
             environment = {"working_dir": str(working_dir), "excludes": NOT_UPLOADED}
-        try:
-            self._jobs.submit_job(
-                entrypoint=wanted.entrypoint,
-                submission_id=wanted.id,
-                runtime_env=environment,
-                metadata={"experiment": wanted.experiment},
-            )
-        except (RuntimeError, ValueError) as error:
-            if self.status(wanted.id) is None:
-                raise InvalidConfig(f"the cluster refuses the job: {_first_line(error)}") from error
-            return False  # somebody else was faster
-        return True
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                self._jobs.submit_job(
+                    entrypoint=wanted.entrypoint,
+                    submission_id=wanted.id,
+                    runtime_env=environment,
+                    metadata={"experiment": wanted.experiment},
+                )
+            except (RuntimeError, ValueError) as error:
+                if "No available agent" in str(error) and time.monotonic() < deadline:
+                    time.sleep(POLL_S)  # a head that has just started answers before it can take jobs
+                    continue
+                if self.status(wanted.id) is None:
+                    raise InvalidConfig(f"the cluster refuses the job: {_first_line(error)}") from error
+                return False  # somebody else was faster
+            return True
 
     def status(self, job: str) -> Any:
         """The JobStatus of a job, or None where there is no such job."""
