@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
-import numpy as np
-
 from metalearn.adapter import Belief
 from metalearn.confidence import Judgement
 from metalearn.data.context import Context
@@ -141,9 +139,9 @@ class Engine:
     def _act_alone(self, runtime: Runtime, stance: Array, observations: Array) -> Acted:
         """At once, for one of whom there seems to be no other."""
         began_s = time.perf_counter()
-        actions = runtime.act(stance[None].repeat(len(observations), 0), observations)
+        actions = runtime.act(passes.repeated(stance, len(observations)), observations)
         ended_s = time.perf_counter()
-        if not np.isfinite(actions).all():
+        if not passes.finite(actions):
             raise passes.overflow()
         self._count(runtime, len(observations), ended_s - began_s)
         stages.note("infer", began_s, ended_s)
@@ -202,7 +200,7 @@ class Engine:
         idle = self._n_waiting == 0
         for runtime, group in _by_runtime(jobs).items():
             acts = [job for job in group if isinstance(job, Act)]
-            if idle and self._durations.short(runtime, sum(job.n_rows for job in acts)):
+            if idle and self._durations.short(runtime, sum(job.n_rows for job in acts), len(acts)):
                 settle(self._act(runtime, acts))
             elif self._enqueue(acts):
                 _give_up_after(self._timeout_s, acts, loop)

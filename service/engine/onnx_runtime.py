@@ -90,8 +90,9 @@ class OnnxRuntime:
         self, stances: Float32[np.ndarray, "b s"], observations: Shaped[np.ndarray, "b *o"]
     ) -> Shaped[np.ndarray, "b *a"]:
         """The action of each row, within the action space."""
-        flat = np.ascontiguousarray(observations, np.float32).reshape(len(observations), -1)
-        (out,) = self._act.run({"stance": stances, "observations": flat})
+        if observations.ndim > 2 or observations.dtype != np.float32:
+            observations = observations.reshape(len(observations), -1).astype(np.float32)
+        (out,) = self._act.run({"stance": stances, "observations": observations})
         space = self._spec.action_space
         if self._spec.discrete:
             return np.asarray(out + space.start, np.int64)  # type: ignore[union-attr]

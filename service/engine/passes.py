@@ -1,5 +1,6 @@
 """One pass of a model over the jobs of many sessions. Pure: jobs in, outcomes out; knows no threads and no queue."""
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -45,18 +46,29 @@ def act(runtime: Runtime, jobs: Sequence[Act]) -> list[Outcome]:
         return [(job.done, error) for job in jobs]
     ended_s = _note(jobs, began_s)
     infer_ms = (ended_s - began_s) * 1e3
-    sound = bool(np.isfinite(actions).all())
+    sound = finite(actions)
     outcomes: list[Outcome] = []
     start = 0
     for job in jobs:
         end = start + len(job.observations)
         rows = actions[start:end]
         start = end
-        if sound or np.isfinite(rows).all():
+        if sound or finite(rows):
             outcomes.append((job.done, Acted(rows, (began_s - job.times.queued_s) * 1e3, infer_ms)))
         else:
             outcomes.append((job.done, overflow()))
     return outcomes
+
+
+def finite(actions: Array) -> bool:
+    """Whether all are numbers."""
+    # The sum of squares takes one look; where it overflows, a second one decides.
+    return math.isfinite(np.vdot(actions, actions)) or bool(np.isfinite(actions).all())
+
+
+def repeated(stance: Array, n_rows: int) -> Array:
+    """One stance for each row."""
+    return stance[None] if n_rows == 1 else stance[None].repeat(n_rows, 0)
 
 
 def overflow() -> InvalidData:
@@ -68,7 +80,7 @@ def _rows(jobs: Sequence[Act]) -> tuple[Array, Array]:
     """Stances `[b, s]` and observations `[b, *o]` of all jobs."""
     if len(jobs) == 1:
         observations = jobs[0].observations
-        return jobs[0].stance[None].repeat(len(observations), 0), observations
+        return repeated(jobs[0].stance, len(observations)), observations
     stances = np.array([job.stance for job in jobs])
     observations = np.concatenate([job.observations for job in jobs])
     if len(observations) > len(jobs):

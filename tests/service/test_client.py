@@ -235,7 +235,6 @@ def test_an_episode_has_to_be_begun(client: Client) -> None:
 
 def test_a_policy_fills_a_minari_collector(client: Client, demo: Episode, tmp_path, monkeypatch) -> None:
     minari = pytest.importorskip("minari")
-    pytest.importorskip("jax", reason="Minari's collector needs it; minari[create] brings it")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     policy = client.policy(client.adapt("point", demos=[demo]), explore=False)
     env = minari.DataCollector(Line(), record_infos=True)

@@ -215,6 +215,8 @@ def test_a_pass_that_looks_long_is_tried_now_and_then_unless_it_looks_far_too_lo
     assert sum(durations.short(runtime, 64) for _ in range(320)) == 10
     durations.note(runtime, 64, 1e-4)
     assert all(durations.short(runtime, 64) for _ in range(10))
+    durations.note(runtime, 500, 2e-3)
+    assert durations.short(runtime, 500, n_jobs=500)  # handing so many over takes longer
     durations.note(runtime, 1000, 1.0)
     assert not any(durations.short(runtime, 1000) for _ in range(320))
 
