@@ -36,7 +36,12 @@ STORE = 80_000_000
 ROOMY = 200_000_000
 WANTED = {"actor": 6, "node": 5, "driver": 6, "head": 5, "learner": 4}
 PER_RUN = 5
-AIMS = {"actor": ["collecting"], "node": ["collecting"], "driver": ["checkpoint", "collecting"], "head": ["collecting"]}
+AIMS = {
+    "actor": ["collecting"],
+    "node": ["collecting"],
+    "driver": ["checkpoint", "collecting", "checkpoint"],
+    "head": ["collecting"],
+}
 """What the first kills of a kind wait for; the others strike anywhere."""
 ALONE = "alone; another when the command has left"
 HEADS = (ALONE, "with the machine of the command; another at once")
@@ -53,6 +58,7 @@ class Kill:
     at_s: float = 0
     way: str = ""
     driver_left_s: float | None = None
+    driver_exit: int | None = None
     driver_said: str = ""
     going_on_s: float | None = None
 
@@ -93,9 +99,9 @@ class Run:
     def going_on(self) -> bool:
         return self.stage["phase"] not in {"starting", "joining"}
 
-    def said(self) -> str:
-        """The last thing that it said, for a person."""
-        lines = self.log.read_text(errors="replace").strip().splitlines()
+    def said(self, since: int = 0) -> str:
+        """The last thing that it said, after so many bytes of its log."""
+        lines = self.log.read_bytes()[since:].decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else ""
 
     def kill(self) -> None:
@@ -211,7 +217,7 @@ class Disturbed:
         """
         one.way = HEADS[self.n_heads % 2]
         self.n_heads += 1
-        struck = time.monotonic()
+        struck, heard = time.monotonic(), self.run.log.stat().st_size
         if one.way == ALONE:
             self.cluster.behead()
         else:
@@ -222,7 +228,9 @@ class Disturbed:
                 self.cluster.tend()
             time.sleep(0.1)
         if self.run.over:
-            one.driver_left_s, one.driver_said = round(time.monotonic() - struck, 1), self.run.said()
+            assert self.run.process is not None
+            one.driver_left_s, one.driver_exit = round(time.monotonic() - struck, 1), self.run.process.returncode
+            one.driver_said = self.run.said(heard).replace(self.cluster.address, "HEAD")
         self.run.kill()
         if one.way == ALONE:
             self.cluster.kill("head")
@@ -332,6 +340,8 @@ def main() -> None:
         gap_s, heads = 0.2 * report.expected["wall_s"], report.counted["head"]
         one = Disturbed(folder / f"run-{number}", [*arguments, *more], plan, heads, rng, gap_s)
         row = about | one(store)
+        if "ballast_bytes" in about:
+            row |= {"store_said": [line for line in one.run.log.read_text().splitlines() if "Spilled" in line]}
         row |= check(outcome(Bundle.load(one.run.out / "bundle")), expected)
         report.rows.append(row)
         report.write()

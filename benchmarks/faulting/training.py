@@ -118,13 +118,14 @@ def main() -> None:
     if given.address == "none":
         train(wanted, store, listen=stage, stopping=stage.going_on, keeper=keeper)
         return
-    with RayCollector(given.address, n_actors=2 - given.learners) as stage.collector:
+    with RayCollector(given.address, n_actors=2 - given.learners) as collector:
         ballast = fill(given.ballast)
         if given.learners:
             train_on_learners(wanted, store, learners=given.learners, n_actors=2 - given.learners, listen=stage)
         else:
+            stage.collector = collector
             train(
-                wanted, store, collector=stage.collector, listen=stage, stopping=stage.going_on, keeper=keeper,
+                wanted, store, collector=collector, listen=stage, stopping=stage.going_on, keeper=keeper,
                 place=place(),
             )  # fmt: skip
         if ballast:

@@ -6,7 +6,7 @@ import pytest
 
 from metalearn.bundle import Bundle
 from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
-from metalearn.data.errors import InvalidConfig
+from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 from metalearn.training.collect import DemonstrationChunk, ProcessCollector, SerialCollector, demonstrate_chunk
 from metalearn.training.loop import Event, Stopped, train
 from metalearn.training.store import RunStore, fetch_folder
@@ -47,6 +47,49 @@ def test_a_run_that_was_stopped_resumes_to_the_same_weights(tmp_path: Path, unin
     assert same(resumed, uninterrupted)
     histories = [bundle.provenance["history"] for bundle in (resumed, uninterrupted)]
     assert histories[0] == histories[1]
+
+
+class Vanishing(SerialCollector):
+    """A collector that works ahead, and whose machines are gone when it is given the n-th moment."""
+
+    def __init__(self, n: int) -> None:
+        self._moments = after(n)
+
+    def advance(self) -> None:
+        if self._moments():
+            raise WatchTryLearnError("the machines are gone")
+
+
+@pytest.mark.parametrize("n", [4, 17])
+def test_a_collector_that_is_lost_is_noticed_while_nothing_is_collected_and_costs_time_alone(
+    tmp_path: Path, uninterrupted: Bundle, n: int
+):
+    heard: list[Event] = []
+    with pytest.raises(WatchTryLearnError, match="the machines are gone"):
+        train(SMALL, tmp_path, collector=Vanishing(n), listen=heard.append)
+    assert heard[-1].done < n
+    resumed = train(SMALL, tmp_path)
+    assert same(resumed, uninterrupted)
+    assert resumed.provenance["history"] == uninterrupted.provenance["history"]
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_run_that_dies_while_a_checkpoint_is_written_goes_on_from_the_one_before(
+    tmp_path: Path, uninterrupted: Bundle, monkeypatch: pytest.MonkeyPatch, n: int
+):
+    written = after(n)
+
+    def die(descriptor: int) -> None:
+        if written():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", die)
+        with pytest.raises(KeyboardInterrupt):
+            train(SMALL, tmp_path)
+    assert (tmp_path / "checkpoint.tmp").exists()
+    assert (tmp_path / "checkpoint.safetensors").exists() == (n > 1)
+    assert same(train(SMALL, tmp_path), uninterrupted)
 
 
 def test_another_seed_gives_other_weights(tmp_path: Path, uninterrupted: Bundle):
