@@ -1,7 +1,8 @@
 """kill -9 of actors, learners, worker nodes, drivers and heads at random instants of trainings on a cluster of nodes.
 
-    python benchmarks/faults.py                  # 26 kills and a full object store, about 25 minutes on 2 cores
+    python benchmarks/faults.py                  # 26 kills and a full object store, about 20 minutes on 2 cores
     python benchmarks/faults.py --minutes 9      # as much as fits; the same command goes on where this one ended
+    rm benchmarks/results/faults.json            # and the next begins anew
     python benchmarks/faults.py --kinds head --kills 1
 
 The cluster is a head, where the command runs, and two worker nodes, all processes of this machine, with tokens on. Some
@@ -20,22 +21,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.faulting.nodes import ENVIRONMENT, WORKERS, Cluster, kill  # noqa: E402
+from benchmarks.faulting.disturbed import PER_RUN, TRAINING_S, Disturbed, Kill, Run  # noqa: E402
+from benchmarks.faulting.nodes import ENVIRONMENT  # noqa: E402
 from metalearn.bundle import Bundle  # noqa: E402
 
 STORE = 80_000_000
 """The smallest object store that Ray accepts, about."""
 ROOMY = 200_000_000
 WANTED = {"actor": 6, "node": 5, "driver": 6, "head": 5, "learner": 4}
-PER_RUN = 5
 AIMS = {
     "actor": ["collecting"],
     "node": ["collecting"],
@@ -43,202 +42,6 @@ AIMS = {
     "head": ["collecting"],
 }
 """What the first kills of a kind wait for; the others strike anywhere."""
-ALONE = "alone; another when the command has left"
-HEADS = (ALONE, "with the machine of the command; another at once")
-TRAINING_S, LEAVING_S = 600, 90
-
-
-@dataclass
-class Kill:
-    """One kill: what the run was about, and for a driver that had to leave, when it left and with what words."""
-
-    kind: str
-    aim: str = ""
-    stage: dict[str, Any] = field(default_factory=dict)
-    at_s: float = 0
-    way: str = ""
-    driver_left_s: float | None = None
-    driver_exit: int | None = None
-    driver_said: str = ""
-    going_on_s: float | None = None
-
-
-class Run:
-    """The command, started as often as it takes."""
-
-    def __init__(self, folder: Path, arguments: list[str]) -> None:
-        self.out, self.arguments, self.starts = folder / "run", arguments, 0
-        self.process: subprocess.Popen[bytes] | None = None
-        self.log = folder / "driver.log"
-
-    def start(self, address: str) -> None:
-        self.starts += 1
-        command = [sys.executable, "-m", "benchmarks.faulting.training", str(self.out), address, *self.arguments]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True
-            )
-
-    @property
-    def over(self) -> bool:
-        return self.process is not None and self.process.poll() is not None
-
-    @property
-    def finished(self) -> bool:
-        return self.over and (self.out / "bundle" / "bundle.json").exists()
-
-    @property
-    def stage(self) -> dict[str, Any]:
-        """What the running process is about."""
-        path = self.out.with_suffix(".stage")
-        found: dict[str, Any] = json.loads(path.read_text() or "{}") if path.exists() else {}
-        mine = self.process is not None and found.pop("pid", None) == self.process.pid
-        return found if mine else {"phase": "starting"}
-
-    @property
-    def going_on(self) -> bool:
-        return self.stage["phase"] not in {"starting", "joining"}
-
-    def said(self, since: int = 0) -> str:
-        """The last thing that it said, after so many bytes of its log."""
-        lines = self.log.read_bytes()[since:].decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
-
-    def kill(self) -> None:
-        if self.process is not None and not self.over:
-            kill(self.process.pid)
-            self.process.wait()
-
-
-class Disturbed:
-    """One training and its kills, in this order."""
-
-    def __init__(
-        self, folder: Path, arguments: list[str], plan: list[Kill], n_heads: int, rng: random.Random, gap_s: float
-    ) -> None:
-        folder.mkdir()
-        self.run, self.plan, self.rng, self.gap_s = Run(folder, arguments), plan, rng, gap_s
-        self.done, self.n_heads = list[Kill](), n_heads
-        self.left: list[str] = []
-        self.lost = 0
-        self.began = time.monotonic()
-
-    def __call__(self, store_bytes: int) -> dict[str, Any]:
-        self.cluster = Cluster(self.run.out.parent, store_bytes)
-        try:
-            self.run.start(self.cluster.address)
-            for kill in self.plan:
-                if not self.strike(kill):
-                    break
-            self.wait(lambda: False)
-        finally:
-            self.run.kill()
-            self.cluster.close()
-        return {
-            "kills": [{k: v for k, v in asdict(kill).items() if v not in ("", None)} for kill in self.done],
-            "starts": self.run.starts,
-            "left_by_itself": self.left,
-            "node_starts_refused_by_ray": self.cluster.refused,
-            "wall_s": round(time.monotonic() - self.began, 1),
-        }
-
-    def wait(self, until: Callable[[], bool]) -> bool:
-        """Look after the cluster and the command until then; False if the training came to its end before."""
-        while not until():
-            if self.run.finished:
-                return False
-            if self.run.over:
-                self.left.append(self.run.said())
-                if len(self.left) > PER_RUN:
-                    raise SystemExit(f"the run does not come to its end: {self.left}")
-                self.start_again()
-            if time.monotonic() - self.began > TRAINING_S:
-                raise SystemExit(f"the run has not come to its end within {TRAINING_S} s: see {self.run.log}")
-            self.cluster.tend()
-            time.sleep(0.02)
-        return True
-
-    def start_again(self) -> None:
-        for name in ("head", *WORKERS):
-            self.cluster.wait_for(name)
-        self.run.start(self.cluster.address)
-
-    def strike(self, kill: Kill) -> bool:
-        """Let it happen; False if the training was at its end before."""
-        if not self.wait(lambda: self.run.going_on):
-            return False
-        instant = time.monotonic() + self.rng.uniform(0.5, self.gap_s)
-        if not self.wait(lambda: time.monotonic() > instant) or not self.wait(lambda: self.ripe(kill)):
-            return False
-        kill.stage, kill.at_s = self.run.stage, round(time.monotonic() - self.began, 1)
-        struck = time.monotonic()
-        getattr(self, f"kill_{kill.kind}")(kill)
-        self.done.append(kill)
-        if kill.kind in {"driver", "head"} and not self.run.finished:
-            self.start_again()
-            self.wait(lambda: self.run.going_on)
-            kill.going_on_s = round(time.monotonic() - struck, 1)
-        return True
-
-    def ripe(self, kill: Kill) -> bool:
-        """Whether the moment that it waits for is there, and somebody to kill."""
-        stage = self.run.stage
-        if kill.aim == "collecting" and not stage.get("in_flight"):
-            return False
-        if kill.aim == "checkpoint" and stage["phase"] != "checkpoint":
-            return False
-        return bool(self.victims(kill.kind))
-
-    def victims(self, kind: str) -> list[Any]:
-        if kind == "actor":
-            return self.cluster.titled(b"ray::_Worker")
-        if kind == "learner":
-            return self.cluster.titled(b"ray::RayTrainWorker")
-        if kind == "node":
-            return [name for name in WORKERS if self.cluster.nodes[name].up]
-        return [kind]
-
-    def kill_actor(self, one: Kill) -> None:
-        kill(self.rng.choice(self.victims(one.kind)))
-
-    kill_learner = kill_actor
-
-    def kill_node(self, one: Kill) -> None:
-        self.cluster.kill(self.rng.choice(self.victims(one.kind)))
-
-    def kill_driver(self, one: Kill) -> None:
-        self.run.kill()
-
-    def kill_head(self, one: Kill) -> None:
-        """By turns the head alone, as a command on another machine sees it, and its machine with all that is on it.
-
-        Another head comes, at the same address, when the command has given up, or at once. Ray starts none on a
-        machine where nodes of the old one run. So these go too, when the new one comes.
-        """
-        one.way = HEADS[self.n_heads % 2]
-        self.n_heads += 1
-        struck, heard = time.monotonic(), self.run.log.stat().st_size
-        if one.way == ALONE:
-            self.cluster.behead()
-        else:
-            self.cluster.kill("head")
-            self.kill_nodes()
-        while not self.run.over and time.monotonic() - struck < LEAVING_S:
-            if one.way != ALONE:
-                self.cluster.tend()
-            time.sleep(0.1)
-        if self.run.over:
-            assert self.run.process is not None
-            one.driver_left_s, one.driver_exit = round(time.monotonic() - struck, 1), self.run.process.returncode
-            one.driver_said = self.run.said(heard).replace(self.cluster.address, "HEAD")
-        self.run.kill()
-        if one.way == ALONE:
-            self.cluster.kill("head")
-            self.kill_nodes()
-
-    def kill_nodes(self) -> None:
-        for name in WORKERS:
-            self.cluster.kill(name)
 
 
 def outcome(bundle: Bundle) -> dict[str, Any]:
@@ -248,7 +51,7 @@ def outcome(bundle: Bundle) -> dict[str, Any]:
 
 
 def check(got: dict[str, Any], expected: dict[str, Any]) -> dict[str, bool]:
-    return {f"same_{key}": got[key] == expected[key] for key in expected}
+    return {f"same_{key}": got.get(key) == expected[key] for key in expected}
 
 
 def undisturbed(folder: Path, arguments: list[str]) -> dict[str, Any]:
@@ -282,7 +85,7 @@ class Report:
         self.settings = settings
         if path.exists():
             before = json.loads(path.read_text())
-            if not before["complete"] and before["settings"] == settings:
+            if before["settings"] == settings:
                 self.rows, self.expected = before["runs"], before["undisturbed"]
 
     @property
@@ -325,7 +128,7 @@ def main() -> None:
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; the same command goes on"))  # leaving nothing behind
     wanted = Counter({kind: given.kills or WANTED[kind] for kind in given.kinds.split(",")})
-    report = Report(given.out, {"seed": given.seed, "tasks": given.tasks, "wanted": dict(wanted)})
+    report = Report(given.out, {"seed": given.seed, "tasks": given.tasks})
     folder, began = Path(tempfile.mkdtemp(prefix="faults-")), time.monotonic()
     arguments = [f"--tasks={given.tasks}"]
     subprocess.run(["ray", "get-auth-token", "--generate"], env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
@@ -342,7 +145,7 @@ def main() -> None:
         row = about | one(store)
         if "ballast_bytes" in about:
             row |= {"store_said": [line for line in one.run.log.read_text().splitlines() if "Spilled" in line]}
-        row |= check(outcome(Bundle.load(one.run.out / "bundle")), expected)
+        row |= check({} if one.failure else outcome(Bundle.load(one.run.out / "bundle")), expected)
         report.rows.append(row)
         report.write()
         print(json.dumps(row), flush=True)
@@ -359,7 +162,8 @@ def main() -> None:
     print(f"{report.counted.total()} kills: {dict(report.counted)}; all ended as if undisturbed: {report.all_same}")
     if left or not filled:
         print("not complete: the same command goes on")
-    shutil.rmtree(folder)
+    if report.all_same:
+        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -57,12 +57,16 @@ class Cluster:
         self.folder, self.store_bytes, self.port, self.refused = folder, store_bytes, free_port(), 0
         self.address = f"{get_node_ip_address()}:{self.port}"
         self.nodes: dict[str, Node] = {}
-        self._start("head")
-        self.wait_for("head")
-        for name in WORKERS:
-            self._start(name)
-        for name in WORKERS:
-            self.wait_for(name)
+        try:
+            self._start("head")
+            self.wait_for("head")
+            for name in WORKERS:
+                self._start(name)
+            for name in WORKERS:
+                self.wait_for(name)
+        except BaseException:
+            self.close()
+            raise
 
     def tend(self) -> None:
         """What an operator, or Kubernetes, does: start again what is gone. Does not wait."""
