@@ -227,11 +227,16 @@ class GoalOfTheDemo:
         goals = [context.demos[-1].observations[-1, 4:7] for context in contexts]
         return [Belief(goal, np.ones(1, np.float32)) for goal in goals]
 
-    def after(self, belief, observations, actions):
-        return belief
+    learns_while_acting = False
 
-    def act(self, codes, hypotheses, observations):
-        seen = np.hstack((observations[:, :-3], codes)).astype(np.float64)
+    def stance(self, belief, hypothesis):
+        return belief.code
+
+    def after(self, stance, observations, actions):
+        return stance
+
+    def act(self, stances, observations):
+        seen = np.hstack((observations[:, :-3], stances)).astype(np.float64)
         return np.clip([Push().expert(row) for row in seen], -1, 1).astype(np.float32)
 
 
