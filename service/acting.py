@@ -23,12 +23,12 @@ class Acting:
         self._recall, self._registry, self._sessions, self._engine = recall, registry, sessions, engine
 
     def known(self, tenant: str, adaptation_id: str) -> Adaptation | None:
-        """The same, from memory alone."""
+        """An adaptation in its newest version, if that is in memory. Never waits."""
         found = self._recall.get(tenant, adaptation_id)
         return found if found is not None and not self._sessions.expired(found) else None
 
     async def find(self, tenant: str, adaptation_id: str) -> Adaptation:
-        """An adaptation in its newest version. Raises AdaptationNotFound."""
+        """The same, from wherever it is. Raises AdaptationNotFound."""
         known = self.known(tenant, adaptation_id)
         return known if known is not None else await run_in_threadpool(self._sessions.read, tenant, adaptation_id)
 

@@ -17,6 +17,7 @@ from service.metrics import Metrics
 from service.stages import Stages, watched
 
 HEADER = "X-Request-ID"
+RAW_HEADER = HEADER.lower().encode()
 CONNECTION = "wtl.connection"
 """Where a scope has `receive` and `send` as the server made them, for conversations that have begun."""
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -46,7 +47,7 @@ class Observe:
             nonlocal status
             if message["type"] in {"http.response.start", "websocket.http.response.start"}:
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (HEADER.lower().encode(), request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), (RAW_HEADER, request_id.encode())]
             await send(message)
 
         gauge = self._metrics.streams if is_stream else self._metrics.in_flight
@@ -84,6 +85,6 @@ def request_id_of(scope: Scope) -> str:
     """The id that the client gave, if it may stand in a log; else a new one. The same for the whole request."""
     known: str | None = scope.get("wtl.request_id")
     if known is None:
-        given = next((value for name, value in scope["headers"] if name == HEADER.lower().encode()), b"")
+        given = next((value for name, value in scope["headers"] if name == RAW_HEADER), b"")
         known = scope["wtl.request_id"] = given.decode() if _ID.fullmatch(given) else secrets.token_hex(12)
     return known

@@ -21,8 +21,7 @@ from service.codecs import CODECS, JSON, MSGPACK, Codec
 from service.errors import ServiceError
 from service.guard import STANDING, payer_of, raw_headers
 from service.metrics import Metrics
-from service.observe import HEADER, LOGGER, request_id_of
-from service.queries import Adaptation
+from service.observe import LOGGER, RAW_HEADER, request_id_of
 from service.registry import Model
 from service.schemas import to_observations
 from service.stages import Stage, Stages
@@ -53,6 +52,7 @@ class _Asked:
 class _Ready:
     """All that an action takes, from memory."""
 
+    caller: Caller
     model: Model
     understood: "Understood"
     observations: Any
@@ -73,21 +73,18 @@ class Shortcut:
             return
         service: Service = scope["app"].state.service
         body, again = await _body(receive, service.settings.body_timeout_s)
-        caller = _caller(service, asked.key)
-        ready = None if body is None or caller is None else _ready(service, asked, caller, body)
-        acted = None
-        if ready is not None and caller is not None:
-            acted = await self._act(service, asked, caller, ready)
+        ready = None if body is None else _ready(service, asked, body)
+        acted = None if ready is None else await self._act(service, asked, ready)
         if ready is None or acted is None:
             await self._app(scope, again, send)
-            return
-        await self._answer(asked, ready, acted, send)
+        else:
+            await self._answer(asked, ready, acted, send)
 
-    async def _act(self, service: "Service", asked: _Asked, caller: Caller, ready: _Ready) -> "Acted | None":
+    async def _act(self, service: "Service", asked: _Asked, ready: _Ready) -> "Acted | None":
         """None: whatever went wrong, the long way tells it better."""
         self._metrics.in_flight.inc()
         try:
-            asked.scope[STANDING] = service.rates.count(payer_of(asked.scope, caller))
+            asked.scope[STANDING] = service.rates.count(payer_of(asked.scope, ready.caller))
             return await service.engine.act_soon(ready.model.runtime, ready.understood.stance, ready.observations)
         except (ServiceError, InvalidData):
             return None
@@ -105,7 +102,7 @@ class Shortcut:
             (b"vary", b"Accept"),
             (b"server-timing", timing.encode()),
             *raw_headers(asked.scope[STANDING]),
-            (HEADER.lower().encode(), request_id_of(asked.scope).encode()),
+            (RAW_HEADER, request_id_of(asked.scope).encode()),
         ]
         spent_s: dict[Stage, float] = {
             "decode": ready.decode_ms / 1e3,
@@ -138,7 +135,8 @@ def _plain(scope: Scope) -> _Asked | None:
         elif name in _LONG_WAY:
             return None
     codec = _CODECS.get(content_type)
-    if codec is None or accept not in {b"*/*", content_type} or not 0 < len(size) <= 6 or int(size) > _SMALL:
+    small = size.isdigit() and len(size) <= 6 and int(size) <= _SMALL
+    if codec is None or accept not in {b"*/*", content_type} or not small:
         return None
     return _Asked(scope, found[1], codec, key)
 
@@ -162,7 +160,7 @@ async def _body(receive: Receive, timeout_s: float) -> tuple[bytes | None, Recei
         return message
 
     whole = first is not None and first["type"] == "http.request" and not first.get("more_body")
-    return (first["body"] if first and whole else None), again
+    return (first.get("body", b"") if first and whole else None), again
 
 
 def _caller(service: "Service", key: str | None) -> Caller | None:
@@ -174,9 +172,12 @@ def _caller(service: "Service", key: str | None) -> Caller | None:
     return caller if caller is not None and "adapt" in caller.scopes else None
 
 
-def _ready(service: "Service", asked: _Asked, caller: Caller, body: bytes) -> _Ready | None:
-    """What is in memory already, and observations as they should be."""
-    adaptation: Adaptation | None = service.acting.known(caller.tenant, asked.adaptation_id)
+def _ready(service: "Service", asked: _Asked, body: bytes) -> _Ready | None:
+    """Who is known to be allowed, what is in memory already, and observations as they should be."""
+    caller = _caller(service, asked.key)
+    if caller is None:
+        return None
+    adaptation = service.acting.known(caller.tenant, asked.adaptation_id)
     if adaptation is None or service.sessions.touch_due(adaptation):
         return None
     model = service.registry.loaded(adaptation.model, adaptation.model_version)
@@ -191,4 +192,4 @@ def _ready(service: "Service", asked: _Asked, caller: Caller, body: bytes) -> _R
         observations = to_observations("observations", value["observations"], model.spec, service.settings.max_rows)
     except (KeyError, TypeError, ServiceError, InvalidData):
         return None
-    return _Ready(model, understood, observations, (time.perf_counter() - decode_s) * 1e3)
+    return _Ready(caller, model, understood, observations, (time.perf_counter() - decode_s) * 1e3)

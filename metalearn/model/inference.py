@@ -67,10 +67,6 @@ class Inference:
             stances: Array = self.policy.to_rows(self.policy.stance(code, torch.from_numpy(hypotheses)), code).numpy()
             return stances
 
-    def stance_row(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " s"]:
-        """The row of one belief under one hypothesis."""
-        return self.rows(belief.code[None], np.array([hypothesis], np.int64))[0]
-
     def act_by_rows(
         self, rows: Float32[np.ndarray, "b s"], observations: Shaped[np.ndarray, "b *o"]
     ) -> Shaped[np.ndarray, "b *a"]:

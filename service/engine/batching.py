@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any
+from typing import Any, TypeVar
 
 from metalearn.adapter import Belief
 from metalearn.confidence import Judgement
@@ -27,6 +27,7 @@ from service.engine.runtime import Runtime
 from service.errors import Busy
 from service.metrics import Metrics
 
+J = TypeVar("J", Act, Job)
 Judge = Callable[[Belief, Context], Judgement]
 _FULL = "too many requests are waiting for the model"
 _LATE = "the model did not answer in time"
@@ -142,7 +143,7 @@ class Engine:
         actions = runtime.act(passes.repeated(stance, len(observations)), observations)
         ended_s = time.perf_counter()
         if not passes.finite(actions):
-            raise passes.overflow()
+            raise passes.overflow("observations")
         self._count(runtime, len(observations), ended_s - began_s)
         stages.note("infer", began_s, ended_s)
         return Acted(actions, 0.0, (ended_s - began_s) * 1e3)
@@ -198,8 +199,7 @@ class Engine:
             return
         jobs, self._gathering = self._gathering, []
         idle = self._n_waiting == 0
-        for runtime, group in _by_runtime(jobs).items():
-            acts = [job for job in group if isinstance(job, Act)]
+        for runtime, acts in _by_runtime(jobs).items():
             if idle and self._durations.short(runtime, sum(job.n_rows for job in acts), len(acts)):
                 settle(self._act(runtime, acts))
             elif self._enqueue(acts):
@@ -220,10 +220,12 @@ class Engine:
     def _take(self) -> tuple[list[Job], bool]:
         """Wait for jobs, and take along what is there already; and whether those are the last."""
         jobs: list[Job] = []
+        n_rows = 0
         some = self._queue.get()
         while some is not None:
             jobs += some
-            if sum(job.n_rows for job in jobs) >= self._batch_rows:
+            n_rows += sum(job.n_rows for job in some)
+            if n_rows >= self._batch_rows:
                 break
             try:
                 some = self._queue.get_nowait()
@@ -288,9 +290,9 @@ def _parts(jobs: Sequence[Act], n_rows: int) -> Iterator[list[Act]]:
         yield part
 
 
-def _by_runtime(jobs: Sequence[Job]) -> dict[Runtime, list[Job]]:
+def _by_runtime(jobs: Sequence[J]) -> dict[Runtime, list[J]]:
     """Those that somebody still waits for."""
-    groups: defaultdict[Runtime, list[Job]] = defaultdict(list)
+    groups: defaultdict[Runtime, list[J]] = defaultdict(list)
     for job in jobs:
         if not job.done.abandoned:
             groups[job.runtime].append(job)

@@ -29,7 +29,7 @@ def understand(runtime: Runtime, jobs: Sequence[Understand]) -> list[Outcome]:
             job.done,
             belief
             if np.isfinite(belief.code).all() and np.isfinite(belief.probabilities).all()
-            else InvalidData("episodes", "numbers that the model can bear", "an overflow in it"),
+            else overflow("episodes"),
         )
         for job, belief in zip(jobs, beliefs, strict=True)
     ]
@@ -56,7 +56,7 @@ def act(runtime: Runtime, jobs: Sequence[Act]) -> list[Outcome]:
         if sound or finite(rows):
             outcomes.append((job.done, Acted(rows, (began_s - job.times.queued_s) * 1e3, infer_ms)))
         else:
-            outcomes.append((job.done, overflow()))
+            outcomes.append((job.done, overflow("observations")))
     return outcomes
 
 
@@ -71,9 +71,9 @@ def repeated(stance: Array, n_rows: int) -> Array:
     return stance[None] if n_rows == 1 else stance[None].repeat(n_rows, 0)
 
 
-def overflow() -> InvalidData:
-    """What is wrong with observations that make a model answer with no numbers."""
-    return InvalidData("observations", "numbers that the model can bear", "an overflow in it")
+def overflow(field: str) -> InvalidData:
+    """What is wrong with numbers that make a model answer with none."""
+    return InvalidData(field, "numbers that the model can bear", "an overflow in it")
 
 
 def _rows(jobs: Sequence[Act]) -> tuple[Array, Array]:

@@ -46,7 +46,7 @@ class TorchRuntime:
 
     def stance(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " s"]:
         """All that acting takes of a belief under one hypothesis."""
-        return self._inference.stance_row(belief, hypothesis)
+        return self._inference.rows(belief.code[None], np.array([hypothesis], np.int64))[0]
 
     @property
     def learns_while_acting(self) -> bool:
