@@ -3,6 +3,8 @@
 A SQLite file from before there was a history has the tables of the first revision, and is taken in as that.
 """
 
+import sqlite3
+import time
 from pathlib import Path
 
 from alembic import command
@@ -16,6 +18,8 @@ from sqlalchemy.exc import DatabaseError
 from metalearn.data.errors import InvalidConfig
 
 _FIRST = "0001"
+_WAIT_S = 60
+"""For another server that starts on the same SQLite file."""
 _LOCK = 0x77746C  # "wtl": of PostgreSQL's advisory locks, the one that servers migrate under
 
 
@@ -70,11 +74,26 @@ def _upgrade(connection: Connection) -> tuple[str | None, str]:
     return before, _newest()
 
 
-def _prepare(connection: object, _: object) -> None:
+def _prepare(connection: sqlite3.Connection, _: object) -> None:
     # While foreign keys are enforced, rebuilding a table deletes what refers to it.
-    connection.isolation_level = None  # type: ignore[attr-defined]
-    for pragma in ("busy_timeout=60000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF"):
-        connection.execute(f"PRAGMA {pragma}")  # type: ignore[attr-defined]
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout={_WAIT_S * 1000}")
+    _keep_a_log(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=OFF"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Switch a new file to a write-ahead log. For that, SQLite waits for nobody, whatever its busy_timeout is."""
+    give_up_s = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_s:
+                raise
+            time.sleep(0.01)
 
 
 def _revision(connection: Connection) -> str | None:
