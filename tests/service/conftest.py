@@ -1,6 +1,5 @@
 """A served fake model: a numpy runtime behind the engine's own protocol, and real everything else."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,18 +7,14 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-import postgres as postgres_server
-from pointing import PointingRuntime, settings_in
+from support import postgres as postgres_server
+from support.pointing import PointingRuntime, settings_in
 
 from metalearn.data.episode import Episode
-from service import migrations
 from service.app import create_app
 from service.client import Client
 from service.settings import Settings
+from service.storage import migrations
 
 
 @pytest.fixture(scope="session")
