@@ -1,6 +1,8 @@
 """A served fake model: a numpy runtime behind the engine's own protocol, and real everything else."""
 
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +10,16 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from support import postgres as postgres_server
+from support.api_keys import ALL, Make
 from support.pointing import PointingRuntime, settings_in
 
 from metalearn.data.episode import Episode
 from service.app import create_app
 from service.client import Client
+from service.security.api_keys import Keys
 from service.settings import Settings
 from service.storage import migrations
+from service.storage.database import Database
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +84,20 @@ def wire(demo: Episode) -> dict[str, object]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def keys(settings: Settings) -> Iterator[Keys]:
+    settings.data.mkdir(exist_ok=True)
+    with closing(Database(settings.database_url)) as database:
+        yield Keys(database)
+
+
+@pytest.fixture
+def make(keys: Keys) -> Make:
+    """The header of a new key."""
+
+    def make(tenant: str, scopes: tuple[str, ...] = ALL, expires_at: float | None = None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {keys.create(tenant, scopes, time.time(), '', expires_at)[0]}"}
+
+    return make

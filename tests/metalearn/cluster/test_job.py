@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from test_submit import environment, free_port, head
+from support.ray_head import environment, free_port
 
 from metalearn.bundle import Bundle
 from metalearn.tasks.registry import find_family
@@ -15,7 +15,6 @@ from metalearn.tasks.rollout import demonstrate
 from service.client import Client
 
 ROOT = Path(__file__).parents[3]
-__all__ = ["head"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

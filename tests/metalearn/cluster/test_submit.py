@@ -1,18 +1,15 @@
 """Training as a job: what is submitted, what is handed over, and the whole way on a cluster that wants tokens."""
 
 import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
+from support.ray_head import TOKEN, environment
 
 from metalearn.bundle import Bundle
 from metalearn.cluster.artifacts import Parcel, hand_over, packed, unpack
@@ -22,7 +19,6 @@ from metalearn.training.checkpoint import read
 from metalearn.training.run_store import CHECKPOINT
 from service.settings import SHIPPED_MODELS
 
-TOKEN = "a-token-that-nobody-guesses-0123456789"
 REACH = SHIPPED_MODELS / "reach"
 
 
@@ -110,50 +106,6 @@ def test_a_log_without_a_bundle_is_one_sentence():
 def test_an_address_where_no_dashboard_answers_is_one_sentence(address):
     with pytest.raises(InvalidConfig, match=r"no Ray cluster at|address: expected"):
         Cluster(address)
-
-
-# -- on a cluster ---------------------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
-
-
-def environment(home: Path, token: str = TOKEN) -> dict[str, str]:
-    given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "HOME": str(home)}
-    left_out = ("RAY_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR")
-    return {name: value for name, value in os.environ.items() if name not in left_out} | given
-
-
-@pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The address of a cluster that wants a token, and the home of whoever uses it."""
-    home, port = tmp_path_factory.mktemp("h"), free_port()
-    command = ["ray", "start", "--head", "--block", "--num-cpus=2", f"--port={free_port()}"]
-    command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={port}", f"--temp-dir={home}/ray"]
-    command += [f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
-    log = (home / "log").open("w")
-    process = subprocess.Popen(
-        command, cwd=home, stdout=log, stderr=subprocess.STDOUT, env=environment(home), start_new_session=True
-    )
-    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 180
-    try:
-        while not answers(address):
-            assert process.poll() is None, (home / "log").read_text()[-3000:]
-            assert time.monotonic() < deadline, (home / "log").read_text()[-3000:]
-            time.sleep(2)
-        yield address, home
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def answers(address: str) -> bool:
-    asked = {"Authorization": f"Bearer {TOKEN}"}
-    try:
-        return httpx.get(f"{address}/api/jobs/", headers=asked, timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def submit(address: str, home: Path, *arguments: str, token: str = TOKEN) -> "subprocess.CompletedProcess[str]":

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from support.learners import in_processes
-from test_loop import SMALL, after
+from support.small_run import SMALL, after
 
 from metalearn.bundle import Bundle
 from metalearn.config import DataConfig, ModelConfig, TrainingConfig

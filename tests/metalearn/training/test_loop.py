@@ -1,31 +1,15 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.small_run import SMALL, after
 
 from metalearn.bundle import Bundle
-from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
+from metalearn.config import DataConfig
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 from metalearn.training.collect import DemonstrationChunk, ProcessCollector, SerialCollector, demonstrate_chunk
 from metalearn.training.loop import Event, Stopped, train
 from metalearn.training.run_store import RunStore, fetch_folder
-
-SMALL = Experiment(
-    name="small",
-    family="reach-m2",
-    data=DataConfig(n_tasks=40, chunk_tasks=16),
-    model=ModelConfig(encoder_width=16, policy_width=16, code_size=8, n_hypotheses=2),
-    training=TrainingConfig(
-        warmup_steps=12, rounds=2, round_steps=6, batch_tasks=8, ramp_steps=4, check_steps=5, check_tasks=8
-    ),
-)
-
-
-def after(n: int) -> Callable[[], bool]:
-    """Asked for the n-th time, says stop."""
-    asked = iter(range(10_000))
-    return lambda: next(asked) >= n - 1
 
 
 def same(a: Bundle, b: Bundle) -> bool:

@@ -19,10 +19,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from gymnasium import spaces
+from support.api_keys import Make
+from support.bundles import contexts, made
 from support.pointing import bundle as pointing
 from support.serving import served
-from test_keys import Make, keys, make  # noqa: F401  fixtures
-from test_onnx_runtime import contexts, made
 
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
@@ -219,7 +219,7 @@ def test_bad_questions_get_problems(client: Client, http: TestClient, demo: Epis
     assert http.get(f"/v1/adaptations/{'0' * 24}/export").status_code == 404
 
 
-def test_other_tenants_and_other_scopes_export_nothing(http: TestClient, wire: dict[str, object], make: Make) -> None:  # noqa: F811
+def test_other_tenants_and_other_scopes_export_nothing(http: TestClient, wire: dict[str, object], make: Make) -> None:
     owner, other = make("a"), make("b")
     adaptation = http.post("/v1/adaptations", json={"model": "point", "demos": [wire]}, headers=owner).json()["id"]
     path = f"/v1/adaptations/{adaptation}/export?policy=false"

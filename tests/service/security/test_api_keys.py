@@ -2,14 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import WebSocketDenialResponse
+from support.api_keys import ALL, Make
 from support.pointing import PointingRuntime
 
 import service.app
@@ -18,28 +17,7 @@ from service.api.middleware.auth import PUBLIC, SECURITY_HEADERS, scope_of
 from service.app import create_app
 from service.security.api_keys import Keys, digest
 from service.settings import Settings
-from service.storage.database import Database
 from wtl.cli import main
-
-ALL = ("adapt", "models:read", "models:write", "jobs", "metrics")
-Make = Callable[..., dict[str, str]]
-
-
-@pytest.fixture
-def keys(settings: Settings) -> Iterator[Keys]:
-    settings.data.mkdir(exist_ok=True)
-    with closing(Database(settings.database_url)) as database:
-        yield Keys(database)
-
-
-@pytest.fixture
-def make(keys: Keys) -> Make:
-    """The header of a new key."""
-
-    def make(tenant: str, scopes: tuple[str, ...] = ALL, expires_at: float | None = None) -> dict[str, str]:
-        return {"Authorization": f"Bearer {keys.create(tenant, scopes, time.time(), '', expires_at)[0]}"}
-
-    return make
 
 
 def served(settings: Settings, **changed: object) -> TestClient:

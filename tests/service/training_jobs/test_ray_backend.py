@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 from support.pointing import PointingRuntime, settings_in
-from test_training_jobs import JOBS, TRAIN, follow, wait_for
+from support.training_jobs import JOBS, TRAIN, follow, wait_for
 
 import service.container
 from service.app import create_app

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from test_submit import TOKEN, environment, free_port, head
+from support.ray_head import TOKEN, environment, free_port
 
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import demonstrate
 from service.client import Client, JobEvent
 
-__all__ = ["head"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 

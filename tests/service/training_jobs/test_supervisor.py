@@ -6,10 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -17,13 +15,11 @@ import support
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from support.pointing import PointingRuntime, settings_in
+from support.training_jobs import JOBS, TRAIN, follow, wait_for
 
 from service.app import create_app
 from service.client import Client
 from service.settings import Settings
-
-TRAIN = f"{sys.executable} {Path(support.__file__).with_name('trainer.py')}"
-JOBS = "/v1/training-jobs"
 
 
 @pytest.fixture
@@ -35,20 +31,6 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def app(settings: Settings) -> FastAPI:
     return create_app(settings, runtime_factory=PointingRuntime)
-
-
-def follow(http: httpx.Client, job: str, last: int = 0) -> list[tuple[int, str, dict[str, Any]]]:
-    """Its events (number, kind, data) until the server ends the stream."""
-    answer = http.get(f"{JOBS}/{job}/events", headers={"Last-Event-ID": str(last)}, timeout=60)
-    if answer.status_code == 204:
-        return []
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    events = []
-    for block in answer.text.split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
-        if fields:
-            events.append((int(fields["id"]), fields["event"], json.loads(fields["data"])))
-    return events
 
 
 def test_a_job_is_followed_to_a_model_that_acts(http: TestClient, client: Client) -> None:
@@ -264,10 +246,3 @@ def follow_from_the_command_line(url: str) -> None:
     assert (code, "no training job 'unheard-of'" in text, text.count("\n")) == (2, True, 1)
     code, text = wtl("follow", "unheard-of")
     assert (code, "no training job 'unheard-of'" in text, text.count("\n")) == (2, True, 1)
-
-
-def wait_for(condition: Any, timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.03)
