@@ -13,16 +13,16 @@ from fastapi.concurrency import run_in_threadpool
 from opentelemetry.trace import TracerProvider
 
 from service.api import error_handlers as problems
-from service.api.gauges import exposed
-from service.api.middleware.access_log import Observe
-from service.api.middleware.auth import Guard
-from service.api.middleware.fast_act import Shortcut
+from service.api.gauges import shared_state_gauges
+from service.api.middleware.access_log import AccessLogMiddleware
+from service.api.middleware.auth import AuthMiddleware
+from service.api.middleware.fast_act import FastActMiddleware
 from service.api.openapi import describe_bodies, operation_id
 from service.api.readiness import Readiness
 from service.api.routes import acting, adaptations, episodes, health, models, stream, versions
 from service.api.routes import exports as archives
 from service.api.routes import training_jobs as training
-from service.container import Service
+from service.container import Container
 from service.inference import RuntimeFactory, factory_of
 from service.observability.metrics import Metrics
 from service.settings import Settings
@@ -57,12 +57,12 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
-        opening = Service.open(settings, metrics, factory, draining, now)
-        service = await run_in_threadpool(opening.__enter__)
-        app.state.service, app.state.readiness = service, Readiness(service)
-        sweeper = asyncio.create_task(_sweep(service))
+        opening = Container.open(settings, metrics, factory, draining, now)
+        container = await run_in_threadpool(opening.__enter__)
+        app.state.container, app.state.readiness = container, Readiness(container)
+        sweeper = asyncio.create_task(_sweep(container))
         try:
-            with exposed(service, now):
+            with shared_state_gauges(container, now):
                 yield
         finally:
             sweeper.cancel()
@@ -79,24 +79,26 @@ def create_app(
         telemetry={"tracer_provider": traces, "tracing": traces is not None, "metrics": False, "logs": False},
     )
     app.state.draining = draining
-    app.add_middleware(Guard, now=now)
+    app.add_middleware(AuthMiddleware, now=now)
     problems.install(app)
     for module in (acting, stream, adaptations, versions, episodes, archives, models, training, health):
         app.include_router(module.router)
     describe_bodies(app)
     # The later ones are around the earlier ones.
-    app.add_middleware(Observe, metrics=metrics, tracer=None if traces is None else traces.get_tracer("service"))
+    app.add_middleware(
+        AccessLogMiddleware, metrics=metrics, tracer=None if traces is None else traces.get_tracer("service")
+    )
     if traces is None:
-        app.add_middleware(Shortcut, metrics=metrics)
+        app.add_middleware(FastActMiddleware, metrics=metrics)
     return app
 
 
-async def _sweep(service: Service) -> None:
-    work = service.tidy
+async def _sweep(container: Container) -> None:
+    work = container.tidy
     while True:
         try:
             await run_in_threadpool(work)
         except Exception:
             _log.exception("what is no longer needed could not be deleted; trying again later")
-        work = service.sweep
-        await asyncio.sleep(service.settings.sweep_every_s)
+        work = container.sweep
+        await asyncio.sleep(container.settings.sweep_every_s)

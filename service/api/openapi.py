@@ -52,7 +52,7 @@ def operation_id(route: APIRoute) -> str:
 _KEY = {"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string"}}
 
 
-def takes(schema: type[Body] | None, *, required: bool = True) -> dict[str, Any]:
+def request_body_docs(schema: type[Body] | None, *, required: bool = True) -> dict[str, Any]:
     """The OpenAPI description of a body, which routes decode themselves and off the event loop; None: there is none."""
     if schema is None:
         return {"parameters": [_KEY]}

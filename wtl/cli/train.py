@@ -68,9 +68,11 @@ def train(
         raise InvalidConfig(f"--device: learners of --learners compute on CPUs, got {device!r}: leave one out")
     with (
         where_to_collect(actors or workers, on_ray, ray_address, together) as collector,
-        figures_to(wanted, folder, on_ray, mlflow) as told,
+        figures_to(wanted, folder, on_ray, mlflow) as act_response,
     ):
-        bundle = run_training(wanted, folder, episodes, collector, names, Console(), compute, told, url, together)
+        bundle = run_training(
+            wanted, folder, episodes, collector, names, Console(), compute, act_response, url, together
+        )
     name = folder / "bundle"
     typer.echo(f"\n{bundle.name} is trained: {name}\n\nWhat to type next:")
     typer.echo(f"  wtl evaluate {name}" + (f" --manifest {wanted.manifest}" if wanted.manifest else " --manifest NAME"))

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from service.api.dependencies import ServiceDep
+from service.api.dependencies import ContainerDep
 from service.api.openapi import PROBLEMS
 from service.errors import NotReady
 from service.observability.metrics import MEDIA_TYPE
@@ -26,6 +26,6 @@ def ready(request: Request) -> dict[str, str]:
 
 
 @router.get("/metrics", response_class=Response)
-def metrics(service: ServiceDep) -> Response:
+def metrics(container: ContainerDep) -> Response:
     """What Prometheus scrapes."""
-    return Response(service.metrics.text(), media_type=MEDIA_TYPE)
+    return Response(container.metrics.text(), media_type=MEDIA_TYPE)

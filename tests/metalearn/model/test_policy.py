@@ -7,6 +7,7 @@ from gymnasium import spaces
 
 from metalearn.adapter import Belief
 from metalearn.config import EntityLayout, ModelConfig
+from metalearn.data.asks import Ask, AskKind
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
@@ -82,9 +83,22 @@ def test_entities_may_be_listed_in_any_order():
     np.testing.assert_allclose(for_one, model.act(one[None], np.array([1]), observation[:, swap]), atol=1e-5)
 
 
+class Urgency(AskKind):
+    """A kind of ask that no model was trained for."""
+
+    name = "urgency"
+
+    def to_json(self) -> float:
+        return 1.0
+
+    @classmethod
+    def from_json(cls, value: object) -> "Urgency":
+        return cls()
+
+
 def test_an_ask_that_nobody_trained_for_is_refused():
-    with pytest.raises(InvalidData, match="ask"):
-        inference().believe([Context(ask="be quick")])
+    with pytest.raises(InvalidData, match="ask: expected null: this model was trained for no ask, got urgency"):
+        inference().believe([Context(ask=Ask((Urgency(),)))])
 
 
 def test_weights_survive_the_bundle():

@@ -15,7 +15,7 @@ import service.app
 from metalearn.data.errors import InvalidConfig
 from service.api.middleware.auth import PUBLIC, SECURITY_HEADERS, scope_of
 from service.app import create_app
-from service.security.api_keys import Keys, digest
+from service.security.api_keys import ApiKeys, digest
 from service.settings import Settings
 from wtl.cli import main
 
@@ -152,7 +152,7 @@ def test_another_tenants_trainings_and_streams_are_not_there(
             assert http.delete(f"/v1/adaptations/{adaptation}", headers=theirs).status_code == 404
 
 
-def test_a_key_ends_when_it_is_revoked_or_expired(settings: Settings, keys: Keys, make: Make) -> None:
+def test_a_key_ends_when_it_is_revoked_or_expired(settings: Settings, keys: ApiKeys, make: Make) -> None:
     clock = [time.time()]
     header = make("a")
     brief = make("a", ("adapt",), expires_at=clock[0] + 60)
@@ -176,7 +176,7 @@ def test_openpis_way_of_sending_a_key_works(settings: Settings, make: Make) -> N
         assert http.get("/v1/adaptations", headers={"Authorization": header}).status_code == 200
 
 
-def test_the_first_key_closes_a_server_that_runs(settings: Settings, keys: Keys) -> None:
+def test_the_first_key_closes_a_server_that_runs(settings: Settings, keys: ApiKeys) -> None:
     with served(settings, key_cache_s=0) as http:
         assert http.get("/v1/adaptations").status_code == 200
         secret, key = keys.create("default", ALL, time.time())
@@ -186,14 +186,14 @@ def test_the_first_key_closes_a_server_that_runs(settings: Settings, keys: Keys)
         assert http.get("/v1/adaptations", headers={"Authorization": f"Bearer {secret}"}).status_code == 401
 
 
-def test_a_server_that_others_reach_wants_a_key_to_exist(settings: Settings, keys: Keys) -> None:
-    exposed = settings.model_copy(update={"host": "0.0.0.0"})
+def test_a_server_that_others_reach_wants_a_key_to_exist(settings: Settings, keys: ApiKeys) -> None:
+    shared_state_gauges = settings.model_copy(update={"host": "0.0.0.0"})
     with pytest.raises(InvalidConfig, match="wtl keys create"):
-        service.app.serve(exposed, runtime_factory=PointingRuntime)
+        service.app.serve(shared_state_gauges, runtime_factory=PointingRuntime)
     keys.create("a", ALL, time.time(), expires_at=1.0)
     with pytest.raises(InvalidConfig, match="wtl keys create"):
-        service.app.serve(exposed, runtime_factory=PointingRuntime)
-    with served(exposed) as http:
+        service.app.serve(shared_state_gauges, runtime_factory=PointingRuntime)
+    with served(shared_state_gauges) as http:
         assert http.get("/v1/adaptations").status_code == 401
 
 
@@ -269,7 +269,7 @@ def test_every_answer_has_security_headers(settings: Settings, make: Make) -> No
         assert "cdn.jsdelivr.net" in http.get("/docs").headers["content-security-policy"]
 
 
-def test_keys_by_the_command_line(settings: Settings, keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_by_the_command_line(settings: Settings, keys: ApiKeys, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--data", str(settings.data)]
     assert main(["keys", "create", "--tenant", "lab", "--days", "1", "--label", "arm", *where]) == 0
     secret = capsys.readouterr().out.strip()
