@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsS
 
 from service.engine.choice import RuntimeName
 
-SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
+SHIPPED_MODELS = (Path(__file__).parent / "shipped_models").resolve()
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
