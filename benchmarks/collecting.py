@@ -17,7 +17,7 @@ from metalearn.bundle import Bundle
 from metalearn.evaluation.manifest import load_manifest
 from metalearn.evaluation.protocol import ATTEMPTS, Protocol
 from metalearn.model.inference import Inference
-from metalearn.tasks.metaworld import HORIZON
+from metalearn.tasks.envs.metaworld.push_and_pick import HORIZON
 from metalearn.tasks.registry import find_family
 
 ROOT = Path(__file__).parent.parent

@@ -23,8 +23,8 @@ from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.evaluation.calibration import Bin, auroc, describe, draw_reliability
 from metalearn.model.inference import Inference
+from metalearn.tasks.envs.reach import Reach
 from metalearn.tasks.family import Family, make_vec, tasks_of
-from metalearn.tasks.reach import Reach
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import RandomActor, demonstrate, episode_seeds, rollout
 from metalearn.training import calibrate as calibration

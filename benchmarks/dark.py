@@ -15,7 +15,7 @@ from metalearn.evaluation.manifest import load_manifest
 from metalearn.evaluation.protocol import Player, Protocol, adapted, expert_player, random_player
 from metalearn.evaluation.statistics import wilson
 from metalearn.model.inference import Inference
-from metalearn.tasks.dark import DarkRoom, KeyToDoor
+from metalearn.tasks.envs.dark_room import DarkRoom, KeyToDoor
 from metalearn.tasks.registry import find_family
 
 

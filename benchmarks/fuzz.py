@@ -16,9 +16,9 @@ from typing import Any
 import structlog
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "service")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from fuzzing import Findings, fuzz, served  # noqa: E402
+from support.fuzzing import Findings, fuzz, served  # noqa: E402
 
 WRITE_EVERY_S = 10.0
 

@@ -145,7 +145,7 @@ def serve(home: Path) -> tuple[subprocess.Popen[bytes], str]:
         (home / name).mkdir(parents=True)
     environment = os.environ | {"HOME": str(home), "TMPDIR": str(home / "tmp"), "WTL_MAX_BODY_BYTES": str(LIMIT)}
     environment |= {"WTL_DATA": str(home / "data"), "WTL_MAX_CONTAINERS": str(hostile_corpus.CONTAINERS)}
-    command = [sys.executable, "-m", "metalearn.cli", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "wtl.cli", "serve", "--port", str(port)]
     root = Path(__file__).parents[1]
     environment["PYTHONPATH"] = f"{root}{os.pathsep}{environment.get('PYTHONPATH', '')}"
     log = (home.parent / "server.log").open("wb")

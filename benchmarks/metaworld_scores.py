@@ -10,12 +10,12 @@ import warnings
 import mujoco
 import numpy as np
 
-from metalearn.baselines.replay import Replay, StateMatched
+from metalearn.baselines.demo_replay import Replay, StateMatched
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.evaluation.statistics import wilson
+from metalearn.tasks.envs.metaworld.push_and_pick import MetaWorld, PickPlace, PickPlaceStrict, Push, PushStrict
 from metalearn.tasks.family import make_vec, tasks_of
-from metalearn.tasks.metaworld import MetaWorld, PickPlace, PickPlaceStrict, Push, PushStrict
 from metalearn.tasks.rollout import RandomActor, demonstrate, episode_seeds, rollout
 
 

@@ -9,14 +9,14 @@ import time
 import mujoco
 import numpy as np
 
-from metalearn.baselines.replay import Replay, StateMatched
+from metalearn.baselines.demo_replay import Replay, StateMatched
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.evaluation.statistics import wilson
-from metalearn.tasks.ml10 import ML10, SPLITS, TEST, TRAIN, ML10VectorEnv
+from metalearn.tasks.envs.metaworld.arm import METRES_PER_ACTION, STATE, SUBSTEPS
+from metalearn.tasks.envs.metaworld.ml10 import ML10, SPLITS, TEST, TRAIN, ML10VectorEnv
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import RandomActor, demonstrate, episode_seeds, rollout
-from metalearn.tasks.sawyer import METRES_PER_ACTION, STATE, SUBSTEPS
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ from metalearn.tasks.family import tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.training.collect import DemonstrationChunk, Snapshot, TrialChunk, demonstrate_chunk, try_chunk
 from metalearn.training.loop import train
-from metalearn.training.store import RunStore
+from metalearn.training.run_store import RunStore
 
 CHUNK, N_CHUNKS = 512, 4
 STREAM = 77

@@ -100,7 +100,7 @@ def main() -> None:
         port = probe.getsockname()[1]
         probe.close()
         environment = os.environ | {"WTL_RUNTIME": "onnx", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "metalearn.cli", "serve", "--port", str(port), "--data", f"{folder}/data"]
+        command = [sys.executable, "-m", "wtl.cli", "serve", "--port", str(port), "--data", f"{folder}/data"]
         server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             url = f"http://127.0.0.1:{port}"

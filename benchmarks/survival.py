@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "service")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import postgres  # noqa: E402
+from support import postgres  # noqa: E402
 
 from benchmarks.surviving.books import Finding  # noqa: E402
 from benchmarks.surviving.faults import cut, full_disk, kill_nine, rude_clients  # noqa: E402
-from service import migrations  # noqa: E402
+from service.storage import migrations  # noqa: E402
 
 
 def timed(work: Callable[[], Finding | list[Finding]]) -> list[Finding]:

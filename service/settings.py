@@ -8,8 +8,7 @@ from limits import parse
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
-from service.engine.choice import RuntimeName
-
+RuntimeName = Literal["auto", "torch", "onnx"]
 SHIPPED_MODELS = (Path(__file__).parent / "shipped_models").resolve()
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 

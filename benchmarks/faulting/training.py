@@ -27,7 +27,7 @@ from metalearn.cluster.workers import RayCollector
 from metalearn.config import DataConfig, Experiment, TrainingConfig
 from metalearn.data.errors import WatchTryLearnError
 from metalearn.training.loop import Event, train
-from metalearn.training.store import FileKeeper, RunStore
+from metalearn.training.run_store import FileKeeper, RunStore
 
 SLOW_DISK_S = 0.2
 OBJECT_BYTES = 10_000_000

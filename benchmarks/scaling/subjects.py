@@ -24,8 +24,8 @@ from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.experiments import find_experiment
 from metalearn.model.policy import ConditionalPolicy
+from metalearn.tasks.envs.metaworld.push_and_pick import HORIZON
 from metalearn.tasks.family import make_vec
-from metalearn.tasks.metaworld import HORIZON
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import episode_seeds
 from metalearn.training.collect import (

@@ -18,9 +18,10 @@ from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 
 from metalearn.bundle import Bundle
 from metalearn.data.context import Context
-from service.app import _run, create_app
+from service.app import create_app
 from service.codecs import CODECS, decode, decode_msgpack, encode_msgpack
-from service.engine import Runtime, factory_of
+from service.inference import Runtime, factory_of
+from service.server import _run
 from service.settings import SHIPPED_MODELS, Settings
 
 ZERO = np.zeros((1, 2), np.float32)

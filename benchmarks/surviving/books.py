@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from service.blobs import Blobs
-from service.database import Database
-from service.quota import Quota
-from service.storage import Storage
+from service.adaptations.quota import Quota
+from service.adaptations.repository import Storage
+from service.storage.database import Database
+from service.storage.episode_store import Blobs
 
 ROOT = Path(__file__).resolve().parents[2]
 ZEROS = {"observations": [[0.0, 0.0, 0.0]]}
@@ -56,16 +56,16 @@ class Record:
 
 # Servers are forked from a process that has imported everything: real processes, started in a moment.
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["service.app", "pointing", "psycopg"])
+_processes.set_forkserver_preload(["service.app", "support.pointing", "psycopg"])
 
 
 def _serve(folder: Path, port: int, log: Path, settings: dict[str, object]) -> None:
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    from pointing import PointingRuntime
+    from support.pointing import PointingRuntime
 
-    from service.app import serve
+    from service.server import serve
     from service.settings import Settings
 
     serve(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import postgres
-from pointing import settings_in
+from support import postgres
+from support.pointing import settings_in
 
 from benchmarks.surviving.books import Finding, Record, Server, Writer, check_books, check_log, verify
 

@@ -18,12 +18,12 @@ from safetensors.numpy import load_file, save_file
 
 from metalearn.adapter import Adapter
 from metalearn.baselines.bc import Bc, BcConfig, train_bc
-from metalearn.baselines.library import Library
+from metalearn.baselines.demo_replay import Replay, StateMatched
 from metalearn.baselines.mil import Mil, MilConfig, train_mil
+from metalearn.baselines.nearest_neighbour import Library
 from metalearn.baselines.offline import OfflineConfig, train_offline
 from metalearn.baselines.paper import Paper, train_paper
 from metalearn.baselines.paper_network import PaperConfig
-from metalearn.baselines.replay import Replay, StateMatched
 from metalearn.baselines.trial_only import WithoutTrials, trial_only
 from metalearn.bundle import Bundle
 from metalearn.config import Config, Experiment

@@ -11,7 +11,9 @@ import numpy as np
 from metalearn.baselines.methods import METHODS
 from metalearn.baselines.optimisers import OPTIMISERS
 from metalearn.benchmark import generalisation
-from metalearn.benchmark.findings import (
+from metalearn.benchmark.conclusions import suite_verdicts
+from metalearn.benchmark.measure import REFERENCES, grid_manifest, optimised, track_protocol
+from metalearn.benchmark.report import (
     Cell,
     Difference,
     DirectCurve,
@@ -24,9 +26,7 @@ from metalearn.benchmark.findings import (
     SuiteReport,
     Trained,
 )
-from metalearn.benchmark.measure import REFERENCES, grid_manifest, optimised, track_protocol
 from metalearn.benchmark.store import read_json, seconds_at
-from metalearn.benchmark.verdicts import suite_verdicts
 from metalearn.benchmark.workbench import Played, Workbench, flags, unpacked
 from metalearn.bundle import Bundle
 from metalearn.data.episode import Array

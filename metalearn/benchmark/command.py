@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.console import Console
 
 from metalearn.benchmark.page import results_folder
+from metalearn.benchmark.progress import suite_progress
 from metalearn.benchmark.run import run_suite
 from metalearn.benchmark.suites import PARTS, find_suite
-from metalearn.benchmark.watching import suite_progress
 from metalearn.evaluation.table import print_report, verdicts
 from metalearn.training.collect import Collector
 from metalearn.training.loop import Stopped

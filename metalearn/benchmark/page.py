@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from metalearn.benchmark.figures import draw_figures
-from metalearn.benchmark.findings import Interval, SuiteReport, Trained, read_findings
+from metalearn.benchmark.plots import draw_figures
+from metalearn.benchmark.report import Interval, SuiteReport, Trained, read_findings
 from metalearn.benchmark.suites import Suite, find_suite
 from metalearn.evaluation.evaluate import SUBJECT
 from metalearn.evaluation.report import Gain

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from metalearn.baselines.methods import METHODS
 from metalearn.benchmark.assemble import assemble
-from metalearn.benchmark.findings import SuiteReport
 from metalearn.benchmark.generalisation import measure_generalisation
 from metalearn.benchmark.measure import (
     measure_grid,
@@ -16,6 +15,7 @@ from metalearn.benchmark.measure import (
     measure_tracks,
 )
 from metalearn.benchmark.page import write_page
+from metalearn.benchmark.report import SuiteReport
 from metalearn.benchmark.speed import measure_speed
 from metalearn.benchmark.store import added_up, note_failure, write_json
 from metalearn.benchmark.suites import PARTS, Suite

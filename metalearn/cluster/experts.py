@@ -27,10 +27,10 @@ from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
 from metalearn.baselines.ray_start import start_ray
-from metalearn.cluster.lockstep import LockstepRunner, Moments
+from metalearn.cluster.env_runner import LockstepRunner, Moments
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
-from metalearn.tasks.cheetah import HORIZON, TOP_SPEED, CheetahVectorEnv, CheetahVel
+from metalearn.tasks.envs.cheetah import HORIZON, TOP_SPEED, CheetahVectorEnv, CheetahVel
 from metalearn.tasks.expert import Expert
 
 

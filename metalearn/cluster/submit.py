@@ -20,7 +20,7 @@ from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from metalearn.bundle import Bundle
-from metalearn.cluster.handover import MARK, Parcel, unpack
+from metalearn.cluster.artifacts import MARK, Parcel, unpack
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 
 POLL_S = 2.0
@@ -72,8 +72,8 @@ class Submission:
     def entrypoint(self) -> str:
         """The command line of the job, which finds metalearn in the folder it runs in or installed."""
         out = f"runs/{self.id}"
-        train = ["python", "-m", "metalearn.cli", "train", self.experiment, "--ray", "--out", out]
-        leave = ["python", "-m", "metalearn.cluster.handover", f"{out}/bundle", "--job", self.id]
+        train = ["python", "-m", "wtl.cli", "train", self.experiment, "--ray", "--out", out]
+        leave = ["python", "-m", "metalearn.cluster.artifacts", f"{out}/bundle", "--job", self.id]
         if self.storage:
             train += ["--storage", self.storage]
             leave += ["--to", f"{self.storage.rstrip('/')}/{self.id}"]

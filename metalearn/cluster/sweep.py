@@ -25,7 +25,7 @@ from metalearn.cluster.workers import find_as
 from metalearn.config import Config, Experiment
 from metalearn.data.errors import InvalidConfig
 from metalearn.training.loop import Event, train
-from metalearn.training.store import RunStore
+from metalearn.training.run_store import RunStore
 
 Range = Mapping[str, Sequence[float]]
 Space = Mapping[str, Sequence[Any] | Range]

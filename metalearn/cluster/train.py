@@ -28,7 +28,7 @@ from metalearn.data.errors import WatchTryLearnError
 from metalearn.training.group import ProcessGroup
 from metalearn.training.loop import Event, train
 from metalearn.training.recorded import Recorded
-from metalearn.training.store import CHECKPOINT, RunStore
+from metalearn.training.run_store import CHECKPOINT, RunStore
 
 RESTARTS = 64
 """Lost learners that a run survives; more often than that, the program itself is the trouble."""

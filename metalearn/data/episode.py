@@ -101,6 +101,15 @@ class Episode:
         hasher.update(f"|success:{self.success}".encode())
         return hasher.hexdigest()
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name, as they travel and as files hold them; `Episode.of(**fields)` makes the episode again."""
+        return {
+            "observations": self.observations,
+            "actions": self.actions,
+            "rewards": self.rewards,
+            "success": self.success,
+        }
+
     def without_actions(self) -> "Episode":
         """The same episode as somebody saw it who could not see the actions."""
         return replace(self, actions=None)

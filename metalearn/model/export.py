@@ -1,7 +1,7 @@
 """The policy as three ONNX graphs: contexts to beliefs, beliefs to stances, stances and observations to actions.
 
 The graphs hold no weights: they refer to `weights.safetensors` beside them, tensor by tensor. Needs torch and onnx;
-what is written here is run without torch (`service.engine.onnx_runtime`).
+what is written here is run without torch (`service.inference.onnx_runtime`).
 """
 
 import io

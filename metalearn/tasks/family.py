@@ -17,7 +17,7 @@ from jaxtyping import Float32, Shaped
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.spec import Spec
-from metalearn.tasks.foreign import users_code
+from metalearn.tasks.user_code import users_code
 
 Scene = Literal["demo", "trial"]
 Split = Literal["train", "validation", "test"]

@@ -10,7 +10,7 @@ import gymnasium as gym
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.tasks.family import Family
-from metalearn.tasks.foreign import users_code
+from metalearn.tasks.user_code import users_code
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -19,19 +19,19 @@ FAMILIES = {
     "reach-m4": "metalearn.tasks.registry:reach_m4",
     "reach-colour": "metalearn.tasks.registry:reach_colour",
     "reach-dynamics": "metalearn.tasks.registry:reach_dynamics",
-    "push": "metalearn.tasks.metaworld:Push",
-    "push-strict": "metalearn.tasks.metaworld:PushStrict",
-    "pick-place": "metalearn.tasks.metaworld:PickPlace",
-    "pick-place-strict": "metalearn.tasks.metaworld:PickPlaceStrict",
-    "dark-room": "metalearn.tasks.dark:DarkRoom",
-    "key-to-door": "metalearn.tasks.dark:KeyToDoor",
-    "key-to-door-strict": "metalearn.tasks.dark:StrictKeyToDoor",
-    "cheetah-vel": "metalearn.tasks.cheetah:CheetahVel",
-    "ml10": "metalearn.tasks.ml10:ML10",
-    "ml10-frozen": "metalearn.tasks.ml10:ML10Frozen",
-    "push-blind": "metalearn.tasks.push_blind:PushBlind",
-    "push-blind-strict": "metalearn.tasks.push_blind:PushBlindStrict",
-    "push-blind-dense": "metalearn.tasks.push_blind:PushBlindDense",
+    "push": "metalearn.tasks.envs.metaworld.push_and_pick:Push",
+    "push-strict": "metalearn.tasks.envs.metaworld.push_and_pick:PushStrict",
+    "pick-place": "metalearn.tasks.envs.metaworld.push_and_pick:PickPlace",
+    "pick-place-strict": "metalearn.tasks.envs.metaworld.push_and_pick:PickPlaceStrict",
+    "dark-room": "metalearn.tasks.envs.dark_room:DarkRoom",
+    "key-to-door": "metalearn.tasks.envs.dark_room:KeyToDoor",
+    "key-to-door-strict": "metalearn.tasks.envs.dark_room:StrictKeyToDoor",
+    "cheetah-vel": "metalearn.tasks.envs.cheetah:CheetahVel",
+    "ml10": "metalearn.tasks.envs.metaworld.ml10:ML10",
+    "ml10-frozen": "metalearn.tasks.envs.metaworld.ml10:ML10Frozen",
+    "push-blind": "metalearn.tasks.envs.metaworld.push_blind:PushBlind",
+    "push-blind-strict": "metalearn.tasks.envs.metaworld.push_blind:PushBlindStrict",
+    "push-blind-dense": "metalearn.tasks.envs.metaworld.push_blind:PushBlindDense",
 }
 """Name of a family -> `module:factory`."""
 
@@ -78,28 +78,28 @@ def _checked(given: str, family: Family) -> Family:
 
 def reach_m2() -> Family:
     """4 objects, 2 candidates."""
-    from metalearn.tasks.reach import Reach
+    from metalearn.tasks.envs.reach import Reach
 
     return Reach("reach-m2", n_objects=4, n_candidates=2)
 
 
 def reach_m4() -> Family:
     """6 objects, 4 candidates."""
-    from metalearn.tasks.reach import Reach
+    from metalearn.tasks.envs.reach import Reach
 
     return Reach("reach-m4", n_objects=6, n_candidates=4)
 
 
 def reach_colour() -> Family:
     """4 objects known by their colour, 2 candidates, held-out colours."""
-    from metalearn.tasks.reach import Reach
+    from metalearn.tasks.envs.reach import Reach
 
     return Reach("reach-colour", n_objects=4, n_candidates=2, coloured=True)
 
 
 def reach_dynamics() -> Family:
     """4 objects, 2 candidates, and actions turned and scaled by the task."""
-    from metalearn.tasks.reach_dynamics import ReachDynamics
+    from metalearn.tasks.envs.reach_dynamics import ReachDynamics
 
     return ReachDynamics("reach-dynamics", n_objects=4, n_candidates=2)
 

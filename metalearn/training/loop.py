@@ -29,11 +29,11 @@ from metalearn.training import checkpoint
 from metalearn.training.batches import TrainingSet
 from metalearn.training.checkpoint import Progress
 from metalearn.training.collect import Collector, SerialCollector, Snapshot
-from metalearn.training.experience import Experience, Stopped, summary
+from metalearn.training.episode_source import Experience, Stopped, summary
 from metalearn.training.group import Alone, Group
 from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.recorded import Recorded, Whole
-from metalearn.training.store import FileKeeper, Keeper, RunStore
+from metalearn.training.run_store import FileKeeper, Keeper, RunStore
 
 __all__ = ["Event", "Stopped", "nobody", "train"]
 

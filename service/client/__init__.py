@@ -11,7 +11,10 @@ with adaptation.episode() as episode:                                     # try
 again (`exchange`) is written once; `blocking` and `awaiting` only send it.
 """
 
-from service.client.answers import (
+from service.client.async_client import AsyncAdaptation, AsyncClient, AsyncRecordedEpisode, AsyncTrainingJob
+from service.client.export import Export
+from service.client.policy import AsyncPolicy, Policy
+from service.client.responses import (
     AdaptationState,
     Aliases,
     AliasMove,
@@ -23,10 +26,7 @@ from service.client.answers import (
     Quality,
     QualityWarning,
 )
-from service.client.awaiting import AsyncAdaptation, AsyncClient, AsyncRecordedEpisode, AsyncTrainingJob
-from service.client.blocking import Adaptation, Client, RecordedEpisode, TrainingJob
-from service.client.exported import Export
-from service.client.policy import AsyncPolicy, Policy
+from service.client.sync_client import Adaptation, Client, RecordedEpisode, TrainingJob
 
 __all__ = [
     "Adaptation",

@@ -12,8 +12,8 @@ from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
 
 if TYPE_CHECKING:
-    from service.client.awaiting import AsyncAdaptation, AsyncRecordedEpisode
-    from service.client.blocking import Adaptation, RecordedEpisode
+    from service.client.async_client import AsyncAdaptation, AsyncRecordedEpisode
+    from service.client.sync_client import Adaptation, RecordedEpisode
 
 
 class _Spaces:

@@ -2,22 +2,20 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+import backup
 import numpy as np
-import postgres
 import pytest
 import sqlalchemy
 from fastapi.testclient import TestClient
+from support import postgres
 
-from service import migrations
 from service.app import create_app
 from service.settings import Settings
+from service.storage import migrations
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "docker"))
-import backup  # noqa: E402
 
 
 @pytest.fixture

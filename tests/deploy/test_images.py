@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+import images
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "docker"))
-import images  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "images.json"
 STEPS = 20

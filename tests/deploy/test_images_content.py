@@ -111,7 +111,7 @@ def imported_in(tree: Path, statement: str) -> set[str]:
 
 
 ADAPTS = f"""
-import metalearn.cli, service.client
+import wtl.cli, service.client
 from fastapi.testclient import TestClient
 from service.app import create_app
 from service.settings import Settings

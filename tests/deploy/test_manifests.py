@@ -10,11 +10,11 @@ from pathlib import Path
 
 import jsonschema
 import kubernetes_validate
-import policies
 import pytest
 import yaml
-from mistakes import MISTAKES, Plant, ray_cluster, serve, the
-from policies import Document
+from support import policies
+from support.mistakes import MISTAKES, Plant, ray_cluster, serve, the
+from support.policies import Document
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"

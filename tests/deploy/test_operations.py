@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import policies
 import pytest
 import yaml
+from support import policies
 
-from service.metrics import Metrics
+from service.observability.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "k8s" / "scripts"
@@ -21,7 +21,7 @@ MONITORING = list(yaml.safe_load_all((ROOT / "k8s/base/monitoring.yaml").read_te
 EVERY_ALERT = [rule for group in KUBERNETES_ALERTS for rule in group["rules"]]
 PAGE = (ROOT / "docs/operations.md").read_text()
 OURS = re.compile(r"\bwtl_[a-z_]+")
-# What the database says, exposed while a service runs (service/figures.py).
+# What the database says, exposed while a service runs (service/api/gauges.py).
 READ_WHEN_SCRAPED = re.findall(
     r'"(wtl_[a-z_]+)"', "".join(path.read_text() for path in (ROOT / "service").rglob("*.py"))
 )

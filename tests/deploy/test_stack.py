@@ -8,14 +8,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import composition
 import httpx
 import pytest
+import stack as stacks
 import yaml
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "docker"))
-import composition  # noqa: E402
-import stack as stacks  # noqa: E402
 
 COMPOSE = yaml.safe_load(composition.COMPOSE.read_text())
 

@@ -1,25 +1,25 @@
 """A served fake model: a numpy runtime behind the engine's own protocol, and real everything else."""
 
-import sys
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-import postgres as postgres_server
-from pointing import PointingRuntime, settings_in
+from support import postgres as postgres_server
+from support.api_keys import ALL, Make
+from support.pointing import PointingRuntime, settings_in
 
 from metalearn.data.episode import Episode
-from service import migrations
 from service.app import create_app
 from service.client import Client
+from service.security.api_keys import Keys
 from service.settings import Settings
+from service.storage import migrations
+from service.storage.database import Database
 
 
 @pytest.fixture(scope="session")
@@ -84,3 +84,20 @@ def wire(demo: Episode) -> dict[str, object]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def keys(settings: Settings) -> Iterator[Keys]:
+    settings.data.mkdir(exist_ok=True)
+    with closing(Database(settings.database_url)) as database:
+        yield Keys(database)
+
+
+@pytest.fixture
+def make(keys: Keys) -> Make:
+    """The header of a new key."""
+
+    def make(tenant: str, scopes: tuple[str, ...] = ALL, expires_at: float | None = None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {keys.create(tenant, scopes, time.time(), '', expires_at)[0]}"}
+
+    return make

@@ -1,0 +1,110 @@
+"""The last thing that a submitted job does: leave the bundle where whoever submitted it can fetch it.
+
+    python -m metalearn.cluster.artifacts FOLDER --job ID [--to URL]
+
+With a URL of any filesystem that fsspec knows, there. Without one, as a file among the logs of the node that the job
+ran on, which the dashboard serves: nothing need be shared but the address that the job was submitted to.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import tarfile
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+import fsspec
+import ray
+
+from metalearn.bundle import Bundle
+from metalearn.cluster.jobs import lasting
+from metalearn.data.errors import InvalidConfig
+
+MARK = "handed over: "
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Where a bundle is: at a URL, or in a log file of a node, with the SHA-256 of what is there."""
+
+    url: str | None
+    node: str | None
+    file: str | None
+    sha256: str
+
+    @property
+    def line(self) -> str:
+        """How the job's log says it."""
+        return MARK + json.dumps(asdict(self))
+
+    @classmethod
+    def in_log(cls, log: str) -> "Parcel":
+        """What a job's log says last. Raises InvalidConfig: nothing."""
+        for line in reversed(log.splitlines()):
+            if line.startswith(MARK):
+                return cls(**json.loads(line.removeprefix(MARK)))
+        raise InvalidConfig("the job's log does not say where its bundle is")
+
+
+def packed(folder: Path) -> bytes:
+    """A bundle's folder as a tar, the same bytes for the same content."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                entry = tarfile.TarInfo(str(path.relative_to(folder)))
+                entry.size = path.stat().st_size
+                with path.open("rb") as content:
+                    tar.addfile(entry, content)
+    return buffer.getvalue()
+
+
+def unpack(content: bytes, sha256: str, folder: Path) -> Bundle:
+    """Write a packed bundle to `folder` and read it.
+
+    Raises:
+        InvalidConfig: other content than was packed, names that lead out of the folder, or no bundle.
+    """
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise InvalidConfig("what was fetched is not what the job handed over: it was cut short or changed")
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        for entry in tar:
+            name = PurePosixPath(entry.name)
+            if not entry.isfile() or name.is_absolute() or ".." in name.parts:
+                raise InvalidConfig(f"not a bundle: it holds {entry.name!r}")
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(tar.extractfile(entry).read())  # type: ignore[union-attr]
+    return Bundle.load(folder)
+
+
+def hand_over(folder: Path, job: str, url: str | None) -> Parcel:
+    """Leave a bundle at `url`, or among this node's logs. Raises InvalidConfig: no whole bundle at `folder`."""
+    Bundle.load(folder)
+    content = packed(folder)
+    digest, name = hashlib.sha256(content).hexdigest(), f"wtl-{job}.tar"
+    if url is not None:
+        place = f"{url.rstrip('/')}/{name}"
+        with fsspec.open(place, "wb", auto_mkdir=True) as file:
+            file.write(content)
+        return Parcel(place, None, None, digest)
+    joined = ray.init(address="auto", log_to_driver=False, configure_logging=False)
+    logs, node = Path(joined.address_info["session_dir"]) / "logs", ray.get_runtime_context().get_node_id()
+    (logs / name).write_bytes(content)
+    return Parcel(None, node, name, digest)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Leave a job's bundle where it can be fetched.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--job", required=True)
+    parser.add_argument("--to")
+    given = parser.parse_args()
+    parcel = hand_over(lasting(given.folder, Path.cwd(), Path.home()), given.job, given.to)
+    print(parcel.line, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

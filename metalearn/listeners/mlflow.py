@@ -1,0 +1,93 @@
+"""Figures of a training run, sent to where people compare runs: MLflow, by an option. Knows no command-line arguments.
+
+A run that goes on after it was stopped goes on as the same MLflow run. Trouble with a tracking server on the way is
+said once and stops nothing.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from metalearn.config import Experiment
+from metalearn.data.errors import InvalidConfig
+from metalearn.listeners.console import Listen
+from metalearn.training.loop import Event
+
+FIGURES = ("loss", "trial", "retrial")
+_FOLDER = "wtl.folder"
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def mlflow_run(uri: str, experiment: Experiment, folder: Path) -> Iterator[Listen]:
+    """A listener that logs to the MLflow at `uri`: a server, `sqlite:///FILE`, or a folder.
+
+    Raises:
+        InvalidConfig: MLflow is not installed, or nothing at `uri` can be written to.
+    """
+    try:
+        import mlflow
+    except ImportError as error:
+        raise InvalidConfig("--mlflow needs MLflow: pip install 'watch-try-learn[mlflow]'") from error
+    try:
+        client: Any = mlflow.MlflowClient(tracking_uri=uri)
+        run = _begun(client, experiment, folder)
+    except Exception as error:  # of the store behind it: of a database, a file system, HTTP
+        raise InvalidConfig(f"--mlflow {uri}: {str(error).splitlines()[0]}") from error
+    log = _Log(client, run)
+    try:
+        yield log
+    except BaseException:
+        log.end("KILLED")
+        raise
+    log.end("FINISHED")
+
+
+class _Log:
+    """Logs what is measured; never raises."""
+
+    def __init__(self, client: Any, run: str) -> None:
+        self._client, self._run, self._quiet = client, run, False
+
+    def __call__(self, event: Event) -> None:
+        """The figures of an event, at its step."""
+        for name in FIGURES:
+            value = getattr(event, name)
+            if value is not None:
+                self._send("log_metric", name, value, step=event.done)
+
+    def end(self, status: str) -> None:
+        """Say how it ended."""
+        self._send("set_terminated", status)
+
+    def _send(self, method: str, *arguments: Any, **more: Any) -> None:
+        try:
+            getattr(self._client, method)(self._run, *arguments, **more)
+        except Exception as error:
+            if not self._quiet:
+                _log.warning("MLflow does not take figures any more: %s", str(error).splitlines()[0])
+            self._quiet = True
+
+
+def _begun(client: Any, experiment: Experiment, folder: Path) -> str:
+    """The id of the run of this folder, begun now or before."""
+    known = client.get_experiment_by_name(experiment.name)
+    group = client.create_experiment(experiment.name) if known is None else known.experiment_id
+    place = str(folder.absolute())
+    for run in client.search_runs([group], order_by=["attributes.start_time DESC"]):
+        if run.data.tags.get(_FOLDER) == place and run.info.status != "FINISHED":
+            client.update_run(run.info.run_id, status="RUNNING")
+            return str(run.info.run_id)
+    run = client.create_run(group, tags={_FOLDER: place}, run_name=folder.name)
+    for name, value in _flat(experiment.to_json()).items():
+        client.log_param(run.info.run_id, name, value)
+    return str(run.info.run_id)
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, one in value.items():
+        flat |= _flat(one, f"{prefix}{name}.") if isinstance(one, dict) else {prefix + name: one}
+    return flat

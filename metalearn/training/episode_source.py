@@ -1,0 +1,222 @@
+"""Where a run's episodes come from: what the expert shows, and what the policy itself tries.
+
+Learner 0 has them collected and writes them down; the others read what it wrote. Does not know gradients.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+
+from metalearn.config import Experiment
+from metalearn.data.context import Context
+from metalearn.data.dataset import Dataset, TaskRecord
+from metalearn.data.errors import WatchTryLearnError
+from metalearn.tasks.family import Family, TaskId, tasks_of
+from metalearn.training.collect import (
+    STREAM_PROGRESS,
+    STREAM_TRIAL,
+    Ahead,
+    Collector,
+    DemonstrationChunk,
+    Snapshot,
+    TaskTrials,
+    TrialChunk,
+    chunked,
+    demonstrate_chunk,
+    try_chunk,
+)
+from metalearn.training.group import Group
+from metalearn.training.run_store import RunStore
+
+T = TypeVar("T")
+R = TypeVar("R")
+Tell = Callable[[str, int, int], None]
+Work = tuple[Iterator[list[T]], int]
+"""Results of chunks, in order, and how many chunks there are."""
+
+
+class Stopped(WatchTryLearnError):
+    """Training was asked to stop; its checkpoint is written and the same command goes on from it."""
+
+
+class Experience:
+    """The episodes of one run. Every method but `advance` is called by all learners of the group.
+
+    Args:
+        experiment: what is trained.
+        family: its tasks.
+        collector: where chunks of tasks are rolled out; learner 0 alone uses it.
+        store: where demonstrations and trials are kept.
+        group: the learners.
+        tell: is told the phase, and how many chunks of how many are done.
+        stopping: asked after every chunk; True ends the run.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        family: Family,
+        collector: Collector,
+        store: RunStore,
+        group: Group,
+        tell: Tell,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._experiment, self._family, self._collector = experiment, family, collector
+        self._store, self._group, self._tell, self._stopping = store, group, tell, stopping
+        self._begun: Work[TaskTrials] | None = None
+
+    def demonstrations(self) -> Dataset:
+        """The expert's episodes, from the store if an earlier call made them."""
+        indices = tasks_of(self._family, "train", self._experiment.data.n_tasks, self._experiment.seed)
+
+        def demonstrate() -> Dataset:
+            return Dataset(self._family.spec, tuple(self._demonstrate("demonstrate", indices)))
+
+        return self._kept("dataset", demonstrate)[0]
+
+    def validation(self) -> list[TaskRecord]:
+        """Expert episodes of held-out tasks; in learner 0 alone, which alone measures."""
+        n = min(self._experiment.training.check_tasks, len(self._family.splits["validation"]))
+        if n == 0 or self._group.rank != 0:
+            return []
+        return self._demonstrate("", tasks_of(self._family, "validation", n, self._experiment.seed))
+
+    def begin_trials(self, dataset: Dataset, policy: Snapshot, round_number: int) -> None:
+        """Have `policy` try every training task while learning goes on; `take_trials` has the outcome."""
+        if self._group.rank == 0:
+            attempts = self._experiment.training.trials_per_task + 1
+            contexts = [Context(record.demos) for record in dataset.tasks]
+            self._begun = self._try(policy, dataset.tasks, contexts, attempts, STREAM_TRIAL + 100 * round_number)
+
+    def advance(self) -> None:
+        """Give a collector that works ahead a moment. Does not wait."""
+        if isinstance(self._collector, Ahead):
+            self._collector.advance()
+
+    def take_trials(self, dataset: Dataset, policy: Snapshot, round_number: int) -> tuple[list[TaskTrials], str]:
+        """The trials of `policy` that were begun, and a digest of them all; waits for those that are not done."""
+
+        def collect() -> Dataset:
+            assert self._begun is not None
+            tasks = self._gather("collect", self._begun)
+            self._begun = None
+            assert {trials.version for trials in tasks} == {policy.version}
+            records = [
+                TaskRecord(record.task, (), trials.attempts, trials.labels)
+                for record, trials in zip(dataset.tasks, tasks, strict=True)
+            ]
+            return Dataset(dataset.spec, tuple(records))
+
+        kept, digest = self._kept(f"trials-{round_number}", collect, afresh=True)
+        return _trials(kept), digest
+
+    def earlier_trials(self, round_number: int) -> list[TaskTrials] | None:
+        """The trials of a round that an earlier call of the run took."""
+        name = f"trials-{round_number}"
+        found = self._group.once(lambda: self._store.fetch(name))
+        return _trials(self._load(name)) if found else None
+
+    def success(self, policy: Snapshot, records: Sequence[TaskRecord], informed: bool) -> dict[str, float]:
+        """Success on held-out tasks: of a trial, of the retrial, and (`informed`) after an expert's trial."""
+
+        def measure() -> dict[str, float]:
+            if not records:
+                return {}
+            contexts = [Context(record.demos) for record in records]
+            own = self._gather("", self._try(policy, records, contexts, 2, STREAM_PROGRESS))
+            rates = {
+                name: float(np.mean([bool(task.attempts[i].success) for task in own]))
+                for i, name in enumerate(("trial", "retrial"))
+            }
+            if informed:
+                contexts = [Context(record.demos, record.experts[:1]) for record in records]
+                after = self._gather("", self._try(policy, records, contexts, 1, STREAM_PROGRESS + 1))
+                rates["after_expert"] = float(np.mean([bool(task.attempts[0].success) for task in after]))
+            return rates
+
+        return self._group.once(measure)
+
+    # -- chunks -----------------------------------------------------------------------------------------------
+
+    def _demonstrate(self, phase: str, indices: Sequence[int]) -> list[TaskRecord]:
+        experiment = self._experiment
+        chunks = [
+            DemonstrationChunk(experiment.family, piece, experiment.data, experiment.seed)
+            for piece in chunked(indices, experiment.data.chunk_tasks)
+        ]
+        return self._gather(phase, (self._collector.map(demonstrate_chunk, chunks), len(chunks)))
+
+    def _try(
+        self,
+        policy: Snapshot,
+        records: Sequence[TaskRecord],
+        contexts: Sequence[Context],
+        n_attempts: int,
+        stream: int,
+    ) -> Work[TaskTrials]:
+        experiment, size = self._experiment, self._experiment.data.chunk_tasks
+        indices = [TaskId.parse(record.task).index for record in records]
+        chunks = [
+            TrialChunk(experiment.family, piece, shown, n_attempts, stream + 10_000 * experiment.seed)
+            for piece, shown in zip(chunked(indices, size), chunked(contexts, size), strict=True)
+        ]
+        return self._collector.map(partial(try_chunk, policy), chunks), len(chunks)
+
+    def _gather(self, phase: str, work: Work[R]) -> list[R]:
+        results: list[R] = []
+        for done, result in enumerate(work[0], 1):
+            results.extend(result)
+            if phase:
+                self._tell(phase, done, work[1])
+            if self._stopping():
+                raise Stopped("stopped while collecting episodes; the same command resumes")
+        return results
+
+    # -- what is kept -----------------------------------------------------------------------------------------
+
+    def _kept(self, name: str, make: Callable[[], Dataset], *, afresh: bool = False) -> tuple[Dataset, str]:
+        """The dataset `name` of the store, made by learner 0 if it is not there (or `afresh`), and its digest."""
+        made: list[Dataset] = []
+
+        def keep() -> str:
+            if not afresh and self._store.fetch(name) and (self._store.folder / name / "dataset.json").exists():
+                return ""
+            dataset = make()
+            dataset.save(self._store.folder / name)
+            self._store.publish(name)
+            made.append(dataset)
+            return _digest(dataset)
+
+        digest = self._group.once(keep)
+        return made[0] if made else self._load(name), digest
+
+    def _load(self, name: str) -> Dataset:
+        self._store.fetch(name)
+        return Dataset.load(self._store.folder / name)
+
+
+def _trials(dataset: Dataset) -> list[TaskTrials]:
+    return [TaskTrials(record.experts, record.labels) for record in dataset.tasks]
+
+
+def _digest(dataset: Dataset) -> str:
+    """Over every episode, in order."""
+    hasher = hashlib.sha256()
+    for record in dataset.tasks:
+        hasher.update(" ".join(episode.digest for episode in (*record.demos, *record.experts)).encode())
+    return hasher.hexdigest()
+
+
+def summary(policy: Snapshot, steps: int, round_number: int, trials: Sequence[TaskTrials], digest: str) -> Any:
+    """What a run remembers of a collection, as JSON: whose trials, how old when they were taken, how many."""
+    return {
+        "round": round_number,
+        "version": policy.version,
+        "staleness": steps - policy.version,
+        "episodes": sum(len(task.attempts) for task in trials),
+        "digest": digest,
+    }

@@ -1,0 +1,216 @@
+"""Episodes that the server records while it acts: one hypothesis each, every step kept, a trial in the end.
+
+A step is in the database before it is answered, so an episode outlives the server's process and may go on at
+another server. What is kept here in memory saves reading; the numbers of the steps in the database decide.
+"""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from metalearn.data.episode import Array, Episode
+from metalearn.data.errors import InvalidData
+from service.adaptations.recordings import Step, Tape
+from service.adaptations.records import Adaptation, Ending, RecordingRow, StepTaken
+from service.adaptations.service import Sessions
+from service.errors import (
+    Busy,
+    EpisodeEmpty,
+    EpisodeFinished,
+    EpisodeNotFound,
+    EpisodeOver,
+    IdempotencyKeyReused,
+    quote,
+)
+from service.ids import is_id, new_id
+from service.inference import Engine
+from service.storage.idempotency import Post
+
+_ATTEMPTS = 8
+
+
+@dataclass(eq=False)
+class _Recording:
+    """An episode in progress, as far as this server has seen it. Its lock keeps steps in order."""
+
+    row: RecordingRow
+    steps: list[Step]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Recorder:
+    """The recorded episodes that pass through one server."""
+
+    def __init__(
+        self, tape: Tape, sessions: Sessions, engine: Engine, *, capacity: int, max_steps: int, rng: np.random.Generator
+    ) -> None:
+        self._tape, self._sessions, self._engine = tape, sessions, engine
+        self._capacity, self._max_steps, self._rng = capacity, max_steps, rng
+        self._open: OrderedDict[str, _Recording] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def start(self, adaptation: Adaptation, explore: bool | None, post: Post | None = None) -> RecordingRow:
+        """Begin an episode and commit to one hypothesis. Raises Busy."""
+        explore = not adaptation.scored if explore is None else explore
+        belief = self._sessions.understood(adaptation).belief
+        with self._lock:  # a generator is not made for several threads
+            hypothesis = belief.draw(self._rng) if explore else belief.most_probable
+        self._sessions.touch(adaptation)
+        row = RecordingRow(new_id(), adaptation.id, adaptation.version, explore, hypothesis)
+        return self._tape.start(adaptation.tenant, row, post)
+
+    def act(
+        self,
+        adaptation: Adaptation,
+        recording_id: str,
+        observation: Array,
+        reward: float | None,
+        post: Post | None = None,
+    ) -> tuple[Array, int]:
+        """The action now, `[a]` or a scalar, and the number of this step.
+
+        Raises:
+            EpisodeNotFound, EpisodeFinished, EpisodeOver, Busy: see there.
+            InvalidData: a reward before anything was done.
+        """
+        recording = self._find(adaptation, recording_id)
+        with recording.lock:
+            for _ in range(_ATTEMPTS):
+                try:
+                    return self._act(adaptation, recording, observation, reward, post)
+                except StepTaken:  # by another server
+                    self._read_on(recording)
+        raise Busy("too many servers record this episode at once")
+
+    def _act(
+        self, adaptation: Adaptation, recording: _Recording, observation: Array, reward: float | None, post: Post | None
+    ) -> tuple[Array, int]:
+        steps = recording.steps
+        if reward and not steps:
+            self._read_on(recording)  # another server may have begun it
+        if _repeats(post, steps):
+            return steps[-1].action, len(steps) - 1
+        model = self._sessions.model(adaptation)
+        horizon = min(model.spec.horizon, self._max_steps)
+        if len(steps) >= horizon:
+            self._read_on(recording)  # it may have been finished elsewhere
+            raise EpisodeOver(f"the episode has its {horizon} steps and can only be finished")
+        if reward and not steps:
+            raise InvalidData("reward", "none before the first action", str(reward))
+        understood = self._sessions.understood(adaptation, recording.row.version)
+        stance = understood.stance_under(recording.row.hypothesis, model.runtime)
+        if steps and model.runtime.learns_while_acting:
+            seen = np.stack([*(step.observation for step in steps), observation])
+            stance = model.runtime.after(stance, seen, np.stack([step.action for step in steps]))
+        acted = self._engine.act(model.runtime, stance, observation[None])
+        key, fingerprint = (post.key, post.fingerprint) if post else (None, None)
+        step = Step(observation, acted.actions[0], reward, key, fingerprint)
+        self._tape.add(recording.row.id, len(steps), step)
+        steps.append(step)
+        self._sessions.touch(adaptation)
+        return step.action, len(steps) - 1
+
+    def finish(
+        self,
+        adaptation: Adaptation,
+        recording_id: str,
+        observation: Array,
+        reward: float | None,
+        success: bool | None,
+        post: Post | None = None,
+    ) -> Adaptation:
+        """The adaptation one version on, the episode having become its newest trial.
+
+        Raises:
+            EpisodeNotFound, EpisodeFinished, EpisodeEmpty, TooManyEpisodes: see there.
+        """
+        done = self._sessions.answered(post)
+        if done is not None:
+            return done
+        recording = self._find(adaptation, recording_id)
+        with recording.lock:
+            for _ in range(_ATTEMPTS):
+                self._read_on(recording)
+                if not recording.steps:
+                    raise EpisodeEmpty("no action was asked for in this episode: there is nothing to learn from")
+                episode = _episode(recording.steps, observation, reward, success)
+                self._sessions.model(adaptation).spec.check(episode)
+                ending = Ending(recording_id, len(recording.steps))
+                try:
+                    after = self._sessions.learn(adaptation, "trial", [episode], post, ending)
+                    break
+                except StepTaken:  # by another server, since we read on
+                    continue
+            else:
+                raise Busy("too many servers record this episode at once")
+        with self._lock:
+            self._open.pop(recording_id, None)
+        return after
+
+    def forget(self, adaptation_id: str) -> None:
+        """Drop every episode of an adaptation that is gone."""
+        with self._lock:
+            for key in [key for key, value in self._open.items() if value.row.adaptation == adaptation_id]:
+                del self._open[key]
+
+    @property
+    def adaptations(self) -> set[str]:
+        """Those whose episodes are in memory."""
+        with self._lock:
+            return {recording.row.adaptation for recording in self._open.values()}
+
+    def _find(self, adaptation: Adaptation, recording_id: str) -> _Recording:
+        """An episode in progress, from memory or from the tape."""
+        with self._lock:
+            found = self._open.get(recording_id)
+            if found is not None and found.row.adaptation == adaptation.id:
+                self._open.move_to_end(recording_id)
+                return found
+        if not is_id(recording_id):
+            raise EpisodeNotFound("the adaptation has no such episode", field="episode", got=quote(recording_id))
+        row = self._tape.find(adaptation.id, recording_id)
+        _check_open(row)
+        read = _Recording(row, self._tape.steps(recording_id))
+        with self._lock:
+            recording = self._open.setdefault(recording_id, read)
+            while len(self._open) > self._capacity:
+                self._open.popitem(last=False)
+            return recording
+
+    def _read_on(self, recording: _Recording) -> None:
+        """Learn of the steps that other servers recorded. Raises EpisodeNotFound, EpisodeFinished."""
+        try:
+            _check_open(self._tape.find(recording.row.adaptation, recording.row.id))
+        except (EpisodeNotFound, EpisodeFinished):
+            with self._lock:
+                self._open.pop(recording.row.id, None)
+            raise
+        recording.steps.extend(self._tape.steps(recording.row.id, since=len(recording.steps)))
+
+
+def _check_open(row: RecordingRow) -> None:
+    if row.finished_as is not None:
+        raise EpisodeFinished(f"the episode is finished: it is a trial since version {row.finished_as}")
+
+
+def _repeats(post: Post | None, steps: list[Step]) -> bool:
+    """Whether the last step was asked for by this very POST, whose answer was lost on the way."""
+    last = steps[-1] if steps else None
+    if post is None or last is None or post.key != last.key:
+        return False
+    if post.fingerprint != last.fingerprint:
+        raise IdempotencyKeyReused("this Idempotency-Key came with the step before", field="Idempotency-Key")
+    return True
+
+
+def _episode(steps: list[Step], observation: Array, reward: float | None, success: bool | None) -> Episode:
+    """The steps as an episode. If any reward was sent, a step without one earned nothing."""
+    rewards = [step.reward for step in steps[1:]] + [reward]
+    return Episode.of(
+        observations=np.stack([step.observation for step in steps] + [observation]),
+        actions=np.stack([step.action for step in steps]),
+        rewards=None if all(r is None for r in rewards) else [r or 0.0 for r in rewards],
+        success=success,
+    )

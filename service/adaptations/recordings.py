@@ -1,0 +1,93 @@
+"""Recorded episodes in the database: what each committed to, and its steps, each under its own number.
+
+Two servers may record one episode: a step that the other has written already is refused, and the caller reads on.
+Knows neither models nor who may ask.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import bindparam, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from metalearn.data.episode import Array
+from service.adaptations.queries import read_adaptation, read_recording
+from service.adaptations.records import RecordingRow, StepTaken
+from service.codecs import decode_msgpack, encode_msgpack
+from service.storage.database import Database
+from service.storage.idempotency import Post, claim, settle
+from service.storage.tables import recordings, steps
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What was seen, what was done, and what the *previous* action earned."""
+
+    observation: Array
+    action: Array
+    reward: float | None
+    key: str | None = None
+    fingerprint: str | None = None
+
+
+# Built once: a step is written in a fraction of a millisecond, and building this takes as long.
+_ADD = (
+    insert(steps)
+    .from_select(
+        ["recording", "step", "content"],
+        select(recordings.c.id, bindparam("number"), bindparam("content", type_=steps.c.content.type))
+        .where(recordings.c.id == bindparam("of"), recordings.c.finished_as.is_(None))
+        .with_for_update(read=True),
+    )
+    .execution_options(preserve_rowcount=True)
+)  # else it is -1 for an INSERT
+
+
+class Tape:
+    """The recorded episodes."""
+
+    def __init__(self, database: Database, now: Callable[[], float]) -> None:
+        self._database, self._now = database, now
+
+    def start(self, tenant: str, row: RecordingRow, post: Post | None) -> RecordingRow:
+        """Store that an episode began; or return the one that the same POST began. Raises AdaptationNotFound."""
+        with self._database.write() as c:
+            if done := claim(c, post, self._now()):
+                return read_recording(c, done["adaptation"], done["recording"])
+            read_adaptation(c, tenant, row.adaptation, lock=True)
+            columns = ("id", "adaptation", "version", "explore", "hypothesis")
+            c.execute(insert(recordings).values({name: getattr(row, name) for name in columns}))
+            settle(c, post, {"adaptation": row.adaptation, "recording": row.id}, row.adaptation)
+            return row
+
+    def find(self, adaptation_id: str, recording_id: str) -> RecordingRow:
+        """A recorded episode of an adaptation. Raises EpisodeNotFound."""
+        with self._database.read() as c:
+            return read_recording(c, adaptation_id, recording_id)
+
+    def steps(self, recording_id: str, since: int = 0) -> list[Step]:
+        """The steps of an episode from this number on."""
+        where = (steps.c.recording == recording_id, steps.c.step >= since)
+        with self._database.read() as c:
+            return [_decode(row) for row in c.scalars(select(steps.c.content).where(*where).order_by(steps.c.step))]
+
+    def add(self, recording_id: str, number: int, step: Step) -> None:
+        """Store a step. Raises StepTaken."""
+        values = {"of": recording_id, "number": number, "content": _encode(step)}
+        try:
+            with self._database.jot() as c:
+                if not c.execute(_ADD, values).rowcount:
+                    raise StepTaken
+        except IntegrityError as error:
+            raise StepTaken from error
+
+
+def _encode(step: Step) -> bytes:
+    post = None if step.key is None else [step.key, step.fingerprint]
+    return encode_msgpack([step.observation, np.asarray(step.action), step.reward, post])
+
+
+def _decode(content: bytes) -> Step:
+    observation, action, reward, post = decode_msgpack(bytes(content), max_containers=16)
+    return Step(observation, action, reward, *(post or ()))

@@ -1,0 +1,292 @@
+"""What survives `kill -9`: adaptations in all their versions, and their episodes.
+
+An acknowledged write is on the disk. A file of an episode is written and deleted only under the lock of its row in
+`blobs`, so none vanishes between being found there and being referred to, whichever server does what.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from metalearn.data.context import Context
+from metalearn.data.episode import Episode
+from service.adaptations.queries import (
+    add_version,
+    finish_recording,
+    lock_blobs,
+    newest,
+    read_adaptation,
+    referred,
+    to_adaptation,
+)
+from service.adaptations.quota import Quota, count
+from service.adaptations.records import Adaptation, Ending, Role, VersionRow
+from service.storage.database import Database
+from service.storage.episode_store import Blobs, size
+from service.storage.idempotency import Made, Post, claim, made_by, settle
+from service.storage.statements import insert_new, lock_tenant
+from service.storage.tables import adaptations, blobs, leases, members, requests, versions
+
+_CHUNK = 500
+_DAY_S = 86400.0
+
+
+class Storage:
+    """The database and the episodes."""
+
+    def __init__(self, database: Database, episodes: Blobs, quota: Quota, now: Callable[[], float]) -> None:
+        self.database = database
+        self._blobs, self._quota, self._now = episodes, quota, now
+
+    def ping(self) -> None:
+        """Raise if the database takes no writes. Nobody holds this lease, nobody waits for it."""
+        mark = {"holder": "nobody", "expires_at": 0.0}
+        with self.database.write() as c:
+            insert_new(c, leases, [{"name": "probe", **mark}])
+            c.execute(update(leases).where(leases.c.name == "probe").values(mark))
+
+    def count(self, now: float) -> int:
+        """How many adaptations there are."""
+        with self.database.read() as c:
+            return c.scalar(select(func.count()).select_from(adaptations).where(adaptations.c.expires_at > now)) or 0
+
+    def create(self, adaptation: Adaptation, context: Context, post: Post | None) -> Adaptation:
+        """Store a new adaptation in version 1; or what the same POST stored before.
+
+        Raises:
+            TooManyEpisodes, QuotaExceeded: there is no room for it.
+        """
+        self._quota.check_episodes(adaptation)
+        self._blobs.write(context.demos + context.trials)
+        with self.database.write() as c:
+            if done := claim(c, post, self._now()):
+                return _made(c, adaptation.tenant, done)
+            self._add(c, adaptation)
+            self._join(c, adaptation, "demo", context.demos)
+            self._join(c, adaptation, "trial", context.trials)
+            return _settled(c, post, adaptation)
+
+    def fork(self, source: Adaptation, new: Adaptation, post: Post | None) -> Adaptation:
+        """Store a new adaptation that has seen what a version of another one has: the same episodes, no copies.
+
+        Raises:
+            AdaptationNotFound: the other one was deleted meanwhile.
+            QuotaExceeded: the tenant has as many as it may.
+        """
+        with self.database.write() as c:
+            if done := claim(c, post, self._now()):
+                return _made(c, new.tenant, done)
+            read_adaptation(c, source.tenant, source.id, lock=True)
+            self._add(c, new)
+            its = (members.c.adaptation == source.id, members.c.since <= source.version)
+            rows = c.execute(select(members.c.role, members.c.digest).where(*its).order_by(members.c.position)).all()
+            if rows:
+                shared = {"adaptation": new.id, "tenant": new.tenant, "since": 1}
+                c.execute(insert(members), [shared | {"role": row.role, "digest": row.digest} for row in rows])
+            return _settled(c, post, new)
+
+    def extend(
+        self,
+        adaptation: Adaptation,
+        role: Role,
+        episodes: Sequence[Episode],
+        expires_at: float,
+        post: Post | None,
+        ending: Ending | None = None,
+    ) -> Adaptation:
+        """Store the next version of an adaptation, with `episodes` added; that they end a recording, if they do.
+
+        Raises:
+            AdaptationNotFound: it was deleted meanwhile.
+            EpisodeFinished, StepTaken: the recording is not what it was thought to be.
+            TooManyEpisodes, QuotaExceeded: there is no room for them.
+        """
+        self._blobs.write(episodes)
+        with self.database.write() as c:
+            if done := claim(c, post, self._now()):
+                return _made(c, adaptation.tenant, done)
+            before = read_adaptation(c, adaptation.tenant, adaptation.id, lock=True)
+            after = replace(
+                before,
+                version=before.version + 1,
+                n_demos=before.n_demos + (len(episodes) if role == "demo" else 0),
+                n_trials=before.n_trials + (len(episodes) if role == "trial" else 0),
+                scored=before.scored or (role == "trial" and any(episode.scored for episode in episodes)),
+                expires_at=expires_at,
+            )
+            self._quota.check_episodes(after)
+            if ending is not None:
+                finish_recording(c, after.id, ending, after.version)
+            this = adaptations.c.id == after.id
+            c.execute(update(adaptations).where(this).values(version=after.version, expires_at=expires_at))
+            add_version(c, after.id, _version_row(after, self._now()))
+            lock_tenant(c, after.tenant)
+            self._join(c, after, role, episodes)
+            return _settled(c, post, after)
+
+    def read(self, tenant: str, adaptation_id: str, version: int | None = None) -> Adaptation:
+        """One version, the newest unless said. Raises AdaptationNotFound, VersionNotFound."""
+        with self.database.read() as c:
+            return read_adaptation(c, tenant, adaptation_id, version)
+
+    def page(self, tenant: str, limit: int, after: int, now: float) -> tuple[list[Adaptation], int | None]:
+        """At most `limit` unexpired adaptations of a tenant after a position, and the position to go on from."""
+        where = (adaptations.c.tenant == tenant, adaptations.c.position > after, adaptations.c.expires_at > now)
+        with self.database.read() as c:
+            rows = c.execute(newest().where(*where).order_by(adaptations.c.position).limit(limit + 1)).all()
+        more = rows[limit - 1].position if len(rows) > limit else None
+        return [to_adaptation(row) for row in rows[:limit]], more
+
+    def versions(self, adaptation: Adaptation, limit: int, after: int) -> tuple[list[VersionRow], int | None]:
+        """At most `limit` versions after that one, oldest first, and the version to go on from."""
+        columns = [column for column in versions.c if column.name != "adaptation"]
+        where = (versions.c.adaptation == adaptation.id, versions.c.version > after)
+        with self.database.read() as c:
+            rows = c.execute(select(*columns).where(*where).order_by(versions.c.version).limit(limit + 1)).all()
+        more = rows[limit - 1].version if len(rows) > limit else None
+        return [VersionRow(**row._mapping) for row in rows[:limit]], more
+
+    def context(self, adaptation_id: str, version: int, since: int = 1) -> Context:
+        """What one version has seen, from version `since` on. Raises AdaptationNotFound, DamagedBlob."""
+        where = (members.c.adaptation == adaptation_id, members.c.since >= since, members.c.since <= version)
+        with self.database.read() as c:
+            rows = c.execute(select(members.c.role, members.c.digest).where(*where).order_by(members.c.position)).all()
+            # Afterwards: one deleted meanwhile is not one without episodes.
+            tenant = c.scalar(select(adaptations.c.tenant).where(adaptations.c.id == adaptation_id))
+            read_adaptation(c, tenant or "", adaptation_id, version)
+        episodes = [(row.role, self._blobs.read(row.digest)) for row in rows]
+        return Context(
+            demos=tuple(episode for role, episode in episodes if role == "demo"),
+            trials=tuple(episode for role, episode in episodes if role == "trial"),
+        )
+
+    def earlier(self, adaptation: Adaptation, digests: Sequence[str]) -> set[str]:
+        """Which of these episodes the tenant had stored before this very version of the adaptation was made."""
+        own = (members.c.adaptation == adaptation.id, members.c.since == adaptation.version)
+        first = select(func.min(members.c.position)).where(*own).scalar_subquery()
+        before = (members.c.tenant == adaptation.tenant, members.c.position < first)
+        with self.database.read() as c:
+            found = (
+                c.scalars(select(members.c.digest).where(members.c.digest.in_(part), *before))
+                for part in _chunks(digests)
+            )
+            return set().union(*found)
+
+    def touch(self, adaptation: Adaptation, expires_at: float) -> None:
+        """Postpone the end of an adaptation."""
+        this = adaptations.c.id == adaptation.id
+        with self.database.jot() as c:
+            c.execute(update(adaptations).where(this).values(expires_at=expires_at))
+
+    def delete(self, tenant: str, adaptation_id: str, expired_at: float | None = None) -> bool:
+        """Forget an adaptation, if it has expired by then, and the episodes that nobody else refers to.
+
+        Returns:
+            whether it was there.
+        """
+        where = [adaptations.c.id == adaptation_id, adaptations.c.tenant == tenant]
+        where += [] if expired_at is None else [adaptations.c.expires_at <= expired_at]
+        with self.database.write() as c:
+            if c.scalar(select(adaptations.c.id).where(*where).with_for_update()) is None:
+                return False
+            lock_tenant(c, tenant)
+            its = select(members.c.digest).where(members.c.adaptation == adaptation_id).distinct()
+            digests = list(c.scalars(its))
+            c.execute(delete(adaptations).where(adaptations.c.id == adaptation_id))
+            freed = sorted(set(digests) - referred(c, digests, tenant))
+            n_bytes = c.scalar(select(func.coalesce(func.sum(blobs.c.n_bytes), 0)).where(blobs.c.digest.in_(freed)))
+            count(c, tenant, -1, -int(n_bytes or 0))
+        # Only now: had the files gone first, a crash would leave an adaptation without its episodes.
+        self._collect(freed)
+        return True
+
+    def expired(self, now: float) -> list[tuple[str, str]]:
+        """Tenant and id of the adaptations whose time is over."""
+        question = select(adaptations.c.tenant, adaptations.c.id).where(adaptations.c.expires_at <= now)
+        with self.database.read() as c:
+            return [(row.tenant, row.id) for row in c.execute(question)]
+
+    def gone(self, adaptation_ids: Iterable[str]) -> set[str]:
+        """Those of these adaptations that no longer are."""
+        asked = list(adaptation_ids)
+        with self.database.read() as c:
+            there: set[str] = set()
+            for chunk in _chunks(asked):
+                there.update(c.scalars(select(adaptations.c.id).where(adaptations.c.id.in_(chunk))))
+        return set(asked) - there
+
+    def answered(self, post: Post | None) -> Adaptation | None:
+        """The version that the same POST made before, or None. Raises IdempotencyKeyReused."""
+        if post is None:
+            return None
+        with self.database.read() as c:
+            done = made_by(c, post)
+            return None if done is None else _made(c, post.tenant, done)
+
+    def tidy(self) -> None:
+        """Remove what crashes left behind: episodes nobody refers to, and keys of requests from long ago."""
+        for chunk in _chunks(self._blobs.digests()):
+            with self.database.write() as c:
+                known = set(c.scalars(select(blobs.c.digest).where(blobs.c.digest.in_(chunk))))
+                insert_new(c, blobs, [{"digest": digest, "n_bytes": 0} for digest in sorted(set(chunk) - known)])
+        its = select(members.c.position).where(members.c.digest == blobs.c.digest)
+        unreferred = select(blobs.c.digest).where(~its.exists())
+        with self.database.read() as c:
+            digests = list(c.scalars(unreferred))
+        self._collect(digests)
+        old = (requests.c.adaptation.is_(None), requests.c.created_at < self._now() - _DAY_S)
+        with self.database.write() as c:
+            c.execute(delete(requests).where(*old))
+
+    def _add(self, c: Connection, adaptation: Adaptation) -> None:
+        """A new adaptation without episodes, if the tenant may have one more."""
+        self._quota.add_adaptation(c, adaptation.tenant, self._now())
+        columns = ("id", "tenant", "model", "model_version", "version", "created_at", "expires_at")
+        c.execute(insert(adaptations).values({name: getattr(adaptation, name) for name in columns}))
+        add_version(c, adaptation.id, _version_row(adaptation, adaptation.created_at))
+
+    def _join(self, c: Connection, adaptation: Adaptation, role: Role, episodes: Sequence[Episode]) -> None:
+        """Refer to `episodes` from the adaptation's version on. The tenant is locked."""
+        if not episodes:
+            return
+        sizes = {episode.digest: size(episode) for episode in episodes}
+        lock_blobs(c, sizes)
+        # They were written before this transaction; again only if they were collected since.
+        self._blobs.write(episodes)
+        new = set(sizes) - referred(c, list(sizes), adaptation.tenant)
+        n_bytes = sum(sizes[digest] for digest in new)
+        self._quota.add_bytes(c, adaptation.tenant, n_bytes, self._now())
+        shared = {"adaptation": adaptation.id, "tenant": adaptation.tenant, "since": adaptation.version, "role": role}
+        c.execute(insert(members), [shared | {"digest": episode.digest} for episode in episodes])
+
+    def _collect(self, digests: Sequence[str]) -> None:
+        """Delete the files of those episodes that no adaptation refers to."""
+        for chunk in _chunks(digests):
+            with self.database.write() as c:
+                asked = select(blobs.c.digest).where(blobs.c.digest.in_(chunk))
+                locked = list(c.scalars(asked.order_by(blobs.c.digest).with_for_update()))
+                unreferred = sorted(set(locked) - referred(c, locked))
+                for digest in unreferred:
+                    self._blobs.delete(digest)
+                c.execute(delete(blobs).where(blobs.c.digest.in_(unreferred)))
+
+
+def _version_row(adaptation: Adaptation, created_at: float) -> VersionRow:
+    return VersionRow(adaptation.version, adaptation.n_demos, adaptation.n_trials, adaptation.scored, created_at)
+
+
+def _settled(c: Connection, post: Post | None, adaptation: Adaptation) -> Adaptation:
+    settle(c, post, {"adaptation": adaptation.id, "version": adaptation.version}, adaptation.id)
+    return adaptation
+
+
+def _made(c: Connection, tenant: str, done: Made) -> Adaptation:
+    return read_adaptation(c, tenant, done["adaptation"], done["version"])
+
+
+def _chunks(digests: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(digests)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield chunk

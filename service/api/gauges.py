@@ -1,0 +1,66 @@
+"""Figures about shared state, read when Prometheus asks: what is stored, how much room it takes, what is left."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from service.container import Service
+
+_KEEP_S = 30.0
+
+
+@contextmanager
+def exposed(service: Service, now: Callable[[], float]) -> Iterator[None]:
+    """While the block runs, the server's metrics include these."""
+    data, watch = service.settings.data, service.metrics.watch
+    with ExitStack() as stack:
+        for gauge in (
+            watch(
+                lambda: {"": service.storage.count(now())},
+                "wtl_adaptations",
+                "Adaptations that have not expired.",
+            ),
+            watch(lambda: {"": len(service.registry.names)}, "wtl_models", "Models on offer."),
+            watch(lambda: {"": service.engine.belief_bytes}, "wtl_beliefs_bytes", "Contexts in memory."),
+            watch(service.jobs.counts, "wtl_training_jobs", "Training jobs by state.", "state"),
+            watch(StoredBytes(data).read, "wtl_storage_bytes", "Bytes in the data folder.", "kind"),
+            watch(lambda: {"": shutil.disk_usage(data).free}, "wtl_disk_free_bytes", "Room for the data folder."),
+        ):
+            stack.enter_context(gauge)
+        yield
+
+
+class StoredBytes:
+    """Bytes under each entry of a folder. Counted anew after a while only: there may be 100,000 files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._counted: tuple[float, Mapping[str, float]] = (-1e9, {})
+
+    def read(self) -> Mapping[str, float]:
+        """By name of the entry; files of the folder itself are the `database`."""
+        counted_s, sizes = self._counted
+        if time.monotonic() - counted_s > _KEEP_S:
+            entries = list(os.scandir(self._folder)) if self._folder.is_dir() else []
+            sizes = {entry.name: float(_size(entry.path)) for entry in entries if entry.is_dir(follow_symlinks=False)}
+            sizes["database"] = float(sum(_length(entry) for entry in entries if entry.is_file()))
+            self._counted = (time.monotonic(), sizes)
+        return sizes
+
+
+def _size(folder: str) -> int:
+    try:
+        with os.scandir(folder) as entries:
+            return sum(_size(e.path) if e.is_dir(follow_symlinks=False) else _length(e) for e in entries)
+    except FileNotFoundError:  # deleted while it was counted
+        return 0
+
+
+def _length(entry: "os.DirEntry[str]") -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 0

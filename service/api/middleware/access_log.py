@@ -1,0 +1,90 @@
+"""ASGI middleware around everything: a request id, stages, counts, and one line in the log per request but those
+that act, whose lines are for the level DEBUG.
+
+Routes appear by template, never by raw path; bodies, queries and keys never.
+"""
+
+import logging
+import re
+import secrets
+import time
+
+import structlog
+from opentelemetry.trace import Tracer
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.observability.metrics import Metrics
+from service.observability.stage_timings import Stages, watched
+
+HEADER = "X-Request-ID"
+RAW_HEADER = HEADER.lower().encode()
+CONNECTION = "wtl.connection"
+"""Where a scope has `receive` and `send` as the server made them, for conversations that have begun."""
+_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_QUIET = frozenset({"/livez", "/readyz", "/metrics"})
+LOGGER = "service.access"
+_log = structlog.get_logger(LOGGER)
+
+
+class Observe:
+    """Watch every request and every WebSocket."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracer: Tracer | None = None) -> None:
+        self._app, self._metrics, self._tracer = app, metrics, tracer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and look at its answer."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        scope[CONNECTION] = receive, send
+        request_id = request_id_of(scope)
+        is_stream = scope["type"] == "websocket"
+        status = 101 if is_stream else 500
+        started_s = time.perf_counter()
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (RAW_HEADER, request_id.encode())]
+            await send(message)
+
+        gauge = self._metrics.streams if is_stream else self._metrics.in_flight
+        stages = Stages(self._tracer)
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            # A stream has no end that anybody waits for: without spans nobody sees its stages.
+            watched(stages if self._tracer is not None or not is_stream else None),
+            gauge.track_inprogress(),
+        ):
+            try:
+                await self._app(scope, receive, watch)
+            finally:
+                self._tell(scope, status, time.perf_counter() - started_s, stages)
+
+    def _tell(self, scope: Scope, status: int, seconds: float, stages: Stages) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = "any" if route == "unmatched" else scope.get("method", "WS")
+        if scope["type"] == "http":
+            self._metrics.answered(method, route, status, seconds, stages)
+        quiet = status < 400 and (route in _QUIET or route.endswith("/act"))
+        if quiet and not logging.getLogger(LOGGER).isEnabledFor(logging.DEBUG):
+            return  # a line costs more than an action; metrics count them all
+        (_log.debug if quiet else _log.info)(
+            "request",
+            method=scope.get("method", "WS"),
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1e3, 3),
+            tenant=scope.get("state", {}).get("tenant"),
+        )
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id that the client gave, if it may stand in a log; else a new one. The same for the whole request."""
+    known: str | None = scope.get("wtl.request_id")
+    if known is None:
+        given = next((value for name, value in scope["headers"] if name == RAW_HEADER), b"")
+        known = scope["wtl.request_id"] = given.decode() if _ID.fullmatch(given) else secrets.token_hex(12)
+    return known

@@ -1,0 +1,195 @@
+"""The short way to an action: a plain request about what is in memory is answered here, on the event loop.
+
+Everything else, every refusal and whatever is not quite plain goes the long way, through the whole application, as if
+nobody had looked at it here. Both ways give the same answers to the same requests; this one in a fraction of the time.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from metalearn.data.errors import InvalidData
+from service.adaptations.acting import server_timing, told
+from service.api.middleware.access_log import LOGGER, RAW_HEADER, request_id_of
+from service.api.middleware.auth import STANDING, payer_of, raw_headers
+from service.api.schemas.adaptations import to_observations
+from service.codecs import CODECS, JSON, MSGPACK, Codec
+from service.errors import ServiceError
+from service.observability.metrics import Metrics
+from service.observability.stage_timings import Stage, Stages
+from service.registry.registry import Model
+from service.security.caller import Caller
+
+if TYPE_CHECKING:
+    from service.container import Service
+    from service.inference import Acted, Understood
+
+ROUTE = "/v1/adaptations/{adaptation_id}/act"
+_PATH = re.compile(r"/v1/adaptations/([0-9a-f]{24})/act")
+_SMALL = 64 * 1024  # bytes: what takes longer to decode than to change threads is decoded in one
+_CODECS: Mapping[bytes, Codec] = {name.encode(): CODECS[name] for name in (JSON, MSGPACK)}
+_LONG_WAY = frozenset({b"content-encoding", b"idempotency-key", b"traceparent", b"expect"})
+
+
+@dataclass(eq=False)
+class _Asked:
+    """A plain request, as far as it was looked at."""
+
+    scope: Scope
+    adaptation_id: str
+    codec: Codec
+    key: str | None
+    started_s: float = field(default_factory=time.perf_counter)
+
+
+@dataclass(eq=False, slots=True)
+class _Ready:
+    """All that an action takes, from memory."""
+
+    caller: Caller
+    model: Model
+    understood: "Understood"
+    observations: Any
+    decode_ms: float
+
+
+class Shortcut:
+    """ASGI middleware around all others."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or pass the request on."""
+        asked = _plain(scope)
+        if asked is None:
+            await self._app(scope, receive, send)
+            return
+        service: Service = scope["app"].state.service
+        body, again = await _body(receive, service.settings.body_timeout_s)
+        ready = None if body is None else _ready(service, asked, body)
+        acted = None if ready is None else await self._act(service, asked, ready)
+        if ready is None or acted is None:
+            await self._app(scope, again, send)
+        else:
+            await self._answer(asked, ready, acted, send)
+
+    async def _act(self, service: "Service", asked: _Asked, ready: _Ready) -> "Acted | None":
+        """None: whatever went wrong, the long way tells it better."""
+        self._metrics.in_flight.inc()
+        try:
+            asked.scope[STANDING] = service.rates.count(payer_of(asked.scope, ready.caller))
+            return await service.engine.act_soon(ready.model.runtime, ready.understood.stance, ready.observations)
+        except (ServiceError, InvalidData):
+            return None
+        finally:
+            self._metrics.in_flight.dec()
+
+    async def _answer(self, asked: _Asked, ready: _Ready, acted: "Acted", send: Send) -> None:
+        encode_s = time.perf_counter()
+        body = asked.codec.encode(told(acted, ready.decode_ms, (encode_s - asked.started_s) * 1e3))
+        encoded_s = time.perf_counter()
+        timing = server_timing(acted, ready.decode_ms, (encoded_s - encode_s) * 1e3)
+        headers = [
+            (b"content-length", str(len(body)).encode()),
+            (b"content-type", asked.codec.media_type.encode()),
+            (b"vary", b"Accept"),
+            (b"server-timing", timing.encode()),
+            *raw_headers(asked.scope[STANDING]),
+            (RAW_HEADER, request_id_of(asked.scope).encode()),
+        ]
+        spent_s: dict[Stage, float] = {
+            "decode": ready.decode_ms / 1e3,
+            "queue": acted.queue_ms / 1e3,
+            "infer": acted.infer_ms / 1e3,
+            "encode": encoded_s - encode_s,
+        }
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        self._metrics.answered("POST", ROUTE, 200, time.perf_counter() - asked.started_s, Stages(None, spent_s))
+
+
+def _plain(scope: Scope) -> _Asked | None:
+    """A small body in a plain format for the newest version, and nobody who wants a line in the log."""
+    if scope["type"] != "http" or scope["method"] != "POST" or scope["query_string"]:
+        return None
+    found = _PATH.fullmatch(scope["path"])
+    if found is None or logging.getLogger(LOGGER).isEnabledFor(logging.DEBUG):
+        return None
+    content_type, accept, key, size = b"", b"*/*", None, b""
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            content_type = value
+        elif name == b"content-length":
+            size = value
+        elif name == b"accept":
+            accept = value
+        elif name == b"authorization":
+            key = value.decode("latin-1")
+        elif name in _LONG_WAY:
+            return None
+    codec = _CODECS.get(content_type)
+    small = size.isdigit() and len(size) <= 6 and int(size) <= _SMALL
+    if codec is None or accept not in {b"*/*", content_type} or not small:
+        return None
+    return _Asked(scope, found[1], codec, key)
+
+
+async def _body(receive: Receive, timeout_s: float) -> tuple[bytes | None, Receive]:
+    """The body, if it came in one piece; and how to receive it once more."""
+    first: Message | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            first = await receive()
+    except TimeoutError:
+        pass
+    given = [first]
+
+    async def again() -> Message:
+        if not given:
+            return await receive()
+        message = given.pop()
+        if message is None:
+            raise TimeoutError
+        return message
+
+    whole = first is not None and first["type"] == "http.request" and not first.get("more_body")
+    return (first.get("body", b"") if first and whole else None), again
+
+
+def _caller(service: "Service", key: str | None) -> Caller | None:
+    """Who may ask for actions, if that is known without a look into the database."""
+    try:
+        caller = service.auth.remembered(key)
+    except ServiceError:
+        return None
+    return caller if caller is not None and "adapt" in caller.scopes else None
+
+
+def _ready(service: "Service", asked: _Asked, body: bytes) -> _Ready | None:
+    """Who is known to be allowed, what is in memory already, and observations as they should be."""
+    caller = _caller(service, asked.key)
+    if caller is None:
+        return None
+    adaptation = service.acting.known(caller.tenant, asked.adaptation_id)
+    if adaptation is None or service.sessions.touch_due(adaptation):
+        return None
+    model = service.registry.loaded(adaptation.model, adaptation.model_version)
+    understood = service.engine.recall((adaptation.id, adaptation.version))
+    if model is None or understood is None:
+        return None
+    decode_s = time.perf_counter()
+    try:
+        value = asked.codec.decode(body, service.settings.max_containers)
+        if not isinstance(value, dict) or len(value) != 1:
+            return None
+        observations = to_observations("observations", value["observations"], model.spec, service.settings.max_rows)
+    except (KeyError, TypeError, ServiceError, InvalidData):
+        return None
+    return _Ready(caller, model, understood, observations, (time.perf_counter() - decode_s) * 1e3)

@@ -1,0 +1,96 @@
+"""How the API describes itself in the OpenAPI document: bodies that routes decode themselves, problems, examples."""
+
+from typing import Any, Literal
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from service.api.schemas import adaptations as schemas
+from service.api.schemas import models as cards
+from service.api.schemas import training_jobs as jobs
+from service.api.schemas.adaptations import Body
+from service.codecs import JSON, MSGPACK, NPZ, SAFETENSORS
+
+PROBLEM = "application/problem+json"
+
+_REF = "#/components/schemas/"
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "A problem", "content": {PROBLEM: {"schema": {"$ref": _REF + "Problem"}}}},
+    "503": {"description": "Busy", "content": {PROBLEM: {"schema": {"$ref": _REF + "Problem"}}}},
+}
+
+_DEMO = {
+    "observations": [[0.0, 0.1], [0.1, 0.1], [0.2, 0.1]],
+    "actions": [[1.0], [1.0]],
+    "rewards": [0.0, 1.0],
+    "success": True,
+}
+
+_EXAMPLES: dict[str, Any] = {
+    "AdaptationRequest": {"model": "reach", "demos": [_DEMO]},
+    "DemosRequest": {"demos": [_DEMO]},
+    "TrialsRequest": {"trials": [_DEMO | {"success": False}]},
+    "RegisterRequest": {"name": "reach"},
+    "AliasRequest": {"version": 1},
+    "ActRequest": {"observations": [[0.0, 0.1], [0.1, 0.1]]},
+    "EpisodeRequest": {"explore": True},
+    "StepRequest": {"observation": [0.0, 0.1], "reward": 0.0},
+    "FinishRequest": {"observation": [0.2, 0.1], "reward": 1.0, "success": True},
+}
+"""Of bodies, for a model whose observations are two numbers and whose actions are one."""
+
+
+def operation_id(route: APIRoute) -> str:
+    """What generated clients call an operation: `adaptations_create`, `episodes_act`."""
+    tag = "".join(f"{tag}_" for tag in route.tags[:1])
+    return f"{tag.replace(' ', '_').replace('-', '_')}{route.name}"
+
+
+_KEY = {"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string"}}
+
+
+def takes(schema: type[Body] | None, *, required: bool = True) -> dict[str, Any]:
+    """The OpenAPI description of a body, which routes decode themselves and off the event loop; None: there is none."""
+    if schema is None:
+        return {"parameters": [_KEY]}
+    content: dict[str, Any] = {kind: {"schema": {"$ref": _REF + schema.__name__}} for kind in (JSON, MSGPACK)}
+    if schema.__name__ in _EXAMPLES:
+        content[JSON]["example"] = _EXAMPLES[schema.__name__]
+    if "demos" in schema.model_fields or "trials" in schema.model_fields:
+        binary = {"type": "string", "format": "binary", "description": f"{schema.__name__} as named arrays"}
+        content |= {kind: {"schema": binary} for kind in (NPZ, SAFETENSORS)}
+    return {"requestBody": {"required": required, "content": content}, "parameters": [_KEY]}
+
+
+def describe_bodies(app: FastAPI) -> None:
+    """Routes decode bodies themselves; this puts the bodies' schemas into the OpenAPI document."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = generate()
+            inputs: list[tuple[type[BaseModel], Literal["validation"]]] = [
+                (schema, "validation")
+                for schema in (*schemas.REQUESTS, *cards.REQUESTS, *jobs.REQUESTS, schemas.Problem)
+            ]
+            _, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
+            document["components"]["schemas"] |= definitions["$defs"]
+            document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"key": []}, {}]  # without one where nobody needs one
+            _describe_answers(document)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _describe_answers(document: dict[str, Any]) -> None:
+    """What `/v1` answers in JSON it answers in msgpack too."""
+    operations = (item for path, item in document["paths"].items() if path.startswith("/v1/"))
+    for response in (r for item in operations for one in item.values() for r in one["responses"].values()):
+        content = response.get("content", {})
+        if JSON in content:
+            content[MSGPACK] = content[JSON]

@@ -1,0 +1,134 @@
+"""Adaptations, models and training jobs as answers tell them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+
+from metalearn.data.context import Context
+from metalearn.quality import inspect
+from service.adaptations.records import Adaptation
+from service.api.schemas.adaptations import (
+    AdaptationState,
+    EpisodeBody,
+    EpisodeQuality,
+    Remark,
+    Uploaded,
+)
+from service.api.schemas.models import (
+    AliasState,
+    ModelCard,
+    ModelVersion,
+    ModelVersionPage,
+)
+from service.api.schemas.training_jobs import (
+    TrainingJobState,
+    TrainingProgress,
+)
+from service.container import Service
+from service.registry.catalog import Move, Registered
+from service.registry.registry import Model, Offer
+from service.training_jobs import Job
+
+
+def adaptation_state(service: Service, adaptation: Adaptation) -> AdaptationState:
+    """An adaptation as it travels, with how far it can be trusted."""
+    judgement = service.sessions.judgement(adaptation)
+    return AdaptationState(
+        id=adaptation.id,
+        model=adaptation.model,
+        model_version=adaptation.model_version,
+        version=adaptation.version,
+        n_demos=adaptation.n_demos,
+        n_trials=adaptation.n_trials,
+        confidence=None if judgement is None else round(judgement.success, 4),
+        value_of_trial=None if judgement is None else round(judgement.value_of_trial, 4),
+        novelty=None if judgement is None or judgement.novelty is None else round(judgement.novelty, 4),
+        created_at=iso(adaptation.created_at),
+        expires_at=iso(adaptation.expires_at),
+    )
+
+
+def upload_answer(
+    service: Service, adaptation: Adaptation, model: Model, upload: Context, rate_hz: float | None
+) -> Uploaded:
+    """An adaptation after an upload, with a report on it. The same POST again gets the same report."""
+    digests = [episode.digest for episode in upload.demos + upload.trials]
+    stored = service.storage.earlier(adaptation, digests)
+    found = inspect(upload, model.spec, model.confidence, stored=stored, rate_hz=rate_hz)
+    quality = [
+        EpisodeQuality.model_validate(
+            {
+                **vars(one),
+                "constant_actions": list(one.constant_actions),
+                "constant_observations": list(one.constant_observations),
+                "warnings": [Remark(code=remark.code, message=remark.message) for remark in one.warnings],
+            }
+        )
+        for one in found
+    ]
+    return Uploaded(**dict(adaptation_state(service, adaptation)), quality=quality)
+
+
+def iso(seconds: float) -> str:
+    """A time as it travels."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def model_card(offer: Offer) -> ModelCard:
+    """A model on offer, with an example episode that it accepts."""
+    return ModelCard(
+        name=offer.name,
+        version=offer.version,
+        aliases=list(offer.aliases),
+        runtime=offer.runtime,
+        spec=offer.bundle.spec.to_json(),
+        report=offer.bundle.report,
+        provenance=offer.bundle.provenance,
+        example=EpisodeBody(**offer.bundle.spec.example_episode(np.random.default_rng(0)).to_dict()),
+    )
+
+
+def alias_state(move: Move) -> AliasState:
+    """One change of an alias."""
+    return AliasState(name=move.name, alias=move.alias, version=move.version, action=move.action, at=iso(move.at))
+
+
+def model_versions(service: Service, rows: Sequence[Registered]) -> ModelVersionPage:
+    """Versions of models, each with the aliases that point at it now."""
+    registry = service.registry
+    meanings = {name: registry.catalogue.meanings(name).get(name, {}) for name in {row.name for row in rows}}
+    items = [
+        ModelVersion(
+            name=row.name,
+            version=row.version,
+            bundle=row.bundle,
+            registered_at=iso(row.registered_at),
+            aliases=[alias for alias, version in meanings[row.name].items() if version == row.version],
+            runtime=registry.runtime_of(row.name, row.version),
+        )
+        for row in rows
+    ]
+    return ModelVersionPage(items=items, next_cursor=None)
+
+
+def training_job_state(job: Job) -> TrainingJobState:
+    """A training job without its log."""
+    return TrainingJobState(
+        id=job.id,
+        experiment=job.experiment,
+        seed=job.seed,
+        steps=job.steps,
+        name=job.name,
+        state=job.state,
+        stop_requested=job.stop_requested,
+        backend=job.backend,
+        attempt=job.attempt,
+        progress=None if job.progress is None else TrainingProgress(**job.progress),
+        error=job.error,
+        model=job.model,
+        model_version=job.model_version,
+        created_at=iso(job.created_at),
+        started_at=None if job.started_at is None else iso(job.started_at),
+        finished_at=None if job.finished_at is None else iso(job.finished_at),
+    )

@@ -1,0 +1,169 @@
+"""One request's body and the form of its answer: media types, gzip, size, idempotency.
+
+Reads bytes on the event loop; decodes them wherever `read` is called, which is never there.
+"""
+
+import asyncio
+import hashlib
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from fastapi import Request, Response
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+
+from service.api.schemas.adaptations import Body
+from service.api.validation import refusal
+from service.codecs import CODECS, JSON, MSGPACK, NPZ, READ_ONLY, SAFETENSORS, Codec, decode, gunzip
+from service.errors import BadParameter, BodyTooLarge, MalformedBody, TooSlow, UnsupportedMediaType, quote
+from service.observability.stage_timings import note, stage
+from service.settings import Settings
+from service.storage.idempotency import Post
+
+_KEY = re.compile(r"[\x21-\x7e]{1,200}")
+_QUALITY = re.compile(r";\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", re.IGNORECASE)
+_READABLE = f"{JSON}, {MSGPACK}, {NPZ} or {SAFETENSORS}"
+B = TypeVar("B", bound=Body)
+
+
+@dataclass(eq=False)
+class Wire:
+    """What came in, undecoded, and how to answer."""
+
+    request: Request
+    tenant: str
+    body: bytes
+    settings: Settings
+    started_s: float = field(default_factory=time.perf_counter)
+    decode_ms: float = 0.0
+
+    @classmethod
+    async def receive(cls, request: Request, tenant: str, settings: Settings) -> "Wire":
+        """Read the body. Raises BodyTooLarge, TooSlow."""
+        try:
+            async with asyncio.timeout(settings.body_timeout_s):
+                body = await _body(request, settings.max_body_bytes)
+        except TimeoutError as error:
+            limit = f"within {settings.body_timeout_s:g} s"
+            raise TooSlow(
+                f"the body did not come in {limit}", expected=limit, headers={"Connection": "close"}
+            ) from error
+        return cls(request, tenant, body, settings)
+
+    def read(self, schema: type[B]) -> B:
+        """The body, decoded and checked.
+
+        Raises:
+            UnsupportedMediaType, MalformedBody, BodyTooLarge, InvalidPayload: see there.
+        """
+        decode_s = time.perf_counter()
+        value = self._decode(self._media_type())
+        try:
+            return schema.model_validate(value)
+        except ValidationError as error:
+            raise refusal(error) from error
+        finally:
+            decoded_s = time.perf_counter()
+            self.decode_ms = (decoded_s - decode_s) * 1e3
+            note("decode", decode_s, decoded_s)
+
+    def read_optional(self, schema: type[B]) -> B:
+        """The same, where no body at all means the defaults."""
+        return self.read(schema) if self.body else schema()
+
+    @property
+    def post(self) -> Post | None:
+        """The identity of this POST, if its client gave it one. Raises BadParameter."""
+        key = self.request.headers.get("idempotency-key")
+        if key is None:
+            return None
+        if not _KEY.fullmatch(key):
+            expected = "1 to 200 printable ASCII characters without spaces"
+            raise BadParameter(
+                f"Idempotency-Key: expected {expected}", field="Idempotency-Key", expected=expected, got=quote(key)
+            )
+        headers = [self.request.headers.get(name, "") for name in ("content-type", "content-encoding")]
+        parts = [self.request.method, self.request.url.path, self.request.url.query, *headers]
+        return Post(self.tenant, key, hashlib.sha256("\n".join(parts).encode() + b"\n" + self.body).hexdigest())
+
+    def answer(
+        self, value: Body | Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """`value` in the format that the client accepts, JSON if it does not care."""
+        codec = _accepted(self.request.headers.get("accept", "*/*"), self.request.headers.get("content-type"))
+        with stage("encode"):
+            body = codec.encode(plain(value))
+        return Response(body, status, {**(headers or {}), "Vary": "Accept"}, codec.media_type)
+
+    def _media_type(self) -> str:
+        """Of the body. Raises UnsupportedMediaType."""
+        content_type = self.request.headers.get("content-type", "")
+        media_type = _media_type(content_type)
+        if media_type not in CODECS and media_type not in READ_ONLY:
+            got = quote(content_type) if content_type else "none"
+            raise UnsupportedMediaType(
+                f"Content-Type: expected {_READABLE}, got {got}", field="Content-Type", expected=_READABLE, got=got
+            )
+        return media_type
+
+    def _decode(self, media_type: str) -> Any:
+        encoding = self.request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in {"identity", "gzip", ""}:
+            raise UnsupportedMediaType(
+                f"Content-Encoding: expected gzip or none, got {quote(encoding)}",
+                field="Content-Encoding",
+                expected="gzip or none",
+                got=quote(encoding),
+            )
+        data = gunzip(self.body, self.settings.max_body_bytes) if encoding == "gzip" else self.body
+        if not data:
+            raise MalformedBody("the body is empty")
+        return decode(media_type, data, self.settings.max_body_bytes, self.settings.max_containers)
+
+
+def plain(value: Any) -> Any:
+    """A schema's value as dicts and lists, with its arrays as they are: pydantic would copy them."""
+    if isinstance(value, Body):
+        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    chunks, size = [], 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size <= limit:
+                chunks.append(chunk)
+            elif size > 4 * limit:
+                break  # up to here it is read and dropped, so that an honest client sees the answer
+    except ClientDisconnect as error:
+        raise MalformedBody("the body was cut short") from error
+    if size > limit:
+        raise BodyTooLarge(
+            f"the body is larger than {limit} bytes", expected=f"at most {limit} bytes", got=f"{size} bytes or more"
+        )
+    return b"".join(chunks)
+
+
+def _media_type(header: str) -> str:
+    return header.partition(";")[0].strip().lower()
+
+
+def _quality(part: str) -> float:
+    """How much a part of Accept is wanted; what cannot be read is wanted as if nothing was said."""
+    found = _QUALITY.search(part)
+    return float(found[1]) if found else 1.0
+
+
+def _accepted(accept: str, content_type: str | None) -> Codec:
+    """The most wanted in Accept, the first of equals; if anything will do, the format of the question."""
+    offers = [(_quality(part), CODECS[_media_type(part)]) for part in accept.split(",") if _media_type(part) in CODECS]
+    if offers and (best := max(offers, key=lambda offer: offer[0]))[0] > 0:
+        return best[1]
+    return CODECS.get(_media_type(content_type or ""), CODECS[JSON])

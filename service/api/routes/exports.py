@@ -1,0 +1,33 @@
+"""Taking an adaptation away, to run it where there is no server."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from service.adaptations.export import archive
+from service.api.dependencies import AdaptationId, ServiceDep, TenantDep, Version
+from service.api.openapi import PROBLEMS
+
+ZIP = "application/zip"
+router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS)
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The archive", "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}}
+}
+WithPolicy = Annotated[bool, Query(description="with policy.onnx; without it any model can be asked")]
+
+
+@router.get("/{adaptation_id}/export", response_class=Response, responses=_FILE)
+def export(
+    tenant: TenantDep,
+    service: ServiceDep,
+    adaptation_id: AdaptationId,
+    version: Version = None,
+    policy: WithPolicy = True,
+) -> Response:
+    """One version as a zip: its episodes, and a self-contained policy as ONNX. The same version, the same bytes."""
+    adaptation = service.sessions.read(tenant, adaptation_id, version)
+    model = service.sessions.model(adaptation)
+    context = service.storage.context(adaptation.id, adaptation.version)
+    content = archive(adaptation, model, context, policy=policy)
+    name = f"{adaptation.id}-v{adaptation.version}.zip"
+    return Response(content, headers={"Content-Disposition": f'attachment; filename="{name}"'}, media_type=ZIP)

@@ -1,0 +1,84 @@
+"""The WebSocket that openpi's clients speak: the server first, then an answer to every frame.
+
+An error is a text frame with a problem in JSON, which openpi's client raises; the conversation goes on.
+"""
+
+import json
+from contextlib import ExitStack, suppress
+
+import numpy as np
+from fastapi import APIRouter, Response, WebSocket, WebSocketDisconnect
+from starlette.types import Receive, Send
+
+from metalearn.data.errors import InvalidData
+from service.api.middleware.access_log import CONNECTION
+from service.api.openapi import PROBLEM
+from service.api.stream_session import Stream
+from service.codecs import encode_msgpack
+from service.container import Service
+from service.errors import AdaptationNotFound, Busy, InternalError, InvalidPayload, MalformedBody, ServiceError
+
+router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"])
+_GONE, _FAILED, _GOING_DOWN = 1008, 1011, 1012
+
+
+@router.websocket("/{adaptation_id}/stream")
+async def stream(socket: WebSocket, adaptation_id: str) -> None:
+    """Converse until the client goes, the adaptation is deleted, or the server goes down."""
+    service: Service = socket.app.state.service
+    with ExitStack() as held:
+        try:
+            held.enter_context(service.streams.opened(socket.state.tenant))
+            adaptation = await service.acting.find(socket.state.tenant, adaptation_id)
+            model = await service.acting.model(adaptation)
+            conversation = Stream(adaptation, model, service.acting, service.sessions, np.random.default_rng())
+            greeting = await conversation.greeting()
+            if service.draining.is_set():
+                raise Busy("the server is shutting down")
+        except ServiceError as error:
+            problem = json.dumps(error.to_json())
+            await socket.send_denial_response(Response(problem, error.status, error.headers, PROBLEM))
+            return
+        await socket.accept()
+        with suppress(WebSocketDisconnect, OSError):  # what was not finished goes with whoever goes
+            await socket.send_bytes(encode_msgpack(greeting))
+            # A frame is not worth the way through every middleware.
+            receive, send = socket.scope[CONNECTION]
+            await _converse(receive, send, conversation, service, socket.state.payer)
+
+
+async def _converse(receive: Receive, send: Send, conversation: Stream, service: Service, payer: str) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        frame = message.get("bytes")
+        try:
+            service.rates.spend(payer)
+            if frame is None:
+                raise MalformedBody("a text frame came in; frames are msgpack, in binary")
+            answer = encode_msgpack(await conversation.answer(frame))
+        except InvalidData as error:
+            await _refuse(send, InvalidPayload.of(error))
+        except ServiceError as error:
+            await _refuse(send, error)
+            if isinstance(error, AdaptationNotFound):
+                await _close(send, _GONE, error.title)
+                return
+        except Exception:
+            await _refuse(send, InternalError("something went wrong in the server, and its log says what"))
+            await _close(send, _FAILED, InternalError.title)
+            raise
+        else:
+            await send({"type": "websocket.send", "bytes": answer})
+        if service.draining.is_set():
+            await _close(send, _GOING_DOWN, "the server is shutting down")
+            return
+
+
+async def _refuse(send: Send, error: ServiceError) -> None:
+    await send({"type": "websocket.send", "text": json.dumps(error.to_json())})
+
+
+async def _close(send: Send, code: int, reason: str) -> None:
+    await send({"type": "websocket.close", "code": code, "reason": reason})

@@ -1,0 +1,280 @@
+"""The client for asyncio: the verbs of the blocking one, awaited."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import numpy as np
+
+from metalearn.data.context import Context
+from metalearn.data.episode import Array, Episode
+from service.client import requests as calls
+from service.client.event_stream import TIMEOUT, Follower
+from service.client.export import Export
+from service.client.policy import AsyncPolicy
+from service.client.responses import AdaptationState, Aliases, AliasMove, JobEvent, JobState, Model, ModelVersion
+from service.client.retry import Patience, Send, exchange
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsyncAdaptation(AdaptationState):
+    """One version of an adaptation. Methods that change it return the next version."""
+
+    _client: "AsyncClient" = field(repr=False, compare=False)
+
+    async def act(self, observations: Any) -> Array:
+        """Actions `[n, a]` (or `[n]`) for observations `[n, o]`, under the most probable hypothesis."""
+        return np.asarray((await self._client.send(calls.act(self.id, observations)))["actions"])
+
+    async def add_demos(self, demos: Sequence[Episode], rate_hz: float | None = None) -> "AsyncAdaptation":
+        """Watch more: the next version. `rate_hz` is that of the recording, if it is known."""
+        return await self._client.adapted(calls.learn(self.id, "demos", demos, rate_hz))
+
+    async def add_trials(self, trials: Sequence[Episode], rate_hz: float | None = None) -> "AsyncAdaptation":
+        """Learn: the next version."""
+        return await self._client.adapted(calls.learn(self.id, "trials", trials, rate_hz))
+
+    async def versions(self) -> list[Mapping[str, Any]]:
+        """What each of its versions holds, oldest first."""
+        return [item async for item in self._client._pages(lambda cursor: calls.versions(self.id, cursor))]
+
+    async def episode(self, explore: bool | None = None) -> "AsyncRecordedEpisode":
+        """Try: an episode that the server records, under one hypothesis. Explores until a trial was scored."""
+        answer = await self._client.send(calls.start(self.id, explore))
+        return AsyncRecordedEpisode(self, answer["id"], answer["explore"])
+
+    async def fork(self, version: int | None = None) -> "AsyncAdaptation":
+        """An adaptation of its own that begins with this version, or the one that is said."""
+        return await self._client.adapted(calls.fork(self.id, self.version if version is None else version))
+
+    async def export(self, path: str | Path | None = None, *, policy: bool = True) -> Export:
+        """This version as an archive that runs without a server; written to `path` too, if there is one.
+
+        Raises:
+            ClientError: the model's bundle has no graphs; without the policy any model is exported.
+        """
+        exported = Export.of(await self._client.send(calls.export(self.id, self.version, policy)))
+        if path is not None:
+            exported.write(path)
+        return exported
+
+    async def episodes(self) -> Context:
+        """What this version has seen: `demos`, and `trials`, those that the server recorded among them."""
+        return (await self.export(policy=False)).context
+
+    async def delete(self) -> None:
+        """Forget it and its episodes."""
+        await self._client.send(calls.delete(self.id))
+
+
+class AsyncRecordedEpisode:
+    """An episode that the server records while it acts. One that is left unfinished teaches nothing."""
+
+    def __init__(self, adaptation: AsyncAdaptation, episode_id: str, explore: bool) -> None:
+        self.adaptation = adaptation
+        self.id = episode_id
+        self.explore = explore
+
+    async def act(self, observation: Any, reward: float | None = None) -> Any:
+        """The action now, `[a]` or an int; `reward` is that of the *previous* action."""
+        client = self.adaptation._client
+        return (await client.send(calls.step(self.adaptation.id, self.id, observation, reward)))["action"]
+
+    async def finish(
+        self, observation: Any, reward: float | None = None, success: bool | None = None
+    ) -> AsyncAdaptation:
+        """The last observation, the reward of the last action, and how it went: the next version."""
+        call = calls.finish(self.adaptation.id, self.id, observation, reward, success)
+        self.adaptation = await self.adaptation._client.adapted(call)
+        return self.adaptation
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsyncTrainingJob(JobState):
+    """A training on the server's side, as it was when it was asked for."""
+
+    _client: "AsyncClient" = field(repr=False, compare=False)
+
+    def follow(self, after: int = 0, patience_s: float = 60.0) -> AsyncIterator[JobEvent]:
+        """Every event after that number, once, to the end of the job; waits for those that have not happened yet.
+
+        Raises:
+            ClientError: the server refused, or could not be reached for `patience_s` seconds.
+        """
+        return self._client.events(Follower(self.id, after, patience_s))
+
+    async def stop(self) -> "AsyncTrainingJob":
+        """Ask it to stop."""
+        return AsyncTrainingJob.of(await self._client.send(calls.job(self.id, "DELETE")), _client=self._client)
+
+    async def log(self) -> str:
+        """The end of what it printed."""
+        return str((await self._client.send(calls.job_log(self.id)))["text"])
+
+
+class AsyncClient:
+    """A connection to one server, for asyncio. Arguments as of `Client`, with an httpx.AsyncClient for `http`."""
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        retries: int = 3,
+        longest_wait_s: float = 30.0,
+        http: httpx.AsyncClient | None = None,
+    ) -> None:
+        self._http = http or httpx.AsyncClient(base_url=url, timeout=timeout_s)
+        self._api_key = api_key or os.environ.get("WTL_API_KEY")
+        self._patience = Patience(retries, longest_wait_s)
+
+    async def adapt(
+        self,
+        model: str,
+        demos: Sequence[Episode] = (),
+        trials: Sequence[Episode] = (),
+        ask: Any = None,
+        rate_hz: float | None = None,
+    ) -> AsyncAdaptation:
+        """Watch: a new adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
+        return await self.adapted(calls.adapt(model, demos, trials, ask, rate_hz))
+
+    async def adaptation(self, adaptation_id: str, version: int | None = None) -> AsyncAdaptation:
+        """One that was made before."""
+        return await self.adapted(calls.read(adaptation_id, version))
+
+    async def adaptations(self) -> AsyncIterator[AsyncAdaptation]:
+        """All of them, oldest first."""
+        async for item in self._pages(calls.page):
+            yield AsyncAdaptation.of(item, _client=self)
+
+    async def policy(self, adaptation: AsyncAdaptation | str, explore: bool | None = None) -> AsyncPolicy:
+        """A callable to be awaited in loops of one's own, whose episodes become trials: see `Policy`."""
+        known = await self.adaptation(adaptation) if isinstance(adaptation, str) else adaptation
+        return AsyncPolicy(known, (await self.model(known.model, known.model_version)).spec, explore)
+
+    async def models(self) -> list[Model]:
+        """The models on offer."""
+        return [Model.of(card) for card in (await self.send(calls.models()))["items"]]
+
+    async def model(self, name: str, version: int | None = None) -> Model:
+        """One model."""
+        return Model.of(await self.send(calls.model(name, version)))
+
+    async def model_versions(self, name: str) -> list[ModelVersion]:
+        """Every version of a model, oldest first."""
+        return [ModelVersion.of(row) for row in (await self.send(calls.model_versions(name)))["items"]]
+
+    async def register(self, name: str | None = None) -> list[ModelVersion]:
+        """Register a bundle of the server's models folder, or whatever is new there."""
+        return [ModelVersion.of(row) for row in (await self.send(calls.register(name)))["items"]]
+
+    async def aliases(self, name: str) -> Aliases:
+        """What the aliases of a model mean now, and their history."""
+        first = await self.send(calls.aliases(name, None))
+        moves = [AliasMove.of(item) async for item in self._pages(lambda cursor: calls.aliases(name, cursor))]
+        return Aliases(first["aliases"], tuple(moves))
+
+    async def set_alias(self, name: str, alias: str, version: int) -> AliasMove:
+        """Let an alias mean a version; adaptations stay with theirs."""
+        return AliasMove.of(await self.send(calls.set_alias(name, alias, version)))
+
+    async def delete_alias(self, name: str, alias: str) -> None:
+        """Let an alias mean nothing; without `current` the model is not on offer any more."""
+        await self.send(calls.delete_alias(name, alias))
+
+    async def rollback(self, name: str, alias: str) -> AliasMove:
+        """Let an alias mean what it meant before; once more, and it is what it meant before that."""
+        return AliasMove.of(await self.send(calls.rollback(name, alias)))
+
+    async def train(
+        self,
+        experiment: str,
+        *,
+        seed: int | None = None,
+        steps: int | None = None,
+        name: str | None = None,
+        job_id: str | None = None,
+    ) -> AsyncTrainingJob:
+        """Meta-train on the server's side; the bundle becomes the next version of model `name`."""
+        return AsyncTrainingJob.of(await self.send(calls.train(experiment, seed, steps, name, job_id)), _client=self)
+
+    async def job(self, job_id: str) -> AsyncTrainingJob:
+        """How a training is doing; `(await client.job(id)).follow()` is how it goes on."""
+        return AsyncTrainingJob.of(await self.send(calls.job(job_id)), _client=self)
+
+    async def jobs(self) -> AsyncIterator[AsyncTrainingJob]:
+        """All of them, oldest first."""
+        async for item in self._pages(calls.jobs):
+            yield AsyncTrainingJob.of(item, _client=self)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _pages(self, ask: Callable[[str | None], calls.Call]) -> AsyncIterator[Any]:
+        """The items of every page."""
+        cursor, more = None, True
+        while more:
+            page = await self.send(ask(cursor))
+            for item in page["items"]:
+                yield item
+            cursor = page["next_cursor"]
+            more = cursor is not None
+
+    async def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, **params: Any) -> Any:
+        """Any request, repeated where that helps; the decoded answer. Raises ClientError."""
+        return await self.send(calls.any_call(method, path, body, params))
+
+    async def adapted(self, call: calls.Call) -> AsyncAdaptation:
+        """Send a call that answers with an adaptation. Raises ClientError."""
+        return AsyncAdaptation.of(await self.send(call), _client=self)
+
+    async def events(self, follower: Follower) -> AsyncIterator[JobEvent]:
+        """What a follower has not seen yet, to the end of its job. Raises ClientError."""
+        while not follower.ended:
+            headers = follower.headers(self._api_key)
+            try:
+                async with self._http.stream("GET", follower.path, headers=headers, timeout=TIMEOUT) as answer:
+                    if not answer.is_success:
+                        await answer.aread()
+                    if follower.takes(answer):
+                        async for line in answer.aiter_lines():
+                            if (event := follower.reads(line)) is not None:
+                                yield event
+            except httpx.TransportError as error:
+                follower.lost(error)
+            if not follower.ended:
+                await asyncio.sleep(follower.wait_s)
+
+    async def send(self, call: calls.Call) -> Any:
+        """The decoded answer of a call. Raises ClientError."""
+        talk = exchange(call, self._patience, self._api_key)
+        try:
+            todo = next(talk)
+            while True:
+                outcome: httpx.Response | httpx.HTTPError | None = None
+                if isinstance(todo, Send):
+                    try:
+                        outcome = await self._http.request(todo.method, todo.path, **todo.options)
+                    except httpx.HTTPError as error:
+                        outcome = error
+                else:
+                    await asyncio.sleep(todo.seconds)
+                todo = talk.send(outcome)
+        except StopIteration as done:
+            return done.value

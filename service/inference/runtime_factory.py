@@ -1,0 +1,20 @@
+"""Which runtime makes bundles act: the one that was asked for, or the one that is there."""
+
+from importlib.util import find_spec
+
+from metalearn.data.errors import InvalidConfig
+from service.inference.onnx_runtime import OnnxRuntime
+from service.inference.runtime import RuntimeFactory
+from service.inference.torch_runtime import TorchRuntime
+from service.settings import RuntimeName
+
+
+def factory_of(name: RuntimeName) -> RuntimeFactory:
+    """What loads bundles; `auto` is torch where it is installed, else ONNX Runtime. Raises InvalidConfig."""
+    installed = {"torch": find_spec("torch") is not None, "onnx": find_spec("onnxruntime") is not None}
+    chosen = name if name != "auto" else "torch" if installed["torch"] else "onnx"
+    if not installed[chosen]:
+        raise InvalidConfig(
+            f"runtime {chosen}: {'torch' if chosen == 'torch' else 'onnxruntime'} is not installed here"
+        )
+    return TorchRuntime.load if chosen == "torch" else OnnxRuntime.load

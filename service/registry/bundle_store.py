@@ -1,0 +1,70 @@
+"""Registered bundles, kept whole in one file each, in a folder or at any fsspec URL.
+
+One file is there or is not, on a disk and in an object store alike: nobody ever sees half a bundle. What is read is
+checked against the digests within, and against the id that was asked for.
+"""
+
+import io
+import tempfile
+import zipfile
+from pathlib import Path
+
+from metalearn.bundle import Bundle
+from metalearn.data.errors import InvalidConfig
+from service.storage.object_store import Folder, shelf_at, with_room
+
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+
+
+class Bundles:
+    """Bundles by id."""
+
+    def __init__(self, url: str) -> None:
+        self._shelf = shelf_at(url)
+
+    def keep(self, bundle_id: str, bundle: Bundle) -> None:
+        """Keep a bundle. One of the same id is replaced where something beside its weights has changed.
+
+        Raises:
+            StorageFull: no room; nothing of it is there.
+        """
+        name, content = _name(bundle_id), _packed(bundle)
+        if not self._shelf.has(name) or self._shelf.get(name) != content:
+            with_room(lambda: self._shelf.put({name: content}))
+
+    def read(self, bundle_id: str) -> Bundle:
+        """The bundle with this id. Raises InvalidConfig: it is gone or damaged."""
+        bundle = self._read(bundle_id)
+        if bundle.id != bundle_id:
+            raise InvalidConfig(f"the bundle kept as {bundle_id} is {bundle.id}")
+        return bundle
+
+    def _read(self, bundle_id: str) -> Bundle:
+        try:
+            content = self._shelf.get(_name(bundle_id))
+        except OSError as error:
+            # Servers before this one kept folders.
+            if isinstance(self._shelf, Folder) and (self._shelf.path / bundle_id).is_dir():
+                return Bundle.load(self._shelf.path / bundle_id)
+            raise InvalidConfig(f"no bundle {bundle_id} is kept: {error!r}") from error
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                with zipfile.ZipFile(io.BytesIO(content)) as packed:
+                    packed.extractall(folder)
+            except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+                raise InvalidConfig(f"the bundle kept as {bundle_id} is damaged: {error!r}") from error
+            return Bundle.load(Path(folder))
+
+
+def _name(bundle_id: str) -> str:
+    return f"{bundle_id}.zip"
+
+
+def _packed(bundle: Bundle) -> bytes:
+    """The files of a bundle in one; the same bytes for the same bundle."""
+    target = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as packed:
+        root = bundle.save(Path(folder))
+        for path in sorted(path for path in root.rglob("*") if path.is_file()):
+            packed.writestr(zipfile.ZipInfo(str(path.relative_to(root)), _LONG_AGO), path.read_bytes())
+    return target.getvalue()

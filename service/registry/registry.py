@@ -1,0 +1,265 @@
+"""Which model is which: bundle folders become names with versions that stay the same for ever.
+
+A registered bundle is kept, so that adaptations made with it go on when the models folder moves on. What a name or an
+alias means is asked of the database each time; models are loaded when they are wanted. Does not know HTTP or sessions.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from metalearn.bundle import Bundle
+from metalearn.confidence import Confidence
+from metalearn.data.errors import InvalidConfig, InvalidData
+from service.errors import BundleUnusable, ModelNotFound, ModelUnavailable, quote
+from service.inference import RuntimeFactory
+from service.registry.bundle_store import Bundles
+from service.registry.catalog import CURRENT, Catalogue, Move, Registered
+from service.registry.model_cache import Loaded, Model
+
+__all__ = ["Model", "Offer", "Registry", "read_bundles"]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_ALIAS = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_log = structlog.get_logger("service")
+
+
+@dataclass(frozen=True, eq=False)
+class Offer:
+    """What can be said of a version without loading it; `runtime` is what computes it here, None: not in memory."""
+
+    name: str
+    version: int
+    bundle: Bundle
+    aliases: tuple[str, ...]
+    runtime: str | None
+
+
+def read_bundles(folder: Path) -> Mapping[str, Bundle]:
+    """The bundles in `folder` by the names of their folders, or the one bundle that `folder` is.
+
+    Raises:
+        InvalidConfig: no such folder, a name that cannot stand in a URL, or a damaged bundle.
+    """
+    if (folder / "bundle.json").exists():
+        bundle = Bundle.load(folder)
+        found = {bundle.name: bundle}
+    elif folder.is_dir():
+        found = {path.parent.name: Bundle.load(path.parent) for path in sorted(folder.glob("*/bundle.json"))}
+    else:
+        raise InvalidConfig(f"no folder of models at {folder}")
+    for name in found:
+        _check_name(name)
+    return found
+
+
+class Registry:
+    """The models on offer, and older versions of them on demand.
+
+    Args:
+        catalogue: which bundle is which version, and what aliases mean.
+        bundles: where registered bundles are kept.
+        factory: what makes a bundle act.
+        most_loaded: versions in memory that are not the current ones.
+    """
+
+    def __init__(self, catalogue: Catalogue, bundles: Bundles, factory: RuntimeFactory, most_loaded: int = 4) -> None:
+        self.catalogue = catalogue
+        self._bundles, self._factory = bundles, factory
+        self._memory = Loaded(most_loaded)
+
+    def register(self, bundle: Bundle, name: str) -> Model:
+        """Keep and load a bundle; from now on it is what `name` means. The same bundle again is the same version.
+
+        Raises:
+            InvalidConfig: it cannot be loaded, or not under this name; nothing has changed.
+        """
+        return self._enter(self._made(name, 0, bundle))
+
+    def scan(self, folder: Path, *, again: bool = False) -> list[Model]:
+        """Register what is in a folder of bundles. What was found there before moves nothing.
+
+        Args:
+            folder: of bundles.
+            again: offer what is in the folder and was taken off offer.
+
+        Raises:
+            InvalidConfig: one of them cannot be used; nothing has changed.
+        """
+        made = [self._made(name, 0, bundle) for name, bundle in read_bundles(folder).items()]
+        offered = set(self.names)
+        return [self._enter(model, found=True, unasked=not again or model.name in offered) for model in made]
+
+    def register_from(self, folder: Path, name: str | None) -> list[Registered]:
+        """Register the bundle of this name in a folder of bundles, or `scan` the folder.
+
+        Raises:
+            InvalidData: there is no such bundle.
+            BundleUnusable: one cannot be used; nothing has changed.
+        """
+        try:
+            if name is None:
+                models = self.scan(folder, again=True)
+            else:
+                models = [self._enter(self._made(name, 0, _bundle_in(folder, name)), found=True)]
+        except InvalidConfig as error:
+            _log.warning("a bundle cannot be registered", error=str(error))
+            what = "a bundle in the models folder" if name is None else f"the bundle {name}"
+            raise BundleUnusable(
+                f"{what} is damaged, or is none that this server can run; its log says more"
+            ) from error
+        return [self._registered(model.name, model.version) for model in models]
+
+    @property
+    def names(self) -> list[str]:
+        """Of every model on offer."""
+        return sorted(name for name, meanings in self.catalogue.meanings().items() if CURRENT in meanings)
+
+    @property
+    def any_on_offer(self) -> bool:
+        """Whether there is a model."""
+        return bool(self._memory.current or self.names)
+
+    @property
+    def on_offer(self) -> list[Offer]:
+        """Every model by name, in its current version. One whose files are gone is left out."""
+        found = []
+        for name, meanings in sorted(self.catalogue.meanings().items()):
+            if CURRENT in meanings:
+                try:
+                    found.append(self._offer(name, meanings[CURRENT], meanings))
+                except ModelUnavailable as error:
+                    _log.warning("a model is not shown", error=str(error))
+        return found
+
+    def offer(self, name: str, version: int | None = None) -> Offer:
+        """A version of a model, the current one unless said. Raises ModelNotFound, ModelUnavailable."""
+        version = self._current(name) if version is None else version
+        return self._offer(name, version, self.catalogue.meanings(name).get(name, {}))
+
+    def get(self, name: str, version: int | None = None) -> Model:
+        """A model, in its current version unless said; loaded if it is not in memory.
+
+        Raises:
+            ModelNotFound: unknown name or version.
+            ModelUnavailable: its files are gone or damaged.
+        """
+        key = (name, self._current(name) if version is None else version)
+        return self._memory.get(key) or self._memory.load(key, lambda: self._revive(*key))
+
+    def loaded(self, name: str, version: int) -> Model | None:
+        """A model that is in memory. Never waits."""
+        return self._memory.get((name, version))
+
+    def runtime_of(self, name: str, version: int) -> str | None:
+        """What computes a version here; None where it is not in memory."""
+        model = self._memory.peek((name, version))
+        return None if model is None else getattr(model.runtime, "name", type(model.runtime).__name__)
+
+    def point(self, name: str, alias: str, version: int) -> Move:
+        """Let an alias mean a version, which is loaded before: nobody waits for it, or meets a broken one.
+
+        Raises:
+            ModelNotFound: there is no such model.
+            InvalidData: it has no such version.
+            ModelUnavailable: its files are gone or damaged; nothing has changed.
+        """
+        known = [row.version for row in self.catalogue.versions(name)]
+        if version in known:
+            self.get(name, version)
+        move = self.catalogue.set(name, alias, version)
+        if alias == CURRENT:
+            self._memory.note(name, version)
+        return move
+
+    def withdraw(self, name: str, alias: str) -> None:
+        """Let an alias mean nothing. Raises AliasNotFound."""
+        self.catalogue.delete(name, alias)
+        if alias == CURRENT:
+            self._memory.note(name, None)
+
+    def resolve(self, reference: str) -> Model:
+        """The model of a reference, `reach`, `reach@3` or `reach@stable`. Raises InvalidData, ModelUnavailable."""
+        name, at, which = reference.partition("@")
+        try:
+            if not at or _VERSION.fullmatch(which):
+                return self.get(name, int(which) if at else None)
+            version = self.catalogue.find(name, which) if _ALIAS.fullmatch(which) and _NAME.fullmatch(name) else None
+            if version is not None:
+                return self.get(name, version)
+        except ModelNotFound:
+            pass
+        expected = f"one of {', '.join(self.names) or 'no models'}, or NAME@VERSION, or NAME@ALIAS"
+        raise InvalidData("model", expected, quote(reference))
+
+    def _current(self, name: str) -> int:
+        version = self.catalogue.find(name) if _NAME.fullmatch(name) else None
+        self._memory.note(name, version)
+        if version is None:
+            known = ", ".join(self.names) or "none"
+            raise ModelNotFound(f"there is no model {quote(name)}", field="name", expected=known, got=quote(name))
+        return version
+
+    def _enter(self, draft: Model, *, found: bool = False, unasked: bool = False) -> Model:
+        """Give a model that was loaded its version; see `Catalogue.register`."""
+        bundle_id = draft.bundle.id
+        self._bundles.keep(bundle_id, draft.bundle)
+        version = self.catalogue.register(draft.name, bundle_id, found=found, unasked=unasked)
+        model = Model(draft.name, version, draft.bundle, draft.runtime, draft.confidence)
+        self._memory.note(draft.name, self.catalogue.find(draft.name))
+        self._memory.put(model)
+        return model
+
+    def _made(self, name: str, version: int, bundle: Bundle) -> Model:
+        _check_name(name)
+        return Model(name, version, bundle, self._factory(bundle), Confidence.of(bundle))
+
+    def _revive(self, name: str, version: int) -> Model:
+        bundle = self._read(name, version)
+        try:
+            return self._made(name, version, bundle)
+        except InvalidConfig as error:
+            raise ModelUnavailable(f"{name}@{version} cannot be loaded here") from error
+
+    def _read(self, name: str, version: int) -> Bundle:
+        """The bundle of a version. Raises ModelNotFound, ModelUnavailable."""
+        bundle_id = self.catalogue.bundle(name, version)
+        if bundle_id is None:
+            self._current(name)  # perhaps it is the name that is unknown
+            got = str(version)
+            raise ModelNotFound(f"{name} has no version {got}", field="version", got=got)
+        try:
+            return self._bundles.read(bundle_id)
+        except InvalidConfig as error:
+            raise ModelUnavailable(f"the files of {name}@{version} are gone or damaged") from error
+
+    def _offer(self, name: str, version: int, meanings: Mapping[str, int]) -> Offer:
+        model = self._memory.peek((name, version))
+        bundle = self._read(name, version) if model is None else model.bundle
+        aliases = tuple(alias for alias, meant in meanings.items() if meant == version)
+        return Offer(name, version, bundle, aliases, self.runtime_of(name, version))
+
+    def _registered(self, name: str, version: int) -> Registered:
+        return next(row for row in self.catalogue.versions(name) if row.version == version)
+
+
+def _bundle_in(folder: Path, name: str) -> Bundle:
+    """The bundle of this name in a folder of bundles. Raises InvalidData, InvalidConfig."""
+    if (folder / "bundle.json").exists():
+        bundle = Bundle.load(folder)
+        if bundle.name != name:
+            raise InvalidData("name", bundle.name, quote(name))
+        return bundle
+    # A name is one part of a path, and never `..`: nothing but what lies in the folder can be reached.
+    if not _NAME.fullmatch(name) or not (folder / name / "bundle.json").is_file():
+        there = sorted(path.parent.name for path in folder.glob("*/bundle.json"))
+        raise InvalidData("name", f"a bundle in the models folder: {', '.join(there) or 'there is none'}", quote(name))
+    return Bundle.load(folder / name)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidConfig(f"{name!r} cannot name a model: use letters, digits, dots, dashes and underscores")

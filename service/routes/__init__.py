@@ -1,1 +1,0 @@
-"""The addresses. Thin: read, call, answer."""

@@ -1,0 +1,86 @@
+"""Who asks, and what they may. What the database says of a key is believed for a few seconds."""
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from service.errors import Unauthenticated
+from service.security.caller import ANYBODY, Caller
+
+if TYPE_CHECKING:
+    from service.security.api_keys import Key, Keys
+
+# openpi's clients say Api-Key.
+_HEADER = re.compile(r"(?:bearer|api-key) +(wtl_[A-Za-z0-9_-]{20,100})", re.IGNORECASE)
+
+_N_CACHED = 10_000
+
+
+@dataclass(frozen=True)
+class _Known:
+    key: "Key | None"
+    until: float
+
+
+class Authenticator:
+    """Turns an Authorization header into a caller.
+
+    Args:
+        keys: what there is in the database.
+        hashed: what is stored of a secret.
+        opened: whether nobody needs a key as long as there is none.
+        cache_s: so long is an answer of the database good; a revoked key may be let in so long.
+        now: the clock that keys expire by.
+    """
+
+    def __init__(
+        self, keys: "Keys", hashed: Callable[[str], str], *, opened: bool, cache_s: float, now: Callable[[], float]
+    ) -> None:
+        self._keys, self._hashed, self._opened, self._cache_s, self._now = keys, hashed, opened, cache_s, now
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._open_until = float("-inf")
+        self._lock = threading.Lock()
+
+    def remembered(self, header: str | None) -> Caller | None:
+        """The caller, if that takes no question to the database. Raises Unauthenticated."""
+        if header is None:
+            return ANYBODY if self._opened and self._now() < self._open_until else None
+        with self._lock:
+            known = self._known.get(self._secret(header))
+        if known is None or self._now() >= known.until:
+            return None
+        return self._caller(known.key)
+
+    def ask(self, header: str | None) -> Caller:
+        """The caller. Raises Unauthenticated."""
+        if header is None:
+            # Once there is a key, everybody needs one, even if all of them are revoked.
+            if not self._opened or self._keys.any():
+                self._opened = False
+                raise Unauthenticated("there is no API key in the request")
+            self._open_until = self._now() + self._cache_s
+            return ANYBODY
+        hashed = self._secret(header)
+        key = self._keys.find(hashed)
+        with self._lock:
+            self._known[hashed] = _Known(key, self._now() + self._cache_s)
+            self._known.move_to_end(hashed)
+            while len(self._known) > _N_CACHED:
+                self._known.popitem(last=False)
+        return self._caller(key)
+
+    def _secret(self, header: str) -> str:
+        found = _HEADER.fullmatch(header.strip())
+        if found is None:
+            raise Unauthenticated("the Authorization header holds no API key of this service")
+        return self._hashed(found[1])
+
+    def _caller(self, key: "Key | None") -> Caller:
+        if key is None:
+            raise Unauthenticated("the API key is unknown")
+        if not key.usable(self._now()):
+            raise Unauthenticated("the API key is revoked or expired")
+        return Caller(key.tenant, key.scopes, key.prefix)

@@ -1,0 +1,110 @@
+"""Serves the application over sockets until a signal comes; what can go wrong at start is one sentence."""
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from types import FrameType
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from metalearn.bundle import Bundle
+from metalearn.data.errors import InvalidConfig
+from service.app import create_app
+from service.inference import Runtime, RuntimeFactory, factory_of
+from service.observability import logging as logs
+from service.observability.tracing import exporting
+from service.registry.registry import read_bundles
+from service.security.api_keys import Keys
+from service.settings import Settings
+from service.storage.database import Database
+
+_log = structlog.get_logger("service")
+
+
+def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; requests in progress are answered first.
+
+    Raises:
+        InvalidConfig: other machines could connect, and nobody has a key; or the models or the database cannot
+            be used.
+    """
+    check_exposed(settings)
+    with logs.configured(settings.log_format):
+        factory = runtime_factory or factory_of(settings.runtime)
+        # What cannot be loaded is one sentence here, and a traceback in the lifespan.
+        loaded = {bundle.id: factory(bundle) for bundle in read_bundles(settings.models).values()}
+        if not loaded:
+            _log.warning("there is no model: nothing can be adapted", models=str(settings.models))
+
+        def load(bundle: Bundle) -> Runtime:
+            return loaded.pop(bundle.id, None) or factory(bundle)
+
+        traces = exporting() if settings.traces else None
+        app = create_app(settings, runtime_factory=load, traces=traces)
+        try:
+            _run(app, settings)
+        finally:
+            if traces is not None:
+                traces.shutdown()
+
+
+def check_exposed(settings: Settings) -> None:
+    """Raises InvalidConfig: anybody could come in; or the database cannot be used."""
+    with contextlib.closing(Database(settings.database_url, connections=1)) as database:
+        guarded = any(key.usable(time.time()) for key in Keys(database).all())
+    if not settings.loopback and not guarded and not settings.allow_unauthenticated:
+        raise InvalidConfig(
+            f"refusing to serve on {settings.host}, where anybody could connect without a key: make one "
+            "(wtl keys create), use 127.0.0.1, or set allow_unauthenticated (WTL_ALLOW_UNAUTHENTICATED=1)"
+        )
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that says so before it stops: what streams can end, and a load balancer can look elsewhere."""
+
+    def __init__(self, config: uvicorn.Config, draining: threading.Event, drain_s: float) -> None:
+        super().__init__(config)
+        self._draining, self._drain_s = draining, drain_s
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal drains, then stops; a second one stops at once."""
+        if self._draining.is_set() or self._drain_s == 0:
+            self._draining.set()
+            super().handle_exit(sig, frame)
+        else:
+            self._draining.set()
+            timer = threading.Timer(self._drain_s, super().handle_exit, (sig, frame))
+            timer.daemon = True
+            timer.start()
+
+
+def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How `app` is served over sockets."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        # Actions are smaller than what compressing them costs; the protocol without a task per frame is the faster one.
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=settings.max_body_bytes,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
+    )
+
+
+def _run(app: FastAPI, settings: Settings) -> None:
+    # Uvicorn raises the signal again when everything was answered; an end that was asked for is no failure.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        _Server(uvicorn_config(app, settings), app.state.draining, settings.drain_s).run()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,80 @@
+"""Episodes as content-addressed safetensors, on a folder or any fsspec URL, checked against their name when read.
+
+A crash leaves a whole file or none. Does not know who refers to them; `storage` does.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from metalearn.data.episode import Episode
+from service.storage.object_store import shelf_at, with_room
+
+_ARRAYS = ("observations", "actions", "rewards")
+
+_SUCCESS = {"true": True, "false": False, "unknown": None}
+
+_SUFFIX = ".safetensors"
+
+
+class DamagedBlob(RuntimeError):
+    """A stored episode is missing or is not what was stored."""
+
+
+class Blobs:
+    """Episodes by digest."""
+
+    def __init__(self, url: str | Path) -> None:
+        self._shelf = shelf_at(str(url))
+
+    def write(self, episodes: Sequence[Episode]) -> list[str]:
+        """Keep `episodes`; returns their digests. When it returns, they survive a crash.
+
+        Raises:
+            StorageFull: no room; none of them is half there.
+        """
+        by_name = {episode.digest + _SUFFIX: episode for episode in episodes}
+        missing = {name: _encode(episode) for name, episode in by_name.items() if not self._shelf.has(name)}
+        if missing:
+            with_room(lambda: self._shelf.put(missing))
+        return [episode.digest for episode in episodes]
+
+    def read(self, digest: str) -> Episode:
+        """The episode with this digest. Raises DamagedBlob."""
+        try:
+            episode = _decode(self._shelf.get(digest + _SUFFIX))
+        except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+            raise DamagedBlob(f"episode {digest} cannot be read: {error!r}") from error
+        if episode.digest != digest:
+            raise DamagedBlob(f"episode {digest} is not what was stored")
+        return episode
+
+    def delete(self, digest: str) -> None:
+        """Forget the episode with this digest, if it is there."""
+        self._shelf.drop(digest + _SUFFIX)
+
+    def digests(self) -> Iterator[str]:
+        """Every episode there is."""
+        return (name.removesuffix(_SUFFIX) for name in self._shelf.names() if name.endswith(_SUFFIX))
+
+
+def size(episode: Episode) -> int:
+    """The bytes of its numbers."""
+    return sum(array.nbytes for name in _ARRAYS if (array := getattr(episode, name)) is not None)
+
+
+def _encode(episode: Episode) -> bytes:
+    present = {name: getattr(episode, name) for name in _ARRAYS}
+    success = next(key for key, value in _SUCCESS.items() if value is episode.success)
+    return save({name: value for name, value in present.items() if value is not None}, {"success": success})
+
+
+def _decode(data: bytes) -> Episode:
+    n_header = int.from_bytes(data[:8], "little")  # the format's: a length, a JSON header, the arrays
+    header: dict[str, Any] = json.loads(data[8 : 8 + n_header])
+    arrays = {name: array.copy() for name, array in load(data).items()}  # views of bytes cannot be written to
+    return Episode(**arrays, success=_SUCCESS[header["__metadata__"]["success"]])

@@ -1,0 +1,189 @@
+"""Training jobs and their events in the database: all that is known of a job, whatever happens to whoever runs it."""
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
+
+from service.errors import Busy, IdempotencyKeyReused, JobConflict, JobNotFound, quote
+from service.storage.idempotency import Post
+from service.storage.statements import insert_new, lock_tenant
+from service.storage.tables import leases, training_events, training_jobs
+from service.training_jobs.records import ACTIVE, STATES, Event, Job, JobRequest
+
+
+class Database(Protocol):
+    """Connections for reading, and transactions."""
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """A connection to ask."""
+        ...
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """A transaction; on the disk when it is over."""
+        ...
+
+
+class JobStore:
+    """The jobs of all tenants."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self, tenant: str, request: JobRequest, post: Post | None, backend: str, host: str, now: float, most_queued: int
+    ) -> tuple[Job, bool]:
+        """A new job, queued, and True; or the one that the same request made before, and False.
+
+        Raises:
+            IdempotencyKeyReused: the key came with another request.
+            JobConflict: a job of that id wants something else.
+            Busy: too many wait already.
+        """
+        with self._database.write() as c:
+            lock_tenant(c, tenant)  # two servers may be asked for the same job at once
+            known = self._known(c, tenant, request, post)
+            if known is not None:
+                return known, False
+            queued = select(func.count()).select_from(training_jobs).where(training_jobs.c.state == "queued")
+            if (c.scalar(queued) or 0) >= most_queued:
+                raise Busy(f"{most_queued} training jobs are waiting already")
+            uid = secrets.token_hex(12)
+            row = {
+                "uid": uid, "tenant": tenant, "id": request.id or uid, "experiment": request.experiment,
+                "seed": request.seed, "steps": request.steps, "name": request.name, "state": "queued",
+                "post_key": None if post is None else post.key,
+                "fingerprint": None if post is None else post.fingerprint,
+                "backend": backend, "host": host, "attempt": 0, "stop_requested": False, "created_at": now,
+                "read_bytes": 0,
+            }  # fmt: skip
+            c.execute(insert(training_jobs).values(row))
+            _add_event(c, uid, "state", now, {"state": "queued"})
+            return _job(_row(c, uid)), True
+
+    def read(self, tenant: str, job_id: str) -> Job:
+        """One job of a tenant. Raises JobNotFound."""
+        where = (training_jobs.c.tenant == tenant, training_jobs.c.id == job_id)
+        with self._database.read() as c:
+            row = c.execute(select(training_jobs).where(*where)).first()
+        if row is None:
+            raise JobNotFound(f"there is no training job {quote(job_id)}", field="id", got=quote(job_id))
+        return _job(row)
+
+    def page(self, tenant: str, limit: int, after: int) -> tuple[list[Job], int | None]:
+        """At most `limit` jobs of a tenant, oldest first, and the position to go on from."""
+        where = (training_jobs.c.tenant == tenant, training_jobs.c.position > after)
+        query = select(training_jobs).where(*where).order_by(training_jobs.c.position).limit(limit + 1)
+        with self._database.read() as c:
+            rows = c.execute(query).all()
+        return [_job(row) for row in rows[:limit]], rows[limit - 1].position if len(rows) > limit else None
+
+    def active(self) -> list[Job]:
+        """Every job that is queued or runs, oldest first."""
+        query = select(training_jobs).where(training_jobs.c.state.in_(ACTIVE)).order_by(training_jobs.c.position)
+        with self._database.read() as c:
+            return [_job(row) for row in c.execute(query)]
+
+    def counts(self) -> Mapping[str, int]:
+        """How many jobs are in each state."""
+        query = select(training_jobs.c.state, func.count()).group_by(training_jobs.c.state)
+        with self._database.read() as c:
+            found: dict[str, int] = {row[0]: row[1] for row in c.execute(query)}
+        return {state: found.get(state, 0) for state in STATES}
+
+    def request_stop(self, tenant: str, job_id: str) -> Job:
+        """Note that a job should end. Raises JobNotFound."""
+        job = self.read(tenant, job_id)
+        active = (training_jobs.c.uid == job.uid, training_jobs.c.state.in_(ACTIVE))
+        with self._database.write() as c:
+            c.execute(update(training_jobs).where(*active).values(stop_requested=True))
+        return self.read(tenant, job_id)
+
+    def advance(
+        self, job: Job, now: float, events: Iterable[tuple[str, float, Mapping[str, Any]]] = (), **changes: Any
+    ) -> Job:
+        """Change a job and add events, both or neither. Nothing happens to one that has ended meanwhile."""
+        if "progress" in changes:
+            changes["progress"] = json.dumps(changes["progress"])
+        same = training_jobs.c.read_bytes == job.read_bytes  # somebody else may have read on
+        this = (training_jobs.c.uid == job.uid, training_jobs.c.state.in_(ACTIVE), same)
+        with self._database.write() as c:
+            if c.execute(update(training_jobs).where(*this).values(uid=job.uid, **changes)).rowcount:
+                for kind, at, data in events:
+                    _add_event(c, job.uid, kind, at, data)
+                if "state" in changes:
+                    told = {"state", "error", "model", "model_version"} & set(changes)
+                    _add_event(c, job.uid, "state", now, {name: changes[name] for name in sorted(told)})
+            return _job(_row(c, job.uid))
+
+    def events(self, uid: str, after: int, limit: int = 500) -> list[Event]:
+        """What happened to a job after event `after`."""
+        where = (training_events.c.job == uid, training_events.c.number > after)
+        query = select(training_events).where(*where).order_by(training_events.c.number).limit(limit)
+        with self._database.read() as c:
+            return [Event(row.number, row.kind, row.at, json.loads(row.data)) for row in c.execute(query)]
+
+    def expired(self, before: float) -> list[Job]:
+        """Jobs that ended before then."""
+        query = select(training_jobs).where(training_jobs.c.finished_at < before)
+        with self._database.read() as c:
+            return [_job(row) for row in c.execute(query)]
+
+    def delete(self, job: Job) -> None:
+        """Forget a job and its events."""
+        with self._database.write() as c:
+            c.execute(delete(training_jobs).where(training_jobs.c.uid == job.uid))
+
+    def hold(self, lease: str, holder: str, now: float, for_s: float) -> bool:
+        """Take or keep a lease; False while somebody else has it."""
+        mine = {"holder": holder, "expires_at": now + for_s}
+        free = (leases.c.name == lease, or_(leases.c.holder == holder, leases.c.expires_at <= now))
+        with self._database.write() as c:
+            insert_new(c, leases, [{"name": lease, "holder": holder, "expires_at": 0.0}])  # others may, at this instant
+            return bool(c.execute(update(leases).where(*free).values(mine)).rowcount)
+
+    def held_until(self, lease: str) -> float:
+        """When a lease ends or ended; 0 if nobody ever took it."""
+        with self._database.read() as c:
+            return c.scalar(select(leases.c.expires_at).where(leases.c.name == lease)) or 0.0
+
+    def release(self, lease: str, holder: str) -> None:
+        """Let others take it at once."""
+        this = (leases.c.name == lease, leases.c.holder == holder)
+        with self._database.write() as c:
+            c.execute(update(leases).where(*this).values(expires_at=0.0))
+
+    def _known(self, c: Connection, tenant: str, request: JobRequest, post: Post | None) -> Job | None:
+        of_tenant = training_jobs.c.tenant == tenant
+        if post is not None:
+            row = c.execute(select(training_jobs).where(of_tenant, training_jobs.c.post_key == post.key)).first()
+            if row is not None and row.fingerprint != post.fingerprint:
+                detail = "this Idempotency-Key came with another request before"
+                raise IdempotencyKeyReused(detail, field="Idempotency-Key", got=quote(post.key))
+            if row is not None:
+                return _job(row)
+        row = c.execute(select(training_jobs).where(of_tenant, training_jobs.c.id == request.id)).first()
+        if row is None:
+            return None
+        job = _job(row)
+        if JobRequest(job.experiment, job.seed, job.steps, job.name, job.id) != request:
+            detail = f"the training job {quote(job.id)} exists and wants something else"
+            raise JobConflict(detail, field="id", got=quote(job.id))
+        return job
+
+
+def _row(c: Connection, uid: str) -> Row[Any]:
+    return c.execute(select(training_jobs).where(training_jobs.c.uid == uid)).one()
+
+
+def _job(row: Row[Any]) -> Job:
+    values = {name: getattr(row, name) for name in Job.__dataclass_fields__}
+    return Job(**values | {"progress": None if row.progress is None else json.loads(row.progress)})
+
+
+def _add_event(c: Connection, uid: str, kind: str, at: float, data: Mapping[str, Any]) -> None:
+    newest = c.scalar(select(func.max(training_events.c.number)).where(training_events.c.job == uid)) or 0
+    c.execute(insert(training_events).values(job=uid, number=newest + 1, kind=kind, at=at, data=json.dumps(data)))

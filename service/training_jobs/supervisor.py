@@ -1,0 +1,273 @@
+"""The training jobs of one server: taken, started a few at a time, followed, and their bundles registered.
+
+A thread looks at every job once a second. All that it knows is in the database, in the runs' folders and with
+whoever runs them, so it may be killed at any instant; of several server processes the one with the lease does it.
+"""
+
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from metalearn.bundle import Bundle
+from metalearn.data.errors import InvalidConfig
+from service.errors import NoTraining
+from service.ids import new_id
+from service.observability.metrics import Metrics
+from service.storage.idempotency import Post
+from service.training_jobs.backend import Backend, Refused, Sight, Unreachable, tail
+from service.training_jobs.records import JOURNAL, Event, Job, JobRequest, Line, last_words, lines_of
+from service.training_jobs.repository import JobStore
+
+Register = Callable[[Bundle, str], int]
+"""Puts a bundle on offer under a name; returns its version. The same bundle again is the same version."""
+
+ATTEMPTS = 3
+_LEASE_S = 15.0
+_ADOPT_AFTER_S = 300.0
+_PART = 0.005  # of a phase: less progress is no event
+_log = structlog.get_logger("service.training_jobs")
+
+
+class Jobs:
+    """Takes jobs for `backend`; None trains nothing, and says so."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        backend: Backend | None,
+        register: Register,
+        metrics: Metrics,
+        *,
+        runs: Path,
+        at_once: int,
+        most_queued: int,
+        keep_s: float,
+        now: Callable[[], float],
+    ) -> None:
+        self._store, self._backend, self._register, self._metrics = store, backend, register, metrics
+        self._runs, self._at_once, self._most_queued, self._keep_s, self._now = (
+            runs.absolute(), at_once, most_queued, keep_s, now,
+        )  # fmt: skip
+        self._me = new_id()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._unreachable = ""
+
+    # -- for routes -------------------------------------------------------------------------------------------
+
+    def create(self, tenant: str, request: JobRequest, post: Post | None = None) -> tuple[Job, bool]:
+        """Take a job, or find the one that the same request made; and whether it is new.
+
+        Raises:
+            NoTraining: there is nowhere to train.
+            Busy, JobConflict, IdempotencyKeyReused: see `JobStore.create`.
+        """
+        if self._backend is None:
+            raise NoTraining("this server trains nothing: WTL_TRAINING_JOBS is 0")
+        backend, now = self._backend, self._now()
+        return self._store.create(tenant, request, post, backend.name, backend.host, now, self._most_queued)
+
+    def read(self, tenant: str, job_id: str) -> Job:
+        """One job. Raises JobNotFound."""
+        return self._store.read(tenant, job_id)
+
+    def page(self, tenant: str, limit: int, after: int) -> tuple[list[Job], int | None]:
+        """Some jobs, oldest first, and the position to go on from."""
+        return self._store.page(tenant, limit, after)
+
+    def stop(self, tenant: str, job_id: str) -> Job:
+        """Ask a job to end; one that has ended stays as it is. Raises JobNotFound."""
+        return self._store.request_stop(tenant, job_id)
+
+    def events(self, job: Job, after: int) -> list[Event]:
+        """What happened after event `after`."""
+        return self._store.events(job.uid, after)
+
+    def log(self, job: Job) -> str:
+        """The end of what it printed; what can be had of it now."""
+        if self._backend is not None and job.backend == self._backend.name:
+            try:
+                return self._backend.log(job, self._folder(job))
+            except Unreachable:
+                pass
+        return tail(self._folder(job) / "log")
+
+    def counts(self) -> Mapping[str, int]:
+        """How many jobs are in each state."""
+        return self._store.counts()
+
+    # -- the thread -------------------------------------------------------------------------------------------
+
+    def start(self, every_s: float) -> None:
+        """Begin to look after jobs."""
+        if self._backend is not None:
+            self._thread = threading.Thread(target=self._work, args=(every_s,), name="training jobs", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop looking; the jobs go on."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join()
+        close = getattr(self._backend, "close", None)
+        if close is not None:
+            close()
+
+    def _work(self, every_s: float) -> None:
+        assert self._backend is not None
+        lease = f"training@{self._backend.host}"
+        while not self._closing.wait(every_s):
+            try:
+                if self._store.hold(lease, self._me, self._now(), _LEASE_S):
+                    self.look(self._backend)
+            except Exception:
+                _log.exception("training jobs could not be looked after; trying again")
+        try:
+            self._store.release(lease, self._me)
+        except Exception:
+            _log.warning("the lease of the training jobs runs out by itself")
+
+    def look(self, backend: Backend) -> None:
+        """Look at every job once: start, stop, follow, end."""
+        running, queued = 0, []
+        for job in self._store.active():
+            if self._is_mine(job, backend):
+                job = self._tended(job, backend)  # noqa: PLW2901
+                running += job.state == "running"
+                queued += [job] if job.state == "queued" else []
+        for job in queued[: max(0, self._at_once - running)]:
+            self._guarded(job, lambda job: self._begin(job, backend))
+        for job in self._store.expired(self._now() - self._keep_s):
+            shutil.rmtree(self._folder(job), ignore_errors=True)
+            self._store.delete(job)
+
+    def _is_mine(self, job: Job, backend: Backend) -> bool:
+        if job.backend != backend.name or job.host == backend.host:
+            return job.backend == backend.name
+        if self._now() - self._store.held_until(f"training@{job.host}") > _ADOPT_AFTER_S:
+            _log.warning("adopted from a machine that is gone", job=job.id, machine=job.host)
+            return self._store.advance(job, self._now(), host=backend.host).active
+        return False
+
+    def _tended(self, job: Job, backend: Backend) -> Job:
+        if job.state == "queued":
+            return self._end(job, "stopped") if job.stop_requested else job
+        return self._guarded(job, lambda job: self._follow(job, backend))
+
+    def _guarded(self, job: Job, do: Callable[[Job], Job]) -> Job:
+        """What one job fails at is no reason to leave the others alone."""
+        try:
+            done = do(job)
+        except Unreachable as error:
+            if str(error) != self._unreachable:
+                _log.warning("training jobs wait", reason=str(error))
+            self._unreachable = str(error)
+            return job
+        except Refused as error:
+            return self._end(job, "failed", error=str(error))
+        except Exception:
+            _log.exception("a training job could not be looked after; trying again", job=job.id)
+            return job
+        self._unreachable = ""
+        return done
+
+    def _begin(self, job: Job, backend: Backend) -> Job:
+        """The next attempt. Starting comes first: it is harmless to start what was started already."""
+        job = replace(job, attempt=job.attempt + 1)
+        backend.start(job, self._folder(job))
+        now = self._now()
+        _log.info("training job started", job=job.id, experiment=job.experiment, attempt=job.attempt)
+        started_at = job.started_at or now
+        return self._store.advance(job, now, state="running", attempt=job.attempt, started_at=started_at)
+
+    def _follow(self, job: Job, backend: Backend) -> Job:
+        folder = self._folder(job)
+        sight = backend.look(job, folder)  # before the journal: what it said before it ended is in there then
+        job = self._read_journal(job, folder)
+        if sight is Sight.RUNS:
+            if job.stop_requested:
+                backend.stop(job, folder)
+            return job
+        words = lines_of(tail(folder / JOURNAL).encode())
+        return self._settle(job, backend, sight, words[-1] if words else None)
+
+    def _settle(self, job: Job, backend: Backend, sight: Sight, last: Line | None) -> Job:
+        """What an attempt that is over means for the job."""
+        if last is not None and last.kind == "finished":
+            return self._offer(job)
+        if job.stop_requested:
+            return self._end(job, "stopped")
+        if last is not None and last.kind == "failed":
+            return self._end(job, "failed", error=last.detail)
+        words = last_words(backend.log(job, self._folder(job)))
+        if last is None and sight is Sight.DONE:
+            return self._end(job, "failed", error="the run left nothing in WTL_RUNS: cluster and server must share it")
+        if last is None and sight is Sight.ENDED:
+            return self._end(job, "failed", error=words or "the training ended without a word")
+        if job.attempt < ATTEMPTS:
+            return self._begin(job, backend)
+        ending = f"; its log ends: {words}" if words else ""
+        return self._end(job, "failed", error=f"the training was killed {job.attempt} times{ending}")
+
+    def _offer(self, job: Job) -> Job:
+        try:
+            bundle = Bundle.load(self._folder(job) / "bundle")
+            name = job.name or bundle.name
+            version = self._register(bundle, name)
+        except InvalidConfig as error:
+            _log.warning("the bundle of a training job cannot be used", job=job.id, error=str(error))
+            return self._end(job, "failed", error="the training finished, and its bundle cannot be used")
+        return self._end(job, "succeeded", model=name, model_version=version)
+
+    def _end(self, job: Job, state: str, **fields: Any) -> Job:
+        now = self._now()
+        ended = self._store.advance(job, now, state=state, finished_at=now, **fields)
+        self._metrics.jobs.labels(state).inc()
+        _log.info("training job ended", job=job.id, state=state, **fields)
+        return ended
+
+    def _read_journal(self, job: Job, folder: Path) -> Job:
+        """New lines of the journal become events, but not every small step."""
+        try:
+            with (folder / JOURNAL).open("rb") as file:
+                file.seek(job.read_bytes)
+                text = file.read(1_000_000).rpartition(b"\n")
+        except FileNotFoundError:
+            return job
+        if not text[1]:
+            return job
+        kept: list[tuple[str, float, Mapping[str, Any]]] = []
+        before = job.progress
+        for line in lines_of(text[0]):
+            if line.kind == "progress" and (fields := _progress(line)) and _tells_more(fields, before):
+                kept.append(("progress", line.at, fields))
+                before = fields
+        changes: dict[str, Any] = {"read_bytes": job.read_bytes + len(text[0]) + 1}
+        if kept:
+            changes["progress"] = before
+        return self._store.advance(job, self._now(), kept, **changes)
+
+    def _folder(self, job: Job) -> Path:
+        return self._runs / job.uid
+
+
+def _progress(line: Line) -> Mapping[str, Any] | None:
+    """What clients are told of a line; None of one that another version of `wtl train` may have written."""
+    fields = line.fields
+    if not isinstance(fields.get("phase"), str) or not all(type(fields.get(name)) is int for name in ("done", "total")):
+        return None
+    figures = {name: fields[name] for name in ("loss", "trial", "retrial") if type(fields.get(name)) in {int, float}}
+    return {name: fields[name] for name in ("phase", "done", "total")} | {k: float(v) for k, v in figures.items()}
+
+
+def _tells_more(fields: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
+    """Whether this is a new phase, its end, something measured, or a visible step on."""
+    if before is None or fields.get("phase") != before.get("phase") or "trial" in fields:
+        return True
+    done, total, since = fields.get("done", 0), fields.get("total", 1), before.get("done", 0)
+    return bool(done == total or done - since >= _PART * total)

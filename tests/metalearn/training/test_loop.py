@@ -1,0 +1,155 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.small_run import SMALL, after
+
+from metalearn.bundle import Bundle
+from metalearn.config import DataConfig
+from metalearn.data.errors import InvalidConfig, WatchTryLearnError
+from metalearn.training.collect import DemonstrationChunk, ProcessCollector, SerialCollector, demonstrate_chunk
+from metalearn.training.loop import Event, Stopped, train
+from metalearn.training.run_store import RunStore, fetch_folder
+
+
+def same(a: Bundle, b: Bundle) -> bool:
+    return a.weights.keys() == b.weights.keys() and all(np.array_equal(a.weights[k], b.weights[k]) for k in a.weights)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return train(SMALL, tmp_path_factory.mktemp("uninterrupted"))
+
+
+@pytest.mark.parametrize("n", [2, 9, 24, 33])
+def test_a_run_that_was_stopped_resumes_to_the_same_weights(tmp_path: Path, uninterrupted: Bundle, n: int):
+    with pytest.raises(Stopped):
+        train(SMALL, tmp_path, stopping=after(n))
+    with pytest.raises(Stopped):
+        train(SMALL, tmp_path, stopping=after(7))
+    resumed = train(SMALL, tmp_path)
+    assert same(resumed, uninterrupted)
+    histories = [bundle.provenance["history"] for bundle in (resumed, uninterrupted)]
+    assert histories[0] == histories[1]
+
+
+class Vanishing(SerialCollector):
+    """A collector that works ahead, and whose machines are gone when it is given the n-th moment."""
+
+    def __init__(self, n: int) -> None:
+        self._moments = after(n)
+
+    def advance(self) -> None:
+        if self._moments():
+            raise WatchTryLearnError("the machines are gone")
+
+
+@pytest.mark.parametrize("n", [4, 17])
+def test_a_collector_that_is_lost_is_noticed_while_nothing_is_collected_and_costs_time_alone(
+    tmp_path: Path, uninterrupted: Bundle, n: int
+):
+    heard: list[Event] = []
+    with pytest.raises(WatchTryLearnError, match="the machines are gone"):
+        train(SMALL, tmp_path, collector=Vanishing(n), listen=heard.append)
+    assert heard[-1].done < n
+    resumed = train(SMALL, tmp_path)
+    assert same(resumed, uninterrupted)
+    assert resumed.provenance["history"] == uninterrupted.provenance["history"]
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_run_that_dies_while_a_checkpoint_is_written_goes_on_from_the_one_before(
+    tmp_path: Path, uninterrupted: Bundle, monkeypatch: pytest.MonkeyPatch, n: int
+):
+    written = after(n)
+
+    def die(descriptor: int) -> None:
+        if written():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", die)
+        with pytest.raises(KeyboardInterrupt):
+            train(SMALL, tmp_path)
+    assert (tmp_path / "checkpoint.tmp").exists()
+    assert (tmp_path / "checkpoint.safetensors").exists() == (n > 1)
+    assert same(train(SMALL, tmp_path), uninterrupted)
+
+
+def test_another_seed_gives_other_weights(tmp_path: Path, uninterrupted: Bundle):
+    assert not same(train(SMALL.with_seed(1), tmp_path), uninterrupted)
+
+
+def test_a_folder_of_another_experiment_is_refused(tmp_path: Path):
+    with pytest.raises(Stopped):
+        train(SMALL, tmp_path, stopping=after(2))
+    with pytest.raises(InvalidConfig, match="another experiment"):
+        train(SMALL.with_seed(1), tmp_path)
+
+
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path):
+    with pytest.raises(Stopped):
+        train(SMALL, tmp_path, stopping=after(30))
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"junk")
+    with pytest.raises(InvalidConfig, match="not a checkpoint"):
+        train(SMALL, tmp_path)
+
+
+def test_the_listener_hears_of_every_phase_and_of_held_out_success(tmp_path: Path):
+    heard: list[Event] = []
+    bundle = train(SMALL, tmp_path, listen=heard.append)
+    assert {event.phase for event in heard} == {"demonstrate", "train", "collect"}
+    assert heard[-1].done == heard[-1].total == SMALL.training.total_steps
+    assert heard[-1].trial is not None
+    assert bundle.provenance["history"][-1]["step"] == SMALL.training.total_steps
+    assert Bundle.load(tmp_path / "bundle").id == bundle.id
+
+
+def test_who_collects_does_not_change_what_is_collected():
+    chunks = [DemonstrationChunk("reach-m2", tuple(range(i, i + 4)), DataConfig(), seed=3) for i in (0, 4)]
+    here = list(SerialCollector().map(demonstrate_chunk, chunks))
+    workers = ProcessCollector(2)
+    try:
+        there = list(workers.map(demonstrate_chunk, chunks))
+    finally:
+        workers.close()
+    assert [[r.experts for r in records] for records in here] == [[r.experts for r in records] for records in there]
+
+
+STALE = SMALL.model_copy(update={"training": SMALL.training.model_copy(update={"staleness": 4})})
+
+
+def test_stale_trials_are_of_an_earlier_policy_within_the_bound_and_resume_bit_for_bit(tmp_path: Path):
+    straight = train(STALE, tmp_path / "straight")
+    taken = straight.provenance["collections"]
+    assert [(one["round"], one["version"], one["staleness"]) for one in taken] == [(1, 8, 4), (2, 14, 4)]
+    assert [one["episodes"] for one in taken] == [80, 80]
+    with pytest.raises(Stopped):
+        train(STALE, tmp_path / "stopped", stopping=after(16))  # trials of step 8 are on their way
+    workers = ProcessCollector(1)  # which works ahead
+    try:
+        resumed = train(STALE, tmp_path / "stopped", collector=workers)
+    finally:
+        workers.close()
+    assert same(resumed, straight)
+    assert resumed.provenance["collections"] == taken
+
+
+def test_without_staleness_trials_are_of_the_policy_that_learns_from_them(uninterrupted: Bundle):
+    assert [(one["version"], one["staleness"]) for one in uninterrupted.provenance["collections"]] == [(12, 0), (18, 0)]
+
+
+def test_a_run_goes_on_from_its_copy_at_a_url(tmp_path: Path, uninterrupted: Bundle):
+    url = f"memory://{tmp_path.name}/runs/small"
+    with pytest.raises(Stopped):
+        train(SMALL, RunStore(tmp_path / "machine", url), stopping=after(30))
+    resumed = train(SMALL, RunStore(tmp_path / "another", url))
+    assert same(resumed, uninterrupted)
+    assert Bundle.load(fetch_folder(url + "/bundle", tmp_path / "fetched")).id == resumed.id
+
+
+def test_a_url_that_nobody_can_open_is_one_sentence(tmp_path: Path):
+    with pytest.raises(InvalidConfig, match="storage warp://runs: "):
+        RunStore(tmp_path, "warp://runs")
+    with pytest.raises(InvalidConfig, match="nothing at memory://nowhere/bundle"):
+        fetch_folder("memory://nowhere/bundle", tmp_path)

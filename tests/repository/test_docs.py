@@ -1,0 +1,81 @@
+"""Every fenced block of README.md and docs/ whose info string ends in `run` runs: ```python run, ```bash run.
+
+Blocks run in the repository root, those of one page in order; what they make belongs in runs/. A page that
+speaks to http://127.0.0.1:8000 gets a server of the shipped models (on a free port) to speak to.
+"""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+BLOCK = re.compile(r"^```(?P<language>python|bash) run\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
+DOCUMENTED_URL = "http://127.0.0.1:8000"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def blocks_of(text: str) -> list[tuple[str, str]]:
+    """`(language, code)` of each runnable block."""
+    return [(match["language"], match["code"]) for match in BLOCK.finditer(text)]
+
+
+def pages() -> list[Path]:
+    """The pages with at least one runnable block."""
+    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [page for page in found if page.exists() and blocks_of(page.read_text())]
+
+
+@pytest.fixture(scope="module")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A served folder of shipped models."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    data = tmp_path_factory.mktemp("data")
+    process = subprocess.Popen([BIN / "wtl", "serve", "--port", str(port), "--data", str(data)], cwd=ROOT)
+    try:
+        wait_until_ready(url, process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/readyz").is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise TimeoutError(f"no server at {url} after {timeout_s} s")
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_snippets_of_a_page_run(page: Path, request: pytest.FixtureRequest):
+    text = page.read_text()
+    if DOCUMENTED_URL in "".join(code for _, code in blocks_of(text)):
+        text = text.replace(DOCUMENTED_URL, request.getfixturevalue("server_url"))
+    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    for language, code in blocks_of(text):
+        command = [sys.executable, "-c", code] if language == "python" else ["bash", "-euo", "pipefail", "-c", code]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, f"{page.name}:\n{code}\n{done.stdout}\n{done.stderr}"
+
+
+def test_only_blocks_marked_run_are_run():
+    text = "```python run\nprint(1)\n```\n\n```python\nprint(2)\n```\n\n```bash run\nls\n```\n"
+    assert blocks_of(text) == [("python", "print(1)\n"), ("bash", "ls\n")]

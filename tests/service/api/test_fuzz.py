@@ -1,0 +1,45 @@
+"""The whole API under schemathesis: a short, deterministic run. `benchmarks/fuzz.py` is the long one."""
+
+from pathlib import Path
+
+import pytest
+from fastapi.responses import JSONResponse
+from support.fuzzing import fuzz, served
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
+
+
+def test_nothing_that_can_be_asked_makes_the_server_fail_or_lie(tmp_path: Path) -> None:
+    findings = fuzz(served(tmp_path), examples=3, seed=0, phases=("coverage", "fuzzing", "stateful"))
+    assert findings.failures == []
+    assert min(findings.cases["coverage"], 10 * findings.cases["fuzzing"], 20 * findings.cases["stateful"]) > 300
+    answered = {status for phase in findings.statuses.values() for status in phase}
+    assert {200, 201, 204, 400, 404, 405, 409, 415, 422} <= answered
+    assert any("training-jobs" in operation for operation in findings.operations)
+
+
+def test_the_fuzzer_sees_a_server_that_fails_and_one_that_lies(tmp_path: Path) -> None:
+    app = served(tmp_path)
+
+    @app.get("/fails")
+    def fails(wanted: int) -> None:
+        raise RuntimeError("by design")
+
+    @app.get("/lies", responses={404: {"description": "nothing"}})
+    def lies() -> dict[str, int]:
+        return JSONResponse({"not": "a number"})  # type: ignore[return-value]
+
+    @app.get("/refuses", responses={409: {"description": "no problem"}})
+    def refuses() -> None:
+        return JSONResponse({}, 409)  # type: ignore[return-value]
+
+    app.openapi_schema = None
+    checks = {(failure.split(":")[0], failure.split("/")[1].split()[0]) for failure in _failures(app)}
+    assert ("error of the fuzzer", "fails:") in checks  # in process the exception itself comes through
+    assert ("response_schema_conformance", "lies") in checks
+    assert ("refusals_are_problems", "refuses") in checks
+
+
+def _failures(app) -> list[str]:
+    findings = fuzz(app, examples=1, seed=0, phases=("fuzzing",))
+    return [failure for failure in findings.failures if "/" in failure]

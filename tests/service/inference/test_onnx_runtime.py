@@ -1,0 +1,121 @@
+"""A second runtime: the same beliefs and actions as torch, in a process that has no torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.bundles import KINDS, contexts, made
+
+from metalearn.bundle import Bundle
+from metalearn.data.context import Context
+from metalearn.data.errors import InvalidConfig, InvalidData
+from service.inference import OnnxRuntime, TorchRuntime, factory_of
+
+
+@pytest.mark.parametrize("kind", ["reach", "reach-m4", "push", *KINDS])
+def test_both_runtimes_believe_and_do_the_same(kind: str, rng: np.random.Generator) -> None:
+    bundle = made(kind)
+    torch, onnx = TorchRuntime.load(bundle), OnnxRuntime.load(bundle)
+    for given in ([one] for one in contexts(bundle.spec, rng)), [contexts(bundle.spec, rng)]:
+        for some in given:
+            for expected, got in zip(torch.believe(some), onnx.believe(some), strict=True):
+                np.testing.assert_allclose(got.code, expected.code, atol=1e-5, rtol=1e-4)
+                np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-5)
+    beliefs = torch.believe(contexts(bundle.spec, rng))
+    z, n = len(beliefs[0].probabilities), len(beliefs)
+    observations = np.stack([bundle.spec.example_episode(rng).observations[0] for _ in range(n)])
+    expected, got = (
+        one.act(np.stack([one.stance(belief, i % z) for i, belief in enumerate(beliefs)]), observations)
+        for one in (torch, onnx)
+    )
+    assert got.dtype == expected.dtype
+    # Random heads are a hundred times as steep as trained ones.
+    np.testing.assert_allclose(got, expected, atol=1e-4 if kind in KINDS else 1e-5, rtol=1e-4)
+    assert len(np.unique(expected.round(4), axis=0)) > 1
+
+
+@pytest.mark.parametrize("kind", ["dynamics", "reach"])
+def test_both_learn_the_same_while_they_act(kind: str, rng: np.random.Generator) -> None:
+    bundle = made(kind)
+    episode = bundle.spec.example_episode(rng, 6)
+    torch, onnx = TorchRuntime.load(bundle), OnnxRuntime.load(bundle)
+    belief = torch.believe([Context((episode,))])[0]
+    stance, seen = torch.stance(belief, 0), (episode.observations, episode.actions)
+    expected, got = torch.after(stance, *seen), onnx.after(stance, *seen)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert torch.learns_while_acting == onnx.learns_while_acting == (kind == "dynamics")
+    assert torch.learns_while_acting == (not np.array_equal(got, stance))
+
+
+def test_graphs_leave_a_bundle_the_one_it_was(tmp_path: Path) -> None:
+    bundle = made("categorical")
+    assert bundle.with_graphs({}).id == bundle.id
+    loaded = Bundle.load(bundle.save(tmp_path / "bundle"))
+    assert loaded.graphs == bundle.graphs
+    (tmp_path / "bundle" / "act.onnx").write_bytes(b"something else")
+    with pytest.raises(InvalidConfig, match=r"act\.onnx does not match the digest"):
+        Bundle.load(tmp_path / "bundle")
+
+
+def test_the_files_of_a_bundle_run_in_onnx_runtime_as_they_are(tmp_path: Path, rng: np.random.Generator) -> None:
+    import onnxruntime
+
+    bundle = made("reach")
+    bundle.save(tmp_path)
+    believed = OnnxRuntime.load(bundle).believe(contexts(bundle.spec, rng))
+    observations = rng.normal(size=(len(believed), bundle.spec.observation_size)).astype(np.float32)
+    codes, hypotheses = np.stack([b.code for b in believed]), np.zeros(len(believed), np.int64)
+    (stances,) = onnxruntime.InferenceSession(tmp_path / "stance.onnx").run(
+        None, {"code": codes, "hypothesis": hypotheses}
+    )
+    session = onnxruntime.InferenceSession(tmp_path / "act.onnx")
+    (got,) = session.run(None, {"stance": stances, "observations": observations})
+    runtime = TorchRuntime.load(bundle)
+    expected = runtime.act(np.stack([runtime.stance(belief, 0) for belief in believed]), observations)
+    np.testing.assert_allclose(np.clip(got, -1, 1), expected, atol=1e-5)
+
+
+def test_what_cannot_be_run_says_why() -> None:
+    with pytest.raises(InvalidConfig, match="wtl export"):
+        OnnxRuntime.load(made("reach").with_graphs({}))
+    with pytest.raises(InvalidConfig, match="its graphs cannot be run"):
+        OnnxRuntime.load(made("reach").with_graphs(dict.fromkeys(("believe", "stance", "act"), b"no graph")))
+    with pytest.raises(InvalidData, match="no ask"):
+        OnnxRuntime.load(made("reach")).believe([Context(ask="faster")])
+
+
+SERVE = """
+import sys
+import numpy as np
+from fastapi.testclient import TestClient
+from pathlib import Path
+from service.app import create_app
+from service.client import Client
+from service.settings import Settings
+
+with TestClient(create_app(Settings(data=Path({data!r}), runtime={runtime!r}))) as http:
+    client = Client(http=http)
+    model = client.model("reach")
+    adaptation = client.adapt("reach", demos=[model.example])
+    adaptation.add_trials([model.example]).act(model.example.observations)
+    assert http.get("/v1/models").status_code == 200
+heavy = sorted({{"torch", "ray"}} & set(sys.modules))
+sys.exit(f"imported {{heavy}}" if heavy else 0)
+"""
+
+
+@pytest.mark.parametrize(("runtime", "clean"), [("onnx", True), ("torch", False)])
+def test_a_server_on_onnx_imports_neither_torch_nor_ray_and_this_test_can_fail(
+    runtime: str, clean: bool, tmp_path: Path
+) -> None:
+    script = SERVE.format(data=str(tmp_path), runtime=runtime)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode == 0) is clean, done.stderr
+    assert clean or "imported ['torch']" in done.stderr
+
+
+def test_the_setting_names_the_runtime() -> None:
+    assert factory_of("onnx") == OnnxRuntime.load
+    assert factory_of("torch") == factory_of("auto") == TorchRuntime.load

@@ -1,0 +1,305 @@
+"""Who is let in: keys, scopes, tenants that do not see one another, rates, the audit log, and headers."""
+
+import json
+import time
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import WebSocketDenialResponse
+from support.api_keys import ALL, Make
+from support.pointing import PointingRuntime
+
+import service.app
+from metalearn.data.errors import InvalidConfig
+from service.api.middleware.auth import PUBLIC, SECURITY_HEADERS, scope_of
+from service.app import create_app
+from service.security.api_keys import Keys, digest
+from service.settings import Settings
+from wtl.cli import main
+
+
+def served(settings: Settings, **changed: object) -> TestClient:
+    app = create_app(settings.model_copy(update=changed), runtime_factory=PointingRuntime)
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def routes(app: FastAPI) -> list[tuple[str, str]]:
+    """Method and path of every route, WebSockets as WS; routers included by later versions of FastAPI too."""
+    found = []
+
+    def walk(level: object, prefix: str) -> None:
+        for route in getattr(level, "routes", []):
+            if isinstance(route, Route):
+                found.extend((method, prefix + route.path) for method in route.methods or ())
+            elif isinstance(route, WebSocketRoute):
+                found.append(("WS", prefix + route.path))
+            else:
+                inner = getattr(route, "original_router", None) or getattr(route, "app", None)
+                context = getattr(route, "include_context", None)
+                walk(inner, prefix + (getattr(context, "prefix", "") or ""))
+
+    walk(app.router, "")
+    return found
+
+
+def test_without_a_key_nothing_but_health_and_documentation(settings: Settings, make: Make) -> None:
+    make("a")
+    with served(settings) as http:
+        found = routes(http.app)  # type: ignore[arg-type]
+        assert ("POST", "/v1/adaptations/{adaptation_id}/act") in found
+        for method, path in found:
+            answer = http.request("GET" if method == "WS" else method, path.replace("{", "").replace("}", ""))
+            if path in PUBLIC:
+                assert answer.status_code == 200
+            else:
+                assert answer.status_code == 401, (method, path)
+                assert answer.headers["www-authenticate"] == 'Bearer realm="wtl"'
+                assert answer.json()["type"] == "urn:problem-type:wtl:unauthenticated"
+        assert http.get("/anything/else").status_code == 401
+
+
+def test_a_key_without_the_scope_is_refused_and_told_which(settings: Settings, make: Make) -> None:
+    none_of = {scope: make("a", tuple(set(ALL) - {scope})) for scope in ALL}
+    with served(settings) as http:
+        asked = set()
+        for method, path in routes(http.app):  # type: ignore[arg-type]
+            scope = scope_of(path, method)
+            if scope is None or path in PUBLIC or method == "WS":
+                continue
+            asked.add(scope)
+            answer = http.request(method, path, headers=none_of[scope])
+            assert answer.status_code == 403, (method, path)
+            assert scope in answer.headers["www-authenticate"]
+            if method != "HEAD":
+                assert answer.json()["expected"] == f"a key with the scope {scope}"
+        assert asked >= {"adapt", "models:read", "metrics"}
+
+
+def test_another_tenants_things_are_not_there(settings: Settings, make: Make, wire: dict[str, object]) -> None:
+    mine, theirs = make("mine"), make("theirs")
+    with served(settings) as http:
+        body = {"model": "point", "demos": [wire]}
+        same_key = {"Idempotency-Key": "one"}
+        made = http.post("/v1/adaptations", json=body, headers=mine | same_key)
+        episode = http.post(made.headers["location"] + "/episodes", headers=mine).json()
+        version = http.get(made.headers["location"] + "/versions", headers=mine).json()
+        assert [item["version"] for item in version["items"]] == [1]
+        bodies = {
+            "demos": {"demos": [wire]},
+            "trials": {"trials": [wire]},
+            "act": {"observations": [[0, 0, 0]], "observation": [0, 0, 0]},
+            "finish": {"observation": [0, 0, 0]},
+        }
+        tried = 0
+        for method, path in routes(http.app):  # type: ignore[arg-type]
+            if "{adaptation_id}" not in path or method == "WS":
+                continue
+            body_of = dict(bodies.get(path.rpartition("/")[2], {}))
+            if path.endswith("/act"):
+                del body_of["observation" if "{episode_id}" not in path else "observations"]
+            real = path.replace("{adaptation_id}", made.json()["id"]).replace("{episode_id}", episode["id"])
+            sent = {"json": body_of} if method == "POST" and body_of else {}
+            answer = http.request(method, real, headers=theirs, **sent)
+            assert answer.status_code == 404, (method, path, answer.text)
+            assert method == "HEAD" or answer.json()["type"] == "urn:problem-type:wtl:adaptation-not-found"
+            tried += 1
+        assert tried >= 10
+        assert http.get("/v1/adaptations", headers=theirs).json()["items"] == []
+        own = http.post("/v1/adaptations", json=body, headers=theirs | same_key)
+        assert (own.status_code, own.json()["id"] != made.json()["id"]) == (201, True)
+        other = http.get(f"/v1/adaptations/{own.json()['id']}/episodes/{episode['id']}/act", headers=theirs)
+        assert other.status_code == 405
+        crossed = f"/v1/adaptations/{own.json()['id']}/episodes/{episode['id']}/act"
+        assert http.post(crossed, json={"observation": [0, 0, 0]}, headers=theirs).status_code == 404
+        assert http.get(made.headers["location"], headers=mine).json()["version"] == 1
+        assert len(http.get("/v1/adaptations", headers=mine).json()["items"]) == 1
+
+
+def test_another_tenants_trainings_and_streams_are_not_there(
+    settings: Settings, make: Make, wire: dict[str, object]
+) -> None:
+    mine, theirs = make("mine"), make("theirs")
+    with served(settings, train_command="/bin/false", training_poll_s=0.05) as http:
+        jobs = "/v1/training-jobs"
+        body = {"experiment": "reach-m2", "id": "one"}
+        same_key = {"Idempotency-Key": "one"}
+        made = http.post(jobs, json=body, headers=mine | same_key)
+        assert made.status_code == 201
+        tried = []
+        for method, path in routes(http.app):  # type: ignore[arg-type]
+            if "{job_id}" in path:
+                answer = http.request(method, path.replace("{job_id}", "one"), headers=theirs)
+                assert answer.status_code == 404, (method, path, answer.text)
+                assert method == "HEAD" or answer.json()["type"] == "urn:problem-type:wtl:job-not-found"
+                tried += [f"{method} {path.rpartition('}')[2]}"]
+        assert set(tried) >= {"GET ", "DELETE ", "GET /logs", "GET /events"}
+        assert http.get(jobs, headers=theirs).json()["items"] == []
+        own = http.post(jobs, json=body | {"seed": 1}, headers=theirs | same_key)  # no conflict, no replay
+        assert (own.status_code, own.json()["seed"]) == (201, 1)
+        assert [job["seed"] for job in http.get(jobs, headers=mine).json()["items"]] == [None]
+        assert not http.get(f"{jobs}/one", headers=mine).json()["stop_requested"]
+
+        adaptation = http.post("/v1/adaptations", json={"model": "point", "demos": [wire]}, headers=mine).json()["id"]
+        stream = f"/v1/adaptations/{adaptation}/stream"
+        with pytest.raises(WebSocketDenialResponse) as refused, http.websocket_connect(stream, headers=theirs):
+            pass
+        assert refused.value.status_code == 404
+        assert json.loads(refused.value.content)["type"] == "urn:problem-type:wtl:adaptation-not-found"
+        with http.websocket_connect(stream, headers=mine) as socket:
+            assert adaptation.encode() in socket.receive_bytes()
+            assert http.delete(f"/v1/adaptations/{adaptation}", headers=theirs).status_code == 404
+
+
+def test_a_key_ends_when_it_is_revoked_or_expired(settings: Settings, keys: Keys, make: Make) -> None:
+    clock = [time.time()]
+    header = make("a")
+    brief = make("a", ("adapt",), expires_at=clock[0] + 60)
+    with TestClient(create_app(settings, runtime_factory=PointingRuntime, now=lambda: clock[0])) as http:
+        assert [http.get("/v1/adaptations", headers=given).status_code for given in (header, brief)] == [200, 200]
+        [key] = [key for key in keys.all() if header["Authorization"].split()[1].startswith(key.prefix)]
+        keys.revoke(key.prefix, clock[0])
+        clock[0] += settings.key_cache_s + 0.1
+        refused = http.get("/v1/adaptations", headers=header)
+        assert (refused.status_code, refused.json()["detail"]) == (401, "the API key is revoked or expired")
+        assert http.get("/v1/adaptations", headers=brief).status_code == 200
+        clock[0] += 60
+        assert http.get("/v1/adaptations", headers=brief).status_code == 401
+        for nonsense in ("Bearer wtl_" + "x" * 43, "Basic abc", "Bearer ", "wtl_abc", "Bearer wtl_short"):
+            assert http.get("/v1/adaptations", headers={"Authorization": nonsense}).status_code == 401
+
+
+def test_openpis_way_of_sending_a_key_works(settings: Settings, make: Make) -> None:
+    header = make("a")["Authorization"].replace("Bearer", "Api-Key")
+    with served(settings) as http:
+        assert http.get("/v1/adaptations", headers={"Authorization": header}).status_code == 200
+
+
+def test_the_first_key_closes_a_server_that_runs(settings: Settings, keys: Keys) -> None:
+    with served(settings, key_cache_s=0) as http:
+        assert http.get("/v1/adaptations").status_code == 200
+        secret, key = keys.create("default", ALL, time.time())
+        assert http.get("/v1/adaptations").status_code == 401
+        keys.revoke(key.prefix, time.time())
+        assert http.get("/v1/adaptations").status_code == 401
+        assert http.get("/v1/adaptations", headers={"Authorization": f"Bearer {secret}"}).status_code == 401
+
+
+def test_a_server_that_others_reach_wants_a_key_to_exist(settings: Settings, keys: Keys) -> None:
+    exposed = settings.model_copy(update={"host": "0.0.0.0"})
+    with pytest.raises(InvalidConfig, match="wtl keys create"):
+        service.app.serve(exposed, runtime_factory=PointingRuntime)
+    keys.create("a", ALL, time.time(), expires_at=1.0)
+    with pytest.raises(InvalidConfig, match="wtl keys create"):
+        service.app.serve(exposed, runtime_factory=PointingRuntime)
+    with served(exposed) as http:
+        assert http.get("/v1/adaptations").status_code == 401
+
+
+def test_too_many_requests_are_told_when_to_come_back(settings: Settings, make: Make) -> None:
+    busy, other = make("a"), make("a")
+    with served(settings, rate="3/minute") as http:
+        answers = [http.get("/v1/adaptations", headers=busy) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        assert answers[0].headers["ratelimit-policy"] == '"requests";q=3;w=60'
+        assert answers[0].headers["ratelimit"].startswith('"requests";r=2;t=')
+        assert 1 <= int(answers[3].headers["retry-after"]) <= 60
+        problem = answers[3].json()
+        assert (problem["type"], problem["expected"], problem["got"]) == (
+            "urn:problem-type:wtl:too-many-requests",
+            "at most 3 in 60 s",
+            "more than 3",
+        )
+        assert http.get("/v1/adaptations", headers=other).status_code == 200
+        assert http.get("/livez").status_code == 200
+
+
+def test_guessing_keys_is_slow(settings: Settings, make: Make) -> None:
+    good = make("a")
+    with served(settings) as http:
+        statuses = [
+            http.get("/v1/models", headers={"Authorization": f"Bearer wtl_{i:043}"}).status_code for i in range(62)
+        ]
+        assert (statuses[0], statuses[-1]) == (401, 429)
+        assert http.get("/v1/models", headers=good).status_code == 200
+
+
+def test_the_audit_log_says_who_changed_what_and_never_how(
+    settings: Settings, make: Make, wire: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = make("robots")
+    with served(settings) as http:
+        made = http.post(
+            "/v1/adaptations", json={"model": "point", "demos": [wire]}, headers=header | {"X-Request-ID": "r1"}
+        )
+        path = made.headers["location"]
+        http.post(path + "/act", json={"observations": [[0, 0, 0]]}, headers=header)
+        http.get(path, headers=header)
+        http.post(path + "/trials", json={"trials": "secret"}, headers=header)
+        http.delete(path, headers=header)
+        http.get("/v1/models", headers={"Authorization": "Bearer nothing"})
+    capsys.readouterr()  # a log that nobody has configured goes there
+    assert main(["audit", "--data", str(settings.data)]) == 0
+    text = capsys.readouterr().out
+    lines = [json.loads(line) for line in text.splitlines()][::-1]
+    secret = header["Authorization"].split()[1]
+    assert [(line["action"], line["outcome"]) for line in lines] == [
+        ("POST /v1/adaptations", "201"),
+        ("POST /v1/adaptations/{adaptation_id}/trials", "422"),
+        ("DELETE /v1/adaptations/{adaptation_id}", "204"),
+        ("GET ?", "401"),
+    ]
+    assert {(line["tenant"], line["key"]) for line in lines[:3]} == {("robots", secret[:12])}
+    assert (lines[0]["request"], lines[2]["subject"]) == ("r1", path)
+    assert secret not in text
+    assert '"secret"' not in text
+
+
+def test_every_answer_has_security_headers(settings: Settings, make: Make) -> None:
+    header = make("a")
+    with served(settings) as http:
+        for answer in (
+            http.get("/livez"),
+            http.get("/v1/models", headers=header),
+            http.get("/v1/models"),
+            http.get("/nothing", headers=header),
+        ):
+            assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == dict(SECURITY_HEADERS)
+        assert "cdn.jsdelivr.net" in http.get("/docs").headers["content-security-policy"]
+
+
+def test_keys_by_the_command_line(settings: Settings, keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--data", str(settings.data)]
+    assert main(["keys", "create", "--tenant", "lab", "--days", "1", "--label", "arm", *where]) == 0
+    secret = capsys.readouterr().out.strip()
+    assert len(secret) == 47
+    found = keys.find(digest(secret))
+    assert found is not None
+    assert (found.tenant, found.label, found.scopes) == ("lab", "arm", {"adapt", "models:read"})
+    raw = (settings.data / "service.sqlite3").read_bytes() + (settings.data / "service.sqlite3-wal").read_bytes()
+    assert secret[:12].encode() in raw
+    assert secret[12:].encode() not in raw
+    main(["keys", "list", *where])
+    assert "usable" in capsys.readouterr().out
+    assert main(["keys", "revoke", secret[:12] + "...", *where]) == 0
+    main(["keys", "list", *where])
+    assert "revoked" in capsys.readouterr().out
+    for wrong, said in (
+        (["create", "--scopes", "all"], "got all"),
+        (["create", "--tenant", "A b"], "tenant: expected"),
+        (["revoke", "wtl_nothing"], "there is no key"),
+    ):
+        assert main(["keys", *wrong, *where]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_settings_come_from_a_folder_of_secrets_too(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wtl_database").write_text("postgresql+psycopg://somewhere/wtl\n")
+    monkeypatch.setenv("WTL_SECRETS_DIR", str(tmp_path))
+    assert Settings().database_url == "postgresql+psycopg://somewhere/wtl"
+    assert "somewhere" not in repr(Settings())
+    monkeypatch.setenv("WTL_DATABASE", "sqlite:///elsewhere")
+    assert Settings().database_url == "sqlite:///elsewhere"
+    with pytest.raises(ValueError, match="a rate, as in"):
+        Settings(rate="fast")

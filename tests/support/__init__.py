@@ -1,0 +1,1 @@
+"""What several test packages share: small real families, runtimes, servers, and a PostgreSQL of their own."""

@@ -1,0 +1,51 @@
+"""Bundles with random weights of every kind of model, and contexts for them."""
+
+from functools import cache
+
+import numpy as np
+from gymnasium import spaces
+
+from metalearn.bundle import Bundle
+from metalearn.config import EntityLayout, ModelConfig
+from metalearn.data.context import Context
+from metalearn.data.spec import Spec
+from metalearn.model.export import with_graphs
+from metalearn.model.policy import ConditionalPolicy
+from service.settings import SHIPPED_MODELS
+
+BOX = spaces.Box(-2.0, 2.0, (3,), np.float32)
+KINDS = {
+    "categorical": (ModelConfig(), spaces.Discrete(5, start=2)),
+    "one of everything": (ModelConfig(n_hypotheses=1, n_frames=2, code_size=8, max_trials=3), BOX),
+    "entities": (ModelConfig(entities=EntityLayout(start=1, count=2, size=3, place=2)), BOX),
+    "dynamics": (ModelConfig(dynamics_rank=2), BOX),
+    "means": (ModelConfig(frame_means=True), BOX),
+}
+
+
+@cache
+def made(kind: str) -> Bundle:
+    """A bundle with random weights, so that no number in it is zero by chance."""
+    if kind not in KINDS:
+        return Bundle.load(SHIPPED_MODELS / kind)
+    config, actions = KINDS[kind]
+    spec = Spec(spaces.Box(-np.inf, np.inf, (8,), np.float32), actions, horizon=30, rate_hz=10.0)
+    rng = np.random.default_rng(0)
+    weights = ConditionalPolicy(config, spec).to_weights()
+    drawn = {
+        name: rng.uniform(0.5, 1.5, value.shape).astype(np.float32)
+        if name.endswith(("var", "std", "spread", "damping"))
+        else value + rng.normal(0, 1.0 if name.startswith("head") else 0.1, value.shape).astype(np.float32)
+        for name, value in weights.items()
+        if value.dtype == np.float32
+    }
+    # Through a policy once more: buffers that have two names have one value.
+    whole = ConditionalPolicy.from_weights(config, spec, weights | drawn).to_weights()
+    return with_graphs(Bundle(kind, spec, config.model_dump(mode="json"), whole))
+
+
+def contexts(spec: Spec, rng: np.random.Generator) -> list[Context]:
+    def episodes(n: int) -> tuple[object, ...]:
+        return tuple(spec.example_episode(rng, int(rng.integers(1, spec.horizon + 1))) for _ in range(n))
+
+    return [Context(episodes(k), episodes(n)) for k in (0, 1, 4) for n in (0, 1, 3)]

@@ -1,0 +1,21 @@
+"""A training of seconds, and a way to stop it."""
+
+from collections.abc import Callable
+
+from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
+
+SMALL = Experiment(
+    name="small",
+    family="reach-m2",
+    data=DataConfig(n_tasks=40, chunk_tasks=16),
+    model=ModelConfig(encoder_width=16, policy_width=16, code_size=8, n_hypotheses=2),
+    training=TrainingConfig(
+        warmup_steps=12, rounds=2, round_steps=6, batch_tasks=8, ramp_steps=4, check_steps=5, check_tasks=8
+    ),
+)
+
+
+def after(n: int) -> Callable[[], bool]:
+    """Asked for the n-th time, says stop."""
+    asked = iter(range(10_000))
+    return lambda: next(asked) >= n - 1

@@ -1,0 +1,110 @@
+"""`wtl adapt`, `act`, `check` and `convert`, as a user types them, against a real server."""
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from support.pointing import bundle
+from support.serving import served
+
+from metalearn.data.episode import Episode
+from metalearn.data.formats import read_file, read_minari, write_file
+from wtl.cli import main
+
+Wtl = Callable[..., str]
+
+
+@pytest.fixture
+def url(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with served(app) as address:
+        monkeypatch.setenv("WTL_URL", address)
+        yield address
+
+
+@pytest.fixture
+def wtl(capsys: pytest.CaptureFixture[str]) -> Wtl:
+    def run(*arguments: object, code: int = 0) -> str:
+        capsys.readouterr()
+        assert main([str(argument) for argument in arguments]) == code
+        captured = capsys.readouterr()  # with what the server, in this process too, logs
+        out, err = (re.sub(r"(?m)^\d{4}-\d\d-\d\d.*\n", "", text) for text in captured)
+        if code:
+            assert re.fullmatch(r"wtl: [^\n]+\n", err), err
+        return err if code else out
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path: Path, demo: Episode) -> Path:
+    write_file(tmp_path / "demo.npz", [demo, demo], rate_hz=5.0)
+    return tmp_path / "demo.npz"
+
+
+def test_adapt_then_act_then_learn(url: str, wtl: Wtl, file: Path, tmp_path: Path, monkeypatch) -> None:
+    said = wtl("adapt", "--model", "point", "--demos", file)
+    found = re.match(r"([0-9a-f]{24})  version 1 of point@1\ndemos: 2, trials: 0, not calibrated\n", said)
+    assert found, said
+    assert "duplicate: the same, number by number, as demos[0]" in said
+    assert "rate-differs: recorded at 5 Hz" in said
+    (tmp_path / "seen.json").write_text("[[0, 0.5, 0], [1, 1, 0]]")
+    assert json.loads(wtl("act", found[1], tmp_path / "seen.json")) == {"actions": [[1, 0.5], [0, 0]]}
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"observations": [0, 0.5, 0]}'))
+    assert json.loads(wtl("act", found[1])) == {"actions": [[1, 0.5]]}
+    np.savez(tmp_path / "seen.npz", observations=np.array([[1.0, 1, 0]]))
+    assert json.loads(wtl("act", found[1], tmp_path / "seen.npz")) == {"actions": [[0, 0]]}
+    learned = json.loads(wtl("adapt", "--to", found[1], "--trials", file, "--demos", file, "--episodes", "0", "--json"))
+    assert (learned["version"], learned["n_demos"], learned["n_trials"]) == (3, 3, 2)
+    assert [one["episode"] for one in learned["quality"]] == ["demos[0]", "trials[0]", "trials[1]"]
+
+
+def test_recordings_are_converted_and_adapted_to(url: str, wtl: Wtl, file: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    folder = tmp_path / "point"
+    bundle().save(folder)
+    assert (
+        wtl("convert", "minari:robot/point-v0", "--demos", file, "--model", folder)
+        == "2 episodes: minari:robot/point-v0\n"
+    )
+    assert read_minari("robot/point-v0").episodes == read_file(file).episodes
+    assert "demos: 2" in wtl("adapt", "--model", "point", "--minari", "robot/point-v0")
+    wtl("convert", tmp_path / "back.safetensors", "--minari", "robot/point-v0", "--episodes", "1")
+    assert read_file(tmp_path / "back.safetensors").episodes == read_file(file).episodes[:1]
+
+
+def test_check_needs_no_server(wtl: Wtl, file: Path, tmp_path: Path) -> None:
+    bundle().save(tmp_path / "point")
+    said = wtl("check", file, "--model", tmp_path / "point")
+    assert "duplicate" in said
+    first, second = json.loads(wtl("check", file, "--model", tmp_path / "point", "--json"))
+    assert (first["steps"], first["duplicate_of"], second["duplicate_of"]) == (2, None, "demos[0]")
+
+
+def test_mistakes_are_one_sentence(url: str, wtl: Wtl, file: Path, tmp_path: Path) -> None:
+    bundle().save(tmp_path / "point")
+    (tmp_path / "bad.npz").write_bytes(b"PK")
+    (tmp_path / "bad.json").write_text("[[1")
+    (tmp_path / "good.json").write_text("[[1, 0, 0]]")
+    for arguments, expected in {
+        ("adapt",): "adapt what?",
+        ("adapt", "--model", "point", "--to", "x"): "adapt what?",
+        ("adapt", "--to", "x"): "nothing to learn from",
+        ("adapt", "--model", "pint", "--demos", file): "one of point, or NAME@VERSION",
+        ("adapt", "--model", "point", "--demos", tmp_path / "none.npz"): "No such file",
+        ("adapt", "--model", "point", "--demos", tmp_path / "bad.npz"): "bad.npz: body: expected an .npz archive",
+        ("adapt", "--model", "point", "--demos", file, "--episodes", "1-x"): "0,3,5-9",
+        ("adapt", "--model", "point", "--demos", file, "--episodes", "7"): "numbers from 0 to 1",
+        ("adapt", "--model", "point", "--minari", "no/such-v0"): "Minari dataset on this machine",
+        ("adapt", "--model", "point", "--url", "http://127.0.0.1:1"): "cannot be reached",
+        ("act", "0" * 24, tmp_path / "bad.json"): "not JSON",
+        ("act", "nonsense", tmp_path / "good.json"): "unknown, deleted or expired",
+        ("check", "--model", tmp_path / "point"): "check what?",
+        ("check", file, "--model", "reach"): "demos[0].observations: expected shape",
+        ("convert", "x.csv", "--demos", file): "ending in .npz, .safetensors",
+    }.items():
+        assert expected in wtl(*arguments, code=2), arguments

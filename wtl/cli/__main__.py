@@ -1,0 +1,7 @@
+"""`python -m wtl.cli`."""
+
+import sys
+
+from wtl.cli import main
+
+sys.exit(main())

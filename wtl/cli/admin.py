@@ -1,0 +1,150 @@
+"""`wtl migrate`, `wtl keys` and `wtl audit`: what an operator does to a service's database."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from metalearn.data.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from service.storage.database import Database
+
+_DAY_S = 86400.0
+DatabaseUrl = Annotated[str | None, typer.Option("--database", help="Its URL; WTL_DATABASE if not given.")]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="The service's data folder, for a SQLite database.")]
+keys = typer.Typer(name="keys", help="API keys: make them, list them, revoke them.", no_args_is_help=True)
+
+
+def migrate(database: DatabaseUrl = None, data: DataFolder = None) -> None:
+    """Bring the service's database to the newest schema. SQLite files are brought there by `wtl serve` too.
+
+    \b
+    Examples:
+      wtl migrate --database postgresql+psycopg://wtl@db/wtl
+    """
+    from service.storage import migrations
+
+    before, after = migrations.upgrade(_url(database, data))
+    typer.echo(f"the database is at revision {after}" + ("" if before == after else f" (before: {before or 'empty'})"))
+
+
+@keys.command()
+def create(
+    tenant: Annotated[str, typer.Option(help="Whose adaptations it sees.")] = "default",
+    scopes: Annotated[str, typer.Option(help="Some of adapt, models:read, models:write, jobs, metrics.")] = (
+        "adapt,models:read"
+    ),
+    days: Annotated[float | None, typer.Option(min=0, help="It expires so many days from now.")] = None,
+    label: Annotated[str, typer.Option(help="For people: what it is for.")] = "",
+    database: DatabaseUrl = None,
+    data: DataFolder = None,
+) -> None:
+    """Make a key and print it: it cannot be shown again.
+
+    \b
+    Examples:
+      wtl keys create --tenant robots --label "lab 3" --days 90
+      wtl keys create --scopes models:read,models:write,jobs
+    """
+    from service.security.api_keys import Keys
+
+    now = time.time()
+    with _opened(database, data) as opened:
+        wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+        secret, key = Keys(opened).create(tenant, wanted, now, label, None if days is None else now + days * _DAY_S)
+        _note(opened, key.tenant, "keys create", key.prefix)
+    typer.echo(secret)
+
+
+@keys.command("list")
+def list_keys(
+    tenant: Annotated[str | None, typer.Option(help="Only this one's.")] = None,
+    database: DatabaseUrl = None,
+    data: DataFolder = None,
+) -> None:
+    """List the keys by how they begin; the rest of a key is nowhere."""
+    from rich.table import Table
+
+    from service.security.api_keys import Keys
+
+    table = Table("key", "tenant", "scopes", "created", "expires", "state", "label", box=None, pad_edge=False)
+    with _opened(database, data) as opened:
+        for key in Keys(opened).all(tenant):
+            state = "revoked" if key.revoked_at else "usable" if key.usable(time.time()) else "expired"
+            ends = _day(key.expires_at) if key.expires_at else "never"
+            scopes = ",".join(sorted(key.scopes))
+            table.add_row(f"{key.prefix}...", key.tenant, scopes, _day(key.created_at), ends, state, key.label)
+    Console().print(table if table.rows else "no keys")
+
+
+@keys.command()
+def revoke(
+    key: Annotated[str, typer.Argument(help="How it begins, as `wtl keys list` shows it.")],
+    database: DatabaseUrl = None,
+    data: DataFolder = None,
+) -> None:
+    """Let nobody in with a key any more: within seconds on servers that run (WTL_KEY_CACHE_S), at once on others."""
+    from service.security.api_keys import Keys
+
+    with _opened(database, data) as opened:
+        revoked = Keys(opened).revoke(key.removesuffix("...")[:12], time.time())
+        _note(opened, revoked.tenant, "keys revoke", revoked.prefix)
+    typer.echo(f"revoked {revoked.prefix}...")
+
+
+def audit(
+    tenant: Annotated[str | None, typer.Option(help="Only what this one did.")] = None,
+    days: Annotated[float, typer.Option(min=0, help="So far back.")] = 7.0,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many lines, the newest.")] = 100,
+    database: DatabaseUrl = None,
+    data: DataFolder = None,
+) -> None:
+    """Show who changed what and how that ended, one line of JSON each, newest first."""
+    from dataclasses import asdict
+    from json import dumps
+
+    from service.security.audit_log import Audit
+
+    with _opened(database, data) as opened:
+        for entry in Audit(opened).read(tenant, time.time() - days * _DAY_S, limit):
+            at = datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="milliseconds")
+            typer.echo(dumps(asdict(entry) | {"at": at}))
+
+
+def _url(database: str | None, data: Path | None) -> str:
+    from pydantic import ValidationError
+
+    from service.settings import Settings
+
+    given = {"database": database, "data": data}
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None}).database_url  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidConfig(f"settings: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+@contextmanager
+def _opened(database: str | None, data: Path | None) -> Iterator["Database"]:
+    from contextlib import closing
+
+    from service.storage.database import Database
+
+    with closing(Database(_url(database, data), connections=1)) as opened:
+        yield opened
+
+
+def _note(database: "Database", tenant: str, action: str, prefix: str) -> None:
+    from service.security.audit_log import Audit, Entry
+
+    Audit(database).add(Entry(time.time(), tenant, None, f"wtl {action}", prefix, "done"))
+
+
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")

@@ -1,0 +1,150 @@
+"""`wtl models`: of a folder, and of a server."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from metalearn.data.errors import InvalidConfig
+from wtl.cli.connection import HERE, Key, Url, connected
+from wtl.cli.options import Json
+
+if TYPE_CHECKING:
+    from metalearn.bundle import Bundle
+    from service.client import AliasMove
+
+
+class _FolderFirst(typer.core.TyperGroup):
+    """`wtl models FOLDER` is `wtl models list FOLDER`: what is no verb is a folder."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        asks = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if asks else ["list", *args])
+
+
+models = typer.Typer(
+    name="models",
+    help="Models of a folder (`wtl models [FOLDER]`), and versions and aliases at a server.",
+    cls=_FolderFirst,
+)
+Name = Annotated[str, typer.Argument(help="Of the model.")]
+Alias = Annotated[str, typer.Argument(help="As stable; `current` is what the name alone means.")]
+
+
+@models.command("list")
+def list_folder(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of bundles; the shipped models if not given.")] = None,
+) -> None:
+    """List the bundles in a folder, with what they were measured at."""
+    from rich.table import Table
+
+    from metalearn.bundle import Bundle
+    from service.settings import SHIPPED_MODELS
+
+    if folder is not None and not folder.is_dir():
+        raise InvalidConfig(f"no folder of bundles at {folder}")
+    found = sorted((folder or SHIPPED_MODELS).glob("*/bundle.json"))
+    table = Table("model", "id", "observation", "action", "success after 0, 1, ... trials", box=None, pad_edge=False)
+    for path in found:
+        bundle = Bundle.load(path.parent)
+        size = ("discrete " if bundle.spec.discrete else "") + str(bundle.spec.action_size)
+        table.add_row(bundle.name, bundle.id[:12], str(bundle.spec.observation_size), size, _curve(bundle))
+    Console().print(table if found else f"no bundles in {folder or SHIPPED_MODELS}")
+
+
+@models.command()
+def register(
+    name: Annotated[str | None, typer.Argument(help="Of the bundle's folder; whatever is new if not given.")] = None,
+    url: Url = HERE,
+    key: Key = None,
+) -> None:
+    """Let a running server register a bundle of its models folder; its name alone means it then.
+
+    \b
+    Examples:
+      wtl models register reach --url http://robots:8000
+    """
+    with connected(url, key) as client:
+        for row in client.register(name):
+            typer.echo(f"{row.name}@{row.version}  {row.bundle[:12]}")
+
+
+@models.command()
+def alias(
+    name: Name,
+    alias: Alias,
+    version: Annotated[int, typer.Argument(min=1, help="That it shall mean.")],
+    url: Url = HERE,
+    key: Key = None,
+) -> None:
+    """Let an alias mean a version from now on.
+
+    \b
+    Examples:
+      wtl models alias reach stable 2
+      wtl adapt --model reach@stable --demos demos.npz
+    """
+    with connected(url, key) as client:
+        _tell(client.set_alias(name, alias, version))
+
+
+@models.command()
+def rollback(name: Name, alias: Alias, url: Url = HERE, key: Key = None) -> None:
+    """Let an alias mean what it meant before; once more, and it is what it meant before that."""
+    with connected(url, key) as client:
+        _tell(client.rollback(name, alias))
+
+
+@models.command()
+def aliases(name: Name, url: Url = HERE, key: Key = None, as_json: Json = False) -> None:
+    """What the aliases of a model mean, and their history, newest first."""
+    from rich.table import Table
+
+    with connected(url, key) as client:
+        found = client.aliases(name)
+    if as_json:
+        typer.echo(json.dumps({"current": found.current, "history": [vars(move) for move in found.history]}, indent=1))
+        return
+    table = Table("at", "alias", "version", "by", box=None, pad_edge=False)
+    for move in found.history:
+        table.add_row(move.at[:19], move.alias, "-" if move.version is None else str(move.version), move.action)
+    Console().print(", ".join(f"{name}@{one} is {version}" for one, version in found.current.items()) or "no aliases")
+    Console().print(table)
+
+
+def export(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle, or of a run with one.")],
+) -> None:
+    """Write a bundle's policy as ONNX beside its weights, so that it is served where there is no torch.
+
+    What `wtl train` makes has it already. The bundle stays the same one: the graphs refer to its weights.
+
+    \b
+    Examples:
+      wtl export runs/reach-m2
+      WTL_RUNTIME=onnx wtl serve --models runs/reach-m2/bundle
+    """
+    from metalearn.bundle import Bundle
+    from metalearn.model.export import with_graphs
+
+    folder = next((path for path in (bundle, bundle / "bundle") if (path / "bundle.json").exists()), bundle)
+    exported = with_graphs(Bundle.load(folder))
+    exported.save(folder)
+    for name in exported.graphs:
+        typer.echo(f"{folder / name}.onnx")
+
+
+def _tell(move: "AliasMove") -> None:
+    meaning = "nothing" if move.version is None else f"version {move.version}"
+    typer.echo(f"{move.name}@{move.alias} is {meaning} now")
+
+
+def _curve(bundle: "Bundle") -> str:
+    if bundle.report is None:
+        return "not measured"
+    try:
+        return ", ".join(f"{100 * point['success']:.1f}%" for point in bundle.report["methods"]["wtl"]["curve"])
+    except (KeyError, TypeError, ValueError):
+        return "measured by something else"

@@ -1,0 +1,252 @@
+"""`make demo`: train from scratch, serve, and adapt to unseen tasks as any REST client would.
+
+What it reports of the method is what the service answered, action by action. Knows how the parts are used, not
+how they work.
+"""
+
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import gymnasium as gym
+import httpx
+import numpy as np
+from rich.console import Console
+
+from metalearn.adapter import Adapter
+from metalearn.bundle import Bundle
+from metalearn.data.episode import Episode
+from metalearn.data.errors import WatchTryLearnError
+from metalearn.evaluation.evaluate import SUBJECT, choose_stories, evaluate, method_report
+from metalearn.evaluation.manifest import Manifest, load_manifest
+from metalearn.evaluation.plots import draw_report
+from metalearn.evaluation.protocol import ATTEMPTS, Progress, Protocol, succeeded
+from metalearn.evaluation.report import Report
+from metalearn.evaluation.table import live_progress, print_report
+from metalearn.tasks.family import Family
+from metalearn.tasks.registry import find_family
+from service.client import Client, RecordedEpisode
+
+EXPERIMENT = "reach-m2"
+N_CLIENTS = 4  # side by side; the server gathers their requests into batches
+START_TIMEOUT_S = 90.0
+
+
+class DemoFailed(WatchTryLearnError):
+    """The demo could not go on; its text says where to look."""
+
+
+Train = Callable[[str, Path], Path]
+"""Trains a named experiment in a folder, showing how it goes; returns the folder of the bundle."""
+
+Adapters = Callable[[Bundle], Mapping[str, Adapter]]
+"""The methods that a bundle holds, by name: the policy and the baselines that were trained with it."""
+
+
+def run_demo(
+    out: Path,
+    *,
+    train: Train,
+    adapters: Adapters,
+    n_tasks: int = 1000,
+    seed: int = 0,
+    console: Console | None = None,
+) -> Report:
+    """Train, serve, adapt over REST, report. Leaves the models, `report.json` and `report.png` in `out`.
+
+    Raises:
+        DemoFailed: the server did not come up.
+    """
+    console = console or Console()
+    manifest = load_manifest(EXPERIMENT)
+    family = find_family(manifest.family)
+    console.rule("[bold]1. Meta-train from scratch")
+    bundle, models = _train_afresh(train, out)
+    console.rule("[bold]2. Serve")
+    with serving(models, out / "server.log") as url:
+        console.print(f"{bundle.name} is served at {url} (its documentation: {url}/docs)")
+        console.rule(f"[bold]3. Adapt to {n_tasks:,} unseen tasks over REST: demo, trial, retrial")
+        with live_progress(console) as progress:
+            report, played = measure(url, bundle, adapters(bundle), family, manifest, n_tasks, seed, progress)
+    console.print(f"{played.n_actions:,} actions were asked for; half were answered in {played.median_ms:.1f} ms.")
+    console.rule("[bold]4. Report")
+    print_report(report, console)
+    stories = choose_stories(played.indices, played.demos, played.attempts[0], played.attempts[1])
+    picture = draw_report(report, out / "report.png", family, stories)
+    written = report.write(out / "report.json")
+    console.print(f"\n{picture}: the picture.  {written}: the figures.\n\nWhat to type next:")
+    for command, meaning in (
+        (f"wtl serve --models {models}", "serve this model; http://127.0.0.1:8000/docs"),
+        (f"wtl evaluate {models / bundle.name} --manifest {EXPERIMENT}", "2,000 tasks, with the controls"),
+        ("wtl train reach-m4", "four candidates: every trial counts"),
+    ):
+        console.print(f"  [bold]{command}[/bold]  # {meaning}", soft_wrap=True, highlight=False)
+    return report
+
+
+def _train_afresh(train: Train, out: Path) -> tuple[Bundle, Path]:
+    """Train, and lay the bundle into a folder of models as `wtl serve` wants it."""
+    training, models = out / "training", out / "models"
+    for stale in (training, models):  # of an earlier demo; training would go on from it
+        shutil.rmtree(stale, ignore_errors=True)
+    bundle = Bundle.load(train(EXPERIMENT, training))
+    bundle.save(models / bundle.name)
+    return bundle, models
+
+
+@dataclass(frozen=True)
+class Played:
+    """What happened over REST: per task its demo, and `attempts[t]` one episode per task."""
+
+    indices: tuple[int, ...]
+    demos: Sequence[Episode]
+    attempts: Sequence[Sequence[Episode]]
+    latencies_ms: Sequence[float]
+
+    @property
+    def n_actions(self) -> int:
+        """How many actions the service was asked for."""
+        return len(self.latencies_ms)
+
+    @property
+    def median_ms(self) -> float:
+        """Of a round trip, as the client saw it."""
+        return float(np.median(self.latencies_ms))
+
+
+def measure(
+    url: str,
+    bundle: Bundle,
+    methods: Mapping[str, Adapter],
+    family: Family,
+    manifest: Manifest,
+    n_tasks: int,
+    seed: int,
+    progress: Progress,
+) -> tuple[Report, Played]:
+    """The served policy over REST; everything else here, on the same tasks and layouts."""
+    started = time.monotonic()
+    protocol = Protocol.of(family, manifest, seed=seed, n_tasks=n_tasks)
+    played = play_over_rest(url, bundle.name, protocol, progress)
+    others = {name: adapter for name, adapter in methods.items() if name != SUBJECT}
+    report = evaluate(
+        others, family, manifest, seed=seed, n_tasks=n_tasks, bundle=bundle.id, progress=progress
+    ).with_method(SUBJECT, method_report(protocol, [succeeded(episodes) for episodes in played.attempts]))
+    return report.model_copy(update={"wall_s": round(time.monotonic() - started, 3)}), played
+
+
+def play_over_rest(url: str, model: str, protocol: Protocol, progress: Progress) -> Played:
+    """Every row of the protocol as its own adaptation on the server, some clients side by side."""
+    rows, contexts = protocol.rows(), protocol.watch()
+    n_attempts = protocol.manifest.budget.trials + 1
+    seeds = list(zip(*(protocol.seeds(rows, ATTEMPTS, t) for t in range(n_attempts)), strict=True))
+    latencies_ms: list[float] = []
+    done, lock = 0, Lock()
+
+    def work(first: int) -> dict[int, list[Episode]]:
+        nonlocal done
+        played: dict[int, list[Episode]] = {}
+        with Client(url) as client:
+            for row in range(first, len(rows), N_CLIENTS):
+                played[row], waits_ms = adapt(
+                    client, model, protocol.family, rows[row][0], contexts[row].demos, seeds[row]
+                )
+                with lock:
+                    latencies_ms.extend(waits_ms)
+                    done += 1
+                    progress(f"{SUBJECT} (REST)", done, len(rows))
+        return played
+
+    with ThreadPoolExecutor(N_CLIENTS) as pool:
+        by_row = {row: episodes for part in pool.map(work, range(N_CLIENTS)) for row, episodes in part.items()}
+    attempts = [[by_row[row][t] for row in range(len(rows))] for t in range(n_attempts)]
+    indices = tuple(index for index, _ in rows)
+    return Played(indices, [context.demos[0] for context in contexts], attempts, latencies_ms)
+
+
+def adapt(
+    client: Client, model: str, family: Family, index: int, demos: Sequence[Episode], seeds: Sequence[int]
+) -> tuple[list[Episode], list[float]]:
+    """Watch, try, learn: one task. The server records each attempt, and learns from it when it is finished."""
+    attempts: list[Episode] = []
+    waits_ms: list[float] = []
+    adaptation = client.adapt(model, demos=list(demos))
+    env = family.make(index)
+    for seed in seeds:
+        recorded = adaptation.episode()
+        attempts.append(_attempt(recorded, env, seed, waits_ms))
+        adaptation = recorded.adaptation  # the next version, which has learnt from the attempt
+    env.close()
+    return attempts, waits_ms
+
+
+def _attempt(recorded: RecordedEpisode, env: gym.Env[Any, Any], seed: int, waits_ms: list[float]) -> Episode:
+    """One episode that the server acts in; the waits for its actions are added to `waits_ms`."""
+    observation, _ = env.reset(seed=seed)
+    observations, actions, rewards = [observation], [], []
+    reward: float | None = None
+    info: dict[str, Any] = {}
+    ended = False
+    while not ended:
+        asked_at = time.perf_counter()
+        action = recorded.act(observation, reward)
+        waits_ms.append(1000 * (time.perf_counter() - asked_at))
+        observation, step_reward, terminated, truncated, info = env.step(action)
+        reward, ended = float(step_reward), terminated or truncated
+        observations.append(observation)
+        actions.append(action)
+        rewards.append(reward)
+    success = bool(info["success"])
+    recorded.finish(observation, reward, success=success)
+    return Episode.of(np.stack(observations), np.stack(actions), rewards, success)
+
+
+@contextmanager
+def serving(models: Path, log: Path) -> Iterator[str]:
+    """A server of its own process, data and port while the block runs; yields its address.
+
+    Raises:
+        DemoFailed: it ended, or was not ready in time.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    wtl = Path(sys.executable).with_name("wtl")
+    with tempfile.TemporaryDirectory() as data, log.open("wb") as output:
+        command = [str(wtl), "serve", "--port", str(port), "--data", data, "--models", str(models)]
+        server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603
+        try:
+            _wait_until_ready(server, url, log)
+            yield url
+        finally:
+            server.terminate()
+            try:
+                server.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def _wait_until_ready(server: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise DemoFailed(f"the server ended with exit code {server.returncode}; its last words are in {log}")
+        try:
+            if httpx.get(f"{url}/readyz", timeout=5).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise DemoFailed(f"the server was not ready within {START_TIMEOUT_S:.0f} s; its last words are in {log}")
