@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 RuntimeName = Literal["auto", "torch", "onnx"]
-SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
+SHIPPED_MODELS = (Path(__file__).parent / "shipped_models").resolve()
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
