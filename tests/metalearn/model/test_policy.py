@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from support.asks import Urgency
 
 from metalearn.adapter import Belief
 from metalearn.config import EntityLayout, ModelConfig
-from metalearn.data.asks import Ask, AskKind
+from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
@@ -81,19 +82,6 @@ def test_entities_may_be_listed_in_any_order():
     observation = a.observations[:1]
     for_one = model.act(one[None], np.array([1]), observation)
     np.testing.assert_allclose(for_one, model.act(one[None], np.array([1]), observation[:, swap]), atol=1e-5)
-
-
-class Urgency(AskKind):
-    """A kind of ask that no model was trained for."""
-
-    name = "urgency"
-
-    def to_json(self) -> float:
-        return 1.0
-
-    @classmethod
-    def from_json(cls, value: object) -> "Urgency":
-        return cls()
 
 
 def test_an_ask_that_nobody_trained_for_is_refused():

@@ -34,7 +34,7 @@ def episode(seed: int, n_steps: int = 3) -> Episode:
 
 
 def adaptation(number: int, tenant: str = "a") -> Adaptation:
-    return Adaptation(f"{number:024x}", tenant, "point", 1, 1, 1, 0, False, 1.0, 1e12)
+    return Adaptation(f"{number:024x}", tenant, "point", 1, 1, 1, 0, False, {}, 1.0, 1e12)
 
 
 @pytest.fixture

@@ -98,14 +98,14 @@ def test_patience_is_for_one_silence_and_waits_grow() -> None:
         follower.lost(lost)
         waits.append(follower.wait_s)
     assert 0 < waits[0] < waits[2] <= 0.4
-    assert follower.request_body_docs(httpx.Response(200))
+    assert follower.takes(httpx.Response(200))
     for clock[0] in (61.0, 120.0):
         follower.lost(lost)
     clock[0] = 121.0
     with pytest.raises(ClientError, match="cannot be reached"):
         follower.lost(lost)
-    follower.request_body_docs(httpx.Response(200))
-    follower.request_body_docs(httpx.Response(429, headers={"Retry-After": "5"}))
+    follower.takes(httpx.Response(200))
+    follower.takes(httpx.Response(429, headers={"Retry-After": "5"}))
     assert follower.wait_s == 5
 
 

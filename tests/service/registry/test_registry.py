@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
-from alembic import command
 from fastapi.testclient import TestClient
 from support.pointing import PointingRuntime, bundle, calibrated
 from support.serving import served as socket_served
@@ -23,11 +21,8 @@ from service.app import create_app
 from service.client import AsyncClient, Client, ClientError
 from service.container import Container
 from service.registry.bundle_store import BundleStore
-from service.registry.catalog import ModelCatalog
 from service.registry.model_cache import Model, ModelCache
 from service.settings import Settings
-from service.storage import migrations
-from service.storage.database import Database
 from wtl.cli import main
 
 GAINS = {1: 1.0, 2: 0.5, 3: 0.25}
@@ -442,21 +437,3 @@ def test_the_command_line_and_the_awaiting_client_do_it_too(
         assert "one of 1, 2" in capsys.readouterr().err
     assert main(["models", str(settings.models)]) == 0
     assert "point" in capsys.readouterr().out
-
-
-def test_models_from_before_there_were_aliases_mean_their_newest_version(tmp_path: Path) -> None:
-    url, configuration = f"sqlite:///{tmp_path / 'old.sqlite3'}", migrations.configuration()
-    engine = sa.create_engine(url)
-    with engine.begin() as c:
-        configuration.attributes["connection"] = c
-        command.upgrade(configuration, "0003")
-        for version in (1, 2):
-            c.exec_driver_sql(f"INSERT INTO models VALUES ('point', {version}, 'bundle{version}', {version}.5)")
-    engine.dispose()
-    database = Database(url)
-    catalog = ModelCatalog(database, lambda: 9.0)
-    assert catalog.alias_targets() == {"point": {"current": 2}}
-    assert catalog.register("point", "bundle1", found=True, unasked=True) == 1  # as its folder has had it
-    assert catalog.find("point") == 1
-    assert catalog.rollback("point", "current").version == 2
-    database.close()

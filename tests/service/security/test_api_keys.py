@@ -11,7 +11,7 @@ from starlette.testclient import WebSocketDenialResponse
 from support.api_keys import ALL, Make
 from support.pointing import PointingRuntime
 
-import service.app
+import service.server
 from metalearn.data.errors import InvalidConfig
 from service.api.middleware.auth import PUBLIC, SECURITY_HEADERS, scope_of
 from service.app import create_app
@@ -187,13 +187,13 @@ def test_the_first_key_closes_a_server_that_runs(settings: Settings, keys: ApiKe
 
 
 def test_a_server_that_others_reach_wants_a_key_to_exist(settings: Settings, keys: ApiKeys) -> None:
-    shared_state_gauges = settings.model_copy(update={"host": "0.0.0.0"})
+    exposed = settings.model_copy(update={"host": "0.0.0.0"})
     with pytest.raises(InvalidConfig, match="wtl keys create"):
-        service.app.serve(shared_state_gauges, runtime_factory=PointingRuntime)
+        service.server.serve(exposed, runtime_factory=PointingRuntime)
     keys.create("a", ALL, time.time(), expires_at=1.0)
     with pytest.raises(InvalidConfig, match="wtl keys create"):
-        service.app.serve(shared_state_gauges, runtime_factory=PointingRuntime)
-    with served(shared_state_gauges) as http:
+        service.server.serve(exposed, runtime_factory=PointingRuntime)
+    with served(exposed) as http:
         assert http.get("/v1/adaptations").status_code == 401
 
 
