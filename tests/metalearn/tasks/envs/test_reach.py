@@ -84,9 +84,9 @@ def test_objects_of_a_trial_are_far_apart_and_none_is_in_the_way():
     env.reset(seed=episode_seeds(tasks, 0, 0))
     gaps = np.linalg.norm(env.objects[:, :, None] - env.objects[:, None], axis=-1) + 9 * np.eye(6)
     assert gaps.min() > 2 * TOUCH_RADIUS
-    to_target = env.goal - env.own
-    along = np.einsum("bno,bo->bn", env.objects - env.own[:, None], to_target) / (to_target**2).sum(-1)[:, None]
-    nearest = env.own[:, None] + np.clip(along, 0, 1)[..., None] * to_target[:, None]
+    to_target = env.goal - env.positions
+    along = np.einsum("bno,bo->bn", env.objects - env.positions[:, None], to_target) / (to_target**2).sum(-1)[:, None]
+    nearest = env.positions[:, None] + np.clip(along, 0, 1)[..., None] * to_target[:, None]
     clearance = np.linalg.norm(env.objects - nearest, axis=-1)
     clearance[np.arange(200), env.target] = 9
     assert clearance.min() > TOUCH_RADIUS
