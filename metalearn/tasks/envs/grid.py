@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from metalearn.data.episode import Array, Episode
 from metalearn.data.spec import Spec
 from metalearn.tasks.family import Scene, TaskVectorEnv
-from metalearn.tasks.rendering import draw_scene, raster
+from metalearn.tasks.rendering import draw_plane, draw_scene
 
 SIDE = 9
 CENTRE = (SIDE - 1) / 2
@@ -129,7 +129,7 @@ class GridVectorEnv(TaskVectorEnv):
     def render_row(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
         """The grid from above, with a rim around the cell on which an episode ends."""
         places = (self._family.places(self._indices[row]) - CENTRE) / CENTRE
-        return raster((self.cells[row] - CENTRE) / CENTRE, places, _palette(len(places)), len(places) - 1)
+        return draw_plane((self.cells[row] - CENTRE) / CENTRE, places, _palette(len(places)), len(places) - 1)
 
     def _observe(self) -> Float32[np.ndarray, "b o"]:
         """The agent's cell, and in a room with a key whether it is held; a demonstration does not show that."""

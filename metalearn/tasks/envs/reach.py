@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from metalearn.data.episode import Array, Episode
 from metalearn.data.spec import Spec
 from metalearn.tasks.family import SPLITS, Scene, TaskVectorEnv
-from metalearn.tasks.rendering import draw_scene, raster
+from metalearn.tasks.rendering import draw_plane, draw_scene
 from metalearn.tasks.single_row import SingleRowEnv
 
 HORIZON = 30
@@ -83,10 +83,10 @@ class Reach:
 
     def draw(self, axes: Any, episode: Episode, index: int) -> None:
         """Draw an episode from above into matplotlib axes: path, objects, candidates, target."""
-        positions, relative, colours = self.parse(episode.observations)
+        positions, relative, colours = self._parse(episode.observations)
         draw_scene(axes, positions, relative[0] + positions[0], *self.roles(colours[0], index), episode.success)
 
-    def parse(self, observations: Float[np.ndarray, "t o"]) -> tuple[Array, Array, Array]:
+    def _parse(self, observations: Float[np.ndarray, "t o"]) -> tuple[Array, Array, Array]:
         """The robot's positions `[t, 2]`, relative positions `[t, n, 2]`, colours `[t, n, 3]` (or empty)."""
         objects = observations[:, 2:].reshape(len(observations), self.n_objects, -1)
         return observations[:, :2], objects[..., :2], objects[..., 2:]
@@ -171,7 +171,7 @@ class ReachVectorEnv(TaskVectorEnv):
     def render_row(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
         """The scene from above, with a rim around the target."""
         _, target, colours = self.family.roles(self.colours[row], self._tasks[row][0])
-        return raster(self.positions[row], self.objects[row], colours, target)
+        return draw_plane(self.positions[row], self.objects[row], colours, target)
 
     def _observe(self) -> Float[np.ndarray, "b o"]:
         relative = self.objects - self.positions[:, None]
