@@ -48,9 +48,7 @@ class DoorsEnv(gym.Env):
     def step(self, action):
         self.steps, self.place = self.steps + 1, np.clip(self.place + MOVES[action], -3, 3)
         success = bool((self.place == self.goal).all())
-        over = success or (
-            self.in_trial and bool((self.place == 3 * MOVES).all(1).any())
-        )  # the first door reached ends it
+        over = success or (self.in_trial and bool((self.place == 3 * MOVES).all(1).any()))  # the first door decides
         return self.place.astype(np.float32), float(success), over, not over and self.steps >= 12, {"success": success}
 
     def expert_action(self):  # optional: without it, train from recorded episodes

@@ -3,10 +3,9 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from metalearn.data.errors import InvalidConfig
 from metalearn.tasks.envs.reach import COLOUR_DISTANCE, TOUCH_RADIUS, Reach, _cell
-from metalearn.tasks.family import SPLITS, SerialVectorEnv, TaskId, make_vec, tasks_of
-from metalearn.tasks.registry import FAMILIES, find_family, register_envs
+from metalearn.tasks.family import SerialVectorEnv, make_vec, tasks_of
+from metalearn.tasks.registry import find_family, register_envs
 from metalearn.tasks.rollout import RandomActor, demonstrate, episode_seeds, rollout
 
 NAMES = ("reach-m2", "reach-m4", "reach-colour")
@@ -118,23 +117,3 @@ def test_a_sibling_has_the_same_candidates_and_any_target():
     assert siblings == {68, 69, 70, 71}
     wanted = [family("reach-m4").candidates(i) for i in siblings]
     assert len({tuple(candidates) for candidates, _ in wanted}) == 1
-
-
-def test_splits_do_not_overlap_and_task_ids_survive_text():
-    train, validation, test = (SPLITS[name] for name in ("train", "validation", "test"))
-    assert train[-1] < validation[0] <= validation[-1] < test[0]
-    assert TaskId.parse(str(TaskId("reach-m2", 17))) == TaskId("reach-m2", 17)
-    with pytest.raises(InvalidConfig):
-        TaskId.parse("reach-m2/..")
-
-
-@pytest.mark.parametrize("name", ["reach-m3", "no.such.module:Family", "metalearn.config:DataConfig"])
-def test_what_is_not_a_family_is_one_sentence(name: str):
-    with pytest.raises(InvalidConfig) as caught:
-        find_family(name)
-    assert "\n" not in str(caught.value)
-
-
-def test_every_registered_family_loads():
-    for name in FAMILIES:
-        assert find_family(name).name == name
