@@ -18,7 +18,7 @@ from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.registry import find_family
 from metalearn.training.batches import TrainingSet
 from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
-from metalearn.training.group import Alone, ProcessGroup
+from metalearn.training.group import ProcessGroup, SingleProcess
 from metalearn.training.learner import CPU, Learner
 from metalearn.training.loop import Stopped, train
 
@@ -26,7 +26,7 @@ CONFIG = TrainingConfig(batch_tasks=15, learning_rate=1e-3)
 MODEL = ModelConfig(encoder_width=32, policy_width=32, code_size=16, n_hypotheses=3)
 
 
-class OneOf(Alone):
+class OneOf(SingleProcess):
     """A learner that is told it is one of several, and shares nothing with the others."""
 
     size = 2
@@ -44,7 +44,7 @@ def policy_for(data: TrainingSet) -> ConditionalPolicy:
     return policy
 
 
-def gradients(group: Alone | ProcessGroup, together: bool = True) -> dict[str, np.ndarray]:
+def gradients(group: SingleProcess | ProcessGroup, together: bool = True) -> dict[str, np.ndarray]:
     """Of the second step, when weights already depend on the first; and the loss, and the running statistics."""
     data = training_set()
     policy = policy_for(data)
@@ -58,7 +58,7 @@ def gradients(group: Alone | ProcessGroup, together: bool = True) -> dict[str, n
     return found | {"loss": np.array(loss, np.float32)}
 
 
-def exactly(group: Alone | ProcessGroup, n: int = 20) -> dict[str, np.ndarray]:
+def exactly(group: SingleProcess | ProcessGroup, n: int = 20) -> dict[str, np.ndarray]:
     """Weights after `n` steps in double precision, and every loss."""
     data = training_set()
     policy = policy_for(data).double()
@@ -87,7 +87,7 @@ def refused() -> str:
         raise InvalidConfig("of learner 0 alone")
 
     with pytest.raises(InvalidConfig) as caught:
-        ProcessGroup().once(work)
+        ProcessGroup().run_on_rank_zero(work)
     return str(caught.value)
 
 
@@ -104,7 +104,7 @@ def in_one_of_two(rank: int, folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def alone() -> dict[str, np.ndarray]:
-    return gradients(Alone())
+    return gradients(SingleProcess())
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_it_is_the_common_normalisation_that_makes_them_so(
 
 
 def test_in_double_precision_two_learners_train_as_one_does_to_many_digits(two: list[dict[str, Any]]) -> None:
-    here = exactly(Alone())
+    here = exactly(SingleProcess())
     assert here["losses"][-1] < here["losses"][0]
     for name, expected in here.items():
         np.testing.assert_allclose(two[0]["exactly"][name], expected, rtol=1e-10, atol=1e-9, err_msg=name)
