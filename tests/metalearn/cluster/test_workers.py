@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from support.worker_functions import die, die_once, refuse, slowly, square, threads
 
 from metalearn.cluster.connection import ClusterLost, HeadMonitor
 from metalearn.cluster.jobs import persistent_path
@@ -16,35 +17,6 @@ from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.training.collect import PrefetchingCollector
 
 pytestmark = pytest.mark.timeout(180)
-
-
-def square(number: int) -> int:
-    return number * number
-
-
-def slowly(number: int) -> int:
-    time.sleep(0.02)
-    return square(number)
-
-
-def threads(_: int) -> str | None:
-    return os.environ.get("OMP_NUM_THREADS")
-
-
-def refuse(_: int) -> None:
-    raise InvalidData("observations", "finite numbers", "nan")
-
-
-def die_once(marker: Path, number: int) -> int:
-    """Kills its own process the first time it is asked for 3."""
-    if number == 3 and not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return square(number)
-
-
-def die(_: int) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +149,7 @@ def test_a_command_leaves_before_ray_would_end_it_unasked(monkeypatch):
 @pytest.mark.slow
 def test_workers_that_are_first_wanted_late_are_not_missed_at_once(collector):
     with RayCollector(n_actors=1) as late:
-        late._heard -= 2 * PATIENCE_S
+        late._last_progress_s -= 2 * PATIENCE_S
         assert list(late.map(square, [3])) == [9]
 
 
