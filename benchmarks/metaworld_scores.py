@@ -10,7 +10,7 @@ import warnings
 import mujoco
 import numpy as np
 
-from metalearn.baselines.demo_replay import Replay, StateMatched
+from metalearn.baselines.demo_replay import DemoReplay, StateMatchedReplay
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.evaluation.statistics import wilson
@@ -42,8 +42,8 @@ def print_scores(family: PuckFamily, indices: list[int]) -> None:
         "expert, noise 0.1": demonstrate(family, indices, seeds, "trial", noise=0.1).success,
         "expert, noise 0.3": demonstrate(family, indices, seeds, "trial", noise=0.3).success,
         "random": rollout(with_env, RandomActor(with_env, 0), seeds).success,
-        "replay": rollout(with_env, Replay().adapt(contexts, rng), seeds).success,
-        "state-matched": rollout(with_env, StateMatched().adapt(contexts, rng), seeds).success,
+        "replay": rollout(with_env, DemoReplay().adapt(contexts, rng), seeds).success,
+        "state-matched": rollout(with_env, StateMatchedReplay().adapt(contexts, rng), seeds).success,
     }
     with_env.close()
     for method, success in scores.items():

@@ -9,7 +9,7 @@ import time
 import mujoco
 import numpy as np
 
-from metalearn.baselines.demo_replay import Replay, StateMatched
+from metalearn.baselines.demo_replay import DemoReplay, StateMatchedReplay
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.evaluation.statistics import wilson
@@ -42,8 +42,8 @@ def print_scores(family: ML10, indices: list[int], seed: int) -> None:
         "expert": demonstrate(family, indices, seeds, "trial").success,
         "expert, noise 0.1": demonstrate(family, indices, seeds, "trial", noise=0.1).success,
         "random": rollout(env, RandomActor(env, seed), seeds).success,
-        "replay": rollout(env, Replay().adapt(contexts, rng), seeds).success,
-        "state-matched": rollout(env, StateMatched().adapt(contexts, rng), seeds).success,
+        "replay": rollout(env, DemoReplay().adapt(contexts, rng), seeds).success,
+        "state-matched": rollout(env, StateMatchedReplay().adapt(contexts, rng), seeds).success,
     }
     env.close()
     types = np.array([family.task(index) for index in indices])

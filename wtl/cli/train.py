@@ -50,7 +50,7 @@ def train(
       wtl train ml10-large --device cuda --workers 15    # learn on a GPU in bfloat16, simulate on the CPU's cores
     """
     from metalearn.baselines.methods import BASELINES
-    from metalearn.cluster.jobs import lasting
+    from metalearn.cluster.jobs import persistent_path
     from metalearn.training.learner import Compute
     from wtl.runs import figures_to, run_training, where_to_collect
 
@@ -59,7 +59,7 @@ def train(
     usual = Path("runs") / (wanted.name if seed is None else f"{wanted.name}-seed{seed}")
     if staleness is not None:
         wanted = wanted.with_staleness(staleness)
-    folder = lasting(out or usual, Path.cwd(), Path.home())
+    folder = persistent_path(out or usual, Path.cwd(), Path.home())
     url = f"{storage.rstrip('/')}/{folder.name}" if storage else None
     on_ray, names, together = ray or ray_address is not None, BASELINES if baselines else (), _learners(learners)
     if (actors or together) and not on_ray:
