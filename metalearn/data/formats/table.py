@@ -56,6 +56,12 @@ class DatasetFormat:
     decode: Decoder | None = None
     extra: str | None = None
 
+    @property
+    def usage(self) -> str:
+        """What follows `--from`, without the kind where a suffix says it."""
+        places = self.path.split(" or ")
+        return f"FILE{self.suffixes[0]}" if self.suffixes else " or ".join(f"{self.name}:{place}" for place in places)
+
 
 def _write_file(target: str, recorded: Recorded, _spec: "Spec | None", _description: str, *, encode: Encoder) -> None:
     write_file(target, encode, recorded.episodes, recorded.rate_hz)
@@ -64,7 +70,7 @@ def _write_file(target: str, recorded: Recorded, _spec: "Spec | None", _descript
 def _write_minari(target: str, recorded: Recorded, spec: "Spec | None", description: str) -> None:
     if spec is None:
         raise InvalidConfig(f"minari:{target}: a Minari dataset holds the spaces of its episodes; name their model")
-    write_minari(target, [spec.check(episode) for episode in recorded.episodes], spec, description)
+    write_minari(target, recorded.episodes, spec, description)
 
 
 FORMATS: Mapping[str, DatasetFormat] = {
@@ -181,6 +187,9 @@ def write_episodes(
         OSError: it cannot be written.
     """
     entry, path = find_format(target)
+    if spec is not None:
+        for episode in episodes:
+            spec.check(episode)
     if entry.write is None:
         writable = ", ".join(name for name, one in FORMATS.items() if one.write is not None)
         raise InvalidConfig(f"{target}: {entry.name} is only read; write one of {writable}")
