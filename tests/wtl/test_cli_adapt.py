@@ -9,14 +9,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi import FastAPI
-from support.pointing import bundle
+from support.pointing import PointingRuntime, bundle, settings_in
 from support.serving import served
 
 from metalearn.data.episode import Episode
 from metalearn.data.formats import FORMATS, read_episodes, read_minari, write_episodes
+from service.app import create_app
 from wtl.cli import main
 
 Wtl = Callable[..., str]
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> FastAPI:
+    return create_app(settings_in(tmp_path), runtime_factory=PointingRuntime)
+
+
+@pytest.fixture
+def demo() -> Episode:
+    return Episode.of([[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[1, 0], [0, 1]], [0, 1], True)
 
 
 @pytest.fixture

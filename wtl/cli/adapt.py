@@ -74,7 +74,7 @@ def adapt(
 def act(
     adaptation: Annotated[str, typer.Argument(help="Id of an adaptation.")],
     observations: Annotated[
-        str, typer.Argument(help="File of observations (`wtl formats`: one with a content type), or - to read JSON.")
+        str, typer.Argument(help="File in a format with a content type (see `wtl formats`), or - to read JSON.")
     ] = "-",
     url: Url = HERE,
     key: Key = None,

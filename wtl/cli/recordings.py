@@ -63,7 +63,8 @@ def formats() -> None:
 
     from metalearn.data.formats import FORMATS
 
-    table = Table("kind", "what it is", "--from", "written", "content type", box=None, pad_edge=False)
+    table = Table("kind", "what it is", "--from", "written", box=None, pad_edge=False)
+    table.add_column("content type", overflow="fold")
     for one in FORMATS.values():
         written = "yes" if one.write else "no"
         table.add_row(one.name, one.description, one.usage, written, one.media_type or "-")

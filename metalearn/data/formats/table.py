@@ -78,7 +78,7 @@ FORMATS: Mapping[str, DatasetFormat] = {
     for entry in (
         DatasetFormat(
             "npz",
-            "numpy's archive of named arrays",
+            "numpy's archive of arrays",
             "FILE",
             read=partial(read_file, decode=decode_npz),
             write=partial(_write_file, encode=encode_npz),
@@ -88,7 +88,7 @@ FORMATS: Mapping[str, DatasetFormat] = {
         ),
         DatasetFormat(
             "safetensors",
-            "named arrays in one file that can be mapped into memory",
+            "an archive of arrays",
             "FILE",
             read=partial(read_file, decode=decode_safetensors),
             write=partial(_write_file, encode=encode_safetensors),
@@ -107,7 +107,7 @@ FORMATS: Mapping[str, DatasetFormat] = {
         ),
         DatasetFormat(
             "minari",
-            "a Minari dataset on this machine",
+            "a Minari dataset",
             "ID or DIR",
             read=read_minari,
             write=_write_minari,
@@ -123,7 +123,7 @@ FORMATS: Mapping[str, DatasetFormat] = {
         ),
         DatasetFormat(
             "lerobot",
-            "a LeRobot dataset, v2 or v3 (its numbers, not its videos)",
+            "a LeRobot dataset without its videos",
             "DIR",
             read=read_lerobot,
             extra="train",
