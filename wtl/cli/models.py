@@ -84,7 +84,7 @@ def alias(
     \b
     Examples:
       wtl models alias reach stable 2
-      wtl adapt --model reach@stable --demos demos.npz
+      wtl adapt --model reach@stable --from demos.npz
     """
     with connected(url, key) as client:
         _tell(client.set_alias(name, alias, version))
