@@ -13,7 +13,8 @@ BEGIN, END = "<!-- formats: written by .ci/formats_table.py -->\n", "<!-- format
 
 def table() -> str:
     """The table as Markdown."""
-    head = "| kind | what it is | read with `--from` | written | as a request body | needs |\n|---|---|---|---|---|---|\n"
+    names = ("kind", "what it is", "read with `--from`", "written", "as a request body", "needs")
+    head = f"| {' | '.join(names)} |\n|{'---|' * len(names)}\n"
     return head + "".join(_row(one) for one in FORMATS.values())
 
 

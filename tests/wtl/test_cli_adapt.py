@@ -69,7 +69,8 @@ def test_adapt_then_act_then_learn(url: str, wtl: Wtl, file: Path, tmp_path: Pat
     assert json.loads(wtl("act", found[1])) == {"actions": [[1, 0.5]]}
     np.savez(tmp_path / "seen.npz", observations=np.array([[1.0, 1, 0]]))
     assert json.loads(wtl("act", found[1], tmp_path / "seen.npz")) == {"actions": [[0, 0]]}
-    learned = json.loads(wtl("adapt", "--to", found[1], "--trials-from", file, "--from", file, "--episodes", "0", "--json"))
+    more = ("--from", file, "--episodes", "0", "--trials-from", file)
+    learned = json.loads(wtl("adapt", "--to", found[1], *more, "--json"))
     assert (learned["version"], learned["n_demos"], learned["n_trials"]) == (3, 3, 2)
     assert [one["episode"] for one in learned["quality"]] == ["demos[0]", "trials[0]", "trials[1]"]
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from metalearn.quality import Quality
     from service.client import Quality as AnsweredQuality
 
+
 def adapt(
     model: Annotated[str | None, typer.Option(help="Model to adapt: reach, reach@3 or reach@stable.")] = None,
     demos_from: From = None,

@@ -41,7 +41,7 @@ Episodes = Annotated[
 def read_sources(
     sources: Sequence[str] | None, observations: str | None, success: str, episodes: str | None = None
 ) -> "Recorded":
-    """The episodes of every source, together; their rate if the sources agree on one. Raises InvalidData, InvalidConfig."""
+    """The episodes of every source, and their rate if the sources agree on one. Raises InvalidData, InvalidConfig."""
     from metalearn.data.formats import Recorded, Selection, read_episodes
 
     keys = tuple(key.strip() for key in (observations or "").split(",") if key.strip())
