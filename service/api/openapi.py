@@ -11,7 +11,7 @@ from service.api.schemas import adaptations as schemas
 from service.api.schemas import models as cards
 from service.api.schemas import training_jobs as jobs
 from service.api.schemas.adaptations import Body
-from service.codecs import JSON, MSGPACK, NPZ, SAFETENSORS
+from service.codecs import JSON, MSGPACK, UPLOADS
 
 PROBLEM = "application/problem+json"
 
@@ -61,7 +61,7 @@ def request_body_docs(schema: type[Body] | None, *, required: bool = True) -> di
         content[JSON]["example"] = _EXAMPLES[schema.__name__]
     if "demos" in schema.model_fields or "trials" in schema.model_fields:
         binary = {"type": "string", "format": "binary", "description": f"{schema.__name__} as named arrays"}
-        content |= {kind: {"schema": binary} for kind in (NPZ, SAFETENSORS)}
+        content |= {kind: {"schema": binary} for kind in UPLOADS}
     return {"requestBody": {"required": required, "content": content}, "parameters": [_KEY]}
 
 

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from service.api.schemas.adaptations import Body
 from service.api.validation import to_problem
-from service.codecs import CODECS, JSON, MSGPACK, NPZ, READ_ONLY, SAFETENSORS, Codec, decode, gunzip
+from service.codecs import CODECS, JSON, MSGPACK, UPLOADS, Codec, decode, gunzip
 from service.errors import BadParameter, BodyTooLarge, MalformedBody, TooSlow, UnsupportedMediaType, quote
 from service.observability.stage_timings import note, stage
 from service.settings import Settings
@@ -25,7 +25,7 @@ from service.storage.idempotency import IdempotencyKey
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _QUALITY = re.compile(r";\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", re.IGNORECASE)
-_READABLE = f"{JSON}, {MSGPACK}, {NPZ} or {SAFETENSORS}"
+_READABLE = "one of " + ", ".join((JSON, MSGPACK, *UPLOADS))
 B = TypeVar("B", bound=Body)
 
 
@@ -104,7 +104,7 @@ class RequestBody:
         """Of the body. Raises UnsupportedMediaType."""
         content_type = self.request.headers.get("content-type", "")
         media_type = _media_type(content_type)
-        if media_type not in CODECS and media_type not in READ_ONLY:
+        if media_type not in CODECS and media_type not in UPLOADS:
             got = quote(content_type) if content_type else "none"
             raise UnsupportedMediaType(
                 f"Content-Type: expected {_READABLE}, got {got}", field="Content-Type", expected=_READABLE, got=got

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.small_run import SMALL, after
 
 from metalearn.config import DataConfig, ModelConfig, TrainingConfig
 from metalearn.data.dataset import Dataset
@@ -21,7 +22,6 @@ from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
 from metalearn.training.group import ProcessGroup, SingleProcess
 from metalearn.training.learner import CPU, Learner
 from metalearn.training.loop import Stopped, train
-from support.small_run import SMALL, after
 
 CONFIG = TrainingConfig(batch_tasks=15, learning_rate=1e-3)
 MODEL = ModelConfig(encoder_width=32, policy_width=32, code_size=16, n_hypotheses=3)

@@ -28,7 +28,7 @@ from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
-from metalearn.data.formats import read_file, read_minari
+from metalearn.data.formats import read_episodes, read_minari
 from metalearn.data.frames import effects_of
 from metalearn.data.spec import Spec
 from metalearn.model.export import with_graphs
@@ -287,8 +287,8 @@ def test_the_command_line_writes_archives_and_minari_datasets(
                 first = np.array(episode.act([0, 0, 0]))
                 adaptation = episode.finish([1, 0, 0], 1.0, success=True)
         common = ["export-adaptation", adaptation.id]
-        assert main([*common, "--out", str(out), "--no-policy", "--minari", "robot/all-v0"]) == 0
-        assert main([*common, "--minari", "robot/recorded-v0", "--only", "trials"]) == 0
+        assert main([*common, "--out", str(out), "--no-policy", "--episodes-to", "minari:robot/all-v0"]) == 0
+        assert main([*common, "--episodes-to", "minari:robot/recorded-v0", "--only", "trials"]) == 0
         said = capsys.readouterr().out
         assert f"1 demos, 1 trials, no policy: {out}" in said
         assert "1 episodes: minari:robot/recorded-v0" in said
@@ -299,12 +299,12 @@ def test_the_command_line_writes_archives_and_minari_datasets(
         assert len(read_minari("robot/all-v0").episodes) == 2
         with zipfile.ZipFile(out) as archive:
             archive.extractall(tmp_path)
-        assert read_file(tmp_path / "episodes.safetensors").episodes == (demo, recorded)
+        assert read_episodes(tmp_path / "episodes.safetensors").episodes == (demo, recorded)
         for wrong, sentence in (
             (common, "export where to"),
             ([*common, "--out", str(out), "--only", "demos"], "--only chooses"),
             ([*common, "--out", str(out)], "`wtl export BUNDLE` adds them"),
-            ([*common, "--minari", "robot/all-v0"], "already"),
+            ([*common, "--episodes-to", "minari:robot/all-v0"], "already"),
             (["export-adaptation", "0" * 24, "--out", str(out)], "No such adaptation"),
         ):
             assert main(wrong) == 2
