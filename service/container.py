@@ -78,7 +78,7 @@ class Container:
             queue_size=settings.queue_size,
             batch_rows=settings.batch_rows,
             timeout_s=settings.inference_timeout_s,
-            belief_bytes=settings.belief_bytes,
+            belief_bytes=settings.belief_cache_bytes,
             short_pass_s=settings.inline_batch_ms / 1e3,
         )
         settings.data.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ class Container:
                 tape,
                 sessions,
                 engine,
-                capacity=settings.recordings,
+                capacity=settings.cached_recordings,
                 max_steps=settings.max_steps,
                 rng=rng or np.random.default_rng(),
             )

@@ -82,8 +82,8 @@ class Settings(BaseSettings):
         4, ge=0, description="versions of models in memory that are not the current ones"
     )
     cached_adaptations: int = Field(16384, gt=0, description="rows of adaptations kept in memory")
-    belief_bytes: int = Field(64 * 1024**2, ge=0, description="of understood contexts kept in memory")
-    recordings: int = Field(4096, gt=0, description="episodes in progress kept in memory")
+    belief_cache_bytes: int = Field(64 * 1024**2, ge=0, description="of understood contexts kept in memory")
+    cached_recordings: int = Field(4096, gt=0, description="episodes in progress kept in memory")
 
     @field_validator("rate")
     @classmethod

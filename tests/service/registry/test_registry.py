@@ -221,7 +221,7 @@ def test_a_restart_undoes_no_roll_back(settings: Settings) -> None:
 
 def test_nobody_notices_a_swap(settings: Settings, demo: Episode) -> None:
     """Requests go on while an alias moves back and forth and versions are registered, loaded and let go."""
-    with served(settings.model_copy(update={"models_loaded": 0})) as client:
+    with served(settings.model_copy(update={"cached_model_versions": 0})) as client:
         put(settings, 2)
         client.register()
         client.set_alias("point", "stable", 1)
@@ -291,7 +291,7 @@ def test_versions_are_loaded_when_wanted_and_let_go_when_not(settings: Settings,
         for version in (2, 3):
             put(settings, version)
             client.register()
-    with served(settings.model_copy(update={"models_loaded": 1})) as client:
+    with served(settings.model_copy(update={"cached_model_versions": 1})) as client:
 
         def runtimes() -> list[bool]:
             rows = client.request("GET", "/v1/models/point/versions")["items"]

@@ -55,7 +55,7 @@ def test_versions_of_a_model_stay_what_they_were(settings: Settings, demo: Episo
 
 def test_adaptations_expire_after_their_last_use(settings: Settings, demo: Episode) -> None:
     clock = [1000.0]
-    settings = settings.model_copy(update={"session_ttl_s": 100.0, "sweep_every_s": 0.05})
+    settings = settings.model_copy(update={"adaptation_ttl_s": 100.0, "sweep_every_s": 0.05})
     with served(settings, lambda: clock[0]) as http:
         client = Client(http=http)
         used, idle = client.adapt("point", demos=[demo]), client.adapt("point", demos=[Episode.of(demo.observations)])
