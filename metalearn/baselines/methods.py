@@ -33,7 +33,8 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.model.inference import Inference
 from metalearn.training.collect import Collector
-from metalearn.training.loop import Event, train
+from metalearn.training.events import Event
+from metalearn.training.loop import train
 
 BASELINES = ("bc", "mil")
 """What `wtl train` puts beside the policy into its bundle."""

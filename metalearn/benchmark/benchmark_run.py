@@ -27,7 +27,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.protocol import Player, Progress, Protocol, returned, succeeded, with_trials
 from metalearn.tasks.family import Family, tasks_of
 from metalearn.tasks.registry import find_family
-from metalearn.training.collect import Collector, DemonstrationChunk, chunked, demonstrate_chunk
+from metalearn.training.collect import Collector, demonstrate_chunk, demonstration_chunks
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -98,8 +98,7 @@ class BenchmarkRun:
         family = find_family(experiment.family)
         indices = tasks_of(family, "train", experiment.data.n_tasks, seed)
         with accumulated_seconds(folder.parent / "dataset_wall_s.json"):
-            pieces = chunked(indices, experiment.data.chunk_tasks)
-            chunks = [DemonstrationChunk(experiment.family, piece, experiment.data, seed) for piece in pieces]
+            chunks = demonstration_chunks(experiment.family, indices, experiment.data, seed)
             records = [record for part in self.collector.map(demonstrate_chunk, chunks) for record in part]
         dataset = Dataset(family.spec, tuple(records))
         unfinished = folder.with_name(".dataset")

@@ -19,7 +19,7 @@ from metalearn.evaluation.evaluate import MAIN_METHOD
 from metalearn.evaluation.manifest import Manifest, load_manifest
 from metalearn.evaluation.protocol import Player, Protocol, adapted, expert_player, has_expert, random_player
 from metalearn.tasks.registry import find_family
-from metalearn.training.loop import Stopped
+from metalearn.training.events import Stopped
 
 REFERENCES = ("random", "expert")
 

@@ -24,7 +24,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.evaluate import MAIN_METHOD
 from metalearn.evaluation.protocol import Progress
 from metalearn.training.collect import Collector
-from metalearn.training.loop import Stopped
+from metalearn.training.events import Stopped
 
 Step = Callable[[], None]
 
