@@ -11,7 +11,7 @@ from metalearn.benchmark.run import run_suite
 from metalearn.benchmark.suites import PARTS, find_suite
 from metalearn.evaluation.table import conclusions, print_report
 from metalearn.training.collect import Collector
-from metalearn.training.loop import Stopped
+from metalearn.training.events import Stopped
 
 RUNS = Path("runs/benchmark")
 
