@@ -146,7 +146,7 @@ class Service:
     def _drop(self, adaptation_ids: Iterable[str]) -> None:
         """Forget what is here in memory of adaptations that are gone."""
         for adaptation_id in adaptation_ids:
-            self.engine.forget(adaptation_id)
+            self.engine.evict(adaptation_id)
             self.recorder.forget(adaptation_id)
 
 

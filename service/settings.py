@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     )
     models_loaded: int = Field(4, ge=0, description="versions of models in memory that are not the current ones")
     recalled: int = Field(16384, gt=0, description="rows of adaptations kept in memory")
-    belief_bytes: int = Field(64 * 1024**2, ge=0, description="of understood contexts kept in memory")
+    belief_bytes: int = Field(64 * 1024**2, ge=0, description="of adapted policies kept in memory")
     recordings: int = Field(4096, gt=0, description="episodes in progress kept in memory")
 
     @field_validator("rate")

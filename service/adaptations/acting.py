@@ -12,7 +12,7 @@ from metalearn.data.episode import Array
 from service.adaptations.records import Adaptation
 from service.adaptations.row_cache import Recall
 from service.adaptations.service import Sessions
-from service.inference import Acted, Engine, Understood
+from service.inference import ActResult, AdaptedPolicy, Engine
 from service.registry.registry import Model, Registry
 
 
@@ -37,28 +37,28 @@ class Acting:
         loaded = self._registry.loaded(adaptation.model, adaptation.model_version)
         return loaded if loaded is not None else await run_in_threadpool(self._sessions.model, adaptation)
 
-    async def understood(self, adaptation: Adaptation) -> Understood:
+    async def adapted_policy(self, adaptation: Adaptation) -> AdaptedPolicy:
         """What the model makes of this version. Raises Busy."""
-        known = self._engine.recall((adaptation.id, adaptation.version))
-        return known if known is not None else await run_in_threadpool(self._sessions.understood, adaptation)
+        cached = self._engine.cached((adaptation.id, adaptation.version))
+        return cached if cached is not None else await run_in_threadpool(self._sessions.adapted_policy, adaptation)
 
     async def touch(self, adaptation: Adaptation) -> None:
         """Note that it is in use, now and then."""
         if self._sessions.touch_due(adaptation):
             await run_in_threadpool(self._sessions.touch, adaptation)
 
-    def act(self, model: Model, stance: Array, observations: Array) -> Awaitable[Acted]:
+    def act(self, model: Model, conditioning: Array, observations: Array) -> Awaitable[ActResult]:
         """Actions for `[n, *o]` observations. Raises Busy."""
-        return self._engine.act_soon(model.runtime, stance, observations)
+        return self._engine.act_async(model.runtime, conditioning, observations)
 
 
-def told(acted: Acted, decode_ms: float, total_ms: float) -> dict[str, Any]:
+def told(acted: ActResult, decode_ms: float, total_ms: float) -> dict[str, Any]:
     """Actions as an answer tells them, and where the time went."""
     timing = {"decode_ms": decode_ms, "queue_ms": acted.queue_ms, "infer_ms": acted.infer_ms, "total_ms": total_ms}
     return {"actions": acted.actions, "server_timing": timing}
 
 
-def server_timing(acted: Acted, decode_ms: float, encode_ms: float) -> str:
+def server_timing(acted: ActResult, decode_ms: float, encode_ms: float) -> str:
     """The Server-Timing header."""
     return (
         f"decode;dur={decode_ms:.3f}, queue;dur={acted.queue_ms:.3f}, "

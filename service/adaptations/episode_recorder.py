@@ -54,9 +54,9 @@ class Recorder:
     def start(self, adaptation: Adaptation, explore: bool | None, post: Post | None = None) -> RecordingRow:
         """Begin an episode and commit to one hypothesis. Raises Busy."""
         explore = not adaptation.scored if explore is None else explore
-        belief = self._sessions.understood(adaptation).belief
+        belief = self._sessions.adapted_policy(adaptation).belief
         with self._lock:  # a generator is not made for several threads
-            hypothesis = belief.draw(self._rng) if explore else belief.most_probable
+            hypothesis = belief.sample(self._rng) if explore else belief.map_hypothesis
         self._sessions.touch(adaptation)
         row = RecordingRow(new_id(), adaptation.id, adaptation.version, explore, hypothesis)
         return self._tape.start(adaptation.tenant, row, post)
@@ -99,12 +99,12 @@ class Recorder:
             raise EpisodeOver(f"the episode has its {horizon} steps and can only be finished")
         if reward and not steps:
             raise InvalidData("reward", "none before the first action", str(reward))
-        understood = self._sessions.understood(adaptation, recording.row.version)
-        stance = understood.stance_under(recording.row.hypothesis, model.runtime)
-        if steps and model.runtime.learns_while_acting:
+        adapted = self._sessions.adapted_policy(adaptation, recording.row.version)
+        conditioning = adapted.conditioning_under(recording.row.hypothesis, model.runtime)
+        if steps and model.runtime.adapts_online:
             seen = np.stack([*(step.observation for step in steps), observation])
-            stance = model.runtime.after(stance, seen, np.stack([step.action for step in steps]))
-        acted = self._engine.act(model.runtime, stance, observation[None])
+            conditioning = model.runtime.update(conditioning, seen, np.stack([step.action for step in steps]))
+        acted = self._engine.act(model.runtime, conditioning, observation[None])
         key, fingerprint = (post.key, post.fingerprint) if post else (None, None)
         step = Step(observation, acted.actions[0], reward, key, fingerprint)
         self._tape.add(recording.row.id, len(steps), step)

@@ -33,7 +33,7 @@ from service.training_jobs import Job
 
 def adaptation_state(service: Service, adaptation: Adaptation) -> AdaptationState:
     """An adaptation as it travels, with how far it can be trusted."""
-    judgement = service.sessions.judgement(adaptation)
+    confidence = service.sessions.confidence(adaptation)
     return AdaptationState(
         id=adaptation.id,
         model=adaptation.model,
@@ -41,9 +41,9 @@ def adaptation_state(service: Service, adaptation: Adaptation) -> AdaptationStat
         version=adaptation.version,
         n_demos=adaptation.n_demos,
         n_trials=adaptation.n_trials,
-        confidence=None if judgement is None else round(judgement.success, 4),
-        value_of_trial=None if judgement is None else round(judgement.value_of_trial, 4),
-        novelty=None if judgement is None or judgement.novelty is None else round(judgement.novelty, 4),
+        confidence=None if confidence is None else round(confidence.success, 4),
+        value_of_trial=None if confidence is None else round(confidence.value_of_trial, 4),
+        novelty=None if confidence is None or confidence.novelty is None else round(confidence.novelty, 4),
         created_at=iso(adaptation.created_at),
         expires_at=iso(adaptation.expires_at),
     )

@@ -40,7 +40,7 @@ class _Episode:
 
     version: int
     explore: bool
-    stance: Array
+    conditioning: Array
     observations: list[Array] = field(default_factory=list)
     actions: list[Array] = field(default_factory=list)
     rewards: list[float | None] = field(default_factory=list)
@@ -90,11 +90,11 @@ class Stream:
         await self._look_again()
         episode = self._episode or await self._begin(None)
         self._check(episode, reward)
-        stance = self._after(episode, observation)
-        acted = await self._acting.act(self._model, stance, observation[None])
+        conditioning = self._after(episode, observation)
+        acted = await self._acting.act(self._model, conditioning, observation[None])
         if episode.actions:
             episode.rewards.append(reward)
-        episode.stance = stance
+        episode.conditioning = conditioning
         episode.observations.append(observation)
         episode.actions.append(acted.actions[0])
         if self._sessions.touch_due(self._adaptation):
@@ -103,11 +103,11 @@ class Stream:
 
     async def _begin(self, explore: bool | None) -> _Episode:
         adaptation = self._adaptation
-        understood = await self._acting.understood(adaptation)
+        adapted = await self._acting.adapted_policy(adaptation)
         explore = not adaptation.scored if explore is None else explore
-        hypothesis = understood.belief.draw(self._rng) if explore else understood.belief.most_probable
-        stance = understood.stance_under(hypothesis, self._model.runtime)
-        self._episode = _Episode(adaptation.version, explore, stance)
+        hypothesis = adapted.belief.sample(self._rng) if explore else adapted.belief.map_hypothesis
+        conditioning = adapted.conditioning_under(hypothesis, self._model.runtime)
+        self._episode = _Episode(adaptation.version, explore, conditioning)
         return self._episode
 
     async def _look_again(self) -> None:
@@ -164,11 +164,11 @@ class Stream:
             raise InvalidData("reward", "none before the first action", str(reward))
 
     def _after(self, episode: _Episode, observation: Array) -> Array:
-        """The stance now that the last action is known to have led here."""
-        if not episode.actions or not self._model.runtime.learns_while_acting:
-            return episode.stance
+        """The conditioning now that the last action is known to have led here."""
+        if not episode.actions or not self._model.runtime.adapts_online:
+            return episode.conditioning
         around = np.stack([episode.observations[-1], observation])
-        return self._model.runtime.after(episode.stance, around, episode.actions[-1][None])
+        return self._model.runtime.update(episode.conditioning, around, episode.actions[-1][None])
 
 
 def _parse(schema: Any, message: Mapping[str, Any]) -> Any:

@@ -28,7 +28,7 @@ from service.security.caller import Caller
 
 if TYPE_CHECKING:
     from service.container import Service
-    from service.inference import Acted, Understood
+    from service.inference import ActResult, AdaptedPolicy
 
 ROUTE = "/v1/adaptations/{adaptation_id}/act"
 _PATH = re.compile(r"/v1/adaptations/([0-9a-f]{24})/act")
@@ -54,7 +54,7 @@ class _Ready:
 
     caller: Caller
     model: Model
-    understood: "Understood"
+    adapted: "AdaptedPolicy"
     observations: Any
     decode_ms: float
 
@@ -80,18 +80,18 @@ class Shortcut:
         else:
             await self._answer(asked, ready, acted, send)
 
-    async def _act(self, service: "Service", asked: _Asked, ready: _Ready) -> "Acted | None":
+    async def _act(self, service: "Service", asked: _Asked, ready: _Ready) -> "ActResult | None":
         """None: whatever went wrong, the long way tells it better."""
         self._metrics.in_flight.inc()
         try:
             asked.scope[STANDING] = service.rates.count(payer_of(asked.scope, ready.caller))
-            return await service.engine.act_soon(ready.model.runtime, ready.understood.stance, ready.observations)
+            return await service.engine.act_async(ready.model.runtime, ready.adapted.conditioning, ready.observations)
         except (ServiceError, InvalidData):
             return None
         finally:
             self._metrics.in_flight.dec()
 
-    async def _answer(self, asked: _Asked, ready: _Ready, acted: "Acted", send: Send) -> None:
+    async def _answer(self, asked: _Asked, ready: _Ready, acted: "ActResult", send: Send) -> None:
         encode_s = time.perf_counter()
         body = asked.codec.encode(told(acted, ready.decode_ms, (encode_s - asked.started_s) * 1e3))
         encoded_s = time.perf_counter()
@@ -181,8 +181,8 @@ def _ready(service: "Service", asked: _Asked, body: bytes) -> _Ready | None:
     if adaptation is None or service.sessions.touch_due(adaptation):
         return None
     model = service.registry.loaded(adaptation.model, adaptation.model_version)
-    understood = service.engine.recall((adaptation.id, adaptation.version))
-    if model is None or understood is None:
+    adapted = service.engine.cached((adaptation.id, adaptation.version))
+    if model is None or adapted is None:
         return None
     decode_s = time.perf_counter()
     try:
@@ -192,4 +192,4 @@ def _ready(service: "Service", asked: _Asked, body: bytes) -> _Ready | None:
         observations = to_observations("observations", value["observations"], model.spec, service.settings.max_rows)
     except (KeyError, TypeError, ServiceError, InvalidData):
         return None
-    return _Ready(caller, model, understood, observations, (time.perf_counter() - decode_s) * 1e3)
+    return _Ready(caller, model, adapted, observations, (time.perf_counter() - decode_s) * 1e3)

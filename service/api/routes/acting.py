@@ -19,9 +19,9 @@ def act(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, version
     adaptation = service.sessions.read(wire.tenant, adaptation_id, version)
     model = service.sessions.model(adaptation)
     observations = to_observations("observations", body.observations, model.spec, service.settings.max_rows)
-    stance = service.sessions.understood(adaptation).stance
+    conditioning = service.sessions.adapted_policy(adaptation).conditioning
     service.sessions.touch(adaptation)
-    acted = service.engine.act(model.runtime, stance, observations)
+    acted = service.engine.act(model.runtime, conditioning, observations)
     encode_s = time.perf_counter()
     answer = wire.answer(told(acted, wire.decode_ms, (encode_s - wire.started_s) * 1e3))
     answer.headers["Server-Timing"] = server_timing(acted, wire.decode_ms, (time.perf_counter() - encode_s) * 1e3)
