@@ -101,9 +101,10 @@ def run_training(
     with stop_request() as request, training_progress(console) as show:
         try:
             with event_log(out) as log:
+                everybody: list[Listen] = [show, log, *listeners]
 
                 def listen(event: Event) -> None:
-                    for listener in (show, log, *listeners):
+                    for listener in everybody:
                         listener(event)
 
                 return _train(
