@@ -1,4 +1,4 @@
-"""The one place that wires the service: `create_app` makes it, `serve` runs it."""
+"""Makes the application: middleware, routes, error handlers, and what opens and closes with it."""
 
 import asyncio
 import contextlib
@@ -12,16 +12,15 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from opentelemetry.trace import TracerProvider
 
-from service.api import error_handlers as problems
+from service.api import error_handlers
 from service.api.gauges import shared_state_gauges
 from service.api.middleware.access_log import AccessLogMiddleware
 from service.api.middleware.auth import AuthMiddleware
 from service.api.middleware.fast_act import FastActMiddleware
-from service.api.openapi import describe_bodies, operation_id
+from service.api.openapi import describe, operation_id
 from service.api.readiness import Readiness
-from service.api.routes import acting, adaptations, episodes, health, models, stream, versions
-from service.api.routes import exports as archives
-from service.api.routes import training_jobs as training
+from service.api.routes import acting, adaptations, episodes, exports, health, models, stream, training_jobs, versions
+from service.api.scopes import public_paths
 from service.container import Container
 from service.inference import RuntimeFactory, factory_of
 from service.observability.metrics import Metrics
@@ -33,6 +32,11 @@ _DESCRIPTION = """Meta-learning as a service: show a task, let the policy try it
 
 Bodies are JSON or msgpack (numpy arrays in openpi's convention), gzipped or not. Errors are RFC 9457 problems.
 """
+
+_ROUTERS = (
+    acting.router, stream.router, adaptations.router, versions.router, episodes.router, exports.router, models.changes,
+    models.router, training_jobs.router, health.router, health.scraped,
+)  # fmt: skip
 
 
 def create_app(
@@ -80,10 +84,11 @@ def create_app(
     )
     app.state.draining = draining
     app.add_middleware(AuthMiddleware, now=now)
-    problems.install(app)
-    for module in (acting, stream, adaptations, versions, episodes, archives, models, training, health):
-        app.include_router(module.router)
-    describe_bodies(app)
+    error_handlers.install(app)
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.state.public_paths = public_paths(app.routes)
+    describe(app)
     # The later ones are around the earlier ones.
     app.add_middleware(
         AccessLogMiddleware, metrics=metrics, tracer=None if traces is None else traces.get_tracer("service")

@@ -8,8 +8,8 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from metalearn.baselines.bundled import methods_of, with_baselines
 from metalearn.baselines.demo_replay import DemoReplay
-from metalearn.baselines.methods import methods_of, with_baselines
 from metalearn.bundle import Bundle
 from metalearn.config import Experiment
 from metalearn.data.dataset import Dataset

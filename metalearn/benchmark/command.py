@@ -11,7 +11,7 @@ from metalearn.benchmark.suites import PARTS, find_suite
 from metalearn.evaluation.table import conclusions, print_report
 from metalearn.listeners.progress import show_progress
 from metalearn.training.collect import Collector
-from metalearn.training.loop import Stopped
+from metalearn.training.events import Stopped
 
 RUNS = Path("runs/benchmark")
 

@@ -62,7 +62,7 @@ def demo(
       wtl demo
       wtl demo --tasks 200 --out /tmp/demo
     """
-    from metalearn.baselines.methods import methods_of
+    from metalearn.baselines.bundled import methods_of
     from metalearn.experiments import find_experiment
     from wtl.demo import run_demo
     from wtl.runs import make_collector, run_training

@@ -1,11 +1,11 @@
-"""In front of every route: who asks, whether they may, how often; afterwards the audit log and security headers.
+"""In front of every route: who is asking and how often; afterwards the audit log and security headers.
 
-An address that nobody thought of needs a key like every other. Knows no route but by its path.
+Every path needs a key but those that are declared public, unknown ones included. What a key must allow for a route is
+checked by the route (`api.scopes`).
 """
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -13,16 +13,12 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.middleware.access_log import request_id_of
+from service.container import Container
 from service.errors import Forbidden, ServiceError, Unauthenticated
 from service.security.audit_log import Entry
 from service.security.caller import Caller
-from service.security.caller import Scope as KeyScope
 from service.security.rate_limits import RateLimitStatus
 
-if TYPE_CHECKING:
-    from service.container import Container
-
-PUBLIC = frozenset({"/livez", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect"})
 _PAGES = frozenset({"/docs", "/docs/oauth2-redirect"})
 _CDN = "https://cdn.jsdelivr.net"
 SECURITY_HEADERS: Mapping[str, str] = {
@@ -41,18 +37,6 @@ RATE_LIMIT_STATUS = "wtl.standing"
 """Where a scope says that the request was counted already."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _log = structlog.get_logger("service")
-
-
-def scope_of(path: str, method: str) -> KeyScope | None:
-    """What a key must allow for this; None where any key will do, since there is nothing but perhaps a 404."""
-    _, first, second, *_ = [*path.split("/"), "", ""]
-    if first == "metrics":
-        return "metrics"
-    if first != "v1":
-        return None
-    if second in {"models", "aliases"}:
-        return "models:read" if method in _READS else "models:write"
-    return "jobs" if second == "training-jobs" else "adapt"
 
 
 class AuthMiddleware:
@@ -74,7 +58,7 @@ class AuthMiddleware:
             headers["Content-Security-Policy"] = _PAGE_POLICY
         answer = _Answer(self, container, scope, send, headers)
         try:
-            if scope["path"] not in PUBLIC:
+            if scope["path"] not in scope["app"].state.public_paths:
                 await self._admit(container, scope, headers)
         except ServiceError as error:
             await answer.refuse(receive, error)
@@ -85,8 +69,8 @@ class AuthMiddleware:
             await answer.note("500")
             raise
 
-    async def _admit(self, container: "Container", scope: Scope, headers: dict[str, str]) -> None:
-        """Raises Unauthenticated, Forbidden, TooManyRequests."""
+    async def _admit(self, container: Container, scope: Scope, headers: dict[str, str]) -> None:
+        """Raises Unauthenticated, TooManyRequests."""
         given = Headers(scope=scope).get("authorization")
         try:
             caller = container.authenticator.cached_caller(given)
@@ -98,9 +82,6 @@ class AuthMiddleware:
         subject = rate_limit_subject(scope, caller)
         scope.setdefault("state", {}).update(caller=caller, tenant=caller.tenant, rate_limit_subject=subject)
         headers.update((scope.get(RATE_LIMIT_STATUS) or container.rate_limiter.count(subject)).headers)
-        needed = scope_of(scope["path"], scope.get("method", "WS"))
-        if needed is not None:
-            caller.check(needed)
 
     def entry(self, scope: Scope, outcome: str) -> Entry:
         """The line about this request in the audit log."""
@@ -121,7 +102,7 @@ class _Answer:
     """Sends the answer on, with headers, after the audit log has its line."""
 
     def __init__(
-        self, guard: AuthMiddleware, container: "Container", scope: Scope, send: Send, headers: Mapping[str, str]
+        self, guard: AuthMiddleware, container: Container, scope: Scope, send: Send, headers: Mapping[str, str]
     ) -> None:
         self._guard, self._container, self._scope, self._send, self._headers = guard, container, scope, send, headers
 
@@ -162,7 +143,7 @@ class _Answer:
     def _is_change(self) -> bool:
         """Everything but reading and acting; acting is too often for a log that is kept."""
         method = self._scope.get("method", "GET")
-        return method not in _READS and not self._scope["path"].endswith("/act") and self._scope["path"] not in PUBLIC
+        return method not in _READS and not self._scope["path"].endswith("/act")
 
 
 def rate_limit_subject(scope: Scope, caller: Caller) -> str:

@@ -8,8 +8,9 @@ from service.adaptations.acting import act_response, server_timing
 from service.api.dependencies import AdaptationId, ContainerDep, RequestBodyDep, Version
 from service.api.openapi import PROBLEMS, request_body_docs
 from service.api.schemas.adaptations import ActAnswer, ActRequest, to_observations
+from service.api.scopes import requires
 
-router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS, dependencies=[requires("adapt")])
 
 
 @router.post("/{adaptation_id}/act", response_model=ActAnswer, openapi_extra=request_body_docs(ActRequest))

@@ -19,9 +19,10 @@ from service.api.schemas.adaptations import (
     Uploaded,
     to_episodes,
 )
+from service.api.scopes import requires
 from service.container import Container
 
-router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS, dependencies=[requires("adapt")])
 
 
 @router.post("", status_code=201, response_model=Uploaded, openapi_extra=request_body_docs(AdaptationRequest))

@@ -14,8 +14,14 @@ from service.api.schemas.adaptations import (
     Uploaded,
     to_observation,
 )
+from service.api.scopes import requires
 
-router = APIRouter(prefix="/v1/adaptations/{adaptation_id}/episodes", tags=["episodes"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/adaptations/{adaptation_id}/episodes",
+    tags=["episodes"],
+    responses=PROBLEMS,
+    dependencies=[requires("adapt")],
+)
 
 
 @router.post(

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Query, Response
 from service.adaptations.export import archive
 from service.api.dependencies import AdaptationId, ContainerDep, TenantDep, Version
 from service.api.openapi import PROBLEMS
+from service.api.scopes import requires
 
 ZIP = "application/zip"
-router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS, dependencies=[requires("adapt")])
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The archive", "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}}
 }

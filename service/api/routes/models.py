@@ -17,8 +17,10 @@ from service.api.schemas.models import (
     ModelVersionPage,
     RegisterRequest,
 )
+from service.api.scopes import requires
 
-router = APIRouter(prefix="/v1/models", tags=["models"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1/models", tags=["models"], responses=PROBLEMS, dependencies=[requires("models:read")])
+changes = APIRouter(prefix="/v1/models", tags=["models"], responses=PROBLEMS, dependencies=[requires("models:write")])
 
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
@@ -35,7 +37,7 @@ def read_all(request: RequestBodyDep, container: ContainerDep) -> Response:
     )
 
 
-@router.post("", response_model=ModelVersionPage, openapi_extra=request_body_docs(RegisterRequest, required=False))
+@changes.post("", response_model=ModelVersionPage, openapi_extra=request_body_docs(RegisterRequest, required=False))
 def register(request: RequestBodyDep, container: ContainerDep) -> Response:
     """Register a bundle of the models folder, or whatever is new there. The same bundle again is the same version."""
     body = request.read_optional(RegisterRequest)
@@ -73,21 +75,21 @@ def read_aliases(
     )
 
 
-@router.put("/{name}/aliases/{alias}", response_model=AliasState, openapi_extra=request_body_docs(AliasRequest))
+@changes.put("/{name}/aliases/{alias}", response_model=AliasState, openapi_extra=request_body_docs(AliasRequest))
 def set_alias(request: RequestBodyDep, container: ContainerDep, name: str, alias: Alias) -> Response:
     """Let an alias mean a version from now on; adaptations stay with the version that they were made with."""
     body = request.read(AliasRequest)
     return request.answer(alias_state(container.registry.set_alias(name, alias, body.version)))
 
 
-@router.delete("/{name}/aliases/{alias}", status_code=204, response_class=Response)
+@changes.delete("/{name}/aliases/{alias}", status_code=204, response_class=Response)
 def delete_alias(container: ContainerDep, name: str, alias: Alias) -> Response:
     """Let an alias mean nothing. Without `current` the model is not on offer any more; its adaptations go on."""
     container.registry.unset_alias(name, alias)
     return Response(status_code=204)
 
 
-@router.post("/{name}/aliases/{alias}/rollback", response_model=AliasState, openapi_extra=request_body_docs(None))
+@changes.post("/{name}/aliases/{alias}/rollback", response_model=AliasState, openapi_extra=request_body_docs(None))
 def rollback(request: RequestBodyDep, container: ContainerDep, name: str, alias: Alias) -> Response:
     """Let an alias mean what it meant before; once more, and it is what it meant before that."""
     return request.answer(alias_state(container.registry.catalog.rollback(name, alias, request.idempotency_key)))

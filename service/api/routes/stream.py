@@ -13,12 +13,13 @@ from starlette.types import Receive, Send
 from metalearn.data.errors import InvalidData
 from service.api.middleware.access_log import CONNECTION
 from service.api.openapi import PROBLEM
+from service.api.scopes import requires
 from service.api.stream_session import StreamSession
 from service.codecs import encode_msgpack
 from service.container import Container
 from service.errors import AdaptationNotFound, Busy, InternalError, InvalidPayload, MalformedBody, ServiceError
 
-router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"])
+router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], dependencies=[requires("adapt")])
 _GONE, _FAILED, _GOING_DOWN = 1008, 1011, 1012
 
 

@@ -18,9 +18,12 @@ from service.api.schemas.training_jobs import (
     TrainingJobState,
     TrainingLog,
 )
+from service.api.scopes import requires
 from service.training_jobs import Job, JobRequest
 
-router = APIRouter(prefix="/v1/training-jobs", tags=["training jobs"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/training-jobs", tags=["training jobs"], responses=PROBLEMS, dependencies=[requires("jobs")]
+)
 
 JobId = Annotated[str, Path(description="of the training job")]
 

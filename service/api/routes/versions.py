@@ -7,8 +7,11 @@ from service.api.openapi import PROBLEMS, request_body_docs
 from service.api.pagination import Cursor, Limit, cursor_of, position_of
 from service.api.presenters import adaptation_state, iso
 from service.api.schemas.adaptations import AdaptationState, ForkRequest, VersionPage, VersionState
+from service.api.scopes import requires
 
-router = APIRouter(prefix="/v1/adaptations/{adaptation_id}", tags=["adaptations"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/adaptations/{adaptation_id}", tags=["adaptations"], responses=PROBLEMS, dependencies=[requires("adapt")]
+)
 
 
 @router.get("/versions", response_model=VersionPage)
