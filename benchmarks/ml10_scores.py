@@ -9,7 +9,7 @@ import time
 import mujoco
 import numpy as np
 
-from metalearn.baselines.demo_replay import Replay, StateMatched
+from metalearn.baselines.demo_replay import DemoReplay, StateMatchedReplay
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.evaluation.statistics import wilson
@@ -42,8 +42,8 @@ def print_scores(family: ML10, indices: list[int], seed: int) -> None:
         "expert": demonstrate(family, indices, seeds, "trial").success,
         "expert, noise 0.1": demonstrate(family, indices, seeds, "trial", noise=0.1).success,
         "random": rollout(env, RandomActor(env, seed), seeds).success,
-        "replay": rollout(env, Replay().adapt(contexts, rng), seeds).success,
-        "state-matched": rollout(env, StateMatched().adapt(contexts, rng), seeds).success,
+        "replay": rollout(env, DemoReplay().adapt(contexts, rng), seeds).success,
+        "state-matched": rollout(env, StateMatchedReplay().adapt(contexts, rng), seeds).success,
     }
     env.close()
     types = np.array([family.task(index) for index in indices])
@@ -81,13 +81,13 @@ def bare_rate(env: ML10VectorEnv, actions: Array) -> float:
     arms = env.arms
     start = time.process_time()
     for row, scene in enumerate(arms.scenes):
-        sim, low, high = scene.sim, scene.env.mocap_low, scene.env.mocap_high
-        scene.model.body_pos[scene.body] = arms.furniture[row]
-        mujoco.mj_setState(scene.model, sim.data, arms.states[row], STATE)
+        simulation, low, high = scene.simulation, scene.env.mocap_low, scene.env.mocap_high
+        scene.mj_model.body_pos[scene.body] = arms.furniture[row]
+        mujoco.mj_setState(scene.mj_model, simulation.data, arms.states[row], STATE)
         for action in actions[:, row]:
-            sim.mocap_xyz[:] = np.clip(sim.mocap_xyz + action[:3] * METRES_PER_ACTION, low, high)
-            sim.ctrl[:] = action[3], -action[3]
-            mujoco.mj_step(scene.model, sim.data, nstep=SUBSTEPS)
+            simulation.mocap_xyz[:] = np.clip(simulation.mocap_xyz + action[:3] * METRES_PER_ACTION, low, high)
+            simulation.ctrl[:] = action[3], -action[3]
+            mujoco.mj_step(scene.mj_model, simulation.data, nstep=SUBSTEPS)
     return actions.shape[0] * actions.shape[1] / (time.process_time() - start)
 
 

@@ -27,7 +27,7 @@ from metalearn.adapter import Adapter
 from metalearn.bundle import Bundle
 from metalearn.data.episode import Episode
 from metalearn.data.errors import WatchTryLearnError
-from metalearn.evaluation.evaluate import SUBJECT, choose_stories, evaluate, method_report
+from metalearn.evaluation.evaluate import MAIN_METHOD, choose_stories, evaluate, method_report
 from metalearn.evaluation.manifest import Manifest, load_manifest
 from metalearn.evaluation.plots import draw_report
 from metalearn.evaluation.protocol import ATTEMPTS, Progress, Protocol, succeeded
@@ -138,10 +138,10 @@ def measure(
     started = time.monotonic()
     protocol = Protocol.of(family, manifest, seed=seed, n_tasks=n_tasks)
     played = play_over_rest(url, bundle.name, protocol, progress)
-    others = {name: adapter for name, adapter in methods.items() if name != SUBJECT}
+    others = {name: adapter for name, adapter in methods.items() if name != MAIN_METHOD}
     report = evaluate(
         others, family, manifest, seed=seed, n_tasks=n_tasks, bundle=bundle.id, progress=progress
-    ).with_method(SUBJECT, method_report(protocol, [succeeded(episodes) for episodes in played.attempts]))
+    ).with_method(MAIN_METHOD, method_report(protocol, [succeeded(episodes) for episodes in played.attempts]))
     return report.model_copy(update={"wall_s": round(time.monotonic() - started, 3)}), played
 
 
@@ -164,7 +164,7 @@ def play_over_rest(url: str, model: str, protocol: Protocol, progress: Progress)
                 with lock:
                     latencies_ms.extend(waits_ms)
                     done += 1
-                    progress(f"{SUBJECT} (REST)", done, len(rows))
+                    progress(f"{MAIN_METHOD} (REST)", done, len(rows))
         return played
 
     with ThreadPoolExecutor(N_CLIENTS) as pool:

@@ -42,8 +42,8 @@ class _Replica:
 
     def check_health(self) -> None:
         """What Ray Serve asks every now and then; whoever raises is replaced."""
-        service = getattr(self._app.state, "service", None)
-        if service is not None and not service.engine.alive:
+        container = getattr(self._app.state, "service", None)
+        if container is not None and not container.engine.alive:
             raise RuntimeError("the inference thread has stopped")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from metalearn.baselines.demo_replay import Replay
+from metalearn.baselines.demo_replay import DemoReplay
 from metalearn.baselines.methods import methods_of, with_baselines
 from metalearn.bundle import Bundle
 from metalearn.config import Experiment
@@ -20,7 +20,7 @@ from metalearn.evaluation.plots import draw_report
 from metalearn.evaluation.report import Report
 from metalearn.evaluation.table import live_progress
 from metalearn.listeners.console import Listen, stop_request, watching
-from metalearn.listeners.event_log import journal
+from metalearn.listeners.event_log import event_log
 from metalearn.listeners.mlflow import mlflow_run
 from metalearn.model.export import with_graphs
 from metalearn.tasks.registry import find_family
@@ -90,7 +90,7 @@ def run_training(
     store = RunStore(out, url)
     with stop_request() as request, watching(console) as show:
         try:
-            with journal(out) as note:
+            with event_log(out) as note:
                 everybody: list[Listen] = [show, note, *listeners]
 
                 def listen(event: Event) -> None:
@@ -124,7 +124,7 @@ def _train(
         recorded = Dataset.load(fetch_folder(str(episodes), store.folder / "recorded")) if episodes else None
         bundle = train(
             experiment, store, dataset=recorded, collector=collector, listen=listen, stopping=stopping,
-            compute=compute, place=_place(collector),
+            compute=compute, cluster=_cluster_description(collector),
         )  # fmt: skip
 
     def progress(method: str, done: int, total: int) -> None:
@@ -156,7 +156,7 @@ def _train_on_learners(
     learners: Learners,
 ) -> Bundle:
     """On the cluster of the collector, which collects nothing meanwhile: the learners have one of their own."""
-    from metalearn.cluster.data import Records
+    from metalearn.cluster.data import StreamedDataOpener
     from metalearn.cluster.train import train_on_learners
     from metalearn.cluster.workers import RayCollector
 
@@ -168,19 +168,19 @@ def _train_on_learners(
         store,
         learners=learners,
         n_actors=collector.n_actors,
-        recorded=None if url is None else Records(url, experiment.seed),
+        recorded=None if url is None else StreamedDataOpener(url, experiment.seed),
         listen=listen,
         stopping=stopping,
     )
 
 
-def _place(collector: Collector) -> dict[str, Any]:
+def _cluster_description(collector: Collector) -> dict[str, Any]:
     """What a run runs on; nothing to say of this machine alone."""
     if isinstance(collector, SerialCollector | ProcessCollector):
         return {}
-    from metalearn.cluster.connection import place
+    from metalearn.cluster.connection import describe_cluster
 
-    return place() | {"actors": getattr(collector, "n_actors", 0)}
+    return describe_cluster() | {"actors": getattr(collector, "n_actors", 0)}
 
 
 def run_evaluation(
@@ -207,7 +207,7 @@ def run_evaluation(
     family = find_family(family_name or manifest.family)
     if bundle.spec.to_json() != family.spec.to_json():
         raise InvalidConfig(f"bundle {folder} acts in other spaces than the tasks of manifest {manifest.name}")
-    methods = methods_of(bundle) | {"replay": Replay()}
+    methods = methods_of(bundle) | {"replay": DemoReplay()}
     n_tasks = None if episodes is None else -(-episodes // manifest.episodes_per_task)
     with live_progress(console) as progress:
         report = evaluate(methods, family, manifest, seed=seed, n_tasks=n_tasks, bundle=bundle.id, progress=progress)

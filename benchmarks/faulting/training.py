@@ -21,13 +21,13 @@ import ray
 from ray._private.internal_api import memory_summary
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from metalearn.cluster.connection import place
+from metalearn.cluster.connection import describe_cluster
 from metalearn.cluster.train import train_on_learners
 from metalearn.cluster.workers import RayCollector
 from metalearn.config import DataConfig, Experiment, TrainingConfig
 from metalearn.data.errors import WatchTryLearnError
 from metalearn.training.loop import Event, train
-from metalearn.training.run_store import FileKeeper, RunStore
+from metalearn.training.run_store import FileCheckpointManager, RunStore
 
 SLOW_DISK_S = 0.2
 OBJECT_BYTES = 10_000_000
@@ -70,7 +70,7 @@ class Stage:
         return False
 
 
-class SlowDisk(FileKeeper):
+class SlowDisk(FileCheckpointManager):
     """Says when a checkpoint is being written, and takes its time."""
 
     def __init__(self, store: RunStore, stage: Stage) -> None:
@@ -114,9 +114,9 @@ def main() -> None:
     parser.add_argument("--ballast", type=int, default=0)
     given = parser.parse_args()
     wanted, store, stage = experiment(given.tasks), RunStore(given.out), Stage(given.out.with_suffix(".stage"))
-    keeper = SlowDisk(store, stage)
+    checkpoints = SlowDisk(store, stage)
     if given.address == "none":
-        train(wanted, store, listen=stage, stopping=stage.going_on, keeper=keeper)
+        train(wanted, store, listen=stage, stopping=stage.going_on, checkpoints=checkpoints)
         return
     with RayCollector(given.address, n_actors=2 - given.learners) as collector:
         ballast = fill(given.ballast)
@@ -125,8 +125,8 @@ def main() -> None:
         else:
             stage.collector = collector
             train(
-                wanted, store, collector=collector, listen=stage, stopping=stage.going_on, keeper=keeper,
-                place=place(),
+                wanted, store, collector=collector, listen=stage, stopping=stage.going_on, checkpoints=checkpoints,
+                cluster=describe_cluster(),
             )  # fmt: skip
         if ballast:
             spilled = [line for line in memory_summary(stats_only=True).splitlines() if "Spilled" in line]

@@ -1,6 +1,6 @@
-"""Repeating what was seen, without learning: by the clock (`Replay`) or by the state (`StateMatched`).
+"""Repeating what was seen, without learning: by the clock (`DemoReplay`) or by the state (`StateMatchedReplay`).
 
-What is repeated is the last own trial that succeeded, else the first demonstration with actions. With a library of
+What is repeated is the last own trial that succeeded, else the first demonstration with actions. With an index of
 training episodes the state-matched one also looks up what experts did in the most similar training tasks.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from metalearn.adapter import Actor
-from metalearn.baselines.nearest_neighbour import Library
+from metalearn.baselines.nearest_neighbour import NearestNeighbourIndex
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
@@ -30,56 +30,55 @@ class Recording(NamedTuple):
     actions: Shaped[np.ndarray, "t *a"]
 
 
-class Replay:
+class DemoReplay:
     """Open loop: the recorded actions in their order, then the last one again. An adapter.
 
     Without a recorded action in the context it repeats an expert of the training tasks most like it, the one that
     started most like the present episode; without a library there is nothing that it could repeat.
     """
 
-    def __init__(self, library: Library | None = None) -> None:
-        self._library = library
+    def __init__(self, index: NearestNeighbourIndex | None = None) -> None:
+        self._index = index
 
     def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> Actor:
-        """Raises InvalidData where no action was recorded and there is no library. Draws nothing."""
-        return ReplayActor([self._choices(context, i) for i, context in enumerate(contexts)], self._library)
+        """Raises InvalidData where no action was recorded and there is no index. Draws nothing."""
+        return DemoReplayActor([self._choices(context, i) for i, context in enumerate(contexts)], self._index)
 
     def _choices(self, context: Context, i: int) -> list[Recording]:
-        own = _found(context, i, self._library)
-        if own is not None or self._library is None:
+        own = _found(context, i, self._index)
+        if own is not None or self._index is None:
             return [own] if own else []
-        return [Recording(*self._library.episode(int(e))) for e in self._library.near(context)]
+        return [Recording(*self._index.episode(int(e))) for e in self._index.near(context)]
 
 
-class StateMatched:
+class StateMatchedReplay:
     """Closed loop: the action that followed the recorded observation most like the present one. An adapter.
 
-    With a library the steps of experts in the `n_nearest` most similar training tasks count as recorded too.
+    With an index the steps of experts in the `n_nearest` most similar training tasks count as recorded too.
     """
 
-    def __init__(self, library: Library | None = None, n_nearest: int = N_MATCHED) -> None:
-        self._library, self._n_nearest = library, n_nearest
+    def __init__(self, index: NearestNeighbourIndex | None = None, n_nearest: int = N_MATCHED) -> None:
+        self._index, self._n_nearest = index, n_nearest
 
     def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> Actor:
-        """Raises InvalidData where no action was recorded and there is no library. Draws nothing."""
-        recordings = [_found(context, i, self._library) for i, context in enumerate(contexts)]
-        if self._library is None:
+        """Raises InvalidData where no action was recorded and there is no index. Draws nothing."""
+        recordings = [_found(context, i, self._index) for i, context in enumerate(contexts)]
+        if self._index is None:
             return StateMatchedActor([recording for recording in recordings if recording is not None])
         near = [
-            self._library.steps(self._library.near(context, self._n_nearest))[:MAX_MATCHED_STEPS]
-            for context in contexts
+            self._index.steps(self._index.near(context, self._n_nearest))[:MAX_MATCHED_STEPS] for context in contexts
         ]
-        return LookedUpActor(self._library, near, recordings)
+        return NearestNeighbourActor(self._index, near, recordings)
 
 
-class ReplayActor:
+class DemoReplayActor:
     """Counts steps, and looks at nothing but where the episode begins.
 
     Of several choices for a task it takes the one that began most like the episode; those are of `library`.
     """
 
-    def __init__(self, choices: Sequence[Sequence[Recording]], library: Library | None = None) -> None:
-        self._choices, self._library = choices, library
+    def __init__(self, choices: Sequence[Sequence[Recording]], index: NearestNeighbourIndex | None = None) -> None:
+        self._choices, self._index = choices, index
         self._actions: list[Array] = []
         self._step = 0
 
@@ -93,9 +92,9 @@ class ReplayActor:
 
     def _chosen(self, i: int, observation: Array) -> Array:
         choices = self._choices[i]
-        if len(choices) == 1 or self._library is None:
+        if len(choices) == 1 or self._index is None:
             return choices[0].actions
-        present = self._library.normalised(observation[None])[0]
+        present = self._index.normalised(observation[None])[0]
         return min(choices, key=lambda choice: float(np.square(choice.observations[0] - present).sum())).actions
 
 
@@ -120,27 +119,27 @@ class StateMatchedActor:
         )
 
 
-class LookedUpActor:
-    """Compares states in units of their spread over the library: own recording first, then the steps looked up."""
+class NearestNeighbourActor:
+    """Compares states in units of their spread over the index: own recording first, then the steps looked up."""
 
     def __init__(
         self,
-        library: Library,
+        index: NearestNeighbourIndex,
         near: Sequence[Int[np.ndarray, " s"]],
         recordings: Sequence[Recording | None],
     ) -> None:
-        self._library, self._near = library, near
-        nothing = library.observations[:0], library.actions[:0]
-        self._own = [nothing if r is None else (library.normalised(r.observations), r.actions) for r in recordings]
+        self._index, self._near = index, near
+        nothing = index.observations[:0], index.actions[:0]
+        self._own = [nothing if r is None else (index.normalised(r.observations), r.actions) for r in recordings]
 
     def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
         """The action that followed the nearest recorded observation; of equally near ones the first."""
-        library, present = self._library, self._library.normalised(observations)
+        index, present = self._index, self._index.normalised(observations)
         actions = []
         for state, steps, (own, done) in zip(present, self._near, self._own, strict=True):
-            known = np.concatenate([own, library.observations[steps]])
+            known = np.concatenate([own, index.observations[steps]])
             best = int(np.square(known - state).sum(1).argmin())
-            actions.append(done[best] if best < len(own) else library.actions[steps[best - len(own)]])
+            actions.append(done[best] if best < len(own) else index.actions[steps[best - len(own)]])
         return np.stack(actions)
 
 
@@ -154,12 +153,12 @@ def recording_of(context: Context, i: int = 0) -> Recording:
     raise InvalidData(f"contexts[{i}].demos", "a demonstration with actions or a successful trial with them", got)
 
 
-def _found(context: Context, i: int, library: Library | None) -> Recording | None:
+def _found(context: Context, i: int, index: NearestNeighbourIndex | None) -> Recording | None:
     """What to repeat of context `i`; None: only a library can tell."""
     try:
         return recording_of(context, i)
     except InvalidData:
-        if library is None:
+        if index is None:
             raise
         return None
 

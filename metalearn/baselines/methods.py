@@ -18,9 +18,9 @@ from safetensors.numpy import load_file, save_file
 
 from metalearn.adapter import Adapter
 from metalearn.baselines.bc import Bc, BcConfig, train_bc
-from metalearn.baselines.demo_replay import Replay, StateMatched
+from metalearn.baselines.demo_replay import DemoReplay, StateMatchedReplay
 from metalearn.baselines.mil import Mil, MilConfig, train_mil
-from metalearn.baselines.nearest_neighbour import Library
+from metalearn.baselines.nearest_neighbour import NearestNeighbourIndex
 from metalearn.baselines.offline import OfflineConfig, train_offline
 from metalearn.baselines.paper import Paper, train_paper
 from metalearn.baselines.paper_network import PaperConfig
@@ -160,11 +160,11 @@ def _paper(
     return train_paper(dataset, experiment.family, collector, config, seed, progress), config
 
 
-def _library(
+def _index(
     experiment: Experiment, dataset: Dataset, collector: Collector, seed: int, progress: Steps
 ) -> tuple[Mapping[str, Array], Config]:
     """Nothing is learnt: the training episodes are kept to be looked up."""
-    return Library.of(dataset).to_weights(), Config()
+    return NearestNeighbourIndex.of(dataset).to_weights(), Config()
 
 
 # -- reading from a folder ----------------------------------------------------------------------------------------
@@ -272,15 +272,19 @@ _ALL = (
         "replay",
         "the actions of the last own success, else of the demonstration, else of the most similar training task's "
         "expert, again by the clock",
-        partial(_train_network, "replay", _library),
-        lambda folder, spec: _load_network(lambda weights, _: Replay(Library.from_weights(weights)), folder),
+        partial(_train_network, "replay", _index),
+        lambda folder, spec: _load_network(
+            lambda weights, _: DemoReplay(NearestNeighbourIndex.from_weights(weights)), folder
+        ),
     ),
     Method(
         "replay-matched",
         "the action that followed the most similar recorded observation, own or of experts in the most similar "
         "training tasks",
-        partial(_train_network, "replay-matched", _library),
-        lambda folder, spec: _load_network(lambda weights, _: StateMatched(Library.from_weights(weights)), folder),
+        partial(_train_network, "replay-matched", _index),
+        lambda folder, spec: _load_network(
+            lambda weights, _: StateMatchedReplay(NearestNeighbourIndex.from_weights(weights)), folder
+        ),
     ),
 )
 

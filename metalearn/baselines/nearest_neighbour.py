@@ -23,7 +23,7 @@ MAX_STEPS = 400_000
 
 
 @dataclass(frozen=True, eq=False)
-class Library:
+class NearestNeighbourIndex:
     """n training tasks with their e expert episodes, s steps in all.
 
     Attributes:
@@ -46,7 +46,7 @@ class Library:
     actions: Shaped[np.ndarray, "s *a"]
 
     @classmethod
-    def of(cls, dataset: Dataset, max_steps: int = MAX_STEPS) -> "Library":
+    def of(cls, dataset: Dataset, max_steps: int = MAX_STEPS) -> "NearestNeighbourIndex":
         """The training tasks of `dataset` that come first, with `max_steps` steps at most (one task at least)."""
         total = np.cumsum([sum(map(len, record.experts)) for record in dataset.tasks])
         records = dataset.tasks[: max(1, int((total <= max_steps).sum()))]
@@ -67,7 +67,7 @@ class Library:
         )
 
     @classmethod
-    def from_weights(cls, weights: Mapping[str, Array]) -> "Library":
+    def from_weights(cls, weights: Mapping[str, Array]) -> "NearestNeighbourIndex":
         """What `to_weights` made. Raises InvalidConfig."""
         names = {field.name for field in fields(cls)}
         if set(weights) != names:

@@ -11,40 +11,40 @@ import numpy as np
 from metalearn.baselines.methods import METHODS
 from metalearn.baselines.optimisers import OPTIMISERS
 from metalearn.benchmark import generalisation
-from metalearn.benchmark.conclusions import suite_verdicts
+from metalearn.benchmark.benchmark_run import BenchmarkRun, Outcomes, flags, unpack_outcomes
+from metalearn.benchmark.conclusions import suite_conclusions
 from metalearn.benchmark.measure import REFERENCES, grid_manifest, optimised, track_protocol
 from metalearn.benchmark.report import (
     Cell,
     Difference,
     DirectCurve,
     DirectPoint,
-    Findings,
     GeneralisationCurves,
     SizePoint,
     Spread,
     StepPoint,
     SuiteReport,
+    SuiteResults,
     Trained,
 )
 from metalearn.benchmark.store import read_json, seconds_at
-from metalearn.benchmark.workbench import Played, Workbench, flags, unpacked
 from metalearn.bundle import Bundle
 from metalearn.data.episode import Array
 from metalearn.evaluation.controls import Outcome
-from metalearn.evaluation.evaluate import SUBJECT, bayes_report, method_report, rate_of, return_of
+from metalearn.evaluation.evaluate import MAIN_METHOD, bayes_report, method_report, rate_of, return_of
 from metalearn.evaluation.protocol import Protocol
 from metalearn.evaluation.report import ManifestRef, MethodReport, Return
 from metalearn.evaluation.statistics import mean_of, paired_bootstrap, return_interval
 from metalearn.tasks.family import BoundedFamily
 
 
-def assemble(bench: Workbench) -> SuiteReport:
+def assemble(bench: BenchmarkRun) -> SuiteReport:
     """The report of everything that has been measured."""
     played = {name: by_seed for name in METHODS if (by_seed := _outcomes(bench, name))}
     reports = _method_reports(bench, played)
     suite = bench.suite
-    wtl = played.get(SUBJECT, {}).get(0)
-    findings = Findings(
+    wtl = played.get(MAIN_METHOD, {}).get(0)
+    results = SuiteResults(
         name=suite.name,
         title=suite.title,
         experiment=suite.experiment,
@@ -63,7 +63,7 @@ def assemble(bench: Workbench) -> SuiteReport:
         generalisation=_generalisation(bench),
         speed=read_json(bench.folder / "speed.json") or {},
     )
-    bundle = bench.method_folder(SUBJECT, 0) / "bundle"
+    bundle = bench.method_folder(MAIN_METHOD, 0) / "bundle"
     report = SuiteReport(
         bundle=Bundle.load(bundle).id if wtl is not None else None,
         manifest=ManifestRef(name=bench.manifest.name, digest=bench.manifest.digest),
@@ -74,48 +74,48 @@ def assemble(bench: Workbench) -> SuiteReport:
         controls={name: rate_of(bench.protocol, outcome) for name, outcome in _controls(bench).items()},
         wall_s=seconds_at(bench.folder / "wall_s.json"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        suite=findings,
+        suite=results,
     )
-    return report.model_copy(update={"suite": findings.model_copy(update={"verdicts": suite_verdicts(report)})})
+    return report.model_copy(update={"suite": results.model_copy(update={"verdicts": suite_conclusions(report)})})
 
 
 # -- methods ------------------------------------------------------------------------------------------------------
 
 
-def _outcomes(bench: Workbench, name: str) -> dict[int, Played]:
+def _outcomes(bench: BenchmarkRun, name: str) -> dict[int, Outcomes]:
     """What was measured of a method, by training seed; outcomes of other tasks or weights do not count."""
     found = {}
     for folder in bench.folder.glob(f"seed*/{name}"):
         seed = int(folder.parent.name.removeprefix("seed"))
         outcome = read_json(folder / "outcome.json")
         if isinstance(outcome, dict) and outcome["made_from"] == bench.made_from(name, seed):
-            found[seed] = unpacked(outcome)
+            found[seed] = unpack_outcomes(outcome)
     return dict(sorted(found.items()))
 
 
-def _on_returns(bench: Workbench) -> bool:
+def _on_returns(bench: BenchmarkRun) -> bool:
     return bench.manifest.measure == "return"
 
 
-def _method_reports(bench: Workbench, played: Mapping[str, Mapping[int, Played]]) -> dict[str, MethodReport]:
+def _method_reports(bench: BenchmarkRun, played: Mapping[str, Mapping[int, Outcomes]]) -> dict[str, MethodReport]:
     """Seed 0 of every method, then the references."""
 
-    def report(one: Played) -> MethodReport:
+    def report(one: Outcomes) -> MethodReport:
         return method_report(bench.protocol, one[0], one[1] if _on_returns(bench) else None)
 
     reports = {name: report(by_seed[0]) for name, by_seed in played.items() if 0 in by_seed}
     for name in REFERENCES:
         outcome = read_json(bench.folder / "references" / f"{name}.json")
         if isinstance(outcome, dict):
-            reports[name] = report(unpacked(outcome))
+            reports[name] = report(unpack_outcomes(outcome))
     if isinstance(bench.family, BoundedFamily):
         reports["bayes"] = bayes_report(bench.family, bench.manifest.budget.trials)
     return reports
 
 
-def _controls(bench: Workbench) -> dict[str, Outcome]:
-    kept = read_json(bench.method_folder(SUBJECT, 0) / "controls.json")
-    if not isinstance(kept, dict) or kept["made_from"] != bench.made_from(SUBJECT, 0):
+def _controls(bench: BenchmarkRun) -> dict[str, Outcome]:
+    kept = read_json(bench.method_folder(MAIN_METHOD, 0) / "controls.json")
+    if not isinstance(kept, dict) or kept["made_from"] != bench.made_from(MAIN_METHOD, 0):
         return {}
     return {
         name: Outcome(flags(one["success"]), flags(one["counted"]), np.array(one["returns"], np.float64))
@@ -123,7 +123,7 @@ def _controls(bench: Workbench) -> dict[str, Outcome]:
     }
 
 
-def _control_returns(bench: Workbench) -> dict[str, Return]:
+def _control_returns(bench: BenchmarkRun) -> dict[str, Return]:
     """None where success is what is measured, or where rows are left out."""
     return {
         name: return_of(bench.protocol, outcome.returns)
@@ -132,7 +132,7 @@ def _control_returns(bench: Workbench) -> dict[str, Return]:
     }
 
 
-def _trained(bench: Workbench, name: str, by_seed: Mapping[int, Played]) -> Trained:
+def _trained(bench: BenchmarkRun, name: str, by_seed: Mapping[int, Outcomes]) -> Trained:
     adaptation = read_json(bench.method_folder(name, 0) / "adaptation.json") or {}
     return Trained(
         what=METHODS[name].what,
@@ -143,7 +143,7 @@ def _trained(bench: Workbench, name: str, by_seed: Mapping[int, Played]) -> Trai
     )
 
 
-def _left_out(bench: Workbench, played: Mapping[str, Any]) -> dict[str, str]:
+def _left_out(bench: BenchmarkRun, played: Mapping[str, Any]) -> dict[str, str]:
     """Why methods and optimisers of the suite are missing, where it is known."""
     direct = bench.suite.direct.names if bench.suite.direct else ()
     folders = {name: bench.method_folder(name, 0) for name in bench.suite.methods if name not in played}
@@ -153,7 +153,7 @@ def _left_out(bench: Workbench, played: Mapping[str, Any]) -> dict[str, str]:
     return {name: note["reason"] for name, note in notes.items() if isinstance(note, dict)}
 
 
-def _spread(bench: Workbench, by_seed: Mapping[int, Played]) -> Spread:
+def _spread(bench: BenchmarkRun, by_seed: Mapping[int, Outcomes]) -> Spread:
     curves = [tuple(float(attempt.mean()) for attempt in success) for success, _ in by_seed.values()]
     per_attempt = list(zip(*curves, strict=True))
     totals = tuple(float(np.sum(returns, axis=0).mean()) for _, returns in by_seed.values())
@@ -167,7 +167,7 @@ def _spread(bench: Workbench, by_seed: Mapping[int, Played]) -> Spread:
 
 
 def _comparisons(
-    bench: Workbench, wtl: Sequence[Array], played: Mapping[str, Mapping[int, Played]], which: int
+    bench: BenchmarkRun, wtl: Sequence[Array], played: Mapping[str, Mapping[int, Outcomes]], which: int
 ) -> dict[str, tuple[Difference, ...]]:
     """Seed 0 of `wtl` minus seed 0 of every other method, per attempt: success (0) or returns (1)."""
 
@@ -179,23 +179,23 @@ def _comparisons(
     return {
         name: tuple(difference(t, *pair) for t, pair in enumerate(zip(wtl, by_seed[0][which], strict=True)))
         for name, by_seed in played.items()
-        if name != SUBJECT and 0 in by_seed
+        if name != MAIN_METHOD and 0 in by_seed
     }
 
 
 # -- beside them --------------------------------------------------------------------------------------------------
 
 
-def _grid(bench: Workbench) -> tuple[Cell, ...]:
+def _grid(bench: BenchmarkRun) -> tuple[Cell, ...]:
     grid, cells = bench.suite.grid, []
     for demos in range(grid.max_demos + 1) if grid else ():
         assert grid is not None
         manifest = grid_manifest(bench.manifest, grid, demos)
         kept = read_json(bench.folder / "grid" / f"demos{demos}.json")
-        if not isinstance(kept, dict) or kept["made_from"] != bench.made_from(SUBJECT, 0, manifest.digest):
+        if not isinstance(kept, dict) or kept["made_from"] != bench.made_from(MAIN_METHOD, 0, manifest.digest):
             continue
         protocol = Protocol.of(bench.family, manifest)
-        for trials, (success, returns) in enumerate(zip(*unpacked(kept), strict=True)):
+        for trials, (success, returns) in enumerate(zip(*unpack_outcomes(kept), strict=True)):
             rate = rate_of(protocol, Outcome(success, np.ones_like(success)))
             mean_return = float(returns.mean()) if _on_returns(bench) else None
             cells.append(
@@ -204,31 +204,31 @@ def _grid(bench: Workbench) -> tuple[Cell, ...]:
     return tuple(cells)
 
 
-def _tracks(bench: Workbench) -> dict[str, MethodReport]:
+def _tracks(bench: BenchmarkRun) -> dict[str, MethodReport]:
     found = {}
     for name in bench.suite.tracks:
         kept = read_json(bench.folder / "tracks" / f"{name}.json")
         if not isinstance(kept, dict):
             continue
         protocol = track_protocol(bench, name)
-        if kept["made_from"] == bench.made_from(SUBJECT, 0, protocol.manifest.digest):
-            success, returns = unpacked(kept)
+        if kept["made_from"] == bench.made_from(MAIN_METHOD, 0, protocol.manifest.digest):
+            success, returns = unpack_outcomes(kept)
             measured = returns if protocol.manifest.measure == "return" else None
             found[name] = method_report(protocol, success, measured)
     return found
 
 
-def _target(bench: Workbench, reports: Mapping[str, MethodReport]) -> float | None:
+def _target(bench: BenchmarkRun, reports: Mapping[str, MethodReport]) -> float | None:
     """What an optimiser has to reach: the lower end of the interval of `wtl` after one trial (or none, if none)."""
-    if SUBJECT not in reports:
+    if MAIN_METHOD not in reports:
         return None
-    wtl = reports[SUBJECT]
+    wtl = reports[MAIN_METHOD]
     if wtl.returns is not None:
         return wtl.returns[min(1, len(wtl.returns) - 1)].mean_ci95[0]
     return wtl.curve[min(1, len(wtl.curve) - 1)].ci95[0]
 
 
-def _optimisers(bench: Workbench, reports: Mapping[str, MethodReport]) -> dict[str, DirectCurve]:
+def _optimisers(bench: BenchmarkRun, reports: Mapping[str, MethodReport]) -> dict[str, DirectCurve]:
     direct, target, curves = bench.suite.direct, _target(bench, reports), {}
     for name in direct.names if direct else ():
         tasks = optimised(bench, name)
@@ -237,7 +237,9 @@ def _optimisers(bench: Workbench, reports: Mapping[str, MethodReport]) -> dict[s
     return curves
 
 
-def _direct(bench: Workbench, what: str, tasks: list[dict[str, Any]], target: float | None, budget: int) -> DirectCurve:
+def _direct(
+    bench: BenchmarkRun, what: str, tasks: list[dict[str, Any]], target: float | None, budget: int
+) -> DirectCurve:
     key = "returns" if _on_returns(bench) else "success"
     matched: list[int | None] = []
     for task in tasks:
@@ -257,7 +259,7 @@ def _direct(bench: Workbench, what: str, tasks: list[dict[str, Any]], target: fl
     )
 
 
-def _mean_curve(bench: Workbench, tasks: list[dict[str, Any]]) -> tuple[DirectPoint, ...]:
+def _mean_curve(bench: BenchmarkRun, tasks: list[dict[str, Any]]) -> tuple[DirectPoint, ...]:
     """Look by look, over tasks; where episodes differ a little between tasks, their mean."""
     points = []
     for i in range(min(len(task["episodes"]) for task in tasks)):
@@ -273,7 +275,7 @@ def _mean_curve(bench: Workbench, tasks: list[dict[str, Any]]) -> tuple[DirectPo
     return tuple(points)
 
 
-def _generalisation(bench: Workbench) -> GeneralisationCurves | None:
+def _generalisation(bench: BenchmarkRun) -> GeneralisationCurves | None:
     if bench.suite.generalisation is None:
         return None
     points = [_size_point(bench, generalisation.size_folder(bench, n), n) for n in generalisation.sizes(bench)]
@@ -291,11 +293,11 @@ def _generalisation(bench: Workbench) -> GeneralisationCurves | None:
     )
 
 
-def _size_point(bench: Workbench, folder: Path, n_tasks: int) -> SizePoint | None:
+def _size_point(bench: BenchmarkRun, folder: Path, n_tasks: int) -> SizePoint | None:
     kept = generalisation.measured(folder)
     if kept is None:
         return None
     protocol = Protocol.of(bench.family, generalisation.held_out(bench))
-    report = method_report(protocol, unpacked(kept)[0])
+    report = method_report(protocol, unpack_outcomes(kept)[0])
     loss = generalisation.last_loss(kept["history"])
     return SizePoint(tasks=n_tasks, steps=kept["steps"], train_loss=loss, curve=report.curve)

@@ -9,7 +9,7 @@ from metalearn.benchmark.page import results_folder
 from metalearn.benchmark.progress import suite_progress
 from metalearn.benchmark.run import run_suite
 from metalearn.benchmark.suites import PARTS, find_suite
-from metalearn.evaluation.table import print_report, verdicts
+from metalearn.evaluation.table import conclusions, print_report
 from metalearn.training.collect import Collector
 from metalearn.training.loop import Stopped
 
@@ -50,7 +50,7 @@ def run_named(
             console.print(str(stopped))
             return True
     print_report(report, console)
-    said = dict(verdicts(report))  # in the table
+    said = dict(conclusions(report))  # in the table
     for question, answer in report.suite.verdicts.items():
         if question not in said:
             console.print(f"{question}: {answer}", highlight=False)

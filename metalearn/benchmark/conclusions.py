@@ -1,12 +1,12 @@
 """What the figures of a suite say in plain words. Reads a report; computes no statistics of its own."""
 
-from metalearn.benchmark.report import Difference, Findings, SuiteReport
-from metalearn.evaluation.table import verdicts
+from metalearn.benchmark.report import Difference, SuiteReport, SuiteResults
+from metalearn.evaluation.table import conclusions
 
 
-def suite_verdicts(report: SuiteReport) -> dict[str, str]:
+def suite_conclusions(report: SuiteReport) -> dict[str, str]:
     """Question and answer; nothing where the figures cannot say."""
-    said = dict(verdicts(report))
+    said = dict(conclusions(report))
     suite = report.suite
     for name, differences in (suite.return_comparisons or suite.comparisons).items():
         said[f"wtl above {name}"] = _above(differences, suite)
@@ -20,7 +20,7 @@ def suite_verdicts(report: SuiteReport) -> dict[str, str]:
     return said
 
 
-def _above(differences: tuple[Difference, ...], suite: Findings) -> str:
+def _above(differences: tuple[Difference, ...], suite: SuiteResults) -> str:
     """After one trial, or in the only attempt there is."""
     one = differences[min(1, len(differences) - 1)]
     scale, unit = (1.0, "") if suite.measure == "return" else (100.0, " points")

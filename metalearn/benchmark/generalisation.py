@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from metalearn.baselines.methods import METHODS
-from metalearn.benchmark.store import digest, file_digest, once, read_json
-from metalearn.benchmark.workbench import Workbench
+from metalearn.benchmark.benchmark_run import BenchmarkRun
+from metalearn.benchmark.store import cached, digest, file_digest, read_json
 from metalearn.bundle import Bundle
 from metalearn.config import Experiment
-from metalearn.evaluation.evaluate import SUBJECT
+from metalearn.evaluation.evaluate import MAIN_METHOD
 from metalearn.evaluation.manifest import Manifest
 from metalearn.evaluation.protocol import Protocol, adapted
 
 LOOKS = 3  # the loss of one batch is noise: the mean over so many last looks
 
 
-def measure_generalisation(bench: Workbench) -> None:
+def measure_generalisation(bench: BenchmarkRun) -> None:
     """Train and measure every size, then the long training."""
     plan = bench.suite.generalisation
     if plan is None:
@@ -32,21 +32,21 @@ def measure_generalisation(bench: Workbench) -> None:
         _measure(bench, bench.folder / "generalisation" / "long", experiment.with_steps(steps), f"{steps} steps")
 
 
-def sizes(bench: Workbench) -> list[int]:
+def sizes(bench: BenchmarkRun) -> list[int]:
     """Numbers of training tasks, no more than the experiment has."""
     plan = bench.suite.generalisation
     limit = bench.suite.trained(0).data.n_tasks
     return [] if plan is None else [size for size in plan.sizes if size <= limit]
 
 
-def size_folder(bench: Workbench, size: int) -> Path:
+def size_folder(bench: BenchmarkRun, size: int) -> Path:
     """Where the policy of `size` training tasks is; the experiment's own number has been trained already."""
     if size == bench.suite.trained(0).data.n_tasks:
-        return bench.method_folder(SUBJECT, 0)
+        return bench.method_folder(MAIN_METHOD, 0)
     return bench.folder / "generalisation" / f"tasks-{size}"
 
 
-def held_out(bench: Workbench) -> Manifest:
+def held_out(bench: BenchmarkRun) -> Manifest:
     """The first attempts, and the one after a trial, on fewer of the manifest's tasks."""
     plan, manifest = bench.suite.generalisation, bench.manifest
     assert plan is not None
@@ -54,18 +54,18 @@ def held_out(bench: Workbench) -> Manifest:
     return manifest.model_copy(update={"budget": budget, "n_tasks": min(plan.tasks, manifest.n_tasks)})
 
 
-def _measure(bench: Workbench, folder: Path, experiment: Experiment, stage: str) -> None:
-    bench.train_in(folder, SUBJECT, experiment, 0, stage)
+def _measure(bench: BenchmarkRun, folder: Path, experiment: Experiment, stage: str) -> None:
+    bench.train_in(folder, MAIN_METHOD, experiment, 0, stage)
 
     def play() -> dict[str, Any]:
         protocol = Protocol.of(bench.family, held_out(bench))
-        player = adapted(METHODS[SUBJECT].load(folder, bench.family.spec))
+        player = adapted(METHODS[MAIN_METHOD].load(folder, bench.family.spec))
         history = Bundle.load(folder / "bundle").provenance["history"]
         contexts = protocol.watch(bench.progress)
         played = bench.play(f"{stage}, held out", player, protocol, contexts)
         return {**played, "history": history, "steps": experiment.training.total_steps}
 
-    once(folder / "held_out.json", digest(held_out(bench).digest, file_digest(folder / "method.json")), play)
+    cached(folder / "held_out.json", digest(held_out(bench).digest, file_digest(folder / "method.json")), play)
 
 
 def measured(folder: Path) -> dict[str, Any] | None:

@@ -10,12 +10,12 @@ from typing import Any
 
 from metalearn.baselines.methods import METHODS
 from metalearn.baselines.optimisers import OPTIMISERS
-from metalearn.benchmark.store import bits, digest, note_failure, once, read_json, write_json
+from metalearn.benchmark.benchmark_run import BenchmarkRun
+from metalearn.benchmark.store import bits, cached, digest, note_failure, read_json, write_json
 from metalearn.benchmark.suites import Grid
-from metalearn.benchmark.workbench import Workbench
 from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.controls import run_controls
-from metalearn.evaluation.evaluate import SUBJECT
+from metalearn.evaluation.evaluate import MAIN_METHOD
 from metalearn.evaluation.manifest import Manifest, load_manifest
 from metalearn.evaluation.protocol import Player, Protocol, adapted, expert_player, has_expert, random_player
 from metalearn.tasks.registry import find_family
@@ -24,7 +24,7 @@ from metalearn.training.loop import Stopped
 REFERENCES = ("random", "expert")
 
 
-def measure_method(bench: Workbench, name: str, seed: int) -> None:
+def measure_method(bench: BenchmarkRun, name: str, seed: int) -> None:
     """Train and evaluate one method with one seed; what cannot be done is noted and does not end the benchmark.
 
     Raises:
@@ -36,13 +36,13 @@ def measure_method(bench: Workbench, name: str, seed: int) -> None:
         try:
             bench.train(name, seed)
             player = adapted(bench.load(name, seed))
-            once(
+            cached(
                 folder / "outcome.json",
                 bench.made_from(name, seed),
                 lambda: bench.play(f"{name} seed {seed}", player, bench.protocol, bench.contexts),
             )
-            if name == SUBJECT and seed == 0:
-                once(folder / "controls.json", bench.made_from(name, seed), lambda: _controls(bench, player))
+            if name == MAIN_METHOD and seed == 0:
+                cached(folder / "controls.json", bench.made_from(name, seed), lambda: _controls(bench, player))
         except Stopped:
             raise
         except Exception as error:  # hours of other methods are not to be lost
@@ -53,7 +53,7 @@ def measure_method(bench: Workbench, name: str, seed: int) -> None:
     write_json(folder / "left_out.json", {"reason": reason})
 
 
-def left_out(bench: Workbench, name: str) -> str | None:
+def left_out(bench: BenchmarkRun, name: str) -> str | None:
     """Why a method has nothing to go by in this suite; None if it has."""
     if name not in METHODS:
         return "nobody knows such a method"
@@ -65,20 +65,20 @@ def left_out(bench: Workbench, name: str) -> str | None:
     return None
 
 
-def measure_references(bench: Workbench) -> None:
+def measure_references(bench: BenchmarkRun) -> None:
     """Random actions, and the expert if there is one."""
     players: dict[str, Player] = {"random": random_player}
     if has_expert(bench.family, bench.protocol.indices[0]):
         players["expert"] = expert_player
     for name, player in players.items():
-        once(
+        cached(
             bench.folder / "references" / f"{name}.json",
             bench.manifest.digest,
             lambda name=name, player=player: bench.play(name, player, bench.protocol, bench.contexts),  # type: ignore[misc]
         )
 
 
-def _controls(bench: Workbench, player: Player) -> dict[str, Any]:
+def _controls(bench: BenchmarkRun, player: Player) -> dict[str, Any]:
     first = bench.protocol.attempt(player, bench.contexts, 0)
     outcomes = run_controls(bench.protocol, player, bench.contexts, first, bench.progress)
     kept = {
@@ -92,9 +92,9 @@ def _controls(bench: Workbench, player: Player) -> dict[str, Any]:
     return {"controls": kept}
 
 
-def measure_grid(bench: Workbench, grid: Grid) -> None:
+def measure_grid(bench: BenchmarkRun, grid: Grid) -> None:
     """Seed 0's `wtl`, shown 0 .. K demonstrations, in its attempts after 0 .. L own trials."""
-    player = adapted(bench.load(SUBJECT, 0))
+    player = adapted(bench.load(MAIN_METHOD, 0))
     for demos in range(grid.max_demos + 1):
         protocol = Protocol.of(bench.family, grid_manifest(bench.manifest, grid, demos))
 
@@ -102,8 +102,8 @@ def measure_grid(bench: Workbench, grid: Grid) -> None:
             contexts = protocol.watch(bench.progress)
             return bench.play(f"grid, {demos} demos", player, protocol, contexts)
 
-        made_from = bench.made_from(SUBJECT, 0, protocol.manifest.digest)
-        once(bench.folder / "grid" / f"demos{demos}.json", made_from, play)
+        made_from = bench.made_from(MAIN_METHOD, 0, protocol.manifest.digest)
+        cached(bench.folder / "grid" / f"demos{demos}.json", made_from, play)
 
 
 def grid_manifest(manifest: Manifest, grid: Grid, demos: int) -> Manifest:
@@ -114,26 +114,27 @@ def grid_manifest(manifest: Manifest, grid: Grid, demos: int) -> Manifest:
     return manifest.model_copy(update={"budget": budget, "n_tasks": n_tasks, "episodes_per_task": repeats})
 
 
-def measure_tracks(bench: Workbench) -> None:
+def measure_tracks(bench: BenchmarkRun) -> None:
     """Seed 0's `wtl` on the suite's other manifests: without demonstrations, with a stricter rule, ..."""
     for name in bench.suite.tracks:
         protocol = track_protocol(bench, name)
-        player = adapted(METHODS[SUBJECT].load(bench.method_folder(SUBJECT, 0), protocol.family.spec))
+        player = adapted(METHODS[MAIN_METHOD].load(bench.method_folder(MAIN_METHOD, 0), protocol.family.spec))
         play = partial(_play_track, bench, name, protocol, player)
-        once(bench.folder / "tracks" / f"{name}.json", bench.made_from(SUBJECT, 0, protocol.manifest.digest), play)
+        made_from = bench.made_from(MAIN_METHOD, 0, protocol.manifest.digest)
+        cached(bench.folder / "tracks" / f"{name}.json", made_from, play)
 
 
-def _play_track(bench: Workbench, name: str, protocol: Protocol, player: Player) -> dict[str, Any]:
+def _play_track(bench: BenchmarkRun, name: str, protocol: Protocol, player: Player) -> dict[str, Any]:
     return bench.play(f"track {name}", player, protocol, protocol.watch(bench.progress))
 
 
-def track_protocol(bench: Workbench, name: str) -> Protocol:
+def track_protocol(bench: BenchmarkRun, name: str) -> Protocol:
     """The rows of another manifest, as few as the suite's own."""
     manifest = load_manifest(name)
     return Protocol.of(find_family(manifest.family), manifest, n_tasks=bench.suite.test_tasks)
 
 
-def measure_optimisers(bench: Workbench) -> None:
+def measure_optimisers(bench: BenchmarkRun) -> None:
     """Every optimiser on the first tasks of the manifest, one at a time."""
     direct = bench.suite.direct
     if direct is None:
@@ -145,7 +146,7 @@ def measure_optimisers(bench: Workbench) -> None:
             folder = bench.folder / "optimisers" / name
             try:
                 made_from = digest(bench.manifest.family, bench.manifest.family_version, direct.episodes)
-                once(folder / f"{index}.json", made_from, lambda name=name, index=index: _optimise(bench, name, index))  # type: ignore[misc]
+                cached(folder / f"{index}.json", made_from, partial(_optimise, bench, name, index))
             except Stopped:
                 raise
             except Exception as error:
@@ -156,7 +157,7 @@ def measure_optimisers(bench: Workbench) -> None:
         bench.progress(name, len(indices), len(indices))
 
 
-def _optimise(bench: Workbench, name: str, index: int) -> dict[str, Any]:
+def _optimise(bench: BenchmarkRun, name: str, index: int) -> dict[str, Any]:
     direct = bench.suite.direct
     assert direct is not None
     if name not in OPTIMISERS:
@@ -168,7 +169,7 @@ def _optimise(bench: Workbench, name: str, index: int) -> dict[str, Any]:
     return {**asdict(curve), "wall_s": round(wall_s, 2), "cpu_s": round(cpu_s, 2)}
 
 
-def optimised(bench: Workbench, name: str) -> list[dict[str, Any]]:
+def optimised(bench: BenchmarkRun, name: str) -> list[dict[str, Any]]:
     """The learning curves of an optimiser that there are, in the order of the manifest's tasks."""
     assert bench.suite.direct is not None
     indices = bench.protocol.indices[: bench.suite.direct.tasks]

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from metalearn.benchmark.plots import draw_figures
-from metalearn.benchmark.report import Interval, SuiteReport, Trained, read_findings
+from metalearn.benchmark.plots import draw_plots
+from metalearn.benchmark.report import Interval, SuiteReport, Trained, read_report
 from metalearn.benchmark.suites import Suite, find_suite
-from metalearn.evaluation.evaluate import SUBJECT
+from metalearn.evaluation.evaluate import MAIN_METHOD
 from metalearn.evaluation.report import Gain
 from metalearn.evaluation.table import DEMO_CONTROLS, TRIAL_CONTROLS
 
-PICTURES = {
+PLOTS = {
     "curve.png": "success of each attempt, every method",
     "evidence.png": "controls, and differences to the other methods",
     "grid.png": "success for every number of demonstrations and trials",
@@ -27,19 +27,19 @@ def results_folder(suite: Suite) -> Path:
 def draw_page_again(name: str, out: Path | None = None) -> Path:
     """The page of a suite from its report, which is in `out` or where it usually is. Raises InvalidConfig."""
     folder = out or results_folder(find_suite(name))
-    return write_page(read_findings(folder / "report.json"), folder)
+    return write_page(read_report(folder / "report.json"), folder)
 
 
 def write_page(report: SuiteReport, folder: Path) -> Path:
     """Draw the pictures and write `folder / "README.md"`."""
-    drawn = draw_figures(report, folder)
+    drawn = draw_plots(report, folder)
     path = folder / "README.md"
     path.write_text(page_text(report, drawn))
     return path
 
 
 def page_text(report: SuiteReport, drawn: Sequence[str]) -> str:
-    """The page in Markdown, with those of `PICTURES` that were drawn."""
+    """The page in Markdown, with those of `PLOTS` that were drawn."""
     return "\n".join(_lines(report, drawn)).rstrip() + "\n"
 
 
@@ -77,14 +77,14 @@ def _s(n: int) -> str:
     return "" if n == 1 else "s"
 
 
-def _picture(name: str, drawn: Sequence[str]) -> Iterator[str]:
+def _plot(name: str, drawn: Sequence[str]) -> Iterator[str]:
     if name in drawn:
-        yield f"![{PICTURES[name]}]({name})\n"
+        yield f"![{PLOTS[name]}]({name})\n"
 
 
 def _methods(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
     yield "## Methods\n"
-    yield from _picture("curve.png", drawn)
+    yield from _plot("curve.png", drawn)
     n_attempts = max((len(method.curve) for method in report.methods.values()), default=0)
     head = ["success in %", *(f"{t} trial{_s(t)}" for t in range(n_attempts)), "gain", "training CPU s", "adapting ms"]
     rows = []
@@ -145,15 +145,15 @@ def _evidence(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
     if "evidence.png" not in drawn:
         return
     yield "## Evidence\n"
-    yield from _picture("evidence.png", drawn)
+    yield from _plot("evidence.png", drawn)
     if report.controls:
         words = TRIAL_CONTROLS | DEMO_CONTROLS
         rows = [(words.get(name, name), _rate(rate.success, rate.ci95)) for name, rate in report.controls.items()]
-        yield from _table((f"control: {SUBJECT} with one thing wrong", "success in %"), rows)
+        yield from _table((f"control: {MAIN_METHOD} with one thing wrong", "success in %"), rows)
     if report.suite.control_returns:
         means = report.suite.control_returns.items()
         returns = [((TRIAL_CONTROLS | DEMO_CONTROLS)[name], _plain(one.mean, one.mean_ci95)) for name, one in means]
-        yield from _table((f"control: {SUBJECT} with one thing wrong", "mean return"), returns)
+        yield from _table((f"control: {MAIN_METHOD} with one thing wrong", "mean return"), returns)
 
 
 def _grid(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
@@ -162,7 +162,7 @@ def _grid(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
         return
     yield "## Demonstrations x own trials\n"
     yield "One set of weights; the same number of episodes behind each cell.\n"
-    yield from _picture("grid.png", drawn)
+    yield from _plot("grid.png", drawn)
     n_trials = 1 + max(cell.trials for cell in cells)
     by_demos: dict[int, list[str]] = {}
     for cell in cells:
@@ -176,7 +176,7 @@ def _tracks(report: SuiteReport) -> Iterator[str]:
     if not tracks:
         return
     yield "## Other tracks\n"
-    yield f"`{SUBJECT}`, the same weights, on other manifests.\n"
+    yield f"`{MAIN_METHOD}`, the same weights, on other manifests.\n"
     n_attempts = max(len(track.curve) for track in tracks.values())
     rows = []
     for name, track in tracks.items():
@@ -197,7 +197,7 @@ def _optimisers(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
         "One task at a time, from its own scored episodes. A task is matched when the policy found succeeds as often "
         f"as `wtl` in its {_attempt(report)} (the lower end of its interval).\n"
     )
-    yield from _picture("optimisers.png", drawn)
+    yield from _plot("optimisers.png", drawn)
     rows = []
     for name, one in suite.optimisers.items():
         last = one.curve[-1]
@@ -218,7 +218,7 @@ def _generalisation(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
     if found is None or not (found.sizes or found.steps):
         return
     yield "## Generalisation\n"
-    yield from _picture("generalisation.png", drawn)
+    yield from _plot("generalisation.png", drawn)
     points = [*found.sizes, *([found.after_long] if found.after_long else [])]
     if points:
         n_attempts = max(len(point.curve) for point in points)
@@ -255,7 +255,7 @@ def _speed(report: SuiteReport) -> Iterator[str]:
 
 
 def _bold(name: str) -> str:
-    return f"**{name}**" if name == SUBJECT else name
+    return f"**{name}**" if name == MAIN_METHOD else name
 
 
 def _rate(success: float, ci95: Interval) -> str:

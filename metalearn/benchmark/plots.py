@@ -8,13 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metalearn.benchmark.report import Difference, DirectCurve, SuiteReport
-from metalearn.evaluation.evaluate import SUBJECT
+from metalearn.evaluation.evaluate import MAIN_METHOD
 from metalearn.evaluation.plots import BAD, COLOURS, FAINT, GOOD, INK, declutter, draw_report, name_of
 from metalearn.evaluation.report import Rate, Return
 from metalearn.evaluation.table import DEMO_CONTROLS, TRIAL_CONTROLS
 
 DOTS_PER_INCH = 130
-BLUE = COLOURS[SUBJECT]
+BLUE = COLOURS[MAIN_METHOD]
 ATTEMPTS = ("first attempt", "after one own trial")
 CONTROLS = {**TRIAL_CONTROLS, "flipped_reward": "after a trial told the opposite", **DEMO_CONTROLS}
 Row = tuple[str, str, float, tuple[float, float]]
@@ -22,7 +22,7 @@ Row = tuple[str, str, float, tuple[float, float]]
 DIRECT = {"search": "#E69F00", "rl": "#D55E00", "rl-from-bc": "#CC79A7"}
 
 
-def draw_figures(report: SuiteReport, folder: Path) -> list[str]:
+def draw_plots(report: SuiteReport, folder: Path) -> list[str]:
     """Draw what the report has the figures for, into `folder`; names of the files, in the order of the page."""
     suite, drawn = report.suite, []
     if report.methods:
@@ -118,16 +118,16 @@ def draw_controls(axes: Axes, report: SuiteReport) -> None:
 
 def _success_rows(report: SuiteReport) -> list[Row]:
     rates: list[tuple[str, str, Rate]] = []
-    if SUBJECT in report.methods:
-        rates = [(name, BLUE, point) for name, point in zip(ATTEMPTS, report.methods[SUBJECT].curve, strict=False)]
+    if MAIN_METHOD in report.methods:
+        rates = [(name, BLUE, point) for name, point in zip(ATTEMPTS, report.methods[MAIN_METHOD].curve, strict=False)]
     rates += [(words, FAINT, report.controls[name]) for name, words in CONTROLS.items() if name in report.controls]
     return [(words, shade, 100 * one.success, (100 * one.ci95[0], 100 * one.ci95[1])) for words, shade, one in rates]
 
 
 def _return_rows(report: SuiteReport) -> list[Row]:
     returns: list[tuple[str, str, Return]] = []
-    if SUBJECT in report.methods:
-        own = report.methods[SUBJECT].returns or ()
+    if MAIN_METHOD in report.methods:
+        own = report.methods[MAIN_METHOD].returns or ()
         returns = [(name, BLUE, point) for name, point in zip(ATTEMPTS, own, strict=False)]
     controls = report.suite.control_returns
     returns += [(words, FAINT, controls[name]) for name, words in CONTROLS.items() if name in controls]
@@ -160,7 +160,7 @@ def draw_optimisers(report: SuiteReport) -> Figure:
     axes = figure.add_axes(_below_title(figure, left=0.75, bottom=0.6, right=1.35))
     for name, curve in suite.optimisers.items():
         _draw_direct(axes, name, curve, on_returns)
-    if SUBJECT in report.methods:
+    if MAIN_METHOD in report.methods:
         level = _level(report)
         shown = "wtl: one demo,\none trial" if suite.budget["trials"] else "wtl: one demo"
         axes.axhline(level, color=BLUE, linewidth=2.2)
@@ -197,7 +197,7 @@ def _draw_direct(axes: Axes, name: str, curve: DirectCurve, on_returns: bool) ->
 
 
 def _level(report: SuiteReport) -> float:
-    method = report.methods[SUBJECT]
+    method = report.methods[MAIN_METHOD]
     if method.returns is not None:
         return method.returns[min(1, len(method.returns) - 1)].mean
     return 100 * method.curve[min(1, len(method.curve) - 1)].success

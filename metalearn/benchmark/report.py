@@ -101,7 +101,7 @@ class GeneralisationCurves(Config):
     after_long: SizePoint | None = None
 
 
-class Findings(Config):
+class SuiteResults(Config):
     """What a suite adds to the report of one evaluation."""
 
     name: str
@@ -127,10 +127,10 @@ class Findings(Config):
 class SuiteReport(Report):
     """`benchmarks/results/SUITE/report.json`: schema 1 of an evaluation, with seed 0's figures, and `suite`."""
 
-    suite: Findings
+    suite: SuiteResults
 
     def timeless(self) -> "SuiteReport":
-        """The same findings without clocks and timings."""
+        """The same results without clocks and timings."""
         trained = {
             name: one.model_copy(update={"train_wall_s": (), "train_cpu_s": (), "adaptation_ms": None})
             for name, one in self.suite.trained.items()
@@ -151,7 +151,7 @@ class SuiteReport(Report):
         return path
 
 
-def read_findings(path: Path) -> SuiteReport:
+def read_report(path: Path) -> SuiteReport:
     """The report of a suite.
 
     Raises:

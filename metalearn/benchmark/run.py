@@ -6,6 +6,7 @@ from pathlib import Path
 
 from metalearn.baselines.methods import METHODS
 from metalearn.benchmark.assemble import assemble
+from metalearn.benchmark.benchmark_run import BenchmarkRun
 from metalearn.benchmark.generalisation import measure_generalisation
 from metalearn.benchmark.measure import (
     measure_grid,
@@ -17,11 +18,10 @@ from metalearn.benchmark.measure import (
 from metalearn.benchmark.page import write_page
 from metalearn.benchmark.report import SuiteReport
 from metalearn.benchmark.speed import measure_speed
-from metalearn.benchmark.store import added_up, note_failure, write_json
+from metalearn.benchmark.store import accumulated_seconds, note_failure, write_json
 from metalearn.benchmark.suites import PARTS, Suite
-from metalearn.benchmark.workbench import Workbench
 from metalearn.data.errors import InvalidConfig
-from metalearn.evaluation.evaluate import SUBJECT
+from metalearn.evaluation.evaluate import MAIN_METHOD
 from metalearn.evaluation.protocol import Progress
 from metalearn.training.collect import Collector
 from metalearn.training.loop import Stopped
@@ -58,18 +58,18 @@ def run_suite(
     for part in parts:
         if part not in PARTS:
             raise InvalidConfig(f"unknown part {part!r}; known: {', '.join(PARTS)}")
-    bench = Workbench(suite, folder, collector, progress)
+    bench = BenchmarkRun(suite, folder, collector, progress)
     for name in methods:
         if name not in METHODS:  # a typo is said before hours of work
             raise InvalidConfig(f"unknown method {name!r}; known: {', '.join(METHODS)}")
-    with added_up(folder / "wall_s.json"):
+    with accumulated_seconds(folder / "wall_s.json"):
         for part, step in _plan(bench, parts, methods or suite.methods, suite.seeds if seeds is None else seeds):
             _attempt(bench, part, step)
             publish(bench, out)
     return publish(bench, out)
 
 
-def _attempt(bench: Workbench, part: str, step: Step) -> None:
+def _attempt(bench: BenchmarkRun, part: str, step: Step) -> None:
     """Do a step of a part; one that fails is noted, as hours of other parts are not to be lost."""
     note = bench.folder / "parts" / part
     try:
@@ -82,7 +82,7 @@ def _attempt(bench: Workbench, part: str, step: Step) -> None:
         (note / "left_out.json").unlink(missing_ok=True)
 
 
-def _plan(bench: Workbench, parts: Sequence[str], names: Sequence[str], seeds: int) -> Iterator[tuple[str, Step]]:
+def _plan(bench: BenchmarkRun, parts: Sequence[str], names: Sequence[str], seeds: int) -> Iterator[tuple[str, Step]]:
     """Part and step; all of seed 0 first, so that a report says something of everything early."""
     if "methods" in parts:
         yield "references", partial(measure_references, bench)
@@ -99,7 +99,7 @@ def _plan(bench: Workbench, parts: Sequence[str], names: Sequence[str], seeds: i
         yield "generalisation", partial(measure_generalisation, bench)
 
 
-def publish(bench: Workbench, out: Path) -> SuiteReport:
+def publish(bench: BenchmarkRun, out: Path) -> SuiteReport:
     """Write the report and the page of what there is so far."""
     report = assemble(bench)
     report.write(out / "report.json")
@@ -107,28 +107,28 @@ def publish(bench: Workbench, out: Path) -> SuiteReport:
     return report
 
 
-def _measure_grid(bench: Workbench) -> None:
+def _measure_grid(bench: BenchmarkRun) -> None:
     if bench.suite.grid is not None:
-        _train_subject(bench)
+        _train_main_method(bench)
         measure_grid(bench, bench.suite.grid)
 
 
-def _measure_tracks(bench: Workbench) -> None:
+def _measure_tracks(bench: BenchmarkRun) -> None:
     if bench.suite.tracks:
-        _train_subject(bench)
+        _train_main_method(bench)
         measure_tracks(bench)
 
 
-def _measure_speed(bench: Workbench) -> None:
-    _train_subject(bench)
+def _measure_speed(bench: BenchmarkRun) -> None:
+    _train_main_method(bench)
     measure_speed(bench)
 
 
-def _train_subject(bench: Workbench) -> None:
-    bench.train(SUBJECT, 0)
+def _train_main_method(bench: BenchmarkRun) -> None:
+    bench.train(MAIN_METHOD, 0)
 
 
-_BESIDE: dict[str, Callable[[Workbench], None]] = {
+_BESIDE: dict[str, Callable[[BenchmarkRun], None]] = {
     "grid": _measure_grid,
     "tracks": _measure_tracks,
     "speed": _measure_speed,

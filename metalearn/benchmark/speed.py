@@ -12,13 +12,13 @@ import torch
 
 from metalearn.adapter import Adapter
 from metalearn.baselines.methods import METHODS
-from metalearn.benchmark.store import once, read_json, write_json
-from metalearn.benchmark.workbench import Workbench
+from metalearn.benchmark.benchmark_run import BenchmarkRun
+from metalearn.benchmark.store import cached, read_json, write_json
 from metalearn.config import Experiment
 from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
-from metalearn.evaluation.evaluate import SUBJECT
+from metalearn.evaluation.evaluate import MAIN_METHOD
 from metalearn.evaluation.protocol import ATTEMPTS, with_trials
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.family import Family, make_vec
@@ -32,14 +32,14 @@ ADAPTING_S = 20.0  # methods that take gradient steps to adapt are measured fewe
 LEARNER_STEPS = 40
 
 
-def measure_speed(bench: Workbench) -> None:
+def measure_speed(bench: BenchmarkRun) -> None:
     """Adaptation time of every method of seed 0, then collection and learning of `wtl`."""
     for name in METHODS:
         folder = bench.method_folder(name, 0)
         if read_json(folder / "outcome.json") is not None:
             bench.progress("speed", 0, 1)
-            once(folder / "adaptation.json", bench.made_from(name, 0), partial(_adaptation, bench, name))
-    adapter, experiment = bench.load(SUBJECT, 0), bench.suite.trained(0)
+            cached(folder / "adaptation.json", bench.made_from(name, 0), partial(_adaptation, bench, name))
+    adapter, experiment = bench.load(MAIN_METHOD, 0), bench.suite.trained(0)
     rows = bench.protocol.rows()[: experiment.data.chunk_tasks]
     indices, seeds = [index for index, _ in rows], bench.protocol.seeds(rows, ATTEMPTS, 0)
     figures = collection_speed(bench.family, adapter, bench.contexts[: len(rows)], indices, seeds)
@@ -48,7 +48,7 @@ def measure_speed(bench: Workbench) -> None:
     bench.progress("speed", 1, 1)
 
 
-def _adaptation(bench: Workbench, name: str) -> dict[str, float]:
+def _adaptation(bench: BenchmarkRun, name: str) -> dict[str, float]:
     return {"adaptation_ms": adaptation_ms(bench.load(name, 0), _example(bench))}
 
 
@@ -67,12 +67,12 @@ def adaptation_ms(adapter: Adapter, contexts: Sequence[Context]) -> float:
     return round(1000 * float(np.median(taken_s)), 3)
 
 
-def _example(bench: Workbench) -> list[Context]:
+def _example(bench: BenchmarkRun) -> list[Context]:
     """Contexts of the manifest's demonstrations and one trial by `wtl`."""
     rows, contexts = bench.protocol.rows()[:ADAPTATIONS], bench.contexts[:ADAPTATIONS]
     env = make_vec(bench.family, [index for index, _ in rows])
     try:
-        actor = bench.load(SUBJECT, 0).adapt(contexts, np.random.default_rng(0))
+        actor = bench.load(MAIN_METHOD, 0).adapt(contexts, np.random.default_rng(0))
         trials = rollout(env, actor, bench.protocol.seeds(rows, ATTEMPTS, 0)).episodes
     finally:
         env.close()

@@ -37,7 +37,7 @@ def read_json(path: Path) -> Any:
         return None
 
 
-def once(path: Path, made_from: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def cached(path: Path, made_from: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The step at `path`, made unless it is there and was made from the same things.
 
     Args:
@@ -90,7 +90,7 @@ def note_failure(folder: Path, error: Exception) -> str:
 
 
 @contextmanager
-def added_up(path: Path, clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
+def accumulated_seconds(path: Path, clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
     """Add the seconds that the block took by `clock` to those at `path`, however it ends short of a kill."""
     started = clock()
     try:
@@ -100,7 +100,7 @@ def added_up(path: Path, clock: Callable[[], float] = time.monotonic) -> Iterato
 
 
 def seconds_at(path: Path) -> float:
-    """What `added_up` has added up so far."""
+    """What `accumulated_seconds` has added up so far."""
     before = read_json(path)
     return float(before) if isinstance(before, int | float) else 0.0
 

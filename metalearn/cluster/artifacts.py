@@ -18,14 +18,14 @@ import fsspec
 import ray
 
 from metalearn.bundle import Bundle
-from metalearn.cluster.jobs import lasting
+from metalearn.cluster.jobs import persistent_path
 from metalearn.data.errors import InvalidConfig
 
-MARK = "handed over: "
+LOG_PREFIX = "handed over: "
 
 
 @dataclass(frozen=True)
-class Parcel:
+class ArtifactRef:
     """Where a bundle is: at a URL, or in a log file of a node, with the SHA-256 of what is there."""
 
     url: str | None
@@ -34,20 +34,20 @@ class Parcel:
     sha256: str
 
     @property
-    def line(self) -> str:
+    def log_line(self) -> str:
         """How the job's log says it."""
-        return MARK + json.dumps(asdict(self))
+        return LOG_PREFIX + json.dumps(asdict(self))
 
     @classmethod
-    def in_log(cls, log: str) -> "Parcel":
+    def from_log(cls, log: str) -> "ArtifactRef":
         """What a job's log says last. Raises InvalidConfig: nothing."""
         for line in reversed(log.splitlines()):
-            if line.startswith(MARK):
-                return cls(**json.loads(line.removeprefix(MARK)))
+            if line.startswith(LOG_PREFIX):
+                return cls(**json.loads(line.removeprefix(LOG_PREFIX)))
         raise InvalidConfig("the job's log does not say where its bundle is")
 
 
-def packed(folder: Path) -> bytes:
+def pack_bundle(folder: Path) -> bytes:
     """A bundle's folder as a tar, the same bytes for the same content."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -60,7 +60,7 @@ def packed(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(content: bytes, sha256: str, folder: Path) -> Bundle:
+def unpack_bundle(content: bytes, sha256: str, folder: Path) -> Bundle:
     """Write a packed bundle to `folder` and read it.
 
     Raises:
@@ -79,20 +79,20 @@ def unpack(content: bytes, sha256: str, folder: Path) -> Bundle:
     return Bundle.load(folder)
 
 
-def hand_over(folder: Path, job: str, url: str | None) -> Parcel:
+def store_artifact(folder: Path, job: str, url: str | None) -> ArtifactRef:
     """Leave a bundle at `url`, or among this node's logs. Raises InvalidConfig: no whole bundle at `folder`."""
     Bundle.load(folder)
-    content = packed(folder)
+    content = pack_bundle(folder)
     digest, name = hashlib.sha256(content).hexdigest(), f"wtl-{job}.tar"
     if url is not None:
         place = f"{url.rstrip('/')}/{name}"
         with fsspec.open(place, "wb", auto_mkdir=True) as file:
             file.write(content)
-        return Parcel(place, None, None, digest)
+        return ArtifactRef(place, None, None, digest)
     joined = ray.init(address="auto", log_to_driver=False, configure_logging=False)
     logs, node = Path(joined.address_info["session_dir"]) / "logs", ray.get_runtime_context().get_node_id()
     (logs / name).write_bytes(content)
-    return Parcel(None, node, name, digest)
+    return ArtifactRef(None, node, name, digest)
 
 
 def main() -> None:
@@ -102,8 +102,8 @@ def main() -> None:
     parser.add_argument("--job", required=True)
     parser.add_argument("--to")
     given = parser.parse_args()
-    parcel = hand_over(lasting(given.folder, Path.cwd(), Path.home()), given.job, given.to)
-    print(parcel.line, flush=True)  # noqa: T201
+    artifact = store_artifact(persistent_path(given.folder, Path.cwd(), Path.home()), given.job, given.to)
+    print(artifact.log_line, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

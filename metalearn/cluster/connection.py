@@ -26,7 +26,7 @@ class ClusterLost(WatchTryLearnError):
     """A cluster whose head does not answer any more."""
 
 
-class Head:
+class HeadMonitor:
     """Watches, in a thread of its own, whether the head of a cluster answers at `address`.
 
     A head that comes back within half of Ray's own patience is waited for; later, nobody could say anything any more.
@@ -41,7 +41,7 @@ class Head:
         threading.Thread(target=self._watch, daemon=True).start()
 
     @classmethod
-    def here(cls) -> "Head":
+    def joined(cls) -> "HeadMonitor":
         """That of the cluster which this process has joined."""
         return cls(ray.get_runtime_context().gcs_address)
 
@@ -81,7 +81,7 @@ class Head:
                 self._silent_since = asked
 
 
-def place() -> dict[str, Any]:
+def describe_cluster() -> dict[str, Any]:
     """What cluster this process works on, for provenance: Ray's version and job, nodes, CPUs, and GPUs."""
     context, resources = ray.get_runtime_context(), ray.cluster_resources()
     metadata = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("metadata", {})

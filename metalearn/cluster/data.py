@@ -27,7 +27,7 @@ READ_AHEAD = 2
 
 
 @dataclass(frozen=True)
-class Records:
+class StreamedDataOpener:
     """Opens a recorded dataset at a URL, in the process that learns from it."""
 
     url: str
@@ -35,13 +35,13 @@ class Records:
     window_tasks: int = WINDOW_TASKS
     window_steps: int = WINDOW_STEPS
 
-    def __call__(self) -> "Streamed":
+    def __call__(self) -> "StreamedData":
         """As a stream. Raises InvalidConfig."""
-        return Streamed(self.url, self.seed, self.window_tasks, self.window_steps)
+        return StreamedData(self.url, self.seed, self.window_tasks, self.window_steps)
 
 
-class Streamed:
-    """A recorded dataset (`metalearn.training.recorded.Recorded`), a window of shards at a time.
+class StreamedData:
+    """A recorded dataset (`metalearn.training.recorded.RecordedData`), a window of shards at a time.
 
     Args:
         url: of the folder that `Dataset.save` wrote, on any file system that fsspec knows.

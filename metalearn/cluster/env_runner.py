@@ -19,7 +19,7 @@ from metalearn.data.episode import Array
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class RunningMoments:
     """Mean and variance of all observations so far."""
 
     mean: Float64[np.ndarray, " o"]
@@ -32,23 +32,23 @@ class Moments:
         return 1 / np.sqrt(self.variance + 1e-8)
 
     @classmethod
-    def unknown(cls, size: int) -> "Moments":
+    def unknown(cls, size: int) -> "RunningMoments":
         """Of no observations."""
         return cls(np.zeros(size), np.ones(size), 0.0)
 
-    def updated(self, rows: Float[np.ndarray, "n o"]) -> "Moments":
+    def updated(self, rows: Float[np.ndarray, "n o"]) -> "RunningMoments":
         """With the observations `rows` added (Chan, Golub and LeVeque 1979)."""
         n, total = len(rows), self.count + len(rows)
         shift = rows.mean(0, dtype=np.float64) - self.mean
         squares = self.variance * self.count + rows.var(0, dtype=np.float64) * n + shift**2 * self.count * n / total
-        return Moments(self.mean + shift * n / total, squares / total, float(total))
+        return RunningMoments(self.mean + shift * n / total, squares / total, float(total))
 
     def standardise(self, observations: Float[np.ndarray, "*n o"]) -> Float32[np.ndarray, "*n o"]:
         """Zero mean and unit variance."""
         return ((observations - self.mean) * self.scale).astype(np.float32)
 
 
-class LockstepRunner(SingleAgentEnvRunner):  # type: ignore[misc]  # Ray has no types
+class VectorEnvRunner(SingleAgentEnvRunner):  # type: ignore[misc]  # Ray has no types
     """Samples one whole episode of every row; observations are standardised by their moments so far.
 
     `env_config` says `make` (number of rows and seed -> environment), `n_envs` and `reward_scale`.
@@ -59,7 +59,7 @@ class LockstepRunner(SingleAgentEnvRunner):  # type: ignore[misc]  # Ray has no 
         settings = self.config.env_config
         self.env: Any = settings["make"](settings["n_envs"], self.config.seed or 0)
         self.num_envs = self.env.num_envs
-        self.moments = Moments.unknown(self.env.single_observation_space.shape[0])
+        self.moments = RunningMoments.unknown(self.env.single_observation_space.shape[0])
 
     def sample(self, **kwargs: Any) -> list[SingleAgentEpisode]:
         """One episode of every row."""
@@ -115,7 +115,7 @@ class LockstepRunner(SingleAgentEnvRunner):  # type: ignore[misc]  # Ray has no 
         """Take over RLlib's state, and the moments if they are part of it."""
         super().set_state(state)
         if "moments" in state:
-            self.moments = Moments(**state["moments"])
+            self.moments = RunningMoments(**state["moments"])
 
 
 def _buffer(values: Array) -> InfiniteLookbackBuffer:

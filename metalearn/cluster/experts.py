@@ -27,7 +27,7 @@ from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
 from metalearn.baselines.ray_start import start_ray
-from metalearn.cluster.env_runner import LockstepRunner, Moments
+from metalearn.cluster.env_runner import RunningMoments, VectorEnvRunner
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.tasks.envs.cheetah import HORIZON, TOP_SPEED, CheetahVectorEnv, CheetahVel
@@ -217,7 +217,7 @@ def build(task: str, recipe: Recipe, seed: int) -> Any:
         )
         .framework("torch")
         .debugging(seed=seed, log_level="ERROR")
-        .env_runners(env_runner_cls=LockstepRunner, num_env_runners=0, rollout_fragment_length=recipe.episode_steps)
+        .env_runners(env_runner_cls=VectorEnvRunner, num_env_runners=0, rollout_fragment_length=recipe.episode_steps)
         .learners(num_learners=0)
         .training(
             lr=[[0, recipe.learning_rate], [recipe.steps, recipe.learning_rate / 10]],
@@ -240,7 +240,7 @@ def build(task: str, recipe: Recipe, seed: int) -> Any:
 
 
 def _sampling(make: Callable[..., GoalCheetahs], recipe: Recipe) -> dict[str, Any]:
-    """What `LockstepRunner` wants to know."""
+    """What `VectorEnvRunner` wants to know."""
     return {
         "make": partial(make, length=recipe.episode_steps),
         "n_envs": recipe.n_envs,
@@ -261,7 +261,7 @@ def _network(recipe: Recipe) -> DefaultModelConfig:
 def actor_of(algorithm: Any) -> Expert:
     """The mean of the policy as a plain network: standardisation becomes part of its first layer."""
     runner = algorithm.env_runner
-    moments: Moments = runner.moments
+    moments: RunningMoments = runner.moments
     state = {key: np.asarray(value) for key, value in runner.module.get_state().items()}
     parts = sorted(key.removesuffix(".weight") for key in state if ".actor_encoder." in key and key.endswith(".weight"))
     parts += [key.removesuffix(".weight") for key in state if key.startswith("pi.") and key.endswith(".weight")]

@@ -8,7 +8,7 @@ from pathlib import Path
 _UNPACKED = "_ray_pkg_"
 
 
-def lasting(folder: Path, cwd: Path, home: Path) -> Path:
+def persistent_path(folder: Path, cwd: Path, home: Path) -> Path:
     """`folder` where it outlives the job: relative to `home` if `cwd` is a job's unpacked copy, else as it is."""
     in_job = any(part.startswith(_UNPACKED) for part in cwd.parts)
     return home / folder if in_job else folder

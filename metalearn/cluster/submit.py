@@ -20,7 +20,7 @@ from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from metalearn.bundle import Bundle
-from metalearn.cluster.artifacts import MARK, Parcel, unpack
+from metalearn.cluster.artifacts import LOG_PREFIX, ArtifactRef, unpack_bundle
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 
 POLL_S = 2.0
@@ -173,15 +173,15 @@ class Cluster:
         Raises:
             InvalidConfig: it is not where the job left it.
         """
-        parcel = Parcel.in_log(self._jobs.get_job_logs(job))
+        artifact = ArtifactRef.from_log(self._jobs.get_job_logs(job))
         try:
-            content = self._file(parcel) if parcel.url is None else _read(parcel.url)
+            content = self._file(artifact) if artifact.url is None else _read(artifact.url)
         except (OSError, httpx.HTTPError) as error:
             raise InvalidConfig(f"the bundle of {job} cannot be fetched: {_first_line(error)}") from error
-        return unpack(content, parcel.sha256, folder)
+        return unpack_bundle(content, artifact.sha256, folder)
 
-    def _file(self, parcel: Parcel) -> bytes:
-        asked = {"node_id": parcel.node, "filename": parcel.file, "lines": -1, "timeout": FETCH_S}
+    def _file(self, artifact: ArtifactRef) -> bytes:
+        asked = {"node_id": artifact.node, "filename": artifact.file, "lines": -1, "timeout": FETCH_S}
         answer = httpx.get(f"{self._address}/api/v0/logs/file", params=asked, headers=self._headers, timeout=FETCH_S)
         return answer.raise_for_status().content
 
@@ -205,4 +205,4 @@ def _first_line(error: object) -> str:
 
 def shown(lines: Sequence[str] | Iterator[str]) -> Iterator[str]:
     """The lines that people want to read."""
-    return (line for line in lines if not line.startswith(MARK))
+    return (line for line in lines if not line.startswith(LOG_PREFIX))

@@ -21,7 +21,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import BasicVariantGenerator
 
 from metalearn.cluster.connection import connect
-from metalearn.cluster.workers import find_as
+from metalearn.cluster.workers import extend_search_path
 from metalearn.config import Config, Experiment
 from metalearn.data.errors import InvalidConfig
 from metalearn.training.loop import Event, train
@@ -84,7 +84,7 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Tried:
+class TrialResult:
     """One run: what it differs in, how far it came, and its success on validation tasks with and without a trial."""
 
     changes: dict[str, Any]
@@ -100,13 +100,13 @@ class Tried:
         }
 
 
-def run_sweep(sweep: Sweep, address: str | None = None) -> list[Tried]:
+def run_sweep(sweep: Sweep, address: str | None = None) -> list[TrialResult]:
     """Try everything, or what is left of it; the best run first. Leaves `results.json` and `best.json`.
 
     Raises:
         InvalidConfig: another sweep of that name, no cluster, or nothing that succeeded.
     """
-    _claim(sweep)
+    _check_folder(sweep)
     connect(address)
     trainable = tune.with_resources(
         partial(_try, common=sweep.experiment.to_json(), url=sweep.url, search_path=tuple(sys.path)), {"cpu": 1}
@@ -118,7 +118,9 @@ def run_sweep(sweep: Sweep, address: str | None = None) -> list[Tried]:
     else:
         tuner = _tuner(sweep, trainable, space)
     # What was begun is counted by its runs, not by its reports: a run that went on reports only its later steps.
-    tried = [_tried(sweep, result.metrics) for result in tuner.fit() if result.metrics and "success" in result.metrics]
+    tried = [
+        _result_of(sweep, result.metrics) for result in tuner.fit() if result.metrics and "success" in result.metrics
+    ]
     if not tried:
         raise InvalidConfig(f"no run of {sweep.name} came to its first look at validation tasks; see {place}")
     tried.sort(key=lambda one: (one.steps, one.success), reverse=True)
@@ -174,7 +176,7 @@ class Lines(tune.Callback):  # type: ignore[misc]  # Ray has no types
 
 def _try(config: dict[str, Any], *, common: dict[str, Any], url: str, search_path: Sequence[str]) -> None:
     """One run, in a worker of Tune: told about every look at validation tasks, and stopped by it."""
-    find_as(search_path)
+    extend_search_path(search_path)
     experiment = changed(Experiment.model_validate(common), config)
     run = _run_url(url, experiment)
     if "://" in run:
@@ -263,13 +265,13 @@ def _run_url(url: str, experiment: Experiment) -> str:
     return f"{url}/runs/{digest[:16]}"
 
 
-def _tried(sweep: Sweep, metrics: Mapping[str, Any]) -> Tried:
+def _result_of(sweep: Sweep, metrics: Mapping[str, Any]) -> TrialResult:
     changes = dict(metrics["config"])
     run = _run_url(sweep.url, changed(sweep.experiment, changes))
-    return Tried(changes, int(metrics["steps"]), float(metrics["success"]), float(metrics["first"]), run)
+    return TrialResult(changes, int(metrics["steps"]), float(metrics["success"]), float(metrics["first"]), run)
 
 
-def _claim(sweep: Sweep) -> None:
+def _check_folder(sweep: Sweep) -> None:
     """Write down what is swept, or check that it is what was. Raises InvalidConfig."""
     place = f"{sweep.url}/sweep.json"
     filesystem, path = fsspec.url_to_fs(place)

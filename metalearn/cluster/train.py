@@ -21,13 +21,13 @@ from ray.train.v2.api.config import LoggingConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from metalearn.bundle import Bundle
-from metalearn.cluster.connection import Head, place
-from metalearn.cluster.workers import RayCollector, WorkersLost, find_as
+from metalearn.cluster.connection import HeadMonitor, describe_cluster
+from metalearn.cluster.workers import RayCollector, WorkersLost, extend_search_path
 from metalearn.config import Experiment
 from metalearn.data.errors import WatchTryLearnError
 from metalearn.training.group import ProcessGroup
 from metalearn.training.loop import Event, train
-from metalearn.training.recorded import Recorded
+from metalearn.training.recorded import RecordedData
 from metalearn.training.run_store import CHECKPOINT, RunStore
 
 RESTARTS = 64
@@ -36,7 +36,7 @@ POLL_S = 0.5
 COLLECTING_S = 6 * 3600
 """How long learners may wait for the one that collects. If it dies, Ray Train does not wait."""
 
-Open = Callable[[], Recorded]
+Open = Callable[[], RecordedData]
 
 
 def train_on_learners(
@@ -68,7 +68,7 @@ def train_on_learners(
         ClusterLost: the head does not answer any more.
         WatchTryLearnError: what the loop raises.
     """
-    head, desk = Head.here(), _desk()
+    head, mailbox = HeadMonitor.joined(), _mailbox()
     folder = store.folder.absolute()
     arguments = {
         "experiment": experiment,
@@ -76,7 +76,7 @@ def train_on_learners(
         "url": store.url,
         "n_actors": n_actors,
         "recorded": recorded,
-        "desk": desk,
+        "mailbox": mailbox,
     }
     trainer = TorchTrainer(
         _learn,
@@ -91,19 +91,19 @@ def train_on_learners(
             **_storage(folder, store.url),
         ),
     )
-    outcome = _Fit(trainer)
+    outcome = _FitThread(trainer)
     try:
         while not outcome.over.wait(POLL_S):
-            for event in head.get(desk.hear.remote()):
+            for event in head.get(mailbox.take_events.remote()):
                 listen(event)
             if stopping():
-                head.get(desk.stop.remote())
-        for event in head.get(desk.hear.remote()):
+                head.get(mailbox.request_stop.remote())
+        for event in head.get(mailbox.take_events.remote()):
             listen(event)
         if outcome.error is not None:
             reason = str(outcome.error).strip().splitlines()[-1]
             raise WorkersLost(f"the learners failed: {reason}") from outcome.error
-        failure = head.get(desk.verdict.remote())
+        failure = head.get(mailbox.get_failure.remote())
     finally:
         head.close()
     if failure is not None:
@@ -112,7 +112,7 @@ def train_on_learners(
     return Bundle.load(store.folder / "bundle")
 
 
-class _Fit(threading.Thread):
+class _FitThread(threading.Thread):
     """`trainer.fit()` in a thread, since the main one listens to signals and events."""
 
     def __init__(self, trainer: TorchTrainer) -> None:
@@ -130,65 +130,65 @@ class _Fit(threading.Thread):
             self.over.set()
 
 
-def _desk() -> Any:
-    """A desk on the machine of this process, so that they can only be lost together; alone, it is replaced."""
+def _mailbox() -> Any:
+    """A mailbox on the machine of this process, so that they can only be lost together; alone, it is replaced."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(_Desk)
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(_Mailbox)
     return actor.remote()
 
 
-class _Desk:
+class _Mailbox:
     """Where the learners leave word for the process that started them, and it for them. An actor."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
-        self._asked = False
+        self._stop_requested = False
         self._failure: WatchTryLearnError | None = None
 
-    def tell(self, events: list[Event]) -> bool:
+    def post(self, events: list[Event]) -> bool:
         """Leave events; returns whether to stop."""
         self._events += events
-        return self._asked
+        return self._stop_requested
 
-    def hear(self) -> list[Event]:
+    def take_events(self) -> list[Event]:
         """Take the events."""
         events, self._events = self._events, []
         return events
 
-    def stop(self) -> None:
+    def request_stop(self) -> None:
         """Ask the learners to stop."""
-        self._asked = True
+        self._stop_requested = True
 
-    def fail(self, failure: WatchTryLearnError | None) -> None:
+    def set_failure(self, failure: WatchTryLearnError | None) -> None:
         """Leave what the loop raised; nothing that trying again would mend."""
         self._failure = failure
 
-    def verdict(self) -> WatchTryLearnError | None:
+    def get_failure(self) -> WatchTryLearnError | None:
         """What `fail` was given last."""
         return self._failure
 
 
-class _Line:
-    """A learner's line to the desk: events go there, and the wish to stop comes back, without waiting for either."""
+class _MailboxClient:
+    """A learner's client to the mailbox: events go there, the wish to stop comes back, without waiting."""
 
-    def __init__(self, desk: Any) -> None:
-        self._desk, self._events, self.asked = desk, list[Event](), False
-        threading.Thread(target=self._keep_up, daemon=True).start()
+    def __init__(self, mailbox: Any) -> None:
+        self._mailbox, self._events, self.stop_requested = mailbox, list[Event](), False
+        threading.Thread(target=self._sync, daemon=True).start()
 
-    def tell(self, event: Event) -> None:
+    def post(self, event: Event) -> None:
         self._events.append(event)
 
     def flush(self) -> None:
         events, self._events = self._events, []
-        self.asked = ray.get(self._desk.tell.remote(events))
+        self.stop_requested = ray.get(self._mailbox.post.remote(events))
 
-    def _keep_up(self) -> None:
+    def _sync(self) -> None:
         while True:
             self.flush()
             time.sleep(POLL_S)
 
 
-class _TrainKeeper:
+class _RayCheckpointManager:
     """Checkpoints in the storage path of Ray Train. Every learner reports each of them, as Ray Train wants it."""
 
     def __init__(self, scratch: Path) -> None:
@@ -211,15 +211,15 @@ class _TrainKeeper:
 
 def _learn(config: dict[str, Any]) -> None:
     """What each worker of Ray Train runs."""
-    find_as(config["search_path"])
+    extend_search_path(config["search_path"])
     _train(**config["arguments"])
 
 
 def _train(
-    experiment: Experiment, folder: Path, url: str | None, n_actors: int, recorded: Open | None, desk: Any
+    experiment: Experiment, folder: Path, url: str | None, n_actors: int, recorded: Open | None, mailbox: Any
 ) -> None:
     group = ProcessGroup()
-    line = _Line(desk)
+    client = _MailboxClient(mailbox)
     with tempfile.TemporaryDirectory() as scratch:
         store = RunStore(Path(scratch) / "run" if url else folder, url)
         collector = RayCollector(n_actors=n_actors) if group.rank == 0 and recorded is None else None
@@ -230,11 +230,11 @@ def _train(
                 store,
                 dataset=recorded() if recorded else None,
                 collector=collector,
-                listen=line.tell,
-                stopping=lambda: line.asked,
+                listen=client.post,
+                stopping=lambda: client.stop_requested,
                 group=group,
-                keeper=_TrainKeeper(Path(scratch)),
-                place=place() | {"actors": n_actors},
+                checkpoints=_RayCheckpointManager(Path(scratch)),
+                cluster=describe_cluster() | {"actors": n_actors},
             )
         except WatchTryLearnError as error:
             failure = error
@@ -242,8 +242,8 @@ def _train(
             if collector is not None:
                 collector.close()
         if group.rank == 0:
-            line.flush()
-            ray.get(desk.fail.remote(failure))
+            client.flush()
+            ray.get(mailbox.set_failure.remote(failure))
 
 
 def _storage(folder: Path, url: str | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from metalearn.cluster.connection import Head, connect
+from metalearn.cluster.connection import HeadMonitor, connect
 from metalearn.data.errors import WatchTryLearnError
 
 T = TypeVar("T")
@@ -54,15 +54,15 @@ class RayCollector:
 
     def __init__(self, address: str | None = None, n_actors: int | None = None, spare: int = 0) -> None:
         self._joined = connect(address, (n_actors or 1) + spare)
-        self._head = Head.here()
+        self._head = HeadMonitor.joined()
         self.n_actors = n_actors or max(1, int(ray.cluster_resources().get("CPU", 1)) - spare)
         self.counts: Counter[str] = Counter()
         self._actor = ray.remote(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD")(_Worker)
-        self._seats: list[_Seat] = []
-        self._greeted: dict[Any, _Seat] = {}
-        self._in_flight: dict[Any, tuple[weakref.ref[_Results[Any]], int, _Seat]] = {}
-        self._works: list[weakref.ref[_Results[Any]]] = []
-        self._heard = time.monotonic()
+        self._slots: list[_WorkerSlot] = []
+        self._starting: dict[Any, _WorkerSlot] = {}
+        self._in_flight: dict[Any, tuple[weakref.ref[_Results[Any]], int, _WorkerSlot]] = {}
+        self._maps: list[weakref.ref[_Results[Any]]] = []
+        self._last_progress_s = time.monotonic()
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """Yield `function(item)` for each item, in order. Newer work comes first.
@@ -74,9 +74,9 @@ class RayCollector:
             ClusterLost: the head does not answer any more.
         """
         results: _Results[R] = _Results(self, ray.put(function), list(items))
-        self._works.append(weakref.ref(results))
-        while len(self._seats) < self.n_actors:
-            self._seats.append(self._seat())
+        self._maps.append(weakref.ref(results))
+        while len(self._slots) < self.n_actors:
+            self._slots.append(self._new_slot())
         self.advance()
         return results
 
@@ -87,20 +87,20 @@ class RayCollector:
             WorkersLost, ClusterLost: as `map` says.
         """
         self._head.check()
-        waiting = [*self._in_flight, *self._greeted]
+        waiting = [*self._in_flight, *self._starting]
         if waiting:
             # Whatever is ready at once, or else the first thing that becomes so.
             done, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0, fetch_local=False)
             if not done and timeout_s:
                 done, _ = ray.wait(waiting, num_returns=1, timeout=timeout_s, fetch_local=False)
             for reference in done:
-                self._heard = time.monotonic()
-                if reference in self._greeted:
-                    self._greet(reference)
+                self._last_progress_s = time.monotonic()
+                if reference in self._starting:
+                    self._started(reference)
                 elif reference in self._in_flight:
-                    self._take(reference)
-        self._hand_out()
-        if time.monotonic() - self._heard > PATIENCE_S and not any(seat.ready for seat in self._seats):
+                    self._receive(reference)
+        self._dispatch()
+        if time.monotonic() - self._last_progress_s > PATIENCE_S and not any(slot.ready for slot in self._slots):
             raise WorkersLost(f"the cluster has had no place for a worker of one CPU for {PATIENCE_S:.0f} s")
 
     def close(self) -> None:
@@ -109,8 +109,8 @@ class RayCollector:
         if not ray.is_initialized():
             return
         if not self._head.lost:
-            for seat in self._seats:
-                ray.kill(seat.actor)
+            for slot in self._slots:
+                ray.kill(slot.actor)
         if self._joined:
             ray.shutdown()
 
@@ -122,27 +122,27 @@ class RayCollector:
 
     # -- actors -----------------------------------------------------------------------------------------------
 
-    def _seat(self) -> "_Seat":
-        self._heard = time.monotonic()
-        seat = _Seat(self._actor.remote(tuple(sys.path)))
-        self._greeted[seat.actor.pid.remote()] = seat
-        return seat
+    def _new_slot(self) -> "_WorkerSlot":
+        self._last_progress_s = time.monotonic()
+        slot = _WorkerSlot(self._actor.remote(tuple(sys.path)))
+        self._starting[slot.actor.pid.remote()] = slot
+        return slot
 
-    def _greet(self, reference: Any) -> None:
-        seat = self._greeted.pop(reference)
+    def _started(self, reference: Any) -> None:
+        slot = self._starting.pop(reference)
         try:
-            seat.pid, seat.ready = self._head.get(reference), True
+            slot.pid, slot.ready = self._head.get(reference), True
         except RayError:
-            self._replace(seat)
+            self._replace(slot)
 
-    def _replace(self, seat: "_Seat") -> bool:
+    def _replace(self, slot: "_WorkerSlot") -> bool:
         """False if it was replaced before."""
-        if seat not in self._seats:
+        if slot not in self._slots:
             return False
         self.counts["lost"] += 1
         log.warning("a worker was lost; another one takes its place")
-        ray.kill(seat.actor)
-        self._seats[self._seats.index(seat)] = self._seat()
+        ray.kill(slot.actor)
+        self._slots[self._slots.index(slot)] = self._new_slot()
         return True
 
     @property
@@ -153,13 +153,13 @@ class RayCollector:
     @property
     def pids(self) -> list[int]:
         """Process numbers of the actors that have answered."""
-        return [seat.pid for seat in self._seats if seat.ready]
+        return [slot.pid for slot in self._slots if slot.ready]
 
     # -- items ------------------------------------------------------------------------------------------------
 
-    def _take(self, reference: Any) -> None:
-        work, index, seat = self._in_flight.pop(reference)
-        seat.busy -= 1
+    def _receive(self, reference: Any) -> None:
+        work, index, slot = self._in_flight.pop(reference)
+        slot.busy -= 1
         results = work()
         try:
             content = self._head.get(reference)
@@ -168,31 +168,31 @@ class RayCollector:
                 results.failure = error.cause
         except RayError as error:
             # What the worker did is reported lost before what it was to do next, which is not to blame.
-            blamed = self._replace(seat)
+            blamed = self._replace(slot)
             if results is not None:
-                results.again(index, str(error).splitlines()[0], blamed)
+                results.requeue(index, str(error).splitlines()[0], blamed)
         else:
             self.counts.update(chunks=1, bytes=len(content))
             if results is not None:
                 results.done[index] = pickle.loads(content)  # noqa: S301
 
-    def _hand_out(self) -> None:
-        works = [results for work in self._works if (results := work()) is not None and results.todo]
-        self._works = [work for work in self._works if work() is not None]
+    def _dispatch(self) -> None:
+        works = [results for work in self._maps if (results := work()) is not None and results.todo]
+        self._maps = [work for work in self._maps if work() is not None]
         for depth in range(IN_FLIGHT):
-            for seat in self._seats:
+            for slot in self._slots:
                 while works and not works[-1].todo:
                     works.pop()
                 if not works:
                     return
-                if seat.ready and seat.busy == depth:
+                if slot.ready and slot.busy == depth:
                     index = works[-1].todo.popleft()
-                    reference = seat.actor.run.remote(works[-1].function, works[-1].items[index])
-                    self._in_flight[reference] = (weakref.ref(works[-1]), index, seat)
-                    seat.busy += 1
+                    reference = slot.actor.run.remote(works[-1].function, works[-1].items[index])
+                    self._in_flight[reference] = (weakref.ref(works[-1]), index, slot)
+                    slot.busy += 1
 
 
-class _Seat:
+class _WorkerSlot:
     """A place for an actor: who has it, whether he has answered yet, and how many items he has."""
 
     def __init__(self, actor: Any) -> None:
@@ -210,7 +210,7 @@ class _Results(Generic[R]):
         self._next = 0
         self._attempts: Counter[int] = Counter()
 
-    def again(self, index: int, reason: str, blamed: bool) -> None:
+    def requeue(self, index: int, reason: str, blamed: bool) -> None:
         """Item `index` has to be done again, if it has not been to blame too often."""
         self._attempts[index] += int(blamed)
         self.todo.appendleft(index)
@@ -241,7 +241,7 @@ class _Worker:
     """
 
     def __init__(self, search_path: Sequence[str]) -> None:
-        find_as(search_path)
+        extend_search_path(search_path)
 
     def pid(self) -> int:
         return os.getpid()
@@ -250,6 +250,6 @@ class _Worker:
         return pickle.dumps(function(item), protocol=5)
 
 
-def find_as(search_path: Sequence[str]) -> None:
+def extend_search_path(search_path: Sequence[str]) -> None:
     """Find modules where another process finds them."""
     sys.path.extend(folder for folder in search_path if folder not in sys.path)

@@ -37,7 +37,7 @@ from metalearn.evaluation.statistics import (
 )
 from metalearn.tasks.family import BoundedFamily, Family
 
-SUBJECT = "wtl"
+MAIN_METHOD = "wtl"
 """The method that the controls are run on."""
 
 
@@ -54,7 +54,7 @@ def evaluate(
 ) -> Report:
     """Measure `methods` beside random, expert (if there is one) and Bayes (if it is known).
 
-    The controls are run on the method `SUBJECT`, if it is among them. `seed` and `n_tasks` default to the
+    The controls are run on the method `MAIN_METHOD`, if it is among them. `seed` and `n_tasks` default to the
     manifest's. Equal arguments give equal reports, but for `wall_s` and `created`.
 
     Raises:
@@ -73,7 +73,7 @@ def evaluate(
     for name, player in players.items():
         played = protocol.attempts(player, contexts, _counter(progress, name, protocol))
         reports[name] = report_of(protocol, played)
-        if name == SUBJECT:
+        if name == MAIN_METHOD:
             controls = run_controls(protocol, player, contexts, played[0], progress)
     if isinstance(family, BoundedFamily):
         reports["bayes"] = bayes_report(family, manifest.budget.trials)

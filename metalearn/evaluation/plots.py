@@ -12,13 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metalearn.data.episode import Episode
-from metalearn.evaluation.evaluate import SUBJECT, Story
+from metalearn.evaluation.evaluate import MAIN_METHOD, Story
 from metalearn.evaluation.report import MethodReport, Rate, Report
 from metalearn.tasks.family import Family
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 COLOURS = {
-    SUBJECT: "#0072B2",
+    MAIN_METHOD: "#0072B2",
     "wtl-paper": "#E69F00",
     "bc": "#D55E00",
     "mil": "#009E73",
@@ -29,7 +29,7 @@ COLOURS = {
     "expert": "#56B4E9",
 }
 NAMES = {
-    SUBJECT: "watch, try, learn",
+    MAIN_METHOD: "watch, try, learn",
     "wtl-paper": "as in the paper",
     "trial-only": "demo alone (trial-only)",
     "bayes": "best possible",
@@ -76,7 +76,7 @@ def draw_report(report: Report, path: Path, family: Family | None = None, storie
 
 def captions(report: Report) -> tuple[str, str]:
     """Headline and one sentence, both said by the figures."""
-    method = report.methods.get(SUBJECT)
+    method = report.methods.get(MAIN_METHOD)
     if method is None:
         return report.manifest.name, f"{report.n_tasks:,} tasks."
     shown = f"Shown once, it succeeds in {100 * method.curve[0].success:.1f}% of {report.n_tasks:,} tasks"
@@ -105,7 +105,7 @@ def draw_curves(axes: Axes, report: Report) -> None:
     if "other_task_trial" in report.controls:
         control = 100 * report.controls["other_task_trial"].success
         diamond = axes.plot(
-            [1], [control], "D", markersize=7, color=_colour(SUBJECT), markerfacecolor="white", zorder=7
+            [1], [control], "D", markersize=7, color=_colour(MAIN_METHOD), markerfacecolor="white", zorder=7
         )
         diamond[0].set_label("after another task's trial")
     axes.set_xlim(-0.12 * n, n - 1 + 0.42 * n)
@@ -123,10 +123,10 @@ def draw_curves(axes: Axes, report: Report) -> None:
 def _draw_curve(axes: Axes, name: str, method: MethodReport) -> None:
     trials = [point.trials for point in method.curve]
     success = [100 * point.success for point in method.curve]
-    colour, width = _colour(name), 2.8 if name == SUBJECT else 1.6
+    colour, width = _colour(name), 2.8 if name == MAIN_METHOD else 1.6
     axes.plot(trials, success, "-o", color=colour, linewidth=width, markersize=2.6 * width, zorder=4)
     axes.errorbar(trials, success, yerr=_errors(method), fmt="none", ecolor=colour, capsize=3, zorder=5)
-    if name == SUBJECT:
+    if name == MAIN_METHOD:
         for x, y in zip(trials, success, strict=True):
             axes.annotate(
                 f"{y:.1f}", (x, y), xytext=(-7, 5), textcoords="offset points", ha="right", color=colour, weight="bold"
@@ -153,7 +153,7 @@ def draw_returns(axes: Axes, report: Report) -> None:
             [max(0.0, point.mean - point.mean_ci95[0]) for point in returns],
             [max(0.0, point.mean_ci95[1] - point.mean) for point in returns],
         ]
-        width = 2.8 if name == SUBJECT else 1.6
+        width = 2.8 if name == MAIN_METHOD else 1.6
         axes.errorbar(trials, means, yerr=errors, fmt="-o", color=_colour(name), linewidth=width, capsize=3)
         ends.append((means[-1], name_of(name), _colour(name)))
     top = max(mean for mean, _, _ in ends)
@@ -219,7 +219,7 @@ def draw_stories(figure: Figure, family: DrawableFamily, stories: Sequence[Story
 
 def _foremost_last(methods: Mapping[str, MethodReport]) -> list[tuple[str, MethodReport]]:
     """In order of drawing: what matters most on top."""
-    return sorted(methods.items(), key=lambda item: (item[0] == SUBJECT, item[0] == "bc"))
+    return sorted(methods.items(), key=lambda item: (item[0] == MAIN_METHOD, item[0] == "bc"))
 
 
 def name_of(name: str) -> str:
@@ -246,7 +246,7 @@ def _label_ends(
     lowest: float = 0.0,
 ) -> None:
     """Name each line at its right end; names that would overlap are moved down, and up again from the bottom."""
-    ordered = sorted(ends, key=lambda end: (-end[0], end[1] != NAMES[SUBJECT]))
+    ordered = sorted(ends, key=lambda end: (-end[0], end[1] != NAMES[MAIN_METHOD]))
     places, below = [], highest + apart
     for y, _, _ in ordered:
         below = min(y, below - apart)
@@ -255,7 +255,7 @@ def _label_ends(
     for row in reversed(range(len(places))):
         above = places[row] = max(places[row], above + apart)
     for place, (_, name, colour) in zip(places, ordered, strict=True):
-        weight = "bold" if name == NAMES[SUBJECT] else "normal"
+        weight = "bold" if name == NAMES[MAIN_METHOD] else "normal"
         axes.text(x, place, name, color=colour, fontsize=9.5, va="center", weight=weight, backgroundcolor="white")
 
 

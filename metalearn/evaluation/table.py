@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from metalearn.evaluation.evaluate import SUBJECT
+from metalearn.evaluation.evaluate import MAIN_METHOD
 from metalearn.evaluation.protocol import Progress as OnProgress
 from metalearn.evaluation.report import MethodReport, Rate, Report, Return
 
@@ -22,7 +22,7 @@ DEMO_CONTROLS = {"other_task_demo": "after another task's demo"}
 
 
 def render(report: Report) -> RenderableType:
-    """Methods by attempts, each figure over its interval; controls; verdicts."""
+    """Methods by attempts, each figure over its interval; controls; conclusions."""
     n_attempts = max(len(method.curve) for method in report.methods.values())
     title = f"{report.manifest.name}: success in % over {report.n_tasks:,} tasks, with 95% intervals"
     methods = _table()
@@ -32,17 +32,17 @@ def render(report: Report) -> RenderableType:
     if n_attempts > 1:
         methods.add_column("gain", justify="right")
     for name, method in report.methods.items():
-        methods.add_row(name, *_cells(name, method, n_attempts), style="bold" if name == SUBJECT else "")
+        methods.add_row(name, *_cells(name, method, n_attempts), style="bold" if name == MAIN_METHOD else "")
     parts: list[RenderableType] = [Text(title, style="bold"), methods]
     if any(method.returns for method in report.methods.values()):
         heading = "Return of the attempt (mean over its 95% interval), and of all attempts together"
         parts += [Text(heading, style="bold"), _returns(report, n_attempts)]
-    subject = report.methods.get(SUBJECT)
-    if subject is not None and subject.given_first_failed is not None:
-        parts.append(_after_failure(subject.given_first_failed))
+    main = report.methods.get(MAIN_METHOD)
+    if main is not None and main.given_first_failed is not None:
+        parts.append(_after_failure(main.given_first_failed))
     if report.controls:
-        parts += [Text(f"\nControls: {SUBJECT} with one thing wrong", style="bold"), _controls(report)]
-    parts += [Text(f"{question}: {answer}") for question, answer in verdicts(report)]
+        parts += [Text(f"\nControls: {MAIN_METHOD} with one thing wrong", style="bold"), _controls(report)]
+    parts += [Text(f"{question}: {answer}") for question, answer in conclusions(report)]
     return Group(*parts)
 
 
@@ -51,9 +51,9 @@ def print_report(report: Report, console: Console | None = None) -> None:
     (console or Console()).print(render(report))
 
 
-def verdicts(report: Report) -> list[tuple[str, str]]:
+def conclusions(report: Report) -> list[tuple[str, str]]:
     """What the figures say in plain words: question and answer. Nothing where the figures cannot say."""
-    method = report.methods.get(SUBJECT)
+    method = report.methods.get(MAIN_METHOD)
     if method is None:
         return []
     said = []
@@ -86,7 +86,7 @@ def _below(control: Rate, real: Rate) -> bool:
 
 def _after_failure(failed: Rate) -> Text:
     figure = f"{100 * failed.success:.1f} ({_interval(failed.ci95)})"
-    return Text(f"{SUBJECT}, second attempt where the first one failed: {figure}")
+    return Text(f"{MAIN_METHOD}, second attempt where the first one failed: {figure}")
 
 
 def _table() -> Table:
@@ -99,7 +99,7 @@ def _controls(report: Report) -> Table:
     controls.add_column("success", justify="right")
     controls.add_column("", style="dim")
     controls.add_column("instead of", justify="right")
-    curve = report.methods[SUBJECT].curve
+    curve = report.methods[MAIN_METHOD].curve
     for named, attempt in ((TRIAL_CONTROLS, 1), (DEMO_CONTROLS, 0)):
         for name, words in named.items():
             if name in report.controls:
@@ -118,7 +118,7 @@ def _returns(report: Report, n_attempts: int) -> Table:
     for name, method in report.methods.items():
         if method.returns is not None and method.total_return is not None:
             cells = [_return_figure(one) for one in (*method.returns, method.total_return)]
-            table.add_row(name, *cells, style="bold" if name == SUBJECT else "")
+            table.add_row(name, *cells, style="bold" if name == MAIN_METHOD else "")
     return table
 
 

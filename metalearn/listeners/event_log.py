@@ -20,7 +20,7 @@ _PAUSE_S = 0.5
 _LONGEST_DETAIL = 500
 
 
-class Journal:
+class EventLog:
     """The lines of one run. Progress that changed a moment ago is left out, unless something was measured."""
 
     def __init__(self, file: Path) -> None:
@@ -45,10 +45,10 @@ class Journal:
 
 
 @contextmanager
-def journal(folder: Path) -> Iterator[Journal]:
+def event_log(folder: Path) -> Iterator[EventLog]:
     """Note in `folder` that a run started, and how it ended: finished, stopped, or failed and why."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = Journal(folder / FILE)
+    lines = EventLog(folder / FILE)
     lines.write("started", pid=os.getpid())
     try:
         yield lines

@@ -12,7 +12,6 @@ from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
-from metalearn.data.errors import InvalidData
 from metalearn.data.frames import after_steps, effects_of, gather
 from metalearn.data.spec import Spec
 from metalearn.model.encoder import EpisodeTensors
@@ -39,8 +38,7 @@ class Inference:
             InvalidData: an ask that the model was not trained for.
         """
         for context in contexts:
-            if context.ask is not None:
-                raise InvalidData("ask", "null (this model was trained for no ask)", repr(context.ask))
+            context.ask.check(self.policy.config.asks)
         self.policy.eval()
         with torch.inference_mode():
             demos = self._tensors([context.demos for context in contexts])

@@ -40,7 +40,7 @@ class Progress:
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class Checkpoint:
     """A checkpoint that was read."""
 
     path: Path
@@ -86,7 +86,7 @@ def save(
     scratch.replace(path)
 
 
-def read(path: Path) -> Stored:
+def read(path: Path) -> Checkpoint:
     """Read what `save` wrote.
 
     Raises:
@@ -97,7 +97,7 @@ def read(path: Path) -> Stored:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         progress = Progress(**json.loads(metadata["progress"]))
-        stored = Stored(path, tensors, progress)
+        stored = Checkpoint(path, tensors, progress)
         assert stored.steps >= 0
     except (SafetensorError, KeyError, TypeError, AssertionError, json.JSONDecodeError) as error:
         raise InvalidConfig(f"{path} is not a checkpoint: {error}") from error

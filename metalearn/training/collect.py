@@ -40,7 +40,7 @@ class Collector(Protocol):
 
 
 @runtime_checkable
-class Ahead(Protocol):
+class PrefetchingCollector(Protocol):
     """A collector that works while nobody waits for its results, if it is given a moment now and then."""
 
     def advance(self) -> None:

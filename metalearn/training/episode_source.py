@@ -18,9 +18,9 @@ from metalearn.tasks.family import Family, TaskId, tasks_of
 from metalearn.training.collect import (
     STREAM_PROGRESS,
     STREAM_TRIAL,
-    Ahead,
     Collector,
     DemonstrationChunk,
+    PrefetchingCollector,
     Snapshot,
     TaskTrials,
     TrialChunk,
@@ -42,7 +42,7 @@ class Stopped(WatchTryLearnError):
     """Training was asked to stop; its checkpoint is written and the same command goes on from it."""
 
 
-class Experience:
+class EpisodeSource:
     """The episodes of one run. Every method but `advance` is called by all learners of the group.
 
     Args:
@@ -94,7 +94,7 @@ class Experience:
 
     def advance(self) -> None:
         """Give a collector that works ahead a moment. Does not wait."""
-        if isinstance(self._collector, Ahead):
+        if isinstance(self._collector, PrefetchingCollector):
             self._collector.advance()
 
     def take_trials(self, dataset: Dataset, policy: Snapshot, round_number: int) -> tuple[list[TaskTrials], str]:
@@ -117,7 +117,7 @@ class Experience:
     def earlier_trials(self, round_number: int) -> list[TaskTrials] | None:
         """The trials of a round that an earlier call of the run took."""
         name = f"trials-{round_number}"
-        found = self._group.once(lambda: self._store.fetch(name))
+        found = self._group.run_on_rank_zero(lambda: self._store.fetch(name))
         return _trials(self._load(name)) if found else None
 
     def success(self, policy: Snapshot, records: Sequence[TaskRecord], informed: bool) -> dict[str, float]:
@@ -138,7 +138,7 @@ class Experience:
                 rates["after_expert"] = float(np.mean([bool(task.attempts[0].success) for task in after]))
             return rates
 
-        return self._group.once(measure)
+        return self._group.run_on_rank_zero(measure)
 
     # -- chunks -----------------------------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class Experience:
             made.append(dataset)
             return _digest(dataset)
 
-        digest = self._group.once(keep)
+        digest = self._group.run_on_rank_zero(keep)
         return made[0] if made else self._load(name), digest
 
     def _load(self, name: str) -> Dataset:

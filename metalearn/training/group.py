@@ -24,7 +24,7 @@ class Group(Protocol):
         """What torch averages gradients over; None: this learner alone."""
         ...
 
-    def once(self, work: Callable[[], T]) -> T:
+    def run_on_rank_zero(self, work: Callable[[], T]) -> T:
         """What `work()` returned, or raised, in learner 0. It is run there alone."""
         ...
 
@@ -33,12 +33,12 @@ class Group(Protocol):
         ...
 
 
-class Alone:
+class SingleProcess:
     """One learner."""
 
     rank, size, processes = 0, 1, None
 
-    def once(self, work: Callable[[], T]) -> T:
+    def run_on_rank_zero(self, work: Callable[[], T]) -> T:
         """What `work` returns or raises."""
         return work()
 
@@ -55,7 +55,7 @@ class ProcessGroup:
         self.processes = dist.group.WORLD
         assert self.processes is not None
 
-    def once(self, work: Callable[[], T]) -> T:
+    def run_on_rank_zero(self, work: Callable[[], T]) -> T:
         """What `work` returned or raised in learner 0."""
         outcome: list[T | Exception | None] = [None]
         if self.rank == 0:

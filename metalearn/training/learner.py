@@ -19,7 +19,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.model.losses import mixture_loss
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.training.batches import MetaBatch
-from metalearn.training.group import Alone, Group
+from metalearn.training.group import Group, SingleProcess
 
 
 class Compute(Config):
@@ -84,7 +84,7 @@ class Learner:
         self._half = compute.precision == "bfloat16"
         self.config = config
         self.steps = 0
-        self._group = group or Alone()
+        self._group = group or SingleProcess()
         if config.batch_tasks < self._group.size:
             raise InvalidConfig(f"batch_tasks: expected at least one for each of {self._group.size} learners")
         self._objective: nn.Module = _Objective(policy, config.prior_weight)

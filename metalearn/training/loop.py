@@ -29,13 +29,13 @@ from metalearn.training import checkpoint
 from metalearn.training.batches import TrainingSet
 from metalearn.training.checkpoint import Progress
 from metalearn.training.collect import Collector, SerialCollector, Snapshot
-from metalearn.training.episode_source import Experience, Stopped, summary
-from metalearn.training.group import Alone, Group
+from metalearn.training.episode_source import EpisodeSource, Stopped, summary
+from metalearn.training.group import Group, SingleProcess
 from metalearn.training.learner import CPU, Compute, Learner
-from metalearn.training.recorded import Recorded, Whole
-from metalearn.training.run_store import FileKeeper, Keeper, RunStore
+from metalearn.training.recorded import InMemoryData, RecordedData
+from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
 
-__all__ = ["Event", "Stopped", "nobody", "train"]
+__all__ = ["Event", "Stopped", "ignore_event", "train"]
 
 UNIMODAL_ENOUGH = 0.8  # success with an expert's trial as context at which hypotheses may begin to compete
 RAMP_FROM = 0.01
@@ -53,7 +53,7 @@ class Event:
     retrial: float | None = None
 
 
-def nobody(event: Event) -> None:
+def ignore_event(event: Event) -> None:
     """A listener that does not listen."""
 
 
@@ -61,14 +61,14 @@ def train(
     experiment: Experiment,
     out: Path | RunStore,
     *,
-    dataset: Dataset | Recorded | None = None,
+    dataset: Dataset | RecordedData | None = None,
     collector: Collector | None = None,
-    listen: Callable[[Event], None] = nobody,
+    listen: Callable[[Event], None] = ignore_event,
     stopping: Callable[[], bool] = lambda: False,
     compute: Compute = CPU,
     group: Group | None = None,
-    keeper: Keeper | None = None,
-    place: Mapping[str, Any] | None = None,
+    checkpoints: CheckpointManager | None = None,
+    cluster: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """Train `experiment`, or go on where an earlier call with the same `out` was stopped.
 
@@ -81,8 +81,8 @@ def train(
         stopping: asked after every step; True ends the run with a checkpoint.
         compute: what the learner computes on.
         group: learners in other processes that make this call too, and take every step together; None: none.
-        keeper: where checkpoints go; None: to `out`.
-        place: what the run runs on, for its provenance.
+        checkpoints: where checkpoints go; None: to `out`.
+        cluster: what the run runs on, for its provenance.
 
     Returns:
         The trained bundle, also saved at `out / "bundle"`.
@@ -92,12 +92,12 @@ def train(
         InvalidConfig: an experiment that cannot be trained, or an `out` of another one.
     """
     store = out if isinstance(out, RunStore) else RunStore(out)
-    recorded = Whole(dataset) if isinstance(dataset, Dataset) else dataset
-    group = group or Alone()
-    run = _Run(experiment, store, recorded, group, keeper or FileKeeper(store), compute)
-    run.listen = listen if group.rank == 0 else nobody
+    recorded = InMemoryData(dataset) if isinstance(dataset, Dataset) else dataset
+    group = group or SingleProcess()
+    run = _Run(experiment, store, recorded, group, checkpoints or FileCheckpointManager(store), compute)
+    run.listen = listen if group.rank == 0 else ignore_event
     run.stopping = stopping
-    return run.run(collector or SerialCollector(), place or {})
+    return run.run(collector or SerialCollector(), cluster or {})
 
 
 class _Run:
@@ -110,13 +110,13 @@ class _Run:
         self,
         experiment: Experiment,
         store: RunStore,
-        recorded: Recorded | None,
+        recorded: RecordedData | None,
         group: Group,
-        keeper: Keeper,
+        checkpoints: CheckpointManager,
         compute: Compute,
     ) -> None:
         self.experiment, self.config, self.compute = experiment, experiment.training, compute
-        self.store, self.recorded, self.group, self.keeper = store, recorded, group, keeper
+        self.store, self.recorded, self.group, self.checkpoints = store, recorded, group, checkpoints
         compute.torch_device  # noqa: B018 (a device that is not there is said before the work, not after it)
         self.started = time.monotonic()
         self.family = find_family(experiment.family) if experiment.family else None
@@ -124,14 +124,14 @@ class _Run:
         self.ahead: Snapshot | None = None
         store.folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self, collector: Collector, place: Mapping[str, Any]) -> Bundle:
-        self.group.once(self._claim_folder)
-        self.experience: Experience | None = None
+    def run(self, collector: Collector, cluster: Mapping[str, Any]) -> Bundle:
+        self.group.run_on_rank_zero(self._check_folder)
+        self.source: EpisodeSource | None = None
         if self.family is not None:
-            self.experience = Experience(
+            self.source = EpisodeSource(
                 self.experiment, self.family, collector, self.store, self.group, self._tell, self.stopping
             )
-        path = self.keeper.latest()
+        path = self.checkpoints.latest()
         stored = checkpoint.read(path) if path else None
         dataset = self._first_data(stored.steps if stored else 0)
         longest = max(1, self.config.trials_per_task, self.recorded.max_trials if self.recorded else 0)
@@ -144,14 +144,14 @@ class _Run:
             policy.dynamics.fit(self.data.effects(), policy.features.get_buffer("std"))
         self.learner = Learner(policy, self.config, self.compute, self.group)
         self.generator = torch.Generator().manual_seed(self.experiment.seed)
-        held_out = self.experience is not None and self.recorded is None
-        self._validation = self.experience.validation() if held_out and self.experience else []
+        held_out = self.source is not None and self.recorded is None
+        self._validation = self.source.validation() if held_out and self.source else []
         if stored:
             self._resume(stored, dataset)
         with _tensorboard(self.store.folder) if self.group.rank == 0 else nullcontext() as self.writer:
             self._learn(dataset)
-        bundle = self._bundle(dataset, place)
-        self.group.once(lambda: self._save(bundle))
+        bundle = self._bundle(dataset, cluster)
+        self.group.run_on_rank_zero(lambda: self._save(bundle))
         return bundle
 
     def _tell(self, phase: str, done: int, total: int) -> None:
@@ -162,13 +162,13 @@ class _Run:
             dataset = self.recorded.at(step)
             assert dataset is not None
             return dataset
-        if self.experience is None:
+        if self.source is None:
             raise InvalidConfig("an experiment without a family is trained from recorded episodes")
-        return self.experience.demonstrations()
+        return self.source.demonstrations()
 
-    def _claim_folder(self) -> None:
+    def _check_folder(self) -> None:
         """Write down what is trained in this folder, or check that it is what was. Raises InvalidConfig."""
-        recorded = self.recorded.digest if self.recorded else Whole.NOTHING
+        recorded = self.recorded.digest if self.recorded else InMemoryData.NOTHING
         path = self.store.folder / "run.json"
         if not self.store.fetch("run.json"):
             scratch = path.with_suffix(".tmp")
@@ -207,27 +207,27 @@ class _Run:
         of that moment, so that what is learnt depends on neither the number nor the speed of the actors.
         """
         steps, following = self.learner.steps, self.progress.round + 1
-        if self.experience is not None:
-            self.experience.advance()
+        if self.source is not None:
+            self.source.advance()
         if self.recorded and (window := self.recorded.at(steps)):
             self.data = TrainingSet(window, self.model)
         due = self.config.warmup_steps + (following - 1) * self.config.round_steps
         if following > self.config.rounds or steps < due - self.config.staleness:
             return
-        if self.experience is None or self.config.trials_per_task == 0:
+        if self.source is None or self.config.trials_per_task == 0:
             self.progress.round += int(steps >= due)
             return
         if self.ahead is None:
             self.ahead = self._snapshot()
-            self.experience.begin_trials(dataset, self.ahead, following)
+            self.source.begin_trials(dataset, self.ahead, following)
         if steps >= due:
-            self._take_trials(dataset, self.experience, self.ahead)
+            self._take_trials(dataset, self.source, self.ahead)
 
-    def _take_trials(self, dataset: Dataset, experience: Experience, policy: Snapshot) -> None:
+    def _take_trials(self, dataset: Dataset, source: EpisodeSource, policy: Snapshot) -> None:
         steps = self.learner.steps
         assert steps - policy.version <= self.config.staleness
         self.progress.round += 1
-        trials, digest = experience.take_trials(dataset, policy, self.progress.round)
+        trials, digest = source.take_trials(dataset, policy, self.progress.round)
         self.progress.collections.append(summary(policy, steps, self.progress.round, trials, digest))
         self.ahead = None
         self.data.replace_trials(trials)
@@ -266,10 +266,10 @@ class _Run:
         self._checkpoint()
 
     def _held_out_success(self) -> dict[str, float]:
-        if self.experience is None or self.recorded is not None:
+        if self.source is None or self.recorded is not None:
             return {}
         informed = self.progress.ramp_start is None and self.experiment.model.n_hypotheses > 1
-        return self.experience.success(self._snapshot(), self._validation, informed)
+        return self.source.success(self._snapshot(), self._validation, informed)
 
     # -- the ends ---------------------------------------------------------------------------------------------
 
@@ -277,18 +277,18 @@ class _Run:
         def write(path: Path) -> None:
             checkpoint.save(path, self.learner, self.generator, self.progress, self.ahead)
 
-        self.keeper.save(write if self.group.rank == 0 else None)
+        self.checkpoints.save(write if self.group.rank == 0 else None)
 
-    def _resume(self, stored: checkpoint.Stored, dataset: Dataset) -> None:
+    def _resume(self, stored: checkpoint.Checkpoint, dataset: Dataset) -> None:
         self.progress, self.ahead = stored.restore(self.learner, self.generator, self.model)
-        if self.experience is None:
+        if self.source is None:
             return
-        if self.progress.round and (trials := self.experience.earlier_trials(self.progress.round)):
+        if self.progress.round and (trials := self.source.earlier_trials(self.progress.round)):
             self.data.replace_trials(trials)
         if self.ahead is not None:
-            self.experience.begin_trials(dataset, self.ahead, self.progress.round + 1)
+            self.source.begin_trials(dataset, self.ahead, self.progress.round + 1)
 
-    def _bundle(self, dataset: Dataset, place: Mapping[str, Any]) -> Bundle:
+    def _bundle(self, dataset: Dataset, cluster: Mapping[str, Any]) -> Bundle:
         provenance = {
             "experiment": self.experiment.to_json(),
             "recorded": self.recorded is not None,
@@ -303,8 +303,8 @@ class _Run:
                 "torch": version("torch"),
             },
         }
-        if place:
-            provenance["place"] = {"learners": self.group.size, **place}
+        if cluster:
+            provenance["cluster"] = {"learners": self.group.size, **cluster}
         return Bundle(
             name=self.experiment.model_name,
             spec=dataset.spec,

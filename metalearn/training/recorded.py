@@ -8,7 +8,7 @@ from metalearn.data.spec import Spec
 
 
 @runtime_checkable
-class Recorded(Protocol):
+class RecordedData(Protocol):
     """Recorded tasks, of which a run knows some at a time.
 
     Attributes:
@@ -28,7 +28,7 @@ class Recorded(Protocol):
         ...
 
 
-class Whole:
+class InMemoryData:
     """A dataset in memory. Raises InvalidData if it cannot be trained on."""
 
     NOTHING = hashlib.sha256().hexdigest()

@@ -62,7 +62,7 @@ class RunStore:
 
 
 @runtime_checkable
-class Keeper(Protocol):
+class CheckpointManager(Protocol):
     """Keeps the newest checkpoint of a run."""
 
     def save(self, write: Callable[[Path], None] | None) -> None:
@@ -74,7 +74,7 @@ class Keeper(Protocol):
         ...
 
 
-class FileKeeper:
+class FileCheckpointManager:
     """One file in the store of the run, replaced by each checkpoint."""
 
     def __init__(self, store: RunStore) -> None:

@@ -10,8 +10,8 @@ from fastapi.concurrency import run_in_threadpool
 
 from metalearn.data.episode import Array
 from service.adaptations.records import Adaptation
-from service.adaptations.row_cache import Recall
-from service.adaptations.service import Sessions
+from service.adaptations.row_cache import AdaptationCache
+from service.adaptations.service import AdaptationService
 from service.inference import Acted, Engine, Understood
 from service.registry.registry import Model, Registry
 
@@ -19,22 +19,24 @@ from service.registry.registry import Model, Registry
 class Acting:
     """The short way to an action."""
 
-    def __init__(self, recall: Recall, registry: Registry, sessions: Sessions, engine: Engine) -> None:
+    def __init__(
+        self, recall: AdaptationCache, registry: Registry, sessions: AdaptationService, engine: Engine
+    ) -> None:
         self._recall, self._registry, self._sessions, self._engine = recall, registry, sessions, engine
 
-    def known(self, tenant: str, adaptation_id: str) -> Adaptation | None:
+    def cached_adaptation(self, tenant: str, adaptation_id: str) -> Adaptation | None:
         """An adaptation in its newest version, if that is in memory. Never waits."""
         found = self._recall.get(tenant, adaptation_id)
         return found if found is not None and not self._sessions.expired(found) else None
 
     async def find(self, tenant: str, adaptation_id: str) -> Adaptation:
         """The same, from wherever it is. Raises AdaptationNotFound."""
-        known = self.known(tenant, adaptation_id)
+        known = self.cached_adaptation(tenant, adaptation_id)
         return known if known is not None else await run_in_threadpool(self._sessions.read, tenant, adaptation_id)
 
     async def model(self, adaptation: Adaptation) -> Model:
         """The model that it was made with. Raises ModelUnavailable."""
-        loaded = self._registry.loaded(adaptation.model, adaptation.model_version)
+        loaded = self._registry.cached_model(adaptation.model, adaptation.model_version)
         return loaded if loaded is not None else await run_in_threadpool(self._sessions.model, adaptation)
 
     async def understood(self, adaptation: Adaptation) -> Understood:
@@ -52,7 +54,7 @@ class Acting:
         return self._engine.act_soon(model.runtime, stance, observations)
 
 
-def told(acted: Acted, decode_ms: float, total_ms: float) -> dict[str, Any]:
+def act_response(acted: Acted, decode_ms: float, total_ms: float) -> dict[str, Any]:
     """Actions as an answer tells them, and where the time went."""
     timing = {"decode_ms": decode_ms, "queue_ms": acted.queue_ms, "infer_ms": acted.infer_ms, "total_ms": total_ms}
     return {"actions": acted.actions, "server_timing": timing}

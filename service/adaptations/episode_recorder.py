@@ -12,9 +12,9 @@ import numpy as np
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
-from service.adaptations.recordings import Step, Tape
-from service.adaptations.records import Adaptation, Ending, RecordingRow, StepTaken
-from service.adaptations.service import Sessions
+from service.adaptations.recordings import RecordingRepository, Step
+from service.adaptations.records import Adaptation, FinishRecording, RecordingRow, StepConflict
+from service.adaptations.service import AdaptationService
 from service.errors import (
     Busy,
     EpisodeEmpty,
@@ -26,7 +26,7 @@ from service.errors import (
 )
 from service.ids import is_id, new_id
 from service.inference import Engine
-from service.storage.idempotency import Post
+from service.storage.idempotency import IdempotencyKey
 
 _ATTEMPTS = 8
 
@@ -40,18 +40,27 @@ class _Recording:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class Recorder:
+class EpisodeRecorder:
     """The recorded episodes that pass through one server."""
 
     def __init__(
-        self, tape: Tape, sessions: Sessions, engine: Engine, *, capacity: int, max_steps: int, rng: np.random.Generator
+        self,
+        tape: RecordingRepository,
+        sessions: AdaptationService,
+        engine: Engine,
+        *,
+        capacity: int,
+        max_steps: int,
+        rng: np.random.Generator,
     ) -> None:
         self._tape, self._sessions, self._engine = tape, sessions, engine
         self._capacity, self._max_steps, self._rng = capacity, max_steps, rng
         self._open: OrderedDict[str, _Recording] = OrderedDict()
         self._lock = threading.Lock()
 
-    def start(self, adaptation: Adaptation, explore: bool | None, post: Post | None = None) -> RecordingRow:
+    def start(
+        self, adaptation: Adaptation, explore: bool | None, idempotency_key: IdempotencyKey | None = None
+    ) -> RecordingRow:
         """Begin an episode and commit to one hypothesis. Raises Busy."""
         explore = not adaptation.scored if explore is None else explore
         belief = self._sessions.understood(adaptation).belief
@@ -59,7 +68,7 @@ class Recorder:
             hypothesis = belief.draw(self._rng) if explore else belief.most_probable
         self._sessions.touch(adaptation)
         row = RecordingRow(new_id(), adaptation.id, adaptation.version, explore, hypothesis)
-        return self._tape.start(adaptation.tenant, row, post)
+        return self._tape.start(adaptation.tenant, row, idempotency_key)
 
     def act(
         self,
@@ -67,7 +76,7 @@ class Recorder:
         recording_id: str,
         observation: Array,
         reward: float | None,
-        post: Post | None = None,
+        idempotency_key: IdempotencyKey | None = None,
     ) -> tuple[Array, int]:
         """The action now, `[a]` or a scalar, and the number of this step.
 
@@ -79,18 +88,23 @@ class Recorder:
         with recording.lock:
             for _ in range(_ATTEMPTS):
                 try:
-                    return self._act(adaptation, recording, observation, reward, post)
-                except StepTaken:  # by another server
+                    return self._act(adaptation, recording, observation, reward, idempotency_key)
+                except StepConflict:  # by another server
                     self._read_on(recording)
         raise Busy("too many servers record this episode at once")
 
     def _act(
-        self, adaptation: Adaptation, recording: _Recording, observation: Array, reward: float | None, post: Post | None
+        self,
+        adaptation: Adaptation,
+        recording: _Recording,
+        observation: Array,
+        reward: float | None,
+        idempotency_key: IdempotencyKey | None,
     ) -> tuple[Array, int]:
         steps = recording.steps
         if reward and not steps:
             self._read_on(recording)  # another server may have begun it
-        if _repeats(post, steps):
+        if _repeats(idempotency_key, steps):
             return steps[-1].action, len(steps) - 1
         model = self._sessions.model(adaptation)
         horizon = min(model.spec.horizon, self._max_steps)
@@ -105,7 +119,7 @@ class Recorder:
             seen = np.stack([*(step.observation for step in steps), observation])
             stance = model.runtime.after(stance, seen, np.stack([step.action for step in steps]))
         acted = self._engine.act(model.runtime, stance, observation[None])
-        key, fingerprint = (post.key, post.fingerprint) if post else (None, None)
+        key, fingerprint = (idempotency_key.key, idempotency_key.fingerprint) if idempotency_key else (None, None)
         step = Step(observation, acted.actions[0], reward, key, fingerprint)
         self._tape.add(recording.row.id, len(steps), step)
         steps.append(step)
@@ -119,14 +133,14 @@ class Recorder:
         observation: Array,
         reward: float | None,
         success: bool | None,
-        post: Post | None = None,
+        idempotency_key: IdempotencyKey | None = None,
     ) -> Adaptation:
         """The adaptation one version on, the episode having become its newest trial.
 
         Raises:
             EpisodeNotFound, EpisodeFinished, EpisodeEmpty, TooManyEpisodes: see there.
         """
-        done = self._sessions.answered(post)
+        done = self._sessions.completed(idempotency_key)
         if done is not None:
             return done
         recording = self._find(adaptation, recording_id)
@@ -137,11 +151,11 @@ class Recorder:
                     raise EpisodeEmpty("no action was asked for in this episode: there is nothing to learn from")
                 episode = _episode(recording.steps, observation, reward, success)
                 self._sessions.model(adaptation).spec.check(episode)
-                ending = Ending(recording_id, len(recording.steps))
+                ending = FinishRecording(recording_id, len(recording.steps))
                 try:
-                    after = self._sessions.learn(adaptation, "trial", [episode], post, ending)
+                    after = self._sessions.learn(adaptation, "trial", [episode], idempotency_key, ending)
                     break
-                except StepTaken:  # by another server, since we read on
+                except StepConflict:  # by another server, since we read on
                     continue
             else:
                 raise Busy("too many servers record this episode at once")
@@ -195,12 +209,12 @@ def _check_open(row: RecordingRow) -> None:
         raise EpisodeFinished(f"the episode is finished: it is a trial since version {row.finished_as}")
 
 
-def _repeats(post: Post | None, steps: list[Step]) -> bool:
+def _repeats(idempotency_key: IdempotencyKey | None, steps: list[Step]) -> bool:
     """Whether the last step was asked for by this very POST, whose answer was lost on the way."""
     last = steps[-1] if steps else None
-    if post is None or last is None or post.key != last.key:
+    if idempotency_key is None or last is None or idempotency_key.key != last.key:
         return False
-    if post.fingerprint != last.fingerprint:
+    if idempotency_key.fingerprint != last.fingerprint:
         raise IdempotencyKeyReused("this Idempotency-Key came with the step before", field="Idempotency-Key")
     return True
 

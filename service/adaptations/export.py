@@ -64,6 +64,7 @@ def archive(adaptation: Adaptation, model: Model, context: Context, *, policy: b
         "bundle": model.bundle.id,
         "n_demos": len(context.demos),
         "n_trials": len(context.trials),
+        "ask": context.ask.to_json(),
         "spec": model.spec.to_json(),
         **about,
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
@@ -77,6 +78,7 @@ def _body(adaptation: Adaptation, context: Context) -> dict[str, Any]:
         "model": f"{adaptation.model}@{adaptation.model_version}",
         "demos": [episode.to_dict() for episode in context.demos],
         "trials": [episode.to_dict() for episode in context.trials],
+        "ask": context.ask.to_json(),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from service.adaptations.records import Adaptation, Ending, RecordingRow, StepTaken, VersionRow
+from service.adaptations.records import Adaptation, FinishRecording, RecordingRow, StepConflict, VersionRow
 from service.errors import (
     AdaptationNotFound,
     EpisodeFinished,
@@ -23,7 +23,9 @@ from service.storage.tables import adaptations, blobs, members, recordings, step
 def newest() -> Select[Any]:
     """Adaptations in their newest version."""
     is_newest = (versions.c.adaptation == adaptations.c.id) & (versions.c.version == adaptations.c.version)
-    return select(adaptations, versions.c.n_demos, versions.c.n_trials, versions.c.scored).join(versions, is_newest)
+    return select(adaptations, versions.c.n_demos, versions.c.n_trials, versions.c.scored, versions.c.ask).join(
+        versions, is_newest
+    )
 
 
 def read_adaptation(
@@ -51,7 +53,13 @@ def read_adaptation(
             f"the adaptation has versions 1 to {current.version}, and no {got}",
             field="version", expected=f"1 to {current.version}", got=got,
         )  # fmt: skip
-    changed = {"version": old.version, "n_demos": old.n_demos, "n_trials": old.n_trials, "scored": old.scored}
+    changed = {
+        "version": old.version,
+        "n_demos": old.n_demos,
+        "n_trials": old.n_trials,
+        "scored": old.scored,
+        "ask": old.ask,
+    }
     return to_adaptation(current, **changed)
 
 
@@ -77,7 +85,7 @@ def read_recording(c: Connection, adaptation_id: str, recording_id: str, *, lock
     return RecordingRow(**row._mapping)
 
 
-def finish_recording(c: Connection, adaptation_id: str, ending: Ending, version: int) -> None:
+def finish_recording(c: Connection, adaptation_id: str, ending: FinishRecording, version: int) -> None:
     """Note that a recorded episode became a trial in `version`; nothing more is recorded in it.
 
     Raises:
@@ -89,7 +97,7 @@ def finish_recording(c: Connection, adaptation_id: str, ending: Ending, version:
         raise EpisodeFinished(f"the episode was finished before and is a trial since version {row.finished_as}")
     n_steps = c.scalar(select(func.count()).select_from(steps).where(steps.c.recording == ending.recording))
     if n_steps != ending.n_steps:
-        raise StepTaken
+        raise StepConflict
     c.execute(update(recordings).where(recordings.c.id == ending.recording).values(finished_as=version))
     c.execute(delete(steps).where(steps.c.recording == ending.recording))  # they are the trial now
 

@@ -10,22 +10,22 @@ from metalearn.confidence import Judgement
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
-from service.adaptations.records import Adaptation, Ending, Role, VersionRow
-from service.adaptations.repository import Storage
+from service.adaptations.records import Adaptation, FinishRecording, Role, VersionRow
+from service.adaptations.repository import AdaptationRepository
 from service.errors import AdaptationNotFound, Busy, ModelUnavailable
 from service.ids import is_id, new_id
 from service.inference import Engine, Understood
 from service.registry.registry import Model, Registry
-from service.storage.episode_store import DamagedBlob
-from service.storage.idempotency import Post
+from service.storage.episode_store import DamagedEpisode
+from service.storage.idempotency import IdempotencyKey
 
 
-class Sessions:
+class AdaptationService:
     """The adaptations of one server."""
 
     def __init__(
         self,
-        storage: Storage,
+        storage: AdaptationRepository,
         registry: Registry,
         engine: Engine,
         *,
@@ -36,7 +36,9 @@ class Sessions:
         self._storage, self._registry, self._engine = storage, registry, engine
         self._ttl_s, self._max_steps, self._now = ttl_s, max_steps, now
 
-    def create(self, tenant: str, model: Model, context: Context, post: Post | None = None) -> Adaptation:
+    def create(
+        self, tenant: str, model: Model, context: Context, idempotency_key: IdempotencyKey | None = None
+    ) -> Adaptation:
         """Watch: a new adaptation, in version 1. Raises TooManyEpisodes, QuotaExceeded, InvalidData."""
         self._check_lengths("demos", context.demos)
         self._check_lengths("trials", context.trials)
@@ -50,16 +52,17 @@ class Sessions:
             n_demos=len(context.demos),
             n_trials=len(context.trials),
             scored=context.scored,
+            ask=context.ask.to_json(),
             created_at=now,
             expires_at=now + self._ttl_s,
         )
-        return self._storage.create(adaptation, context, post)
+        return self._storage.create(adaptation, context, idempotency_key)
 
-    def fork(self, source: Adaptation, post: Post | None = None) -> Adaptation:
+    def fork(self, source: Adaptation, idempotency_key: IdempotencyKey | None = None) -> Adaptation:
         """A new adaptation that has seen what this version of another one has. Raises QuotaExceeded."""
         now = self._now()
         new = replace(source, id=new_id(), version=1, created_at=now, expires_at=now + self._ttl_s)
-        return self._storage.fork(source, new, post)
+        return self._storage.fork(source, new, idempotency_key)
 
     def read(self, tenant: str, adaptation_id: str, version: int | None = None) -> Adaptation:
         """One version, the newest unless said. Raises AdaptationNotFound, VersionNotFound."""
@@ -83,17 +86,17 @@ class Sessions:
         """Some versions of an adaptation, oldest first, and the version to go on from."""
         return self._storage.versions(adaptation, limit, after)
 
-    def answered(self, post: Post | None) -> Adaptation | None:
+    def completed(self, idempotency_key: IdempotencyKey | None) -> Adaptation | None:
         """The version that the same POST made before, or None. Raises IdempotencyKeyReused."""
-        return self._storage.answered(post)
+        return self._storage.completed(idempotency_key)
 
     def learn(
         self,
         adaptation: Adaptation,
         role: Role,
         episodes: Sequence[Episode],
-        post: Post | None = None,
-        ending: Ending | None = None,
+        idempotency_key: IdempotencyKey | None = None,
+        ending: FinishRecording | None = None,
     ) -> Adaptation:
         """The next version of an adaptation, that has also seen `episodes`.
 
@@ -102,7 +105,7 @@ class Sessions:
             EpisodeFinished, StepTaken: the recording that they end is not what it was thought to be.
         """
         self._check_lengths(f"{role}s", episodes)
-        return self._storage.extend(adaptation, role, episodes, self._now() + self._ttl_s, post, ending)
+        return self._storage.extend(adaptation, role, episodes, self._now() + self._ttl_s, idempotency_key, ending)
 
     def delete(self, tenant: str, adaptation_id: str) -> None:
         """Forget it and its episodes. Raises AdaptationNotFound."""
@@ -130,7 +133,7 @@ class Sessions:
             if self.model(adaptation).confidence is None:
                 return None
             return self.understood(adaptation).judgement
-        except (Busy, ModelUnavailable, DamagedBlob, InvalidData):
+        except (Busy, ModelUnavailable, DamagedEpisode, InvalidData):
             return None
 
     def touch(self, adaptation: Adaptation) -> None:

@@ -21,11 +21,11 @@ from pydantic import ValidationError
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
-from service.adaptations.acting import Acting, told
+from service.adaptations.acting import Acting, act_response
 from service.adaptations.records import Adaptation
-from service.adaptations.service import Sessions
+from service.adaptations.service import AdaptationService
 from service.api.schemas.adaptations import FinishRequest, ResetRequest, StepRequest, to_observation
-from service.api.validation import describe, refusal
+from service.api.validation import describe, to_problem
 from service.codecs import decode_msgpack
 from service.errors import EpisodeEmpty, EpisodeOver, MalformedBody
 from service.registry.registry import Model
@@ -46,11 +46,16 @@ class _Episode:
     rewards: list[float | None] = field(default_factory=list)
 
 
-class Stream:
+class StreamSession:
     """The conversation with one client about one adaptation."""
 
     def __init__(
-        self, adaptation: Adaptation, model: Model, acting: Acting, sessions: Sessions, rng: np.random.Generator
+        self,
+        adaptation: Adaptation,
+        model: Model,
+        acting: Acting,
+        sessions: AdaptationService,
+        rng: np.random.Generator,
     ) -> None:
         self._adaptation, self._model = adaptation, model
         self._acting, self._sessions, self._rng = acting, sessions, rng
@@ -99,7 +104,7 @@ class Stream:
         episode.actions.append(acted.actions[0])
         if self._sessions.touch_due(self._adaptation):
             await self._acting.touch(self._adaptation)
-        return told(acted, (decoded_s - started_s) * 1e3, (time.perf_counter() - started_s) * 1e3)
+        return act_response(acted, (decoded_s - started_s) * 1e3, (time.perf_counter() - started_s) * 1e3)
 
     async def _begin(self, explore: bool | None) -> _Episode:
         adaptation = self._adaptation
@@ -113,7 +118,7 @@ class Stream:
     async def _look_again(self) -> None:
         """Another server, or another client, may have changed the adaptation. Raises AdaptationNotFound."""
         tenant, adaptation_id = self._adaptation.tenant, self._adaptation.id
-        known = self._acting.known(tenant, adaptation_id)
+        known = self._acting.cached_adaptation(tenant, adaptation_id)
         self._adaptation = known or await self._acting.find(tenant, adaptation_id)
 
     async def _reset(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,4 +180,4 @@ def _parse(schema: Any, message: Mapping[str, Any]) -> Any:
     try:
         return schema.model_validate(message)
     except ValidationError as error:
-        raise refusal(error) from error
+        raise to_problem(error) from error

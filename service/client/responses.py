@@ -34,7 +34,7 @@ class ClientError(WatchTryLearnError):
         return type(self), (self.problem,)
 
 
-class Answer:
+class ResponseModel:
     """A frozen value made of the fields that it knows."""
 
     @classmethod
@@ -50,7 +50,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Model(Answer):
+class Model(ResponseModel):
     """A model on offer. `example` is an episode that it accepts as a demo and as a trial.
 
     Attributes:
@@ -75,7 +75,7 @@ class Model(Answer):
 
 
 @dataclass(frozen=True)
-class ModelVersion(Answer):
+class ModelVersion(ResponseModel):
     """One version of a model; `bundle` is the id of its bundle."""
 
     name: str
@@ -92,7 +92,7 @@ class ModelVersion(Answer):
 
 
 @dataclass(frozen=True)
-class AliasMove(Answer):
+class AliasChange(ResponseModel):
     """What an alias came to mean, and how; `version` is None where it means nothing any more."""
 
     name: str
@@ -107,11 +107,11 @@ class Aliases:
     """What the aliases of a model mean now, and their history, newest first."""
 
     current: Mapping[str, int]
-    history: tuple[AliasMove, ...]
+    history: tuple[AliasChange, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobState(Answer):
+class JobState(ResponseModel):
     """A training on the server's side. `state` is queued, running, succeeded, failed or stopped.
 
     Attributes:
@@ -159,7 +159,7 @@ class JobEvent:
 
 
 @dataclass(frozen=True)
-class QualityWarning(Answer):
+class QualityWarning(ResponseModel):
     """One thing that looks wrong: a stable code, and a sentence."""
 
     code: str
@@ -167,7 +167,7 @@ class QualityWarning(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quality(Answer):
+class Quality(ResponseModel):
     """How one uploaded or recorded episode looks; `episode` says which, as `demos[0]`."""
 
     episode: str
@@ -199,7 +199,7 @@ class Quality(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptationState(Answer):
+class AdaptationState(ResponseModel):
     """One version of an adaptation.
 
     Attributes:

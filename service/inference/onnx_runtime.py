@@ -13,7 +13,7 @@ from metalearn.bundle import Bundle, Weights
 from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
-from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import after_steps, gather
 from metalearn.data.spec import Spec
 
@@ -51,8 +51,7 @@ class OnnxRuntime:
     def believe(self, contexts: Sequence[Context]) -> list[Belief]:
         """What the policy makes of each context. Raises InvalidData: an ask."""
         for context in contexts:
-            if context.ask is not None:
-                raise InvalidData("ask", "null (this model was trained for no ask)", repr(context.ask))
+            context.ask.check(self._config.asks)
         roles = {"demos": [c.demos for c in contexts], "trials": [c.trials for c in contexts]}
         config, learns = self._config, self.learns_while_acting
         inputs = {

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
-from service.storage.object_store import Folder, shelf_at, with_room
+from service.storage.object_store import Folder, open_object_store, with_room
 
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
-class Bundles:
+class BundleStore:
     """Bundles by id."""
 
     def __init__(self, url: str) -> None:
-        self._shelf = shelf_at(url)
+        self._shelf = open_object_store(url)
 
     def keep(self, bundle_id: str, bundle: Bundle) -> None:
         """Keep a bundle. One of the same id is replaced where something beside its weights has changed.

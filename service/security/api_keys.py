@@ -38,7 +38,7 @@ class Key:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
-class Keys:
+class ApiKeys:
     """The keys of one database."""
 
     def __init__(self, database: Database) -> None:

@@ -11,7 +11,7 @@ from service.errors import Unauthenticated
 from service.security.caller import ANYBODY, Caller
 
 if TYPE_CHECKING:
-    from service.security.api_keys import Key, Keys
+    from service.security.api_keys import ApiKeys, Key
 
 # openpi's clients say Api-Key.
 _HEADER = re.compile(r"(?:bearer|api-key) +(wtl_[A-Za-z0-9_-]{20,100})", re.IGNORECASE)
@@ -37,14 +37,14 @@ class Authenticator:
     """
 
     def __init__(
-        self, keys: "Keys", hashed: Callable[[str], str], *, opened: bool, cache_s: float, now: Callable[[], float]
+        self, keys: "ApiKeys", hashed: Callable[[str], str], *, opened: bool, cache_s: float, now: Callable[[], float]
     ) -> None:
         self._keys, self._hashed, self._opened, self._cache_s, self._now = keys, hashed, opened, cache_s, now
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._open_until = float("-inf")
         self._lock = threading.Lock()
 
-    def remembered(self, header: str | None) -> Caller | None:
+    def cached_caller(self, header: str | None) -> Caller | None:
         """The caller, if that takes no question to the database. Raises Unauthenticated."""
         if header is None:
             return ANYBODY if self._opened and self._now() < self._open_until else None
@@ -54,7 +54,7 @@ class Authenticator:
             return None
         return self._caller(known.key)
 
-    def ask(self, header: str | None) -> Caller:
+    def authenticate(self, header: str | None) -> Caller:
         """The caller. Raises Unauthenticated."""
         if header is None:
             # Once there is a key, everybody needs one, even if all of them are revoked.

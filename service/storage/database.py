@@ -82,7 +82,7 @@ class Database:
             yield connection
 
     @contextmanager
-    def jot(self) -> Iterator[Connection]:
+    def write_relaxed(self) -> Iterator[Connection]:
         """The same, except that on SQLite a power cut may take it back; the end of this process does not.
 
         Nothing is waited for but the operating system's memory: a hundred times a second would be too often for disks.

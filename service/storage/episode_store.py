@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from metalearn.data.episode import Episode
-from service.storage.object_store import shelf_at, with_room
+from service.storage.object_store import open_object_store, with_room
 
 _ARRAYS = ("observations", "actions", "rewards")
 
@@ -21,15 +21,15 @@ _SUCCESS = {"true": True, "false": False, "unknown": None}
 _SUFFIX = ".safetensors"
 
 
-class DamagedBlob(RuntimeError):
+class DamagedEpisode(RuntimeError):
     """A stored episode is missing or is not what was stored."""
 
 
-class Blobs:
+class EpisodeStore:
     """Episodes by digest."""
 
     def __init__(self, url: str | Path) -> None:
-        self._shelf = shelf_at(str(url))
+        self._shelf = open_object_store(str(url))
 
     def write(self, episodes: Sequence[Episode]) -> list[str]:
         """Keep `episodes`; returns their digests. When it returns, they survive a crash.
@@ -48,9 +48,9 @@ class Blobs:
         try:
             episode = _decode(self._shelf.get(digest + _SUFFIX))
         except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
-            raise DamagedBlob(f"episode {digest} cannot be read: {error!r}") from error
+            raise DamagedEpisode(f"episode {digest} cannot be read: {error!r}") from error
         if episode.digest != digest:
-            raise DamagedBlob(f"episode {digest} is not what was stored")
+            raise DamagedEpisode(f"episode {digest} is not what was stored")
         return episode
 
     def delete(self, digest: str) -> None:

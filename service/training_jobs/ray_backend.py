@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from service.training_jobs.backend import Refused, Sight, Unreachable, tail
+from service.training_jobs.backend import JobStatus, Refused, Unreachable, tail
 from service.training_jobs.records import Job
 
 _OVER = {"SUCCEEDED", "FAILED", "STOPPED"}
@@ -57,15 +57,15 @@ class RayBackend:
         if not answer.is_success:
             raise Unreachable(f"the cluster answers {answer.status_code}: {_sentence(answer)}")
 
-    def look(self, job: Job, folder: Path) -> Sight:
+    def look(self, job: Job, folder: Path) -> JobStatus:
         """What the cluster says. When a job is over its log is kept in its folder."""
         status = self._read(job)
         if status is None:
-            return Sight.LOST
+            return JobStatus.LOST
         if status not in _OVER:
-            return Sight.RUNS
+            return JobStatus.RUNS
         self._keep_log(job, folder)
-        return Sight.DONE if status == "SUCCEEDED" else Sight.ENDED
+        return JobStatus.DONE if status == "SUCCEEDED" else JobStatus.ENDED
 
     def stop(self, job: Job, folder: Path) -> None:
         """Ray sends SIGTERM, and SIGKILL some seconds later."""

@@ -18,10 +18,10 @@ from metalearn.data.errors import InvalidConfig
 from service.errors import NoTraining
 from service.ids import new_id
 from service.observability.metrics import Metrics
-from service.storage.idempotency import Post
-from service.training_jobs.backend import Backend, Refused, Sight, Unreachable, tail
-from service.training_jobs.records import JOURNAL, Event, Job, JobRequest, Line, last_words, lines_of
-from service.training_jobs.repository import JobStore
+from service.storage.idempotency import IdempotencyKey
+from service.training_jobs.backend import Backend, JobStatus, Refused, Unreachable, tail
+from service.training_jobs.records import EVENT_LOG, Event, Job, JobRequest, LogLine, last_log_line, parse_event_log
+from service.training_jobs.repository import TrainingJobRepository
 
 Register = Callable[[Bundle, str], int]
 """Puts a bundle on offer under a name; returns its version. The same bundle again is the same version."""
@@ -33,12 +33,12 @@ _PART = 0.005  # of a phase: less progress is no event
 _log = structlog.get_logger("service.training_jobs")
 
 
-class Jobs:
+class TrainingJobSupervisor:
     """Takes jobs for `backend`; None trains nothing, and says so."""
 
     def __init__(
         self,
-        store: JobStore,
+        store: TrainingJobRepository,
         backend: Backend | None,
         register: Register,
         metrics: Metrics,
@@ -60,17 +60,19 @@ class Jobs:
 
     # -- for routes -------------------------------------------------------------------------------------------
 
-    def create(self, tenant: str, request: JobRequest, post: Post | None = None) -> tuple[Job, bool]:
+    def create(
+        self, tenant: str, request: JobRequest, idempotency_key: IdempotencyKey | None = None
+    ) -> tuple[Job, bool]:
         """Take a job, or find the one that the same request made; and whether it is new.
 
         Raises:
             NoTraining: there is nowhere to train.
-            Busy, JobConflict, IdempotencyKeyReused: see `JobStore.create`.
+            Busy, JobConflict, IdempotencyKeyReused: see `TrainingJobRepository.create`.
         """
         if self._backend is None:
             raise NoTraining("this server trains nothing: WTL_TRAINING_JOBS is 0")
         backend, now = self._backend, self._now()
-        return self._store.create(tenant, request, post, backend.name, backend.host, now, self._most_queued)
+        return self._store.create(tenant, request, idempotency_key, backend.name, backend.host, now, self._most_queued)
 
     def read(self, tenant: str, job_id: str) -> Job:
         """One job. Raises JobNotFound."""
@@ -189,32 +191,32 @@ class Jobs:
         folder = self._folder(job)
         sight = backend.look(job, folder)  # before the journal: what it said before it ended is in there then
         job = self._read_journal(job, folder)
-        if sight is Sight.RUNS:
+        if sight is JobStatus.RUNS:
             if job.stop_requested:
                 backend.stop(job, folder)
             return job
-        words = lines_of(tail(folder / JOURNAL).encode())
+        words = parse_event_log(tail(folder / EVENT_LOG).encode())
         return self._settle(job, backend, sight, words[-1] if words else None)
 
-    def _settle(self, job: Job, backend: Backend, sight: Sight, last: Line | None) -> Job:
+    def _settle(self, job: Job, backend: Backend, sight: JobStatus, last: LogLine | None) -> Job:
         """What an attempt that is over means for the job."""
         if last is not None and last.kind == "finished":
-            return self._offer(job)
+            return self._register_bundle(job)
         if job.stop_requested:
             return self._end(job, "stopped")
         if last is not None and last.kind == "failed":
             return self._end(job, "failed", error=last.detail)
-        words = last_words(backend.log(job, self._folder(job)))
-        if last is None and sight is Sight.DONE:
+        words = last_log_line(backend.log(job, self._folder(job)))
+        if last is None and sight is JobStatus.DONE:
             return self._end(job, "failed", error="the run left nothing in WTL_RUNS: cluster and server must share it")
-        if last is None and sight is Sight.ENDED:
+        if last is None and sight is JobStatus.ENDED:
             return self._end(job, "failed", error=words or "the training ended without a word")
         if job.attempt < ATTEMPTS:
             return self._begin(job, backend)
         ending = f"; its log ends: {words}" if words else ""
         return self._end(job, "failed", error=f"the training was killed {job.attempt} times{ending}")
 
-    def _offer(self, job: Job) -> Job:
+    def _register_bundle(self, job: Job) -> Job:
         try:
             bundle = Bundle.load(self._folder(job) / "bundle")
             name = job.name or bundle.name
@@ -234,7 +236,7 @@ class Jobs:
     def _read_journal(self, job: Job, folder: Path) -> Job:
         """New lines of the journal become events, but not every small step."""
         try:
-            with (folder / JOURNAL).open("rb") as file:
+            with (folder / EVENT_LOG).open("rb") as file:
                 file.seek(job.read_bytes)
                 text = file.read(1_000_000).rpartition(b"\n")
         except FileNotFoundError:
@@ -243,7 +245,7 @@ class Jobs:
             return job
         kept: list[tuple[str, float, Mapping[str, Any]]] = []
         before = job.progress
-        for line in lines_of(text[0]):
+        for line in parse_event_log(text[0]):
             if line.kind == "progress" and (fields := _progress(line)) and _tells_more(fields, before):
                 kept.append(("progress", line.at, fields))
                 before = fields
@@ -256,7 +258,7 @@ class Jobs:
         return self._runs / job.uid
 
 
-def _progress(line: Line) -> Mapping[str, Any] | None:
+def _progress(line: LogLine) -> Mapping[str, Any] | None:
     """What clients are told of a line; None of one that another version of `wtl train` may have written."""
     fields = line.fields
     if not isinstance(fields.get("phase"), str) or not all(type(fields.get(name)) is int for name in ("done", "total")):

@@ -23,6 +23,7 @@ COMMANDS = (
     "act",
     "check",
     "convert",
+    "formats",
     "experiments",
     "models",
 )
@@ -43,7 +44,10 @@ def test_help_is_given(command, capsys):
     assert capsys.readouterr().out.startswith("Usage: wtl")
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "serve", "demo", "adapt", "act", "check", "convert"])
+TAUGHT = ("train", "evaluate", "serve", "demo", "adapt", "act", "check", "convert", "formats")
+
+
+@pytest.mark.parametrize("command", TAUGHT)
 def test_help_teaches_by_examples(command, capsys):
     main([command, "--help"])
     assert f"Examples:\n    wtl {command}" in capsys.readouterr().out

@@ -52,12 +52,12 @@ def create(
       wtl keys create --tenant robots --label "lab 3" --days 90
       wtl keys create --scopes models:read,models:write,jobs
     """
-    from service.security.api_keys import Keys
+    from service.security.api_keys import ApiKeys
 
     now = time.time()
     with _opened(database, data) as opened:
         wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
-        secret, key = Keys(opened).create(tenant, wanted, now, label, None if days is None else now + days * _DAY_S)
+        secret, key = ApiKeys(opened).create(tenant, wanted, now, label, None if days is None else now + days * _DAY_S)
         _note(opened, key.tenant, "keys create", key.prefix)
     typer.echo(secret)
 
@@ -71,11 +71,11 @@ def list_keys(
     """List the keys by how they begin; the rest of a key is nowhere."""
     from rich.table import Table
 
-    from service.security.api_keys import Keys
+    from service.security.api_keys import ApiKeys
 
     table = Table("key", "tenant", "scopes", "created", "expires", "state", "label", box=None, pad_edge=False)
     with _opened(database, data) as opened:
-        for key in Keys(opened).all(tenant):
+        for key in ApiKeys(opened).all(tenant):
             state = "revoked" if key.revoked_at else "usable" if key.usable(time.time()) else "expired"
             ends = _day(key.expires_at) if key.expires_at else "never"
             scopes = ",".join(sorted(key.scopes))
@@ -90,10 +90,10 @@ def revoke(
     data: DataFolder = None,
 ) -> None:
     """Let nobody in with a key any more: within seconds on servers that run (WTL_KEY_CACHE_S), at once on others."""
-    from service.security.api_keys import Keys
+    from service.security.api_keys import ApiKeys
 
     with _opened(database, data) as opened:
-        revoked = Keys(opened).revoke(key.removesuffix("...")[:12], time.time())
+        revoked = ApiKeys(opened).revoke(key.removesuffix("...")[:12], time.time())
         _note(opened, revoked.tenant, "keys revoke", revoked.prefix)
     typer.echo(f"revoked {revoked.prefix}...")
 
@@ -109,10 +109,10 @@ def audit(
     from dataclasses import asdict
     from json import dumps
 
-    from service.security.audit_log import Audit
+    from service.security.audit_log import AuditLog
 
     with _opened(database, data) as opened:
-        for entry in Audit(opened).read(tenant, time.time() - days * _DAY_S, limit):
+        for entry in AuditLog(opened).read(tenant, time.time() - days * _DAY_S, limit):
             at = datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="milliseconds")
             typer.echo(dumps(asdict(entry) | {"at": at}))
 
@@ -141,9 +141,9 @@ def _opened(database: str | None, data: Path | None) -> Iterator["Database"]:
 
 
 def _note(database: "Database", tenant: str, action: str, prefix: str) -> None:
-    from service.security.audit_log import Audit, Entry
+    from service.security.audit_log import AuditLog, Entry
 
-    Audit(database).add(Entry(time.time(), tenant, None, f"wtl {action}", prefix, "done"))
+    AuditLog(database).add(Entry(time.time(), tenant, None, f"wtl {action}", prefix, "done"))
 
 
 def _day(seconds: float) -> str:

@@ -13,7 +13,7 @@ from wtl.cli.options import Json
 
 if TYPE_CHECKING:
     from metalearn.bundle import Bundle
-    from service.client import AliasMove
+    from service.client import AliasChange
 
 
 class _FolderFirst(typer.core.TyperGroup):
@@ -84,17 +84,17 @@ def alias(
     \b
     Examples:
       wtl models alias reach stable 2
-      wtl adapt --model reach@stable --demos demos.npz
+      wtl adapt --model reach@stable --from demos.npz
     """
     with connected(url, key) as client:
-        _tell(client.set_alias(name, alias, version))
+        _print_change(client.set_alias(name, alias, version))
 
 
 @models.command()
 def rollback(name: Name, alias: Alias, url: Url = HERE, key: Key = None) -> None:
     """Let an alias mean what it meant before; once more, and it is what it meant before that."""
     with connected(url, key) as client:
-        _tell(client.rollback(name, alias))
+        _print_change(client.rollback(name, alias))
 
 
 @models.command()
@@ -105,11 +105,15 @@ def aliases(name: Name, url: Url = HERE, key: Key = None, as_json: Json = False)
     with connected(url, key) as client:
         found = client.aliases(name)
     if as_json:
-        typer.echo(json.dumps({"current": found.current, "history": [vars(move) for move in found.history]}, indent=1))
+        typer.echo(
+            json.dumps({"current": found.current, "history": [vars(change) for change in found.history]}, indent=1)
+        )
         return
     table = Table("at", "alias", "version", "by", box=None, pad_edge=False)
-    for move in found.history:
-        table.add_row(move.at[:19], move.alias, "-" if move.version is None else str(move.version), move.action)
+    for change in found.history:
+        table.add_row(
+            change.at[:19], change.alias, "-" if change.version is None else str(change.version), change.action
+        )
     Console().print(", ".join(f"{name}@{one} is {version}" for one, version in found.current.items()) or "no aliases")
     Console().print(table)
 
@@ -136,9 +140,9 @@ def export(
         typer.echo(f"{folder / name}.onnx")
 
 
-def _tell(move: "AliasMove") -> None:
-    meaning = "nothing" if move.version is None else f"version {move.version}"
-    typer.echo(f"{move.name}@{move.alias} is {meaning} now")
+def _print_change(change: "AliasChange") -> None:
+    meaning = "nothing" if change.version is None else f"version {change.version}"
+    typer.echo(f"{change.name}@{change.alias} is {meaning} now")
 
 
 def _curve(bundle: "Bundle") -> str:

@@ -50,7 +50,7 @@ def train(
       wtl train ml10-large --device cuda --workers 15    # learn on a GPU in bfloat16, simulate on the CPU's cores
     """
     from metalearn.baselines.methods import BASELINES
-    from metalearn.cluster.jobs import lasting
+    from metalearn.cluster.jobs import persistent_path
     from metalearn.training.learner import Compute
     from wtl.runs import figures_to, run_training, where_to_collect
 
@@ -59,7 +59,7 @@ def train(
     usual = Path("runs") / (wanted.name if seed is None else f"{wanted.name}-seed{seed}")
     if staleness is not None:
         wanted = wanted.with_staleness(staleness)
-    folder = lasting(out or usual, Path.cwd(), Path.home())
+    folder = persistent_path(out or usual, Path.cwd(), Path.home())
     url = f"{storage.rstrip('/')}/{folder.name}" if storage else None
     on_ray, names, together = ray or ray_address is not None, BASELINES if baselines else (), _learners(learners)
     if (actors or together) and not on_ray:
@@ -68,9 +68,11 @@ def train(
         raise InvalidConfig(f"--device: learners of --learners compute on CPUs, got {device!r}: leave one out")
     with (
         where_to_collect(actors or workers, on_ray, ray_address, together) as collector,
-        figures_to(wanted, folder, on_ray, mlflow) as told,
+        figures_to(wanted, folder, on_ray, mlflow) as act_response,
     ):
-        bundle = run_training(wanted, folder, episodes, collector, names, Console(), compute, told, url, together)
+        bundle = run_training(
+            wanted, folder, episodes, collector, names, Console(), compute, act_response, url, together
+        )
     name = folder / "bundle"
     typer.echo(f"\n{bundle.name} is trained: {name}\n\nWhat to type next:")
     typer.echo(f"  wtl evaluate {name}" + (f" --manifest {wanted.manifest}" if wanted.manifest else " --manifest NAME"))

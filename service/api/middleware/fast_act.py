@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metalearn.data.errors import InvalidData
-from service.adaptations.acting import server_timing, told
+from service.adaptations.acting import act_response, server_timing
 from service.api.middleware.access_log import LOGGER, RAW_HEADER, request_id_of
-from service.api.middleware.auth import STANDING, payer_of, raw_headers
+from service.api.middleware.auth import RATE_LIMIT_STATUS, rate_limit_subject, raw_headers
 from service.api.schemas.adaptations import to_observations
 from service.codecs import CODECS, JSON, MSGPACK, Codec
 from service.errors import ServiceError
 from service.observability.metrics import Metrics
-from service.observability.stage_timings import Stage, Stages
+from service.observability.stage_timings import Stage, StageTimings
 from service.registry.registry import Model
 from service.security.caller import Caller
 
 if TYPE_CHECKING:
-    from service.container import Service
+    from service.container import Container
     from service.inference import Acted, Understood
 
 ROUTE = "/v1/adaptations/{adaptation_id}/act"
@@ -59,7 +59,7 @@ class _Ready:
     decode_ms: float
 
 
-class Shortcut:
+class FastActMiddleware:
     """ASGI middleware around all others."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -71,21 +71,21 @@ class Shortcut:
         if asked is None:
             await self._app(scope, receive, send)
             return
-        service: Service = scope["app"].state.service
-        body, again = await _body(receive, service.settings.body_timeout_s)
-        ready = None if body is None else _ready(service, asked, body)
-        acted = None if ready is None else await self._act(service, asked, ready)
+        container: Container = scope["app"].state.container
+        body, again = await _body(receive, container.settings.body_timeout_s)
+        ready = None if body is None else _ready(container, asked, body)
+        acted = None if ready is None else await self._act(container, asked, ready)
         if ready is None or acted is None:
             await self._app(scope, again, send)
         else:
             await self._answer(asked, ready, acted, send)
 
-    async def _act(self, service: "Service", asked: _Asked, ready: _Ready) -> "Acted | None":
+    async def _act(self, container: "Container", asked: _Asked, ready: _Ready) -> "Acted | None":
         """None: whatever went wrong, the long way tells it better."""
         self._metrics.in_flight.inc()
         try:
-            asked.scope[STANDING] = service.rates.count(payer_of(asked.scope, ready.caller))
-            return await service.engine.act_soon(ready.model.runtime, ready.understood.stance, ready.observations)
+            asked.scope[RATE_LIMIT_STATUS] = container.rate_limiter.count(rate_limit_subject(asked.scope, ready.caller))
+            return await container.engine.act_soon(ready.model.runtime, ready.understood.stance, ready.observations)
         except (ServiceError, InvalidData):
             return None
         finally:
@@ -93,7 +93,7 @@ class Shortcut:
 
     async def _answer(self, asked: _Asked, ready: _Ready, acted: "Acted", send: Send) -> None:
         encode_s = time.perf_counter()
-        body = asked.codec.encode(told(acted, ready.decode_ms, (encode_s - asked.started_s) * 1e3))
+        body = asked.codec.encode(act_response(acted, ready.decode_ms, (encode_s - asked.started_s) * 1e3))
         encoded_s = time.perf_counter()
         timing = server_timing(acted, ready.decode_ms, (encoded_s - encode_s) * 1e3)
         headers = [
@@ -101,7 +101,7 @@ class Shortcut:
             (b"content-type", asked.codec.media_type.encode()),
             (b"vary", b"Accept"),
             (b"server-timing", timing.encode()),
-            *raw_headers(asked.scope[STANDING]),
+            *raw_headers(asked.scope[RATE_LIMIT_STATUS]),
             (RAW_HEADER, request_id_of(asked.scope).encode()),
         ]
         spent_s: dict[Stage, float] = {
@@ -112,7 +112,7 @@ class Shortcut:
         }
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-        self._metrics.answered("POST", ROUTE, 200, time.perf_counter() - asked.started_s, Stages(None, spent_s))
+        self._metrics.answered("POST", ROUTE, 200, time.perf_counter() - asked.started_s, StageTimings(None, spent_s))
 
 
 def _plain(scope: Scope) -> _Asked | None:
@@ -163,33 +163,33 @@ async def _body(receive: Receive, timeout_s: float) -> tuple[bytes | None, Recei
     return (first.get("body", b"") if first and whole else None), again
 
 
-def _caller(service: "Service", key: str | None) -> Caller | None:
+def _caller(container: "Container", key: str | None) -> Caller | None:
     """Who may ask for actions, if that is known without a look into the database."""
     try:
-        caller = service.auth.remembered(key)
+        caller = container.authenticator.cached_caller(key)
     except ServiceError:
         return None
     return caller if caller is not None and "adapt" in caller.scopes else None
 
 
-def _ready(service: "Service", asked: _Asked, body: bytes) -> _Ready | None:
+def _ready(container: "Container", asked: _Asked, body: bytes) -> _Ready | None:
     """Who is known to be allowed, what is in memory already, and observations as they should be."""
-    caller = _caller(service, asked.key)
+    caller = _caller(container, asked.key)
     if caller is None:
         return None
-    adaptation = service.acting.known(caller.tenant, asked.adaptation_id)
-    if adaptation is None or service.sessions.touch_due(adaptation):
+    adaptation = container.acting.cached_adaptation(caller.tenant, asked.adaptation_id)
+    if adaptation is None or container.adaptations.touch_due(adaptation):
         return None
-    model = service.registry.loaded(adaptation.model, adaptation.model_version)
-    understood = service.engine.recall((adaptation.id, adaptation.version))
+    model = container.registry.cached_model(adaptation.model, adaptation.model_version)
+    understood = container.engine.recall((adaptation.id, adaptation.version))
     if model is None or understood is None:
         return None
     decode_s = time.perf_counter()
     try:
-        value = asked.codec.decode(body, service.settings.max_containers)
+        value = asked.codec.decode(body, container.settings.max_containers)
         if not isinstance(value, dict) or len(value) != 1:
             return None
-        observations = to_observations("observations", value["observations"], model.spec, service.settings.max_rows)
+        observations = to_observations("observations", value["observations"], model.spec, container.settings.max_rows)
     except (KeyError, TypeError, ServiceError, InvalidData):
         return None
     return _Ready(caller, model, understood, observations, (time.perf_counter() - decode_s) * 1e3)

@@ -30,7 +30,7 @@ def cloned(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["doors:Doors", "doors:DiscreteDoors"])
+@pytest.mark.parametrize("family", ["support.doors:Doors", "support.doors:DiscreteDoors"])
 def test_rl_finds_which_door_is_right_without_a_cluster(family):
     import ray
 
@@ -51,7 +51,7 @@ def test_rl_from_bc_begins_as_the_cloned_policy_does_and_learns_on(cloned):
     seen = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
     expected = Bc(network, Doors.spec).adapt([Context()] * 50, np.random.default_rng(0)).act(seen)
     np.testing.assert_allclose(np.clip(module.best(seen), -1, 1), expected, atol=1e-5)
-    curve = RlFromBc(QUICK).optimise("doors:Doors", 0, 150, seed=0, start=cloned)
+    curve = RlFromBc(QUICK).optimise("support.doors:Doors", 0, 150, seed=0, start=cloned)
     assert curve.success[-1] > 0.9
 
 
@@ -70,7 +70,7 @@ def test_the_likelihood_of_the_mixture_is_the_sum_over_its_parts():
 
 @pytest.mark.slow
 def test_equal_seeds_give_equal_curves():
-    first, second = (Rl(QUICK).optimise("doors:Doors", 1, 20, seed=3) for _ in range(2))
+    first, second = (Rl(QUICK).optimise("support.doors:Doors", 1, 20, seed=3) for _ in range(2))
     assert first == second
 
 
@@ -90,9 +90,9 @@ def test_discrete_actions_count_from_zero_for_the_learner_and_from_the_start_for
 
 def test_what_cannot_be_started_from_is_one_sentence(cloned, tmp_path):
     with pytest.raises(InvalidConfig, match="rl starts from nothing: expected no start"):
-        Rl().optimise("doors:Doors", 0, 10, 0, cloned)
+        Rl().optimise("support.doors:Doors", 0, 10, 0, cloned)
     with pytest.raises(InvalidConfig, match="rl-from-bc: expected as start the folder of a trained bc, got none"):
-        RlFromBc().optimise("doors:Doors", 0, 10, 0)
+        RlFromBc().optimise("support.doors:Doors", 0, 10, 0)
     with pytest.raises(InvalidConfig, match="no behaviour-cloned policy at"):
         cloned_network(tmp_path / "nowhere", Doors.spec)
     with pytest.raises(InvalidConfig, match="no behaviour-cloned policy for these tasks at"):

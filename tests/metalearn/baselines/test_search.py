@@ -14,7 +14,7 @@ from metalearn.tasks.registry import find_family
 SMALL = Search(population=10, parents=3, random_episodes=4, n_test=20)
 
 
-@pytest.mark.parametrize("family", ["doors:Doors", "doors:DiscreteDoors"])
+@pytest.mark.parametrize("family", ["support.doors:Doors", "support.doors:DiscreteDoors"])
 @pytest.mark.parametrize("index", [0, 1])
 def test_search_finds_which_door_is_right(family, index):
     curve = SMALL.optimise(family, index, 150, seed=0)
@@ -28,7 +28,7 @@ def test_equal_seeds_give_equal_curves_and_others_others():
 
 
 def test_a_curve_begins_with_nothing_and_ends_with_the_batch_that_reaches_the_end():
-    curve = SMALL.optimise("doors:Doors", 7, 100, seed=0)
+    curve = SMALL.optimise("support.doors:Doors", 7, 100, seed=0)
     assert curve.task == "doors/0007"
     assert curve.episodes == (0, 14, 34, 104)
     assert len(curve.episodes) == len(curve.success) == len(curve.returns)

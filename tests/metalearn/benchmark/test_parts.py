@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from metalearn.benchmark.measure import grid_manifest
-from metalearn.benchmark.page import PICTURES, page_text
-from metalearn.benchmark.report import read_findings
-from metalearn.benchmark.store import added_up, locked, once, read_json, seconds_at, write_json
+from metalearn.benchmark.page import PLOTS, page_text
+from metalearn.benchmark.report import read_report
+from metalearn.benchmark.store import accumulated_seconds, cached, locked, read_json, seconds_at, write_json
 from metalearn.benchmark.suites import METHODS, SUITES, Grid, find_suite
 from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.manifest import load_manifest
@@ -23,8 +23,8 @@ def test_a_step_is_made_once_and_again_when_what_it_was_made_from_changed(tmp_pa
         return {"n": len(made)}
 
     path = tmp_path / "deep" / "step.json"
-    assert once(path, "a", make)["n"] == once(path, "a", make)["n"] == 1
-    assert once(path, "b", make)["n"] == 2
+    assert cached(path, "a", make)["n"] == cached(path, "a", make)["n"] == 1
+    assert cached(path, "b", make)["n"] == 2
 
 
 def test_a_file_that_was_cut_short_counts_as_none(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_a_file_that_was_cut_short_counts_as_none(tmp_path: Path) -> None:
     write_json(path, {"made_from": "a", "n": 1})
     path.write_text(path.read_text()[:10])
     assert read_json(path) is None
-    assert once(path, "a", lambda: {"n": 2})["n"] == 2
+    assert cached(path, "a", lambda: {"n": 2})["n"] == 2
     assert [one.name for one in tmp_path.iterdir()] == ["step.json"]
 
 
@@ -41,14 +41,14 @@ def test_a_step_that_raises_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        once(tmp_path / "step.json", "a", fail)
+        cached(tmp_path / "step.json", "a", fail)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_seconds_add_up_over_calls_even_where_one_was_stopped(tmp_path: Path) -> None:
     path = tmp_path / "wall_s.json"
     write_json(path, 100.0)
-    with pytest.raises(KeyboardInterrupt), added_up(path):
+    with pytest.raises(KeyboardInterrupt), accumulated_seconds(path):
         raise KeyboardInterrupt
     assert 100 <= seconds_at(path) < 101
 
@@ -56,15 +56,15 @@ def test_seconds_add_up_over_calls_even_where_one_was_stopped(tmp_path: Path) ->
 def test_seconds_are_those_of_the_clock_that_was_asked(tmp_path: Path) -> None:
     ticks = iter([1.0, 3.5, 10.0, 11.0])
     for _ in range(2):
-        with added_up(tmp_path / "cpu_s.json", lambda: next(ticks)):
+        with accumulated_seconds(tmp_path / "cpu_s.json", lambda: next(ticks)):
             pass
     assert seconds_at(tmp_path / "cpu_s.json") == 3.5
 
 
 @pytest.mark.parametrize("folder", sorted(RESULTS.glob("*/")), ids=lambda folder: folder.name)
 def test_every_committed_page_is_what_its_committed_report_says(folder: Path) -> None:
-    drawn = [name for name in PICTURES if (folder / name).exists()]
-    assert (folder / "README.md").read_text() == page_text(read_findings(folder / "report.json"), drawn)
+    drawn = [name for name in PLOTS if (folder / name).exists()]
+    assert (folder / "README.md").read_text() == page_text(read_report(folder / "report.json"), drawn)
 
 
 def test_a_second_worker_waits_for_the_first(tmp_path: Path) -> None:

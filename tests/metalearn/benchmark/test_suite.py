@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from metalearn.benchmark.page import write_page
-from metalearn.benchmark.report import SuiteReport, read_findings
+from metalearn.benchmark.report import SuiteReport, read_report
 from metalearn.benchmark.run import run_suite
 from metalearn.benchmark.suites import Direct, Generalisation, Grid, Suite, find_suite
 from metalearn.data.errors import InvalidConfig
@@ -69,7 +69,7 @@ def test_a_suite_reports_everything_that_it_promises(whole: tuple[Path, SuiteRep
     assert suite.trained["wtl"].adaptation_ms is not None
     assert min(suite.trained["wtl"].train_cpu_s) > 0
     assert suite.speed["simulator_steps_per_s"] > suite.speed["collection_steps_per_s"]
-    assert read_findings(folder / "out" / "report.json") == report
+    assert read_report(folder / "out" / "report.json") == report
 
 
 def test_comparisons_are_differences_of_the_curves(whole: tuple[Path, SuiteReport, Stopper]) -> None:

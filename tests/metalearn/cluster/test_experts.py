@@ -51,10 +51,10 @@ def test_every_shipped_expert_is_small_and_says_where_it_comes_from():
 
 
 def test_moments_of_pieces_are_the_moments_of_the_whole():
-    from metalearn.cluster.env_runner import Moments
+    from metalearn.cluster.env_runner import RunningMoments
 
     rows = np.random.default_rng(0).normal(3, [1, 5], (100, 2))
-    moments = Moments.unknown(2).updated(rows[:30]).updated(rows[30:40]).updated(rows[40:])
+    moments = RunningMoments.unknown(2).updated(rows[:30]).updated(rows[30:40]).updated(rows[40:])
     np.testing.assert_allclose(moments.mean, rows.mean(0))
     np.testing.assert_allclose(moments.variance, rows.var(0))
     standardised = moments.standardise(rows)

@@ -42,8 +42,8 @@ def test_a_job_from_a_fresh_clone_leaves_a_bundle_that_is_served(head: tuple[str
     job(head, clone, "evaluate", str(out), "--episodes", "20", "--save")
     bundle = Bundle.load(out / "bundle")
     assert bundle.report is not None
-    assert bundle.provenance["place"]["job"].startswith("raysubmit_")
-    assert bundle.provenance["place"]["cpus"] == 2
+    assert bundle.provenance["cluster"]["job"].startswith("raysubmit_")
+    assert bundle.provenance["cluster"]["cpus"] == 2
 
     port = free_port()
     command = [sys.executable, "-m", "wtl.cli", "serve", "--port", str(port), "--models", str(out / "bundle")]

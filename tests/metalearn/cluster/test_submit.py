@@ -12,7 +12,7 @@ import pytest
 from support.ray_head import TOKEN, environment
 
 from metalearn.bundle import Bundle
-from metalearn.cluster.artifacts import Parcel, hand_over, packed, unpack
+from metalearn.cluster.artifacts import ArtifactRef, pack_bundle, store_artifact, unpack_bundle
 from metalearn.cluster.submit import NOT_UPLOADED, Cluster, Submission
 from metalearn.data.errors import InvalidConfig
 from metalearn.training.checkpoint import read
@@ -62,17 +62,17 @@ def test_with_storage_the_run_is_kept_there_and_not_the_bundle_alone():
 
 
 def test_what_is_handed_over_arrives_as_it_was(tmp_path):
-    parcel = hand_over(REACH, "job", f"file://{tmp_path}/there/deep")
-    content = Path(parcel.url.removeprefix("file://")).read_bytes()
-    assert content == packed(REACH)
-    assert Parcel.in_log(f"training\n{parcel.line}\n") == parcel
-    assert unpack(content, parcel.sha256, tmp_path / "bundle").id == Bundle.load(REACH).id
+    artifact = store_artifact(REACH, "job", f"file://{tmp_path}/there/deep")
+    content = Path(artifact.url.removeprefix("file://")).read_bytes()
+    assert content == pack_bundle(REACH)
+    assert ArtifactRef.from_log(f"training\n{artifact.log_line}\n") == artifact
+    assert unpack_bundle(content, artifact.sha256, tmp_path / "bundle").id == Bundle.load(REACH).id
 
 
 def test_a_bundle_that_was_cut_short_is_not_written(tmp_path):
-    content = packed(REACH)
+    content = pack_bundle(REACH)
     with pytest.raises(InvalidConfig, match="cut short or changed"):
-        unpack(content[:-10_000], "0" * 64, tmp_path / "bundle")
+        unpack_bundle(content[:-10_000], "0" * 64, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
 
@@ -88,18 +88,18 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path):
         tar.addfile(entry, io.BytesIO(b"x"))
     content = buffer.getvalue()
     with pytest.raises(InvalidConfig, match=r"not a bundle: it holds '../outside'"):
-        unpack(content, hashlib.sha256(content).hexdigest(), tmp_path / "bundle")
+        unpack_bundle(content, hashlib.sha256(content).hexdigest(), tmp_path / "bundle")
     assert not (tmp_path / "outside").exists()
 
 
 def test_half_a_bundle_is_not_handed_over(tmp_path):
     with pytest.raises(InvalidConfig, match="no bundle"):
-        hand_over(tmp_path, "job", f"file://{tmp_path}/there")
+        store_artifact(tmp_path, "job", f"file://{tmp_path}/there")
 
 
 def test_a_log_without_a_bundle_is_one_sentence():
     with pytest.raises(InvalidConfig, match="does not say where its bundle is"):
-        Parcel.in_log("trained\n")
+        ArtifactRef.from_log("trained\n")
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1", "127.0.0.1:6379", "nonsense"])

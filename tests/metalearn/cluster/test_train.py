@@ -12,7 +12,7 @@ import pytest
 import ray
 
 from metalearn.bundle import Bundle
-from metalearn.cluster.data import Streamed
+from metalearn.cluster.data import StreamedData
 from metalearn.cluster.train import train_on_learners
 from metalearn.cluster.workers import RayCollector
 from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
@@ -61,7 +61,7 @@ def test_one_learner_on_ray_learns_the_same_bit_for_bit(collector: RayCollector,
     there = train_on_learners(SMALL, RunStore(tmp_path), learners=1, n_actors=1, listen=heard.append)
     assert there.id == here.id
     assert {event.phase for event in heard} >= {"demonstrate", "collect", "train"}
-    assert there.provenance["place"]["learners"] == 1
+    assert there.provenance["cluster"]["learners"] == 1
     again = train_on_learners(SMALL, RunStore(tmp_path), learners=1, n_actors=1)
     assert again.id == here.id  # and nothing was trained again
     assert again.provenance["history"] == there.provenance["history"]
@@ -114,7 +114,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_records_come_in_windows_that_hold_every_task_once_an_epoch(collector: RayCollector, recorded: Path):
-    stream = Streamed(f"file://{recorded}", seed=3, window_tasks=8, window_steps=10)
+    stream = StreamedData(f"file://{recorded}", seed=3, window_tasks=8, window_steps=10)
     assert (stream.n_tasks, stream.max_trials) == (40, 0)
     windows = [stream.at(10 * i) for i in range(10)]
     assert stream.at(95) is None
@@ -122,7 +122,7 @@ def test_records_come_in_windows_that_hold_every_task_once_an_epoch(collector: R
     first, second = ([task for window in half for task in window] for half in (tasks[:5], tasks[5:]))
     assert sorted(first) == sorted(second)
     assert len(set(first)) == 40
-    later = Streamed(f"file://{recorded}", seed=3, window_tasks=8, window_steps=10).at(73)
+    later = StreamedData(f"file://{recorded}", seed=3, window_tasks=8, window_steps=10).at(73)
     assert later is not None
     assert [record.task for record in later.tasks] == tasks[7]
 
@@ -130,13 +130,13 @@ def test_records_come_in_windows_that_hold_every_task_once_an_epoch(collector: R
 def test_records_that_fit_are_learnt_from_as_in_one_process(collector: RayCollector, recorded: Path, tmp_path: Path):
     experiment = SMALL.model_copy(update={"family": ""})
     here = train(experiment, tmp_path / "here", dataset=Dataset.load(recorded))
-    stream = Streamed(f"file://{recorded}", seed=0, window_tasks=40, window_steps=10)
+    stream = StreamedData(f"file://{recorded}", seed=0, window_tasks=40, window_steps=10)
     assert train(experiment, tmp_path / "there", dataset=stream).id == here.id
 
 
 def test_no_records_are_one_sentence():
     with pytest.raises(InvalidConfig, match="no dataset at file:///nowhere"):
-        Streamed("file:///nowhere", 0, 8, 8)
+        StreamedData("file:///nowhere", 0, 8, 8)
 
 
 def test_the_command_with_tokens_killed_and_given_again_ends_as_it_would_have(tmp_path: Path):

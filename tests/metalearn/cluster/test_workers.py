@@ -8,43 +8,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from support.worker_functions import die, die_once, refuse, slowly, square, threads
 
-from metalearn.cluster.connection import ClusterLost, Head
-from metalearn.cluster.jobs import lasting
+from metalearn.cluster.connection import ClusterLost, HeadMonitor
+from metalearn.cluster.jobs import persistent_path
 from metalearn.cluster.workers import IN_FLIGHT, PATIENCE_S, RayCollector, WorkersLost
 from metalearn.data.errors import InvalidConfig, InvalidData
-from metalearn.training.collect import Ahead
+from metalearn.training.collect import PrefetchingCollector
 
 pytestmark = pytest.mark.timeout(180)
-
-
-def square(number: int) -> int:
-    return number * number
-
-
-def slowly(number: int) -> int:
-    time.sleep(0.02)
-    return square(number)
-
-
-def threads(_: int) -> str | None:
-    return os.environ.get("OMP_NUM_THREADS")
-
-
-def refuse(_: int) -> None:
-    raise InvalidData("observations", "finite numbers", "nan")
-
-
-def die_once(marker: Path, number: int) -> int:
-    """Kills its own process the first time it is asked for 3."""
-    if number == 3 and not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return square(number)
-
-
-def die(_: int) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +53,7 @@ def test_what_the_function_raises_is_raised_as_it_is(collector):
 def test_work_goes_on_in_the_background_behind_newer_work(collector):
     behind = collector.map(slowly, range(40))
     assert list(collector.map(square, [2, 3])) == [4, 9]
-    assert isinstance(collector, Ahead)
+    assert isinstance(collector, PrefetchingCollector)
     deadline = time.monotonic() + 60
     while len(behind.done) < 40 and time.monotonic() < deadline:
         collector.advance()
@@ -139,7 +111,7 @@ def wait_until(holds, timeout_s=30):
 def test_a_head_that_does_not_answer_any_more_is_noticed_and_said():
     server = socket.create_server(("127.0.0.1", 0))
     address = f"127.0.0.1:{server.getsockname()[1]}"
-    head = Head(address, patience_s=0.1, probe_s=0.01)
+    head = HeadMonitor(address, patience_s=0.1, probe_s=0.01)
     try:
         time.sleep(0.3)
         head.check()
@@ -156,7 +128,7 @@ def test_a_head_that_does_not_answer_any_more_is_noticed_and_said():
 def test_a_head_that_comes_back_in_time_is_not_lost():
     server = socket.create_server(("127.0.0.1", 0))
     port = server.getsockname()[1]
-    head = Head(f"127.0.0.1:{port}", patience_s=3600, probe_s=0.01)
+    head = HeadMonitor(f"127.0.0.1:{port}", patience_s=3600, probe_s=0.01)
     try:
         server.close()
         wait_until(lambda: head._silent_since is not None)
@@ -169,7 +141,7 @@ def test_a_head_that_comes_back_in_time_is_not_lost():
 
 def test_a_command_leaves_before_ray_would_end_it_unasked(monkeypatch):
     monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "20")
-    head = Head("127.0.0.1:1")
+    head = HeadMonitor("127.0.0.1:1")
     head.close()
     assert 0 < head._patience_s < 20
 
@@ -177,15 +149,15 @@ def test_a_command_leaves_before_ray_would_end_it_unasked(monkeypatch):
 @pytest.mark.slow
 def test_workers_that_are_first_wanted_late_are_not_missed_at_once(collector):
     with RayCollector(n_actors=1) as late:
-        late._heard -= 2 * PATIENCE_S
+        late._last_progress_s -= 2 * PATIENCE_S
         assert list(late.map(square, [3])) == [9]
 
 
 def test_what_a_job_leaves_outlives_the_copy_that_it_runs_in():
     unpacked = Path("/tmp/ray/session_1/runtime_resources/working_dir_files/_ray_pkg_0123")
-    assert lasting(Path("runs/a"), unpacked, Path("/home/me")) == Path("/home/me/runs/a")
-    assert lasting(Path("/shared/a"), unpacked, Path("/home/me")) == Path("/shared/a")
-    assert lasting(Path("runs/a"), Path("/work"), Path("/home/me")) == Path("runs/a")
+    assert persistent_path(Path("runs/a"), unpacked, Path("/home/me")) == Path("/home/me/runs/a")
+    assert persistent_path(Path("/shared/a"), unpacked, Path("/home/me")) == Path("/shared/a")
+    assert persistent_path(Path("runs/a"), Path("/work"), Path("/home/me")) == Path("runs/a")
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.evaluate import evaluate
 from metalearn.evaluation.plots import captions
 from metalearn.evaluation.report import Gain, ManifestRef, MethodReport, Point, Rate, Report
-from metalearn.evaluation.table import live_progress, print_report, verdicts
+from metalearn.evaluation.table import conclusions, live_progress, print_report
 
 
 def report_of(retrial: float = 0.9, **controls: float) -> Report:
@@ -75,22 +75,22 @@ def test_added_method_is_listed_first() -> None:
 
 
 def test_trying_helps_when_no_control_does_as_well() -> None:
-    said = dict(verdicts(report_of(other_task_trial=0.5, same_demo_other_target=0.5, flipped_reward=0.1)))
+    said = dict(conclusions(report_of(other_task_trial=0.5, same_demo_other_target=0.5, flipped_reward=0.1)))
     assert said == {"trying helps": "yes", "it heeds the score": "yes"}
 
 
 def test_trying_does_not_help_when_the_trial_of_another_task_does_as_well() -> None:
-    said = dict(verdicts(report_of(other_task_trial=0.86)))
+    said = dict(conclusions(report_of(other_task_trial=0.86)))
     assert said["trying helps"] == "no: an attempt after another task's trial does as well"
 
 
 def test_trying_is_not_shown_to_help_without_a_gain() -> None:
-    assert dict(verdicts(report_of(0.52)))["trying helps"].startswith("not shown")
+    assert dict(conclusions(report_of(0.52)))["trying helps"].startswith("not shown")
 
 
 def test_demo_of_another_task_that_does_as_well_shows_that_watching_does_not_help() -> None:
-    assert dict(verdicts(report_of(other_task_demo=0.48)))["watching helps"].startswith("no")
-    assert dict(verdicts(report_of(other_task_demo=0.2)))["watching helps"] == "yes"
+    assert dict(conclusions(report_of(other_task_demo=0.48)))["watching helps"].startswith("no")
+    assert dict(conclusions(report_of(other_task_demo=0.2)))["watching helps"] == "yes"
 
 
 def test_table_shows_figures_intervals_and_verdicts_within_80_columns() -> None:

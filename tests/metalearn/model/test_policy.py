@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from support.asks import Urgency
 
 from metalearn.adapter import Belief
 from metalearn.config import EntityLayout, ModelConfig
+from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
@@ -83,8 +85,8 @@ def test_entities_may_be_listed_in_any_order():
 
 
 def test_an_ask_that_nobody_trained_for_is_refused():
-    with pytest.raises(InvalidData, match="ask"):
-        inference().believe([Context(ask="be quick")])
+    with pytest.raises(InvalidData, match="ask: expected null: this model was trained for no ask, got urgency"):
+        inference().believe([Context(ask=Ask((Urgency(),)))])
 
 
 def test_weights_survive_the_bundle():

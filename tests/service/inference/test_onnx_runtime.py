@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.asks import Urgency
 from support.bundles import KINDS, contexts, made
 
 from metalearn.bundle import Bundle
+from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.errors import InvalidConfig, InvalidData
 from service.inference import OnnxRuntime, TorchRuntime, factory_of
@@ -83,7 +85,7 @@ def test_what_cannot_be_run_says_why() -> None:
     with pytest.raises(InvalidConfig, match="its graphs cannot be run"):
         OnnxRuntime.load(made("reach").with_graphs(dict.fromkeys(("believe", "stance", "act"), b"no graph")))
     with pytest.raises(InvalidData, match="no ask"):
-        OnnxRuntime.load(made("reach")).believe([Context(ask="faster")])
+        OnnxRuntime.load(made("reach")).believe([Context(ask=Ask((Urgency(),)))])
 
 
 SERVE = """

@@ -12,7 +12,8 @@ from gymnasium.utils.env_checker import check_env
 from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
-from metalearn.tasks.envs.metaworld.push_and_pick import LINGER, PickPlace, PickPlaceStrict, Push, PushStrict
+from metalearn.tasks.envs.metaworld.push_and_pick import PickPlace, PickPlaceStrict, Push, PushStrict
+from metalearn.tasks.envs.metaworld.vector_env import EXTRA_DEMO_STEPS
 from metalearn.tasks.family import Family, SerialVectorEnv, VectorFamily, make_vec, tasks_of
 from metalearn.tasks.registry import find_family, register_envs
 from metalearn.tasks.rollout import demonstrate, episode_seeds
@@ -93,7 +94,7 @@ def test_a_demonstration_goes_on_after_the_task_is_solved():
     run = demonstrate(Push(), [3], [0], "demo")
     (episode,) = run.episodes
     assert episode.success
-    assert episode.rewards[-1 - LINGER] == 1
+    assert episode.rewards[-1 - EXTRA_DEMO_STEPS] == 1
     assert episode.rewards.sum() == 1
     goal = Push().goal(3)
     assert np.linalg.norm(episode.observations[-1, 4:7] - goal) < PushStrict().radius
@@ -247,7 +248,7 @@ def test_the_example_client_demonstrates_and_adapts_over_http(tmp_path):
     demo = example["demonstrate"](world)
     Push().spec.check(demo)
     assert demo.success
-    assert demo.rewards.sum() == demo.rewards[-1 - LINGER] == 1
+    assert demo.rewards.sum() == demo.rewards[-1 - EXTRA_DEMO_STEPS] == 1
     assert (demo.observations[:, -3:] == 0).all()
 
     Bundle("push", Push().spec, {}, {"none": np.zeros(1, np.float32)}).save(tmp_path / "models" / "push")

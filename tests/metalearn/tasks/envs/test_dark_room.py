@@ -6,7 +6,7 @@ from gymnasium.utils.env_checker import check_env
 from metalearn.data.episode import Episode
 from metalearn.evaluation.manifest import load_manifest
 from metalearn.tasks.envs.dark_room import CELLS, DarkRoom, KeyToDoor, StrictKeyToDoor, open_starts
-from metalearn.tasks.envs.grid import MOVES, own_cells
+from metalearn.tasks.envs.grid import MOVES, visited_cells
 from metalearn.tasks.family import BoundedFamily, SerialVectorEnv, VectorFamily, make_vec, tasks_of
 from metalearn.tasks.registry import find_family, register_envs
 from metalearn.tasks.rollout import RandomActor, demonstrate, episode_seeds, rollout
@@ -21,7 +21,7 @@ def family(name: str) -> DarkRoom | KeyToDoor:
 
 
 def cells(episode: Episode) -> list[tuple[int, ...]]:
-    return [tuple(row) for row in own_cells(episode)]
+    return [tuple(row) for row in visited_cells(episode)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -105,16 +105,16 @@ def test_the_key_is_seen_and_rewarded_once_and_the_door_opens_with_it_alone():
     places, place_of_door, target = door.layout(0)
     env = make_vec(door, [0])
     env.reset(seed=[0])
-    env.at[0] = place_of_door - MOVES[1] if place_of_door[0] else place_of_door - MOVES[2]
+    env.cells[0] = place_of_door - MOVES[1] if place_of_door[0] else place_of_door - MOVES[2]
     towards = 1 if place_of_door[0] else 2
     _, rewards, terminated, _, _ = env.step(np.array([towards]))
-    assert (env.at[0] == place_of_door).all() and not terminated[0] and rewards[0] == 0
-    env.at[0] = places[target]
+    assert (env.cells[0] == place_of_door).all() and not terminated[0] and rewards[0] == 0
+    env.cells[0] = places[target]
     observations, rewards, *_ = env.step(np.array([0]))
     assert observations[0, -1] == 1 and rewards[0] == 1
     observations, rewards, *_ = env.step(np.array([0]))
     assert observations[0, -1] == 1 and rewards[0] == 0
-    env.at[0] = place_of_door
+    env.cells[0] = place_of_door
     _, rewards, terminated, _, infos = env.step(np.array([0]))
     assert rewards[0] == 1 and terminated[0] and infos["success"][0]
 
@@ -139,7 +139,7 @@ def test_the_strict_bound_is_that_of_a_player_who_looks_into_a_place_drawn_at_ra
     env.reset(seed=seeds), believed.reset(seed=seeds)
     ended = np.zeros(len(tasks), bool)
     for _ in range(strict.spec.horizon):
-        actions = np.where(env.stage > 0, env.expert_actions(), believed.expert_actions())
+        actions = np.where(env.n_reached > 0, env.expert_actions(), believed.expert_actions())
         believed.step(actions)
         _, _, terminated, truncated, infos = env.step(actions)
         ended |= terminated | truncated

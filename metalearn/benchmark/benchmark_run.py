@@ -17,7 +17,7 @@ import numpy as np
 
 from metalearn.adapter import Adapter
 from metalearn.baselines.methods import METHODS
-from metalearn.benchmark.store import added_up, bits, digest, file_digest, locked, read_json, write_json
+from metalearn.benchmark.store import accumulated_seconds, bits, digest, file_digest, locked, read_json, write_json
 from metalearn.benchmark.suites import Suite
 from metalearn.config import Experiment
 from metalearn.data.context import Context
@@ -32,17 +32,17 @@ from metalearn.training.collect import Collector, DemonstrationChunk, chunked, d
 T = TypeVar("T")
 R = TypeVar("R")
 
-Played = tuple[list[Array], list[Array]]
+Outcomes = tuple[list[Array], list[Array]]
 """Success `[t][row]` and returns `[t][row]`."""
 
 
-class Workbench:
+class BenchmarkRun:
     """One suite, one folder. `progress` is told what is going on, and may raise to stop it."""
 
     def __init__(self, suite: Suite, folder: Path, collector: Collector, progress: Progress) -> None:
         """Raises InvalidConfig: the folder holds a run of something else."""
         self.suite, self.folder, self.progress = suite, folder, progress
-        self.collector = Reporting(collector, progress)
+        self.collector = ProgressCollector(collector, progress)
         self.manifest = suite.measured()
         self._dataset: tuple[int, Dataset] | None = None
         claim = {
@@ -97,7 +97,7 @@ class Workbench:
         experiment = self.suite.trained(seed)
         family = find_family(experiment.family)
         indices = tasks_of(family, "train", experiment.data.n_tasks, seed)
-        with added_up(folder.parent / "dataset_wall_s.json"):
+        with accumulated_seconds(folder.parent / "dataset_wall_s.json"):
             pieces = chunked(indices, experiment.data.chunk_tasks)
             chunks = [DemonstrationChunk(experiment.family, piece, experiment.data, seed) for piece in pieces]
             records = [record for part in self.collector.map(demonstrate_chunk, chunks) for record in part]
@@ -125,7 +125,10 @@ class Workbench:
                 dataset = Dataset(dataset.spec, dataset.tasks[: experiment.data.n_tasks])
             elif not link.exists():
                 link.symlink_to(os.path.relpath(self.dataset_folder(seed), folder), target_is_directory=True)
-            with added_up(folder / "wall_s.json"), added_up(folder / "cpu_s.json", time.process_time):
+            with (
+                accumulated_seconds(folder / "wall_s.json"),
+                accumulated_seconds(folder / "cpu_s.json", time.process_time),
+            ):
                 train, report = METHODS[name].train, partial(self.progress, stage)
                 train(experiment, folder, dataset, self.collector, seed, report)
 
@@ -155,8 +158,8 @@ class Workbench:
         self.progress(stage, before + done, total)
 
 
-def unpacked(outcome: dict[str, Any]) -> Played:
-    """What `Workbench.play` packed."""
+def unpack_outcomes(outcome: dict[str, Any]) -> Outcomes:
+    """What `BenchmarkRun.play` packed."""
     success = [flags(text) for text in outcome["success"]]
     return success, [np.array(values, np.float64) for values in outcome["returns"]]
 
@@ -166,7 +169,7 @@ def flags(text: str) -> Array:
     return np.array([one == "1" for one in text])
 
 
-class Reporting:
+class ProgressCollector:
     """A collector that tells how far it is, so that collecting can be watched, and stopped."""
 
     def __init__(self, collector: Collector, progress: Progress) -> None:
