@@ -23,7 +23,7 @@ COPIES = "repository"
 LANGUAGES = {".py": "python", ".sh": "bash", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml", "Dockerfile": "docker"}
 FENCED = re.compile(r"^(```.*?^```[^\n]*\n?)", re.DOTALL | re.MULTILINE)
 RUN = re.compile(r"^```(\w+) run$", re.MULTILINE)
-LINK = re.compile(r"(?P<text>[^\[\]]*)\]\((?![a-z]+:|#|/)(?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?(?=[)\s])")
+LINK = re.compile(r"(?<=\[)(?P<text>[^\[\]]*)\]\((?![a-z]+:|#|/)(?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?(?=[)\s])")
 HEADING = re.compile(r"^# +(.+)$", re.MULTILINE)
 
 
