@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from metalearn.benchmark.speed import collection_speed
+from metalearn.benchmark.parts.speed import collection_speed
 from metalearn.bundle import Bundle
 from metalearn.evaluation.manifest import load_manifest
 from metalearn.evaluation.protocol import ATTEMPTS, Protocol

@@ -64,8 +64,9 @@ def collection(setting: Setting, rounds: int, scratch: Path) -> dict[str, Any]:
         rates = take_turns(found, rounds)
         collector.counts.clear()
         began = time.process_time()
-        taken = n_steps(trials.collect(collector))
+        done = trials.collect(collector)
         driver_s, counts = time.process_time() - began, collector.counts
+    taken = n_steps(done)
     return {
         "family": setting.family,
         "workers": setting.n_workers,
@@ -78,7 +79,7 @@ def collection(setting: Setting, rounds: int, scratch: Path) -> dict[str, Any]:
         "rounds": {name: [round(rate) for rate in of] for name, of in rates.items()},
         "chunk": {
             "bytes_out": len(ray.cloudpickle.dumps(trials.chunks[0])),
-            "bytes_back": round(counts["bytes"] / counts["chunks"]),
+            "bytes_back": round(statistics.fmean(len(ray.cloudpickle.dumps(chunk)) for chunk in done)),
             "driver_ms": round(1000 * driver_s / counts["chunks"], 2),
         },
         "weights_bytes": sum(value.nbytes for value in trials.policy.weights.values()),

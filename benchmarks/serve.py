@@ -280,7 +280,7 @@ _MIL = """
 import statistics, time
 import numpy as np
 from pathlib import Path
-from metalearn.baselines.methods import methods_of
+from metalearn.baselines.bundled import methods_of
 from metalearn.bundle import Bundle
 from metalearn.data.context import Context
 bundle = Bundle.load(Path("models/push"))

@@ -21,7 +21,7 @@ from service.observability.metrics import Metrics
 from service.registry.bundle_store import BundleStore
 from service.registry.catalog import ModelCatalog
 from service.registry.registry import Registry
-from service.security.api_keys import ApiKeys, digest
+from service.security.api_keys import ApiKeys
 from service.security.audit_log import AuditLog
 from service.security.authenticator import Authenticator
 from service.security.rate_limits import RateLimiter, StreamLimiter
@@ -84,18 +84,18 @@ class Container:
         settings.data.mkdir(parents=True, exist_ok=True)
         with closing(Database(settings.database_url, settings.connections)) as database, closing(engine):
             quota = Quota(settings.max_episodes, settings.max_adaptations, settings.max_storage_bytes)
-            storage = AdaptationRepository(database, EpisodeStore(settings.episodes_url), quota, now)
+            repository = AdaptationRepository(database, EpisodeStore(settings.episodes_url), quota, now)
             engine.start()
             kept = BundleStore(settings.bundles_url)
             registry = Registry(ModelCatalog(database, now), kept, factory, settings.cached_model_versions)
             registry.scan(settings.models)
-            sessions = AdaptationService(
-                storage, registry, engine, ttl_s=settings.adaptation_ttl_s, max_steps=settings.max_steps, now=now
+            adaptations = AdaptationService(
+                repository, registry, engine, ttl_s=settings.adaptation_ttl_s, max_steps=settings.max_steps, now=now
             )
-            tape = RecordingRepository(database, now)
+            recordings = RecordingRepository(database, now)
             recorder = EpisodeRecorder(
-                tape,
-                sessions,
+                recordings,
+                adaptations,
                 engine,
                 capacity=settings.cached_recordings,
                 max_steps=settings.max_steps,
@@ -103,21 +103,20 @@ class Container:
             )
             auth = Authenticator(
                 ApiKeys(database),
-                digest,
                 opened=settings.loopback or settings.allow_unauthenticated,
                 cache_s=settings.key_cache_s,
                 now=now,
             )
-            recall = AdaptationCache(database.file, settings.cached_adaptations)
-            with closing(recall), closing(_training(settings, storage, registry, metrics, now)) as jobs:
+            cache = AdaptationCache(database.file, settings.cached_adaptations)
+            with closing(cache), closing(_training(settings, repository, registry, metrics, now)) as jobs:
                 yield cls(
                     settings,
                     metrics,
-                    storage,
+                    repository,
                     engine,
                     registry,
-                    sessions,
-                    Acting(recall, registry, sessions, engine),
+                    adaptations,
+                    Acting(cache, registry, adaptations, engine),
                     recorder,
                     jobs,
                     auth,
@@ -151,11 +150,11 @@ class Container:
 
 
 def _training(
-    settings: Settings, storage: AdaptationRepository, registry: Registry, metrics: Metrics, now: Callable[[], float]
+    settings: Settings, repository: AdaptationRepository, registry: Registry, metrics: Metrics, now: Callable[[], float]
 ) -> TrainingJobSupervisor:
     """The training jobs, looked after from now on."""
     jobs = TrainingJobSupervisor(
-        TrainingJobRepository(storage.database),
+        TrainingJobRepository(repository.database),
         _backend(settings),
         lambda bundle, name: registry.register(bundle, name).version,
         metrics,

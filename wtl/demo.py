@@ -32,7 +32,8 @@ from metalearn.evaluation.manifest import Manifest, load_manifest
 from metalearn.evaluation.plots import draw_report
 from metalearn.evaluation.protocol import ATTEMPTS, Progress, Protocol, succeeded
 from metalearn.evaluation.report import Report
-from metalearn.evaluation.table import live_progress, print_report
+from metalearn.evaluation.table import print_report
+from metalearn.listeners.progress import show_progress
 from metalearn.tasks.family import Family
 from metalearn.tasks.registry import find_family
 from service.client import Client, RecordedEpisode
@@ -76,7 +77,7 @@ def run_demo(
     with serving(models, out / "server.log") as url:
         console.print(f"{bundle.name} is served at {url} (its documentation: {url}/docs)")
         console.rule(f"[bold]3. Adapt to {n_tasks:,} unseen tasks over REST: demo, trial, retrial")
-        with live_progress(console) as progress:
+        with show_progress(console) as progress:
             report, played = measure(url, bundle, adapters(bundle), family, manifest, n_tasks, seed, progress)
     console.print(f"{played.n_actions:,} actions were asked for; half were answered in {played.median_ms:.1f} ms.")
     console.rule("[bold]4. Report")

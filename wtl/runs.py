@@ -8,8 +8,8 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from metalearn.baselines.bundled import methods_of, with_baselines
 from metalearn.baselines.demo_replay import DemoReplay
-from metalearn.baselines.methods import methods_of, with_baselines
 from metalearn.bundle import Bundle
 from metalearn.config import Experiment
 from metalearn.data.dataset import Dataset
@@ -18,10 +18,10 @@ from metalearn.evaluation.evaluate import evaluate, tell_stories
 from metalearn.evaluation.manifest import load_manifest
 from metalearn.evaluation.plots import draw_report
 from metalearn.evaluation.report import Report
-from metalearn.evaluation.table import live_progress
-from metalearn.listeners.console import Listen, stop_request, watching
+from metalearn.listeners.console import Listen, stop_request, training_progress
 from metalearn.listeners.event_log import event_log
 from metalearn.listeners.mlflow import mlflow_run
+from metalearn.listeners.progress import show_progress
 from metalearn.model.export import with_graphs
 from metalearn.tasks.registry import find_family
 from metalearn.training.calibrate import calibrate
@@ -88,7 +88,7 @@ def run_training(
         typer.Exit: stopped by a signal, with the code that says so.
     """
     store = RunStore(out, url)
-    with stop_request() as request, watching(console) as show:
+    with stop_request() as request, training_progress(console) as show:
         try:
             with event_log(out) as note:
                 everybody: list[Listen] = [show, note, *listeners]
@@ -209,7 +209,7 @@ def run_evaluation(
         raise InvalidConfig(f"bundle {folder} acts in other spaces than the tasks of manifest {manifest.name}")
     methods = methods_of(bundle) | {"replay": DemoReplay()}
     n_tasks = None if episodes is None else -(-episodes // manifest.episodes_per_task)
-    with live_progress(console) as progress:
+    with show_progress(console) as progress:
         report = evaluate(methods, family, manifest, seed=seed, n_tasks=n_tasks, bundle=bundle.id, progress=progress)
     if picture:
         stories = tell_stories(methods["wtl"], family, manifest, seed=seed)

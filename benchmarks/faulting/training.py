@@ -26,7 +26,8 @@ from metalearn.cluster.train import train_on_learners
 from metalearn.cluster.workers import RayCollector
 from metalearn.config import DataConfig, Experiment, TrainingConfig
 from metalearn.data.errors import WatchTryLearnError
-from metalearn.training.loop import Event, train
+from metalearn.training.events import Event
+from metalearn.training.loop import train
 from metalearn.training.run_store import FileCheckpointManager, RunStore
 
 SLOW_DISK_S = 0.2

@@ -20,9 +20,10 @@ from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.registry import find_family
 from metalearn.training.batches import TrainingSet
 from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
+from metalearn.training.events import Event
 from metalearn.training.group import ProcessGroup
 from metalearn.training.learner import Learner
-from metalearn.training.loop import Event, train
+from metalearn.training.loop import train
 
 TASKS = {"reach-m2": 512, "push": 64}
 WARM_STEPS = 5
@@ -80,7 +81,6 @@ class Round:
     collecting_s: float
     keeping_s: float
     step_ms: float
-    bytes_in: int
 
     def to_json(self) -> dict[str, Any]:
         return {name: round(value, 4) for name, value in vars(self).items()}
@@ -104,21 +104,19 @@ def one_round(name: str, collector: RayCollector, n_chunks: int, chunk_tasks: in
             ),
         }
     )
-    seen: list[tuple[str, int, float, int]] = []
+    seen: dict[tuple[str, int], float] = {}
 
     def listen(event: Event) -> None:
-        seen.append((event.phase, event.done, time.perf_counter(), collector.counts["bytes"]))
+        seen[event.phase, event.done] = time.perf_counter()
 
     with tempfile.TemporaryDirectory() as folder:
         train(experiment, Path(folder), collector=collector, listen=listen)
-    at = {(phase, done): (when, n_bytes) for phase, done, when, n_bytes in seen}
-    begun, collected = at["train", warmup], at["collect", n_chunks]
-    resumed, late = at["train", warmup + 10], at["train", warmup + steps - 10]
-    step_s = (late[0] - resumed[0]) / (steps - 20)
+    begun, collected = seen["train", warmup], seen["collect", n_chunks]
+    resumed, late = seen["train", warmup + 10], seen["train", warmup + steps - 10]
+    step_s = (late - resumed) / (steps - 20)
     return Round(
         tasks=tasks,
-        collecting_s=collected[0] - begun[0],
-        keeping_s=max(0.0, resumed[0] - collected[0] - 10 * step_s),
+        collecting_s=collected - begun,
+        keeping_s=max(0.0, resumed - collected - 10 * step_s),
         step_ms=1000 * step_s,
-        bytes_in=collected[1] - begun[1],
     )

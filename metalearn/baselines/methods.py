@@ -1,18 +1,17 @@
-"""Every method behind the one verb: how it is trained into a folder, and how it is read from there.
+"""Every method of a benchmark: how it is trained into a folder, and how it is read from there as an adapter.
 
-Also the baselines that travel inside a bundle. Knows no manifest and no command line.
+Knows no manifest and no command line.
 """
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -33,16 +32,15 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.model.inference import Inference
 from metalearn.training.collect import Collector
-from metalearn.training.loop import Event, train
-
-BASELINES = ("bc", "mil")
-"""What `wtl train` puts beside the policy into its bundle."""
+from metalearn.training.events import Event
+from metalearn.training.loop import train
 
 DEFAULTS_FOR_STEPS = 1700
 """Gradient steps of the experiment (`reach-m2`) that the default steps of the baselines go with."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with the method, the steps done and the steps in all."""
+T = TypeVar("T")
+C = TypeVar("C", BcConfig, OfflineConfig, MilConfig)
+K = TypeVar("K", bound=Config)
 
 Steps = Callable[[int, int], None]
 """Called with the steps done and the steps in all; may raise to end the training."""
@@ -127,28 +125,18 @@ def _in_proportion(steps: int, experiment: Experiment) -> int:
     return max(1, steps * experiment.training.total_steps // DEFAULTS_FOR_STEPS)
 
 
-def _bc(
-    experiment: Experiment, dataset: Dataset, collector: Collector, seed: int, progress: Steps
-) -> tuple[Mapping[str, Array], Config]:
-    config = BcConfig()
-    config = config.model_copy(update={"steps": _in_proportion(config.steps, experiment)})
-    return train_bc(dataset, config, seed, progress), config
+def _scaled(
+    train: Callable[[Dataset, C, int, Steps], Mapping[str, Array]], config: C
+) -> Callable[[Experiment, Dataset, Collector, int, Steps], tuple[Mapping[str, Array], Config]]:
+    """Train a baseline by its own function, for as many steps as go with those of the experiment."""
 
+    def trained(
+        experiment: Experiment, dataset: Dataset, collector: Collector, seed: int, progress: Steps
+    ) -> tuple[Mapping[str, Array], Config]:
+        scaled = config.model_copy(update={"steps": _in_proportion(config.steps, experiment)})
+        return train(dataset, scaled, seed, progress), scaled
 
-def _offline(
-    beta: float, experiment: Experiment, dataset: Dataset, collector: Collector, seed: int, progress: Steps
-) -> tuple[Mapping[str, Array], Config]:
-    config = OfflineConfig(beta=beta)
-    config = config.model_copy(update={"steps": _in_proportion(config.steps, experiment)})
-    return train_offline(dataset, config, seed, progress), config
-
-
-def _mil(
-    first_order: bool, experiment: Experiment, dataset: Dataset, collector: Collector, seed: int, progress: Steps
-) -> tuple[Mapping[str, Array], Config]:
-    config = MilConfig(first_order=first_order)
-    config = config.model_copy(update={"steps": _in_proportion(config.steps, experiment)})
-    return train_mil(dataset, config, seed, progress), config
+    return trained
 
 
 def _paper(
@@ -177,7 +165,7 @@ def _load_policy(folder: Path, spec: Spec) -> Adapter:
     return Inference.load(bundle)
 
 
-def _load_network(make: Callable[[Mapping[str, Array], dict[str, Any]], Adapter], folder: Path) -> Adapter:
+def _load_network(make: Callable[[Mapping[str, Array], dict[str, Any]], T], folder: Path) -> T:
     """Raises InvalidConfig: nothing trained there, or not what was trained."""
     try:
         made = json.loads((folder / "method.json").read_text())
@@ -188,28 +176,20 @@ def _load_network(make: Callable[[Mapping[str, Array], dict[str, Any]], Adapter]
         raise InvalidConfig(f"the method at {folder} is damaged: {str(error).splitlines()[0]}") from error
 
 
-def _load_bc(folder: Path, spec: Spec) -> Adapter:
-    return _load_network(
-        lambda weights, config: Bc.from_weights(weights, spec, BcConfig.model_validate(config)), folder
-    )
+def _network(
+    from_weights: Callable[[Mapping[str, Array], Spec, K], Adapter], config: type[K]
+) -> Callable[[Path, Spec], Adapter]:
+    """Read a baseline that is weights and a configuration."""
+
+    def load(folder: Path, spec: Spec) -> Adapter:
+        return _load_network(lambda weights, given: from_weights(weights, spec, config.model_validate(given)), folder)
+
+    return load
 
 
-def _load_offline(folder: Path, spec: Spec) -> Adapter:
-    return _load_network(
-        lambda weights, config: Bc.from_weights(weights, spec, OfflineConfig.model_validate(config)), folder
-    )
-
-
-def _load_mil(folder: Path, spec: Spec) -> Adapter:
-    return _load_network(
-        lambda weights, config: Mil.from_weights(weights, spec, MilConfig.model_validate(config)), folder
-    )
-
-
-def _load_paper(folder: Path, spec: Spec) -> Adapter:
-    return _load_network(
-        lambda weights, config: Paper.from_weights(weights, spec, PaperConfig.model_validate(config)), folder
-    )
+def _load_index(folder: Path) -> NearestNeighbourIndex:
+    """Read the training episodes that are looked up."""
+    return _load_network(lambda weights, _: NearestNeighbourIndex.from_weights(weights), folder)
 
 
 def _same(experiment: Experiment) -> Experiment:
@@ -227,7 +207,7 @@ _ALL = (
         "wtl-paper",
         "the original of 2020: two phases, 40 frames, convolutions over time, no actions seen, a deterministic trial",
         partial(_train_network, "wtl-paper", _paper),
-        _load_paper,
+        _network(Paper.from_weights, PaperConfig),
         needs_demo=True,
     ),
     Method(
@@ -239,33 +219,33 @@ _ALL = (
     Method(
         "bc",
         "behaviour cloning of the experts of all tasks, without any context",
-        partial(_train_network, "bc", _bc),
-        _load_bc,
+        partial(_train_network, "bc", _scaled(train_bc, BcConfig())),
+        _network(Bc.from_weights, BcConfig),
     ),
     Method(
         "rllib-bc",
         "the network of bc, trained by RLlib's BC on a Parquet export of the same episodes",
-        partial(_train_network, "rllib-bc", partial(_offline, 0.0)),
-        _load_offline,
+        partial(_train_network, "rllib-bc", _scaled(train_offline, OfflineConfig(beta=0.0))),
+        _network(Bc.from_weights, OfflineConfig),
     ),
     Method(
         "rllib-marwil",
         "the network of bc, trained by RLlib's MARWIL: steps that led to more than was expected count more",
-        partial(_train_network, "rllib-marwil", partial(_offline, 1.0)),
-        _load_offline,
+        partial(_train_network, "rllib-marwil", _scaled(train_offline, OfflineConfig(beta=1.0))),
+        _network(Bc.from_weights, OfflineConfig),
     ),
     Method(
         "mil",
         "meta-imitation by gradient steps (MAML, second order) on the demonstrations and on own successful trials",
-        partial(_train_network, "mil", partial(_mil, False)),
-        _load_mil,
+        partial(_train_network, "mil", _scaled(train_mil, MilConfig(first_order=False))),
+        _network(Mil.from_weights, MilConfig),
         needs_demo_actions=True,
     ),
     Method(
         "mil-first-order",
         "as mil, trained as if the inner gradient did not depend on the weights",
-        partial(_train_network, "mil-first-order", partial(_mil, True)),
-        _load_mil,
+        partial(_train_network, "mil-first-order", _scaled(train_mil, MilConfig(first_order=True))),
+        _network(Mil.from_weights, MilConfig),
         needs_demo_actions=True,
     ),
     Method(
@@ -273,65 +253,15 @@ _ALL = (
         "the actions of the last own success, else of the demonstration, else of the most similar training task's "
         "expert, again by the clock",
         partial(_train_network, "replay", _index),
-        lambda folder, spec: _load_network(
-            lambda weights, _: DemoReplay(NearestNeighbourIndex.from_weights(weights)), folder
-        ),
+        lambda folder, spec: DemoReplay(_load_index(folder)),
     ),
     Method(
         "replay-matched",
         "the action that followed the most similar recorded observation, own or of experts in the most similar "
         "training tasks",
         partial(_train_network, "replay-matched", _index),
-        lambda folder, spec: _load_network(
-            lambda weights, _: StateMatchedReplay(NearestNeighbourIndex.from_weights(weights)), folder
-        ),
+        lambda folder, spec: StateMatchedReplay(_load_index(folder)),
     ),
 )
 
 METHODS: Mapping[str, Method] = {method.name: method for method in _ALL}
-
-
-# -- baselines inside a bundle ------------------------------------------------------------------------------------
-
-
-def methods_of(bundle: Bundle) -> dict[str, Adapter]:
-    """Adapters by name, the policy (`wtl`) first.
-
-    Raises:
-        InvalidConfig: weights that do not fit their configuration, or a baseline that nobody knows.
-    """
-    try:
-        methods: dict[str, Adapter] = {"wtl": Inference.load(bundle)}
-        for name, weights in bundle.baselines.items():
-            config = bundle.provenance["baselines"][name]["config"]
-            if name == "bc":
-                methods[name] = Bc.from_weights(weights, bundle.spec, BcConfig.model_validate(config))
-            elif name == "mil":
-                methods[name] = Mil.from_weights(weights, bundle.spec, MilConfig.model_validate(config))
-            else:
-                raise InvalidConfig(f"bundle {bundle.name}: unknown baseline {name!r}")
-    except (KeyError, RuntimeError, TypeError, ValidationError) as error:
-        sentence = str(error).splitlines()[0]
-        raise InvalidConfig(
-            f"bundle {bundle.name}: its weights and its configuration do not fit: {sentence}"
-        ) from error
-    return methods
-
-
-def with_baselines(
-    bundle: Bundle, dataset: Dataset, seed: int, progress: Progress, names: Sequence[str] = BASELINES
-) -> Bundle:
-    """The same bundle with baselines trained on what its policy was trained on.
-
-    Without actions in the demonstrations there is nothing that `mil` could imitate, and no `mil`.
-    """
-    if "bc" in names:
-        cloned = BcConfig()
-        weights = train_bc(dataset, cloned, seed, partial(progress, "bc"))
-        bundle = bundle.with_baseline("bc", weights, {"config": cloned.model_dump(mode="json"), "seed": seed})
-    shown = all(demo.actions is not None for record in dataset.tasks for demo in record.demos)
-    if "mil" in names and shown:
-        config = MilConfig()
-        weights = train_mil(dataset, config, seed, partial(progress, "mil"))
-        bundle = bundle.with_baseline("mil", weights, {"config": config.model_dump(mode="json"), "seed": seed})
-    return bundle

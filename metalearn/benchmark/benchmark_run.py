@@ -27,7 +27,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.protocol import Player, Progress, Protocol, returned, succeeded, with_trials
 from metalearn.tasks.family import Family, tasks_of
 from metalearn.tasks.registry import find_family
-from metalearn.training.collect import Collector, DemonstrationChunk, chunked, demonstrate_chunk
+from metalearn.training.collect import Collector, demonstrate_chunk, demonstration_chunks
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,10 +43,10 @@ class BenchmarkRun:
         """Raises InvalidConfig: the folder holds a run of something else."""
         self.suite, self.folder, self.progress = suite, folder, progress
         self.collector = ProgressCollector(collector, progress)
-        self.manifest = suite.measured()
+        self.manifest = suite.load_manifest()
         self._dataset: tuple[int, Dataset] | None = None
         claim = {
-            "experiment": suite.trained(0).model_dump(mode="json", exclude_defaults=True),
+            "experiment": suite.seeded_experiment(0).model_dump(mode="json", exclude_defaults=True),
             "manifest": self.manifest.digest,
         }
         kept = read_json(folder / "experiment.json")
@@ -71,6 +71,11 @@ class BenchmarkRun:
         """The manifest's demonstrations, one context per row."""
         return self.protocol.watch(self.progress)
 
+    @property
+    def on_returns(self) -> bool:
+        """Whether returns are measured, besides success."""
+        return self.manifest.measure == "return"
+
     # -- training ---------------------------------------------------------------------------------------------
 
     def method_folder(self, name: str, seed: int) -> Path:
@@ -94,12 +99,11 @@ class BenchmarkRun:
             return Dataset.load(folder) if folder.exists() else self._made(seed, folder)
 
     def _made(self, seed: int, folder: Path) -> Dataset:
-        experiment = self.suite.trained(seed)
+        experiment = self.suite.seeded_experiment(seed)
         family = find_family(experiment.family)
         indices = tasks_of(family, "train", experiment.data.n_tasks, seed)
         with accumulated_seconds(folder.parent / "dataset_wall_s.json"):
-            pieces = chunked(indices, experiment.data.chunk_tasks)
-            chunks = [DemonstrationChunk(experiment.family, piece, experiment.data, seed) for piece in pieces]
+            chunks = demonstration_chunks(experiment.family, indices, experiment.data, seed)
             records = [record for part in self.collector.map(demonstrate_chunk, chunks) for record in part]
         dataset = Dataset(family.spec, tuple(records))
         unfinished = folder.with_name(".dataset")
@@ -111,7 +115,7 @@ class BenchmarkRun:
     def train(self, name: str, seed: int) -> Path:
         """Train a method, unless it is trained; returns its folder."""
         folder = self.method_folder(name, seed)
-        self.train_in(folder, name, self.suite.trained(seed), seed)
+        self.train_in(folder, name, self.suite.seeded_experiment(seed), seed)
         return folder
 
     def train_in(self, folder: Path, name: str, experiment: Experiment, seed: int, stage: str = "") -> None:
@@ -158,7 +162,7 @@ class BenchmarkRun:
         self.progress(stage, before + done, total)
 
 
-def unpack_outcomes(outcome: dict[str, Any]) -> Outcomes:
+def unpacked(outcome: dict[str, Any]) -> Outcomes:
     """What `BenchmarkRun.play` packed."""
     success = [flags(text) for text in outcome["success"]]
     return success, [np.array(values, np.float64) for values in outcome["returns"]]

@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from metalearn.data.errors import WatchTryLearnError
+from metalearn.training.events import Stopped
+
+LEFT_OUT = "left_out.json"
 
 
 def write_json(path: Path, value: Any) -> Any:
@@ -80,13 +83,36 @@ def locked(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-def note_failure(folder: Path, error: Exception) -> str:
-    """Keep what went wrong in `folder / "error.txt"` for whoever wants to know; return it in a sentence."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "error.txt").write_text("".join(traceback.format_exception(error)))
-    kind = "" if isinstance(error, WatchTryLearnError) else f"{type(error).__name__}: "
-    lines = str(error).strip().splitlines()
-    return f"failed: {kind}{lines[0] if lines else 'no message'}"
+def note_left_out(folder: Path, reason: str) -> None:
+    """Note in `folder` why its step is missing from the report."""
+    write_json(folder / LEFT_OUT, {"reason": reason})
+
+
+def left_out(folder: Path) -> str | None:
+    """Return why the step of `folder` is missing from the report, if that was noted."""
+    note = read_json(folder / LEFT_OUT)
+    return note["reason"] if isinstance(note, dict) else None
+
+
+@contextmanager
+def failures_noted(folder: Path) -> Iterator[None]:
+    """Note an error of the block in `folder` and go on: hours of other steps are not to be lost.
+
+    Raises:
+        Stopped: the block was stopped.
+    """
+    try:
+        yield
+    except Stopped:
+        raise
+    except Exception as error:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "error.txt").write_text("".join(traceback.format_exception(error)))
+        kind = "" if isinstance(error, WatchTryLearnError) else f"{type(error).__name__}: "
+        lines = str(error).strip().splitlines()
+        note_left_out(folder, f"failed: {kind}{lines[0] if lines else 'no message'}")
+    else:
+        (folder / LEFT_OUT).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -60,7 +60,7 @@ class Suite(Config):
     steps: int | None = None
     test_tasks: int | None = None
 
-    def trained(self, seed: int) -> Experiment:
+    def seeded_experiment(self, seed: int) -> Experiment:
         """What is trained with one seed. Raises InvalidConfig where nobody knows the experiment."""
         experiment = find_experiment(self.experiment).with_seed(seed)
         if self.train_tasks is not None:
@@ -68,7 +68,7 @@ class Suite(Config):
             experiment = experiment.model_copy(update={"data": data})
         return experiment if self.steps is None else experiment.with_steps(self.steps)
 
-    def measured(self) -> Manifest:
+    def load_manifest(self) -> Manifest:
         """What is evaluated on. Raises InvalidConfig where nobody knows the manifest."""
         manifest = load_manifest(self.manifest)
         return manifest if self.test_tasks is None else manifest.model_copy(update={"n_tasks": self.test_tasks})

@@ -5,7 +5,7 @@ Knows nothing of what is trained but what the loop tells everybody.
 
 from ray.util.metrics import Gauge
 
-from metalearn.training.loop import Event
+from metalearn.training.events import Event
 
 GAUGES = {"loss": "wtl_loss", "trial": "wtl_trial_success", "retrial": "wtl_retrial_success"}
 

@@ -12,7 +12,6 @@ import gymnasium as gym
 import numpy as np
 import torch
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
 
@@ -114,8 +113,3 @@ def export_module(bundle: Bundle, folder: Path) -> Path:
         raise InvalidConfig(f"{folder} is not an empty folder: give another one")
     module_of(bundle).save_to_path(folder.absolute())
     return folder
-
-
-def load_module(folder: Path) -> Any:
-    """What `export_module` wrote. Unpickles: only for checkpoints of one's own."""
-    return RLModule.from_checkpoint(folder.absolute())

@@ -24,7 +24,8 @@ from metalearn.cluster.connection import connect
 from metalearn.cluster.workers import extend_search_path
 from metalearn.config import Config, Experiment
 from metalearn.data.errors import InvalidConfig
-from metalearn.training.loop import Event, train
+from metalearn.training.events import Event
+from metalearn.training.loop import train
 from metalearn.training.run_store import RunStore
 
 Range = Mapping[str, Sequence[float]]

@@ -25,8 +25,9 @@ from metalearn.cluster.connection import HeadMonitor, describe_cluster
 from metalearn.cluster.workers import RayCollector, WorkersLost, extend_search_path
 from metalearn.config import Experiment
 from metalearn.data.errors import WatchTryLearnError
+from metalearn.training.events import Event
 from metalearn.training.group import ProcessGroup
-from metalearn.training.loop import Event, train
+from metalearn.training.loop import train
 from metalearn.training.recorded import RecordedData
 from metalearn.training.run_store import CHECKPOINT, RunStore
 

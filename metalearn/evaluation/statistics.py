@@ -143,14 +143,6 @@ def mean_of(scores: Float[np.ndarray, "..."]) -> float:
     return float(scores.mean(dtype=np.float64))
 
 
-def optimality_gap(scores: Float[np.ndarray, "..."], target: float = 1.0) -> float:
-    """How far scores fall short of `target`, mean of max(0, target - score): 0 is best.
-
-    Agarwal et al. (2021), section 4.3, as in `rliable`.
-    """
-    return float(target - np.minimum(scores, target).mean(dtype=np.float64))
-
-
 def _percentiles(values: list[float], confidence: float) -> Interval:
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

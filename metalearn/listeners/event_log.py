@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from metalearn.data.errors import WatchTryLearnError
-from metalearn.training.loop import Event, Stopped
+from metalearn.training.events import Event, Stopped
 
 FILE = "progress.jsonl"
 _PAUSE_S = 0.5

@@ -13,7 +13,7 @@ from typing import Any
 from metalearn.config import Experiment
 from metalearn.data.errors import InvalidConfig
 from metalearn.listeners.console import Listen
-from metalearn.training.loop import Event
+from metalearn.training.events import Event
 
 FIGURES = ("loss", "trial", "retrial")
 _FOLDER = "wtl.folder"

@@ -21,18 +21,18 @@ from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.manifest import load_manifest
 from metalearn.model.inference import Inference
-from metalearn.tasks.family import TaskId, tasks_of
+from metalearn.tasks.family import tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.training.collect import (
     Collector,
-    DemonstrationChunk,
     SerialCollector,
     Snapshot,
     TaskTrials,
-    TrialChunk,
     chunked,
     demonstrate_chunk,
+    demonstration_chunks,
     one_thread,
+    trial_chunks,
     try_chunk,
 )
 from metalearn.training.novelty import STEPS, fit_novelty
@@ -157,10 +157,7 @@ def plan_of(bundle: Bundle, split: str, n_tasks: int | None, seed: int) -> Plan 
 def demonstrate(plan: Plan, collector: Collector, progress: Progress) -> list[TaskRecord]:
     """Two demos of each task. Raises InvalidConfig where the family has no expert."""
     indices = tasks_of(find_family(plan.family), plan.split, plan.n_tasks, plan.seed + STREAM_CALIBRATION)
-    chunks = [
-        DemonstrationChunk(plan.family, piece, plan.data, plan.seed + STREAM_CALIBRATION)
-        for piece in chunked(indices, plan.data.chunk_tasks)
-    ]
+    chunks = demonstration_chunks(plan.family, indices, plan.data, plan.seed + STREAM_CALIBRATION)
     records: list[TaskRecord] = []
     for done, found in enumerate(collector.map(demonstrate_chunk, chunks), 1):
         records += found
@@ -179,12 +176,8 @@ def play(
     """The attempts of the policy in every task, each in the light of those before it."""
     weights = {k: np.asarray(v) for k, v in bundle.weights.items()}
     policy = Snapshot(ModelConfig.model_validate(bundle.model), weights)
-    size = plan.data.chunk_tasks
-    pieces = zip(chunked([TaskId.parse(r.task).index for r in records], size), chunked(contexts, size), strict=True)
-    stream = STREAM_CALIBRATION + 10_000 * plan.seed
-    chunks = [
-        TrialChunk(plan.family, indices, shown, plan.n_attempts, stream, relabel=False) for indices, shown in pieces
-    ]
+    seed, size = STREAM_CALIBRATION + 10_000 * plan.seed, plan.data.chunk_tasks
+    chunks = trial_chunks(plan.family, records, contexts, plan.n_attempts, seed, size=size, relabel=False)
     tasks: list[TaskTrials] = []
     for done, found in enumerate(collector.map(partial(try_chunk, policy), chunks), 1):
         tasks += found

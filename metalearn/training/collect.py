@@ -81,6 +81,11 @@ class DemonstrationChunk:
     seed: int
 
 
+def demonstration_chunks(family: str, indices: Sequence[int], data: DataConfig, seed: int) -> list[DemonstrationChunk]:
+    """Chunks of `data.chunk_tasks` tasks each."""
+    return [DemonstrationChunk(family, piece, data, seed) for piece in chunked(indices, data.chunk_tasks)]
+
+
 def demonstrate_chunk(chunk: DemonstrationChunk) -> list[TaskRecord]:
     """Run the expert in both scenes of every task of the chunk."""
     data, name = chunk.data, find_family(chunk.family).name
@@ -133,6 +138,22 @@ class TrialChunk:
     n_attempts: int
     seed: int
     relabel: bool = True
+
+
+def trial_chunks(
+    family: str,
+    records: Sequence[TaskRecord],
+    contexts: Sequence[Context],
+    n_attempts: int,
+    seed: int,
+    *,
+    size: int,
+    relabel: bool = True,
+) -> list[TrialChunk]:
+    """Chunks of `size` tasks each; `contexts[i]` is known of the task of `records[i]`."""
+    indices = [TaskId.parse(record.task).index for record in records]
+    pieces = zip(chunked(indices, size), chunked(contexts, size), strict=True)
+    return [TrialChunk(family, piece, known, n_attempts, seed, relabel) for piece, known in pieces]
 
 
 @dataclass(frozen=True)

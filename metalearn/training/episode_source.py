@@ -13,21 +13,20 @@ import numpy as np
 from metalearn.config import Experiment
 from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset, TaskRecord
-from metalearn.data.errors import WatchTryLearnError
-from metalearn.tasks.family import Family, TaskId, tasks_of
+from metalearn.tasks.family import Family, tasks_of
 from metalearn.training.collect import (
     STREAM_PROGRESS,
     STREAM_TRIAL,
     Collector,
-    DemonstrationChunk,
     PrefetchingCollector,
     Snapshot,
     TaskTrials,
-    TrialChunk,
-    chunked,
     demonstrate_chunk,
+    demonstration_chunks,
+    trial_chunks,
     try_chunk,
 )
+from metalearn.training.events import Stopped
 from metalearn.training.group import Group
 from metalearn.training.run_store import RunStore
 
@@ -36,10 +35,6 @@ R = TypeVar("R")
 Tell = Callable[[str, int, int], None]
 Work = tuple[Iterator[list[T]], int]
 """Results of chunks, in order, and how many chunks there are."""
-
-
-class Stopped(WatchTryLearnError):
-    """Training was asked to stop; its checkpoint is written and the same command goes on from it."""
 
 
 class EpisodeSource:
@@ -144,10 +139,7 @@ class EpisodeSource:
 
     def _demonstrate(self, phase: str, indices: Sequence[int]) -> list[TaskRecord]:
         experiment = self._experiment
-        chunks = [
-            DemonstrationChunk(experiment.family, piece, experiment.data, experiment.seed)
-            for piece in chunked(indices, experiment.data.chunk_tasks)
-        ]
+        chunks = demonstration_chunks(experiment.family, indices, experiment.data, experiment.seed)
         return self._gather(phase, (self._collector.map(demonstrate_chunk, chunks), len(chunks)))
 
     def _try(
@@ -159,11 +151,8 @@ class EpisodeSource:
         stream: int,
     ) -> Work[TaskTrials]:
         experiment, size = self._experiment, self._experiment.data.chunk_tasks
-        indices = [TaskId.parse(record.task).index for record in records]
-        chunks = [
-            TrialChunk(experiment.family, piece, shown, n_attempts, stream + 10_000 * experiment.seed)
-            for piece, shown in zip(chunked(indices, size), chunked(contexts, size), strict=True)
-        ]
+        seed = stream + 10_000 * experiment.seed
+        chunks = trial_chunks(experiment.family, records, contexts, n_attempts, seed, size=size)
         return self._collector.map(partial(try_chunk, policy), chunks), len(chunks)
 
     def _gather(self, phase: str, work: Work[R]) -> list[R]:

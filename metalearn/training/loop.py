@@ -9,7 +9,6 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -29,32 +28,17 @@ from metalearn.training import checkpoint
 from metalearn.training.batches import TrainingSet
 from metalearn.training.checkpoint import Progress
 from metalearn.training.collect import Collector, SerialCollector, Snapshot
-from metalearn.training.episode_source import EpisodeSource, Stopped, summary
+from metalearn.training.episode_source import EpisodeSource, summary
+from metalearn.training.events import Event, Stopped, ignore_event
 from metalearn.training.group import Group, SingleProcess
 from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
 
-__all__ = ["Event", "Stopped", "ignore_event", "train"]
+__all__ = ["Event", "Stopped", "train"]
 
 UNIMODAL_ENOUGH = 0.8  # success with an expert's trial as context at which hypotheses may begin to compete
 RAMP_FROM = 0.01
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a progress bar wants to know."""
-
-    phase: str
-    done: int
-    total: int
-    loss: float | None = None
-    trial: float | None = None
-    retrial: float | None = None
-
-
-def ignore_event(event: Event) -> None:
-    """A listener that does not listen."""
 
 
 def train(

@@ -20,34 +20,34 @@ class Acting:
     """The short way to an action."""
 
     def __init__(
-        self, recall: AdaptationCache, registry: Registry, sessions: AdaptationService, engine: Engine
+        self, cache: AdaptationCache, registry: Registry, adaptations: AdaptationService, engine: Engine
     ) -> None:
-        self._recall, self._registry, self._sessions, self._engine = recall, registry, sessions, engine
+        self._cache, self._registry, self._adaptations, self._engine = cache, registry, adaptations, engine
 
     def cached_adaptation(self, tenant: str, adaptation_id: str) -> Adaptation | None:
         """An adaptation in its newest version, if that is in memory. Never waits."""
-        found = self._recall.get(tenant, adaptation_id)
-        return found if found is not None and not self._sessions.expired(found) else None
+        found = self._cache.get(tenant, adaptation_id)
+        return found if found is not None and not self._adaptations.expired(found) else None
 
     async def find(self, tenant: str, adaptation_id: str) -> Adaptation:
         """The same, from wherever it is. Raises AdaptationNotFound."""
         known = self.cached_adaptation(tenant, adaptation_id)
-        return known if known is not None else await run_in_threadpool(self._sessions.read, tenant, adaptation_id)
+        return known if known is not None else await run_in_threadpool(self._adaptations.read, tenant, adaptation_id)
 
     async def model(self, adaptation: Adaptation) -> Model:
         """The model that it was made with. Raises ModelUnavailable."""
         loaded = self._registry.cached_model(adaptation.model, adaptation.model_version)
-        return loaded if loaded is not None else await run_in_threadpool(self._sessions.model, adaptation)
+        return loaded if loaded is not None else await run_in_threadpool(self._adaptations.model, adaptation)
 
     async def understood(self, adaptation: Adaptation) -> Understood:
         """What the model makes of this version. Raises Busy."""
         known = self._engine.recall((adaptation.id, adaptation.version))
-        return known if known is not None else await run_in_threadpool(self._sessions.understood, adaptation)
+        return known if known is not None else await run_in_threadpool(self._adaptations.understood, adaptation)
 
     async def touch(self, adaptation: Adaptation) -> None:
         """Note that it is in use, now and then."""
-        if self._sessions.touch_due(adaptation):
-            await run_in_threadpool(self._sessions.touch, adaptation)
+        if self._adaptations.touch_due(adaptation):
+            await run_in_threadpool(self._adaptations.touch, adaptation)
 
     def act(self, model: Model, stance: Array, observations: Array) -> Awaitable[Acted]:
         """Actions for `[n, *o]` observations. Raises Busy."""

@@ -45,15 +45,15 @@ class EpisodeRecorder:
 
     def __init__(
         self,
-        tape: RecordingRepository,
-        sessions: AdaptationService,
+        recordings: RecordingRepository,
+        adaptations: AdaptationService,
         engine: Engine,
         *,
         capacity: int,
         max_steps: int,
         rng: np.random.Generator,
     ) -> None:
-        self._tape, self._sessions, self._engine = tape, sessions, engine
+        self._recordings, self._adaptations, self._engine = recordings, adaptations, engine
         self._capacity, self._max_steps, self._rng = capacity, max_steps, rng
         self._open: OrderedDict[str, _Recording] = OrderedDict()
         self._lock = threading.Lock()
@@ -63,12 +63,12 @@ class EpisodeRecorder:
     ) -> RecordingRow:
         """Begin an episode and commit to one hypothesis. Raises Busy."""
         explore = not adaptation.scored if explore is None else explore
-        belief = self._sessions.understood(adaptation).belief
+        belief = self._adaptations.understood(adaptation).belief
         with self._lock:  # a generator is not made for several threads
             hypothesis = belief.draw(self._rng) if explore else belief.most_probable
-        self._sessions.touch(adaptation)
+        self._adaptations.touch(adaptation)
         row = RecordingRow(new_id(), adaptation.id, adaptation.version, explore, hypothesis)
-        return self._tape.start(adaptation.tenant, row, idempotency_key)
+        return self._recordings.start(adaptation.tenant, row, idempotency_key)
 
     def act(
         self,
@@ -106,14 +106,14 @@ class EpisodeRecorder:
             self._read_on(recording)  # another server may have begun it
         if _repeats(idempotency_key, steps):
             return steps[-1].action, len(steps) - 1
-        model = self._sessions.model(adaptation)
+        model = self._adaptations.model(adaptation)
         horizon = min(model.spec.horizon, self._max_steps)
         if len(steps) >= horizon:
             self._read_on(recording)  # it may have been finished elsewhere
             raise EpisodeOver(f"the episode has its {horizon} steps and can only be finished")
         if reward and not steps:
             raise InvalidData("reward", "none before the first action", str(reward))
-        understood = self._sessions.understood(adaptation, recording.row.version)
+        understood = self._adaptations.understood(adaptation, recording.row.version)
         stance = understood.stance_under(recording.row.hypothesis, model.runtime)
         if steps and model.runtime.learns_while_acting:
             seen = np.stack([*(step.observation for step in steps), observation])
@@ -121,9 +121,9 @@ class EpisodeRecorder:
         acted = self._engine.act(model.runtime, stance, observation[None])
         key, fingerprint = (idempotency_key.key, idempotency_key.fingerprint) if idempotency_key else (None, None)
         step = Step(observation, acted.actions[0], reward, key, fingerprint)
-        self._tape.add(recording.row.id, len(steps), step)
+        self._recordings.add(recording.row.id, len(steps), step)
         steps.append(step)
-        self._sessions.touch(adaptation)
+        self._adaptations.touch(adaptation)
         return step.action, len(steps) - 1
 
     def finish(
@@ -140,7 +140,7 @@ class EpisodeRecorder:
         Raises:
             EpisodeNotFound, EpisodeFinished, EpisodeEmpty, TooManyEpisodes: see there.
         """
-        done = self._sessions.completed(idempotency_key)
+        done = self._adaptations.completed(idempotency_key)
         if done is not None:
             return done
         recording = self._find(adaptation, recording_id)
@@ -150,10 +150,10 @@ class EpisodeRecorder:
                 if not recording.steps:
                     raise EpisodeEmpty("no action was asked for in this episode: there is nothing to learn from")
                 episode = _episode(recording.steps, observation, reward, success)
-                self._sessions.model(adaptation).spec.check(episode)
+                self._adaptations.model(adaptation).spec.check(episode)
                 ending = FinishRecording(recording_id, len(recording.steps))
                 try:
-                    after = self._sessions.learn(adaptation, "trial", [episode], idempotency_key, ending)
+                    after = self._adaptations.learn(adaptation, "trial", [episode], idempotency_key, ending)
                     break
                 except StepConflict:  # by another server, since we read on
                     continue
@@ -184,9 +184,9 @@ class EpisodeRecorder:
                 return found
         if not is_id(recording_id):
             raise EpisodeNotFound("the adaptation has no such episode", field="episode", got=quote(recording_id))
-        row = self._tape.find(adaptation.id, recording_id)
+        row = self._recordings.find(adaptation.id, recording_id)
         _check_open(row)
-        read = _Recording(row, self._tape.steps(recording_id))
+        read = _Recording(row, self._recordings.steps(recording_id))
         with self._lock:
             recording = self._open.setdefault(recording_id, read)
             while len(self._open) > self._capacity:
@@ -196,12 +196,12 @@ class EpisodeRecorder:
     def _read_on(self, recording: _Recording) -> None:
         """Learn of the steps that other servers recorded. Raises EpisodeNotFound, EpisodeFinished."""
         try:
-            _check_open(self._tape.find(recording.row.adaptation, recording.row.id))
+            _check_open(self._recordings.find(recording.row.adaptation, recording.row.id))
         except (EpisodeNotFound, EpisodeFinished):
             with self._lock:
                 self._open.pop(recording.row.id, None)
             raise
-        recording.steps.extend(self._tape.steps(recording.row.id, since=len(recording.steps)))
+        recording.steps.extend(self._recordings.steps(recording.row.id, since=len(recording.steps)))
 
 
 def _check_open(row: RecordingRow) -> None:

@@ -102,7 +102,7 @@ def finish_recording(c: Connection, adaptation_id: str, ending: FinishRecording,
     c.execute(delete(steps).where(steps.c.recording == ending.recording))  # they are the trial now
 
 
-def lock_blobs(c: Connection, sizes: Mapping[str, int]) -> None:
+def lock_episodes(c: Connection, sizes: Mapping[str, int]) -> None:
     """Refer to these episodes from now on: nobody deletes their files until this transaction is over."""
     dialect = sqlite if c.dialect.name == "sqlite" else postgresql
     # Setting a column to what it is takes the row's lock.
@@ -112,7 +112,7 @@ def lock_blobs(c: Connection, sizes: Mapping[str, int]) -> None:
         c.execute(statement, {"digest": digest, "n_bytes": sizes[digest]})
 
 
-def referred(c: Connection, digests: Sequence[str], tenant: str | None = None) -> set[str]:
+def referenced(c: Connection, digests: Sequence[str], tenant: str | None = None) -> set[str]:
     """Those of these episodes that some adaptation refers to, or one of this tenant."""
     question = select(members.c.digest).where(members.c.digest.in_(digests)).distinct()
     return set(c.scalars(question if tenant is None else question.where(members.c.tenant == tenant)))

@@ -16,10 +16,10 @@ from metalearn.data.episode import Episode
 from service.adaptations.queries import (
     add_version,
     finish_recording,
-    lock_blobs,
+    lock_episodes,
     newest,
     read_adaptation,
-    referred,
+    referenced,
     to_adaptation,
 )
 from service.adaptations.quota import Quota, count
@@ -39,7 +39,7 @@ class AdaptationRepository:
 
     def __init__(self, database: Database, episodes: EpisodeStore, quota: Quota, now: Callable[[], float]) -> None:
         self.database = database
-        self._blobs, self._quota, self._now = episodes, quota, now
+        self._episodes, self._quota, self._now = episodes, quota, now
 
     def ping(self) -> None:
         """Raise if the database takes no writes. Nobody holds this lease, nobody waits for it."""
@@ -60,14 +60,14 @@ class AdaptationRepository:
             TooManyEpisodes, QuotaExceeded: there is no room for it.
         """
         self._quota.check_episodes(adaptation)
-        self._blobs.write(context.demos + context.trials)
+        self._episodes.write(context.demos + context.trials)
         with self.database.write() as c:
             if done := begin(c, idempotency_key, self._now()):
-                return _made(c, adaptation.tenant, done)
+                return _version_made(c, adaptation.tenant, done)
             self._add(c, adaptation)
             self._join(c, adaptation, "demo", context.demos)
             self._join(c, adaptation, "trial", context.trials)
-            return _settled(c, idempotency_key, adaptation)
+            return _completed(c, idempotency_key, adaptation)
 
     def fork(self, source: Adaptation, new: Adaptation, idempotency_key: IdempotencyKey | None) -> Adaptation:
         """Store a new adaptation that has seen what a version of another one has: the same episodes, no copies.
@@ -78,7 +78,7 @@ class AdaptationRepository:
         """
         with self.database.write() as c:
             if done := begin(c, idempotency_key, self._now()):
-                return _made(c, new.tenant, done)
+                return _version_made(c, new.tenant, done)
             read_adaptation(c, source.tenant, source.id, lock=True)
             self._add(c, new)
             its = (members.c.adaptation == source.id, members.c.since <= source.version)
@@ -86,7 +86,7 @@ class AdaptationRepository:
             if rows:
                 shared = {"adaptation": new.id, "tenant": new.tenant, "since": 1}
                 c.execute(insert(members), [shared | {"role": row.role, "digest": row.digest} for row in rows])
-            return _settled(c, idempotency_key, new)
+            return _completed(c, idempotency_key, new)
 
     def extend(
         self,
@@ -104,10 +104,10 @@ class AdaptationRepository:
             EpisodeFinished, StepTaken: the recording is not what it was thought to be.
             TooManyEpisodes, QuotaExceeded: there is no room for them.
         """
-        self._blobs.write(episodes)
+        self._episodes.write(episodes)
         with self.database.write() as c:
             if done := begin(c, idempotency_key, self._now()):
-                return _made(c, adaptation.tenant, done)
+                return _version_made(c, adaptation.tenant, done)
             before = read_adaptation(c, adaptation.tenant, adaptation.id, lock=True)
             after = replace(
                 before,
@@ -125,7 +125,7 @@ class AdaptationRepository:
             add_version(c, after.id, _version_row(after, self._now()))
             lock_tenant(c, after.tenant)
             self._join(c, after, role, episodes)
-            return _settled(c, idempotency_key, after)
+            return _completed(c, idempotency_key, after)
 
     def read(self, tenant: str, adaptation_id: str, version: int | None = None) -> Adaptation:
         """One version, the newest unless said. Raises AdaptationNotFound, VersionNotFound."""
@@ -157,7 +157,7 @@ class AdaptationRepository:
             # Afterwards: one deleted meanwhile is not one without episodes.
             tenant = c.scalar(select(adaptations.c.tenant).where(adaptations.c.id == adaptation_id))
             ask = read_adaptation(c, tenant or "", adaptation_id, version).ask
-        episodes = [(row.role, self._blobs.read(row.digest)) for row in rows]
+        episodes = [(row.role, self._episodes.read(row.digest)) for row in rows]
         return Context(
             demos=tuple(episode for role, episode in episodes if role == "demo"),
             trials=tuple(episode for role, episode in episodes if role == "trial"),
@@ -197,7 +197,7 @@ class AdaptationRepository:
             its = select(members.c.digest).where(members.c.adaptation == adaptation_id).distinct()
             digests = list(c.scalars(its))
             c.execute(delete(adaptations).where(adaptations.c.id == adaptation_id))
-            freed = sorted(set(digests) - referred(c, digests, tenant))
+            freed = sorted(set(digests) - referenced(c, digests, tenant))
             n_bytes = c.scalar(select(func.coalesce(func.sum(blobs.c.n_bytes), 0)).where(blobs.c.digest.in_(freed)))
             count(c, tenant, -1, -int(n_bytes or 0))
         # Only now: had the files gone first, a crash would leave an adaptation without its episodes.
@@ -225,11 +225,11 @@ class AdaptationRepository:
             return None
         with self.database.read() as c:
             done = lookup(c, idempotency_key)
-            return None if done is None else _made(c, idempotency_key.tenant, done)
+            return None if done is None else _version_made(c, idempotency_key.tenant, done)
 
     def tidy(self) -> None:
         """Remove what crashes left behind: episodes nobody refers to, and keys of requests from long ago."""
-        for chunk in _chunks(self._blobs.digests()):
+        for chunk in _chunks(self._episodes.digests()):
             with self.database.write() as c:
                 known = set(c.scalars(select(blobs.c.digest).where(blobs.c.digest.in_(chunk))))
                 insert_new(c, blobs, [{"digest": digest, "n_bytes": 0} for digest in sorted(set(chunk) - known)])
@@ -254,10 +254,10 @@ class AdaptationRepository:
         if not episodes:
             return
         sizes = {episode.digest: size(episode) for episode in episodes}
-        lock_blobs(c, sizes)
+        lock_episodes(c, sizes)
         # They were written before this transaction; again only if they were collected since.
-        self._blobs.write(episodes)
-        new = set(sizes) - referred(c, list(sizes), adaptation.tenant)
+        self._episodes.write(episodes)
+        new = set(sizes) - referenced(c, list(sizes), adaptation.tenant)
         n_bytes = sum(sizes[digest] for digest in new)
         self._quota.add_bytes(c, adaptation.tenant, n_bytes, self._now())
         shared = {"adaptation": adaptation.id, "tenant": adaptation.tenant, "since": adaptation.version, "role": role}
@@ -269,9 +269,9 @@ class AdaptationRepository:
             with self.database.write() as c:
                 asked = select(blobs.c.digest).where(blobs.c.digest.in_(chunk))
                 locked = list(c.scalars(asked.order_by(blobs.c.digest).with_for_update()))
-                unreferred = sorted(set(locked) - referred(c, locked))
+                unreferred = sorted(set(locked) - referenced(c, locked))
                 for digest in unreferred:
-                    self._blobs.delete(digest)
+                    self._episodes.delete(digest)
                 c.execute(delete(blobs).where(blobs.c.digest.in_(unreferred)))
 
 
@@ -281,12 +281,12 @@ def _version_row(adaptation: Adaptation, created_at: float) -> VersionRow:
     )
 
 
-def _settled(c: Connection, idempotency_key: IdempotencyKey | None, adaptation: Adaptation) -> Adaptation:
+def _completed(c: Connection, idempotency_key: IdempotencyKey | None, adaptation: Adaptation) -> Adaptation:
     complete(c, idempotency_key, {"adaptation": adaptation.id, "version": adaptation.version}, adaptation.id)
     return adaptation
 
 
-def _made(c: Connection, tenant: str, done: Made) -> Adaptation:
+def _version_made(c: Connection, tenant: str, done: Made) -> Adaptation:
     return read_adaptation(c, tenant, done["adaptation"], done["version"])
 
 

@@ -25,7 +25,7 @@ class AdaptationService:
 
     def __init__(
         self,
-        storage: AdaptationRepository,
+        repository: AdaptationRepository,
         registry: Registry,
         engine: Engine,
         *,
@@ -33,7 +33,7 @@ class AdaptationService:
         max_steps: int,
         now: Callable[[], float],
     ) -> None:
-        self._storage, self._registry, self._engine = storage, registry, engine
+        self._repository, self._registry, self._engine = repository, registry, engine
         self._ttl_s, self._max_steps, self._now = ttl_s, max_steps, now
 
     def create(
@@ -56,22 +56,22 @@ class AdaptationService:
             created_at=now,
             expires_at=now + self._ttl_s,
         )
-        return self._storage.create(adaptation, context, idempotency_key)
+        return self._repository.create(adaptation, context, idempotency_key)
 
     def fork(self, source: Adaptation, idempotency_key: IdempotencyKey | None = None) -> Adaptation:
         """A new adaptation that has seen what this version of another one has. Raises QuotaExceeded."""
         now = self._now()
         new = replace(source, id=new_id(), version=1, created_at=now, expires_at=now + self._ttl_s)
-        return self._storage.fork(source, new, idempotency_key)
+        return self._repository.fork(source, new, idempotency_key)
 
     def read(self, tenant: str, adaptation_id: str, version: int | None = None) -> Adaptation:
         """One version, the newest unless said. Raises AdaptationNotFound, VersionNotFound."""
         if not is_id(adaptation_id):
             raise AdaptationNotFound(adaptation_id)
         try:
-            adaptation = self._storage.read(tenant, adaptation_id, version)
+            adaptation = self._repository.read(tenant, adaptation_id, version)
         except AdaptationNotFound:
-            if self._storage.gone([adaptation_id]):  # another server may have deleted it
+            if self._repository.gone([adaptation_id]):  # another server may have deleted it
                 self._engine.forget(adaptation_id)
             raise
         if self.expired(adaptation):
@@ -80,15 +80,15 @@ class AdaptationService:
 
     def page(self, tenant: str, limit: int, after: int) -> tuple[list[Adaptation], int | None]:
         """Some adaptations of a tenant, oldest first, and the position to go on from."""
-        return self._storage.page(tenant, limit, after, self._now())
+        return self._repository.page(tenant, limit, after, self._now())
 
     def versions(self, adaptation: Adaptation, limit: int, after: int) -> tuple[list[VersionRow], int | None]:
         """Some versions of an adaptation, oldest first, and the version to go on from."""
-        return self._storage.versions(adaptation, limit, after)
+        return self._repository.versions(adaptation, limit, after)
 
     def completed(self, idempotency_key: IdempotencyKey | None) -> Adaptation | None:
         """The version that the same POST made before, or None. Raises IdempotencyKeyReused."""
-        return self._storage.completed(idempotency_key)
+        return self._repository.completed(idempotency_key)
 
     def learn(
         self,
@@ -105,12 +105,12 @@ class AdaptationService:
             EpisodeFinished, StepTaken: the recording that they end is not what it was thought to be.
         """
         self._check_lengths(f"{role}s", episodes)
-        return self._storage.extend(adaptation, role, episodes, self._now() + self._ttl_s, idempotency_key, ending)
+        return self._repository.extend(adaptation, role, episodes, self._now() + self._ttl_s, idempotency_key, ending)
 
     def delete(self, tenant: str, adaptation_id: str) -> None:
         """Forget it and its episodes. Raises AdaptationNotFound."""
         self.read(tenant, adaptation_id)
-        self._storage.delete(tenant, adaptation_id)
+        self._repository.delete(tenant, adaptation_id)
         self._engine.forget(adaptation_id)
 
     def model(self, adaptation: Adaptation) -> Model:
@@ -121,7 +121,7 @@ class AdaptationService:
         """What the model makes of this version, or of the one that is said. Raises Busy."""
         model, key = self.model(adaptation), (adaptation.id, version or adaptation.version)
         judge = None if model.confidence is None else model.confidence.judge
-        return self._engine.understand(key, model.runtime, lambda: self._storage.context(*key), judge)
+        return self._engine.understand(key, model.runtime, lambda: self._repository.context(*key), judge)
 
     def judgement(self, adaptation: Adaptation) -> Judgement | None:
         """How far this version can be trusted; None for a model without calibration, or one that cannot be asked.
@@ -139,7 +139,7 @@ class AdaptationService:
     def touch(self, adaptation: Adaptation) -> None:
         """Note that it is in use. Not to the second: a write per action would cost more than the action."""
         if self.touch_due(adaptation):
-            self._storage.touch(adaptation, self._now() + self._ttl_s)
+            self._repository.touch(adaptation, self._now() + self._ttl_s)
 
     def touch_due(self, adaptation: Adaptation) -> bool:
         """Whether `touch` would write."""
@@ -152,8 +152,10 @@ class AdaptationService:
     def sweep(self) -> list[str]:
         """Forget what has expired, and say which."""
         now = self._now()
-        expired = [(tenant, adaptation_id) for tenant, adaptation_id in self._storage.expired(now)]
-        return [adaptation_id for tenant, adaptation_id in expired if self._storage.delete(tenant, adaptation_id, now)]
+        expired = [(tenant, adaptation_id) for tenant, adaptation_id in self._repository.expired(now)]
+        return [
+            adaptation_id for tenant, adaptation_id in expired if self._repository.delete(tenant, adaptation_id, now)
+        ]
 
     def _check_lengths(self, field: str, episodes: Sequence[Episode]) -> None:
         for i, episode in enumerate(episodes):

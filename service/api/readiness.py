@@ -31,12 +31,12 @@ class Readiness:
             return {"shutdown": "the server is shutting down"}
         asked_s, found = self._found
         if time.monotonic() - asked_s > _KEEP_S:
-            answers = {name: self._ask(name, check) for name, check in self._checks.items()}
+            answers = {name: self._run_check(name, check) for name, check in self._checks.items()}
             found = {name: problem for name, problem in answers.items() if problem is not None}
             self._found = (time.monotonic(), found)
         return found
 
-    def _ask(self, name: str, check: Callable[[], str | None]) -> str | None:
+    def _run_check(self, name: str, check: Callable[[], str | None]) -> str | None:
         try:
             return check()
         except Exception as error:

@@ -54,11 +54,11 @@ class StreamSession:
         adaptation: Adaptation,
         model: Model,
         acting: Acting,
-        sessions: AdaptationService,
+        adaptations: AdaptationService,
         rng: np.random.Generator,
     ) -> None:
         self._adaptation, self._model = adaptation, model
-        self._acting, self._sessions, self._rng = acting, sessions, rng
+        self._acting, self._adaptations, self._rng = acting, adaptations, rng
         self._horizon = model.spec.horizon
         self._episode: _Episode | None = None
 
@@ -102,7 +102,7 @@ class StreamSession:
         episode.stance = stance
         episode.observations.append(observation)
         episode.actions.append(acted.actions[0])
-        if self._sessions.touch_due(self._adaptation):
+        if self._adaptations.touch_due(self._adaptation):
             await self._acting.touch(self._adaptation)
         return act_response(acted, (decoded_s - started_s) * 1e3, (time.perf_counter() - started_s) * 1e3)
 
@@ -141,7 +141,7 @@ class StreamSession:
             success=request.success,
         )
         self._model.spec.check(trial)
-        self._adaptation = await run_in_threadpool(self._sessions.learn, self._adaptation, "trial", [trial])
+        self._adaptation = await run_in_threadpool(self._adaptations.learn, self._adaptation, "trial", [trial])
         self._episode = None
         after = self._adaptation
         return {"finished": True, "version": after.version, "n_trials": after.n_trials, "steps": len(trial)}

@@ -49,10 +49,10 @@ class ModelCatalog:
     def __init__(self, database: Database, now: Callable[[], float]) -> None:
         self._database, self._now = database, now
 
-    def register(self, name: str, bundle: str, *, found: bool = False, unasked: bool = False) -> int:
+    def register(self, name: str, bundle: str, *, found: bool = False, automatic: bool = False) -> int:
         """The version that this bundle has under this name, for ever; a new one if it has none yet.
 
-        It is the current one afterwards; except where it was `found` in a folder, `unasked`, and was found there last
+        It is the current one afterwards; except where it was `found` in a folder, `automatic`, and was found there last
         time as well: a folder that has not changed says nothing new.
         """
         with self._database.write() as c:
@@ -63,7 +63,7 @@ class ModelCatalog:
                 version = 1 + (c.scalar(select(func.max(models.c.version)).where(of_name)) or 0)
                 row = {"name": name, "version": version, "bundle": bundle, "registered_at": self._now()}
                 c.execute(insert(models).values(row))
-            if not (found and unasked and _found(c, name) == version):
+            if not (found and automatic and _found(c, name) == version):
                 self._set(c, name, CURRENT, int(version), "found" if found else "registered")
             return int(version)
 

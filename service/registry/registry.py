@@ -79,7 +79,7 @@ class Registry:
         Raises:
             InvalidConfig: it cannot be loaded, or not under this name; nothing has changed.
         """
-        return self._enter(self._made(name, 0, bundle))
+        return self._publish(self._load_model(name, 0, bundle))
 
     def scan(self, folder: Path, *, again: bool = False) -> list[Model]:
         """Register what is in a folder of bundles. What was found there before moves nothing.
@@ -91,9 +91,9 @@ class Registry:
         Raises:
             InvalidConfig: one of them cannot be used; nothing has changed.
         """
-        made = [self._made(name, 0, bundle) for name, bundle in read_bundles(folder).items()]
+        made = [self._load_model(name, 0, bundle) for name, bundle in read_bundles(folder).items()]
         offered = set(self.names)
-        return [self._enter(model, found=True, unasked=not again or model.name in offered) for model in made]
+        return [self._publish(model, found=True, automatic=not again or model.name in offered) for model in made]
 
     def register_from(self, folder: Path, name: str | None) -> list[ModelVersionRow]:
         """Register the bundle of this name in a folder of bundles, or `scan` the folder.
@@ -106,7 +106,7 @@ class Registry:
             if name is None:
                 models = self.scan(folder, again=True)
             else:
-                models = [self._enter(self._made(name, 0, _bundle_in(folder, name)), found=True)]
+                models = [self._publish(self._load_model(name, 0, _bundle_in(folder, name)), found=True)]
         except InvalidConfig as error:
             _log.warning("a bundle cannot be registered", error=str(error))
             what = "a bundle in the models folder" if name is None else f"the bundle {name}"
@@ -150,7 +150,7 @@ class Registry:
             ModelUnavailable: its files are gone or damaged.
         """
         key = (name, self._current(name) if version is None else version)
-        return self._memory.get(key) or self._memory.load(key, lambda: self._revive(*key))
+        return self._memory.get(key) or self._memory.load(key, lambda: self._reload(*key))
 
     def cached_model(self, name: str, version: int) -> Model | None:
         """A model that is in memory. Never waits."""
@@ -205,24 +205,24 @@ class Registry:
             raise ModelNotFound(f"there is no model {quote(name)}", field="name", expected=known, got=quote(name))
         return version
 
-    def _enter(self, draft: Model, *, found: bool = False, unasked: bool = False) -> Model:
+    def _publish(self, draft: Model, *, found: bool = False, automatic: bool = False) -> Model:
         """Give a model that was loaded its version; see `ModelCatalog.register`."""
         bundle_id = draft.bundle.id
         self._bundles.keep(bundle_id, draft.bundle)
-        version = self.catalog.register(draft.name, bundle_id, found=found, unasked=unasked)
+        version = self.catalog.register(draft.name, bundle_id, found=found, automatic=automatic)
         model = Model(draft.name, version, draft.bundle, draft.runtime, draft.confidence)
         self._memory.note(draft.name, self.catalog.find(draft.name))
         self._memory.put(model)
         return model
 
-    def _made(self, name: str, version: int, bundle: Bundle) -> Model:
+    def _load_model(self, name: str, version: int, bundle: Bundle) -> Model:
         _check_name(name)
         return Model(name, version, bundle, self._factory(bundle), Confidence.of(bundle))
 
-    def _revive(self, name: str, version: int) -> Model:
+    def _reload(self, name: str, version: int) -> Model:
         bundle = self._read(name, version)
         try:
-            return self._made(name, version, bundle)
+            return self._load_model(name, version, bundle)
         except InvalidConfig as error:
             raise ModelUnavailable(f"{name}@{version} cannot be loaded here") from error
 

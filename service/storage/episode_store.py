@@ -29,7 +29,7 @@ class EpisodeStore:
     """Episodes by digest."""
 
     def __init__(self, url: str | Path) -> None:
-        self._shelf = open_object_store(str(url))
+        self._store = open_object_store(str(url))
 
     def write(self, episodes: Sequence[Episode]) -> list[str]:
         """Keep `episodes`; returns their digests. When it returns, they survive a crash.
@@ -38,15 +38,15 @@ class EpisodeStore:
             StorageFull: no room; none of them is half there.
         """
         by_name = {episode.digest + _SUFFIX: episode for episode in episodes}
-        missing = {name: _encode(episode) for name, episode in by_name.items() if not self._shelf.has(name)}
+        missing = {name: _encode(episode) for name, episode in by_name.items() if not self._store.has(name)}
         if missing:
-            with_room(lambda: self._shelf.put(missing))
+            with_room(lambda: self._store.put(missing))
         return [episode.digest for episode in episodes]
 
     def read(self, digest: str) -> Episode:
         """The episode with this digest. Raises DamagedBlob."""
         try:
-            episode = _decode(self._shelf.get(digest + _SUFFIX))
+            episode = _decode(self._store.get(digest + _SUFFIX))
         except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
             raise DamagedEpisode(f"episode {digest} cannot be read: {error!r}") from error
         if episode.digest != digest:
@@ -55,11 +55,11 @@ class EpisodeStore:
 
     def delete(self, digest: str) -> None:
         """Forget the episode with this digest, if it is there."""
-        self._shelf.drop(digest + _SUFFIX)
+        self._store.drop(digest + _SUFFIX)
 
     def digests(self) -> Iterator[str]:
         """Every episode there is."""
-        return (name.removesuffix(_SUFFIX) for name in self._shelf.names() if name.endswith(_SUFFIX))
+        return (name.removesuffix(_SUFFIX) for name in self._store.names() if name.endswith(_SUFFIX))
 
 
 def size(episode: Episode) -> int:

@@ -38,7 +38,7 @@ class Backend(Protocol):
         """Start the job's attempt in its run's folder, unless it runs already. Raises Unreachable, Refused."""
         ...
 
-    def look(self, job: Job, folder: Path) -> JobStatus:
+    def poll(self, job: Job, folder: Path) -> JobStatus:
         """What became of it. Raises Unreachable."""
         ...
 

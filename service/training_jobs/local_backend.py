@@ -58,7 +58,7 @@ class LocalBackend:
             except OSError as error:
                 raise Refused(f"`{shlex.join(self._command)}` cannot be started: {error.strerror}") from error
 
-    def look(self, job: Job, folder: Path) -> JobStatus:
+    def poll(self, job: Job, folder: Path) -> JobStatus:
         """Whether its lock is held; the kernel lets go of it when the last process ends."""
         if (child := self._children.get(job.uid)) is not None and child.poll() is not None:
             del self._children[job.uid]

@@ -3,28 +3,16 @@
 import json
 import secrets
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from service.errors import Busy, IdempotencyKeyReused, JobConflict, JobNotFound, quote
+from service.storage.database import Database
 from service.storage.idempotency import IdempotencyKey
 from service.storage.statements import insert_new, lock_tenant
 from service.storage.tables import leases, training_events, training_jobs
 from service.training_jobs.records import ACTIVE, STATES, Event, Job, JobRequest
-
-
-class Database(Protocol):
-    """Connections for reading, and transactions."""
-
-    def read(self) -> AbstractContextManager[Connection]:
-        """A connection to ask."""
-        ...
-
-    def write(self) -> AbstractContextManager[Connection]:
-        """A transaction; on the disk when it is over."""
-        ...
 
 
 class TrainingJobRepository:

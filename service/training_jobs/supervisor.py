@@ -53,7 +53,7 @@ class TrainingJobSupervisor:
         self._runs, self._at_once, self._most_queued, self._keep_s, self._now = (
             runs.absolute(), at_once, most_queued, keep_s, now,
         )  # fmt: skip
-        self._me = new_id()
+        self._holder = new_id()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._unreachable = ""
@@ -125,25 +125,25 @@ class TrainingJobSupervisor:
         lease = f"training@{self._backend.host}"
         while not self._closing.wait(every_s):
             try:
-                if self._store.hold(lease, self._me, self._now(), _LEASE_S):
-                    self.look(self._backend)
+                if self._store.hold(lease, self._holder, self._now(), _LEASE_S):
+                    self.poll(self._backend)
             except Exception:
                 _log.exception("training jobs could not be looked after; trying again")
         try:
-            self._store.release(lease, self._me)
+            self._store.release(lease, self._holder)
         except Exception:
             _log.warning("the lease of the training jobs runs out by itself")
 
-    def look(self, backend: Backend) -> None:
+    def poll(self, backend: Backend) -> None:
         """Look at every job once: start, stop, follow, end."""
         running, queued = 0, []
         for job in self._store.active():
             if self._is_mine(job, backend):
-                job = self._tended(job, backend)  # noqa: PLW2901
+                job = self._supervised(job, backend)  # noqa: PLW2901
                 running += job.state == "running"
                 queued += [job] if job.state == "queued" else []
         for job in queued[: max(0, self._at_once - running)]:
-            self._guarded(job, lambda job: self._begin(job, backend))
+            self._guarded(job, lambda job: self._start_attempt(job, backend))
         for job in self._store.expired(self._now() - self._keep_s):
             shutil.rmtree(self._folder(job), ignore_errors=True)
             self._store.delete(job)
@@ -156,7 +156,7 @@ class TrainingJobSupervisor:
             return self._store.advance(job, self._now(), host=backend.host).active
         return False
 
-    def _tended(self, job: Job, backend: Backend) -> Job:
+    def _supervised(self, job: Job, backend: Backend) -> Job:
         if job.state == "queued":
             return self._end(job, "stopped") if job.stop_requested else job
         return self._guarded(job, lambda job: self._follow(job, backend))
@@ -178,7 +178,7 @@ class TrainingJobSupervisor:
         self._unreachable = ""
         return done
 
-    def _begin(self, job: Job, backend: Backend) -> Job:
+    def _start_attempt(self, job: Job, backend: Backend) -> Job:
         """The next attempt. Starting comes first: it is harmless to start what was started already."""
         job = replace(job, attempt=job.attempt + 1)
         backend.start(job, self._folder(job))
@@ -189,16 +189,16 @@ class TrainingJobSupervisor:
 
     def _follow(self, job: Job, backend: Backend) -> Job:
         folder = self._folder(job)
-        sight = backend.look(job, folder)  # before the journal: what it said before it ended is in there then
+        status = backend.poll(job, folder)  # before the journal: what it said before it ended is in there then
         job = self._read_journal(job, folder)
-        if sight is JobStatus.RUNS:
+        if status is JobStatus.RUNS:
             if job.stop_requested:
                 backend.stop(job, folder)
             return job
         words = parse_event_log(tail(folder / EVENT_LOG).encode())
-        return self._settle(job, backend, sight, words[-1] if words else None)
+        return self._resolve(job, backend, status, words[-1] if words else None)
 
-    def _settle(self, job: Job, backend: Backend, sight: JobStatus, last: LogLine | None) -> Job:
+    def _resolve(self, job: Job, backend: Backend, status: JobStatus, last: LogLine | None) -> Job:
         """What an attempt that is over means for the job."""
         if last is not None and last.kind == "finished":
             return self._register_bundle(job)
@@ -207,12 +207,12 @@ class TrainingJobSupervisor:
         if last is not None and last.kind == "failed":
             return self._end(job, "failed", error=last.detail)
         words = last_log_line(backend.log(job, self._folder(job)))
-        if last is None and sight is JobStatus.DONE:
+        if last is None and status is JobStatus.DONE:
             return self._end(job, "failed", error="the run left nothing in WTL_RUNS: cluster and server must share it")
-        if last is None and sight is JobStatus.ENDED:
+        if last is None and status is JobStatus.ENDED:
             return self._end(job, "failed", error=words or "the training ended without a word")
         if job.attempt < ATTEMPTS:
-            return self._begin(job, backend)
+            return self._start_attempt(job, backend)
         ending = f"; its log ends: {words}" if words else ""
         return self._end(job, "failed", error=f"the training was killed {job.attempt} times{ending}")
 

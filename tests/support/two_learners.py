@@ -19,9 +19,10 @@ from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.registry import find_family
 from metalearn.training.batches import TrainingSet
 from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
+from metalearn.training.events import Stopped
 from metalearn.training.group import ProcessGroup, SingleProcess
 from metalearn.training.learner import CPU, Learner
-from metalearn.training.loop import Stopped, train
+from metalearn.training.loop import train
 
 CONFIG = TrainingConfig(batch_tasks=15, learning_rate=1e-3)
 MODEL = ModelConfig(encoder_width=32, policy_width=32, code_size=16, n_hypotheses=3)

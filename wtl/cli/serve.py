@@ -64,7 +64,7 @@ def demo(
       wtl demo
       wtl demo --tasks 200 --out /tmp/demo
     """
-    from metalearn.baselines.methods import methods_of
+    from metalearn.baselines.bundled import methods_of
     from metalearn.experiments import find_experiment
     from wtl.demo import run_demo
     from wtl.runs import run_training, where_to_collect

@@ -49,7 +49,7 @@ def train(
       wtl train reach-m2 --ray --learners 1:4 --staleness 100 --storage s3://bucket/runs
       wtl train ml10-large --device cuda --workers 15    # learn on a GPU in bfloat16, simulate on the CPU's cores
     """
-    from metalearn.baselines.methods import BASELINES
+    from metalearn.baselines.bundled import BASELINES
     from metalearn.cluster.jobs import persistent_path
     from metalearn.training.learner import Compute
     from wtl.runs import figures_to, run_training, where_to_collect

@@ -6,7 +6,6 @@ checked by the route (`api.scopes`).
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -14,13 +13,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.middleware.access_log import request_id_of
+from service.container import Container
 from service.errors import Forbidden, ServiceError, Unauthenticated
 from service.security.audit_log import Entry
 from service.security.caller import Caller
 from service.security.rate_limits import RateLimitStatus
-
-if TYPE_CHECKING:
-    from service.container import Container
 
 _PAGES = frozenset({"/docs", "/docs/oauth2-redirect"})
 _CDN = "https://cdn.jsdelivr.net"
@@ -72,7 +69,7 @@ class AuthMiddleware:
             await answer.note("500")
             raise
 
-    async def _admit(self, container: "Container", scope: Scope, headers: dict[str, str]) -> None:
+    async def _admit(self, container: Container, scope: Scope, headers: dict[str, str]) -> None:
         """Raises Unauthenticated, TooManyRequests."""
         given = Headers(scope=scope).get("authorization")
         try:
@@ -105,7 +102,7 @@ class _Answer:
     """Sends the answer on, with headers, after the audit log has its line."""
 
     def __init__(
-        self, guard: AuthMiddleware, container: "Container", scope: Scope, send: Send, headers: Mapping[str, str]
+        self, guard: AuthMiddleware, container: Container, scope: Scope, send: Send, headers: Mapping[str, str]
     ) -> None:
         self._guard, self._container, self._scope, self._send, self._headers = guard, container, scope, send, headers
 

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,15 +20,13 @@ from service.api.middleware.access_log import LOGGER, RAW_HEADER, request_id_of
 from service.api.middleware.auth import RATE_LIMIT_STATUS, rate_limit_subject, raw_headers
 from service.api.schemas.adaptations import to_observations
 from service.codecs import CODECS, JSON, MSGPACK, Codec
+from service.container import Container
 from service.errors import ServiceError
+from service.inference import Acted, Understood
 from service.observability.metrics import Metrics
 from service.observability.stage_timings import Stage, StageTimings
 from service.registry.registry import Model
 from service.security.caller import Caller
-
-if TYPE_CHECKING:
-    from service.container import Container
-    from service.inference import Acted, Understood
 
 ROUTE = "/v1/adaptations/{adaptation_id}/act"
 _PATH = re.compile(r"/v1/adaptations/([0-9a-f]{24})/act")
@@ -54,7 +52,7 @@ class _Ready:
 
     caller: Caller
     model: Model
-    understood: "Understood"
+    understood: Understood
     observations: Any
     decode_ms: float
 
@@ -80,7 +78,7 @@ class FastActMiddleware:
         else:
             await self._answer(asked, ready, acted, send)
 
-    async def _act(self, container: "Container", asked: _Asked, ready: _Ready) -> "Acted | None":
+    async def _act(self, container: Container, asked: _Asked, ready: _Ready) -> Acted | None:
         """None: whatever went wrong, the long way tells it better."""
         self._metrics.in_flight.inc()
         try:
@@ -91,7 +89,7 @@ class FastActMiddleware:
         finally:
             self._metrics.in_flight.dec()
 
-    async def _answer(self, asked: _Asked, ready: _Ready, acted: "Acted", send: Send) -> None:
+    async def _answer(self, asked: _Asked, ready: _Ready, acted: Acted, send: Send) -> None:
         encode_s = time.perf_counter()
         body = asked.codec.encode(act_response(acted, ready.decode_ms, (encode_s - asked.started_s) * 1e3))
         encoded_s = time.perf_counter()
@@ -163,7 +161,7 @@ async def _body(receive: Receive, timeout_s: float) -> tuple[bytes | None, Recei
     return (first.get("body", b"") if first and whole else None), again
 
 
-def _caller(container: "Container", key: str | None) -> Caller | None:
+def _caller(container: Container, key: str | None) -> Caller | None:
     """Who may ask for actions, if that is known without a look into the database."""
     try:
         caller = container.authenticator.cached_caller(key)
@@ -172,7 +170,7 @@ def _caller(container: "Container", key: str | None) -> Caller | None:
     return caller if caller is not None and "adapt" in caller.scopes else None
 
 
-def _ready(container: "Container", asked: _Asked, body: bytes) -> _Ready | None:
+def _ready(container: Container, asked: _Asked, body: bytes) -> _Ready | None:
     """Who is known to be allowed, what is in memory already, and observations as they should be."""
     caller = _caller(container, asked.key)
     if caller is None:

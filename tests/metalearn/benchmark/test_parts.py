@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from metalearn.benchmark.measure import grid_manifest
 from metalearn.benchmark.page import PLOTS, page_text
+from metalearn.benchmark.parts.grid import grid_manifest
 from metalearn.benchmark.report import read_report
 from metalearn.benchmark.store import accumulated_seconds, cached, locked, read_json, seconds_at, write_json
 from metalearn.benchmark.suites import METHODS, SUITES, Grid, find_suite
@@ -95,9 +95,12 @@ def test_suites_name_methods_of_the_table_and_a_typo_gets_a_suggestion() -> None
 
 def test_smaller_suites_train_and_measure_less() -> None:
     smoke = find_suite("smoke")
-    assert smoke.trained(1).seed == 1
-    assert smoke.trained(0).training.total_steps < find_suite("reach-m2").trained(0).training.total_steps
-    assert smoke.measured().n_tasks == smoke.test_tasks
+    assert smoke.seeded_experiment(1).seed == 1
+    assert (
+        smoke.seeded_experiment(0).training.total_steps
+        < find_suite("reach-m2").seeded_experiment(0).training.total_steps
+    )
+    assert smoke.load_manifest().n_tasks == smoke.test_tasks
 
 
 def test_without_a_suite_they_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

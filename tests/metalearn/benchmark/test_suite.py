@@ -10,7 +10,7 @@ from metalearn.benchmark.run import run_suite
 from metalearn.benchmark.suites import Direct, Generalisation, Grid, Suite, find_suite
 from metalearn.data.errors import InvalidConfig
 from metalearn.training.collect import SerialCollector
-from metalearn.training.loop import Stopped
+from metalearn.training.events import Stopped
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

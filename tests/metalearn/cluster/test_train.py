@@ -21,7 +21,8 @@ from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidConfig
 from metalearn.tasks.registry import find_family
 from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
-from metalearn.training.loop import Event, Stopped, train
+from metalearn.training.events import Event, Stopped
+from metalearn.training.loop import train
 from metalearn.training.run_store import RunStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

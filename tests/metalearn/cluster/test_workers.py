@@ -166,7 +166,7 @@ def test_figures_of_a_run_are_metrics_of_the_cluster(collector):
     import ray
 
     from metalearn.cluster.metrics import RayMetrics
-    from metalearn.training.loop import Event
+    from metalearn.training.events import Event
 
     listen = RayMetrics("reach-m2")
     listen(Event("train", 10, 40, loss=2.0, trial=0.25, retrial=0.75))

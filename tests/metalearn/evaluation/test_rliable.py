@@ -6,7 +6,6 @@ import pytest
 from metalearn.evaluation.statistics import (
     interquartile_mean,
     mean_of,
-    optimality_gap,
     return_interval,
     stratified_bootstrap,
 )
@@ -23,16 +22,14 @@ def scores() -> np.ndarray:
     return rng.normal(rng.normal(0.6, 0.4, TASKS), 0.15, (RUNS, TASKS))
 
 
-def test_interquartile_mean_and_optimality_gap_are_the_same_numbers(scores: np.ndarray) -> None:
+def test_interquartile_mean_and_mean_are_the_same_numbers(scores: np.ndarray) -> None:
     from rliable import metrics
 
     assert interquartile_mean(scores) == pytest.approx(metrics.aggregate_iqm(scores), abs=1e-12)
     assert mean_of(scores) == pytest.approx(metrics.aggregate_mean(scores), abs=1e-12)
-    assert optimality_gap(scores) == pytest.approx(metrics.aggregate_optimality_gap(scores), abs=1e-12)
-    assert optimality_gap(scores, 0.5) == pytest.approx(metrics.aggregate_optimality_gap(scores, 0.5), abs=1e-12)
 
 
-@pytest.mark.parametrize("statistic", [interquartile_mean, mean_of, optimality_gap])
+@pytest.mark.parametrize("statistic", [interquartile_mean, mean_of])
 def test_intervals_agree_within_monte_carlo_error(scores: np.ndarray, statistic: object) -> None:
     from rliable import library
 

@@ -7,7 +7,7 @@ import pytest
 from metalearn.data.errors import InvalidConfig
 from metalearn.experiments import find_experiment
 from metalearn.listeners.mlflow import mlflow_run
-from metalearn.training.loop import Event
+from metalearn.training.events import Event
 
 DARK = find_experiment("dark-room")
 

@@ -8,7 +8,8 @@ from metalearn.bundle import Bundle
 from metalearn.config import DataConfig
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 from metalearn.training.collect import DemonstrationChunk, ProcessCollector, SerialCollector, demonstrate_chunk
-from metalearn.training.loop import Event, Stopped, train
+from metalearn.training.events import Event, Stopped
+from metalearn.training.loop import train
 from metalearn.training.run_store import RunStore, fetch_folder
 
 

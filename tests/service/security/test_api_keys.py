@@ -15,7 +15,7 @@ from metalearn.data.errors import InvalidConfig
 from service.api.middleware.auth import SECURITY_HEADERS
 from service.api.scopes import PUBLIC, all_routes, public_paths, requires, scope_of
 from service.app import create_app
-from service.security.api_keys import ApiKeys, digest
+from service.security.api_keys import ApiKeys, hash_secret
 from service.settings import Settings
 from wtl.cli import main
 
@@ -290,7 +290,7 @@ def test_keys_by_the_command_line(settings: Settings, keys: ApiKeys, capsys: pyt
     assert main(["keys", "create", "--tenant", "lab", "--days", "1", "--label", "arm", *where]) == 0
     secret = capsys.readouterr().out.strip()
     assert len(secret) == 47
-    found = keys.find(digest(secret))
+    found = keys.find(hash_secret(secret))
     assert found is not None
     assert (found.tenant, found.label, found.scopes) == ("lab", "arm", {"adapt", "models:read"})
     raw = (settings.data / "service.sqlite3").read_bytes() + (settings.data / "service.sqlite3-wal").read_bytes()

@@ -32,14 +32,15 @@ ADAPTING_S = 20.0  # methods that take gradient steps to adapt are measured fewe
 LEARNER_STEPS = 40
 
 
-def measure_speed(bench: BenchmarkRun) -> None:
+def measure(bench: BenchmarkRun) -> None:
     """Adaptation time of every method of seed 0, then collection and learning of `wtl`."""
+    bench.train(MAIN_METHOD, 0)
     for name in METHODS:
         folder = bench.method_folder(name, 0)
         if read_json(folder / "outcome.json") is not None:
             bench.progress("speed", 0, 1)
             cached(folder / "adaptation.json", bench.made_from(name, 0), partial(_adaptation, bench, name))
-    adapter, experiment = bench.load(MAIN_METHOD, 0), bench.suite.trained(0)
+    adapter, experiment = bench.load(MAIN_METHOD, 0), bench.suite.seeded_experiment(0)
     rows = bench.protocol.rows()[: experiment.data.chunk_tasks]
     indices, seeds = [index for index, _ in rows], bench.protocol.seeds(rows, ATTEMPTS, 0)
     figures = collection_speed(bench.family, adapter, bench.contexts[: len(rows)], indices, seeds)
