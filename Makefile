@@ -50,7 +50,7 @@ fix: $(READY) ## format, and mend what ruff can mend
 
 docs: $(READY) ## build the site into build/site, every link checked, and run the snippets of README.md and docs/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-	$(BIN)/pytest tests/test_docs.py
+	$(BIN)/pytest tests/repository/test_docs.py
 
 lock: $(READY) ## pin what pyproject.toml asks for in requirements*.lock; versions that still fit stay
 	$(COMPILE) pyproject.toml --all-extras --output-file requirements.lock
