@@ -15,7 +15,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.listeners.console import Listen
 from metalearn.training.events import Event
 
-FIGURES = ("loss", "trial", "retrial")
+METRICS = ("loss", "trial", "retrial")
 _FOLDER = "wtl.folder"
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def mlflow_run(uri: str, experiment: Experiment, folder: Path) -> Iterator[Liste
         run = _begun(client, experiment, folder)
     except Exception as error:  # of the store behind it: of a database, a file system, HTTP
         raise InvalidConfig(f"--mlflow {uri}: {str(error).splitlines()[0]}") from error
-    log = _Log(client, run)
+    log = _MlflowListener(client, run)
     try:
         yield log
     except BaseException:
@@ -45,7 +45,7 @@ def mlflow_run(uri: str, experiment: Experiment, folder: Path) -> Iterator[Liste
     log.end("FINISHED")
 
 
-class _Log:
+class _MlflowListener:
     """Logs what is measured; never raises."""
 
     def __init__(self, client: Any, run: str) -> None:
@@ -53,7 +53,7 @@ class _Log:
 
     def __call__(self, event: Event) -> None:
         """The figures of an event, at its step."""
-        for name in FIGURES:
+        for name in METRICS:
             value = getattr(event, name)
             if value is not None:
                 self._send("log_metric", name, value, step=event.done)

@@ -3,16 +3,20 @@
 What is there is whole: files move into place in one step, and the index of a folder comes after what it lists.
 """
 
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import fsspec
+from pydantic import ValidationError
 
+from metalearn.config import Experiment
 from metalearn.data.errors import InvalidConfig
 
 CHECKPOINT = "checkpoint.safetensors"
+RUN = "run.json"
 
 
 class RunStore:
@@ -26,6 +30,28 @@ class RunStore:
         self.folder, self.url = folder, url
         if url is not None:
             self._remote, self._root = _opened(url)
+
+    def claim(self, experiment: Experiment, recorded: str) -> None:
+        """Write down that this run trains `experiment`, from the recorded episodes of digest `recorded`.
+
+        Raises:
+            InvalidConfig: a run of something else is here.
+        """
+        path = self.folder / RUN
+        if not self.fetch(RUN):
+            scratch = path.with_suffix(".tmp")
+            scratch.write_text(json.dumps({"experiment": experiment.to_json(), "recorded": recorded}, indent=1))
+            scratch.replace(path)
+            self.publish(RUN)
+            return
+        try:
+            kept = json.loads(path.read_text())
+            same = (Experiment.model_validate(kept["experiment"]), kept["recorded"]) == (experiment, recorded)
+        except (ValidationError, ValueError, KeyError, TypeError):
+            same = False
+        if not same:
+            where = self.url or self.folder
+            raise InvalidConfig(f"{where} holds a run of another experiment, seed or data: give another --out")
 
     def publish(self, name: str) -> None:
         """Copy the file or folder `name` to the URL, JSON last; without a URL it is where it belongs."""
