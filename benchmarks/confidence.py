@@ -129,7 +129,7 @@ def strange_contexts(
 
 
 def judge_all(bundle: Bundle, contexts: Sequence[Context]) -> list[Judgement]:
-    """What the confidence of a bundle says of each context."""
+    """Return the confidence of a bundle in each context."""
     judge = Confidence.of(bundle)
     assert judge is not None, f"{bundle.name} is not calibrated"
     beliefs = Inference.load(bundle).believe(contexts)
@@ -265,7 +265,7 @@ def page(report: dict[str, Any]) -> Iterator[str]:
 
 
 def described(one: dict[str, Any]) -> list[str]:
-    """What `calibration.describe` found, as cells."""
+    """Format the result of `calibration.describe` as cells."""
     rates = [number(one[key]) for key in ("predicted", "rate", "ece", "brier", "brier_of_rate", "auroc")]
     return [f"{one['n']:,}", *rates]
 

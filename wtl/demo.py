@@ -147,7 +147,7 @@ def measure(
 
 def play_over_rest(url: str, model: str, protocol: Protocol, progress: Progress) -> Played:
     """Every row of the protocol as its own adaptation on the server, some clients side by side."""
-    rows, contexts = protocol.rows(), protocol.watch()
+    rows, contexts = protocol.rows(), protocol.demonstrations()
     n_attempts = protocol.manifest.budget.trials + 1
     seeds = list(zip(*(protocol.seeds(rows, ATTEMPTS, t) for t in range(n_attempts)), strict=True))
     latencies_ms: list[float] = []

@@ -41,7 +41,7 @@ class _Replica:
         return self._app
 
     def check_health(self) -> None:
-        """What Ray Serve asks every now and then; whoever raises is replaced."""
+        """Raise if the inference thread has stopped; Ray Serve polls this and replaces a replica that raises."""
         service = getattr(self._app.state, "service", None)
         if service is not None and not service.engine.alive:
             raise RuntimeError("the inference thread has stopped")
@@ -53,7 +53,7 @@ Replica: Any = serve.deployment(
 
 
 def application(given: Mapping[str, Any]) -> Application:
-    """What `import_path: wtl.ray_serve:application` builds; `args` are fields of `Settings`.
+    """Build the application of `import_path: wtl.ray_serve:application`; `args` are fields of `Settings`.
 
     Where the proxies listen is not told here: unless `host` says that only this machine can connect, somebody must
     have a key.

@@ -1,7 +1,7 @@
-"""Meta-training: demonstrate, warm up, then collect own trials and learn from them, round by round.
+"""Meta-training: collect demonstrations, warm up, then collect own trials and learn from them in rounds.
 
-Runs in this process; where episodes are collected is the collector's business. Everything that decides the
-result is in the experiment, so a run that was stopped resumes to the same weights.
+Learns in this process; the collector decides where episodes are collected. Everything that decides the
+result is in the experiment, so a stopped run resumes to the same weights.
 """
 
 import platform
@@ -52,19 +52,19 @@ def train(
     checkpoints: CheckpointManager | None = None,
     cluster: Mapping[str, Any] | None = None,
 ) -> Bundle:
-    """Train `experiment`, or go on where an earlier call with the same `out` was stopped.
+    """Train `experiment`, or resume a run that was stopped with the same `out`.
 
     Args:
         experiment: what to train.
         out: where the dataset, checkpoints, TensorBoard events and the bundle go.
         dataset: recorded episodes to train on; None: the family's expert demonstrates.
         collector: where rollouts run; None: in this process.
-        listen: is told what happens.
-        stopping: asked after every step; True ends the run with a checkpoint.
-        compute: what the learner computes on.
-        group: learners in other processes that make this call too, and take every step together; None: none.
+        listen: called with every event.
+        stopping: polled after every step; True ends the run with a checkpoint.
+        compute: device and precision of the learner.
+        group: the data-parallel group of processes that all make this call; None: this process alone.
         checkpoints: where checkpoints go; None: to `out`.
-        cluster: what the run runs on, for its provenance.
+        cluster: a description of the machines, for the provenance.
 
     Returns:
         The trained bundle, also saved at `out / "bundle"`.
@@ -83,7 +83,7 @@ def train(
 
 
 class _Run:
-    """One call of `train`: wires the parts and keeps the time."""
+    """The state of one call of `train`."""
 
     listen: Callable[[Event], None]
     stopping: Callable[[], bool]
@@ -165,7 +165,7 @@ class _Run:
         self._checkpoint()
 
     def _renew(self, dataset: Dataset) -> None:
-        """Bring in what is to be learnt from, from this step on: recorded episodes, or own trials.
+        """Update the training data of this step: the window of recorded episodes, or own trials.
 
         Trials of round r are due when its steps begin. They are begun `staleness` steps earlier, with the policy
         of that moment, so that what is learnt depends on neither the number nor the speed of the actors.
@@ -201,7 +201,7 @@ class _Run:
         return Snapshot(self.model, self.learner.policy.to_weights(), self.learner.steps)
 
     def _temperature(self) -> float:
-        """0 until one behaviour for all hypotheses works (or time is up), then up to 1, geometrically."""
+        """Return 0 until one behaviour for all hypotheses works (or time is up), then anneal to 1 geometrically."""
         start = self.progress.ramp_start
         latest = max(0, self.config.warmup_steps - self.config.ramp_steps)
         if self.experiment.model.n_hypotheses == 1:
