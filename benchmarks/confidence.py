@@ -265,7 +265,7 @@ def page(report: dict[str, Any]) -> Iterator[str]:
 
 
 def described(one: dict[str, Any]) -> list[str]:
-    """What `calibration.describe` found, as cells."""
+    """Format the result of `calibration.describe` as cells."""
     rates = [number(one[key]) for key in ("predicted", "rate", "ece", "brier", "brier_of_rate", "auroc")]
     return [f"{one['n']:,}", *rates]
 

@@ -27,7 +27,7 @@ from metalearn.training.collect import one_thread
 
 
 class BcConfig(MixtureConfig):
-    """How the baseline is made; the latent is always 0."""
+    """Settings of the baseline; the latent is always 0."""
 
     latent_dim: int = 1
 
@@ -60,7 +60,7 @@ class Bc:
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Array], spec: Spec, config: BcConfig) -> "Bc":
-        """What `train_bc` made with `config`. Raises RuntimeError: weights of something else."""
+        """Read the weights of `train_bc` with `config`. Raises RuntimeError: weights of another network."""
         network = Network(spec, config)
         network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
         return cls(network, spec)

@@ -39,7 +39,7 @@ ADAPT_CHUNK = 512
 
 
 class MilConfig(MixtureConfig):
-    """How the baseline is made: the network, and the two loops."""
+    """Settings of the baseline: the network, and the two loops."""
 
     inner_rate: float = Field(0.2, gt=0)
     inner_steps: int = Field(2, ge=1)
@@ -50,7 +50,7 @@ class MilConfig(MixtureConfig):
 
 
 class Latents(nn.Module):
-    """What MAML adapts: one latent for each of b tasks, 0 to begin with."""
+    """The parameters that MAML adapts: one latent for each of b tasks, 0 at first."""
 
     def __init__(self, n_tasks: int, latent_dim: int) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class Mil:
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Array], spec: Spec, config: MilConfig) -> "Mil":
-        """What `train_mil` made with `config`, for tasks of the same spec.
+        """Read the weights of `train_mil` with `config`, for tasks of the same spec.
 
         Raises:
             InvalidConfig: weights of something else.
@@ -143,7 +143,7 @@ class Mil:
 
 
 def _inner_and_outer(record: TaskRecord, expert_share: float, rng: np.random.Generator) -> tuple[Pairs, Pairs]:
-    """What is adapted to, and what is asked of the adapted policy: never the same episode."""
+    """The episodes of the inner loop and of the outer loop: never the same episode."""
     shown, targets = list(_actions_of(record.demos, f"{record.task}.demos")), list(record.targets())
     solved = [i for i, episode in enumerate(record.experts) if episode.success]
     if solved and len(targets) > 1 and rng.random() < expert_share:
@@ -152,7 +152,7 @@ def _inner_and_outer(record: TaskRecord, expert_share: float, rng: np.random.Gen
 
 
 def _known(context: Context) -> Pairs:
-    """What a context gives to imitate: the demonstrations and the trials that succeeded."""
+    """Return the episodes of a context to imitate: the demonstrations and the trials that succeeded."""
     solved = [trial for trial in context.trials if trial.success and trial.actions is not None]
     return [*_actions_of(context.demos, "demos"), *_actions_of(solved, "trials")]
 

@@ -19,7 +19,7 @@ from metalearn.data.episode import Array
 from metalearn.data.spec import Spec
 
 Pairs = Sequence[tuple[Array, Array]]
-"""What one task gives to imitate: of each episode the observations `[t, *o]` and the actions `[t, *a]`."""
+"""The episodes of one task to imitate: observations `[t, *o]` and actions `[t, *a]` of each."""
 
 
 class MixtureConfig(Config):

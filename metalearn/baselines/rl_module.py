@@ -1,4 +1,4 @@
-"""What RLlib trains: an actor and a critic as one RLModule, the actor fresh or a behaviour-cloned policy.
+"""An actor and a critic as one RLModule for RLlib to train, the actor fresh or a behaviour-cloned policy.
 
 Imports Ray: import it late. Does not know environments, nor how the weights are updated.
 """
@@ -30,7 +30,7 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):  # type: ignore[misc]  # Ray
     """
 
     def setup(self) -> None:
-        """What RLlib calls to build the networks."""
+        """Build the networks; RLlib calls this."""
         config = self.model_config
         spec = Spec.from_json(config["spec"])
         scaled = Scaled(torch.tensor(config["mean"]), torch.tensor(config["std"]))

@@ -34,7 +34,7 @@ class PolicyModule(TorchRLModule):  # type: ignore[misc]  # Ray has no types
     """
 
     def setup(self) -> None:
-        """What RLlib calls to build the networks."""
+        """Build the networks; RLlib calls this."""
         self.spec = Spec.from_json(self.model_config["spec"])
         self.policy = ConditionalPolicy(ModelConfig.model_validate(self.model_config["model"]), self.spec)
 
@@ -73,7 +73,7 @@ class Conditioned(gym.ObservationWrapper[Any, Any, Any]):
         self.observation_space = conditioned(env.observation_space, belief)
 
     def observation(self, observation: Array) -> dict[str, Any]:
-        """What the environment shows, and what is known of the task."""
+        """Add the latent and the hypothesis to an observation of the environment."""
         return {"observation": observation, "latent": self._latent, "hypothesis": self._hypothesis}
 
 

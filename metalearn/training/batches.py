@@ -1,4 +1,4 @@
-"""What is imitated given what: batches of contexts and targets, drawn from everything collected so far.
+"""Training batches: contexts and imitation targets, sampled from all episodes collected so far.
 
 Episodes are kept once, as frames to condition on and as padded steps to imitate; a batch is made of indices.
 A target is never in its own context.
@@ -36,11 +36,11 @@ class MetaBatch:
     effects: Float[Tensor, "b t s"]
 
     def to(self, device: torch.device) -> "MetaBatch":
-        """The same on another device."""
+        """Move the batch to a device."""
         return MetaBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
     def share(self, number: int, of: int) -> "MetaBatch":
-        """The rows of learner `number` of so many: consecutive, and as even as can be."""
+        """Return the rows of rank `number` out of `of`: consecutive, and as even as possible."""
         if of == 1:
             return self
         b = len(self.mask)
@@ -51,7 +51,7 @@ class MetaBatch:
 class Steps:
     """Padded steps to imitate of m episodes: observations `[m t o]`, actions `[m t a]` or `[m t]`, mask `[m t]`.
 
-    A target is an episode, whose states are imitated in, and what to do in them. With `effects`, also what the
+    A target is an episode and the action to imitate in each of its states. With `effects`, also what the
     actions that were done there did to the observation.
     """
 
@@ -95,7 +95,7 @@ class Steps:
         )
 
     def _earlier_effects(self, index: Int[Tensor, " b"], longest: int) -> Float[Tensor, "b t s"]:
-        """At each step the sums over the steps before it."""
+        """Return at each step the sums over the steps before it."""
         added = Dynamics.sums(self._changes[index, :longest], self._done[index, :longest])
         return added.cumsum(1) - added
 
@@ -123,18 +123,18 @@ class TrainingSet:
         self._refresh()
 
     def observations(self) -> Float[Tensor, "n o"]:
-        """Every observation to be imitated on, for the normaliser."""
+        """Return every observation that has a target, to fit the normaliser."""
         steps = self._steps
         mask = torch.arange(steps.observations.shape[1]) < steps.lengths[:, None]
         return steps.observations[mask]
 
     def effects(self) -> Float[Tensor, "n s"]:
-        """Of each task, what its experts' actions did, summed over their steps."""
+        """Sum the effects of the experts' actions over their steps, per task."""
         frames, there = self._frames["effects"], self._expert_frames >= 0
         return (frames[self._expert_frames.clamp(min=0)] * there[..., None]).sum(1)
 
     def replace_trials(self, tasks: Sequence[TaskTrials]) -> None:
-        """Take newly collected attempts in the place of earlier ones; relabelled attempts become targets."""
+        """Replace the own trials by newly collected ones; those with expert labels also become targets."""
         n_episodes, n_targets = self._base
         attempts = [episode for task in tasks for episode in task.attempts]
         relabelled = [pair for task in tasks for pair in zip(task.attempts, task.labels, strict=False)]
@@ -206,7 +206,7 @@ class TrainingSet:
 
 
 def _table(counts: Sequence[int], width: int | None = None) -> Int[Tensor, "n k"]:
-    """Where the episodes of each task stand in a pool: row i has the next `counts[i]` integers, padded with ABSENT."""
+    """Index the episodes of each task in a pool: row i has the next `counts[i]` integers, padded with ABSENT."""
     table = torch.full((len(counts), max(counts, default=0) if width is None else width), ABSENT)
     start = 0
     for row, count in enumerate(counts):

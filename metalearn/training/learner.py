@@ -23,7 +23,7 @@ from metalearn.training.group import Group, SingleProcess
 
 
 class Compute(Config):
-    """What a learner computes on; decides the speed of a run and the rounding of its sums, nothing else."""
+    """The device and precision of a learner: these decide speed and rounding, and nothing else."""
 
     device: str = Field("cpu", description="as torch names it, for example cuda")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of matrix products; weights stay float32")
