@@ -22,7 +22,7 @@ from service.client import Client, ClientError
 from service.settings import SHIPPED_MODELS
 
 START_S = 240
-CONFIG = Path("metalearn/cluster/serve.yaml")
+CONFIG = Path("wtl/ray_serve.yaml")
 
 
 def test_the_config_file_builds_the_application_and_names_its_deployment():
