@@ -11,7 +11,7 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 subset = cp requirements.lock requirements-$(1).lock && $(COMPILE) $(2) --output-file requirements-$(1).lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train serve test test-all check audit fix docs lock clean images images-test secrets up stack stack-test
+.PHONY: help setup demo train serve test test-all check audit fix docs lock wheel clean images images-test secrets up stack stack-test
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,11 +33,12 @@ test: $(READY) ## the fast tests
 test-all: $(READY) ## every test, the slow ones too
 	$(BIN)/pytest
 
-check: $(READY) ## formatting, lint, types, import contracts, pinned dependencies
+check: $(READY) ## formatting, lint, types, import contracts, declared and pinned dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry --no-ansi .
 	$(BIN)/python .ci/audit.py --offline
 
 audit: $(READY) ## pinned dependencies: hashes, licences, consistency, known vulnerabilities
@@ -47,14 +48,18 @@ fix: $(READY) ## format, and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## run the snippets of README.md and docs/
-	$(BIN)/pytest tests/test_docs.py
+docs: $(READY) ## build the site into build/site, every link checked, and run the snippets of README.md and docs/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/pytest tests/repository/test_docs.py
 
 lock: $(READY) ## pin what pyproject.toml asks for in requirements*.lock; versions that still fit stay
 	$(COMPILE) pyproject.toml --all-extras --output-file requirements.lock
 	$(call subset,serve,pyproject.toml)
 	$(call subset,train,pyproject.toml --extra train)
 	$(call subset,images,--group images)
+
+wheel: $(READY) ## build the wheel and the source distribution, shipped models included, into build/dist
+	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir build/dist
 
 images: $(READY) ## build the serve and train images: docker where a daemon answers, else buildah (root)
 	$(BIN)/python docker/images.py build

@@ -24,9 +24,10 @@ import httpx
 import numpy as np
 
 from metalearn.data.errors import WatchTryLearnError
-from metalearn.data.formats import Limits, Selection, encode_npz, encode_safetensors, read_robomimic
-from service.codecs import JSON, MSGPACK, NPZ, SAFETENSORS, encode_json, encode_msgpack
+from metalearn.data.formats import FORMATS, Limits, Selection, encode_npz, encode_safetensors, read_robomimic
+from service.codecs import JSON, MSGPACK, encode_json, encode_msgpack
 
+NPZ, SAFETENSORS = (str(FORMATS[kind].media_type) for kind in ("npz", "safetensors"))
 ENCODERS = {JSON: encode_json, MSGPACK: encode_msgpack, NPZ: encode_npz, SAFETENSORS: encode_safetensors}
 PATHS = [
     "/v1/adaptations/..%2f..%2f..%2fetc%2fpasswd", "/v1/adaptations/%00", "/v1/adaptations/" + "a" * 5000,

@@ -14,7 +14,7 @@ from metalearn.baselines.demo_replay import DemoReplay, StateMatchedReplay
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.evaluation.statistics import wilson
-from metalearn.tasks.envs.metaworld.push_and_pick import MetaWorld, PickPlace, PickPlaceStrict, Push, PushStrict
+from metalearn.tasks.envs.metaworld.push_and_pick import PickPlace, PickPlaceStrict, PuckFamily, Push, PushStrict
 from metalearn.tasks.family import make_vec, tasks_of
 from metalearn.tasks.rollout import RandomActor, demonstrate, episode_seeds, rollout
 
@@ -31,7 +31,7 @@ def main() -> None:
         print_speed(kind(radius=0.0), tasks_of(kind(), "train", 64, arguments.seed))
 
 
-def print_scores(family: MetaWorld, indices: list[int]) -> None:
+def print_scores(family: PuckFamily, indices: list[int]) -> None:
     """Success of methods that learn nothing, on new places of the puck."""
     seeds, rng = episode_seeds(indices, 1, 0), np.random.default_rng(0)
     demos = demonstrate(family, indices, episode_seeds(indices, 0, 0), "demo").episodes
@@ -51,7 +51,7 @@ def print_scores(family: MetaWorld, indices: list[int]) -> None:
         print(f"{family.name:18s} {method:18s} {success.mean():.3f} [{low:.3f}, {high:.3f}]", flush=True)
 
 
-def print_speed(family: MetaWorld, indices: list[int], n_steps: int = 60) -> None:
+def print_speed(family: PuckFamily, indices: list[int], n_steps: int = 60) -> None:
     """Expert episodes and steps a second: the vector environment, MuJoCo alone, Meta-World's environment."""
     seeds = episode_seeds(indices, 0, 0)
     start = time.process_time()
@@ -73,23 +73,24 @@ def print_speed(family: MetaWorld, indices: list[int], n_steps: int = 60) -> Non
     print(f"{family.task:14s} {original_rate(family, np.stack(actions)[:, 0]):8.0f} steps/s, Meta-World's own")
 
 
-def bare_rate(family: MetaWorld, indices: list[int], seeds: list[int], actions: Array) -> float:
+def bare_rate(family: PuckFamily, indices: list[int], seeds: list[int], actions: Array) -> float:
     """The same physics in the shortest loop there is: no observation, no reward."""
     env = family.make_vec(indices)
     env.reset(seed=seeds)
-    table, sims = env.arms.table, env.arms.sims
+    model, simulations = env.arms.model, env.arms.simulations
     start = time.process_time()
-    for row, sim in enumerate(sims):
+    for row, simulation in enumerate(simulations):
         for action in actions[:, row]:
-            sim.mocap_xyz[:] = np.clip(sim.mocap_xyz + action[:3] / 100, table.reach_low, table.reach_high)
-            sim.ctrl[:] = action[3], -action[3]
-            mujoco.mj_step(table.model, sim.data, nstep=5)
+            place = simulation.mocap_xyz + action[:3] / 100
+            simulation.mocap_xyz[:] = np.clip(place, model.hand_low, model.hand_high)
+            simulation.ctrl[:] = action[3], -action[3]
+            mujoco.mj_step(model.mj_model, simulation.data, nstep=5)
     per_second = rate(start, actions.shape[0] * actions.shape[1])
     env.close()
     return per_second
 
 
-def original_rate(family: MetaWorld, actions: Array) -> float:
+def original_rate(family: PuckFamily, actions: Array) -> float:
     """Meta-World's `step`, with its shaped reward."""
     from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 

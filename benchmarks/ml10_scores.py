@@ -81,13 +81,13 @@ def bare_rate(env: ML10VectorEnv, actions: Array) -> float:
     arms = env.arms
     start = time.process_time()
     for row, scene in enumerate(arms.scenes):
-        sim, low, high = scene.sim, scene.env.mocap_low, scene.env.mocap_high
-        scene.model.body_pos[scene.body] = arms.furniture[row]
-        mujoco.mj_setState(scene.model, sim.data, arms.states[row], STATE)
+        simulation, low, high = scene.simulation, scene.env.mocap_low, scene.env.mocap_high
+        scene.mj_model.body_pos[scene.body] = arms.furniture[row]
+        mujoco.mj_setState(scene.mj_model, simulation.data, arms.states[row], STATE)
         for action in actions[:, row]:
-            sim.mocap_xyz[:] = np.clip(sim.mocap_xyz + action[:3] * METRES_PER_ACTION, low, high)
-            sim.ctrl[:] = action[3], -action[3]
-            mujoco.mj_step(scene.model, sim.data, nstep=SUBSTEPS)
+            simulation.mocap_xyz[:] = np.clip(simulation.mocap_xyz + action[:3] * METRES_PER_ACTION, low, high)
+            simulation.ctrl[:] = action[3], -action[3]
+            mujoco.mj_step(scene.mj_model, simulation.data, nstep=SUBSTEPS)
     return actions.shape[0] * actions.shape[1] / (time.process_time() - start)
 
 

@@ -14,7 +14,7 @@ from metaworld.policies import ENV_POLICY_MAP
 from metalearn.data.episode import Array, Episode
 from service.client import Adaptation, Client
 
-TASK, HORIZON, LINGER = "push-v3", 150, 20
+TASK, HORIZON, EXTRA_STEPS = "push-v3", 150, 20
 
 
 class World:
@@ -48,7 +48,7 @@ def demonstrate(world: World) -> Episode:
         observation, success = world.step(actions[-1])
         observations.append(observation)
         rewards.append(float(success and not any(rewards)))
-        end = min(end, len(actions) + LINGER) if success else end
+        end = min(end, len(actions) + EXTRA_STEPS) if success else end
     return Episode.of(observations, actions, rewards, success=any(rewards))
 
 

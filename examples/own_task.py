@@ -1,7 +1,7 @@
 """A task family of your own, and training from recorded episodes: `python examples/own_task.py`, about half a minute.
 
 A room with a door in each wall. The demonstrator only lines up with the right pair (north and south, or east and
-west); which of the two it is takes a trial. In this folder `wtl train --family own_task:Doors` does the same.
+west), so only a trial reveals the right door. In this folder `wtl train --family own_task:Doors` does the same.
 """
 
 import tempfile
@@ -24,7 +24,7 @@ from metalearn.training.loop import train
 MOVES = np.array([(0, 1), (1, 0), (0, -1), (-1, 0)])  # north, east, south, west
 
 
-class Doors:  # the family: these four attributes and `make`
+class Doors:  # a family has these four attributes and `make`
     name, version = "doors", 1
     spec = Spec(gym.spaces.Box(-3, 3, (2,), np.float32), gym.spaces.Discrete(4), horizon=12, rate_hz=1.0)
     splits = {"train": range(10_000), "validation": range(10_000, 20_000), "test": range(20_000, 30_000)}
@@ -55,7 +55,7 @@ class DoorsEnv(gym.Env):
         return int(np.argmax(MOVES @ (self.goal - self.place)))
 
 
-def record(n):  # stands for what a team has recorded: a demonstration, two good runs and a failed attempt per task
+def record(n):  # in place of your recordings: a demonstration, two good runs and a failed attempt per task
     def run(k, other=0, scene="trial"):
         return demonstrate(Doors(), [i ^ other for i in range(n)], [9 * i + k for i in range(n)], scene).episodes
 
@@ -65,10 +65,10 @@ def record(n):  # stands for what a team has recorded: a demonstration, two good
 
 
 def main(n_tasks=1024, steps=300):
-    training = TrainingConfig(warmup_steps=steps, rounds=2, round_steps=steps // 2, ramp_steps=steps // 6)
+    training = TrainingConfig(warmup_steps=steps, rounds=2, round_steps=steps // 2, anneal_steps=steps // 6)
     doors = Experiment(name="doors", family="own_task:Doors", data=DataConfig(n_tasks=n_tasks), training=training)
     with tempfile.TemporaryDirectory() as out:
-        queried = train(doors, Path(out, "queried"))  # the expert is asked, on the policy's own trials too
+        queried = train(doors, Path(out, "queried"))  # the expert labels the policy's own trials too
         recorded = train(doors.model_copy(update={"family": ""}), Path(out, "recorded"), dataset=record(n_tasks))
     fields = {"name": "doors", "title": "Doors", "family": "doors", "n_tasks": 1000, "horizon": 12}
     manifest = Manifest(**fields, success="the first door reached is the right one", budget={"demos": 1, "trials": 1})

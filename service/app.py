@@ -1,4 +1,4 @@
-"""The one place that wires the service: `create_app` makes it, `serve` runs it."""
+"""Makes the application: middleware, routes, error handlers, and what opens and closes with it."""
 
 import asyncio
 import contextlib
@@ -12,17 +12,16 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from opentelemetry.trace import TracerProvider
 
-from service.api import error_handlers as problems
-from service.api.gauges import exposed
-from service.api.middleware.access_log import Observe
-from service.api.middleware.auth import Guard
-from service.api.middleware.fast_act import Shortcut
-from service.api.openapi import describe_bodies, operation_id
+from service.api import error_handlers
+from service.api.gauges import shared_state_gauges
+from service.api.middleware.access_log import AccessLogMiddleware
+from service.api.middleware.auth import AuthMiddleware
+from service.api.middleware.fast_act import FastActMiddleware
+from service.api.openapi import describe, operation_id
 from service.api.readiness import Readiness
-from service.api.routes import acting, adaptations, episodes, health, models, stream, versions
-from service.api.routes import exports as archives
-from service.api.routes import training_jobs as training
-from service.container import Service
+from service.api.routes import acting, adaptations, episodes, exports, health, models, stream, training_jobs, versions
+from service.api.scopes import public_paths
+from service.container import Container
 from service.inference import RuntimeFactory, factory_of
 from service.observability.metrics import Metrics
 from service.settings import Settings
@@ -33,6 +32,11 @@ _DESCRIPTION = """Meta-learning as a service: show a task, let the policy try it
 
 Bodies are JSON or msgpack (numpy arrays in openpi's convention), gzipped or not. Errors are RFC 9457 problems.
 """
+
+_ROUTERS = (
+    acting.router, stream.router, adaptations.router, versions.router, episodes.router, exports.router, models.changes,
+    models.router, training_jobs.router, health.router, health.scraped,
+)  # fmt: skip
 
 
 def create_app(
@@ -57,12 +61,12 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
-        opening = Service.open(settings, metrics, factory, draining, now)
-        service = await run_in_threadpool(opening.__enter__)
-        app.state.service, app.state.readiness = service, Readiness(service)
-        sweeper = asyncio.create_task(_sweep(service))
+        opening = Container.open(settings, metrics, factory, draining, now)
+        container = await run_in_threadpool(opening.__enter__)
+        app.state.container, app.state.readiness = container, Readiness(container)
+        sweeper = asyncio.create_task(_sweep(container))
         try:
-            with exposed(service, now):
+            with shared_state_gauges(container, now):
                 yield
         finally:
             sweeper.cancel()
@@ -79,24 +83,27 @@ def create_app(
         telemetry={"tracer_provider": traces, "tracing": traces is not None, "metrics": False, "logs": False},
     )
     app.state.draining = draining
-    app.add_middleware(Guard, now=now)
-    problems.install(app)
-    for module in (acting, stream, adaptations, versions, episodes, archives, models, training, health):
-        app.include_router(module.router)
-    describe_bodies(app)
+    app.add_middleware(AuthMiddleware, now=now)
+    error_handlers.install(app)
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.state.public_paths = public_paths(app.routes)
+    describe(app)
     # The later ones are around the earlier ones.
-    app.add_middleware(Observe, metrics=metrics, tracer=None if traces is None else traces.get_tracer("service"))
+    app.add_middleware(
+        AccessLogMiddleware, metrics=metrics, tracer=None if traces is None else traces.get_tracer("service")
+    )
     if traces is None:
-        app.add_middleware(Shortcut, metrics=metrics)
+        app.add_middleware(FastActMiddleware, metrics=metrics)
     return app
 
 
-async def _sweep(service: Service) -> None:
-    work = service.tidy
+async def _sweep(container: Container) -> None:
+    work = container.tidy
     while True:
         try:
             await run_in_threadpool(work)
         except Exception:
             _log.exception("what is no longer needed could not be deleted; trying again later")
-        work = service.sweep
-        await asyncio.sleep(service.settings.sweep_every_s)
+        work = container.sweep
+        await asyncio.sleep(container.settings.sweep_every_s)

@@ -10,50 +10,50 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.adaptations.acting import Acting
-from service.adaptations.episode_recorder import Recorder
+from service.adaptations.episode_recorder import EpisodeRecorder
 from service.adaptations.quota import Quota
-from service.adaptations.recordings import Tape
-from service.adaptations.repository import Storage
-from service.adaptations.row_cache import Recall
-from service.adaptations.service import Sessions
+from service.adaptations.recordings import RecordingRepository
+from service.adaptations.repository import AdaptationRepository
+from service.adaptations.row_cache import AdaptationCache
+from service.adaptations.service import AdaptationService
 from service.inference import Engine, RuntimeFactory
 from service.observability.metrics import Metrics
-from service.registry.bundle_store import Bundles
-from service.registry.catalog import Catalogue
+from service.registry.bundle_store import BundleStore
+from service.registry.catalog import ModelCatalog
 from service.registry.registry import Registry
-from service.security.api_keys import Keys, digest
-from service.security.audit_log import Audit
+from service.security.api_keys import ApiKeys
+from service.security.audit_log import AuditLog
 from service.security.authenticator import Authenticator
-from service.security.rate_limits import Rates, Streams
+from service.security.rate_limits import RateLimiter, StreamLimiter
 from service.settings import Settings
 from service.storage.database import Database
-from service.storage.episode_store import Blobs
-from service.training_jobs import Jobs
+from service.storage.episode_store import EpisodeStore
+from service.training_jobs import TrainingJobSupervisor
 from service.training_jobs import local_backend as local
 from service.training_jobs import ray_backend as ray
 from service.training_jobs.backend import Backend
 from service.training_jobs.local_backend import LocalBackend
 from service.training_jobs.ray_backend import RayBackend
-from service.training_jobs.repository import JobStore
+from service.training_jobs.repository import TrainingJobRepository
 
 
 @dataclass(frozen=True)
-class Service:
+class Container:
     """The parts, wired."""
 
     settings: Settings
     metrics: Metrics
-    storage: Storage
+    repository: AdaptationRepository
     engine: Engine
     registry: Registry
-    sessions: Sessions
+    adaptations: AdaptationService
     acting: Acting
-    recorder: Recorder
-    jobs: Jobs
-    auth: Authenticator
-    rates: Rates
-    streams: Streams
-    audit: Audit
+    episode_recorder: EpisodeRecorder
+    training_jobs: TrainingJobSupervisor
+    authenticator: Authenticator
+    rate_limiter: RateLimiter
+    stream_limiter: StreamLimiter
+    audit_log: AuditLog
     draining: threading.Event
     now: Callable[[], float]
 
@@ -67,7 +67,7 @@ class Service:
         draining: threading.Event,
         now: Callable[[], float] = time.time,
         rng: np.random.Generator | None = None,
-    ) -> Iterator["Service"]:
+    ) -> Iterator["Container"]:
         """Load the models and open the data folder; closed on the way out.
 
         Raises:
@@ -78,84 +78,82 @@ class Service:
             queue_size=settings.queue_size,
             batch_rows=settings.batch_rows,
             timeout_s=settings.inference_timeout_s,
-            belief_bytes=settings.belief_bytes,
-            short_pass_s=settings.short_pass_ms / 1e3,
+            belief_bytes=settings.belief_cache_bytes,
+            short_pass_s=settings.inline_batch_ms / 1e3,
         )
         settings.data.mkdir(parents=True, exist_ok=True)
         with closing(Database(settings.database_url, settings.connections)) as database, closing(engine):
             quota = Quota(settings.max_episodes, settings.max_adaptations, settings.max_storage_bytes)
-            storage = Storage(database, Blobs(settings.episodes_url), quota, now)
+            repository = AdaptationRepository(database, EpisodeStore(settings.episodes_url), quota, now)
             engine.start()
-            kept = Bundles(settings.bundles_url)
-            registry = Registry(Catalogue(database, now), kept, factory, settings.models_loaded)
+            kept = BundleStore(settings.bundles_url)
+            registry = Registry(ModelCatalog(database, now), kept, factory, settings.cached_model_versions)
             registry.scan(settings.models)
-            sessions = Sessions(
-                storage, registry, engine, ttl_s=settings.session_ttl_s, max_steps=settings.max_steps, now=now
+            adaptations = AdaptationService(
+                repository, registry, engine, ttl_s=settings.adaptation_ttl_s, max_steps=settings.max_steps, now=now
             )
-            tape = Tape(database, now)
-            recorder = Recorder(
-                tape,
-                sessions,
+            recordings = RecordingRepository(database, now)
+            recorder = EpisodeRecorder(
+                recordings,
+                adaptations,
                 engine,
-                capacity=settings.recordings,
-                max_steps=settings.max_steps,
+                capacity=settings.cached_recordings,
                 rng=rng or np.random.default_rng(),
             )
             auth = Authenticator(
-                Keys(database),
-                digest,
+                ApiKeys(database),
                 opened=settings.loopback or settings.allow_unauthenticated,
                 cache_s=settings.key_cache_s,
                 now=now,
             )
-            recall = Recall(database.file, settings.recalled)
-            with closing(recall), closing(_training(settings, storage, registry, metrics, now)) as jobs:
+            cache = AdaptationCache(database.file, settings.cached_adaptations)
+            with closing(cache), closing(_training(settings, repository, registry, metrics, now)) as jobs:
                 yield cls(
                     settings,
                     metrics,
-                    storage,
+                    repository,
                     engine,
                     registry,
-                    sessions,
-                    Acting(recall, registry, sessions, engine),
+                    adaptations,
+                    Acting(cache, registry, adaptations, engine),
                     recorder,
                     jobs,
                     auth,
-                    Rates(settings.rate),
-                    Streams(settings.tenant_streams, settings.streams),
-                    Audit(database),
+                    RateLimiter(settings.rate),
+                    StreamLimiter(settings.tenant_streams, settings.streams),
+                    AuditLog(database),
                     draining,
                     now,
                 )
 
     def delete(self, tenant: str, adaptation_id: str) -> None:
         """Forget an adaptation, its episodes and its recordings. Raises AdaptationNotFound."""
-        self.sessions.delete(tenant, adaptation_id)
+        self.adaptations.delete(tenant, adaptation_id)
         self._drop([adaptation_id])
 
     def sweep(self) -> None:
         """Forget what has expired, and what other servers have deleted."""
-        self.sessions.sweep()
-        self._drop(self.storage.gone(self.engine.adaptations | self.recorder.adaptations))
+        self.adaptations.sweep()
+        self._drop(self.repository.gone(self.engine.adaptations | self.episode_recorder.adaptations))
 
     def tidy(self) -> None:
         """Remove what crashes left behind."""
-        self.storage.tidy()
-        self.audit.forget(self.now() - self.settings.audit_ttl_s)
+        self.repository.tidy()
+        self.audit_log.forget(self.now() - self.settings.audit_ttl_s)
 
     def _drop(self, adaptation_ids: Iterable[str]) -> None:
         """Forget what is here in memory of adaptations that are gone."""
         for adaptation_id in adaptation_ids:
-            self.engine.forget(adaptation_id)
-            self.recorder.forget(adaptation_id)
+            self.engine.evict(adaptation_id)
+            self.episode_recorder.forget(adaptation_id)
 
 
 def _training(
-    settings: Settings, storage: Storage, registry: Registry, metrics: Metrics, now: Callable[[], float]
-) -> Jobs:
+    settings: Settings, repository: AdaptationRepository, registry: Registry, metrics: Metrics, now: Callable[[], float]
+) -> TrainingJobSupervisor:
     """The training jobs, looked after from now on."""
-    jobs = Jobs(
-        JobStore(storage.database),
+    jobs = TrainingJobSupervisor(
+        TrainingJobRepository(repository.database),
         _backend(settings),
         lambda bundle, name: registry.register(bundle, name).version,
         metrics,

@@ -18,7 +18,7 @@ from service.inference import Runtime, RuntimeFactory, factory_of
 from service.observability import logging as logs
 from service.observability.tracing import exporting
 from service.registry.registry import read_bundles
-from service.security.api_keys import Keys
+from service.security.api_keys import ApiKeys
 from service.settings import Settings
 from service.storage.database import Database
 
@@ -55,7 +55,7 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) 
 def check_exposed(settings: Settings) -> None:
     """Raises InvalidConfig: anybody could come in; or the database cannot be used."""
     with contextlib.closing(Database(settings.database_url, connections=1)) as database:
-        guarded = any(key.usable(time.time()) for key in Keys(database).all())
+        guarded = any(key.usable(time.time()) for key in ApiKeys(database).all())
     if not settings.loopback and not guarded and not settings.allow_unauthenticated:
         raise InvalidConfig(
             f"refusing to serve on {settings.host}, where anybody could connect without a key: make one "

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 RuntimeName = Literal["auto", "torch", "onnx"]
-SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
+SHIPPED_MODELS = (Path(__file__).parent / "shipped_models").resolve()
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     ray_address: str | None = Field(None, description="URL of Ray's Jobs API; training runs here if absent")
     ray_token: str | None = Field(None, repr=False, description="for Ray's Jobs API")
 
-    session_ttl_s: float = Field(24 * 3600.0, gt=0, description="an adaptation expires so long after its last use")
+    adaptation_ttl_s: float = Field(24 * 3600.0, gt=0, description="an adaptation expires so long after its last use")
     sweep_every_s: float = Field(60.0, gt=0, description="how often expired adaptations are deleted")
     audit_ttl_s: float = Field(90 * 86400.0, gt=0, description="the audit log is kept so long")
 
@@ -75,13 +75,15 @@ class Settings(BaseSettings):
     queue_size: int = Field(1024, gt=0, description="inference jobs waiting; beyond it the server says it is busy")
     batch_rows: int = Field(1024, gt=0, description="observations in one pass through a policy")
     inference_timeout_s: float = Field(30.0, gt=0)
-    short_pass_ms: float = Field(
+    inline_batch_ms: float = Field(
         0.5, ge=0, description="a pass known to be no longer than this runs on the event loop, not in the worker thread"
     )
-    models_loaded: int = Field(4, ge=0, description="versions of models in memory that are not the current ones")
-    recalled: int = Field(16384, gt=0, description="rows of adaptations kept in memory")
-    belief_bytes: int = Field(64 * 1024**2, ge=0, description="of understood contexts kept in memory")
-    recordings: int = Field(4096, gt=0, description="episodes in progress kept in memory")
+    cached_model_versions: int = Field(
+        4, ge=0, description="versions of models in memory that are not the current ones"
+    )
+    cached_adaptations: int = Field(16384, gt=0, description="rows of adaptations kept in memory")
+    belief_cache_bytes: int = Field(64 * 1024**2, ge=0, description="of understood contexts kept in memory")
+    cached_recordings: int = Field(4096, gt=0, description="episodes in progress kept in memory")
 
     @field_validator("rate")
     @classmethod

@@ -13,9 +13,9 @@ import httpx
 import numpy as np
 
 from service.adaptations.quota import Quota
-from service.adaptations.repository import Storage
+from service.adaptations.repository import AdaptationRepository
 from service.storage.database import Database
-from service.storage.episode_store import Blobs
+from service.storage.episode_store import EpisodeStore
 
 ROOT = Path(__file__).resolve().parents[2]
 ZEROS = {"observations": [[0.0, 0.0, 0.0]]}
@@ -213,7 +213,7 @@ def _verify_steps(http: httpx.Client, path: str, record: Record, finding: Findin
 def check_books(url: str, folder: Path, finding: Finding) -> None:
     """Check inside the database that rows, counts and files agree."""
     with closing(Database(url)) as database:
-        storage = Storage(database, Blobs(folder / "data" / "episodes"), Quota(9, 9, 9), time.time)
+        storage = AdaptationRepository(database, EpisodeStore(folder / "data" / "episodes"), Quota(9, 9, 9), time.time)
         with database.read() as c:
             rows = c.exec_driver_sql("SELECT adaptation, version, n_demos, n_trials FROM versions").all()
         for row in rows:

@@ -49,8 +49,8 @@ class OfflineConfig(BcConfig):
 def export_parquet(dataset: Dataset, folder: Path, max_episodes: int | None = None) -> int:
     """Write the experts' episodes, one per row, to `folder` (made if absent); returns how many.
 
-    Columns: `eps_id`, `task`, `obs` [t+1][o], `actions` [t][a] (or [t], counted from 0) to imitate, `rewards` [t],
-    `success`. Observations are flat float32.
+    Columns: `eps_id`, `task`, `obs` `[t+1][o]`, `actions` `[t][a]` (or `[t]`, counted from 0) to imitate,
+    `rewards` `[t]`, `success`. Observations are flat float32.
 
     Raises:
         InvalidData: an expert without actions.

@@ -96,7 +96,7 @@ class Fresh(nn.Module):
 
 
 class Cloned(nn.Module):
-    """The behaviour-cloning baseline, whose code says nothing."""
+    """The behaviour-cloning baseline, whose latent says nothing."""
 
     def __init__(self, spec: Spec, network: Network) -> None:
         super().__init__()
@@ -105,11 +105,11 @@ class Cloned(nn.Module):
         self.discrete = spec.discrete
         self.n_components = config.n_components
         self.log_std = nn.Parameter(torch.full((spec.action_size,), float(np.log(config.sigma))))
-        self.register_buffer("code", torch.zeros(config.code_size))
+        self.register_buffer("latent", torch.zeros(config.latent_dim))
 
     def forward(self, observations: Float[Tensor, "b o"]) -> Float[Tensor, "b n"]:
         """Logits; or what `mixture_of(n_components, a)` takes."""
-        out = self.net(observations[:, None], self.get_buffer("code").expand(len(observations), -1))[:, 0]
+        out = self.net(observations[:, None], self.get_buffer("latent").expand(len(observations), -1))[:, 0]
         if self.discrete:
             return out
         parts = out.unflatten(-1, (self.n_components, -1))

@@ -6,10 +6,10 @@ from pathlib import Path
 from rich.console import Console
 
 from metalearn.benchmark.page import results_folder
-from metalearn.benchmark.progress import suite_progress
 from metalearn.benchmark.run import run_suite
 from metalearn.benchmark.suites import PARTS, find_suite
 from metalearn.evaluation.table import conclusions, print_report
+from metalearn.listeners.progress import show_progress
 from metalearn.training.collect import Collector
 from metalearn.training.events import Stopped
 
@@ -34,10 +34,10 @@ def run_named(
     """
     suite = find_suite(name)
     out, runs = out or results_folder(suite), runs or RUNS / suite.name
-    with suite_progress(console) as bars:
+    with show_progress(console) as show:
 
         def progress(stage: str, done: int, total: int) -> None:
-            bars(stage, done, total)
+            show(stage, done, total)
             if stopping():
                 raise Stopped("stopped; the same command goes on")
 

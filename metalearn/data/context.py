@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from metalearn.data.asks import NOTHING, Ask
 from metalearn.data.episode import Episode
 
 
@@ -9,13 +10,12 @@ from metalearn.data.episode import Episode
 class Context:
     """Any number K >= 0 of demonstrations and L >= 0 of own trials of one task. Immutable.
 
-    `ask` is what the user asks for beyond "solve it" (a return, a goal); a model refuses an ask it was
-    not trained for.
+    `ask` is what the user asks for beyond "solve it"; a model refuses kinds that it was not trained for.
     """
 
     demos: tuple[Episode, ...] = ()
     trials: tuple[Episode, ...] = ()
-    ask: str | None = None
+    ask: Ask = NOTHING
 
     def with_demos(self, *demos: Episode) -> "Context":
         """A new context that has also seen `demos`."""

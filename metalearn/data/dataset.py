@@ -135,9 +135,7 @@ def _pack(record: TaskRecord, arrays: dict[str, Array]) -> dict[str, Any]:
 
 def _pack_episodes(prefix: str, episodes: Sequence[Episode], arrays: dict[str, Array]) -> list[dict[str, Any]]:
     for i, episode in enumerate(episodes):
-        for name in ("observations", "actions", "rewards"):
-            if (value := getattr(episode, name)) is not None:
-                arrays[f"{prefix}/{i}/{name}"] = value
+        arrays |= {f"{prefix}/{i}/{name}": array for name, array in episode.arrays().items()}
     return [{"success": episode.success} for episode in episodes]
 
 

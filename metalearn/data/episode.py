@@ -1,17 +1,16 @@
-"""Episodes: what happened once, as frozen arrays, and batches of them with their mask.
+"""Episodes: what happened once, as frozen arrays.
 
 Knows shapes, dtypes and finiteness. Does not know spaces (`spec`), tasks or models.
-Axes: t steps, o observation, a action, b tasks, k episodes per task.
+Axes: t steps, o observation, a action.
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int8, Shaped
+from jaxtyping import Float32, Shaped
 
 from metalearn.data.errors import InvalidData
 
@@ -45,10 +44,7 @@ class Episode:
             shape = _shape(self.observations)
             raise InvalidData("observations", "[t+1, o] with at least one step (t >= 1)", shape)
         n_steps = len(self.observations) - 1
-        for name in ("observations", "actions", "rewards"):
-            value = getattr(self, name)
-            if value is None:
-                continue
+        for name, value in self.arrays().items():
             if name != "observations" and len(value) != n_steps:
                 expected = f"{n_steps} steps (one fewer than the {n_steps + 1} observations)"
                 raise InvalidData(name, expected, f"{len(value)}")
@@ -110,6 +106,10 @@ class Episode:
             "success": self.success,
         }
 
+    def arrays(self) -> dict[str, Array]:
+        """The arrays that the episode has, by the names of their fields."""
+        return {name: value for name, value in self.to_dict().items() if isinstance(value, np.ndarray)}
+
     def without_actions(self) -> "Episode":
         """The same episode as somebody saw it who could not see the actions."""
         return replace(self, actions=None)
@@ -119,77 +119,6 @@ class Episode:
 
     def __hash__(self) -> int:
         return hash(self.digest)
-
-
-@dataclass(frozen=True, eq=False)
-class EpisodeBatch:
-    """Episodes of b tasks, k each, padded to one length; padding is known through `mask` alone.
-
-    `success` is +1, -1, or 0 where unknown. Absent actions or rewards are zeros with their `has_` flag down.
-    """
-
-    actions: Shaped[np.ndarray, "b k t *a"]
-    observations: Shaped[np.ndarray, "b k t1 *o"]
-    rewards: Float32[np.ndarray, "b k t"]
-    success: Int8[np.ndarray, "b k"]
-    mask: Bool[np.ndarray, "b k t"]
-    has_actions: Bool[np.ndarray, "b k"]
-    has_rewards: Bool[np.ndarray, "b k"]
-
-    @classmethod
-    def stack(cls, episodes: Sequence[Sequence[Episode]]) -> "EpisodeBatch":
-        """Pad `episodes[b][k]`; tasks may have different numbers of episodes, but not all none.
-
-        Raises:
-            InvalidData: when no task has an episode.
-        """
-        flat = [episode for of_task in episodes for episode in of_task]
-        if not flat:
-            raise InvalidData("episodes", "at least one episode", "none")
-        b, k, t = len(episodes), max(map(len, episodes)), max(map(len, flat))
-        with_actions = next((e.actions for e in flat if e.actions is not None), None)
-        action_shape = () if with_actions is None else with_actions.shape[1:]
-        action_dtype = np.float32 if with_actions is None else with_actions.dtype
-        observation = flat[0].observations
-        batch = cls(
-            actions=np.zeros((b, k, t, *action_shape), action_dtype),
-            observations=np.zeros((b, k, t + 1, *observation.shape[1:]), observation.dtype),
-            rewards=np.zeros((b, k, t), np.float32),
-            success=np.zeros((b, k), np.int8),
-            mask=np.zeros((b, k, t), bool),
-            has_actions=np.zeros((b, k), bool),
-            has_rewards=np.zeros((b, k), bool),
-        )
-        for i, of_task in enumerate(episodes):
-            for j, episode in enumerate(of_task):
-                n = len(episode)
-                batch.observations[i, j, : n + 1] = episode.observations
-                batch.mask[i, j, :n] = True
-                if episode.actions is not None:
-                    batch.actions[i, j, :n] = episode.actions
-                    batch.has_actions[i, j] = True
-                if episode.rewards is not None:
-                    batch.rewards[i, j, :n] = episode.rewards
-                    batch.has_rewards[i, j] = True
-                if episode.success is not None:
-                    batch.success[i, j] = 1 if episode.success else -1
-        return batch
-
-    def unstack(self) -> list[list[Episode]]:
-        """The episodes again: `EpisodeBatch.stack(x).unstack() == x`."""
-        return [
-            [self._episode(i, j) for j in range(self.mask.shape[1]) if self.mask[i, j].any()]
-            for i in range(self.mask.shape[0])
-        ]
-
-    def _episode(self, i: int, j: int) -> Episode:
-        n = int(self.mask[i, j].sum())
-        return Episode(
-            observations=self.observations[i, j, : n + 1].copy(),
-            actions=self.actions[i, j, :n].copy() if self.has_actions[i, j] else None,
-            rewards=self.rewards[i, j, :n].copy() if self.has_rewards[i, j] else None,
-            success=None if self.success[i, j] == 0 else bool(self.success[i, j] > 0),
-        )
 
 
 def _shape(value: Array) -> str:

@@ -1,16 +1,13 @@
 """A report in the terminal: curves with their intervals, then the controls and what they mean in plain words."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from metalearn.evaluation.evaluate import MAIN_METHOD
-from metalearn.evaluation.protocol import Progress as OnProgress
 from metalearn.evaluation.report import MethodReport, Rate, Report, Return
 
 TRIAL_CONTROLS = {
@@ -146,18 +143,3 @@ def _figure(mean: float, ci95: tuple[float, float], exact: bool, form: str = ".1
 
 def _interval(ci95: tuple[float, float], form: str = ".1f") -> str:
     return f"{100 * ci95[0]:{form}}..{100 * ci95[1]:{form}}"
-
-
-@contextmanager
-def live_progress(console: Console | None = None) -> Iterator[OnProgress]:
-    """Bars in the terminal, one per method, for `evaluate(progress=...)`."""
-    columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
-        tasks = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield show

@@ -1,6 +1,6 @@
-"""Experts that are networks: shipped weights (`experts/NAME.safetensors`), run in numpy.
+"""Trained experts: the shipped weights of a network (`experts/NAME.safetensors`), run in numpy.
 
-Knows neither the task that an expert was trained for nor the algorithm; both are in `experts/NAME.json`.
+Knows neither the task nor the training algorithm of an expert; both are in `experts/NAME.json`.
 """
 
 import json
@@ -31,7 +31,7 @@ class Expert:
         return np.clip(inputs @ weight.T + bias, -1.0, 1.0)
 
     def save(self, path: Path, provenance: dict[str, Any]) -> None:
-        """Write the weights to `path` and where they come from to the `.json` beside it."""
+        """Write the weights to `path`, and their provenance to the `.json` beside it."""
         from safetensors.numpy import save_file
 
         tensors = {}
@@ -43,7 +43,7 @@ class Expert:
 
     @classmethod
     def load(cls, path: Path) -> "Expert":
-        """The expert that `save` wrote. Raises InvalidConfig."""
+        """Load an expert that `save` wrote. Raises InvalidConfig."""
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
@@ -56,5 +56,5 @@ class Expert:
 
 
 def load_expert(name: str) -> Expert:
-    """The shipped expert of that name. Raises InvalidConfig."""
+    """Load the shipped expert `name`. Raises InvalidConfig."""
     return Expert.load(FOLDER / f"{name}.safetensors")

@@ -1,7 +1,7 @@
-"""What a family of tasks is: many tasks that share a spec, each a Gymnasium environment.
+"""The protocol of a task family: many tasks that share a spec, each of them a Gymnasium environment.
 
-A task has an index; the index range decides the split, so train and test cannot leak into each other.
-Two scenes: in "demo" the expert shows the task (perhaps ambiguously), in "trial" the policy acts.
+A task is named by its index. The split follows from the index, so training tasks and test tasks cannot overlap.
+Every task has two scenes: in "demo" the expert demonstrates it (perhaps ambiguously), in "trial" the policy acts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,22 +12,21 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Shaped, UInt8
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.spec import Spec
-from metalearn.tasks.user_code import users_code
+from metalearn.tasks.user_code import user_code
 
 Scene = Literal["demo", "trial"]
-Split = Literal["train", "validation", "test"]
 
 SPLITS: Mapping[str, range] = {
     "train": range(0, 1_000_000),
     "validation": range(1_000_000, 2_000_000),
     "test": range(2_000_000, 3_000_000),
 }
-"""Index ranges of a family whose tasks are generated from their index."""
+"""The splits of a family that generates its tasks from their index."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class TaskId:
 
     @classmethod
     def parse(cls, text: str) -> "TaskId":
-        """The id that `str` wrote. Raises InvalidConfig."""
+        """Read an id that `str` wrote. Raises InvalidConfig."""
         family, slash, index = text.rpartition("/")
         if not slash or not index.isdecimal():
             raise InvalidConfig(f"task id: expected family/index, got {text!r}")
@@ -52,8 +51,8 @@ class TaskId:
 class TaskVectorEnv(VectorEnv[Any, Any, Any]):
     """b tasks of a family stepped in lockstep, one row each: a Gymnasium vector environment without autoreset.
 
-    Rows that have ended keep their last observation, ignore actions and give reward 0 until `reset`.
-    `reset(seed=[...])` takes one seed per row. `infos["success"]` is a bool array `[b]`.
+    A row that has ended keeps its last observation, ignores actions and gives reward 0 until the next `reset`.
+    Every value in `infos` is an array with one entry per row; `infos["success"]` is a bool array `[b]`.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.DISABLED}
@@ -68,49 +67,62 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        """Start an episode in every row; `seed` is one seed per row."""
+        """Start an episode in every row; `seed` is one seed for all rows or one per row."""
         raise NotImplementedError
 
     def expert_actions(self) -> Shaped[np.ndarray, "b *a"] | None:
-        """What the expert, who knows each task, does in the present states; None if there is no expert."""
+        """The actions of the expert, who knows each task, in the current states; None without an expert."""
         raise NotImplementedError
+
+    def render_row(self, row: int) -> UInt8[np.ndarray, "h w 3"] | None:
+        """A picture of one row; None unless the family draws one."""
+        return None
+
+    def row_seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
+        """The seed of each row, from the argument that `reset` was given."""
+        seeds = seed if isinstance(seed, Sequence | np.ndarray) else [seed] * self.num_envs
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"seed: expected one seed for each of {self.num_envs} rows, got {len(seeds)}")
+        return seeds
 
 
 @runtime_checkable
 class Family(Protocol):
-    """The small protocol a family implements; ours and the user's own (`wtl train --family module:Class`)."""
+    """The protocol of a family, whether it ships with the project or is yours (`wtl train --family module:Class`)."""
 
     @property
     def name(self) -> str:
-        """What task ids begin with."""
+        """The family's name, with which its task ids begin."""
         ...
 
     @property
     def version(self) -> int:
-        """Counted up whenever the tasks change, so that figures of different tasks are never compared."""
+        """A number that grows whenever the tasks change, so that results on different tasks are never compared."""
         ...
 
     @property
     def spec(self) -> Spec:
-        """Spaces, horizon and rate of every task."""
+        """Spaces, horizon and rate, the same for every task."""
         ...
 
     @property
     def splits(self) -> Mapping[str, range]:
-        """Task indices of "train", "validation" and "test", disjoint."""
+        """Disjoint ranges of task indices for "train", "validation" and "test"."""
         ...
 
     def make(self, index: int, scene: Scene = "trial", render_mode: str | None = None) -> gym.Env[Any, Any]:
-        """Task `index` in a scene. `step` puts `success` into its info; the end of an episode is
-        `terminated` or `truncated`, at the latest after `spec.horizon` steps. If the unwrapped
-        environment has a method `expert_action()`, it is the expert's action in the present state.
+        """Task `index` in a scene.
+
+        `step` puts `success` into its info. An episode ends with `terminated` or `truncated`, after `spec.horizon`
+        steps at the latest. An unwrapped environment with a method `expert_action()` has an expert: the method
+        returns the expert's action in the current state.
         """
         ...
 
 
 @runtime_checkable
 class VectorFamily(Family, Protocol):
-    """A family that steps many tasks at once faster than one by one."""
+    """A family with a vector environment of its own, faster than stepping its tasks one by one."""
 
     def make_vec(self, indices: Sequence[int], scene: Scene = "trial") -> TaskVectorEnv:
         """The tasks `indices`, one row each."""
@@ -119,26 +131,26 @@ class VectorFamily(Family, Protocol):
 
 @runtime_checkable
 class BoundedFamily(Family, Protocol):
-    """A family whose Bayes-optimal success is known."""
+    """A family with a known Bayes-optimal success rate."""
 
     def bayes_success(self, n_trials: int) -> float:
-        """Best possible success of the attempt after `n_trials` own trials, over all tasks."""
+        """The best possible success rate, over all tasks, of the attempt after `n_trials` trials."""
         ...
 
     def sibling(self, index: int, rng: np.random.Generator) -> int:
-        """A task with the same demonstration and a target drawn independently of `index`'s target."""
+        """A task with the same demonstration as `index` and an independently drawn target."""
         ...
 
 
 class SerialVectorEnv(TaskVectorEnv):
-    """Tasks stepped one after the other: the vector version of any family."""
+    """Tasks stepped one after the other: the vector environment of any family that has none of its own."""
 
     def __init__(self, family: Family, indices: Sequence[int], scene: Scene = "trial") -> None:
         super().__init__(family.spec, len(indices))
-        self.envs: list[gym.Env[Any, Any]] = []  # there to be closed, whatever `make` does
+        self.envs: list[gym.Env[Any, Any]] = []  # set first, so that `close` works even if `make` raises
         self._names = [TaskId(family.name, index) for index in indices]
         for index, name in zip(indices, self._names, strict=True):
-            with users_code(f"task {name} cannot be made"):
+            with user_code(f"task {name} cannot be made"):
                 self.envs.append(family.make(index, scene))
         self._horizon = family.spec.horizon
         self._observations = np.zeros(
@@ -152,12 +164,11 @@ class SerialVectorEnv(TaskVectorEnv):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        """Start an episode in every row; `seed` is one seed per row."""
-        seeds = seed if isinstance(seed, Sequence | np.ndarray) else [seed] * self.num_envs
-        for row, (env, row_seed) in enumerate(zip(self.envs, seeds, strict=True)):
-            with users_code(f"reset of task {self._names[row]}"):
+        """Start an episode in every row."""
+        for row, (env, row_seed) in enumerate(zip(self.envs, self.row_seeds(seed), strict=True)):
+            with user_code(f"reset of task {self._names[row]}"):
                 observation, _ = env.reset(seed=None if row_seed is None else int(row_seed))
-                self._see(row, observation)
+                self._store(row, observation)
         self._ended[:] = self._success[:] = self._scored[:] = False
         self._n_steps = 0
         return self._observations.copy(), {}
@@ -172,16 +183,16 @@ class SerialVectorEnv(TaskVectorEnv):
         terminated, truncated = self._ended.copy(), np.zeros(self.num_envs, bool)
         self._n_steps += 1
         for row in map(int, np.flatnonzero(~self._ended)):
-            with users_code(f"step of task {self._names[row]}"):
+            with user_code(f"step of task {self._names[row]}"):
                 observation, rewards[row], terminated[row], truncated[row], info = self.envs[row].step(actions[row])
-                self._see(row, observation)
+                self._store(row, observation)
                 self._success[row] |= bool(info.get("success", False))
                 self._scored[row] |= "success" in info
             self._check_end(row, bool(terminated[row] or truncated[row]))
         self._ended = terminated | truncated
         return self._observations.copy(), rewards, terminated, truncated, {"success": self._success.copy()}
 
-    def _see(self, row: int, observation: object) -> None:
+    def _store(self, row: int, observation: object) -> None:
         array, expected = np.asarray(observation), self._observations.shape[1:]
         if array.shape != expected:
             raise InvalidData(
@@ -198,10 +209,10 @@ class SerialVectorEnv(TaskVectorEnv):
             )
 
     def expert_actions(self) -> Shaped[np.ndarray, "b *a"] | None:
-        """The expert's action in every row, or None if the environments have no `expert_action`."""
+        """The expert's action in every row; None if an environment has no `expert_action`."""
         if not all(hasattr(env.unwrapped, "expert_action") for env in self.envs):
             return None
-        with users_code(f"expert_action of {self._names[0].family}"):
+        with user_code(f"expert_action of {self._names[0].family}"):
             actions = [env.unwrapped.expert_action() for env in self.envs]  # type: ignore[attr-defined]
             return np.asarray(actions, self.single_action_space.dtype)
 
@@ -212,7 +223,7 @@ class SerialVectorEnv(TaskVectorEnv):
 
 
 def make_vec(family: Family, indices: Sequence[int], scene: Scene = "trial") -> TaskVectorEnv:
-    """The fastest vector environment that the family has for the tasks `indices`."""
+    """The tasks `indices` in the family's own vector environment, or in a serial one if it has none."""
     if isinstance(family, VectorFamily):
         return family.make_vec(indices, scene)
     return SerialVectorEnv(family, indices, scene)

@@ -1,4 +1,7 @@
-"""Families by name. Loads a family's module only when it is asked for: simulators are heavy."""
+"""Families by name: one line each in `FAMILIES`.
+
+The module of a family is imported only when the family is asked for, because simulators are slow to import.
+"""
 
 import difflib
 import importlib
@@ -10,15 +13,15 @@ import gymnasium as gym
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.tasks.family import Family
-from metalearn.tasks.user_code import users_code
+from metalearn.tasks.user_code import user_code
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 FAMILIES = {
-    "reach-m2": "metalearn.tasks.registry:reach_m2",
-    "reach-m4": "metalearn.tasks.registry:reach_m4",
-    "reach-colour": "metalearn.tasks.registry:reach_colour",
-    "reach-dynamics": "metalearn.tasks.registry:reach_dynamics",
+    "reach-m2": "metalearn.tasks.envs.reach:reach_m2",
+    "reach-m4": "metalearn.tasks.envs.reach:reach_m4",
+    "reach-colour": "metalearn.tasks.envs.reach:reach_colour",
+    "reach-dynamics": "metalearn.tasks.envs.reach_dynamics:reach_dynamics",
     "push": "metalearn.tasks.envs.metaworld.push_and_pick:Push",
     "push-strict": "metalearn.tasks.envs.metaworld.push_and_pick:PushStrict",
     "pick-place": "metalearn.tasks.envs.metaworld.push_and_pick:PickPlace",
@@ -33,11 +36,11 @@ FAMILIES = {
     "push-blind-strict": "metalearn.tasks.envs.metaworld.push_blind:PushBlindStrict",
     "push-blind-dense": "metalearn.tasks.envs.metaworld.push_blind:PushBlindDense",
 }
-"""Name of a family -> `module:factory`."""
+"""Name of a family -> `module:Class`, or a function in place of the class; called without arguments."""
 
 
 def find_family(name: str) -> Family:
-    """A family by its registered name, or the user's own as `module:Class`.
+    """A family by its registered name, or your own as `module:Class`.
 
     Raises:
         InvalidConfig: an unknown name (with a suggestion), or something that is not a family.
@@ -48,7 +51,7 @@ def find_family(name: str) -> Family:
         close = difflib.get_close_matches(name, FAMILIES, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(FAMILIES)}"
         raise InvalidConfig(f"unknown family {name!r}; {hint} Your own is named module:Class")
-    with users_code(f"family {name!r} cannot be loaded"):
+    with user_code(f"family {name!r} cannot be loaded"):
         family = getattr(importlib.import_module(module_name), attribute)()
         if not isinstance(family, Family):
             missing = [m for m in ("name", "version", "spec", "splits", "make") if not hasattr(family, m)]
@@ -57,7 +60,7 @@ def find_family(name: str) -> Family:
 
 
 def _checked(given: str, family: Family) -> Family:
-    """Return the family if its parts are what the protocol says. Raises InvalidConfig."""
+    """Return the family if its members have the types of the protocol. Raises InvalidConfig."""
     splits = family.splits
     for field, right, expected in (
         ("name", isinstance(family.name, str) and _NAME.fullmatch(family.name), "letters, digits, '.', '_' and '-'"),
@@ -76,34 +79,6 @@ def _checked(given: str, family: Family) -> Family:
     return family
 
 
-def reach_m2() -> Family:
-    """4 objects, 2 candidates."""
-    from metalearn.tasks.envs.reach import Reach
-
-    return Reach("reach-m2", n_objects=4, n_candidates=2)
-
-
-def reach_m4() -> Family:
-    """6 objects, 4 candidates."""
-    from metalearn.tasks.envs.reach import Reach
-
-    return Reach("reach-m4", n_objects=6, n_candidates=4)
-
-
-def reach_colour() -> Family:
-    """4 objects known by their colour, 2 candidates, held-out colours."""
-    from metalearn.tasks.envs.reach import Reach
-
-    return Reach("reach-colour", n_objects=4, n_candidates=2, coloured=True)
-
-
-def reach_dynamics() -> Family:
-    """4 objects, 2 candidates, and actions turned and scaled by the task."""
-    from metalearn.tasks.envs.reach_dynamics import ReachDynamics
-
-    return ReachDynamics("reach-dynamics", n_objects=4, n_candidates=2)
-
-
 def register_envs() -> None:
     """Register one Gymnasium environment per family, `wtl/NAME-v0` with arguments `index` and `scene`."""
     for name in FAMILIES:
@@ -115,7 +90,7 @@ def register_envs() -> None:
 def make_env(
     family: str, index: int = 0, scene: str = "trial", render_mode: str | None = None
 ) -> "gym.Env[object, object]":
-    """One task of a registered family: what `gym.make("wtl/reach-m2-v0", index=3)` calls."""
+    """One task of a registered family, for `gym.make("wtl/reach-m2-v0", index=3)`."""
     if scene not in ("demo", "trial"):
         raise InvalidConfig(f"scene: expected 'demo' or 'trial', got {scene!r}")
     return find_family(family).make(index, scene, render_mode)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Pictures of planar scenes: a raster for `render`, and a drawing of a whole episode for reports."""
+"""Pictures of planar scenes: an image for `render`, and a drawing of a whole episode for reports."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,14 +9,14 @@ from jaxtyping import Float, UInt8
 SIZE = 256
 
 
-def raster(
-    own: Float[np.ndarray, "2"],
+def draw_plane(
+    agent: Float[np.ndarray, "2"],
     objects: Float[np.ndarray, "n 2"],
     colours: Float[np.ndarray, "n 3"],
     target: int | None = None,
     radius: float = 0.1,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The plane [-1.1, 1.1]^2 from above: objects as discs, the robot as a black dot, the target with a rim."""
+    """The plane [-1.1, 1.1]^2 from above: objects as discs, the agent as a black dot, the target with a rim."""
     axis = np.linspace(-1.1, 1.1, SIZE)
     x, y = np.meshgrid(axis, -axis)
     image = np.full((SIZE, SIZE, 3), 255, np.uint8)
@@ -26,7 +26,7 @@ def raster(
             image[distance < 1.35 * radius] = 0
             image[distance < 1.2 * radius] = 255
         image[distance < radius] = np.round(255 * colour).astype(np.uint8)
-    image[np.hypot(x - own[0], y - own[1]) < 0.5 * radius] = 30
+    image[np.hypot(x - agent[0], y - agent[1]) < 0.5 * radius] = 30
     return image
 
 
@@ -39,7 +39,7 @@ def draw_scene(
     colours: Float[np.ndarray, "n 3"],
     success: bool | None,
 ) -> None:
-    """Draw an episode into matplotlib axes: its path from the ring to the dot, candidates full, others faint."""
+    """Draw an episode into matplotlib axes: its path from a ring to a dot, and all but the candidates faint."""
     from matplotlib.patches import Circle
 
     for slot, (place, colour) in enumerate(zip(objects, colours, strict=True)):

@@ -1,4 +1,4 @@
-"""Running actors and experts in environments: the one place where episodes come from."""
+"""Rollouts of actors and experts in environments. Every episode on a task family is made here."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,38 +16,40 @@ Policy = Callable[[TaskVectorEnv, Array], Array]
 
 @dataclass(frozen=True)
 class Rollout:
-    """One episode of each of b tasks, and what the expert would have done on the way (None: no expert)."""
+    """One episode of each of b tasks, and the expert's actions in the states visited (None without an expert)."""
 
     episodes: list[Episode]
     expert_actions: list[Array] | None
 
     @property
     def success(self) -> Bool[np.ndarray, " b"]:
-        """Which episodes ended in success."""
+        """Whether each episode was a success."""
         return np.array([bool(episode.success) for episode in self.episodes])
 
 
 def episode_seeds(indices: Sequence[int], stream: int, episode: int) -> list[int]:
     """One seed per task for its `episode`-th episode of a stream (collection, evaluation, ...).
 
-    The stream keeps the layouts that were trained on apart from the layouts of an evaluation.
+    Different streams have different seeds, so an evaluation never repeats the layouts of training.
     """
     return [int(np.random.SeedSequence((stream, episode, index)).generate_state(1)[0]) for index in indices]
 
 
 def rollout(env: TaskVectorEnv, actor: Actor, seeds: Sequence[int], *, relabel: bool = False) -> Rollout:
-    """One episode of `actor` in every row. With `relabel` the expert says in each state what it would do."""
+    """Run one episode of `actor` in every row. With `relabel` the expert's action is recorded in every state."""
     return _run(env, lambda _, observations: actor.act(observations), seeds, relabel)
 
 
 def demonstrate(
     family: Family, indices: Sequence[int], seeds: Sequence[int], scene: Scene, noise: float = 0.0, seed: int = 0
 ) -> Rollout:
-    """One expert episode of each task. `noise` (standard deviation, in action units) is added to what the
-    expert does, never to what is recorded as its label, so that its recoveries are seen too.
+    """Run one expert episode of each task.
+
+    `noise` (standard deviation, in action units) is added to the actions taken and never to the recorded labels, so
+    that the expert's corrections are recorded too.
 
     Raises:
-        InvalidConfig: when the family has no expert.
+        InvalidConfig: the family has no expert.
     """
     rng = np.random.default_rng(seed)
     space = family.spec.action_space
@@ -69,7 +71,7 @@ def demonstrate(
 
 
 class RandomActor:
-    """Uniform actions: the floor of every table."""
+    """Uniformly random actions, the lowest baseline of every table."""
 
     def __init__(self, env: TaskVectorEnv, seed: int) -> None:
         self._space = env.action_space

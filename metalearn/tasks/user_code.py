@@ -1,4 +1,4 @@
-"""Code that users bring: whatever it raises becomes one sentence that says what, where and while doing what."""
+"""Errors in code that users bring, reported in one sentence: the attempt, the error, and the line that raised it."""
 
 import traceback
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 
-_OURS = (__file__, str(Path(__file__).with_name("family.py")), str(Path(__file__).with_name("registry.py")))
+_CALLERS = (__file__, str(Path(__file__).with_name("family.py")), str(Path(__file__).with_name("registry.py")))
 
 
 @contextmanager
-def users_code(doing: str) -> Iterator[None]:
-    """Run a block that calls the user's code.
+def user_code(attempt: str) -> Iterator[None]:
+    """Run a block that calls the user's code; `attempt` begins the error message.
 
     Raises:
         InvalidConfig: the block raised, or wanted to end the process.
@@ -23,14 +23,14 @@ def users_code(doing: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         text = " ".join(str(error).split())
-        raise InvalidConfig(f"{doing}: {type(error).__name__}: {text}{_where(error)}") from error
+        raise InvalidConfig(f"{attempt}: {type(error).__name__}: {text}{_where(error)}") from error
 
 
 def _where(error: BaseException) -> str:
-    """File and line of the innermost frame that is neither ours nor the import machinery's."""
+    """File and line of the innermost frame outside this package and the import machinery."""
     frames = [
         f"{Path(frame.filename).name}:{frame.lineno}"
         for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename not in _OURS and "importlib" not in frame.filename and "contextlib" not in frame.filename
+        if frame.filename not in _CALLERS and "importlib" not in frame.filename and "contextlib" not in frame.filename
     ]
     return f" ({frames[-1]})" if frames else ""

@@ -150,7 +150,7 @@ class TrainingSet:
         """A batch: contexts of demos alone, with an expert's episode, or (phase II) with 0 .. L own trials."""
         b = min(config.batch_tasks, self.n_tasks)
         task = torch.randint(self.n_tasks, (b,), generator=generator)
-        demo = self._draw_demos(task, config.no_demo, generator)
+        demo = self._draw_demos(task, config.demo_dropout, generator)
         target, pseudo = self._draw_experts(task, generator)
         with_pseudo = torch.rand(b, generator=generator) < (0.15 if own_trials else config.expert_trial)
         trial = torch.where(with_pseudo, pseudo, ABSENT)[:, None]
@@ -161,20 +161,24 @@ class TrainingSet:
             target = torch.where(imitate_own, own_target, target)
         observations, actions, mask, effects = self._steps.pick(target, config.steps_per_episode, generator)
         return MetaBatch(
-            demos=EpisodeTensors.gather(self._frames, demo).forget(generator, actions=0.5, rewards=0.5, success=0.5),
-            trials=EpisodeTensors.gather(self._frames, trial).forget(generator, actions=0.1, rewards=0.1, success=0.1),
+            demos=EpisodeTensors.gather(self._frames, demo).drop_modalities(
+                generator, actions=0.5, rewards=0.5, success=0.5
+            ),
+            trials=EpisodeTensors.gather(self._frames, trial).drop_modalities(
+                generator, actions=0.1, rewards=0.1, success=0.1
+            ),
             observations=observations,
             actions=actions,
             mask=mask,
             effects=effects,
         )
 
-    def _draw_demos(self, task: Tensor, no_demo: float, generator: torch.Generator) -> Int[Tensor, "b k"]:
-        """1 .. K of each task's demos, rotated at random, or none with probability `no_demo`."""
+    def _draw_demos(self, task: Tensor, demo_dropout: float, generator: torch.Generator) -> Int[Tensor, "b k"]:
+        """1 .. K of each task's demos, rotated at random, or none with probability `demo_dropout`."""
         demo, k = self._demo[task], self._demo.shape[1]
         order = torch.argsort(torch.rand(demo.shape, generator=generator), 1)
         count = torch.randint(1, k + 1, (len(task), 1), generator=generator)
-        count[torch.rand(len(task), generator=generator) < no_demo] = 0
+        count[torch.rand(len(task), generator=generator) < demo_dropout] = 0
         return torch.where(torch.arange(k) < count, demo.gather(1, order), ABSENT)
 
     def _draw_experts(self, task: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -190,7 +190,7 @@ def examples(bundle: Bundle, played: Played, novelty: Novelty | None) -> Example
     found = list(played.situations())
     inference = Inference.load(bundle)
     contexts = [context for _, context, _ in found]
-    beliefs = [belief for piece in chunked(contexts, 512) for belief in inference.believe(piece)]
+    beliefs = [belief for piece in chunked(contexts, 512) for belief in inference.infer_belief(piece)]
     scores = [float(novelty.scores(c.demos).max()) if novelty and c.demos else None for c in played.contexts]
     quantiles = [novelty.quantile(score) if novelty and score is not None else None for score in scores]
     pairs = zip(beliefs, found, strict=True)

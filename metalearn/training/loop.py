@@ -203,14 +203,14 @@ class _Run:
     def _temperature(self) -> float:
         """Return 0 until one behaviour for all hypotheses works (or time is up), then anneal to 1 geometrically."""
         start = self.progress.ramp_start
-        latest = max(0, self.config.warmup_steps - self.config.ramp_steps)
+        latest = max(0, self.config.warmup_steps - self.config.anneal_steps)
         if self.experiment.model.n_hypotheses == 1:
             return 1.0
         if start is None and self.learner.steps >= latest:
             start = self.progress.ramp_start = self.learner.steps
         if start is None:
             return 0.0
-        ramped = min(1.0, (self.learner.steps - start) / self.config.ramp_steps)
+        ramped = min(1.0, (self.learner.steps - start) / self.config.anneal_steps)
         return float(RAMP_FROM ** (1 - ramped))
 
     def _report(self, loss: float) -> None:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from metalearn.data.episode import Array, Episode
-from metalearn.data.errors import InvalidData
-from service.adaptations.recordings import Step, Tape
-from service.adaptations.records import Adaptation, Ending, RecordingRow, StepTaken
-from service.adaptations.service import Sessions
+from metalearn.data.episode import Array
+from service.adaptations.acting import OnlineConditioning
+from service.adaptations.episode_builder import EpisodeBuilder, commit
+from service.adaptations.recordings import RecordingRepository, Step
+from service.adaptations.records import Adaptation, FinishRecording, RecordingRow, StepConflict
+from service.adaptations.service import AdaptationService
 from service.errors import (
     Busy,
-    EpisodeEmpty,
     EpisodeFinished,
     EpisodeNotFound,
     EpisodeOver,
@@ -26,7 +26,7 @@ from service.errors import (
 )
 from service.ids import is_id, new_id
 from service.inference import Engine
-from service.storage.idempotency import Post
+from service.storage.idempotency import IdempotencyKey
 
 _ATTEMPTS = 8
 
@@ -36,30 +36,44 @@ class _Recording:
     """An episode in progress, as far as this server has seen it. Its lock keeps steps in order."""
 
     row: RecordingRow
-    steps: list[Step]
+    episode: EpisodeBuilder
+    last: Step | None = None
+    conditioning: OnlineConditioning | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def add(self, step: Step) -> None:
+        """Note a step that is stored."""
+        self.episode.append(step.observation, step.action, step.reward)
+        self.last = step
 
-class Recorder:
+
+class EpisodeRecorder:
     """The recorded episodes that pass through one server."""
 
     def __init__(
-        self, tape: Tape, sessions: Sessions, engine: Engine, *, capacity: int, max_steps: int, rng: np.random.Generator
+        self,
+        recordings: RecordingRepository,
+        adaptations: AdaptationService,
+        engine: Engine,
+        *,
+        capacity: int,
+        rng: np.random.Generator,
     ) -> None:
-        self._tape, self._sessions, self._engine = tape, sessions, engine
-        self._capacity, self._max_steps, self._rng = capacity, max_steps, rng
+        self._recordings, self._adaptations, self._engine = recordings, adaptations, engine
+        self._capacity, self._rng = capacity, rng
         self._open: OrderedDict[str, _Recording] = OrderedDict()
         self._lock = threading.Lock()
 
-    def start(self, adaptation: Adaptation, explore: bool | None, post: Post | None = None) -> RecordingRow:
+    def start(
+        self, adaptation: Adaptation, explore: bool | None, idempotency_key: IdempotencyKey | None = None
+    ) -> RecordingRow:
         """Begin an episode and commit to one hypothesis. Raises Busy."""
-        explore = not adaptation.scored if explore is None else explore
-        belief = self._sessions.understood(adaptation).belief
+        belief = self._adaptations.adapted_policy(adaptation).belief
         with self._lock:  # a generator is not made for several threads
-            hypothesis = belief.draw(self._rng) if explore else belief.most_probable
-        self._sessions.touch(adaptation)
+            explore, hypothesis = commit(adaptation, belief, explore, self._rng)
+        self._adaptations.touch(adaptation)
         row = RecordingRow(new_id(), adaptation.id, adaptation.version, explore, hypothesis)
-        return self._tape.start(adaptation.tenant, row, post)
+        return self._recordings.start(adaptation.tenant, row, idempotency_key)
 
     def act(
         self,
@@ -67,7 +81,7 @@ class Recorder:
         recording_id: str,
         observation: Array,
         reward: float | None,
-        post: Post | None = None,
+        idempotency_key: IdempotencyKey | None = None,
     ) -> tuple[Array, int]:
         """The action now, `[a]` or a scalar, and the number of this step.
 
@@ -79,38 +93,41 @@ class Recorder:
         with recording.lock:
             for _ in range(_ATTEMPTS):
                 try:
-                    return self._act(adaptation, recording, observation, reward, post)
-                except StepTaken:  # by another server
+                    return self._act(adaptation, recording, observation, reward, idempotency_key)
+                except StepConflict:  # by another server
                     self._read_on(recording)
         raise Busy("too many servers record this episode at once")
 
     def _act(
-        self, adaptation: Adaptation, recording: _Recording, observation: Array, reward: float | None, post: Post | None
+        self,
+        adaptation: Adaptation,
+        recording: _Recording,
+        observation: Array,
+        reward: float | None,
+        idempotency_key: IdempotencyKey | None,
     ) -> tuple[Array, int]:
-        steps = recording.steps
-        if reward and not steps:
+        episode = recording.episode
+        if reward and not episode:
             self._read_on(recording)  # another server may have begun it
-        if _repeats(post, steps):
-            return steps[-1].action, len(steps) - 1
-        model = self._sessions.model(adaptation)
-        horizon = min(model.spec.horizon, self._max_steps)
-        if len(steps) >= horizon:
+        if recording.last is not None and _repeats(idempotency_key, recording.last):
+            return recording.last.action, len(episode) - 1
+        try:
+            episode.check(reward)
+        except EpisodeOver:
             self._read_on(recording)  # it may have been finished elsewhere
-            raise EpisodeOver(f"the episode has its {horizon} steps and can only be finished")
-        if reward and not steps:
-            raise InvalidData("reward", "none before the first action", str(reward))
-        understood = self._sessions.understood(adaptation, recording.row.version)
-        stance = understood.stance_under(recording.row.hypothesis, model.runtime)
-        if steps and model.runtime.learns_while_acting:
-            seen = np.stack([*(step.observation for step in steps), observation])
-            stance = model.runtime.after(stance, seen, np.stack([step.action for step in steps]))
-        acted = self._engine.act(model.runtime, stance, observation[None])
-        key, fingerprint = (post.key, post.fingerprint) if post else (None, None)
+            raise
+        model = self._adaptations.model(adaptation)
+        if recording.conditioning is None:
+            policy = self._adaptations.adapted_policy(adaptation, recording.row.version)
+            start = policy.conditioning_under(recording.row.hypothesis, model.runtime)
+            recording.conditioning = OnlineConditioning(model.runtime, start)
+        acted = self._engine.act(model.runtime, recording.conditioning.at(episode, observation), observation[None])
+        key, fingerprint = (idempotency_key.key, idempotency_key.fingerprint) if idempotency_key else (None, None)
         step = Step(observation, acted.actions[0], reward, key, fingerprint)
-        self._tape.add(recording.row.id, len(steps), step)
-        steps.append(step)
-        self._sessions.touch(adaptation)
-        return step.action, len(steps) - 1
+        self._recordings.add(recording.row.id, len(episode), step)
+        recording.add(step)
+        self._adaptations.touch(adaptation)
+        return step.action, len(episode) - 1
 
     def finish(
         self,
@@ -119,29 +136,27 @@ class Recorder:
         observation: Array,
         reward: float | None,
         success: bool | None,
-        post: Post | None = None,
+        idempotency_key: IdempotencyKey | None = None,
     ) -> Adaptation:
         """The adaptation one version on, the episode having become its newest trial.
 
         Raises:
             EpisodeNotFound, EpisodeFinished, EpisodeEmpty, TooManyEpisodes: see there.
         """
-        done = self._sessions.answered(post)
+        done = self._adaptations.completed(idempotency_key)
         if done is not None:
             return done
         recording = self._find(adaptation, recording_id)
         with recording.lock:
             for _ in range(_ATTEMPTS):
                 self._read_on(recording)
-                if not recording.steps:
-                    raise EpisodeEmpty("no action was asked for in this episode: there is nothing to learn from")
-                episode = _episode(recording.steps, observation, reward, success)
-                self._sessions.model(adaptation).spec.check(episode)
-                ending = Ending(recording_id, len(recording.steps))
+                episode = recording.episode.finish(observation, reward, success)
+                self._adaptations.model(adaptation).spec.check(episode)
+                ending = FinishRecording(recording_id, len(episode))
                 try:
-                    after = self._sessions.learn(adaptation, "trial", [episode], post, ending)
+                    after = self._adaptations.learn(adaptation, "trial", [episode], idempotency_key, ending)
                     break
-                except StepTaken:  # by another server, since we read on
+                except StepConflict:  # by another server, since we read on
                     continue
             else:
                 raise Busy("too many servers record this episode at once")
@@ -170,9 +185,12 @@ class Recorder:
                 return found
         if not is_id(recording_id):
             raise EpisodeNotFound("the adaptation has no such episode", field="episode", got=quote(recording_id))
-        row = self._tape.find(adaptation.id, recording_id)
+        row = self._recordings.find(adaptation.id, recording_id)
         _check_open(row)
-        read = _Recording(row, self._tape.steps(recording_id))
+        horizon = self._adaptations.horizon(self._adaptations.model(adaptation))
+        read = _Recording(row, EpisodeBuilder(horizon))
+        for step in self._recordings.steps(recording_id):
+            read.add(step)
         with self._lock:
             recording = self._open.setdefault(recording_id, read)
             while len(self._open) > self._capacity:
@@ -182,12 +200,13 @@ class Recorder:
     def _read_on(self, recording: _Recording) -> None:
         """Learn of the steps that other servers recorded. Raises EpisodeNotFound, EpisodeFinished."""
         try:
-            _check_open(self._tape.find(recording.row.adaptation, recording.row.id))
+            _check_open(self._recordings.find(recording.row.adaptation, recording.row.id))
         except (EpisodeNotFound, EpisodeFinished):
             with self._lock:
                 self._open.pop(recording.row.id, None)
             raise
-        recording.steps.extend(self._tape.steps(recording.row.id, since=len(recording.steps)))
+        for step in self._recordings.steps(recording.row.id, since=len(recording.episode)):
+            recording.add(step)
 
 
 def _check_open(row: RecordingRow) -> None:
@@ -195,22 +214,10 @@ def _check_open(row: RecordingRow) -> None:
         raise EpisodeFinished(f"the episode is finished: it is a trial since version {row.finished_as}")
 
 
-def _repeats(post: Post | None, steps: list[Step]) -> bool:
+def _repeats(idempotency_key: IdempotencyKey | None, last: Step) -> bool:
     """Whether the last step was asked for by this very POST, whose answer was lost on the way."""
-    last = steps[-1] if steps else None
-    if post is None or last is None or post.key != last.key:
+    if idempotency_key is None or idempotency_key.key != last.key:
         return False
-    if post.fingerprint != last.fingerprint:
+    if idempotency_key.fingerprint != last.fingerprint:
         raise IdempotencyKeyReused("this Idempotency-Key came with the step before", field="Idempotency-Key")
     return True
-
-
-def _episode(steps: list[Step], observation: Array, reward: float | None, success: bool | None) -> Episode:
-    """The steps as an episode. If any reward was sent, a step without one earned nothing."""
-    rewards = [step.reward for step in steps[1:]] + [reward]
-    return Episode.of(
-        observations=np.stack([step.observation for step in steps] + [observation]),
-        actions=np.stack([step.action for step in steps]),
-        rewards=None if all(r is None for r in rewards) else [r or 0.0 for r in rewards],
-        success=success,
-    )

@@ -45,14 +45,14 @@ def archive(adaptation: Adaptation, model: Model, context: Context, *, policy: b
     about: dict[str, Any] = {}
     if policy:
         # By itself and not from memory: in company the last digits may be others, and with them the bytes.
-        (belief,) = model.runtime.believe([context])
+        (belief,) = model.runtime.infer_belief([context])
         try:
             members["policy.onnx"] = standalone(model.bundle, belief)
         except InvalidConfig as error:
             raise ModelUnavailable(str(error)) from error
         about = {
             "hypotheses": [{"hypothesis": i, "probability": float(p)} for i, p in enumerate(belief.probabilities)],
-            "most_probable": belief.most_probable,
+            "map_hypothesis": belief.map_hypothesis,
             "policy": signature(model.bundle),
         }
     manifest = {
@@ -64,6 +64,7 @@ def archive(adaptation: Adaptation, model: Model, context: Context, *, policy: b
         "bundle": model.bundle.id,
         "n_demos": len(context.demos),
         "n_trials": len(context.trials),
+        "ask": context.ask.to_json(),
         "spec": model.spec.to_json(),
         **about,
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
@@ -77,6 +78,7 @@ def _body(adaptation: Adaptation, context: Context) -> dict[str, Any]:
         "model": f"{adaptation.model}@{adaptation.model_version}",
         "demos": [episode.to_dict() for episode in context.demos],
         "trials": [episode.to_dict() for episode in context.trials],
+        "ask": context.ask.to_json(),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from service.adaptations.records import Adaptation, Ending, RecordingRow, StepTaken, VersionRow
+from service.adaptations.records import Adaptation, FinishRecording, RecordingRow, StepConflict, VersionRow
 from service.errors import (
     AdaptationNotFound,
     EpisodeFinished,
@@ -23,7 +23,9 @@ from service.storage.tables import adaptations, blobs, members, recordings, step
 def newest() -> Select[Any]:
     """Adaptations in their newest version."""
     is_newest = (versions.c.adaptation == adaptations.c.id) & (versions.c.version == adaptations.c.version)
-    return select(adaptations, versions.c.n_demos, versions.c.n_trials, versions.c.scored).join(versions, is_newest)
+    return select(adaptations, versions.c.n_demos, versions.c.n_trials, versions.c.scored, versions.c.ask).join(
+        versions, is_newest
+    )
 
 
 def read_adaptation(
@@ -51,7 +53,13 @@ def read_adaptation(
             f"the adaptation has versions 1 to {current.version}, and no {got}",
             field="version", expected=f"1 to {current.version}", got=got,
         )  # fmt: skip
-    changed = {"version": old.version, "n_demos": old.n_demos, "n_trials": old.n_trials, "scored": old.scored}
+    changed = {
+        "version": old.version,
+        "n_demos": old.n_demos,
+        "n_trials": old.n_trials,
+        "scored": old.scored,
+        "ask": old.ask,
+    }
     return to_adaptation(current, **changed)
 
 
@@ -77,7 +85,7 @@ def read_recording(c: Connection, adaptation_id: str, recording_id: str, *, lock
     return RecordingRow(**row._mapping)
 
 
-def finish_recording(c: Connection, adaptation_id: str, ending: Ending, version: int) -> None:
+def finish_recording(c: Connection, adaptation_id: str, ending: FinishRecording, version: int) -> None:
     """Note that a recorded episode became a trial in `version`; nothing more is recorded in it.
 
     Raises:
@@ -89,12 +97,12 @@ def finish_recording(c: Connection, adaptation_id: str, ending: Ending, version:
         raise EpisodeFinished(f"the episode was finished before and is a trial since version {row.finished_as}")
     n_steps = c.scalar(select(func.count()).select_from(steps).where(steps.c.recording == ending.recording))
     if n_steps != ending.n_steps:
-        raise StepTaken
+        raise StepConflict
     c.execute(update(recordings).where(recordings.c.id == ending.recording).values(finished_as=version))
     c.execute(delete(steps).where(steps.c.recording == ending.recording))  # they are the trial now
 
 
-def lock_blobs(c: Connection, sizes: Mapping[str, int]) -> None:
+def lock_episodes(c: Connection, sizes: Mapping[str, int]) -> None:
     """Refer to these episodes from now on: nobody deletes their files until this transaction is over."""
     dialect = sqlite if c.dialect.name == "sqlite" else postgresql
     # Setting a column to what it is takes the row's lock.
@@ -104,7 +112,7 @@ def lock_blobs(c: Connection, sizes: Mapping[str, int]) -> None:
         c.execute(statement, {"digest": digest, "n_bytes": sizes[digest]})
 
 
-def referred(c: Connection, digests: Sequence[str], tenant: str | None = None) -> set[str]:
+def referenced(c: Connection, digests: Sequence[str], tenant: str | None = None) -> set[str]:
     """Those of these episodes that some adaptation refers to, or one of this tenant."""
     question = select(members.c.digest).where(members.c.digest.in_(digests)).distinct()
     return set(c.scalars(question if tenant is None else question.where(members.c.tenant == tenant)))

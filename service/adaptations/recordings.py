@@ -13,10 +13,10 @@ from sqlalchemy.exc import IntegrityError
 
 from metalearn.data.episode import Array
 from service.adaptations.queries import read_adaptation, read_recording
-from service.adaptations.records import RecordingRow, StepTaken
+from service.adaptations.records import RecordingRow, StepConflict
 from service.codecs import decode_msgpack, encode_msgpack
 from service.storage.database import Database
-from service.storage.idempotency import Post, claim, settle
+from service.storage.idempotency import IdempotencyKey, begin, complete
 from service.storage.tables import recordings, steps
 
 
@@ -44,21 +44,21 @@ _ADD = (
 )  # else it is -1 for an INSERT
 
 
-class Tape:
+class RecordingRepository:
     """The recorded episodes."""
 
     def __init__(self, database: Database, now: Callable[[], float]) -> None:
         self._database, self._now = database, now
 
-    def start(self, tenant: str, row: RecordingRow, post: Post | None) -> RecordingRow:
+    def start(self, tenant: str, row: RecordingRow, idempotency_key: IdempotencyKey | None) -> RecordingRow:
         """Store that an episode began; or return the one that the same POST began. Raises AdaptationNotFound."""
         with self._database.write() as c:
-            if done := claim(c, post, self._now()):
+            if done := begin(c, idempotency_key, self._now()):
                 return read_recording(c, done["adaptation"], done["recording"])
             read_adaptation(c, tenant, row.adaptation, lock=True)
             columns = ("id", "adaptation", "version", "explore", "hypothesis")
             c.execute(insert(recordings).values({name: getattr(row, name) for name in columns}))
-            settle(c, post, {"adaptation": row.adaptation, "recording": row.id}, row.adaptation)
+            complete(c, idempotency_key, {"adaptation": row.adaptation, "recording": row.id}, row.adaptation)
             return row
 
     def find(self, adaptation_id: str, recording_id: str) -> RecordingRow:
@@ -76,18 +76,18 @@ class Tape:
         """Store a step. Raises StepTaken."""
         values = {"of": recording_id, "number": number, "content": _encode(step)}
         try:
-            with self._database.jot() as c:
+            with self._database.write_relaxed() as c:
                 if not c.execute(_ADD, values).rowcount:
-                    raise StepTaken
+                    raise StepConflict
         except IntegrityError as error:
-            raise StepTaken from error
+            raise StepConflict from error
 
 
 def _encode(step: Step) -> bytes:
-    post = None if step.key is None else [step.key, step.fingerprint]
-    return encode_msgpack([step.observation, np.asarray(step.action), step.reward, post])
+    idempotency_key = None if step.key is None else [step.key, step.fingerprint]
+    return encode_msgpack([step.observation, np.asarray(step.action), step.reward, idempotency_key])
 
 
 def _decode(content: bytes) -> Step:
-    observation, action, reward, post = decode_msgpack(bytes(content), max_containers=16)
-    return Step(observation, action, reward, *(post or ()))
+    observation, action, reward, idempotency_key = decode_msgpack(bytes(content), max_containers=16)
+    return Step(observation, action, reward, *(idempotency_key or ()))

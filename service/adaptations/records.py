@@ -1,14 +1,15 @@
 """Rows of adaptations, their versions and recorded episodes, as frozen values. Knows no database."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Role = Literal["demo", "trial"]
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """One version of an adaptation, without its episodes. Times are seconds since 1970."""
+    """One version of an adaptation, without its episodes. Times are seconds since 1970; `ask` is JSON."""
 
     id: str
     tenant: str
@@ -18,6 +19,7 @@ class Adaptation:
     n_demos: int
     n_trials: int
     scored: bool
+    ask: Mapping[str, Any]
     created_at: float
     expires_at: float
 
@@ -30,6 +32,7 @@ class VersionRow:
     n_demos: int
     n_trials: int
     scored: bool
+    ask: Mapping[str, Any]
     created_at: float
 
 
@@ -46,12 +49,12 @@ class RecordingRow:
 
 
 @dataclass(frozen=True)
-class Ending:
+class FinishRecording:
     """That a recorded episode becomes a trial, as whoever ends it knows it."""
 
     recording: str
     n_steps: int
 
 
-class StepTaken(Exception):
+class StepConflict(Exception):
     """Another server has recorded a step of this number, or the episode takes no more: read it again."""

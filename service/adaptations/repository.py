@@ -10,22 +10,23 @@ from itertools import islice
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from service.adaptations.queries import (
     add_version,
     finish_recording,
-    lock_blobs,
+    lock_episodes,
     newest,
     read_adaptation,
-    referred,
+    referenced,
     to_adaptation,
 )
 from service.adaptations.quota import Quota, count
-from service.adaptations.records import Adaptation, Ending, Role, VersionRow
+from service.adaptations.records import Adaptation, FinishRecording, Role, VersionRow
 from service.storage.database import Database
-from service.storage.episode_store import Blobs, size
-from service.storage.idempotency import Made, Post, claim, made_by, settle
+from service.storage.episode_store import EpisodeStore, size
+from service.storage.idempotency import IdempotencyKey, Made, begin, complete, lookup
 from service.storage.statements import insert_new, lock_tenant
 from service.storage.tables import adaptations, blobs, leases, members, requests, versions
 
@@ -33,12 +34,12 @@ _CHUNK = 500
 _DAY_S = 86400.0
 
 
-class Storage:
+class AdaptationRepository:
     """The database and the episodes."""
 
-    def __init__(self, database: Database, episodes: Blobs, quota: Quota, now: Callable[[], float]) -> None:
+    def __init__(self, database: Database, episodes: EpisodeStore, quota: Quota, now: Callable[[], float]) -> None:
         self.database = database
-        self._blobs, self._quota, self._now = episodes, quota, now
+        self._episodes, self._quota, self._now = episodes, quota, now
 
     def ping(self) -> None:
         """Raise if the database takes no writes. Nobody holds this lease, nobody waits for it."""
@@ -52,23 +53,23 @@ class Storage:
         with self.database.read() as c:
             return c.scalar(select(func.count()).select_from(adaptations).where(adaptations.c.expires_at > now)) or 0
 
-    def create(self, adaptation: Adaptation, context: Context, post: Post | None) -> Adaptation:
+    def create(self, adaptation: Adaptation, context: Context, idempotency_key: IdempotencyKey | None) -> Adaptation:
         """Store a new adaptation in version 1; or what the same POST stored before.
 
         Raises:
             TooManyEpisodes, QuotaExceeded: there is no room for it.
         """
         self._quota.check_episodes(adaptation)
-        self._blobs.write(context.demos + context.trials)
+        self._episodes.write(context.demos + context.trials)
         with self.database.write() as c:
-            if done := claim(c, post, self._now()):
-                return _made(c, adaptation.tenant, done)
+            if done := begin(c, idempotency_key, self._now()):
+                return _version_made(c, adaptation.tenant, done)
             self._add(c, adaptation)
             self._join(c, adaptation, "demo", context.demos)
             self._join(c, adaptation, "trial", context.trials)
-            return _settled(c, post, adaptation)
+            return _completed(c, idempotency_key, adaptation)
 
-    def fork(self, source: Adaptation, new: Adaptation, post: Post | None) -> Adaptation:
+    def fork(self, source: Adaptation, new: Adaptation, idempotency_key: IdempotencyKey | None) -> Adaptation:
         """Store a new adaptation that has seen what a version of another one has: the same episodes, no copies.
 
         Raises:
@@ -76,8 +77,8 @@ class Storage:
             QuotaExceeded: the tenant has as many as it may.
         """
         with self.database.write() as c:
-            if done := claim(c, post, self._now()):
-                return _made(c, new.tenant, done)
+            if done := begin(c, idempotency_key, self._now()):
+                return _version_made(c, new.tenant, done)
             read_adaptation(c, source.tenant, source.id, lock=True)
             self._add(c, new)
             its = (members.c.adaptation == source.id, members.c.since <= source.version)
@@ -85,7 +86,7 @@ class Storage:
             if rows:
                 shared = {"adaptation": new.id, "tenant": new.tenant, "since": 1}
                 c.execute(insert(members), [shared | {"role": row.role, "digest": row.digest} for row in rows])
-            return _settled(c, post, new)
+            return _completed(c, idempotency_key, new)
 
     def extend(
         self,
@@ -93,8 +94,8 @@ class Storage:
         role: Role,
         episodes: Sequence[Episode],
         expires_at: float,
-        post: Post | None,
-        ending: Ending | None = None,
+        idempotency_key: IdempotencyKey | None,
+        ending: FinishRecording | None = None,
     ) -> Adaptation:
         """Store the next version of an adaptation, with `episodes` added; that they end a recording, if they do.
 
@@ -103,10 +104,10 @@ class Storage:
             EpisodeFinished, StepTaken: the recording is not what it was thought to be.
             TooManyEpisodes, QuotaExceeded: there is no room for them.
         """
-        self._blobs.write(episodes)
+        self._episodes.write(episodes)
         with self.database.write() as c:
-            if done := claim(c, post, self._now()):
-                return _made(c, adaptation.tenant, done)
+            if done := begin(c, idempotency_key, self._now()):
+                return _version_made(c, adaptation.tenant, done)
             before = read_adaptation(c, adaptation.tenant, adaptation.id, lock=True)
             after = replace(
                 before,
@@ -124,7 +125,7 @@ class Storage:
             add_version(c, after.id, _version_row(after, self._now()))
             lock_tenant(c, after.tenant)
             self._join(c, after, role, episodes)
-            return _settled(c, post, after)
+            return _completed(c, idempotency_key, after)
 
     def read(self, tenant: str, adaptation_id: str, version: int | None = None) -> Adaptation:
         """One version, the newest unless said. Raises AdaptationNotFound, VersionNotFound."""
@@ -155,11 +156,12 @@ class Storage:
             rows = c.execute(select(members.c.role, members.c.digest).where(*where).order_by(members.c.position)).all()
             # Afterwards: one deleted meanwhile is not one without episodes.
             tenant = c.scalar(select(adaptations.c.tenant).where(adaptations.c.id == adaptation_id))
-            read_adaptation(c, tenant or "", adaptation_id, version)
-        episodes = [(row.role, self._blobs.read(row.digest)) for row in rows]
+            ask = read_adaptation(c, tenant or "", adaptation_id, version).ask
+        episodes = [(row.role, self._episodes.read(row.digest)) for row in rows]
         return Context(
             demos=tuple(episode for role, episode in episodes if role == "demo"),
             trials=tuple(episode for role, episode in episodes if role == "trial"),
+            ask=Ask.from_json(ask),
         )
 
     def earlier(self, adaptation: Adaptation, digests: Sequence[str]) -> set[str]:
@@ -177,7 +179,7 @@ class Storage:
     def touch(self, adaptation: Adaptation, expires_at: float) -> None:
         """Postpone the end of an adaptation."""
         this = adaptations.c.id == adaptation.id
-        with self.database.jot() as c:
+        with self.database.write_relaxed() as c:
             c.execute(update(adaptations).where(this).values(expires_at=expires_at))
 
     def delete(self, tenant: str, adaptation_id: str, expired_at: float | None = None) -> bool:
@@ -195,7 +197,7 @@ class Storage:
             its = select(members.c.digest).where(members.c.adaptation == adaptation_id).distinct()
             digests = list(c.scalars(its))
             c.execute(delete(adaptations).where(adaptations.c.id == adaptation_id))
-            freed = sorted(set(digests) - referred(c, digests, tenant))
+            freed = sorted(set(digests) - referenced(c, digests, tenant))
             n_bytes = c.scalar(select(func.coalesce(func.sum(blobs.c.n_bytes), 0)).where(blobs.c.digest.in_(freed)))
             count(c, tenant, -1, -int(n_bytes or 0))
         # Only now: had the files gone first, a crash would leave an adaptation without its episodes.
@@ -217,17 +219,17 @@ class Storage:
                 there.update(c.scalars(select(adaptations.c.id).where(adaptations.c.id.in_(chunk))))
         return set(asked) - there
 
-    def answered(self, post: Post | None) -> Adaptation | None:
+    def completed(self, idempotency_key: IdempotencyKey | None) -> Adaptation | None:
         """The version that the same POST made before, or None. Raises IdempotencyKeyReused."""
-        if post is None:
+        if idempotency_key is None:
             return None
         with self.database.read() as c:
-            done = made_by(c, post)
-            return None if done is None else _made(c, post.tenant, done)
+            done = lookup(c, idempotency_key)
+            return None if done is None else _version_made(c, idempotency_key.tenant, done)
 
     def tidy(self) -> None:
         """Remove what crashes left behind: episodes nobody refers to, and keys of requests from long ago."""
-        for chunk in _chunks(self._blobs.digests()):
+        for chunk in _chunks(self._episodes.digests()):
             with self.database.write() as c:
                 known = set(c.scalars(select(blobs.c.digest).where(blobs.c.digest.in_(chunk))))
                 insert_new(c, blobs, [{"digest": digest, "n_bytes": 0} for digest in sorted(set(chunk) - known)])
@@ -252,10 +254,10 @@ class Storage:
         if not episodes:
             return
         sizes = {episode.digest: size(episode) for episode in episodes}
-        lock_blobs(c, sizes)
+        lock_episodes(c, sizes)
         # They were written before this transaction; again only if they were collected since.
-        self._blobs.write(episodes)
-        new = set(sizes) - referred(c, list(sizes), adaptation.tenant)
+        self._episodes.write(episodes)
+        new = set(sizes) - referenced(c, list(sizes), adaptation.tenant)
         n_bytes = sum(sizes[digest] for digest in new)
         self._quota.add_bytes(c, adaptation.tenant, n_bytes, self._now())
         shared = {"adaptation": adaptation.id, "tenant": adaptation.tenant, "since": adaptation.version, "role": role}
@@ -267,22 +269,24 @@ class Storage:
             with self.database.write() as c:
                 asked = select(blobs.c.digest).where(blobs.c.digest.in_(chunk))
                 locked = list(c.scalars(asked.order_by(blobs.c.digest).with_for_update()))
-                unreferred = sorted(set(locked) - referred(c, locked))
+                unreferred = sorted(set(locked) - referenced(c, locked))
                 for digest in unreferred:
-                    self._blobs.delete(digest)
+                    self._episodes.delete(digest)
                 c.execute(delete(blobs).where(blobs.c.digest.in_(unreferred)))
 
 
 def _version_row(adaptation: Adaptation, created_at: float) -> VersionRow:
-    return VersionRow(adaptation.version, adaptation.n_demos, adaptation.n_trials, adaptation.scored, created_at)
+    return VersionRow(
+        adaptation.version, adaptation.n_demos, adaptation.n_trials, adaptation.scored, adaptation.ask, created_at
+    )
 
 
-def _settled(c: Connection, post: Post | None, adaptation: Adaptation) -> Adaptation:
-    settle(c, post, {"adaptation": adaptation.id, "version": adaptation.version}, adaptation.id)
+def _completed(c: Connection, idempotency_key: IdempotencyKey | None, adaptation: Adaptation) -> Adaptation:
+    complete(c, idempotency_key, {"adaptation": adaptation.id, "version": adaptation.version}, adaptation.id)
     return adaptation
 
 
-def _made(c: Connection, tenant: str, done: Made) -> Adaptation:
+def _version_made(c: Connection, tenant: str, done: Made) -> Adaptation:
     return read_adaptation(c, tenant, done["adaptation"], done["version"])
 
 

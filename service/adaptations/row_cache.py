@@ -8,6 +8,7 @@ every question is a read, in a thread.
 """
 
 import asyncio
+import json
 import sqlite3
 from collections import OrderedDict
 from dataclasses import fields
@@ -23,7 +24,7 @@ from service.storage.tables import adaptations
 _FIELDS = tuple(field.name for field in fields(Adaptation))
 
 
-class Recall:
+class AdaptationCache:
     """The newest versions of recently used adaptations. A server without a SQLite file remembers none."""
 
     def __init__(self, file: Path | None, capacity: int) -> None:
@@ -68,7 +69,7 @@ class Recall:
                 self._rows.pop(adaptation_id, None)
                 return None
             found = dict(zip(_FIELDS, (values[i] for i in self._order), strict=True))
-            row = Adaptation(**{**found, "scored": bool(found["scored"])})
+            row = Adaptation(**{**found, "scored": bool(found["scored"]), "ask": json.loads(found["ask"])})
             self._rows[adaptation_id] = (pulse, row)
             while len(self._rows) > self._capacity:
                 self._rows.popitem(last=False)

@@ -6,26 +6,26 @@ Holds no state: what it needs is in storage, or re-encoded from there. Does not 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from metalearn.confidence import Judgement
+from metalearn.confidence import ConfidenceEstimate
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
-from service.adaptations.records import Adaptation, Ending, Role, VersionRow
-from service.adaptations.repository import Storage
+from service.adaptations.records import Adaptation, FinishRecording, Role, VersionRow
+from service.adaptations.repository import AdaptationRepository
 from service.errors import AdaptationNotFound, Busy, ModelUnavailable
 from service.ids import is_id, new_id
-from service.inference import Engine, Understood
+from service.inference import AdaptedPolicy, Engine
 from service.registry.registry import Model, Registry
-from service.storage.episode_store import DamagedBlob
-from service.storage.idempotency import Post
+from service.storage.episode_store import DamagedEpisode
+from service.storage.idempotency import IdempotencyKey
 
 
-class Sessions:
+class AdaptationService:
     """The adaptations of one server."""
 
     def __init__(
         self,
-        storage: Storage,
+        repository: AdaptationRepository,
         registry: Registry,
         engine: Engine,
         *,
@@ -33,10 +33,12 @@ class Sessions:
         max_steps: int,
         now: Callable[[], float],
     ) -> None:
-        self._storage, self._registry, self._engine = storage, registry, engine
+        self._repository, self._registry, self._engine = repository, registry, engine
         self._ttl_s, self._max_steps, self._now = ttl_s, max_steps, now
 
-    def create(self, tenant: str, model: Model, context: Context, post: Post | None = None) -> Adaptation:
+    def create(
+        self, tenant: str, model: Model, context: Context, idempotency_key: IdempotencyKey | None = None
+    ) -> Adaptation:
         """Watch: a new adaptation, in version 1. Raises TooManyEpisodes, QuotaExceeded, InvalidData."""
         self._check_lengths("demos", context.demos)
         self._check_lengths("trials", context.trials)
@@ -50,26 +52,27 @@ class Sessions:
             n_demos=len(context.demos),
             n_trials=len(context.trials),
             scored=context.scored,
+            ask=context.ask.to_json(),
             created_at=now,
             expires_at=now + self._ttl_s,
         )
-        return self._storage.create(adaptation, context, post)
+        return self._repository.create(adaptation, context, idempotency_key)
 
-    def fork(self, source: Adaptation, post: Post | None = None) -> Adaptation:
+    def fork(self, source: Adaptation, idempotency_key: IdempotencyKey | None = None) -> Adaptation:
         """A new adaptation that has seen what this version of another one has. Raises QuotaExceeded."""
         now = self._now()
         new = replace(source, id=new_id(), version=1, created_at=now, expires_at=now + self._ttl_s)
-        return self._storage.fork(source, new, post)
+        return self._repository.fork(source, new, idempotency_key)
 
     def read(self, tenant: str, adaptation_id: str, version: int | None = None) -> Adaptation:
         """One version, the newest unless said. Raises AdaptationNotFound, VersionNotFound."""
         if not is_id(adaptation_id):
             raise AdaptationNotFound(adaptation_id)
         try:
-            adaptation = self._storage.read(tenant, adaptation_id, version)
+            adaptation = self._repository.read(tenant, adaptation_id, version)
         except AdaptationNotFound:
-            if self._storage.gone([adaptation_id]):  # another server may have deleted it
-                self._engine.forget(adaptation_id)
+            if self._repository.gone([adaptation_id]):  # another server may have deleted it
+                self._engine.evict(adaptation_id)
             raise
         if self.expired(adaptation):
             raise AdaptationNotFound(adaptation_id)
@@ -77,23 +80,23 @@ class Sessions:
 
     def page(self, tenant: str, limit: int, after: int) -> tuple[list[Adaptation], int | None]:
         """Some adaptations of a tenant, oldest first, and the position to go on from."""
-        return self._storage.page(tenant, limit, after, self._now())
+        return self._repository.page(tenant, limit, after, self._now())
 
     def versions(self, adaptation: Adaptation, limit: int, after: int) -> tuple[list[VersionRow], int | None]:
         """Some versions of an adaptation, oldest first, and the version to go on from."""
-        return self._storage.versions(adaptation, limit, after)
+        return self._repository.versions(adaptation, limit, after)
 
-    def answered(self, post: Post | None) -> Adaptation | None:
+    def completed(self, idempotency_key: IdempotencyKey | None) -> Adaptation | None:
         """The version that the same POST made before, or None. Raises IdempotencyKeyReused."""
-        return self._storage.answered(post)
+        return self._repository.completed(idempotency_key)
 
     def learn(
         self,
         adaptation: Adaptation,
         role: Role,
         episodes: Sequence[Episode],
-        post: Post | None = None,
-        ending: Ending | None = None,
+        idempotency_key: IdempotencyKey | None = None,
+        ending: FinishRecording | None = None,
     ) -> Adaptation:
         """The next version of an adaptation, that has also seen `episodes`.
 
@@ -102,25 +105,29 @@ class Sessions:
             EpisodeFinished, StepTaken: the recording that they end is not what it was thought to be.
         """
         self._check_lengths(f"{role}s", episodes)
-        return self._storage.extend(adaptation, role, episodes, self._now() + self._ttl_s, post, ending)
+        return self._repository.extend(adaptation, role, episodes, self._now() + self._ttl_s, idempotency_key, ending)
 
     def delete(self, tenant: str, adaptation_id: str) -> None:
         """Forget it and its episodes. Raises AdaptationNotFound."""
         self.read(tenant, adaptation_id)
-        self._storage.delete(tenant, adaptation_id)
-        self._engine.forget(adaptation_id)
+        self._repository.delete(tenant, adaptation_id)
+        self._engine.evict(adaptation_id)
+
+    def horizon(self, model: Model) -> int:
+        """The most steps that an episode of this model may have here."""
+        return min(model.spec.horizon, self._max_steps)
 
     def model(self, adaptation: Adaptation) -> Model:
         """The model that it was made with. Raises ModelUnavailable."""
         return self._registry.get(adaptation.model, adaptation.model_version)
 
-    def understood(self, adaptation: Adaptation, version: int | None = None) -> Understood:
+    def adapted_policy(self, adaptation: Adaptation, version: int | None = None) -> AdaptedPolicy:
         """What the model makes of this version, or of the one that is said. Raises Busy."""
         model, key = self.model(adaptation), (adaptation.id, version or adaptation.version)
-        judge = None if model.confidence is None else model.confidence.judge
-        return self._engine.understand(key, model.runtime, lambda: self._storage.context(*key), judge)
+        estimate = None if model.confidence is None else model.confidence.estimate
+        return self._engine.adapt(key, model.runtime, lambda: self._repository.context(*key), estimate)
 
-    def judgement(self, adaptation: Adaptation) -> Judgement | None:
+    def confidence(self, adaptation: Adaptation) -> ConfidenceEstimate | None:
         """How far this version can be trusted; None for a model without calibration, or one that cannot be asked.
 
         Computed from the episodes whenever it is not in memory, so it is the same after a restart. An answer
@@ -129,14 +136,14 @@ class Sessions:
         try:
             if self.model(adaptation).confidence is None:
                 return None
-            return self.understood(adaptation).judgement
-        except (Busy, ModelUnavailable, DamagedBlob, InvalidData):
+            return self.adapted_policy(adaptation).confidence
+        except (Busy, ModelUnavailable, DamagedEpisode, InvalidData):
             return None
 
     def touch(self, adaptation: Adaptation) -> None:
         """Note that it is in use. Not to the second: a write per action would cost more than the action."""
         if self.touch_due(adaptation):
-            self._storage.touch(adaptation, self._now() + self._ttl_s)
+            self._repository.touch(adaptation, self._now() + self._ttl_s)
 
     def touch_due(self, adaptation: Adaptation) -> bool:
         """Whether `touch` would write."""
@@ -149,8 +156,10 @@ class Sessions:
     def sweep(self) -> list[str]:
         """Forget what has expired, and say which."""
         now = self._now()
-        expired = [(tenant, adaptation_id) for tenant, adaptation_id in self._storage.expired(now)]
-        return [adaptation_id for tenant, adaptation_id in expired if self._storage.delete(tenant, adaptation_id, now)]
+        expired = [(tenant, adaptation_id) for tenant, adaptation_id in self._repository.expired(now)]
+        return [
+            adaptation_id for tenant, adaptation_id in expired if self._repository.delete(tenant, adaptation_id, now)
+        ]
 
     def _check_lengths(self, field: str, episodes: Sequence[Episode]) -> None:
         for i, episode in enumerate(episodes):

@@ -4,16 +4,16 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
 
-from service.api.request_body import Wire
-from service.container import Service
+from service.api.request_body import RequestBody
+from service.container import Container
 from service.security.caller import Caller
 
 
-async def _service(request: Request) -> Service:
-    return request.app.state.service
+async def _container(request: Request) -> Container:
+    return request.app.state.container
 
 
-ServiceDep = Annotated[Service, Depends(_service)]
+ContainerDep = Annotated[Container, Depends(_container)]
 
 
 async def _tenant(request: Request) -> str:
@@ -24,11 +24,11 @@ async def _tenant(request: Request) -> str:
 TenantDep = Annotated[str, Depends(_tenant)]
 
 
-async def _wire(request: Request, service: ServiceDep, tenant: TenantDep) -> Wire:
-    return await Wire.receive(request, tenant, service.settings)
+async def _request_body(request: Request, container: ContainerDep, tenant: TenantDep) -> RequestBody:
+    return await RequestBody.receive(request, tenant, container.settings)
 
 
-WireDep = Annotated[Wire, Depends(_wire)]
+RequestBodyDep = Annotated[RequestBody, Depends(_request_body)]
 
 AdaptationId = Annotated[str, Path(description="of the adaptation")]
 

@@ -7,25 +7,25 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from service.container import Service
+from service.container import Container
 
 _KEEP_S = 30.0
 
 
 @contextmanager
-def exposed(service: Service, now: Callable[[], float]) -> Iterator[None]:
+def shared_state_gauges(container: Container, now: Callable[[], float]) -> Iterator[None]:
     """While the block runs, the server's metrics include these."""
-    data, watch = service.settings.data, service.metrics.watch
+    data, watch = container.settings.data, container.metrics.watch
     with ExitStack() as stack:
         for gauge in (
             watch(
-                lambda: {"": service.storage.count(now())},
+                lambda: {"": container.repository.count(now())},
                 "wtl_adaptations",
                 "Adaptations that have not expired.",
             ),
-            watch(lambda: {"": len(service.registry.names)}, "wtl_models", "Models on offer."),
-            watch(lambda: {"": service.engine.belief_bytes}, "wtl_beliefs_bytes", "Contexts in memory."),
-            watch(service.jobs.counts, "wtl_training_jobs", "Training jobs by state.", "state"),
+            watch(lambda: {"": len(container.registry.names)}, "wtl_models", "Models on offer."),
+            watch(lambda: {"": container.engine.belief_bytes}, "wtl_beliefs_bytes", "Contexts in memory."),
+            watch(container.training_jobs.counts, "wtl_training_jobs", "Training jobs by state.", "state"),
             watch(StoredBytes(data).read, "wtl_storage_bytes", "Bytes in the data folder.", "kind"),
             watch(lambda: {"": shutil.disk_usage(data).free}, "wtl_disk_free_bytes", "Room for the data folder."),
         ):

@@ -1,17 +1,18 @@
 """How the API describes itself in the OpenAPI document: bodies that routes decode themselves, problems, examples."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.routing import BaseRoute
 
-from service.api.schemas import adaptations as schemas
-from service.api.schemas import models as cards
-from service.api.schemas import training_jobs as jobs
+from service.api.schemas import adaptations, models, training_jobs
 from service.api.schemas.adaptations import Body
-from service.codecs import JSON, MSGPACK, NPZ, SAFETENSORS
+from service.api.scopes import all_routes, scope_of
+from service.codecs import JSON, MSGPACK, UPLOADS
 
 PROBLEM = "application/problem+json"
 
@@ -52,7 +53,7 @@ def operation_id(route: APIRoute) -> str:
 _KEY = {"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string"}}
 
 
-def takes(schema: type[Body] | None, *, required: bool = True) -> dict[str, Any]:
+def request_body_docs(schema: type[Body] | None, *, required: bool = True) -> dict[str, Any]:
     """The OpenAPI description of a body, which routes decode themselves and off the event loop; None: there is none."""
     if schema is None:
         return {"parameters": [_KEY]}
@@ -61,11 +62,11 @@ def takes(schema: type[Body] | None, *, required: bool = True) -> dict[str, Any]
         content[JSON]["example"] = _EXAMPLES[schema.__name__]
     if "demos" in schema.model_fields or "trials" in schema.model_fields:
         binary = {"type": "string", "format": "binary", "description": f"{schema.__name__} as named arrays"}
-        content |= {kind: {"schema": binary} for kind in (NPZ, SAFETENSORS)}
+        content |= {kind: {"schema": binary} for kind in UPLOADS}
     return {"requestBody": {"required": required, "content": content}, "parameters": [_KEY]}
 
 
-def describe_bodies(app: FastAPI) -> None:
+def describe(app: FastAPI) -> None:
     """Routes decode bodies themselves; this puts the bodies' schemas into the OpenAPI document."""
     generate = app.openapi
 
@@ -74,17 +75,28 @@ def describe_bodies(app: FastAPI) -> None:
             document = generate()
             inputs: list[tuple[type[BaseModel], Literal["validation"]]] = [
                 (schema, "validation")
-                for schema in (*schemas.REQUESTS, *cards.REQUESTS, *jobs.REQUESTS, schemas.Problem)
+                for schema in (*adaptations.REQUESTS, *models.REQUESTS, *training_jobs.REQUESTS, adaptations.Problem)
             ]
             _, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
             document["components"]["schemas"] |= definitions["$defs"]
             document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-            document["security"] = [{"key": []}, {}]  # without one where nobody needs one
             _describe_answers(document)
+            _describe_scopes(document, app.routes)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _describe_scopes(document: dict[str, Any], routes: Iterable[BaseRoute]) -> None:
+    """What a key must allow for each operation; or no key, where nobody needs one."""
+    for route in all_routes(routes):
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            scope = scope_of(route)
+            for method in route.methods or ():
+                document["paths"][route.path_format][method.lower()]["security"] = (
+                    [] if scope is None else [{"key": [scope]}, {}]
+                )
 
 
 def _describe_answers(document: dict[str, Any]) -> None:

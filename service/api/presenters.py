@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
@@ -25,15 +26,16 @@ from service.api.schemas.training_jobs import (
     TrainingJobState,
     TrainingProgress,
 )
-from service.container import Service
-from service.registry.catalog import Move, Registered
-from service.registry.registry import Model, Offer
+from service.container import Container
+from service.inference import ActResult
+from service.registry.catalog import AliasChange, ModelVersionRow
+from service.registry.registry import Model, ModelInfo
 from service.training_jobs import Job
 
 
-def adaptation_state(service: Service, adaptation: Adaptation) -> AdaptationState:
+def adaptation_state(container: Container, adaptation: Adaptation) -> AdaptationState:
     """An adaptation as it travels, with how far it can be trusted."""
-    judgement = service.sessions.judgement(adaptation)
+    confidence = container.adaptations.confidence(adaptation)
     return AdaptationState(
         id=adaptation.id,
         model=adaptation.model,
@@ -41,20 +43,21 @@ def adaptation_state(service: Service, adaptation: Adaptation) -> AdaptationStat
         version=adaptation.version,
         n_demos=adaptation.n_demos,
         n_trials=adaptation.n_trials,
-        confidence=None if judgement is None else round(judgement.success, 4),
-        value_of_trial=None if judgement is None else round(judgement.value_of_trial, 4),
-        novelty=None if judgement is None or judgement.novelty is None else round(judgement.novelty, 4),
+        ask=dict(adaptation.ask),
+        confidence=None if confidence is None else round(confidence.success, 4),
+        value_of_trial=None if confidence is None else round(confidence.value_of_trial, 4),
+        novelty=None if confidence is None or confidence.novelty is None else round(confidence.novelty, 4),
         created_at=iso(adaptation.created_at),
         expires_at=iso(adaptation.expires_at),
     )
 
 
 def upload_answer(
-    service: Service, adaptation: Adaptation, model: Model, upload: Context, rate_hz: float | None
+    container: Container, adaptation: Adaptation, model: Model, upload: Context, rate_hz: float | None
 ) -> Uploaded:
     """An adaptation after an upload, with a report on it. The same POST again gets the same report."""
     digests = [episode.digest for episode in upload.demos + upload.trials]
-    stored = service.storage.earlier(adaptation, digests)
+    stored = container.repository.earlier(adaptation, digests)
     found = inspect(upload, model.spec, model.confidence, stored=stored, rate_hz=rate_hz)
     quality = [
         EpisodeQuality.model_validate(
@@ -67,7 +70,7 @@ def upload_answer(
         )
         for one in found
     ]
-    return Uploaded(**dict(adaptation_state(service, adaptation)), quality=quality)
+    return Uploaded(**dict(adaptation_state(container, adaptation)), quality=quality)
 
 
 def iso(seconds: float) -> str:
@@ -75,7 +78,7 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def model_card(offer: Offer) -> ModelCard:
+def model_card(offer: ModelInfo) -> ModelCard:
     """A model on offer, with an example episode that it accepts."""
     return ModelCard(
         name=offer.name,
@@ -89,22 +92,22 @@ def model_card(offer: Offer) -> ModelCard:
     )
 
 
-def alias_state(move: Move) -> AliasState:
+def alias_state(move: AliasChange) -> AliasState:
     """One change of an alias."""
     return AliasState(name=move.name, alias=move.alias, version=move.version, action=move.action, at=iso(move.at))
 
 
-def model_versions(service: Service, rows: Sequence[Registered]) -> ModelVersionPage:
+def model_versions(container: Container, rows: Sequence[ModelVersionRow]) -> ModelVersionPage:
     """Versions of models, each with the aliases that point at it now."""
-    registry = service.registry
-    meanings = {name: registry.catalogue.meanings(name).get(name, {}) for name in {row.name for row in rows}}
+    registry = container.registry
+    alias_targets = {name: registry.catalog.alias_targets(name).get(name, {}) for name in {row.name for row in rows}}
     items = [
         ModelVersion(
             name=row.name,
             version=row.version,
             bundle=row.bundle,
             registered_at=iso(row.registered_at),
-            aliases=[alias for alias, version in meanings[row.name].items() if version == row.version],
+            aliases=[alias for alias, version in alias_targets[row.name].items() if version == row.version],
             runtime=registry.runtime_of(row.name, row.version),
         )
         for row in rows
@@ -131,4 +134,18 @@ def training_job_state(job: Job) -> TrainingJobState:
         created_at=iso(job.created_at),
         started_at=None if job.started_at is None else iso(job.started_at),
         finished_at=None if job.finished_at is None else iso(job.finished_at),
+    )
+
+
+def act_response(result: ActResult, decode_ms: float, total_ms: float) -> dict[str, Any]:
+    """Actions, and where the time went."""
+    timing = {"decode_ms": decode_ms, "queue_ms": result.queue_ms, "infer_ms": result.infer_ms, "total_ms": total_ms}
+    return {"actions": result.actions, "server_timing": timing}
+
+
+def server_timing(result: ActResult, decode_ms: float, encode_ms: float) -> str:
+    """The Server-Timing header."""
+    return (
+        f"decode;dur={decode_ms:.3f}, queue;dur={result.queue_ms:.3f}, "
+        f"infer;dur={result.infer_ms:.3f}, encode;dur={encode_ms:.3f}"
     )

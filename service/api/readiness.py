@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from service.container import Service
+from service.container import Container
 
 _log = structlog.get_logger("service")
 _KEEP_S = 1.0  # a probe writes; many orchestrators asking at once should not
@@ -15,8 +15,8 @@ _KEEP_S = 1.0  # a probe writes; many orchestrators asking at once should not
 class Readiness:
     """The checks of one server, by name. A problem is one sentence without paths or addresses."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, container: Container) -> None:
+        self._container = container
         self._checks: Mapping[str, Callable[[], str | None]] = {
             "engine": self._engine,
             "models": self._models,
@@ -27,16 +27,16 @@ class Readiness:
 
     def problems(self) -> Mapping[str, str]:
         """What keeps it from serving; empty when nothing does. Asked often, it answers from a second ago."""
-        if self._service.draining.is_set():
+        if self._container.draining.is_set():
             return {"shutdown": "the server is shutting down"}
         asked_s, found = self._found
         if time.monotonic() - asked_s > _KEEP_S:
-            answers = {name: self._ask(name, check) for name, check in self._checks.items()}
+            answers = {name: self._run_check(name, check) for name, check in self._checks.items()}
             found = {name: problem for name, problem in answers.items() if problem is not None}
             self._found = (time.monotonic(), found)
         return found
 
-    def _ask(self, name: str, check: Callable[[], str | None]) -> str | None:
+    def _run_check(self, name: str, check: Callable[[], str | None]) -> str | None:
         try:
             return check()
         except Exception as error:
@@ -44,18 +44,18 @@ class Readiness:
             return f"the check of the {name} failed; the log says why"
 
     def _engine(self) -> str | None:
-        return None if self._service.engine.alive else "the inference thread has stopped"
+        return None if self._container.engine.alive else "the inference thread has stopped"
 
     def _models(self) -> str | None:
-        return None if self._service.registry.any_on_offer else "there is no model to adapt"
+        return None if self._container.registry.has_models else "there is no model to adapt"
 
     def _disk(self) -> str | None:
-        free, needed = shutil.disk_usage(self._service.settings.data).free, self._service.settings.min_free_bytes
+        free, needed = shutil.disk_usage(self._container.settings.data).free, self._container.settings.min_free_bytes
         return None if free >= needed else f"{free} bytes are free on the disk, {needed} are needed"
 
     def _database(self) -> str | None:
         try:
-            self._service.storage.ping()
+            self._container.repository.ping()
         except Exception as error:
             _log.warning("the database takes no writes", error=repr(error))
             return "the database takes no writes"

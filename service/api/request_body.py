@@ -16,21 +16,21 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from service.api.schemas.adaptations import Body
-from service.api.validation import refusal
-from service.codecs import CODECS, JSON, MSGPACK, NPZ, READ_ONLY, SAFETENSORS, Codec, decode, gunzip
+from service.api.validation import to_problem
+from service.codecs import CODECS, JSON, MSGPACK, UPLOADS, Codec, decode, gunzip
 from service.errors import BadParameter, BodyTooLarge, MalformedBody, TooSlow, UnsupportedMediaType, quote
 from service.observability.stage_timings import note, stage
 from service.settings import Settings
-from service.storage.idempotency import Post
+from service.storage.idempotency import IdempotencyKey
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _QUALITY = re.compile(r";\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", re.IGNORECASE)
-_READABLE = f"{JSON}, {MSGPACK}, {NPZ} or {SAFETENSORS}"
+_READABLE = "one of " + ", ".join((JSON, MSGPACK, *UPLOADS))
 B = TypeVar("B", bound=Body)
 
 
 @dataclass(eq=False)
-class Wire:
+class RequestBody:
     """What came in, undecoded, and how to answer."""
 
     request: Request
@@ -41,7 +41,7 @@ class Wire:
     decode_ms: float = 0.0
 
     @classmethod
-    async def receive(cls, request: Request, tenant: str, settings: Settings) -> "Wire":
+    async def receive(cls, request: Request, tenant: str, settings: Settings) -> "RequestBody":
         """Read the body. Raises BodyTooLarge, TooSlow."""
         try:
             async with asyncio.timeout(settings.body_timeout_s):
@@ -64,7 +64,7 @@ class Wire:
         try:
             return schema.model_validate(value)
         except ValidationError as error:
-            raise refusal(error) from error
+            raise to_problem(error) from error
         finally:
             decoded_s = time.perf_counter()
             self.decode_ms = (decoded_s - decode_s) * 1e3
@@ -75,7 +75,7 @@ class Wire:
         return self.read(schema) if self.body else schema()
 
     @property
-    def post(self) -> Post | None:
+    def idempotency_key(self) -> IdempotencyKey | None:
         """The identity of this POST, if its client gave it one. Raises BadParameter."""
         key = self.request.headers.get("idempotency-key")
         if key is None:
@@ -87,7 +87,9 @@ class Wire:
             )
         headers = [self.request.headers.get(name, "") for name in ("content-type", "content-encoding")]
         parts = [self.request.method, self.request.url.path, self.request.url.query, *headers]
-        return Post(self.tenant, key, hashlib.sha256("\n".join(parts).encode() + b"\n" + self.body).hexdigest())
+        return IdempotencyKey(
+            self.tenant, key, hashlib.sha256("\n".join(parts).encode() + b"\n" + self.body).hexdigest()
+        )
 
     def answer(
         self, value: Body | Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
@@ -102,7 +104,7 @@ class Wire:
         """Of the body. Raises UnsupportedMediaType."""
         content_type = self.request.headers.get("content-type", "")
         media_type = _media_type(content_type)
-        if media_type not in CODECS and media_type not in READ_ONLY:
+        if media_type not in CODECS and media_type not in UPLOADS:
             got = quote(content_type) if content_type else "none"
             raise UnsupportedMediaType(
                 f"Content-Type: expected {_READABLE}, got {got}", field="Content-Type", expected=_READABLE, got=got

@@ -21,7 +21,7 @@ _EXPECTED = {
 }
 
 
-def refusal(error: ValidationError) -> InvalidPayload:
+def to_problem(error: ValidationError) -> InvalidPayload:
     """The first thing that pydantic refused, as a problem."""
     first = error.errors(include_url=False)[0]
     field, expected, got = _path(first["loc"]), expectation(first), describe(first["input"])

@@ -1,4 +1,4 @@
-"""The Python client: numpy in, numpy out, msgpack in between. Needs httpx; knows no server code but the codecs.
+"""The Python client: numpy in, numpy out, msgpack in between. Needs numpy, httpx and msgpack, and no server code.
 
 client = Client("http://127.0.0.1:8000")
 adaptation = client.adapt("reach", demos=[demo])                          # watch
@@ -7,17 +7,22 @@ with adaptation.episode() as episode:                                     # try
     ...
     adaptation = episode.finish(observation, reward, success=success)     # learn
 
-`AsyncClient` has the same verbs, awaited. What is asked (`calls`), what is answered (`answers`), and when to try
-again (`exchange`) is written once; `blocking` and `awaiting` only send it.
+`AsyncClient` has the same methods, awaited. The requests (`requests`), the answers (`responses`) and the retries
+(`retry`) are written once; `sync_client` and `async_client` only send them.
 """
 
-from service.client.async_client import AsyncAdaptation, AsyncClient, AsyncRecordedEpisode, AsyncTrainingJob
+from service.client.async_client import (
+    AsyncAdaptation,
+    AsyncClient,
+    AsyncPolicy,
+    AsyncRecordedEpisode,
+    AsyncTrainingJob,
+)
 from service.client.export import Export
-from service.client.policy import AsyncPolicy, Policy
 from service.client.responses import (
     AdaptationState,
+    AliasChange,
     Aliases,
-    AliasMove,
     ClientError,
     JobEvent,
     JobState,
@@ -26,12 +31,12 @@ from service.client.responses import (
     Quality,
     QualityWarning,
 )
-from service.client.sync_client import Adaptation, Client, RecordedEpisode, TrainingJob
+from service.client.sync_client import Adaptation, Client, Policy, RecordedEpisode, TrainingJob
 
 __all__ = [
     "Adaptation",
     "AdaptationState",
-    "AliasMove",
+    "AliasChange",
     "Aliases",
     "AsyncAdaptation",
     "AsyncClient",

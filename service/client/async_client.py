@@ -1,4 +1,4 @@
-"""The client for asyncio: the verbs of the blocking one, awaited."""
+"""The client for asyncio: the methods of the blocking one, awaited."""
 
 import asyncio
 import os
@@ -13,12 +13,12 @@ import numpy as np
 
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
-from service.client import requests as calls
-from service.client.event_stream import TIMEOUT, Follower
+from service.client import requests
+from service.client.event_stream import TIMEOUT, EventReader
 from service.client.export import Export
-from service.client.policy import AsyncPolicy
-from service.client.responses import AdaptationState, Aliases, AliasMove, JobEvent, JobState, Model, ModelVersion
-from service.client.retry import Patience, Send, exchange
+from service.client.responses import AdaptationState, AliasChange, Aliases, JobEvent, JobState, Model, ModelVersion
+from service.client.retry import RetryPolicy, Send, send_with_retries
+from service.client.spaces import ModelSpaces, no_open_episode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,51 +29,53 @@ class AsyncAdaptation(AdaptationState):
 
     async def act(self, observations: Any) -> Array:
         """Actions `[n, a]` (or `[n]`) for observations `[n, o]`, under the most probable hypothesis."""
-        return np.asarray((await self._client.send(calls.act(self.id, observations)))["actions"])
+        return np.asarray((await self._client.send(requests.act(self.id, observations)))["actions"])
 
     async def add_demos(self, demos: Sequence[Episode], rate_hz: float | None = None) -> "AsyncAdaptation":
-        """Watch more: the next version. `rate_hz` is that of the recording, if it is known."""
-        return await self._client.adapted(calls.learn(self.id, "demos", demos, rate_hz))
+        """Add demonstrations, which makes the next version. `rate_hz` is that of the recording, if it is known."""
+        return await self._client._send_for_adaptation(requests.add_episodes(self.id, "demos", demos, rate_hz))
 
     async def add_trials(self, trials: Sequence[Episode], rate_hz: float | None = None) -> "AsyncAdaptation":
-        """Learn: the next version."""
-        return await self._client.adapted(calls.learn(self.id, "trials", trials, rate_hz))
+        """Add scored trials, which makes the next version. `rate_hz` is that of the recording, if it is known."""
+        return await self._client._send_for_adaptation(requests.add_episodes(self.id, "trials", trials, rate_hz))
 
     async def versions(self) -> list[Mapping[str, Any]]:
-        """What each of its versions holds, oldest first."""
-        return [item async for item in self._client._pages(lambda cursor: calls.versions(self.id, cursor))]
+        """All versions of this adaptation, the oldest first."""
+        return [item async for item in self._client._pages(lambda cursor: requests.list_versions(self.id, cursor))]
 
     async def episode(self, explore: bool | None = None) -> "AsyncRecordedEpisode":
-        """Try: an episode that the server records, under one hypothesis. Explores until a trial was scored."""
-        answer = await self._client.send(calls.start(self.id, explore))
+        """Start an episode that the server records, under one hypothesis. Explores until a trial was scored."""
+        answer = await self._client.send(requests.start_episode(self.id, explore))
         return AsyncRecordedEpisode(self, answer["id"], answer["explore"])
 
     async def fork(self, version: int | None = None) -> "AsyncAdaptation":
-        """An adaptation of its own that begins with this version, or the one that is said."""
-        return await self._client.adapted(calls.fork(self.id, self.version if version is None else version))
+        """A new adaptation that starts from this version, or from another one."""
+        return await self._client._send_for_adaptation(
+            requests.fork_adaptation(self.id, self.version if version is None else version)
+        )
 
     async def export(self, path: str | Path | None = None, *, policy: bool = True) -> Export:
-        """This version as an archive that runs without a server; written to `path` too, if there is one.
+        """This version as an archive that runs without a server, also written to `path` if one is given.
 
         Raises:
             ClientError: the model's bundle has no graphs; without the policy any model is exported.
         """
-        exported = Export.of(await self._client.send(calls.export(self.id, self.version, policy)))
+        exported = Export.of(await self._client.send(requests.export_adaptation(self.id, self.version, policy)))
         if path is not None:
             exported.write(path)
         return exported
 
     async def episodes(self) -> Context:
-        """What this version has seen: `demos`, and `trials`, those that the server recorded among them."""
+        """The `demos` and `trials` of this version, those that the server recorded included."""
         return (await self.export(policy=False)).context
 
     async def delete(self) -> None:
-        """Forget it and its episodes."""
-        await self._client.send(calls.delete(self.id))
+        """Delete the adaptation and its episodes."""
+        await self._client.send(requests.delete_adaptation(self.id))
 
 
 class AsyncRecordedEpisode:
-    """An episode that the server records while it acts. One that is left unfinished teaches nothing."""
+    """An episode that the server records while it acts. It becomes a trial when it is finished, and not before."""
 
     def __init__(self, adaptation: AsyncAdaptation, episode_id: str, explore: bool) -> None:
         self.adaptation = adaptation
@@ -83,38 +85,84 @@ class AsyncRecordedEpisode:
     async def act(self, observation: Any, reward: float | None = None) -> Any:
         """The action now, `[a]` or an int; `reward` is that of the *previous* action."""
         client = self.adaptation._client
-        return (await client.send(calls.step(self.adaptation.id, self.id, observation, reward)))["action"]
+        return (await client.send(requests.act_in_episode(self.adaptation.id, self.id, observation, reward)))["action"]
 
     async def finish(
         self, observation: Any, reward: float | None = None, success: bool | None = None
     ) -> AsyncAdaptation:
-        """The last observation, the reward of the last action, and how it went: the next version."""
-        call = calls.finish(self.adaptation.id, self.id, observation, reward, success)
-        self.adaptation = await self.adaptation._client.adapted(call)
+        """End the episode with its last observation, reward and outcome. It becomes a trial of the next version."""
+        request = requests.finish_episode(self.adaptation.id, self.id, observation, reward, success)
+        self.adaptation = await self.adaptation._client._send_for_adaptation(request)
+        return self.adaptation
+
+
+class AsyncPolicy:
+    """`Policy` for asyncio: `await policy.reset()`, `await policy(observation, reward)`, `await policy.finish(...)`.
+
+    Attributes:
+        adaptation: in its newest version.
+    """
+
+    def __init__(self, adaptation: AsyncAdaptation, spec: Mapping[str, Any], explore: bool | None = None) -> None:
+        self.adaptation = adaptation
+        self._spaces, self._explore = ModelSpaces(spec), explore
+        self._episode: AsyncRecordedEpisode | None = None
+
+    @property
+    def recording(self) -> bool:
+        """Whether an episode is open."""
+        return self._episode is not None
+
+    async def reset(self, explore: bool | None = None) -> None:
+        """Start a recorded episode. An open one is dropped and does not become a trial."""
+        self._episode = await self.adaptation.episode(self._explore if explore is None else explore)
+
+    async def __call__(self, observation: Any, reward: float | None = None) -> Any:
+        """The action for `[*o]`, or the actions for `[n, *o]`; `reward` is that of the previous action.
+
+        Raises:
+            InvalidData: the observation has another shape.
+            ClientError: the server refused.
+        """
+        seen = np.asarray(observation)
+        if not self._spaces.is_single(seen):
+            return await self.adaptation.act(seen)
+        if self._episode is not None:
+            return self._spaces.to_env_action(await self._episode.act(seen, reward))
+        return self._spaces.to_env_action((await self.adaptation.act(seen[None]))[0])
+
+    async def finish(
+        self, observation: Any, reward: float | None = None, success: bool | None = None
+    ) -> AsyncAdaptation:
+        """End the episode. It becomes a trial of the next version, which the policy goes on with."""
+        if self._episode is None:
+            raise no_open_episode()
+        self.adaptation = await self._episode.finish(np.asarray(observation), reward, success)
+        self._episode = None
         return self.adaptation
 
 
 @dataclass(frozen=True, kw_only=True)
 class AsyncTrainingJob(JobState):
-    """A training on the server's side, as it was when it was asked for."""
+    """A training job of the server, as it was at the time of the request."""
 
     _client: "AsyncClient" = field(repr=False, compare=False)
 
     def follow(self, after: int = 0, patience_s: float = 60.0) -> AsyncIterator[JobEvent]:
-        """Every event after that number, once, to the end of the job; waits for those that have not happened yet.
+        """Every event after that number, once each, until the job ends; waits for those that have not happened yet.
 
         Raises:
             ClientError: the server refused, or could not be reached for `patience_s` seconds.
         """
-        return self._client.events(Follower(self.id, after, patience_s))
+        return self._client.events(EventReader(self.id, after, patience_s))
 
     async def stop(self) -> "AsyncTrainingJob":
-        """Ask it to stop."""
-        return AsyncTrainingJob.of(await self._client.send(calls.job(self.id, "DELETE")), _client=self._client)
+        """Stop the job."""
+        return AsyncTrainingJob.of(await self._client.send(requests.stop_job(self.id)), _client=self._client)
 
     async def log(self) -> str:
-        """The end of what it printed."""
-        return str((await self._client.send(calls.job_log(self.id)))["text"])
+        """The end of the job's output."""
+        return str((await self._client.send(requests.get_job_log(self.id)))["text"])
 
 
 class AsyncClient:
@@ -132,7 +180,7 @@ class AsyncClient:
     ) -> None:
         self._http = http or httpx.AsyncClient(base_url=url, timeout=timeout_s)
         self._api_key = api_key or os.environ.get("WTL_API_KEY")
-        self._patience = Patience(retries, longest_wait_s)
+        self._retry_policy = RetryPolicy(retries, longest_wait_s)
 
     async def adapt(
         self,
@@ -142,16 +190,16 @@ class AsyncClient:
         ask: Any = None,
         rate_hz: float | None = None,
     ) -> AsyncAdaptation:
-        """Watch: a new adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
-        return await self.adapted(calls.adapt(model, demos, trials, ask, rate_hz))
+        """A new adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
+        return await self._send_for_adaptation(requests.create_adaptation(model, demos, trials, ask, rate_hz))
 
     async def adaptation(self, adaptation_id: str, version: int | None = None) -> AsyncAdaptation:
-        """One that was made before."""
-        return await self.adapted(calls.read(adaptation_id, version))
+        """An adaptation by its id."""
+        return await self._send_for_adaptation(requests.get_adaptation(adaptation_id, version))
 
     async def adaptations(self) -> AsyncIterator[AsyncAdaptation]:
-        """All of them, oldest first."""
-        async for item in self._pages(calls.page):
+        """All of them, the oldest first."""
+        async for item in self._pages(requests.list_adaptations):
             yield AsyncAdaptation.of(item, _client=self)
 
     async def policy(self, adaptation: AsyncAdaptation | str, explore: bool | None = None) -> AsyncPolicy:
@@ -160,38 +208,38 @@ class AsyncClient:
         return AsyncPolicy(known, (await self.model(known.model, known.model_version)).spec, explore)
 
     async def models(self) -> list[Model]:
-        """The models on offer."""
-        return [Model.of(card) for card in (await self.send(calls.models()))["items"]]
+        """The models that the server offers."""
+        return [Model.of(card) for card in (await self.send(requests.list_models()))["items"]]
 
     async def model(self, name: str, version: int | None = None) -> Model:
         """One model."""
-        return Model.of(await self.send(calls.model(name, version)))
+        return Model.of(await self.send(requests.get_model(name, version)))
 
     async def model_versions(self, name: str) -> list[ModelVersion]:
-        """Every version of a model, oldest first."""
-        return [ModelVersion.of(row) for row in (await self.send(calls.model_versions(name)))["items"]]
+        """Every version of a model, the oldest first."""
+        return [ModelVersion.of(row) for row in (await self.send(requests.list_model_versions(name)))["items"]]
 
     async def register(self, name: str | None = None) -> list[ModelVersion]:
-        """Register a bundle of the server's models folder, or whatever is new there."""
-        return [ModelVersion.of(row) for row in (await self.send(calls.register(name)))["items"]]
+        """Register one bundle of the server's models folder, or all that are new there."""
+        return [ModelVersion.of(row) for row in (await self.send(requests.register_models(name)))["items"]]
 
     async def aliases(self, name: str) -> Aliases:
-        """What the aliases of a model mean now, and their history."""
-        first = await self.send(calls.aliases(name, None))
-        moves = [AliasMove.of(item) async for item in self._pages(lambda cursor: calls.aliases(name, cursor))]
+        """The version of each alias of a model, and the history of the changes."""
+        first = await self.send(requests.get_aliases(name, None))
+        moves = [AliasChange.of(item) async for item in self._pages(lambda cursor: requests.get_aliases(name, cursor))]
         return Aliases(first["aliases"], tuple(moves))
 
-    async def set_alias(self, name: str, alias: str, version: int) -> AliasMove:
-        """Let an alias mean a version; adaptations stay with theirs."""
-        return AliasMove.of(await self.send(calls.set_alias(name, alias, version)))
+    async def set_alias(self, name: str, alias: str, version: int) -> AliasChange:
+        """Point an alias at a version. Adaptations stay with the version that they were made with."""
+        return AliasChange.of(await self.send(requests.set_alias(name, alias, version)))
 
     async def delete_alias(self, name: str, alias: str) -> None:
-        """Let an alias mean nothing; without `current` the model is not on offer any more."""
-        await self.send(calls.delete_alias(name, alias))
+        """Remove an alias. Without `current` the model is not offered any more."""
+        await self.send(requests.delete_alias(name, alias))
 
-    async def rollback(self, name: str, alias: str) -> AliasMove:
-        """Let an alias mean what it meant before; once more, and it is what it meant before that."""
-        return AliasMove.of(await self.send(calls.rollback(name, alias)))
+    async def rollback(self, name: str, alias: str) -> AliasChange:
+        """Point an alias at the version it had before. A second call goes one change further back."""
+        return AliasChange.of(await self.send(requests.rollback(name, alias)))
 
     async def train(
         self,
@@ -202,16 +250,18 @@ class AsyncClient:
         name: str | None = None,
         job_id: str | None = None,
     ) -> AsyncTrainingJob:
-        """Meta-train on the server's side; the bundle becomes the next version of model `name`."""
-        return AsyncTrainingJob.of(await self.send(calls.train(experiment, seed, steps, name, job_id)), _client=self)
+        """Start a training job. Its bundle becomes the next version of model `name`."""
+        return AsyncTrainingJob.of(
+            await self.send(requests.create_job(experiment, seed, steps, name, job_id)), _client=self
+        )
 
     async def job(self, job_id: str) -> AsyncTrainingJob:
-        """How a training is doing; `(await client.job(id)).follow()` is how it goes on."""
-        return AsyncTrainingJob.of(await self.send(calls.job(job_id)), _client=self)
+        """A training job by its id; `(await client.job(id)).follow()` yields its events."""
+        return AsyncTrainingJob.of(await self.send(requests.get_job(job_id)), _client=self)
 
     async def jobs(self) -> AsyncIterator[AsyncTrainingJob]:
-        """All of them, oldest first."""
-        async for item in self._pages(calls.jobs):
+        """All of them, the oldest first."""
+        async for item in self._pages(requests.list_jobs):
             yield AsyncTrainingJob.of(item, _client=self)
 
     async def close(self) -> None:
@@ -226,8 +276,8 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _pages(self, ask: Callable[[str | None], calls.Call]) -> AsyncIterator[Any]:
-        """The items of every page."""
+    async def _pages(self, ask: Callable[[str | None], requests.ApiRequest]) -> AsyncIterator[Any]:
+        """The items of all pages."""
         cursor, more = None, True
         while more:
             page = await self.send(ask(cursor))
@@ -237,44 +287,44 @@ class AsyncClient:
             more = cursor is not None
 
     async def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, **params: Any) -> Any:
-        """Any request, repeated where that helps; the decoded answer. Raises ClientError."""
-        return await self.send(calls.any_call(method, path, body, params))
+        """Any request, repeated where that helps; the decode_response answer. Raises ClientError."""
+        return await self.send(requests.any_request(method, path, body, params))
 
-    async def adapted(self, call: calls.Call) -> AsyncAdaptation:
-        """Send a call that answers with an adaptation. Raises ClientError."""
-        return AsyncAdaptation.of(await self.send(call), _client=self)
+    async def _send_for_adaptation(self, request: requests.ApiRequest) -> AsyncAdaptation:
+        """Send a request that is answered with an adaptation. Raises ClientError."""
+        return AsyncAdaptation.of(await self.send(request), _client=self)
 
-    async def events(self, follower: Follower) -> AsyncIterator[JobEvent]:
-        """What a follower has not seen yet, to the end of its job. Raises ClientError."""
-        while not follower.ended:
-            headers = follower.headers(self._api_key)
+    async def events(self, reader: EventReader) -> AsyncIterator[JobEvent]:
+        """The events that a reader has not seen yet, until its job ends. Raises ClientError."""
+        while not reader.ended:
+            headers = reader.headers(self._api_key)
             try:
-                async with self._http.stream("GET", follower.path, headers=headers, timeout=TIMEOUT) as answer:
-                    if not answer.is_success:
-                        await answer.aread()
-                    if follower.takes(answer):
-                        async for line in answer.aiter_lines():
-                            if (event := follower.reads(line)) is not None:
+                async with self._http.stream("GET", reader.path, headers=headers, timeout=TIMEOUT) as response:
+                    if not response.is_success:
+                        await response.aread()
+                    if reader.accept(response):
+                        async for line in response.aiter_lines():
+                            if (event := reader.parse_line(line)) is not None:
                                 yield event
             except httpx.TransportError as error:
-                follower.lost(error)
-            if not follower.ended:
-                await asyncio.sleep(follower.wait_s)
+                reader.connection_lost(error)
+            if not reader.ended:
+                await asyncio.sleep(reader.wait_s)
 
-    async def send(self, call: calls.Call) -> Any:
-        """The decoded answer of a call. Raises ClientError."""
-        talk = exchange(call, self._patience, self._api_key)
+    async def send(self, request: requests.ApiRequest) -> Any:
+        """The decode_response answer of a call. Raises ClientError."""
+        steps = send_with_retries(request, self._retry_policy, self._api_key)
         try:
-            todo = next(talk)
+            step = next(steps)
             while True:
                 outcome: httpx.Response | httpx.HTTPError | None = None
-                if isinstance(todo, Send):
+                if isinstance(step, Send):
                     try:
-                        outcome = await self._http.request(todo.method, todo.path, **todo.options)
+                        outcome = await self._http.request(step.method, step.path, **step.options)
                     except httpx.HTTPError as error:
                         outcome = error
                 else:
-                    await asyncio.sleep(todo.seconds)
-                todo = talk.send(outcome)
+                    await asyncio.sleep(step.seconds)
+                step = steps.send(outcome)
         except StopIteration as done:
             return done.value

@@ -1,7 +1,7 @@
 """The events of a training job, across lost connections and restarts of the server. Does no input or output itself.
 
-The blocking and the awaiting client send what it says and tell it what came; it remembers the last event that was
-seen, so that none is missed and none comes twice.
+The blocking and the awaiting client send its requests and hand it the lines of the stream. It remembers the last event
+that was seen, so that none is missed and none comes twice.
 """
 
 import json
@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
-from service.client.requests import of_job
+from service.client.requests import job_path
 from service.client.responses import ClientError, JobEvent
-from service.client.retry import PASSING, Patience, asked_wait_s, decoded
+from service.client.retry import RETRYABLE_STATUSES, RetryPolicy, decode_response, retry_after_s
 
 _QUIET_S = 45.0  # the server says something every 15 seconds, if only that it is there
 TIMEOUT = httpx.Timeout(10.0, read=_QUIET_S)
 
 
-class Follower:
-    """Where somebody is in the events of one job.
+class EventReader:
+    """Reads the event stream of one job, and keeps its place in it.
 
     Args:
         job_id: the job.
@@ -29,45 +29,45 @@ class Follower:
     """
 
     def __init__(self, job_id: str, after: int, patience_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.path = f"{of_job(job_id)}/events"
+        self.path = f"{job_path(job_id)}/events"
         self.ended = False
         self.wait_s = 0.0
         """How long to wait before asking again."""
         self._seen, self._patience_s, self._clock = after, patience_s, clock
-        self._pauses, self._attempt = Patience(longest_wait_s=5.0), 0
-        self._lost_s: float | None = None
+        self._retry_policy, self._attempt = RetryPolicy(longest_wait_s=5.0), 0
+        self._failing_since_s: float | None = None
         self._fields: dict[str, str] = {}
 
     def headers(self, api_key: str | None) -> Mapping[str, str]:
-        """Of the next request."""
+        """The headers of the next request."""
         key = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
         return {"Accept": "text/event-stream", "Last-Event-ID": str(self._seen), **key}
 
-    def takes(self, answer: httpx.Response) -> bool:
-        """Whether there are lines to read; other answers have been read. Raises ClientError."""
+    def accept(self, response: httpx.Response) -> bool:
+        """Whether the response has lines to read; any other one must have been read already. Raises ClientError."""
         self._fields = {}
-        if answer.status_code == httpx.codes.NO_CONTENT:
+        if response.status_code == httpx.codes.NO_CONTENT:
             self.ended = True
-        elif answer.is_success:
-            self._lost_s, self._attempt = None, 0
-            self.wait_s = self._pauses.wait_s(2)  # after it has ended, with the server and not with the job
+        elif response.is_success:
+            self._failing_since_s, self._attempt = None, 0
+            self.wait_s = self._retry_policy.wait_s(2)  # after it has ended, with the server and not with the job
             return True
-        elif answer.status_code in PASSING or answer.is_server_error:
+        elif response.status_code in RETRYABLE_STATUSES or response.is_server_error:
             try:
-                decoded(answer)
+                decode_response(response)
             except ClientError as error:
-                self._missed(error)
-            self.wait_s = max(self.wait_s, min(asked_wait_s(answer), self._patience_s))
+                self._failed(error)
+            self.wait_s = max(self.wait_s, min(retry_after_s(response), self._patience_s))
         else:
-            decoded(answer)
+            decode_response(response)
         return False
 
-    def lost(self, error: httpx.TransportError) -> None:
+    def connection_lost(self, error: httpx.TransportError) -> None:
         """The connection did. Raises ClientError: not for the first time, and for too long."""
         detail = str(error) or type(error).__name__
-        self._missed(ClientError({"title": "the server cannot be reached", "detail": detail}))
+        self._failed(ClientError({"title": "the server cannot be reached", "detail": detail}))
 
-    def reads(self, line: str) -> JobEvent | None:
+    def parse_line(self, line: str) -> JobEvent | None:
         """One line of the stream, and the event that it completes. Raises ClientError: it is no such stream."""
         if line:
             name, _, value = line.partition(":")
@@ -84,13 +84,13 @@ class Follower:
         self._seen, self.ended = event.number, event.ended
         return event
 
-    def _missed(self, error: ClientError) -> None:
+    def _failed(self, error: ClientError) -> None:
         now_s = self._clock()
-        if self._lost_s is None:
-            self._lost_s = now_s
-        if now_s - self._lost_s >= self._patience_s:
+        if self._failing_since_s is None:
+            self._failing_since_s = now_s
+        if now_s - self._failing_since_s >= self._patience_s:
             raise error
-        self.wait_s = self._pauses.wait_s(self._attempt)
+        self.wait_s = self._retry_policy.wait_s(self._attempt)
         self._attempt += 1
 
 

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidBytes
-from metalearn.data.formats import decode_safetensors
-from metalearn.data.spec import Spec
+
+if TYPE_CHECKING:
+    from metalearn.data.spec import Spec
 
 _SCHEMA = 1
 _EPISODES, _POLICY = "episodes.safetensors", "policy.onnx"
@@ -34,7 +35,7 @@ class Export:
     """
 
     manifest: Mapping[str, Any]
-    spec: Spec
+    spec: "Spec"
     context: Context
     policy: bytes | None = field(repr=False)
     archive: bytes = field(repr=False)
@@ -42,6 +43,9 @@ class Export:
     @classmethod
     def of(cls, archive: bytes) -> Self:
         """From the bytes of an archive. Raises InvalidData, InvalidConfig: not one, or changed since."""
+        from metalearn.data.formats import decode_safetensors
+        from metalearn.data.spec import Spec
+
         try:
             with zipfile.ZipFile(BytesIO(archive)) as file:
                 if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist()):
@@ -74,5 +78,5 @@ def _checked(name: str, content: bytes, digest: str) -> bytes:
     return content
 
 
-def _episodes(body: Mapping[str, Any], role: str, spec: Spec) -> tuple[Episode, ...]:
+def _episodes(body: Mapping[str, Any], role: str, spec: "Spec") -> tuple[Episode, ...]:
     return tuple(spec.check(Episode.of(**one)) for one in body.get(role) or ())

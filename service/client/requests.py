@@ -1,4 +1,4 @@
-"""Every verb of the API as a value: what is sent where. Knows no connection."""
+"""Every request of the API as a value: method, path and body. Knows no connection."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from metalearn.data.episode import Episode
 
 
 @dataclass(frozen=True)
-class Call:
-    """One request. A POST has a key of its own, so that sending it twice does it once."""
+class ApiRequest:
+    """One request. A POST carries an idempotency key, so that sending it twice does it once."""
 
     method: str
     path: str
@@ -22,166 +22,173 @@ class Call:
     key: str | None = None
 
 
-def get(path: str, **params: Any) -> Call:
-    """Read something; parameters that are None are left out."""
-    return Call("GET", path, params={name: value for name, value in params.items() if value is not None})
+def get(path: str, **params: Any) -> ApiRequest:
+    """A GET request; parameters that are None are left out."""
+    return ApiRequest("GET", path, params={name: value for name, value in params.items() if value is not None})
 
 
-def post(path: str, body: Mapping[str, Any] | None = None) -> Call:
-    """Make or change something."""
-    return Call("POST", path, body, key=secrets.token_hex(16))
+def post(path: str, body: Mapping[str, Any] | None = None) -> ApiRequest:
+    """A POST request with a new idempotency key."""
+    return ApiRequest("POST", path, body, key=secrets.token_hex(16))
 
 
-def any_call(method: str, path: str, body: Mapping[str, Any] | None, params: Mapping[str, Any]) -> Call:
-    """For what has no verb here."""
+def any_request(method: str, path: str, body: Mapping[str, Any] | None, params: Mapping[str, Any]) -> ApiRequest:
+    """A request for which there is no function here."""
     key = secrets.token_hex(16) if method == "POST" else None
-    return Call(method, path, body, params, key)
+    return ApiRequest(method, path, body, params, key)
 
 
-def adapt(
+def create_adaptation(
     model: str, demos: Sequence[Episode], trials: Sequence[Episode], ask: Any, rate_hz: float | None = None
-) -> Call:
-    """Watch."""
-    body = {"model": model, "demos": wired(demos), "trials": wired(trials), "ask": ask}
+) -> ApiRequest:
+    """A new adaptation of a model."""
+    body = {"model": model, "demos": _to_dicts(demos), "trials": _to_dicts(trials), "ask": ask}
     return post("/v1/adaptations", _with_rate(body, rate_hz))
 
 
-def read(adaptation_id: str, version: int | None) -> Call:
-    """An adaptation without arrays."""
-    return get(of_adaptation(adaptation_id), version=version)
+def get_adaptation(adaptation_id: str, version: int | None) -> ApiRequest:
+    """One adaptation, in its newest version or another one."""
+    return get(adaptation_path(adaptation_id), version=version)
 
 
-def page(cursor: str | None) -> Call:
-    """Some adaptations."""
+def list_adaptations(cursor: str | None) -> ApiRequest:
+    """A page of adaptations."""
     return get("/v1/adaptations", limit=100, cursor=cursor)
 
 
-def delete(adaptation_id: str) -> Call:
-    """Forget one."""
-    return Call("DELETE", of_adaptation(adaptation_id))
+def delete_adaptation(adaptation_id: str) -> ApiRequest:
+    """Delete an adaptation and its episodes."""
+    return ApiRequest("DELETE", adaptation_path(adaptation_id))
 
 
-def learn(adaptation_id: str, role: str, episodes: Sequence[Episode], rate_hz: float | None = None) -> Call:
-    """More "demos" or "trials"."""
-    return post(f"{of_adaptation(adaptation_id)}/{role}", _with_rate({role: wired(episodes)}, rate_hz))
+def add_episodes(
+    adaptation_id: str, role: str, episodes: Sequence[Episode], rate_hz: float | None = None
+) -> ApiRequest:
+    """More episodes for an adaptation; `role` is "demos" or "trials"."""
+    return post(f"{adaptation_path(adaptation_id)}/{role}", _with_rate({role: _to_dicts(episodes)}, rate_hz))
 
 
-def act(adaptation_id: str, observations: Any) -> Call:
-    """Observations `[n, *o]` to actions, remembering nothing."""
-    return post(f"{of_adaptation(adaptation_id)}/act", {"observations": np.asarray(observations)})
+def act(adaptation_id: str, observations: Any) -> ApiRequest:
+    """The actions for observations `[n, *o]`; the server records nothing."""
+    return post(f"{adaptation_path(adaptation_id)}/act", {"observations": np.asarray(observations)})
 
 
-def start(adaptation_id: str, explore: bool | None) -> Call:
-    """Begin a recorded episode."""
-    return post(f"{of_adaptation(adaptation_id)}/episodes", {"explore": explore})
+def start_episode(adaptation_id: str, explore: bool | None) -> ApiRequest:
+    """Start an episode that the server records."""
+    return post(f"{adaptation_path(adaptation_id)}/episodes", {"explore": explore})
 
 
-def step(adaptation_id: str, episode_id: str, observation: Any, reward: Any) -> Call:
-    """The next action of a recorded episode."""
+def act_in_episode(adaptation_id: str, episode_id: str, observation: Any, reward: Any) -> ApiRequest:
+    """The next action of a recorded episode; `reward` is that of the previous one."""
     body = {"observation": np.asarray(observation), "reward": _number(reward)}
-    return post(f"{of_adaptation(adaptation_id)}/episodes/{_quoted(episode_id)}/act", body)
+    return post(f"{adaptation_path(adaptation_id)}/episodes/{_quoted(episode_id)}/act", body)
 
 
-def finish(adaptation_id: str, episode_id: str, observation: Any, reward: Any, success: Any) -> Call:
+def finish_episode(adaptation_id: str, episode_id: str, observation: Any, reward: Any, success: Any) -> ApiRequest:
     """The end of a recorded episode."""
     body = {
         "observation": np.asarray(observation),
         "reward": _number(reward),
         "success": None if success is None else bool(success),
     }
-    return post(f"{of_adaptation(adaptation_id)}/episodes/{_quoted(episode_id)}/finish", body)
+    return post(f"{adaptation_path(adaptation_id)}/episodes/{_quoted(episode_id)}/finish", body)
 
 
-def fork(adaptation_id: str, version: int | None) -> Call:
-    """An adaptation of its own that begins where another one is, or was."""
-    return post(f"{of_adaptation(adaptation_id)}/fork", {"version": version})
+def fork_adaptation(adaptation_id: str, version: int | None) -> ApiRequest:
+    """A new adaptation that starts from a version of another one."""
+    return post(f"{adaptation_path(adaptation_id)}/fork", {"version": version})
 
 
-def versions(adaptation_id: str, cursor: str | None) -> Call:
-    """Some versions of an adaptation."""
-    return get(f"{of_adaptation(adaptation_id)}/versions", limit=100, cursor=cursor)
+def list_versions(adaptation_id: str, cursor: str | None) -> ApiRequest:
+    """A page of the versions of an adaptation."""
+    return get(f"{adaptation_path(adaptation_id)}/versions", limit=100, cursor=cursor)
 
 
-def export(adaptation_id: str, version: int, policy: bool) -> Call:
-    """One version as a zip, with its policy or without."""
-    return get(f"{of_adaptation(adaptation_id)}/export", version=version, policy=None if policy else "false")
+def export_adaptation(adaptation_id: str, version: int, policy: bool) -> ApiRequest:
+    """One version as a zip archive, with its policy or without."""
+    return get(f"{adaptation_path(adaptation_id)}/export", version=version, policy=None if policy else "false")
 
 
-def train(experiment: str, seed: int | None, steps: int | None, name: str | None, job_id: str | None) -> Call:
-    """A training job."""
+def create_job(
+    experiment: str, seed: int | None, steps: int | None, name: str | None, job_id: str | None
+) -> ApiRequest:
+    """A new training job."""
     body = {"experiment": experiment, "seed": seed, "steps": steps, "name": name, "id": job_id}
     return post("/v1/training-jobs", {key: value for key, value in body.items() if value is not None})
 
 
-def job(job_id: str, method: str = "GET") -> Call:
-    """How a training is, or that it shall stop."""
-    return Call(method, of_job(job_id))
+def get_job(job_id: str) -> ApiRequest:
+    """The state of a training job."""
+    return get(job_path(job_id))
 
 
-def jobs(cursor: str | None) -> Call:
-    """Some training jobs."""
+def stop_job(job_id: str) -> ApiRequest:
+    """Stop a training job."""
+    return ApiRequest("DELETE", job_path(job_id))
+
+
+def list_jobs(cursor: str | None) -> ApiRequest:
+    """A page of training jobs."""
     return get("/v1/training-jobs", limit=100, cursor=cursor)
 
 
-def job_log(job_id: str) -> Call:
-    """The end of what a training printed."""
-    return get(f"{of_job(job_id)}/logs")
+def get_job_log(job_id: str) -> ApiRequest:
+    """The end of the output of a training job."""
+    return get(f"{job_path(job_id)}/logs")
 
 
-def models() -> Call:
-    """Every model card."""
+def list_models() -> ApiRequest:
+    """The cards of all models."""
     return get("/v1/models")
 
 
-def model(name: str, version: int | None) -> Call:
-    """One model card."""
+def get_model(name: str, version: int | None) -> ApiRequest:
+    """The card of one model."""
     return get(f"/v1/models/{_quoted(name)}" + ("" if version is None else f"/{version}"))
 
 
-def model_versions(name: str) -> Call:
+def list_model_versions(name: str) -> ApiRequest:
     """Every version of a model."""
     return get(f"/v1/models/{_quoted(name)}/versions")
 
 
-def register(name: str | None) -> Call:
-    """Register a bundle of the server's models folder, or what is new there."""
+def register_models(name: str | None) -> ApiRequest:
+    """Register one bundle of the server's models folder, or all that are new there."""
     return post("/v1/models", {} if name is None else {"name": name})
 
 
-def aliases(name: str, cursor: str | None) -> Call:
-    """What the aliases of a model mean, and some of their history."""
+def get_aliases(name: str, cursor: str | None) -> ApiRequest:
+    """The targets of a model's aliases, and a page of their history."""
     return get(f"/v1/models/{_quoted(name)}/aliases", limit=100, cursor=cursor)
 
 
-def set_alias(name: str, alias: str, version: int) -> Call:
-    """Let an alias mean a version."""
-    return Call("PUT", _alias(name, alias), {"version": int(version)})
+def set_alias(name: str, alias: str, version: int) -> ApiRequest:
+    """Point an alias at a version."""
+    return ApiRequest("PUT", _alias(name, alias), {"version": int(version)})
 
 
-def delete_alias(name: str, alias: str) -> Call:
-    """Let an alias mean nothing."""
-    return Call("DELETE", _alias(name, alias))
+def delete_alias(name: str, alias: str) -> ApiRequest:
+    """Remove an alias."""
+    return ApiRequest("DELETE", _alias(name, alias))
 
 
-def rollback(name: str, alias: str) -> Call:
-    """Let an alias mean what it meant before."""
+def rollback(name: str, alias: str) -> ApiRequest:
+    """Point an alias at the version that it had before."""
     return post(f"{_alias(name, alias)}/rollback")
 
 
-def of_adaptation(adaptation_id: str) -> str:
-    """The address of an adaptation."""
+def adaptation_path(adaptation_id: str) -> str:
+    """The path of an adaptation."""
     return f"/v1/adaptations/{_quoted(adaptation_id)}"
 
 
-def of_job(job_id: str) -> str:
-    """The address of a training job."""
+def job_path(job_id: str) -> str:
+    """The path of a training job."""
     return f"/v1/training-jobs/{_quoted(job_id)}"
 
 
-def wired(episodes: Sequence[Episode]) -> list[dict[str, Any]]:
-    """Episodes as they travel."""
-    names = ("observations", "actions", "rewards", "success")
-    return [{name: getattr(episode, name) for name in names} for episode in episodes]
+def _to_dicts(episodes: Sequence[Episode]) -> list[dict[str, Any]]:
+    return [episode.to_dict() for episode in episodes]
 
 
 def _with_rate(body: dict[str, Any], rate_hz: float | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a server answers, as frozen values. Fields that a newer server adds are passed over.
+"""The answers of a server as frozen values. Fields that a newer server adds are ignored.
 
 ClientError(WatchTryLearnError)   the server refused, or could not be reached
 """
@@ -34,8 +34,8 @@ class ClientError(WatchTryLearnError):
         return type(self), (self.problem,)
 
 
-class Answer:
-    """A frozen value made of the fields that it knows."""
+class ResponseModel:
+    """A frozen value made of those fields of an answer that it has."""
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
@@ -50,12 +50,12 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Model(Answer):
-    """A model on offer. `example` is an episode that it accepts as a demo and as a trial.
+class Model(ResponseModel):
+    """A model that the server offers. `example` is an episode that it accepts as a demo and as a trial.
 
     Attributes:
-        aliases: those that mean this version now.
-        runtime: what computes it at the server; None: it is loaded when it is asked for.
+        aliases: those that point at this version now.
+        runtime: what computes it at the server; None: it is loaded with the first request for it.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Model(Answer):
 
 
 @dataclass(frozen=True)
-class ModelVersion(Answer):
+class ModelVersion(ResponseModel):
     """One version of a model; `bundle` is the id of its bundle."""
 
     name: str
@@ -92,8 +92,8 @@ class ModelVersion(Answer):
 
 
 @dataclass(frozen=True)
-class AliasMove(Answer):
-    """What an alias came to mean, and how; `version` is None where it means nothing any more."""
+class AliasChange(ResponseModel):
+    """One change of an alias; `version` is None where the alias was removed."""
 
     name: str
     alias: str
@@ -104,25 +104,35 @@ class AliasMove(Answer):
 
 @dataclass(frozen=True)
 class Aliases:
-    """What the aliases of a model mean now, and their history, newest first."""
+    """The version of each alias of a model, and the history of the changes, the newest first."""
 
     current: Mapping[str, int]
-    history: tuple[AliasMove, ...]
+    history: tuple[AliasChange, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobState(Answer):
-    """A training on the server's side. `state` is queued, running, succeeded, failed or stopped.
+class JobState(ResponseModel):
+    """A training job of the server. `state` is queued, running, succeeded, failed or stopped.
 
     Attributes:
+        seed, steps, name: as they were asked for; None: the experiment's.
+        stop_requested: whether somebody asked it to stop.
+        backend: what runs it.
+        attempt: how often it was started.
         progress: phase, done, total, and what was measured last; None before there is any.
         error: why it failed, in one sentence.
-        model, model_version: what it made.
+        model, model_version: the registered result.
     """
 
     id: str
     experiment: str
+    seed: int | None = None
+    steps: int | None = None
+    name: str | None = None
     state: str
+    stop_requested: bool = False
+    backend: str | None = None
+    attempt: int | None = None
     progress: Mapping[str, Any] | None
     error: str | None
     model: str | None
@@ -139,7 +149,7 @@ class JobState(Answer):
 
 @dataclass(frozen=True)
 class JobEvent:
-    """Something that happened to a training; numbers count from 1 without gaps.
+    """An event of a training job; numbers count from 1 without gaps.
 
     Attributes:
         kind: "state": `data` has `state`, and at the end `error`, or `model` and `model_version`; or "progress":
@@ -159,7 +169,7 @@ class JobEvent:
 
 
 @dataclass(frozen=True)
-class QualityWarning(Answer):
+class QualityWarning(ResponseModel):
     """One thing that looks wrong: a stable code, and a sentence."""
 
     code: str
@@ -167,7 +177,7 @@ class QualityWarning(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quality(Answer):
+class Quality(ResponseModel):
     """How one uploaded or recorded episode looks; `episode` says which, as `demos[0]`."""
 
     episode: str
@@ -199,7 +209,7 @@ class Quality(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptationState(Answer):
+class AdaptationState(ResponseModel):
     """One version of an adaptation.
 
     Attributes:

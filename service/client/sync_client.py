@@ -1,4 +1,4 @@
-"""The client that waits for its answers."""
+"""The blocking client: models, adaptations, recorded episodes, policies for environment loops, training jobs."""
 
 import os
 import time
@@ -13,12 +13,12 @@ import numpy as np
 
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
-from service.client import requests as calls
-from service.client.event_stream import TIMEOUT, Follower
+from service.client import requests
+from service.client.event_stream import TIMEOUT, EventReader
 from service.client.export import Export
-from service.client.policy import Policy
-from service.client.responses import AdaptationState, Aliases, AliasMove, JobEvent, JobState, Model, ModelVersion
-from service.client.retry import Patience, Send, exchange
+from service.client.responses import AdaptationState, AliasChange, Aliases, JobEvent, JobState, Model, ModelVersion
+from service.client.retry import RetryPolicy, Send, send_with_retries
+from service.client.spaces import ModelSpaces, no_open_episode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,51 +29,53 @@ class Adaptation(AdaptationState):
 
     def act(self, observations: Any) -> Array:
         """Actions `[n, a]` (or `[n]`) for observations `[n, o]`, under the most probable hypothesis."""
-        return np.asarray(self._client.send(calls.act(self.id, observations))["actions"])
+        return np.asarray(self._client.send(requests.act(self.id, observations))["actions"])
 
     def add_demos(self, demos: Sequence[Episode], rate_hz: float | None = None) -> "Adaptation":
-        """Watch more: the next version. `rate_hz` is that of the recording, if it is known."""
-        return self._client.adapted(calls.learn(self.id, "demos", demos, rate_hz))
+        """Add demonstrations, which makes the next version. `rate_hz` is that of the recording, if it is known."""
+        return self._client._send_for_adaptation(requests.add_episodes(self.id, "demos", demos, rate_hz))
 
     def add_trials(self, trials: Sequence[Episode], rate_hz: float | None = None) -> "Adaptation":
-        """Learn: the next version."""
-        return self._client.adapted(calls.learn(self.id, "trials", trials, rate_hz))
+        """Add scored trials, which makes the next version. `rate_hz` is that of the recording, if it is known."""
+        return self._client._send_for_adaptation(requests.add_episodes(self.id, "trials", trials, rate_hz))
 
     def versions(self) -> list[Mapping[str, Any]]:
-        """What each of its versions holds, oldest first."""
-        return list(self._client._pages(lambda cursor: calls.versions(self.id, cursor)))
+        """All versions of this adaptation, the oldest first."""
+        return list(self._client._pages(lambda cursor: requests.list_versions(self.id, cursor)))
 
     def episode(self, explore: bool | None = None) -> "RecordedEpisode":
-        """Try: an episode that the server records, under one hypothesis. Explores until a trial was scored."""
-        answer = self._client.send(calls.start(self.id, explore))
+        """Start an episode that the server records, under one hypothesis. Explores until a trial was scored."""
+        answer = self._client.send(requests.start_episode(self.id, explore))
         return RecordedEpisode(self, answer["id"], answer["explore"])
 
     def fork(self, version: int | None = None) -> "Adaptation":
-        """An adaptation of its own that begins with this version, or the one that is said."""
-        return self._client.adapted(calls.fork(self.id, self.version if version is None else version))
+        """A new adaptation that starts from this version, or from another one."""
+        return self._client._send_for_adaptation(
+            requests.fork_adaptation(self.id, self.version if version is None else version)
+        )
 
     def export(self, path: str | Path | None = None, *, policy: bool = True) -> Export:
-        """This version as an archive that runs without a server; written to `path` too, if there is one.
+        """This version as an archive that runs without a server, also written to `path` if one is given.
 
         Raises:
             ClientError: the model's bundle has no graphs; without the policy any model is exported.
         """
-        exported = Export.of(self._client.send(calls.export(self.id, self.version, policy)))
+        exported = Export.of(self._client.send(requests.export_adaptation(self.id, self.version, policy)))
         if path is not None:
             exported.write(path)
         return exported
 
     def episodes(self) -> Context:
-        """What this version has seen: `demos`, and `trials`, those that the server recorded among them."""
+        """The `demos` and `trials` of this version, those that the server recorded included."""
         return (self.export(policy=False)).context
 
     def delete(self) -> None:
-        """Forget it and its episodes."""
-        self._client.send(calls.delete(self.id))
+        """Delete the adaptation and its episodes."""
+        self._client.send(requests.delete_adaptation(self.id))
 
 
 class RecordedEpisode:
-    """An episode that the server records while it acts. One that is left unfinished teaches nothing."""
+    """An episode that the server records while it acts. It becomes a trial when it is finished, and not before."""
 
     def __init__(self, adaptation: Adaptation, episode_id: str, explore: bool) -> None:
         self.adaptation = adaptation
@@ -83,12 +85,12 @@ class RecordedEpisode:
     def act(self, observation: Any, reward: float | None = None) -> Any:
         """The action now, `[a]` or an int; `reward` is that of the *previous* action."""
         client = self.adaptation._client
-        return client.send(calls.step(self.adaptation.id, self.id, observation, reward))["action"]
+        return client.send(requests.act_in_episode(self.adaptation.id, self.id, observation, reward))["action"]
 
     def finish(self, observation: Any, reward: float | None = None, success: bool | None = None) -> Adaptation:
-        """The last observation, the reward of the last action, and how it went: the next version."""
-        call = calls.finish(self.adaptation.id, self.id, observation, reward, success)
-        self.adaptation = self.adaptation._client.adapted(call)
+        """End the episode with its last observation, reward and outcome. It becomes a trial of the next version."""
+        request = requests.finish_episode(self.adaptation.id, self.id, observation, reward, success)
+        self.adaptation = self.adaptation._client._send_for_adaptation(request)
         return self.adaptation
 
     def __enter__(self) -> Self:
@@ -100,31 +102,87 @@ class RecordedEpisode:
         """Nothing to release: the server forgets unfinished episodes with their adaptation."""
 
 
+class Policy:
+    """A served adaptation as a callable, for the loops of Gymnasium, Minari and vectorised environments.
+
+    policy = client.policy(adaptation)
+    while trying:
+        (observation, _), reward, done = env.reset(), None, False
+        policy.reset()                                     # an episode that the server records
+        while not done:
+            observation, reward, terminated, truncated, info = env.step(policy(observation, reward))
+            done = terminated or truncated
+        policy.finish(observation, reward, info["success"])    # a trial: from here on it knows how that went
+
+    Outside of an episode, and for a batch `[n, *o]` of a vectorised environment, it acts under the most probable
+    hypothesis and nothing is recorded.
+
+    Attributes:
+        adaptation: in its newest version.
+    """
+
+    def __init__(self, adaptation: Adaptation, spec: Mapping[str, Any], explore: bool | None = None) -> None:
+        self.adaptation = adaptation
+        self._spaces, self._explore = ModelSpaces(spec), explore
+        self._episode: RecordedEpisode | None = None
+
+    @property
+    def recording(self) -> bool:
+        """Whether an episode is open."""
+        return self._episode is not None
+
+    def reset(self, explore: bool | None = None) -> None:
+        """Start a recorded episode. An open one is dropped and does not become a trial."""
+        self._episode = self.adaptation.episode(self._explore if explore is None else explore)
+
+    def __call__(self, observation: Any, reward: float | None = None) -> Any:
+        """The action for `[*o]`, or the actions for `[n, *o]`; `reward` is that of the previous action.
+
+        Raises:
+            InvalidData: the observation has another shape.
+            ClientError: the server refused.
+        """
+        seen = np.asarray(observation)
+        if not self._spaces.is_single(seen):
+            return self.adaptation.act(seen)
+        if self._episode is not None:
+            return self._spaces.to_env_action(self._episode.act(seen, reward))
+        return self._spaces.to_env_action(self.adaptation.act(seen[None])[0])
+
+    def finish(self, observation: Any, reward: float | None = None, success: bool | None = None) -> Adaptation:
+        """End the episode. It becomes a trial of the next version, which the policy goes on with."""
+        if self._episode is None:
+            raise no_open_episode()
+        self.adaptation = self._episode.finish(np.asarray(observation), reward, success)
+        self._episode = None
+        return self.adaptation
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob(JobState):
-    """A training on the server's side, as it was when it was asked for."""
+    """A training job of the server, as it was at the time of the request."""
 
     _client: "Client" = field(repr=False, compare=False)
 
     def follow(self, after: int = 0, patience_s: float = 60.0) -> Iterator[JobEvent]:
-        """Every event after that number, once, to the end of the job; waits for those that have not happened yet.
+        """Every event after that number, once each, until the job ends; waits for those that have not happened yet.
 
         Raises:
             ClientError: the server refused, or could not be reached for `patience_s` seconds.
         """
-        return self._client.events(Follower(self.id, after, patience_s))
+        return self._client.events(EventReader(self.id, after, patience_s))
 
     def stop(self) -> "TrainingJob":
-        """Ask it to stop."""
-        return TrainingJob.of(self._client.send(calls.job(self.id, "DELETE")), _client=self._client)
+        """Stop the job."""
+        return TrainingJob.of(self._client.send(requests.stop_job(self.id)), _client=self._client)
 
     def log(self) -> str:
-        """The end of what it printed."""
-        return str(self._client.send(calls.job_log(self.id))["text"])
+        """The end of the job's output."""
+        return str(self._client.send(requests.get_job_log(self.id))["text"])
 
 
 class Client:
-    """A connection to one server. Repeats what failed on the way, which is safe: each POST carries a key.
+    """A connection to one server. Requests that failed on the way are sent again, which is safe: each POST has a key.
 
     Args:
         url: of the server.
@@ -147,7 +205,7 @@ class Client:
     ) -> None:
         self._http = http or httpx.Client(base_url=url, timeout=timeout_s)
         self._api_key = api_key or os.environ.get("WTL_API_KEY")
-        self._patience = Patience(retries, longest_wait_s)
+        self._retry_policy = RetryPolicy(retries, longest_wait_s)
 
     def adapt(
         self,
@@ -157,16 +215,16 @@ class Client:
         ask: Any = None,
         rate_hz: float | None = None,
     ) -> Adaptation:
-        """Watch: a new adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
-        return self.adapted(calls.adapt(model, demos, trials, ask, rate_hz))
+        """A new adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
+        return self._send_for_adaptation(requests.create_adaptation(model, demos, trials, ask, rate_hz))
 
     def adaptation(self, adaptation_id: str, version: int | None = None) -> Adaptation:
-        """One that was made before."""
-        return self.adapted(calls.read(adaptation_id, version))
+        """An adaptation by its id."""
+        return self._send_for_adaptation(requests.get_adaptation(adaptation_id, version))
 
     def adaptations(self) -> Iterator[Adaptation]:
-        """All of them, oldest first."""
-        for item in self._pages(calls.page):
+        """All of them, the oldest first."""
+        for item in self._pages(requests.list_adaptations):
             yield Adaptation.of(item, _client=self)
 
     def policy(self, adaptation: Adaptation | str, explore: bool | None = None) -> Policy:
@@ -175,38 +233,38 @@ class Client:
         return Policy(known, self.model(known.model, known.model_version).spec, explore)
 
     def models(self) -> list[Model]:
-        """The models on offer."""
-        return [Model.of(card) for card in self.send(calls.models())["items"]]
+        """The models that the server offers."""
+        return [Model.of(card) for card in self.send(requests.list_models())["items"]]
 
     def model(self, name: str, version: int | None = None) -> Model:
         """One model."""
-        return Model.of(self.send(calls.model(name, version)))
+        return Model.of(self.send(requests.get_model(name, version)))
 
     def model_versions(self, name: str) -> list[ModelVersion]:
-        """Every version of a model, oldest first."""
-        return [ModelVersion.of(row) for row in self.send(calls.model_versions(name))["items"]]
+        """Every version of a model, the oldest first."""
+        return [ModelVersion.of(row) for row in self.send(requests.list_model_versions(name))["items"]]
 
     def register(self, name: str | None = None) -> list[ModelVersion]:
-        """Register a bundle of the server's models folder, or whatever is new there."""
-        return [ModelVersion.of(row) for row in self.send(calls.register(name))["items"]]
+        """Register one bundle of the server's models folder, or all that are new there."""
+        return [ModelVersion.of(row) for row in self.send(requests.register_models(name))["items"]]
 
     def aliases(self, name: str) -> Aliases:
-        """What the aliases of a model mean now, and their history."""
-        first = self.send(calls.aliases(name, None))
-        moves = [AliasMove.of(item) for item in self._pages(lambda cursor: calls.aliases(name, cursor))]
+        """The version of each alias of a model, and the history of the changes."""
+        first = self.send(requests.get_aliases(name, None))
+        moves = [AliasChange.of(item) for item in self._pages(lambda cursor: requests.get_aliases(name, cursor))]
         return Aliases(first["aliases"], tuple(moves))
 
-    def set_alias(self, name: str, alias: str, version: int) -> AliasMove:
-        """Let an alias mean a version; adaptations stay with theirs."""
-        return AliasMove.of(self.send(calls.set_alias(name, alias, version)))
+    def set_alias(self, name: str, alias: str, version: int) -> AliasChange:
+        """Point an alias at a version. Adaptations stay with the version that they were made with."""
+        return AliasChange.of(self.send(requests.set_alias(name, alias, version)))
 
     def delete_alias(self, name: str, alias: str) -> None:
-        """Let an alias mean nothing; without `current` the model is not on offer any more."""
-        self.send(calls.delete_alias(name, alias))
+        """Remove an alias. Without `current` the model is not offered any more."""
+        self.send(requests.delete_alias(name, alias))
 
-    def rollback(self, name: str, alias: str) -> AliasMove:
-        """Let an alias mean what it meant before; once more, and it is what it meant before that."""
-        return AliasMove.of(self.send(calls.rollback(name, alias)))
+    def rollback(self, name: str, alias: str) -> AliasChange:
+        """Point an alias at the version it had before. A second call goes one change further back."""
+        return AliasChange.of(self.send(requests.rollback(name, alias)))
 
     def train(
         self,
@@ -217,16 +275,16 @@ class Client:
         name: str | None = None,
         job_id: str | None = None,
     ) -> TrainingJob:
-        """Meta-train on the server's side; the bundle becomes the next version of model `name`."""
-        return TrainingJob.of(self.send(calls.train(experiment, seed, steps, name, job_id)), _client=self)
+        """Start a training job. Its bundle becomes the next version of model `name`."""
+        return TrainingJob.of(self.send(requests.create_job(experiment, seed, steps, name, job_id)), _client=self)
 
     def job(self, job_id: str) -> TrainingJob:
-        """How a training is doing; `client.job(id).follow()` is how it goes on."""
-        return TrainingJob.of(self.send(calls.job(job_id)), _client=self)
+        """A training job by its id; `client.job(id).follow()` yields its events."""
+        return TrainingJob.of(self.send(requests.get_job(job_id)), _client=self)
 
     def jobs(self) -> Iterator[TrainingJob]:
-        """All of them, oldest first."""
-        for item in self._pages(calls.jobs):
+        """All of them, the oldest first."""
+        for item in self._pages(requests.list_jobs):
             yield TrainingJob.of(item, _client=self)
 
     def close(self) -> None:
@@ -241,8 +299,8 @@ class Client:
     ) -> None:
         self.close()
 
-    def _pages(self, ask: Callable[[str | None], calls.Call]) -> Iterator[Any]:
-        """The items of every page."""
+    def _pages(self, ask: Callable[[str | None], requests.ApiRequest]) -> Iterator[Any]:
+        """The items of all pages."""
         cursor, more = None, True
         while more:
             page = self.send(ask(cursor))
@@ -251,42 +309,42 @@ class Client:
             more = cursor is not None
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, **params: Any) -> Any:
-        """Any request, repeated where that helps; the decoded answer. Raises ClientError."""
-        return self.send(calls.any_call(method, path, body, params))
+        """Any request, repeated where that helps; the decode_response answer. Raises ClientError."""
+        return self.send(requests.any_request(method, path, body, params))
 
-    def adapted(self, call: calls.Call) -> Adaptation:
-        """Send a call that answers with an adaptation. Raises ClientError."""
-        return Adaptation.of(self.send(call), _client=self)
+    def _send_for_adaptation(self, request: requests.ApiRequest) -> Adaptation:
+        """Send a request that is answered with an adaptation. Raises ClientError."""
+        return Adaptation.of(self.send(request), _client=self)
 
-    def events(self, follower: Follower) -> Iterator[JobEvent]:
-        """What a follower has not seen yet, to the end of its job. Raises ClientError."""
-        while not follower.ended:
-            headers = follower.headers(self._api_key)
+    def events(self, reader: EventReader) -> Iterator[JobEvent]:
+        """The events that a reader has not seen yet, until its job ends. Raises ClientError."""
+        while not reader.ended:
+            headers = reader.headers(self._api_key)
             try:
-                with self._http.stream("GET", follower.path, headers=headers, timeout=TIMEOUT) as answer:
-                    if not answer.is_success:
-                        answer.read()
-                    if follower.takes(answer):
-                        yield from filter(None, map(follower.reads, answer.iter_lines()))
+                with self._http.stream("GET", reader.path, headers=headers, timeout=TIMEOUT) as response:
+                    if not response.is_success:
+                        response.read()
+                    if reader.accept(response):
+                        yield from filter(None, map(reader.parse_line, response.iter_lines()))
             except httpx.TransportError as error:
-                follower.lost(error)
-            if not follower.ended:
-                time.sleep(follower.wait_s)
+                reader.connection_lost(error)
+            if not reader.ended:
+                time.sleep(reader.wait_s)
 
-    def send(self, call: calls.Call) -> Any:
-        """The decoded answer of a call. Raises ClientError."""
-        talk = exchange(call, self._patience, self._api_key)
+    def send(self, request: requests.ApiRequest) -> Any:
+        """The decode_response answer of a call. Raises ClientError."""
+        steps = send_with_retries(request, self._retry_policy, self._api_key)
         try:
-            todo = next(talk)
+            step = next(steps)
             while True:
                 outcome: httpx.Response | httpx.HTTPError | None = None
-                if isinstance(todo, Send):
+                if isinstance(step, Send):
                     try:
-                        outcome = self._http.request(todo.method, todo.path, **todo.options)
+                        outcome = self._http.request(step.method, step.path, **step.options)
                     except httpx.HTTPError as error:
                         outcome = error
                 else:
-                    time.sleep(todo.seconds)
-                todo = talk.send(outcome)
+                    time.sleep(step.seconds)
+                step = steps.send(outcome)
         except StopIteration as done:
             return done.value

@@ -18,7 +18,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from metalearn import __version__
-from service.observability.stage_timings import STAGES, Stage, Stages
+from service.observability.stage_timings import STAGES, Stage, StageTimings
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 _LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
@@ -81,7 +81,7 @@ class Metrics:
             jobs=counter("wtl_training_jobs_ended", "Training jobs that ended, by how.", "state"),
         )
 
-    def answered(self, method: str, route: str, status: int, seconds: float, stages: Stages) -> None:
+    def answered(self, method: str, route: str, status: int, seconds: float, stages: StageTimings) -> None:
         """Count one request, by route template and never by raw path."""
         key = (method, route, status)
         requests, latency_s, stage_s = self._of_route.get(key) or self._remember(key)

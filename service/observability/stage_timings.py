@@ -18,7 +18,7 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 @dataclass(eq=False)
-class Stages:
+class StageTimings:
     """Seconds per stage of one request; and a tracer, if somebody wants spans."""
 
     tracer: Tracer | None = None
@@ -33,11 +33,11 @@ class Stages:
             span.end(int(ended_s * 1e9) + offset_ns)
 
 
-_current: ContextVar[Stages | None] = ContextVar("stages", default=None)
+_current: ContextVar[StageTimings | None] = ContextVar("stages", default=None)
 
 
 @contextmanager
-def watched(stages: Stages | None) -> Iterator[None]:
+def recording_stages(stages: StageTimings | None) -> Iterator[None]:
     """What this context, and the threads that it sends work to, note meanwhile goes to `stages`; None: nowhere."""
     token = _current.set(stages)
     try:

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
-from service.storage.object_store import Folder, shelf_at, with_room
+from service.storage.object_store import Folder, open_object_store, with_room
 
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
-class Bundles:
+class BundleStore:
     """Bundles by id."""
 
     def __init__(self, url: str) -> None:
-        self._shelf = shelf_at(url)
+        self._store = open_object_store(url)
 
     def keep(self, bundle_id: str, bundle: Bundle) -> None:
         """Keep a bundle. One of the same id is replaced where something beside its weights has changed.
@@ -29,8 +29,8 @@ class Bundles:
             StorageFull: no room; nothing of it is there.
         """
         name, content = _name(bundle_id), _packed(bundle)
-        if not self._shelf.has(name) or self._shelf.get(name) != content:
-            with_room(lambda: self._shelf.put({name: content}))
+        if not self._store.has(name) or self._store.get(name) != content:
+            with_room(lambda: self._store.put({name: content}))
 
     def read(self, bundle_id: str) -> Bundle:
         """The bundle with this id. Raises InvalidConfig: it is gone or damaged."""
@@ -41,11 +41,11 @@ class Bundles:
 
     def _read(self, bundle_id: str) -> Bundle:
         try:
-            content = self._shelf.get(_name(bundle_id))
+            content = self._store.get(_name(bundle_id))
         except OSError as error:
             # Servers before this one kept folders.
-            if isinstance(self._shelf, Folder) and (self._shelf.path / bundle_id).is_dir():
-                return Bundle.load(self._shelf.path / bundle_id)
+            if isinstance(self._store, Folder) and (self._store.path / bundle_id).is_dir():
+                return Bundle.load(self._store.path / bundle_id)
             raise InvalidConfig(f"no bundle {bundle_id} is kept: {error!r}") from error
         with tempfile.TemporaryDirectory() as folder:
             try:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, func, insert, select
 from metalearn.data.errors import InvalidData
 from service.errors import AliasNotFound, ModelNotFound, NothingBefore, quote
 from service.storage.database import Database
-from service.storage.idempotency import Post, claim, settle
+from service.storage.idempotency import IdempotencyKey, begin, complete
 from service.storage.statements import lock_tenant
 from service.storage.tables import aliases, models
 
@@ -21,7 +21,7 @@ Action = Literal["found", "registered", "set", "rollback", "delete"]
 
 
 @dataclass(frozen=True)
-class Registered:
+class ModelVersionRow:
     """One version of a model, as it was registered; `bundle` is the bundle's id."""
 
     name: str
@@ -31,7 +31,7 @@ class Registered:
 
 
 @dataclass(frozen=True)
-class Move:
+class AliasChange:
     """One line of the history of an alias; `version` is None where it means nothing any more."""
 
     position: int
@@ -43,16 +43,16 @@ class Move:
     at: float
 
 
-class Catalogue:
+class ModelCatalog:
     """The models of one database."""
 
     def __init__(self, database: Database, now: Callable[[], float]) -> None:
         self._database, self._now = database, now
 
-    def register(self, name: str, bundle: str, *, found: bool = False, unasked: bool = False) -> int:
+    def register(self, name: str, bundle: str, *, found: bool = False, automatic: bool = False) -> int:
         """The version that this bundle has under this name, for ever; a new one if it has none yet.
 
-        It is the current one afterwards; except where it was `found` in a folder, `unasked`, and was found there last
+        It is the current one afterwards; except where it was `found` in a folder, `automatic`, and was found there last
         time as well: a folder that has not changed says nothing new.
         """
         with self._database.write() as c:
@@ -63,7 +63,7 @@ class Catalogue:
                 version = 1 + (c.scalar(select(func.max(models.c.version)).where(of_name)) or 0)
                 row = {"name": name, "version": version, "bundle": bundle, "registered_at": self._now()}
                 c.execute(insert(models).values(row))
-            if not (found and unasked and _found(c, name) == version):
+            if not (found and automatic and _found(c, name) == version):
                 self._set(c, name, CURRENT, int(version), "found" if found else "registered")
             return int(version)
 
@@ -73,11 +73,11 @@ class Catalogue:
             where = (models.c.name == name, models.c.version == version)
             return c.scalar(select(models.c.bundle).where(*where))
 
-    def versions(self, name: str) -> list[Registered]:
+    def versions(self, name: str) -> list[ModelVersionRow]:
         """Every version of a model, oldest first. Raises ModelNotFound."""
         question = select(models).where(models.c.name == name).order_by(models.c.version)
         with self._database.read() as c:
-            found = [Registered(**row._mapping) for row in c.execute(question)]
+            found = [ModelVersionRow(**row._mapping) for row in c.execute(question)]
         if not found:
             raise ModelNotFound(f"there is no model {quote(name)}", field="name", got=quote(name))
         return found
@@ -88,7 +88,7 @@ class Catalogue:
             row = _in_force(c, name, alias)
         return None if row is None else row.version
 
-    def meanings(self, name: str | None = None) -> Mapping[str, Mapping[str, int]]:
+    def alias_targets(self, name: str | None = None) -> Mapping[str, Mapping[str, int]]:
         """By name of a model and alias: the version that it means. Of one model, or of all."""
         last = select(func.max(aliases.c.position)).group_by(aliases.c.name, aliases.c.alias)
         last = last if name is None else last.where(aliases.c.name == name)
@@ -100,15 +100,15 @@ class Catalogue:
                 found.setdefault(row.name, {})[row.alias] = row.version
         return found
 
-    def history(self, name: str, limit: int, before: int | None = None) -> tuple[Sequence[Move], int | None]:
+    def history(self, name: str, limit: int, before: int | None = None) -> tuple[Sequence[AliasChange], int | None]:
         """At most `limit` moves of the aliases of a model, newest first, and the position to go on from."""
         where = [aliases.c.name == name] + ([] if before is None else [aliases.c.position < before])
         question = select(aliases).where(*where).order_by(aliases.c.position.desc()).limit(limit + 1)
         with self._database.read() as c:
-            moves = [Move(**row._mapping) for row in c.execute(question)]
+            moves = [AliasChange(**row._mapping) for row in c.execute(question)]
         return moves[:limit], moves[limit - 1].position if len(moves) > limit else None
 
-    def set(self, name: str, alias: str, version: int) -> Move:
+    def set(self, name: str, alias: str, version: int) -> AliasChange:
         """Let an alias mean this version from now on. Raises InvalidData: there is no such version."""
         with self._database.write() as c:
             lock_tenant(c, f"model {name}")
@@ -126,7 +126,7 @@ class Catalogue:
                 raise _unknown(name, alias)
             self._add(c, name, alias, None, "delete", row.position)
 
-    def rollback(self, name: str, alias: str, post: Post | None = None) -> Move:
+    def rollback(self, name: str, alias: str, idempotency_key: IdempotencyKey | None = None) -> AliasChange:
         """Let an alias mean what it meant before; once more, and it is what it meant before that.
 
         Raises:
@@ -134,8 +134,10 @@ class Catalogue:
             NothingBefore: it has meant nothing else.
         """
         with self._database.write() as c:
-            if done := claim(c, post, self._now()):
-                return Move(**c.execute(select(aliases).where(aliases.c.position == done["move"])).one()._mapping)
+            if done := begin(c, idempotency_key, self._now()):
+                return AliasChange(
+                    **c.execute(select(aliases).where(aliases.c.position == done["move"])).one()._mapping
+                )
             lock_tenant(c, f"model {name}")
             row = _in_force(c, name, alias)
             if row is None:
@@ -144,10 +146,10 @@ class Catalogue:
                 raise NothingBefore(f"{name}@{alias} has meant nothing but version {row.version}", field="alias")
             target = c.execute(select(aliases).where(aliases.c.position == row.before)).one()
             move = self._add(c, name, alias, target.version, "rollback", target.before)
-            settle(c, post, {"move": move.position})
+            complete(c, idempotency_key, {"move": move.position})
             return move
 
-    def _set(self, c: Connection, name: str, alias: str, version: int, action: Action) -> Move:
+    def _set(self, c: Connection, name: str, alias: str, version: int, action: Action) -> AliasChange:
         row = _in_force(c, name, alias)
         if row is None:
             return self._add(c, name, alias, version, action, None)
@@ -156,13 +158,15 @@ class Catalogue:
         # The same again is no move to go back from; only that a folder has it now is news.
         if action == "found" and _found(c, name) != version:
             return self._add(c, name, alias, version, action, row.before)
-        return Move(**row._mapping)
+        return AliasChange(**row._mapping)
 
-    def _add(self, c: Connection, name: str, alias: str, version: int | None, action: Action, to: int | None) -> Move:
+    def _add(
+        self, c: Connection, name: str, alias: str, version: int | None, action: Action, to: int | None
+    ) -> AliasChange:
         row = {"name": name, "alias": alias, "version": version, "action": action, "before": to, "at": self._now()}
         key = c.execute(insert(aliases).values(row)).inserted_primary_key
         assert key is not None
-        return Move(position=int(key[0]), **row)  # type: ignore[arg-type]
+        return AliasChange(position=int(key[0]), **row)  # type: ignore[arg-type]
 
 
 def _in_force(c: Connection, name: str, alias: str) -> Row[Any] | None:

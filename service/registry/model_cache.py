@@ -33,13 +33,18 @@ class Model:
         """Of the tasks it acts in."""
         return self.bundle.spec
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The kinds of ask that it was trained for."""
+        return tuple(self.bundle.model.get("asks", ()))
+
     @cached_property
     def example(self) -> Episode:
         """An episode that it takes as it is, as a demo and as a trial."""
         return self.spec.example_episode(np.random.default_rng(0))
 
 
-class Loaded:
+class ModelCache:
     """Versions by name and number. Those that are not current are let go, the least recently used one first.
 
     One that is let go is not taken from whoever is using it, and is found here until they are done.
@@ -76,12 +81,12 @@ class Loaded:
 
     def get(self, key: Key) -> Model | None:
         """A version that is in memory. Never waits."""
-        model = self.peek(key)
+        model = self.cached(key)
         if model is not None:
             self._used[key] = next(self._count)
         return model
 
-    def peek(self, key: Key) -> Model | None:
+    def cached(self, key: Key) -> Model | None:
         """The same, and that is no use of it."""
         return self._kept.get(key) or self._alive.get(key)
 

@@ -16,11 +16,11 @@ from metalearn.confidence import Confidence
 from metalearn.data.errors import InvalidConfig, InvalidData
 from service.errors import BundleUnusable, ModelNotFound, ModelUnavailable, quote
 from service.inference import RuntimeFactory
-from service.registry.bundle_store import Bundles
-from service.registry.catalog import CURRENT, Catalogue, Move, Registered
-from service.registry.model_cache import Loaded, Model
+from service.registry.bundle_store import BundleStore
+from service.registry.catalog import CURRENT, AliasChange, ModelCatalog, ModelVersionRow
+from service.registry.model_cache import Model, ModelCache
 
-__all__ = ["Model", "Offer", "Registry", "read_bundles"]
+__all__ = ["Model", "ModelInfo", "Registry", "read_bundles"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _ALIAS = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -28,7 +28,7 @@ _log = structlog.get_logger("service")
 
 
 @dataclass(frozen=True, eq=False)
-class Offer:
+class ModelInfo:
     """What can be said of a version without loading it; `runtime` is what computes it here, None: not in memory."""
 
     name: str
@@ -60,16 +60,18 @@ class Registry:
     """The models on offer, and older versions of them on demand.
 
     Args:
-        catalogue: which bundle is which version, and what aliases mean.
+        catalog: which bundle is which version, and what aliases mean.
         bundles: where registered bundles are kept.
         factory: what makes a bundle act.
         most_loaded: versions in memory that are not the current ones.
     """
 
-    def __init__(self, catalogue: Catalogue, bundles: Bundles, factory: RuntimeFactory, most_loaded: int = 4) -> None:
-        self.catalogue = catalogue
+    def __init__(
+        self, catalog: ModelCatalog, bundles: BundleStore, factory: RuntimeFactory, most_loaded: int = 4
+    ) -> None:
+        self.catalog = catalog
         self._bundles, self._factory = bundles, factory
-        self._memory = Loaded(most_loaded)
+        self._memory = ModelCache(most_loaded)
 
     def register(self, bundle: Bundle, name: str) -> Model:
         """Keep and load a bundle; from now on it is what `name` means. The same bundle again is the same version.
@@ -77,7 +79,7 @@ class Registry:
         Raises:
             InvalidConfig: it cannot be loaded, or not under this name; nothing has changed.
         """
-        return self._enter(self._made(name, 0, bundle))
+        return self._publish(self._load_model(name, 0, bundle))
 
     def scan(self, folder: Path, *, again: bool = False) -> list[Model]:
         """Register what is in a folder of bundles. What was found there before moves nothing.
@@ -89,11 +91,11 @@ class Registry:
         Raises:
             InvalidConfig: one of them cannot be used; nothing has changed.
         """
-        made = [self._made(name, 0, bundle) for name, bundle in read_bundles(folder).items()]
+        made = [self._load_model(name, 0, bundle) for name, bundle in read_bundles(folder).items()]
         offered = set(self.names)
-        return [self._enter(model, found=True, unasked=not again or model.name in offered) for model in made]
+        return [self._publish(model, found=True, automatic=not again or model.name in offered) for model in made]
 
-    def register_from(self, folder: Path, name: str | None) -> list[Registered]:
+    def register_from(self, folder: Path, name: str | None) -> list[ModelVersionRow]:
         """Register the bundle of this name in a folder of bundles, or `scan` the folder.
 
         Raises:
@@ -104,7 +106,7 @@ class Registry:
             if name is None:
                 models = self.scan(folder, again=True)
             else:
-                models = [self._enter(self._made(name, 0, _bundle_in(folder, name)), found=True)]
+                models = [self._publish(self._load_model(name, 0, _bundle_in(folder, name)), found=True)]
         except InvalidConfig as error:
             _log.warning("a bundle cannot be registered", error=str(error))
             what = "a bundle in the models folder" if name is None else f"the bundle {name}"
@@ -116,29 +118,29 @@ class Registry:
     @property
     def names(self) -> list[str]:
         """Of every model on offer."""
-        return sorted(name for name, meanings in self.catalogue.meanings().items() if CURRENT in meanings)
+        return sorted(name for name, alias_targets in self.catalog.alias_targets().items() if CURRENT in alias_targets)
 
     @property
-    def any_on_offer(self) -> bool:
+    def has_models(self) -> bool:
         """Whether there is a model."""
         return bool(self._memory.current or self.names)
 
     @property
-    def on_offer(self) -> list[Offer]:
+    def available(self) -> list[ModelInfo]:
         """Every model by name, in its current version. One whose files are gone is left out."""
         found = []
-        for name, meanings in sorted(self.catalogue.meanings().items()):
-            if CURRENT in meanings:
+        for name, alias_targets in sorted(self.catalog.alias_targets().items()):
+            if CURRENT in alias_targets:
                 try:
-                    found.append(self._offer(name, meanings[CURRENT], meanings))
+                    found.append(self._info(name, alias_targets[CURRENT], alias_targets))
                 except ModelUnavailable as error:
                     _log.warning("a model is not shown", error=str(error))
         return found
 
-    def offer(self, name: str, version: int | None = None) -> Offer:
+    def info(self, name: str, version: int | None = None) -> ModelInfo:
         """A version of a model, the current one unless said. Raises ModelNotFound, ModelUnavailable."""
         version = self._current(name) if version is None else version
-        return self._offer(name, version, self.catalogue.meanings(name).get(name, {}))
+        return self._info(name, version, self.catalog.alias_targets(name).get(name, {}))
 
     def get(self, name: str, version: int | None = None) -> Model:
         """A model, in its current version unless said; loaded if it is not in memory.
@@ -148,18 +150,18 @@ class Registry:
             ModelUnavailable: its files are gone or damaged.
         """
         key = (name, self._current(name) if version is None else version)
-        return self._memory.get(key) or self._memory.load(key, lambda: self._revive(*key))
+        return self._memory.get(key) or self._memory.load(key, lambda: self._reload(*key))
 
-    def loaded(self, name: str, version: int) -> Model | None:
+    def cached_model(self, name: str, version: int) -> Model | None:
         """A model that is in memory. Never waits."""
         return self._memory.get((name, version))
 
     def runtime_of(self, name: str, version: int) -> str | None:
         """What computes a version here; None where it is not in memory."""
-        model = self._memory.peek((name, version))
+        model = self._memory.cached((name, version))
         return None if model is None else getattr(model.runtime, "name", type(model.runtime).__name__)
 
-    def point(self, name: str, alias: str, version: int) -> Move:
+    def set_alias(self, name: str, alias: str, version: int) -> AliasChange:
         """Let an alias mean a version, which is loaded before: nobody waits for it, or meets a broken one.
 
         Raises:
@@ -167,17 +169,17 @@ class Registry:
             InvalidData: it has no such version.
             ModelUnavailable: its files are gone or damaged; nothing has changed.
         """
-        known = [row.version for row in self.catalogue.versions(name)]
+        known = [row.version for row in self.catalog.versions(name)]
         if version in known:
             self.get(name, version)
-        move = self.catalogue.set(name, alias, version)
+        move = self.catalog.set(name, alias, version)
         if alias == CURRENT:
             self._memory.note(name, version)
         return move
 
-    def withdraw(self, name: str, alias: str) -> None:
+    def unset_alias(self, name: str, alias: str) -> None:
         """Let an alias mean nothing. Raises AliasNotFound."""
-        self.catalogue.delete(name, alias)
+        self.catalog.delete(name, alias)
         if alias == CURRENT:
             self._memory.note(name, None)
 
@@ -187,7 +189,7 @@ class Registry:
         try:
             if not at or _VERSION.fullmatch(which):
                 return self.get(name, int(which) if at else None)
-            version = self.catalogue.find(name, which) if _ALIAS.fullmatch(which) and _NAME.fullmatch(name) else None
+            version = self.catalog.find(name, which) if _ALIAS.fullmatch(which) and _NAME.fullmatch(name) else None
             if version is not None:
                 return self.get(name, version)
         except ModelNotFound:
@@ -196,37 +198,37 @@ class Registry:
         raise InvalidData("model", expected, quote(reference))
 
     def _current(self, name: str) -> int:
-        version = self.catalogue.find(name) if _NAME.fullmatch(name) else None
+        version = self.catalog.find(name) if _NAME.fullmatch(name) else None
         self._memory.note(name, version)
         if version is None:
             known = ", ".join(self.names) or "none"
             raise ModelNotFound(f"there is no model {quote(name)}", field="name", expected=known, got=quote(name))
         return version
 
-    def _enter(self, draft: Model, *, found: bool = False, unasked: bool = False) -> Model:
-        """Give a model that was loaded its version; see `Catalogue.register`."""
+    def _publish(self, draft: Model, *, found: bool = False, automatic: bool = False) -> Model:
+        """Give a model that was loaded its version; see `ModelCatalog.register`."""
         bundle_id = draft.bundle.id
         self._bundles.keep(bundle_id, draft.bundle)
-        version = self.catalogue.register(draft.name, bundle_id, found=found, unasked=unasked)
+        version = self.catalog.register(draft.name, bundle_id, found=found, automatic=automatic)
         model = Model(draft.name, version, draft.bundle, draft.runtime, draft.confidence)
-        self._memory.note(draft.name, self.catalogue.find(draft.name))
+        self._memory.note(draft.name, self.catalog.find(draft.name))
         self._memory.put(model)
         return model
 
-    def _made(self, name: str, version: int, bundle: Bundle) -> Model:
+    def _load_model(self, name: str, version: int, bundle: Bundle) -> Model:
         _check_name(name)
         return Model(name, version, bundle, self._factory(bundle), Confidence.of(bundle))
 
-    def _revive(self, name: str, version: int) -> Model:
+    def _reload(self, name: str, version: int) -> Model:
         bundle = self._read(name, version)
         try:
-            return self._made(name, version, bundle)
+            return self._load_model(name, version, bundle)
         except InvalidConfig as error:
             raise ModelUnavailable(f"{name}@{version} cannot be loaded here") from error
 
     def _read(self, name: str, version: int) -> Bundle:
         """The bundle of a version. Raises ModelNotFound, ModelUnavailable."""
-        bundle_id = self.catalogue.bundle(name, version)
+        bundle_id = self.catalog.bundle(name, version)
         if bundle_id is None:
             self._current(name)  # perhaps it is the name that is unknown
             got = str(version)
@@ -236,14 +238,14 @@ class Registry:
         except InvalidConfig as error:
             raise ModelUnavailable(f"the files of {name}@{version} are gone or damaged") from error
 
-    def _offer(self, name: str, version: int, meanings: Mapping[str, int]) -> Offer:
-        model = self._memory.peek((name, version))
+    def _info(self, name: str, version: int, alias_targets: Mapping[str, int]) -> ModelInfo:
+        model = self._memory.cached((name, version))
         bundle = self._read(name, version) if model is None else model.bundle
-        aliases = tuple(alias for alias, meant in meanings.items() if meant == version)
-        return Offer(name, version, bundle, aliases, self.runtime_of(name, version))
+        aliases = tuple(alias for alias, meant in alias_targets.items() if meant == version)
+        return ModelInfo(name, version, bundle, aliases, self.runtime_of(name, version))
 
-    def _registered(self, name: str, version: int) -> Registered:
-        return next(row for row in self.catalogue.versions(name) if row.version == version)
+    def _registered(self, name: str, version: int) -> ModelVersionRow:
+        return next(row for row in self.catalog.versions(name) if row.version == version)
 
 
 def _bundle_in(folder: Path, name: str) -> Bundle:

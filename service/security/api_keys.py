@@ -38,7 +38,7 @@ class Key:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
-class Keys:
+class ApiKeys:
     """The keys of one database."""
 
     def __init__(self, database: Database) -> None:
@@ -55,7 +55,7 @@ class Keys:
             raise InvalidConfig(f"scopes: expected some of {', '.join(SCOPES)}, got {', '.join(unknown) or 'none'}")
         secret = _START + secrets.token_urlsafe(32)
         key = Key(secret[:_N_SHOWN], tenant, label[:200], frozenset(scopes), now, expires_at, None)
-        row = vars(key) | {"hash": digest(secret), "scopes": " ".join(sorted(key.scopes))}
+        row = vars(key) | {"hash": hash_secret(secret), "scopes": " ".join(sorted(key.scopes))}
         with self._database.write() as c:
             c.execute(insert(keys).values(row))
         return secret, key
@@ -67,10 +67,10 @@ class Keys:
             rows = c.execute(question if tenant is None else question.where(keys.c.tenant == tenant))
             return [_key(row._mapping) for row in rows]
 
-    def find(self, hashed: str) -> Key | None:
+    def find(self, secret_hash: str) -> Key | None:
         """The key with this hash."""
         with self._database.read() as c:
-            row = c.execute(select(keys).where(keys.c.hash == hashed)).first()
+            row = c.execute(select(keys).where(keys.c.hash == secret_hash)).first()
         return None if row is None else _key(row._mapping)
 
     def revoke(self, prefix: str, now: float) -> Key:
@@ -89,7 +89,7 @@ class Keys:
             return c.scalar(select(keys.c.prefix).limit(1)) is not None
 
 
-def digest(secret: str) -> str:
+def hash_secret(secret: str) -> str:
     """What is stored of a key."""
     return hashlib.sha256(secret.encode()).hexdigest()
 

@@ -22,7 +22,7 @@ class Entry:
     request: str | None = None
 
 
-class Audit:
+class AuditLog:
     """The audit log of one database."""
 
     def __init__(self, database: Database) -> None:
@@ -30,7 +30,7 @@ class Audit:
 
     def add(self, entry: Entry) -> None:
         """Write a line; it survives the process, and on SQLite perhaps not a power cut."""
-        with self._database.jot() as c:
+        with self._database.write_relaxed() as c:
             c.execute(insert(audit).values(vars(entry)))
 
     def read(self, tenant: str | None = None, since: float = 0.0, limit: int = 100) -> Sequence[Entry]:

@@ -5,23 +5,20 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from service.errors import Unauthenticated
+from service.security.api_keys import ApiKeys, Key, hash_secret
 from service.security.caller import ANYBODY, Caller
-
-if TYPE_CHECKING:
-    from service.security.api_keys import Key, Keys
 
 # openpi's clients say Api-Key.
 _HEADER = re.compile(r"(?:bearer|api-key) +(wtl_[A-Za-z0-9_-]{20,100})", re.IGNORECASE)
 
-_N_CACHED = 10_000
+_MAX_CACHED = 10_000
 
 
 @dataclass(frozen=True)
-class _Known:
-    key: "Key | None"
+class _CachedKey:
+    key: Key | None
     until: float
 
 
@@ -30,31 +27,28 @@ class Authenticator:
 
     Args:
         keys: what there is in the database.
-        hashed: what is stored of a secret.
         opened: whether nobody needs a key as long as there is none.
         cache_s: so long is an answer of the database good; a revoked key may be let in so long.
         now: the clock that keys expire by.
     """
 
-    def __init__(
-        self, keys: "Keys", hashed: Callable[[str], str], *, opened: bool, cache_s: float, now: Callable[[], float]
-    ) -> None:
-        self._keys, self._hashed, self._opened, self._cache_s, self._now = keys, hashed, opened, cache_s, now
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+    def __init__(self, keys: ApiKeys, *, opened: bool, cache_s: float, now: Callable[[], float]) -> None:
+        self._keys, self._opened, self._cache_s, self._now = keys, opened, cache_s, now
+        self._cached: OrderedDict[str, _CachedKey] = OrderedDict()
         self._open_until = float("-inf")
         self._lock = threading.Lock()
 
-    def remembered(self, header: str | None) -> Caller | None:
+    def cached_caller(self, header: str | None) -> Caller | None:
         """The caller, if that takes no question to the database. Raises Unauthenticated."""
         if header is None:
             return ANYBODY if self._opened and self._now() < self._open_until else None
         with self._lock:
-            known = self._known.get(self._secret(header))
-        if known is None or self._now() >= known.until:
+            cached = self._cached.get(self._secret_hash(header))
+        if cached is None or self._now() >= cached.until:
             return None
-        return self._caller(known.key)
+        return self._caller(cached.key)
 
-    def ask(self, header: str | None) -> Caller:
+    def authenticate(self, header: str | None) -> Caller:
         """The caller. Raises Unauthenticated."""
         if header is None:
             # Once there is a key, everybody needs one, even if all of them are revoked.
@@ -63,22 +57,22 @@ class Authenticator:
                 raise Unauthenticated("there is no API key in the request")
             self._open_until = self._now() + self._cache_s
             return ANYBODY
-        hashed = self._secret(header)
-        key = self._keys.find(hashed)
+        secret_hash = self._secret_hash(header)
+        key = self._keys.find(secret_hash)
         with self._lock:
-            self._known[hashed] = _Known(key, self._now() + self._cache_s)
-            self._known.move_to_end(hashed)
-            while len(self._known) > _N_CACHED:
-                self._known.popitem(last=False)
+            self._cached[secret_hash] = _CachedKey(key, self._now() + self._cache_s)
+            self._cached.move_to_end(secret_hash)
+            while len(self._cached) > _MAX_CACHED:
+                self._cached.popitem(last=False)
         return self._caller(key)
 
-    def _secret(self, header: str) -> str:
+    def _secret_hash(self, header: str) -> str:
         found = _HEADER.fullmatch(header.strip())
         if found is None:
             raise Unauthenticated("the Authorization header holds no API key of this service")
-        return self._hashed(found[1])
+        return hash_secret(found[1])
 
-    def _caller(self, key: "Key | None") -> Caller:
+    def _caller(self, key: Key | None) -> Caller:
         if key is None:
             raise Unauthenticated("the API key is unknown")
         if not key.usable(self._now()):

@@ -20,7 +20,7 @@ _MOST_WINDOWS = 10_000
 
 
 @dataclass(frozen=True)
-class Standing:
+class RateLimitStatus:
     """What is left of a window, and when the next one begins."""
 
     name: str
@@ -50,7 +50,7 @@ class _Limit:
         return cls(name, item.amount, item.get_expiry())
 
 
-class Rates:
+class RateLimiter:
     """Requests and frames per key, and refused keys per address, in fixed windows.
 
     The counts are kept here: the library's memory starts a thread every few milliseconds to forget old windows,
@@ -62,7 +62,7 @@ class Rates:
         self._windows: dict[tuple[str, str], tuple[int, float]] = {}
         self._lock = threading.Lock()
 
-    def count(self, who: str) -> Standing:
+    def count(self, who: str) -> RateLimitStatus:
         """One more request. Raises TooManyRequests."""
         return self._standing(self._requests, *self._take(self._requests, who))
 
@@ -98,12 +98,12 @@ class Rates:
             headers={**standing.headers, "Retry-After": str(standing.reset_s)},
         )
 
-    def _standing(self, limit: _Limit, used: int, ends_s: float, now_s: float) -> Standing:
+    def _standing(self, limit: _Limit, used: int, ends_s: float, now_s: float) -> RateLimitStatus:
         left, reset_s = max(0, limit.amount - used - 1), max(1, math.ceil(ends_s - now_s))
-        return Standing(limit.name, limit.amount, limit.window_s, left, reset_s)
+        return RateLimitStatus(limit.name, limit.amount, limit.window_s, left, reset_s)
 
 
-class Streams:
+class StreamLimiter:
     """WebSockets and followers of events that are open, of each tenant and in all. For the event loop only."""
 
     def __init__(self, of_tenant: int, in_all: int) -> None:

@@ -67,7 +67,7 @@ class Database:
         Raises:
             DatabaseUnavailable: see there.
         """
-        with _told(), self._reader.connect() as connection:
+        with _as_service_errors(), self._reader.connect() as connection:
             yield connection
 
     @contextmanager
@@ -78,16 +78,16 @@ class Database:
             DatabaseUnavailable, StorageFull: see there. It is not known whether a transaction whose commit was cut
                 off has happened; one with an idempotency key can be repeated.
         """
-        with _told(), self._turn, self._engine.begin() as connection:
+        with _as_service_errors(), self._turn, self._engine.begin() as connection:
             yield connection
 
     @contextmanager
-    def jot(self) -> Iterator[Connection]:
+    def write_relaxed(self) -> Iterator[Connection]:
         """The same, except that on SQLite a power cut may take it back; the end of this process does not.
 
         Nothing is waited for but the operating system's memory: a hundred times a second would be too often for disks.
         """
-        with _told(), self._turn, self._light.begin() as connection:
+        with _as_service_errors(), self._turn, self._light.begin() as connection:
             yield connection
 
     def _check_revision(self) -> None:
@@ -156,7 +156,7 @@ def _postgresql(url: URL, connections: int) -> Engine:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _as_service_errors() -> Iterator[None]:
     """What the database fails at, as what a client can be told."""
     try:
         yield

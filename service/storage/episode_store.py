@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from metalearn.data.episode import Episode
-from service.storage.object_store import shelf_at, with_room
+from service.storage.object_store import open_object_store, with_room
 
 _ARRAYS = ("observations", "actions", "rewards")
 
@@ -21,15 +21,15 @@ _SUCCESS = {"true": True, "false": False, "unknown": None}
 _SUFFIX = ".safetensors"
 
 
-class DamagedBlob(RuntimeError):
+class DamagedEpisode(RuntimeError):
     """A stored episode is missing or is not what was stored."""
 
 
-class Blobs:
+class EpisodeStore:
     """Episodes by digest."""
 
     def __init__(self, url: str | Path) -> None:
-        self._shelf = shelf_at(str(url))
+        self._store = open_object_store(str(url))
 
     def write(self, episodes: Sequence[Episode]) -> list[str]:
         """Keep `episodes`; returns their digests. When it returns, they survive a crash.
@@ -38,28 +38,28 @@ class Blobs:
             StorageFull: no room; none of them is half there.
         """
         by_name = {episode.digest + _SUFFIX: episode for episode in episodes}
-        missing = {name: _encode(episode) for name, episode in by_name.items() if not self._shelf.has(name)}
+        missing = {name: _encode(episode) for name, episode in by_name.items() if not self._store.has(name)}
         if missing:
-            with_room(lambda: self._shelf.put(missing))
+            with_room(lambda: self._store.put(missing))
         return [episode.digest for episode in episodes]
 
     def read(self, digest: str) -> Episode:
         """The episode with this digest. Raises DamagedBlob."""
         try:
-            episode = _decode(self._shelf.get(digest + _SUFFIX))
+            episode = _decode(self._store.get(digest + _SUFFIX))
         except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
-            raise DamagedBlob(f"episode {digest} cannot be read: {error!r}") from error
+            raise DamagedEpisode(f"episode {digest} cannot be read: {error!r}") from error
         if episode.digest != digest:
-            raise DamagedBlob(f"episode {digest} is not what was stored")
+            raise DamagedEpisode(f"episode {digest} is not what was stored")
         return episode
 
     def delete(self, digest: str) -> None:
         """Forget the episode with this digest, if it is there."""
-        self._shelf.drop(digest + _SUFFIX)
+        self._store.drop(digest + _SUFFIX)
 
     def digests(self) -> Iterator[str]:
         """Every episode there is."""
-        return (name.removesuffix(_SUFFIX) for name in self._shelf.names() if name.endswith(_SUFFIX))
+        return (name.removesuffix(_SUFFIX) for name in self._store.names() if name.endswith(_SUFFIX))
 
 
 def size(episode: Episode) -> int:

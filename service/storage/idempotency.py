@@ -17,7 +17,7 @@ Made = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Post:
+class IdempotencyKey:
     """A POST that its client may repeat: its Idempotency-Key, and a digest of everything else in it.
 
     Keys are a tenant's own: two tenants may use the same one.
@@ -28,37 +28,47 @@ class Post:
     fingerprint: str
 
 
-def made_by(c: Connection, post: Post | None) -> Made | None:
+def lookup(c: Connection, idempotency_key: IdempotencyKey | None) -> Made | None:
     """What the same POST made before, or None. Raises IdempotencyKeyReused."""
-    if post is None:
+    if idempotency_key is None:
         return None
-    where = (requests.c.tenant == post.tenant, requests.c.key == post.key)
+    where = (requests.c.tenant == idempotency_key.tenant, requests.c.key == idempotency_key.key)
     row = c.execute(select(requests.c.fingerprint, requests.c.made).where(*where)).first()
     if row is None:
         return None
-    if row.fingerprint != post.fingerprint:
+    if row.fingerprint != idempotency_key.fingerprint:
         raise IdempotencyKeyReused(
-            "this Idempotency-Key came with another request before", field="Idempotency-Key", got=quote(post.key)
+            "this Idempotency-Key came with another request before",
+            field="Idempotency-Key",
+            got=quote(idempotency_key.key),
         )
     return row.made
 
 
-def claim(c: Connection, post: Post | None, now: float) -> Made | None:
+def begin(c: Connection, idempotency_key: IdempotencyKey | None, now: float) -> Made | None:
     """Take the key of a POST for this transaction, or say what the same POST made before.
 
-    Whoever comes with the same key at the same time waits here for the end of this transaction. `settle` has to follow.
+    Another request with the same key waits here for the end of this transaction. `complete` has to follow.
 
     Raises:
         IdempotencyKeyReused: the key belongs to another request.
     """
-    if post is None:
+    if idempotency_key is None:
         return None
-    row = {"tenant": post.tenant, "key": post.key, "fingerprint": post.fingerprint, "created_at": now, "made": {}}
-    return None if insert_new(c, requests, [row]) else made_by(c, post)
+    row = {
+        "tenant": idempotency_key.tenant,
+        "key": idempotency_key.key,
+        "fingerprint": idempotency_key.fingerprint,
+        "created_at": now,
+        "made": {},
+    }
+    return None if insert_new(c, requests, [row]) else lookup(c, idempotency_key)
 
 
-def settle(c: Connection, post: Post | None, made: Made, adaptation_id: str | None = None) -> None:
+def complete(
+    c: Connection, idempotency_key: IdempotencyKey | None, made: Made, adaptation_id: str | None = None
+) -> None:
     """Note what a POST made, in the transaction that made it; that note goes with the adaptation, if there is one."""
-    if post is not None:
-        where = (requests.c.tenant == post.tenant, requests.c.key == post.key)
+    if idempotency_key is not None:
+        where = (requests.c.tenant == idempotency_key.tenant, requests.c.key == idempotency_key.key)
         c.execute(update(requests).where(*where).values(made=dict(made), adaptation=adaptation_id))

@@ -19,7 +19,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ABANDONED_S = 3600.0
 
 
-class Shelf(Protocol):
+class ObjectStore(Protocol):
     """Files by name."""
 
     def has(self, name: str) -> bool:
@@ -96,7 +96,7 @@ class Folder:
                         path.unlink()
 
 
-class Bucket:
+class FsspecObjectStore:
     """Any other file system that fsspec knows. Object stores put whole objects or none."""
 
     def __init__(self, url: str) -> None:
@@ -134,12 +134,12 @@ class Bucket:
         return f"{self._root}/{name}"
 
 
-def shelf_at(url: str) -> Shelf:
+def open_object_store(url: str) -> ObjectStore:
     """A folder, by its path or `file://`, or what fsspec finds at a URL. Raises InvalidConfig."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         return Folder(Path(url))
-    return Folder(Path(rest)) if scheme in {"file", "local"} else Bucket(url)
+    return Folder(Path(rest)) if scheme in {"file", "local"} else FsspecObjectStore(url)
 
 
 def with_room(put: Callable[[], None]) -> None:

@@ -88,6 +88,7 @@ versions = Table(
     Column("n_demos", Integer, nullable=False),
     Column("n_trials", Integer, nullable=False),
     Column("scored", Boolean, nullable=False),
+    Column("ask", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("adaptation", "version"),
 )
@@ -191,7 +192,7 @@ training_jobs = Table(
     Column("seed", Integer, nullable=True),
     Column("steps", Integer, nullable=True),
     Column("name", String, nullable=True),
-    Column("post_key", String, nullable=True),
+    Column("idempotency_key", String, nullable=True),
     Column("fingerprint", String, nullable=True),
     Column("state", String, nullable=False, index=True),
     Column("backend", String, nullable=False),
@@ -207,7 +208,7 @@ training_jobs = Table(
     Column("model", String, nullable=True),
     Column("model_version", Integer, nullable=True),
     UniqueConstraint("tenant", "id"),
-    UniqueConstraint("tenant", "post_key"),
+    UniqueConstraint("tenant", "idempotency_key"),
     sqlite_autoincrement=True,
 )
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from service.training_jobs.records import Job
 
 
-class Sight(Enum):
+class JobStatus(Enum):
     """What a backend sees of the job's present attempt."""
 
     RUNS = "runs"
@@ -38,7 +38,7 @@ class Backend(Protocol):
         """Start the job's attempt in its run's folder, unless it runs already. Raises Unreachable, Refused."""
         ...
 
-    def look(self, job: Job, folder: Path) -> Sight:
+    def poll(self, job: Job, folder: Path) -> JobStatus:
         """What became of it. Raises Unreachable."""
         ...
 

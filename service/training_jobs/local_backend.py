@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from service.training_jobs.backend import Refused, Sight, tail
+from service.training_jobs.backend import JobStatus, Refused, tail
 from service.training_jobs.records import Job
 
 # The process names itself before it becomes `wtl`: a server killed right after the start finds it nevertheless.
@@ -58,14 +58,14 @@ class LocalBackend:
             except OSError as error:
                 raise Refused(f"`{shlex.join(self._command)}` cannot be started: {error.strerror}") from error
 
-    def look(self, job: Job, folder: Path) -> Sight:
+    def poll(self, job: Job, folder: Path) -> JobStatus:
         """Whether its lock is held; the kernel lets go of it when the last process ends."""
         if (child := self._children.get(job.uid)) is not None and child.poll() is not None:
             del self._children[job.uid]
         if not folder.is_dir():
-            return Sight.LOST
+            return JobStatus.LOST
         with _lock(folder) as lock:
-            return Sight.RUNS if lock is None else Sight.ENDED
+            return JobStatus.RUNS if lock is None else JobStatus.ENDED
 
     def stop(self, job: Job, folder: Path) -> None:
         """SIGTERM, which leaves a checkpoint; SIGKILL to all of its processes if that does not help."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from service.training_jobs.backend import Refused, Sight, Unreachable, tail
+from service.training_jobs.backend import JobStatus, Refused, Unreachable, tail
 from service.training_jobs.records import Job
 
 _OVER = {"SUCCEEDED", "FAILED", "STOPPED"}
@@ -50,26 +50,26 @@ class RayBackend:
             "submission_id": _submission(job),
             "metadata": {"wtl_job": job.id, "wtl_experiment": job.experiment},
         }
-        answer = self._ask("POST", "/api/jobs/", json=body)
+        answer = self._request("POST", "/api/jobs/", json=body)
         if answer.is_client_error:
             raise Refused(f"the cluster refuses the job: {_sentence(answer)}")
         # One that Ray took although its answer was an error is found by its id the next time.
         if not answer.is_success:
             raise Unreachable(f"the cluster answers {answer.status_code}: {_sentence(answer)}")
 
-    def look(self, job: Job, folder: Path) -> Sight:
+    def poll(self, job: Job, folder: Path) -> JobStatus:
         """What the cluster says. When a job is over its log is kept in its folder."""
         status = self._read(job)
         if status is None:
-            return Sight.LOST
+            return JobStatus.LOST
         if status not in _OVER:
-            return Sight.RUNS
+            return JobStatus.RUNS
         self._keep_log(job, folder)
-        return Sight.DONE if status == "SUCCEEDED" else Sight.ENDED
+        return JobStatus.DONE if status == "SUCCEEDED" else JobStatus.ENDED
 
     def stop(self, job: Job, folder: Path) -> None:
         """Ray sends SIGTERM, and SIGKILL some seconds later."""
-        self._ask("POST", f"/api/jobs/{_submission(job)}/stop")
+        self._request("POST", f"/api/jobs/{_submission(job)}/stop")
 
     def log(self, job: Job, folder: Path) -> str:
         """From the cluster while it has it, else what was kept."""
@@ -77,7 +77,7 @@ class RayBackend:
         return kept if not job.active and kept else self._fetch_log(job) or kept
 
     def _read(self, job: Job) -> str | None:
-        answer = self._ask("GET", f"/api/jobs/{_submission(job)}")
+        answer = self._request("GET", f"/api/jobs/{_submission(job)}")
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         if not answer.is_success:
@@ -87,7 +87,7 @@ class RayBackend:
     def _fetch_log(self, job: Job) -> str:
         if job.attempt == 0:
             return ""
-        answer = self._ask("GET", f"/api/jobs/{_submission(job)}/logs")
+        answer = self._request("GET", f"/api/jobs/{_submission(job)}/logs")
         return str(answer.json().get("logs") or "")[-256 * 1024 :] if answer.is_success else ""
 
     def _keep_log(self, job: Job, folder: Path) -> None:
@@ -98,7 +98,7 @@ class RayBackend:
         except (Unreachable, OSError):
             return
 
-    def _ask(self, method: str, path: str, **options: object) -> httpx.Response:
+    def _request(self, method: str, path: str, **options: object) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **options)  # type: ignore[arg-type]
         except httpx.HTTPError as error:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 State = Literal["queued", "running", "succeeded", "failed", "stopped"]
 ACTIVE: tuple[State, ...] = ("queued", "running")
 STATES: tuple[State, ...] = ("queued", "running", "succeeded", "failed", "stopped")
-JOURNAL = "progress.jsonl"
+EVENT_LOG = "progress.jsonl"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Line:
+class LogLine:
     """One line of a journal."""
 
     kind: str
@@ -98,19 +98,19 @@ class Line:
         return str(self.fields.get("detail", ""))
 
 
-def lines_of(text: bytes) -> list[Line]:
+def parse_event_log(text: bytes) -> list[LogLine]:
     """The whole lines in `text`; what is none of ours is passed over."""
     lines = []
     for raw in text.splitlines():
         try:
             value = json.loads(raw)
-            lines.append(Line(str(value.pop("kind")), float(value.pop("at")), value))
+            lines.append(LogLine(str(value.pop("kind")), float(value.pop("at")), value))
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return lines
 
 
-def last_words(log: str) -> str:
+def last_log_line(log: str) -> str:
     """The last thing that a log says, as a sentence for a client: no traceback, no paths of files in one."""
     said = [line.strip() for line in log.splitlines() if line.strip()]
     return said[-1].removeprefix("wtl: ")[:500] if said else ""

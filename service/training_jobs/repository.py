@@ -3,38 +3,33 @@
 import json
 import secrets
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from service.errors import Busy, IdempotencyKeyReused, JobConflict, JobNotFound, quote
-from service.storage.idempotency import Post
+from service.storage.database import Database
+from service.storage.idempotency import IdempotencyKey
 from service.storage.statements import insert_new, lock_tenant
 from service.storage.tables import leases, training_events, training_jobs
 from service.training_jobs.records import ACTIVE, STATES, Event, Job, JobRequest
 
 
-class Database(Protocol):
-    """Connections for reading, and transactions."""
-
-    def read(self) -> AbstractContextManager[Connection]:
-        """A connection to ask."""
-        ...
-
-    def write(self) -> AbstractContextManager[Connection]:
-        """A transaction; on the disk when it is over."""
-        ...
-
-
-class JobStore:
+class TrainingJobRepository:
     """The jobs of all tenants."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def create(
-        self, tenant: str, request: JobRequest, post: Post | None, backend: str, host: str, now: float, most_queued: int
+        self,
+        tenant: str,
+        request: JobRequest,
+        idempotency_key: IdempotencyKey | None,
+        backend: str,
+        host: str,
+        now: float,
+        most_queued: int,
     ) -> tuple[Job, bool]:
         """A new job, queued, and True; or the one that the same request made before, and False.
 
@@ -45,7 +40,7 @@ class JobStore:
         """
         with self._database.write() as c:
             lock_tenant(c, tenant)  # two servers may be asked for the same job at once
-            known = self._known(c, tenant, request, post)
+            known = self._known(c, tenant, request, idempotency_key)
             if known is not None:
                 return known, False
             queued = select(func.count()).select_from(training_jobs).where(training_jobs.c.state == "queued")
@@ -55,8 +50,8 @@ class JobStore:
             row = {
                 "uid": uid, "tenant": tenant, "id": request.id or uid, "experiment": request.experiment,
                 "seed": request.seed, "steps": request.steps, "name": request.name, "state": "queued",
-                "post_key": None if post is None else post.key,
-                "fingerprint": None if post is None else post.fingerprint,
+                "idempotency_key": None if idempotency_key is None else idempotency_key.key,
+                "fingerprint": None if idempotency_key is None else idempotency_key.fingerprint,
                 "backend": backend, "host": host, "attempt": 0, "stop_requested": False, "created_at": now,
                 "read_bytes": 0,
             }  # fmt: skip
@@ -115,8 +110,8 @@ class JobStore:
                 for kind, at, data in events:
                     _add_event(c, job.uid, kind, at, data)
                 if "state" in changes:
-                    told = {"state", "error", "model", "model_version"} & set(changes)
-                    _add_event(c, job.uid, "state", now, {name: changes[name] for name in sorted(told)})
+                    act_response = {"state", "error", "model", "model_version"} & set(changes)
+                    _add_event(c, job.uid, "state", now, {name: changes[name] for name in sorted(act_response)})
             return _job(_row(c, job.uid))
 
     def events(self, uid: str, after: int, limit: int = 500) -> list[Event]:
@@ -156,13 +151,17 @@ class JobStore:
         with self._database.write() as c:
             c.execute(update(leases).where(*this).values(expires_at=0.0))
 
-    def _known(self, c: Connection, tenant: str, request: JobRequest, post: Post | None) -> Job | None:
+    def _known(
+        self, c: Connection, tenant: str, request: JobRequest, idempotency_key: IdempotencyKey | None
+    ) -> Job | None:
         of_tenant = training_jobs.c.tenant == tenant
-        if post is not None:
-            row = c.execute(select(training_jobs).where(of_tenant, training_jobs.c.post_key == post.key)).first()
-            if row is not None and row.fingerprint != post.fingerprint:
+        if idempotency_key is not None:
+            row = c.execute(
+                select(training_jobs).where(of_tenant, training_jobs.c.idempotency_key == idempotency_key.key)
+            ).first()
+            if row is not None and row.fingerprint != idempotency_key.fingerprint:
                 detail = "this Idempotency-Key came with another request before"
-                raise IdempotencyKeyReused(detail, field="Idempotency-Key", got=quote(post.key))
+                raise IdempotencyKeyReused(detail, field="Idempotency-Key", got=quote(idempotency_key.key))
             if row is not None:
                 return _job(row)
         row = c.execute(select(training_jobs).where(of_tenant, training_jobs.c.id == request.id)).first()

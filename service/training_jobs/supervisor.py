@@ -18,10 +18,10 @@ from metalearn.data.errors import InvalidConfig
 from service.errors import NoTraining
 from service.ids import new_id
 from service.observability.metrics import Metrics
-from service.storage.idempotency import Post
-from service.training_jobs.backend import Backend, Refused, Sight, Unreachable, tail
-from service.training_jobs.records import JOURNAL, Event, Job, JobRequest, Line, last_words, lines_of
-from service.training_jobs.repository import JobStore
+from service.storage.idempotency import IdempotencyKey
+from service.training_jobs.backend import Backend, JobStatus, Refused, Unreachable, tail
+from service.training_jobs.records import EVENT_LOG, Event, Job, JobRequest, LogLine, last_log_line, parse_event_log
+from service.training_jobs.repository import TrainingJobRepository
 
 Register = Callable[[Bundle, str], int]
 """Puts a bundle on offer under a name; returns its version. The same bundle again is the same version."""
@@ -33,12 +33,12 @@ _PART = 0.005  # of a phase: less progress is no event
 _log = structlog.get_logger("service.training_jobs")
 
 
-class Jobs:
+class TrainingJobSupervisor:
     """Takes jobs for `backend`; None trains nothing, and says so."""
 
     def __init__(
         self,
-        store: JobStore,
+        store: TrainingJobRepository,
         backend: Backend | None,
         register: Register,
         metrics: Metrics,
@@ -53,24 +53,26 @@ class Jobs:
         self._runs, self._at_once, self._most_queued, self._keep_s, self._now = (
             runs.absolute(), at_once, most_queued, keep_s, now,
         )  # fmt: skip
-        self._me = new_id()
+        self._holder = new_id()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._unreachable = ""
 
     # -- for routes -------------------------------------------------------------------------------------------
 
-    def create(self, tenant: str, request: JobRequest, post: Post | None = None) -> tuple[Job, bool]:
+    def create(
+        self, tenant: str, request: JobRequest, idempotency_key: IdempotencyKey | None = None
+    ) -> tuple[Job, bool]:
         """Take a job, or find the one that the same request made; and whether it is new.
 
         Raises:
             NoTraining: there is nowhere to train.
-            Busy, JobConflict, IdempotencyKeyReused: see `JobStore.create`.
+            Busy, JobConflict, IdempotencyKeyReused: see `TrainingJobRepository.create`.
         """
         if self._backend is None:
             raise NoTraining("this server trains nothing: WTL_TRAINING_JOBS is 0")
         backend, now = self._backend, self._now()
-        return self._store.create(tenant, request, post, backend.name, backend.host, now, self._most_queued)
+        return self._store.create(tenant, request, idempotency_key, backend.name, backend.host, now, self._most_queued)
 
     def read(self, tenant: str, job_id: str) -> Job:
         """One job. Raises JobNotFound."""
@@ -123,25 +125,25 @@ class Jobs:
         lease = f"training@{self._backend.host}"
         while not self._closing.wait(every_s):
             try:
-                if self._store.hold(lease, self._me, self._now(), _LEASE_S):
-                    self.look(self._backend)
+                if self._store.hold(lease, self._holder, self._now(), _LEASE_S):
+                    self.poll(self._backend)
             except Exception:
                 _log.exception("training jobs could not be looked after; trying again")
         try:
-            self._store.release(lease, self._me)
+            self._store.release(lease, self._holder)
         except Exception:
             _log.warning("the lease of the training jobs runs out by itself")
 
-    def look(self, backend: Backend) -> None:
+    def poll(self, backend: Backend) -> None:
         """Look at every job once: start, stop, follow, end."""
         running, queued = 0, []
         for job in self._store.active():
             if self._is_mine(job, backend):
-                job = self._tended(job, backend)  # noqa: PLW2901
+                job = self._supervised(job, backend)  # noqa: PLW2901
                 running += job.state == "running"
                 queued += [job] if job.state == "queued" else []
         for job in queued[: max(0, self._at_once - running)]:
-            self._guarded(job, lambda job: self._begin(job, backend))
+            self._guarded(job, lambda job: self._start_attempt(job, backend))
         for job in self._store.expired(self._now() - self._keep_s):
             shutil.rmtree(self._folder(job), ignore_errors=True)
             self._store.delete(job)
@@ -154,7 +156,7 @@ class Jobs:
             return self._store.advance(job, self._now(), host=backend.host).active
         return False
 
-    def _tended(self, job: Job, backend: Backend) -> Job:
+    def _supervised(self, job: Job, backend: Backend) -> Job:
         if job.state == "queued":
             return self._end(job, "stopped") if job.stop_requested else job
         return self._guarded(job, lambda job: self._follow(job, backend))
@@ -176,7 +178,7 @@ class Jobs:
         self._unreachable = ""
         return done
 
-    def _begin(self, job: Job, backend: Backend) -> Job:
+    def _start_attempt(self, job: Job, backend: Backend) -> Job:
         """The next attempt. Starting comes first: it is harmless to start what was started already."""
         job = replace(job, attempt=job.attempt + 1)
         backend.start(job, self._folder(job))
@@ -187,34 +189,34 @@ class Jobs:
 
     def _follow(self, job: Job, backend: Backend) -> Job:
         folder = self._folder(job)
-        sight = backend.look(job, folder)  # before the journal: what it said before it ended is in there then
+        status = backend.poll(job, folder)  # before the journal: what it said before it ended is in there then
         job = self._read_journal(job, folder)
-        if sight is Sight.RUNS:
+        if status is JobStatus.RUNS:
             if job.stop_requested:
                 backend.stop(job, folder)
             return job
-        words = lines_of(tail(folder / JOURNAL).encode())
-        return self._settle(job, backend, sight, words[-1] if words else None)
+        words = parse_event_log(tail(folder / EVENT_LOG).encode())
+        return self._resolve(job, backend, status, words[-1] if words else None)
 
-    def _settle(self, job: Job, backend: Backend, sight: Sight, last: Line | None) -> Job:
+    def _resolve(self, job: Job, backend: Backend, status: JobStatus, last: LogLine | None) -> Job:
         """What an attempt that is over means for the job."""
         if last is not None and last.kind == "finished":
-            return self._offer(job)
+            return self._register_bundle(job)
         if job.stop_requested:
             return self._end(job, "stopped")
         if last is not None and last.kind == "failed":
             return self._end(job, "failed", error=last.detail)
-        words = last_words(backend.log(job, self._folder(job)))
-        if last is None and sight is Sight.DONE:
+        words = last_log_line(backend.log(job, self._folder(job)))
+        if last is None and status is JobStatus.DONE:
             return self._end(job, "failed", error="the run left nothing in WTL_RUNS: cluster and server must share it")
-        if last is None and sight is Sight.ENDED:
+        if last is None and status is JobStatus.ENDED:
             return self._end(job, "failed", error=words or "the training ended without a word")
         if job.attempt < ATTEMPTS:
-            return self._begin(job, backend)
+            return self._start_attempt(job, backend)
         ending = f"; its log ends: {words}" if words else ""
         return self._end(job, "failed", error=f"the training was killed {job.attempt} times{ending}")
 
-    def _offer(self, job: Job) -> Job:
+    def _register_bundle(self, job: Job) -> Job:
         try:
             bundle = Bundle.load(self._folder(job) / "bundle")
             name = job.name or bundle.name
@@ -234,7 +236,7 @@ class Jobs:
     def _read_journal(self, job: Job, folder: Path) -> Job:
         """New lines of the journal become events, but not every small step."""
         try:
-            with (folder / JOURNAL).open("rb") as file:
+            with (folder / EVENT_LOG).open("rb") as file:
                 file.seek(job.read_bytes)
                 text = file.read(1_000_000).rpartition(b"\n")
         except FileNotFoundError:
@@ -243,7 +245,7 @@ class Jobs:
             return job
         kept: list[tuple[str, float, Mapping[str, Any]]] = []
         before = job.progress
-        for line in lines_of(text[0]):
+        for line in parse_event_log(text[0]):
             if line.kind == "progress" and (fields := _progress(line)) and _tells_more(fields, before):
                 kept.append(("progress", line.at, fields))
                 before = fields
@@ -256,7 +258,7 @@ class Jobs:
         return self._runs / job.uid
 
 
-def _progress(line: Line) -> Mapping[str, Any] | None:
+def _progress(line: LogLine) -> Mapping[str, Any] | None:
     """What clients are told of a line; None of one that another version of `wtl train` may have written."""
     fields = line.fields
     if not isinstance(fields.get("phase"), str) or not all(type(fields.get(name)) is int for name in ("done", "total")):

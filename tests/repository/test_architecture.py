@@ -42,6 +42,18 @@ def test_libraries_of_datasets_are_loaded_when_a_dataset_is_read():
     assert imported_by("from metalearn.data.formats.hdf5 import opened\nimport h5py") >= {"h5py"}
 
 
+SERVER = {"alembic", "fastapi", "gymnasium", "onnx", "onnxruntime", "pydantic", "pydantic_core", "sqlalchemy", "torch"}
+
+
+def test_the_client_loads_nothing_of_a_server():
+    assert imported_by("from service.client import Client").isdisjoint(SERVER)
+
+
+@pytest.mark.parametrize("module", ["service.codecs", "service.app", "metalearn.data.spec"])
+def test_the_test_sees_what_a_server_needs(module):
+    assert not imported_by(f"from service.client import Client\nimport {module}").isdisjoint(SERVER)
+
+
 def test_the_policy_does_not_load_a_simulator_or_ray():
     assert imported_by("import metalearn.model.policy").isdisjoint({*HEAVY} - {"torch"})
 

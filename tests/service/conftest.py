@@ -16,7 +16,7 @@ from support.pointing import PointingRuntime, settings_in
 from metalearn.data.episode import Episode
 from service.app import create_app
 from service.client import Client
-from service.security.api_keys import Keys
+from service.security.api_keys import ApiKeys
 from service.settings import Settings
 from service.storage import migrations
 from service.storage.database import Database
@@ -87,14 +87,14 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
-def keys(settings: Settings) -> Iterator[Keys]:
+def keys(settings: Settings) -> Iterator[ApiKeys]:
     settings.data.mkdir(exist_ok=True)
     with closing(Database(settings.database_url)) as database:
-        yield Keys(database)
+        yield ApiKeys(database)
 
 
 @pytest.fixture
-def make(keys: Keys) -> Make:
+def make(keys: ApiKeys) -> Make:
     """The header of a new key."""
 
     def make(tenant: str, scopes: tuple[str, ...] = ALL, expires_at: float | None = None) -> dict[str, str]:

@@ -24,7 +24,7 @@ import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from support.pointing import PointingRuntime, settings_in
-from service.app import serve
+from service.server import serve
 
 class Slow(PointingRuntime):
     def act(self, *arguments):

@@ -19,10 +19,10 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 from schemathesis.python.asgi import get_client, shutdown_lifespans
+from support.pointing import PointingRuntime, settings_in
 
 from service.app import create_app
 from service.codecs import decode_msgpack
-from support.pointing import PointingRuntime, settings_in
 
 PROBLEM = "application/problem+json"
 OBSERVATIONS = [[0.0, 0.0, 0.0], [1.0, 1.0, 0.0]]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-
 import support
 
 TRAIN = f"{sys.executable} {Path(support.__file__).with_name('trainer.py')}"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.small_run import SMALL, after
 
 from metalearn.config import DataConfig, ModelConfig, TrainingConfig
 from metalearn.data.dataset import Dataset
@@ -22,10 +23,9 @@ from metalearn.training.events import Stopped
 from metalearn.training.group import ProcessGroup, SingleProcess
 from metalearn.training.learner import CPU, Learner
 from metalearn.training.loop import train
-from support.small_run import SMALL, after
 
 CONFIG = TrainingConfig(batch_tasks=15, learning_rate=1e-3)
-MODEL = ModelConfig(encoder_width=32, policy_width=32, code_size=16, n_hypotheses=3)
+MODEL = ModelConfig(encoder_width=32, policy_width=32, latent_dim=16, n_hypotheses=3)
 
 
 def training_set() -> TrainingSet:

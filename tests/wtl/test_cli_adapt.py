@@ -9,14 +9,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi import FastAPI
-from support.pointing import bundle
+from support.pointing import PointingRuntime, bundle, settings_in
 from support.serving import served
 
 from metalearn.data.episode import Episode
-from metalearn.data.formats import read_file, read_minari, write_file
+from metalearn.data.formats import FORMATS, read_episodes, read_minari, write_episodes
+from service.app import create_app
 from wtl.cli import main
 
 Wtl = Callable[..., str]
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> FastAPI:
+    return create_app(settings_in(tmp_path), runtime_factory=PointingRuntime)
+
+
+@pytest.fixture
+def demo() -> Episode:
+    return Episode.of([[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[1, 0], [0, 1]], [0, 1], True)
 
 
 @pytest.fixture
@@ -42,12 +53,12 @@ def wtl(capsys: pytest.CaptureFixture[str]) -> Wtl:
 
 @pytest.fixture
 def file(tmp_path: Path, demo: Episode) -> Path:
-    write_file(tmp_path / "demo.npz", [demo, demo], rate_hz=5.0)
+    write_episodes(tmp_path / "demo.npz", [demo, demo], rate_hz=5.0)
     return tmp_path / "demo.npz"
 
 
 def test_adapt_then_act_then_learn(url: str, wtl: Wtl, file: Path, tmp_path: Path, monkeypatch) -> None:
-    said = wtl("adapt", "--model", "point", "--demos", file)
+    said = wtl("adapt", "--model", "point", "--from", file)
     found = re.match(r"([0-9a-f]{24})  version 1 of point@1\ndemos: 2, trials: 0, not calibrated\n", said)
     assert found, said
     assert "duplicate: the same, number by number, as demos[0]" in said
@@ -58,7 +69,8 @@ def test_adapt_then_act_then_learn(url: str, wtl: Wtl, file: Path, tmp_path: Pat
     assert json.loads(wtl("act", found[1])) == {"actions": [[1, 0.5]]}
     np.savez(tmp_path / "seen.npz", observations=np.array([[1.0, 1, 0]]))
     assert json.loads(wtl("act", found[1], tmp_path / "seen.npz")) == {"actions": [[0, 0]]}
-    learned = json.loads(wtl("adapt", "--to", found[1], "--trials", file, "--demos", file, "--episodes", "0", "--json"))
+    more = ("--from", file, "--episodes", "0", "--trials-from", file)
+    learned = json.loads(wtl("adapt", "--to", found[1], *more, "--json"))
     assert (learned["version"], learned["n_demos"], learned["n_trials"]) == (3, 3, 2)
     assert [one["episode"] for one in learned["quality"]] == ["demos[0]", "trials[0]", "trials[1]"]
 
@@ -68,21 +80,30 @@ def test_recordings_are_converted_and_adapted_to(url: str, wtl: Wtl, file: Path,
     folder = tmp_path / "point"
     bundle().save(folder)
     assert (
-        wtl("convert", "minari:robot/point-v0", "--demos", file, "--model", folder)
+        wtl("convert", "minari:robot/point-v0", "--from", file, "--model", folder)
         == "2 episodes: minari:robot/point-v0\n"
     )
-    assert read_minari("robot/point-v0").episodes == read_file(file).episodes
-    assert "demos: 2" in wtl("adapt", "--model", "point", "--minari", "robot/point-v0")
-    wtl("convert", tmp_path / "back.safetensors", "--minari", "robot/point-v0", "--episodes", "1")
-    assert read_file(tmp_path / "back.safetensors").episodes == read_file(file).episodes[:1]
+    assert read_minari("robot/point-v0").episodes == read_episodes(file).episodes
+    assert "demos: 2" in wtl("adapt", "--model", "point", "--from", "minari:robot/point-v0")
+    wtl("convert", tmp_path / "back.safetensors", "--from", "minari:robot/point-v0", "--episodes", "1")
+    assert read_episodes(tmp_path / "back.safetensors").episodes == read_episodes(file).episodes[:1]
 
 
 def test_check_needs_no_server(wtl: Wtl, file: Path, tmp_path: Path) -> None:
     bundle().save(tmp_path / "point")
-    said = wtl("check", file, "--model", tmp_path / "point")
+    said = wtl("check", "--from", file, "--model", tmp_path / "point")
     assert "duplicate" in said
-    first, second = json.loads(wtl("check", file, "--model", tmp_path / "point", "--json"))
+    first, second = json.loads(wtl("check", "--from", file, "--model", tmp_path / "point", "--json"))
     assert (first["steps"], first["duplicate_of"], second["duplicate_of"]) == (2, None, "demos[0]")
+    both = json.loads(
+        wtl("check", "--from", file, "--trials-from", f"npz:{file}", "--model", tmp_path / "point", "--json")
+    )
+    assert [one["episode"] for one in both] == ["demos[0]", "demos[1]", "trials[0]", "trials[1]"]
+
+
+def test_formats_lists_the_table(wtl: Wtl) -> None:
+    said = wtl("formats")
+    assert all(re.search(rf"(?m)^{kind} ", said) for kind in FORMATS)
 
 
 def test_mistakes_are_one_sentence(url: str, wtl: Wtl, file: Path, tmp_path: Path) -> None:
@@ -93,18 +114,24 @@ def test_mistakes_are_one_sentence(url: str, wtl: Wtl, file: Path, tmp_path: Pat
     for arguments, expected in {
         ("adapt",): "adapt what?",
         ("adapt", "--model", "point", "--to", "x"): "adapt what?",
-        ("adapt", "--to", "x"): "nothing to learn from",
-        ("adapt", "--model", "pint", "--demos", file): "one of point, or NAME@VERSION",
-        ("adapt", "--model", "point", "--demos", tmp_path / "none.npz"): "No such file",
-        ("adapt", "--model", "point", "--demos", tmp_path / "bad.npz"): "bad.npz: body: expected an .npz archive",
-        ("adapt", "--model", "point", "--demos", file, "--episodes", "1-x"): "0,3,5-9",
-        ("adapt", "--model", "point", "--demos", file, "--episodes", "7"): "numbers from 0 to 1",
-        ("adapt", "--model", "point", "--minari", "no/such-v0"): "Minari dataset on this machine",
+        ("adapt", "--to", "x"): "nothing to add",
+        ("adapt", "--model", "pint", "--from", file): "one of point, or NAME@VERSION",
+        ("adapt", "--model", "point", "--from", tmp_path / "none.npz"): "No such file",
+        ("adapt", "--model", "point", "--from", tmp_path / "bad.npz"): "bad.npz: body: expected an .npz archive",
+        ("adapt", "--model", "point", "--from", file, "--episodes", "1-x"): "0,3,5-9",
+        ("adapt", "--model", "point", "--from", file, "--episodes", "7"): "numbers from 0 to 1",
+        ("adapt", "--model", "point", "--from", "minari:no/such-v0"): "Minari dataset on this machine",
         ("adapt", "--model", "point", "--url", "http://127.0.0.1:1"): "cannot be reached",
-        ("act", "0" * 24, tmp_path / "bad.json"): "not JSON",
+        ("act", "0" * 24, tmp_path / "bad.json"): "expected JSON",
         ("act", "nonsense", tmp_path / "good.json"): "unknown, deleted or expired",
         ("check", "--model", tmp_path / "point"): "check what?",
-        ("check", file, "--model", "reach"): "demos[0].observations: expected shape",
-        ("convert", "x.csv", "--demos", file): "ending in .npz, .safetensors",
+        ("check", "--from", file, "--model", "reach"): "demos[0].observations: expected shape",
+        ("convert", "x.csv", "--from", file): "ending in .npz, .safetensors",
+        ("adapt", "--model", "point", "--from", f"zip:{file}"): "no kind zip of recordings",
+        ("adapt", "--model", "point", "--from", "mianri:robot/x-v0"): "did you mean minari?",
+        ("adapt", "--model", "point", "--from", "recordings"): "a file ending in .npz, .safetensors",
+        ("convert", tmp_path / "x.json", "--from", file): "json is only read",
+        ("convert", "minari:robot/x-v0", "--from", file): "name their model",
+        ("act", "0" * 24, "lerobot:x"): "expected a file of npz, safetensors, json",
     }.items():
         assert expected in wtl(*arguments, code=2), arguments

@@ -20,6 +20,7 @@ from wtl.cli.evaluate import benchmark, evaluate
 from wtl.cli.export import export_adaptation
 from wtl.cli.jobs import jobs
 from wtl.cli.models import export, models
+from wtl.cli.recordings import formats
 from wtl.cli.serve import demo, serve
 from wtl.cli.train import experiments, train
 
@@ -34,8 +35,8 @@ app = typer.Typer(
 )
 # A group of verbs is a Typer of its own in its module: app.add_typer(group).
 _COMMANDS = (
-    train, evaluate, benchmark, serve, demo, adapt, act, check, convert, export_adaptation, experiments,
-    export, migrate, audit, rl_module, submit, tune,
+    train, evaluate, benchmark, serve, demo, adapt, act, check, convert, formats, export_adaptation,
+    experiments, export, migrate, audit, rl_module, submit, tune,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)

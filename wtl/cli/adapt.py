@@ -1,100 +1,54 @@
-"""`wtl adapt`, `wtl act`, `wtl check` and `wtl convert`: recordings to a served policy, and a look at them first."""
+"""`wtl adapt`, `wtl act`, `wtl check` and `wtl convert`: bring recordings to a served model, and look at them first."""
 
 import json as json_text
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from metalearn.data.errors import InvalidConfig
-from wtl.cli.connection import HERE, Key, Url, connected
-from wtl.cli.options import Json
+from wtl.cli.bundles import bundle_folder
+from wtl.cli.connection import connected
+from wtl.cli.options import DEFAULT_URL, AdaptationId, Json, Key, Url
+from wtl.cli.recordings import Episodes, From, Observations, Success, TrialsFrom, read_sources
 
 if TYPE_CHECKING:
-    from metalearn.data.formats import Recorded
     from metalearn.quality import Quality
     from service.client import Quality as AnsweredQuality
 
-Demos = Annotated[list[Path] | None, typer.Option(help="Demos in a .npz, .safetensors or .json file; may be repeated.")]
-Minari = Annotated[str | None, typer.Option(help="Demos of a Minari dataset on this machine: its id or folder.")]
-Robomimic = Annotated[Path | None, typer.Option(help="Demos of a robomimic HDF5 file.")]
-Lerobot = Annotated[Path | None, typer.Option(help="Demos of a LeRobot dataset: its folder.")]
-Keys = Annotated[str | None, typer.Option(help="Observations to put together, in this order: a,b,c.")]
-Success = Annotated[
-    str, typer.Option(help="Solved or not: auto, reward, terminated, yes, no, unknown, or a key of the recording.")
-]
-Episodes = Annotated[str | None, typer.Option(help="Only these, counted from 0: 0,3,5-9.")]
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where the user says that recordings are."""
-
-    files: Sequence[Path]
-    minari: str | None = None
-    robomimic: Path | None = None
-    lerobot: Path | None = None
-    keys: str | None = None
-    success: str = "auto"
-    episodes: str | None = None
-
-    def read(self) -> "Recorded":
-        """Everything that was named, together. Raises InvalidData, InvalidConfig."""
-        from metalearn.data.formats import Recorded, Selection, read_file, read_lerobot, read_minari, read_robomimic
-
-        chosen = None if self.episodes is None else _numbers(self.episodes)
-        keys = tuple(key.strip() for key in (self.keys or "").split(",") if key.strip())
-        selection = Selection(keys, self.success, chosen)
-        found = [read_file(file) for file in self.files]
-        if chosen is not None and self.files:
-            found = [
-                Recorded(tuple(one.episodes[i] for i in selection.pick(len(one.episodes))), one.rate_hz)
-                for one in found
-            ]
-        if self.minari is not None:
-            found.append(read_minari(self.minari, selection))
-        if self.robomimic is not None:
-            found.append(read_robomimic(self.robomimic, selection))
-        if self.lerobot is not None:
-            found.append(read_lerobot(self.lerobot, selection))
-        rates = {one.rate_hz for one in found if one.rate_hz is not None}
-        return Recorded(tuple(e for one in found for e in one.episodes), rates.pop() if len(rates) == 1 else None)
-
 
 def adapt(
-    model: Annotated[str | None, typer.Option(help="Model to adapt, as reach, reach@3 or reach@stable.")] = None,
-    demos: Demos = None,
-    trials: Annotated[list[Path] | None, typer.Option(help="Scored trials, in a file like those of --demos.")] = None,
-    minari: Minari = None,
-    robomimic: Robomimic = None,
-    lerobot: Lerobot = None,
-    observations: Keys = None,
+    model: Annotated[str | None, typer.Option(help="Model to adapt: reach, reach@3 or reach@stable.")] = None,
+    demos_from: From = None,
+    trials_from: TrialsFrom = None,
+    observations: Observations = None,
     success: Success = "auto",
     episodes: Episodes = None,
-    to: Annotated[str | None, typer.Option(help="Add to this adaptation instead of making one.")] = None,
-    url: Url = HERE,
+    to: Annotated[
+        str | None, typer.Option(metavar="ID", help="Add to this adaptation instead of making a new one.")
+    ] = None,
+    url: Url = DEFAULT_URL,
     key: Key = None,
     json: Json = False,
 ) -> None:
-    """Show a task to a served model: recordings in, an adaptation out, with a report on how the recordings look.
+    """Adapt a served model to the task of some recordings, and print a report on how the recordings look.
 
     \b
     Examples:
-      wtl adapt --model reach --demos demo.npz
-      wtl adapt --model reach --minari robot/reach-v0 --episodes 0-4
-      wtl adapt --model lift --robomimic low_dim.hdf5 --observations robot0_eef_pos,object --episodes 0
-      wtl adapt --model arm --lerobot datasets/pick --success yes
-      wtl adapt --to ID --trials trial.npz      # learn from how it went
+      wtl adapt --model reach --from demo.npz
+      wtl adapt --model reach --from minari:robot/reach-v0 --episodes 0-4
+      wtl adapt --model lift --from robomimic:low_dim.hdf5 --observations robot0_eef_pos,object --episodes 0
+      wtl adapt --model arm --from lerobot:datasets/pick --success yes
+      wtl adapt --to ID --trials-from trial.npz      # add a trial and how it went
     """
-    shown = Sources(demos or [], minari, robomimic, lerobot, observations, success, episodes).read()
-    tried = Sources(trials or []).read()
+    shown = read_sources(demos_from, observations, success, episodes)
+    tried = read_sources(trials_from, observations, success)
     if (model is None) == (to is None):
-        raise InvalidConfig("adapt what? Name a --model, or an adaptation to add to with --to")
+        raise InvalidConfig("adapt what? Name either a --model, or with --to an adaptation to add to")
     if not shown.episodes and not tried.episodes and to is not None:
-        raise InvalidConfig("nothing to learn from: name --demos, --trials, --minari, --robomimic or --lerobot")
+        raise InvalidConfig("nothing to add: name recordings with --from or --trials-from")
     rate_hz = shown.rate_hz or tried.rate_hz
     with connected(url, key) as client:
         quality: tuple[AnsweredQuality, ...] = ()
@@ -120,12 +74,14 @@ def adapt(
 
 
 def act(
-    adaptation: Annotated[str, typer.Argument(help="Id of an adaptation.")],
-    observations: Annotated[str, typer.Argument(help="A .json, .npz or .safetensors file, or - to read JSON.")] = "-",
-    url: Url = HERE,
+    adaptation: AdaptationId,
+    observations: Annotated[
+        str, typer.Argument(help="File in a format with a content type (see `wtl formats`), or - to read JSON.")
+    ] = "-",
+    url: Url = DEFAULT_URL,
     key: Key = None,
 ) -> None:
-    """Observations to actions, as JSON. Nothing is recorded.
+    """Print an adapted policy's actions for some observations, as JSON. The server records nothing.
 
     \b
     Examples:
@@ -139,42 +95,40 @@ def act(
 
 
 def check(
-    files: Annotated[list[Path] | None, typer.Argument(help="Demos in .npz, .safetensors or .json files.")] = None,
-    model: Annotated[str, typer.Option(help="A shipped model, or a bundle's folder.")] = "reach",
-    trials: Annotated[bool, typer.Option("--trials", help="They are trials, not demos.")] = False,
-    minari: Minari = None,
-    robomimic: Robomimic = None,
-    lerobot: Lerobot = None,
-    observations: Keys = None,
+    demos_from: From = None,
+    trials_from: TrialsFrom = None,
+    model: Annotated[str, typer.Option(help="Name of a shipped model, or the folder of a bundle.")] = "reach",
+    observations: Observations = None,
     success: Success = "auto",
     episodes: Episodes = None,
     json: Json = False,
 ) -> None:
-    """Say how recordings look to a model, without a server: what `wtl adapt` would be answered.
+    """Check recordings against a model without a server, and print the report that `wtl adapt` would print.
 
     \b
     Examples:
-      wtl check demo.npz --model reach
-      wtl check --robomimic low_dim.hdf5 --observations robot0_eef_pos,object --model runs/lift/bundle
+      wtl check --from demo.npz --model reach
+      wtl check --from robomimic:low_dim.hdf5 --observations robot0_eef_pos,object --model runs/lift/bundle
     """
     from metalearn.bundle import Bundle
     from metalearn.confidence import Confidence
     from metalearn.data.context import Context
     from metalearn.data.errors import InvalidData
     from metalearn.quality import inspect
-    from wtl.cli.evaluate import bundle_folder
 
     bundle = Bundle.load(bundle_folder(model))
-    found = Sources(files or [], minari, robomimic, lerobot, observations, success, episodes).read()
-    if not found.episodes:
-        raise InvalidConfig("check what? Name a file, --minari, --robomimic or --lerobot")
-    for i, episode in enumerate(found.episodes):
-        try:
-            bundle.spec.check(episode)
-        except InvalidData as error:
-            raise error.within(f"{'trials' if trials else 'demos'}[{i}]") from error
-    upload = Context(trials=found.episodes) if trials else Context(demos=found.episodes)
-    quality = inspect(upload, bundle.spec, Confidence.of(bundle), rate_hz=found.rate_hz)
+    shown = read_sources(demos_from, observations, success, episodes)
+    tried = read_sources(trials_from, observations, success)
+    if not shown.episodes and not tried.episodes:
+        raise InvalidConfig("check what? Name recordings with --from or --trials-from")
+    for role, found in (("demos", shown), ("trials", tried)):
+        for i, episode in enumerate(found.episodes):
+            try:
+                bundle.spec.check(episode)
+            except InvalidData as error:
+                raise error.within(f"{role}[{i}]") from error
+    upload = Context(demos=shown.episodes, trials=tried.episodes)
+    quality = inspect(upload, bundle.spec, Confidence.of(bundle), rate_hz=shown.rate_hz or tried.rate_hz)
     if json:
         typer.echo(json_text.dumps([_plain(one) for one in quality]))
     else:
@@ -182,38 +136,31 @@ def check(
 
 
 def convert(
-    out: Annotated[str, typer.Argument(help="A .npz or .safetensors file, or minari:ID.")],
-    demos: Demos = None,
-    minari: Minari = None,
-    robomimic: Robomimic = None,
-    lerobot: Lerobot = None,
-    observations: Keys = None,
+    out: Annotated[str, typer.Argument(metavar="[KIND:]PATH", help="Where to: a file, or KIND:PATH as minari:ID.")],
+    demos_from: From = None,
+    observations: Observations = None,
     success: Success = "auto",
     episodes: Episodes = None,
     model: Annotated[
-        str, typer.Option(help="Whose spaces a Minari dataset gets: a shipped model or a folder.")
-    ] = "reach",
+        str | None,
+        typer.Option(help="Model that the episodes have to fit; a Minari dataset needs one, for its spaces."),
+    ] = None,
 ) -> None:
-    """Write recordings in another format.
+    """Write recordings in another format. `wtl formats` lists the formats.
 
     \b
     Examples:
-      wtl convert demos.safetensors --robomimic low_dim.hdf5 --observations robot0_eef_pos,object
-      wtl convert minari:robot/reach-v0 --demos episodes.npz --model reach
+      wtl convert demos.safetensors --from robomimic:low_dim.hdf5 --observations robot0_eef_pos,object
+      wtl convert minari:robot/reach-v0 --from episodes.npz --model reach
     """
     from metalearn.bundle import Bundle
-    from metalearn.data.formats import write_file, write_minari
-    from wtl.cli.evaluate import bundle_folder
+    from metalearn.data.formats import write_episodes
 
-    found = Sources(demos or [], minari, robomimic, lerobot, observations, success, episodes).read()
+    found = read_sources(demos_from, observations, success, episodes)
     if not found.episodes:
-        raise InvalidConfig("convert what? Name --demos, --minari, --robomimic or --lerobot")
-    kind, _, dataset_id = out.partition(":")
-    if kind == "minari" and dataset_id:
-        spec = Bundle.load(bundle_folder(model)).spec
-        write_minari(dataset_id, [spec.check(episode) for episode in found.episodes], spec)
-    else:
-        write_file(Path(out), found.episodes, found.rate_hz)
+        raise InvalidConfig("convert what? Name recordings with --from")
+    spec = None if model is None else Bundle.load(bundle_folder(model)).spec
+    write_episodes(out, found.episodes, rate_hz=found.rate_hz, spec=spec)
     typer.echo(f"{len(found.episodes)} episodes: {out}")
 
 
@@ -222,32 +169,22 @@ def _observations(source: str) -> Any:
     import numpy as np
 
     from metalearn.data.episode import numbers
-    from metalearn.data.formats import decode_npz, decode_safetensors
+    from metalearn.data.errors import InvalidData
+    from metalearn.data.formats import FORMATS, Limits, find_format
 
-    decoders = {".npz": decode_npz, ".safetensors": decode_safetensors}
+    found, path = (FORMATS["json"], "") if source == "-" else find_format(source)
+    if found.decode is None:
+        known = ", ".join(entry.name for entry in FORMATS.values() if entry.decode)
+        raise InvalidConfig(f"{source}: expected a file of {known}, got {found.name}")
     try:
-        if source != "-" and Path(source).suffix in decoders:
-            value: Any = decoders[Path(source).suffix](Path(source).read_bytes())
-        else:
-            value = json_text.loads(sys.stdin.read() if source == "-" else Path(source).read_text())
-    except (ValueError, RecursionError) as error:
-        raise InvalidConfig(f"{source}: not JSON: {error}") from error
+        value = found.decode(sys.stdin.read().encode() if source == "-" else Path(path).read_bytes(), Limits())
+    except InvalidData as error:
+        raise error.in_file(source) from error
     given = value.get("observations") if isinstance(value, dict) else value
     if given is None:
         raise InvalidConfig(f"{source}: expected observations [n, o], got {', '.join(value) or 'nothing'}")
     array = numbers("observations", given, keep_uint8=True)
     return array[None] if array.ndim == 1 else np.asarray(array)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    """`0,3,5-9` as numbers. Raises InvalidConfig."""
-    found: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdecimal() or (last and not last.isdecimal()) or len(part) > 20 or int(last or first) > 10**7:
-            raise InvalidConfig(f"--episodes: expected numbers such as 0,3,5-9, got {ascii(text)[:60]}")
-        found += range(int(first), int(last or first) + 1)
-    return tuple(found)
 
 
 def _trust(confidence: float | None) -> str:

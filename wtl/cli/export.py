@@ -1,4 +1,4 @@
-"""`wtl export-adaptation`: what a server has learnt, taken away."""
+"""`wtl export-adaptation`: an adaptation as an archive and a dataset, away from its server."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -6,40 +6,48 @@ from typing import Annotated, Literal
 import typer
 
 from metalearn.data.errors import InvalidConfig
-from wtl.cli.connection import HERE, Key, Url, connected
+from wtl.cli.connection import connected
+from wtl.cli.options import DEFAULT_URL, AdaptationId, Key, Url
 
 
 def export_adaptation(
-    adaptation: Annotated[str, typer.Argument(help="Id of an adaptation.")],
-    out: Annotated[Path | None, typer.Option(help="The archive: its episodes, and its policy as policy.onnx.")] = None,
-    minari: Annotated[str | None, typer.Option(help="Write its episodes as a Minari dataset of this id.")] = None,
-    only: Annotated[Literal["demos", "trials"] | None, typer.Option(help="Of the dataset: only these.")] = None,
-    version: Annotated[int | None, typer.Option(min=1, help="An older version; the newest if not given.")] = None,
-    no_policy: Annotated[bool, typer.Option("--no-policy", help="An archive without policy.onnx.")] = False,
-    url: Url = HERE,
+    adaptation: AdaptationId,
+    out: Annotated[
+        Path | None, typer.Option(help="Write an archive here, with its episodes and its policy as policy.onnx.")
+    ] = None,
+    episodes_to: Annotated[
+        str | None, typer.Option(metavar="[KIND:]PATH", help="Write its episodes here: trials.npz, or minari:ID.")
+    ] = None,
+    only: Annotated[
+        Literal["demos", "trials"] | None, typer.Option(help="Write only its demos, or only its trials.")
+    ] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="Export this version instead of the newest.")] = None,
+    no_policy: Annotated[bool, typer.Option("--no-policy", help="Leave policy.onnx out of the archive.")] = False,
+    url: Url = DEFAULT_URL,
     key: Key = None,
 ) -> None:
-    """Take an adaptation away from its server: as an archive that runs without it, as a Minari dataset, or both.
+    """Export an adaptation from its server: as an archive that runs without one, as a dataset of its episodes, or both.
 
     \b
     Examples:
       wtl export-adaptation ID --out task.zip
-      wtl export-adaptation ID --minari robot/recorded-v0 --only trials
+      wtl export-adaptation ID --episodes-to minari:robot/recorded-v0 --only trials
     """
-    from metalearn.data.formats import write_minari
+    from metalearn.data.formats import write_episodes
 
-    if out is None and minari is None:
-        raise InvalidConfig("export where to? Name an archive with --out, a dataset with --minari, or both")
-    if only is not None and minari is None:
-        raise InvalidConfig("--only chooses what goes into a dataset: name it with --minari")
+    if out is None and episodes_to is None:
+        raise InvalidConfig("export where to? Name an archive with --out, a dataset with --episodes-to, or both")
+    if only is not None and episodes_to is None:
+        raise InvalidConfig("--only chooses what goes into a dataset: name the dataset with --episodes-to")
     with connected(url, key) as client:
         exported = client.adaptation(adaptation, version).export(policy=out is not None and not no_policy)
     context = exported.context
-    if minari is not None:
+    if episodes_to is not None:
         found = {"demos": context.demos, "trials": context.trials, None: context.demos + context.trials}[only]
         where = f"adaptation {exported.manifest['adaptation']}, version {exported.manifest['version']}"
-        write_minari(minari, found, exported.spec, f"{only or 'episodes'} of {where}")
-        typer.echo(f"{len(found)} episodes: minari:{minari}")
+        description = f"{only or 'episodes'} of {where}"
+        write_episodes(episodes_to, found, rate_hz=exported.spec.rate_hz, spec=exported.spec, description=description)
+        typer.echo(f"{len(found)} episodes: {episodes_to}")
     if out is not None:
         exported.write(out)
         held = "its policy" if exported.policy is not None else "no policy"

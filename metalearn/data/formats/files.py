@@ -1,53 +1,68 @@
-"""Episodes in one .npz, .safetensors or .json file, named as in a request body.
+"""Episodes in one file of named arrays, with the names of a request body: read and written through any codec.
 
 One episode alone is `observations`, `actions`, `rewards`, `success`; several are under `demos/0/...`, `trials/0/...`
-or `episodes/0/...`.
+or `episodes/0/...`. Which suffix means which codec is said in `table`.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidBytes, InvalidData, TooLarge
-from metalearn.data.formats.arrays import Limits, decode_npz, decode_safetensors, encode_npz, encode_safetensors
-from metalearn.data.formats.selection import Recorded
+from metalearn.data.formats.arrays import Limits
+from metalearn.data.formats.selection import Recorded, Selection
 
+Decoder = Callable[[bytes, Limits], Any]
+Encoder = Callable[[Mapping[str, Any]], bytes]
 _GROUPS = ("demos", "trials", "episodes")
-_FIELDS = ("observations", "actions", "rewards", "success")
+_FIELDS = tuple(field.name for field in fields(Episode))
 
 
-def read_file(path: Path, limits: Limits = Limits()) -> Recorded:  # noqa: B008  frozen
-    """The episodes of a file.
+def read_file(
+    path: str | Path,
+    selection: Selection = Selection(),  # noqa: B008  frozen
+    limits: Limits = Limits(),  # noqa: B008  frozen
+    *,
+    decode: Decoder,
+) -> Recorded:
+    """The episodes of a file. They are whole ones already, so that `selection` only chooses among them.
 
     Raises:
-        InvalidData: an unknown suffix, a damaged file or a wrong value, naming the file and the field.
+        InvalidData: a damaged file or a wrong value, naming the file and the field.
         OSError: it cannot be read.
     """
-    decode = _DECODERS.get(path.suffix.lower())
-    if decode is None:
-        raise InvalidData(str(path), f"a file ending in {', '.join(_DECODERS)}", path.suffix or "none")
+    path = Path(path)
     if (size := path.stat().st_size) > limits.n_bytes:
         raise TooLarge(str(path), f"at most {limits.n_bytes} bytes", str(size))
     try:
-        return to_recorded(decode(path.read_bytes(), limits))
+        found = to_recorded(decode(path.read_bytes(), limits))
+        chosen = [found.episodes[i] for i in selection.pick(len(found.episodes))]
+        return Recorded.of(chosen, found.rate_hz)
     except InvalidData as error:
         raise error.in_file(path) from error
 
 
-def write_file(path: Path, episodes: Sequence[Episode], rate_hz: float | None = None) -> None:
-    """Write episodes, in the format that the suffix says. Raises InvalidData, OSError."""
-    encode = _ENCODERS.get(path.suffix.lower())
-    if encode is None:
-        raise InvalidData(str(path), f"a file ending in {', '.join(_ENCODERS)}", path.suffix or "none")
-    present = [{name: getattr(episode, name) for name in _FIELDS} for episode in episodes]
-    value: dict[str, Any] = {"episodes": present}
-    path.write_bytes(encode(value if rate_hz is None else value | {"rate_hz": rate_hz}))
+def write_file(path: str | Path, encode: Encoder, episodes: Sequence[Episode], rate_hz: float | None = None) -> None:
+    """Write episodes to a file. Raises InvalidData, OSError."""
+    value: dict[str, Any] = {"episodes": [episode.to_dict() for episode in episodes]}
+    Path(path).write_bytes(encode(value if rate_hz is None else value | {"rate_hz": rate_hz}))
 
 
-def to_recorded(value: Mapping[str, Any]) -> Recorded:
+def decode_json(data: bytes, _: Limits = Limits()) -> Any:  # noqa: B008  frozen
+    """A JSON value. Raises InvalidBytes."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidBytes("body", "JSON", str(error) or type(error).__name__) from error
+
+
+def to_recorded(value: Any) -> Recorded:
     """The episodes in a body. Raises InvalidData."""
+    if not isinstance(value, Mapping):
+        raise InvalidBytes("body", "a JSON object", type(value).__name__)
     groups = [(name, value[name]) for name in _GROUPS if value.get(name)] or [("", [value])]
     episodes = []
     for group, items in groups:
@@ -64,24 +79,3 @@ def _to_episode(item: Any, where: str) -> Episode:
         return Episode.of(**{name: item.get(name) for name in _FIELDS})
     except InvalidData as error:
         raise error.within(where) if where else error from error
-
-
-def _read_json(data: bytes, _: Limits) -> dict[str, Any]:
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InvalidBytes("body", "JSON", str(error) or type(error).__name__) from error
-    if not isinstance(value, dict):
-        raise InvalidBytes("body", "a JSON object", type(value).__name__)
-    return value
-
-
-_DECODERS: Mapping[str, Callable[[bytes, Limits], dict[str, Any]]] = {
-    ".npz": decode_npz,
-    ".safetensors": decode_safetensors,
-    ".json": _read_json,
-}
-_ENCODERS: Mapping[str, Callable[[Mapping[str, Any]], bytes]] = {
-    ".npz": encode_npz,
-    ".safetensors": encode_safetensors,
-}

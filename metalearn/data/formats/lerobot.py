@@ -26,7 +26,7 @@ _STATE = "observation.state"
 
 
 def read_lerobot(
-    folder: Path,
+    folder: str | Path,
     selection: Selection = Selection(),  # noqa: B008  frozen
     limits: Limits = Limits(n_bytes=16 * 1024**3),  # noqa: B008  frozen
 ) -> Recorded:
@@ -36,6 +36,7 @@ def read_lerobot(
         InvalidData: not such a dataset, or an episode that cannot be used, naming file, field, expected and got.
         OSError: it cannot be read.
     """
+    folder = Path(folder)
     info = _info(folder / "meta" / "info.json")
     features = {name: one for name, one in info["features"].items() if _is_numeric(one)}
     columns = _columns(features, selection, folder)

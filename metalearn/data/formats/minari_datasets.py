@@ -17,10 +17,11 @@ from metalearn.data.formats.arrays import Limits
 from metalearn.data.formats.hdf5 import opened
 from metalearn.data.formats.naming import leaves
 from metalearn.data.formats.selection import Recorded, Selection, Steps, to_episode
-from metalearn.data.spec import Spec
 
 if TYPE_CHECKING:
     import minari
+
+    import metalearn.data.spec
 
 _UNREWARDED = "rewards_unknown"
 _RATE = "rate_hz"
@@ -65,7 +66,9 @@ def read_minari(
     return Recorded.of(episodes, metadata.get(_RATE))
 
 
-def write_minari(dataset_id: str, episodes: Sequence[Episode], spec: Spec, description: str = "") -> None:
+def write_minari(
+    dataset_id: str, episodes: Sequence[Episode], spec: "metalearn.data.spec.Spec", description: str = ""
+) -> None:
     """Write episodes as a new dataset on this machine. `read_minari` gives equal ones.
 
     Raises:

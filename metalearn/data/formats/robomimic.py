@@ -22,7 +22,7 @@ _DEMO = re.compile(r"demo_([0-9]{1,9})")
 
 
 def read_robomimic(
-    path: Path,
+    path: str | Path,
     selection: Selection = Selection(),  # noqa: B008  frozen
     limits: Limits = Limits(n_bytes=16 * 1024**3),  # noqa: B008  frozen
 ) -> Recorded:
@@ -34,7 +34,7 @@ def read_robomimic(
         InvalidData: not such a file, or a demo that cannot be used, naming file, field, expected and got.
         OSError: it cannot be read.
     """
-    with opened(path, limits) as file:
+    with opened(Path(path), limits) as file:
         data = file.get("data")
         names = sorted((name for name in data if _DEMO.fullmatch(name)), key=_number) if _is_group(data) else []
         if not names:

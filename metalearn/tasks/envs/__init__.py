@@ -1,5 +1,5 @@
-"""The families that ship with the project, one module or folder per simulator.
+"""The families that ship with the project: one module each, or a folder for several on one simulator.
 
-Here belong environments and their experts. What a family *is* (`tasks.family`) and running actors in one
-(`tasks.rollout`) know none of these modules.
+A module has a family class with `name`, `version`, `spec`, `splits` and `make`. If it also has a vector environment,
+`make` returns `SingleRowEnv(self, index, scene, render_mode)`. `registry` imports the module when its family is used.
 """

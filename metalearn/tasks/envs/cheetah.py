@@ -1,12 +1,12 @@
-"""HalfCheetah-Vel: Gymnasium's HalfCheetah-v5 that has to run at a hidden speed, as in variBAD and AMAGO.
+"""HalfCheetah-Vel: Gymnasium's HalfCheetah-v5 has to run at a hidden speed, as in variBAD and AMAGO.
 
-Steps many simulations of one model in lockstep, to the same bits as Gymnasium's environment. Knows the
-expert as a network on disk (`expert`); who trained it is not known here.
+Steps many simulations of one model in lockstep, to the same bits as Gymnasium's environment. The expert is a network
+on disk (`expert`).
 """
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,68 +15,61 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32, Float64, UInt8
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
+from metalearn.tasks.envs.pool import SimulationPool
 from metalearn.tasks.expert import Expert, load_expert
 from metalearn.tasks.family import SPLITS, Scene, TaskVectorEnv
+from metalearn.tasks.single_row import SingleRowEnv
 
 HORIZON = 200
 TOP_SPEED = 3.0
-"""Targets are uniform between 0 and this, in metres a second."""
+"""Upper end of the target speeds, which are uniform from 0, in metres a second."""
 
 ACTION_COST = 0.05
 SETTLED_STEPS = 100
-"""The last steps of an episode, over which its success is judged."""
+"""Number of steps at the end of an episode that decide its success."""
 
 TOLERANCE = 0.3
-"""Mean error of the speed, in metres a second, below which an episode is a success."""
+"""Upper limit of the mean speed error of a successful episode, in metres a second."""
 
 _SUBSTEPS = 5
 _RESET_NOISE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Stable:
-    """What all simulations share: the model, how long a step lasts, and simulations that nobody uses."""
+class CheetahModel:
+    """MuJoCo's model, the length of a step, and the pool of simulations: the same for all cheetahs."""
 
-    model: Any
+    mj_model: Any
     step_s: float
-    _free: list[Any] = field(default_factory=list)
-
-    def borrow(self, n: int) -> list[Any]:
-        """`n` simulations, given back ones first."""
-        reused = [self._free.pop() for _ in range(min(n, len(self._free)))]
-        return reused + [mujoco.MjData(self.model) for _ in range(n - len(reused))]
-
-    def give_back(self, sims: Sequence[Any]) -> None:
-        """Keep `sims` for whoever borrows next."""
-        self._free.extend(sims)
+    pool: SimulationPool[Any]
 
 
 @lru_cache
-def load_stable() -> Stable:
+def load_model() -> CheetahModel:
     """Gymnasium's model of the cheetah, loaded once per process."""
     path = Path(gym.__file__).parent / "envs" / "mujoco" / "assets" / "half_cheetah.xml"
     model = mujoco.MjModel.from_xml_path(str(path))
-    return Stable(model, model.opt.timestep * _SUBSTEPS)
+    return CheetahModel(model, model.opt.timestep * _SUBSTEPS, SimulationPool(lambda: mujoco.MjData(model)))
 
 
 class Cheetahs:
-    """`b` cheetahs on endless tracks. `states[row]` is qpos and qvel, of which the first is the place."""
+    """`b` cheetahs on endless tracks. `states[row]` is qpos and qvel; its first number is the place on the track."""
 
     states: Float64[np.ndarray, "b 18"]
 
-    def __init__(self, stable: Stable, n: int) -> None:
-        self.stable = stable
-        self.sims = stable.borrow(n)
-        self.states = np.zeros((n, stable.model.nq + stable.model.nv))
+    def __init__(self, model: CheetahModel, n: int) -> None:
+        self.model = model
+        self.simulations = model.pool.acquire(n)
+        self.states = np.zeros((n, model.mj_model.nq + model.mj_model.nv))
 
     def reset(self, row: int, rng: np.random.Generator) -> None:
-        """Start over with the noise that Gymnasium's `reset` draws."""
-        model, data = self.stable.model, self.sims[row]
+        """Start over with the noise of Gymnasium's `reset`."""
+        model, data = self.model.mj_model, self.simulations[row]
         mujoco.mj_resetData(model, data)
         data.qpos[:] = model.qpos0 + rng.uniform(-_RESET_NOISE, _RESET_NOISE, model.nq)
         data.qvel[:] = _RESET_NOISE * rng.standard_normal(model.nv)
@@ -84,36 +77,36 @@ class Cheetahs:
         self._read(row)
 
     def step(self, torques: Float[np.ndarray, "b 6"]) -> Float64[np.ndarray, " b"]:
-        """Move every cheetah on; their mean speeds during the step, in metres a second."""
-        model, nq, before = self.stable.model, self.stable.model.nq, self.states[:, 0].copy()
-        for data, state, torque in zip(self.sims, self.states, torques, strict=True):
+        """Step every cheetah and return the mean speeds during the step, in metres a second."""
+        model, nq, before = self.model.mj_model, self.model.mj_model.nq, self.states[:, 0].copy()
+        for data, state, torque in zip(self.simulations, self.states, torques, strict=True):
             data.ctrl[:] = torque
             mujoco.mj_step(model, data, nstep=_SUBSTEPS)
             state[:nq] = data.qpos
             state[nq:] = data.qvel
-        speeds: Float64[np.ndarray, " b"] = (self.states[:, 0] - before) / self.stable.step_s
+        speeds: Float64[np.ndarray, " b"] = (self.states[:, 0] - before) / self.model.step_s
         return speeds
 
     def _read(self, row: int) -> None:
-        data, nq = self.sims[row], self.stable.model.nq
+        data, nq = self.simulations[row], self.model.mj_model.nq
         self.states[row, :nq], self.states[row, nq:] = data.qpos, data.qvel
 
     def close(self) -> None:
-        """Give the simulations back; the cheetahs cannot be used any more."""
-        self.stable.give_back(self.sims)
-        self.sims = []
+        """Release the simulations; the cheetahs cannot be used any more."""
+        self.model.pool.release(self.simulations)
+        self.simulations = []
 
 
 @dataclass(frozen=True)
 class CheetahVel:
-    """Run at a speed that is hidden from the observation: targets are uniform on [0, `TOP_SPEED`]."""
+    """Run at a speed that is hidden from the observation and uniform on [0, `TOP_SPEED`]."""
 
     name: str = "cheetah-vel"
     version: int = 1
 
     @property
     def spec(self) -> Spec:
-        """Joint angles and speeds (17 numbers, the place on the track left out) in, six torques out."""
+        """Observation: joint angles and speeds, 17 numbers without the place on the track. Action: six torques."""
         return Spec(
             observation_space=spaces.Box(-np.inf, np.inf, (17,), np.float32),
             action_space=spaces.Box(-1.0, 1.0, (6,)),
@@ -123,47 +116,47 @@ class CheetahVel:
 
     @property
     def splits(self) -> Mapping[str, range]:
-        """Tasks are generated from their index."""
+        """Every index within `SPLITS` is a task."""
         return SPLITS
 
     def target(self, index: int) -> float:
-        """The speed wanted in task `index`, in metres a second. Raises InvalidConfig."""
+        """The target speed of task `index`, in metres a second. Raises InvalidConfig."""
         if index < 0:
             raise InvalidConfig(f"{self.name}: expected a task index of at least 0, got {index}")
         return float(np.random.default_rng((zlib.crc32(b"cheetah-vel"), index)).uniform(0.0, TOP_SPEED))
 
-    def make(self, index: int, scene: Scene = "trial", render_mode: str | None = None) -> "CheetahEnv":
+    def make(self, index: int, scene: Scene = "trial", render_mode: str | None = None) -> gym.Env[Any, Any]:
         """Task `index` as a Gymnasium environment."""
-        return CheetahEnv(self, index, scene, render_mode)
+        return SingleRowEnv(self, index, scene, render_mode)
 
     def make_vec(self, indices: Sequence[int], scene: Scene = "trial") -> "CheetahVectorEnv":
-        """The tasks `indices`, one row each; both scenes are the same, with other noise at the start."""
+        """The tasks `indices`, one row each. The scenes are alike, but for the noise at the start."""
         return CheetahVectorEnv(self.spec, np.array([self.target(index) for index in indices]))
 
 
 class CheetahVectorEnv(TaskVectorEnv):
-    """Cheetahs in lockstep, all for `HORIZON` steps. The reward of a step is
+    """Cheetahs in lockstep for `HORIZON` steps. The reward of a step is
 
         -|v - v*| - 0.05 |a|^2
 
-    with v the mean speed during the step and v* the target (variBAD, arXiv 1910.08348, appendix; from
+    with v the mean speed during the step and v* the target (variBAD, arXiv 1910.08348, appendix; after
     Finn et al. 2017 and Rothfuss et al. 2019). Actions are clipped to [-1, 1] first.
     """
 
     def __init__(self, spec: Spec, targets: Float64[np.ndarray, " b"]) -> None:
         super().__init__(spec, len(targets))
-        self.cheetahs = Cheetahs(load_stable(), len(targets))
+        self.cheetahs = Cheetahs(load_model(), len(targets))
         self.targets = targets
         self._rngs = [np.random.default_rng() for _ in targets]
         self._errors = np.zeros((len(targets), HORIZON))
         self._n_steps = HORIZON
+        self._renderer: Any = None
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        """Start an episode in every row; `seed` is one seed per row."""
-        seeds = seed if isinstance(seed, Sequence | np.ndarray) else [seed] * self.num_envs
-        for row, row_seed in zip(range(self.num_envs), seeds, strict=True):
+        """Start an episode in every row; a row without a seed goes on with its generator."""
+        for row, row_seed in enumerate(self.row_seeds(seed)):
             if row_seed is not None:
                 self._rngs[row] = np.random.default_rng(row_seed)
             self.cheetahs.reset(row, self._rngs[row])
@@ -171,7 +164,7 @@ class CheetahVectorEnv(TaskVectorEnv):
         return self._observations(), {}
 
     def step(self, actions: Array) -> tuple[Array, Float32[np.ndarray, " b"], Array, Array, dict[str, Any]]:
-        """Step every row, until the episode is over; success is known on its last step."""
+        """Step every row until the episode is over; `success` is decided on its last step."""
         rewards = np.zeros(self.num_envs, np.float32)
         if self._n_steps < HORIZON:
             torques = np.clip(actions, -1.0, 1.0)
@@ -184,64 +177,27 @@ class CheetahVectorEnv(TaskVectorEnv):
         return self._observations(), rewards, np.zeros(self.num_envs, bool), over, {"success": success}
 
     def expert_actions(self) -> Float32[np.ndarray, "b 6"]:
-        """The expert, who sees the targets."""
+        """The actions of the expert, who observes the targets."""
         return _expert().act(np.hstack((self._observations(), self.targets[:, None])).astype(np.float32))
 
     def _observations(self) -> Float32[np.ndarray, "b 17"]:
         return self.cheetahs.states[:, 1:].astype(np.float32)
 
+    def render_row(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
+        """A picture from a camera that follows the cheetah; it needs OpenGL."""
+        if self._renderer is None:
+            self._renderer = mujoco.Renderer(self.cheetahs.model.mj_model)
+        self._renderer.update_scene(self.cheetahs.simulations[row], camera="track")
+        picture: UInt8[np.ndarray, "h w 3"] = self._renderer.render()
+        return picture
+
     def close_extras(self, **kwargs: Any) -> None:
-        """Give the simulations back to the pool."""
+        """Release the simulations, and OpenGL where it was used."""
+        if self._renderer is not None:
+            self._renderer.close()
         self.cheetahs.close()
 
 
 @lru_cache
 def _expert() -> Expert:
     return load_expert("cheetah-vel")
-
-
-class CheetahEnv(gym.Env[Array, Array]):
-    """One task: a vector environment of one row, with a picture."""
-
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}
-
-    def __init__(self, family: CheetahVel, index: int, scene: Scene = "trial", render_mode: str | None = None) -> None:
-        self.observation_space = family.spec.observation_space
-        self.action_space = family.spec.action_space
-        self.render_mode = render_mode
-        self._row = family.make_vec([index], scene)
-        self._renderer: Any = None
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
-        """Start an episode: `seed` decides the noise at its start."""
-        super().reset(seed=seed)
-        observations, _ = self._row.reset(seed=[seed])
-        return observations[0], {}
-
-    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        """One control step. The info says `success`, which is known on the last."""
-        observations, rewards, terminated, truncated, infos = self._row.step(np.asarray(action)[None])
-        success = {"success": bool(infos["success"][0])}
-        return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), success
-
-    def expert_action(self) -> Float32[np.ndarray, "6"]:
-        """What the expert does in the present state."""
-        return self._row.expert_actions()[0]
-
-    def render(self) -> Array | None:  # type: ignore[override]
-        """A picture `[h, w, 3]` that follows the cheetah, or None without a render mode."""
-        if self.render_mode is None:
-            return None
-        cheetahs = self._row.cheetahs
-        if self._renderer is None:
-            self._renderer = mujoco.Renderer(cheetahs.stable.model)
-        self._renderer.update_scene(cheetahs.sims[0], camera="track")
-        picture: Array = self._renderer.render()
-        return picture
-
-    def close(self) -> None:
-        """Give the simulation back to the pool."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
-        self._row.close()

@@ -1,8 +1,8 @@
-"""Reach: a point robot in the plane and N objects, one of which is the hidden target.
+"""Reach: a point robot in the plane and N objects, one of them the hidden target.
 
-The demonstration goes to the middle of a tight cluster of M candidates, so it cannot tell which of them is
-meant; in the trial scene the candidates are far apart and the first object touched ends the episode. So the
-attempt after t failed trials has success at most 1 / (M - t), and over all tasks (t + 1) / M, exactly.
+The demonstration goes to the middle of a tight cluster of M candidates and so does not single one out. In the trial
+scene the candidates are far apart, and the first object touched ends the episode. After t failed trials an attempt
+succeeds with a probability of at most 1 / (M - t); over all tasks the best success rate is (t + 1) / M, exactly.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,27 +12,28 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.spec import Spec
 from metalearn.tasks.family import SPLITS, Scene, TaskVectorEnv
-from metalearn.tasks.rendering import draw_scene, raster
+from metalearn.tasks.rendering import draw_plane, draw_scene
+from metalearn.tasks.single_row import SingleRowEnv
 
 HORIZON = 30
 SPEED = 0.1  # distance per step at full action
 TOUCH_RADIUS = 0.1
-SLOWING_RADIUS = 0.3  # nearer than this the expert slows down in proportion to the distance
+SLOWING_RADIUS = 0.3  # within this distance the expert slows down in proportion to it
 COLOUR_CELLS = 4  # per axis of the colour cube; cells of even parity train, of odd parity test
 COLOUR_DISTANCE = 0.6
 
 
 @dataclass(frozen=True)
 class Reach:
-    """`n_objects` objects, `n_candidates` of which the demonstration cannot tell apart.
+    """A family with `n_objects` objects; the demonstration cannot tell `n_candidates` of them apart.
 
-    With `coloured`, identity is a colour in the observation and slots are shuffled in every episode; the
-    colours of test tasks are never seen in training. Otherwise identity is the slot.
+    An object is identified by its slot in the observation. With `coloured` it is identified by a colour instead: slots
+    are shuffled in every episode, and the colours of test tasks never occur in training.
     """
 
     name: str
@@ -43,20 +44,20 @@ class Reach:
 
     @property
     def splits(self) -> Mapping[str, range]:
-        """Any index within `SPLITS` makes a task."""
+        """Every index within `SPLITS` is a task."""
         return SPLITS
 
     @property
     def spec(self) -> Spec:
-        """Observation: own position `[2]`, then of each object its relative position `[2]` (and colour `[3]`)."""
+        """Observation: the robot's position `[2]`, and each object's relative position `[2]` (and colour `[3]`)."""
         size = 2 + self.n_objects * (5 if self.coloured else 2)
         observation = spaces.Box(-3.0, 3.0, (size,), np.float32)
         return Spec(observation, spaces.Box(-1.0, 1.0, (2,), np.float32), HORIZON, rate_hz=10.0, version=self.version)
 
     def candidates(self, index: int) -> tuple[Array, int]:
-        """Which slots `[M]` (or colours `[M, 3]`) a task's demonstration singles out, and which one is the target.
+        """The slots `[M]` (or colours `[M, 3]`) of a task's candidates, and the number of the target among them.
 
-        The M tasks of one group share their candidates, and so their demonstrations.
+        The M tasks of one group share their candidates, and therefore their demonstrations.
         """
         group, target = divmod(index, self.n_candidates)
         rng = np.random.default_rng([0xEAC4, self.n_objects, self.n_candidates, self.coloured, group])
@@ -66,32 +67,32 @@ class Reach:
 
     def make(self, index: int, scene: Scene = "trial", render_mode: str | None = None) -> gym.Env[Any, Any]:
         """Task `index` as a Gymnasium environment."""
-        return ReachEnv(self, index, scene, render_mode)
+        return SingleRowEnv(self, index, scene, render_mode)
 
     def make_vec(self, indices: Sequence[int], scene: Scene = "trial") -> "ReachVectorEnv":
         """The tasks `indices`, stepped together in numpy."""
         return ReachVectorEnv(self, indices, scene)
 
     def bayes_success(self, n_trials: int) -> float:
-        """(t + 1) / M: a failed trial rules out one candidate, a successful one is repeated."""
+        """(t + 1) / M: a failed trial rules out one candidate, and a successful trial is repeated."""
         return min(1.0, (n_trials + 1) / self.n_candidates)
 
     def sibling(self, index: int, rng: np.random.Generator) -> int:
-        """A task of the same group (same demonstrations), its target drawn anew."""
+        """A task of the same group, so with the same demonstrations, and a newly drawn target."""
         return index - index % self.n_candidates + int(rng.integers(self.n_candidates))
 
     def draw(self, axes: Any, episode: Episode, index: int) -> None:
         """Draw an episode from above into matplotlib axes: path, objects, candidates, target."""
-        own, relative, colours = self.parse(episode.observations)
-        draw_scene(axes, own, relative[0] + own[0], *self._roles(colours[0], index), episode.success)
+        positions, relative, colours = self._parse(episode.observations)
+        draw_scene(axes, positions, relative[0] + positions[0], *self.roles(colours[0], index), episode.success)
 
-    def parse(self, observations: Float[np.ndarray, "t o"]) -> tuple[Array, Array, Array]:
-        """Own positions `[t, 2]`, relative positions `[t, n, 2]`, colours `[t, n, 3]` (empty if not coloured)."""
+    def _parse(self, observations: Float[np.ndarray, "t o"]) -> tuple[Array, Array, Array]:
+        """The robot's positions `[t, 2]`, relative positions `[t, n, 2]`, colours `[t, n, 3]` (or empty)."""
         objects = observations[:, 2:].reshape(len(observations), self.n_objects, -1)
         return observations[:, :2], objects[..., :2], objects[..., 2:]
 
-    def _roles(self, colours: Array, index: int) -> tuple[list[int], int, Array]:
-        """Slots of the candidates and of the target in one episode, and a colour `[n, 3]` in 0..1 for each slot."""
+    def roles(self, colours: Array, index: int) -> tuple[list[int], int, Array]:
+        """Slots of the candidates and of the target in one episode, and a colour in 0..1 for each of the n slots."""
         candidates, target = self.candidates(index)
         if not self.coloured:
             palette = np.array([[0.0, 0.45, 0.70], [0.90, 0.62, 0.0], [0.0, 0.62, 0.45], [0.80, 0.47, 0.65]])
@@ -102,12 +103,12 @@ class Reach:
 
 
 def held_out(index: int) -> bool:
-    """Whether a task takes its colours from the held-out half of the colour cube."""
+    """True for a task with colours from the held-out half of the colour cube."""
     return index not in SPLITS["train"]
 
 
 class ReachVectorEnv(TaskVectorEnv):
-    """b reach tasks in lockstep: state is `own [b, 2]`, `objects [b, n, 2]`, `colours [b, n, 3]`."""
+    """b reach tasks in lockstep. The state is `positions [b, 2]`, `objects [b, n, 2]` and `colours [b, n, 3]`."""
 
     def __init__(self, family: Reach, indices: Sequence[int], scene: Scene = "trial") -> None:
         super().__init__(family.spec, len(indices))
@@ -115,7 +116,7 @@ class ReachVectorEnv(TaskVectorEnv):
         self.scene = scene
         self._tasks = [(int(index), *family.candidates(int(index))) for index in indices]
         b, n = len(indices), family.n_objects
-        self.own = np.zeros((b, 2), np.float32)
+        self.positions = np.zeros((b, 2), np.float32)
         self.objects = np.zeros((b, n, 2), np.float32)
         self.colours = np.zeros((b, n, 3), np.float32)
         self.goal = np.zeros((b, 2), np.float32)
@@ -127,10 +128,9 @@ class ReachVectorEnv(TaskVectorEnv):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        """Draw a layout for every row; `seed` is one seed per row."""
-        seeds = seed if isinstance(seed, Sequence | np.ndarray) else [seed] * self.num_envs
-        for row, (row_seed, task) in enumerate(zip(seeds, self._tasks, strict=True)):
-            self._lay_out(row, np.random.default_rng(row_seed), *task)
+        """Draw a layout for every row."""
+        for row, row_seed in enumerate(self.row_seeds(seed)):
+            self._lay_out(row, np.random.default_rng(row_seed), *self._tasks[row])
         self._steps[:] = 0
         self._ended[:] = False
         self._success[:] = False
@@ -139,17 +139,17 @@ class ReachVectorEnv(TaskVectorEnv):
     def step(
         self, actions: Array
     ) -> tuple[Array, Array, Bool[np.ndarray, " b"], Bool[np.ndarray, " b"], dict[str, Any]]:
-        """Move every row that has not ended."""
+        """Move every row that has not ended by `SPEED` times its velocity."""
         live = ~self._ended
-        self.own[live] += SPEED * self.velocities(np.clip(actions[live], -1, 1), live)
-        np.clip(self.own, -1, 1, out=self.own)
+        self.positions[live] += SPEED * self.velocities(np.clip(actions[live], -1, 1), live)
+        np.clip(self.positions, -1, 1, out=self.positions)
         self._steps[live] += 1
         if self.scene == "demo":
-            arrived = np.linalg.norm(self.goal - self.own, axis=-1) < TOUCH_RADIUS / 5
+            arrived = np.linalg.norm(self.goal - self.positions, axis=-1) < TOUCH_RADIUS / 5
             terminated = arrived & live
             succeeded = terminated
         else:
-            distance = np.linalg.norm(self.objects - self.own[:, None], axis=-1)
+            distance = np.linalg.norm(self.objects - self.positions[:, None], axis=-1)
             terminated = (distance.min(-1) < TOUCH_RADIUS) & live
             succeeded = terminated & (distance.argmin(-1) == self.target)
         truncated = live & ~terminated & (self._steps >= HORIZON)
@@ -159,23 +159,28 @@ class ReachVectorEnv(TaskVectorEnv):
         return self._observe(), rewards, self._ended & ~truncated, truncated, {"success": self._success.copy()}
 
     def velocities(self, actions: Array, rows: Array) -> Array:
-        """Velocities `[n, 2]` that the actions of `rows` give, in units of `SPEED`."""
+        """The velocities `[n, 2]` of `rows` under these actions, in units of `SPEED`."""
         return actions
 
     def expert_actions(self) -> Float[np.ndarray, "b 2"]:
-        """Towards the goal, at full speed when far and in proportion to the distance when near."""
-        offset = self.goal - self.own
+        """Straight towards the goal, at full speed from afar and in proportion to the distance nearby."""
+        offset = self.goal - self.positions
         distance = np.linalg.norm(offset, axis=-1, keepdims=True)
         return (offset / np.maximum(distance, SLOWING_RADIUS)).astype(np.float32)
 
+    def render_row(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
+        """The scene from above, with a rim around the target."""
+        _, target, colours = self.family.roles(self.colours[row], self._tasks[row][0])
+        return draw_plane(self.positions[row], self.objects[row], colours, target)
+
     def _observe(self) -> Float[np.ndarray, "b o"]:
-        relative = self.objects - self.own[:, None]
+        relative = self.objects - self.positions[:, None]
         parts = [relative, self.colours] if self.family.coloured else [relative]
         objects = np.concatenate(parts, -1).reshape(self.num_envs, -1)
-        return np.concatenate([self.own, objects], -1).astype(np.float32)
+        return np.concatenate([self.positions, objects], -1).astype(np.float32)
 
     def _lay_out(self, row: int, rng: np.random.Generator, index: int, candidates: Array, target: int) -> None:
-        """Place the objects of one row. The demo's layout does not depend on which candidate is the target."""
+        """Place the objects of one row. In the demo scene the layout does not depend on the target."""
         n, m = self.family.n_objects, self.family.n_candidates
         slots = candidates
         if self.family.coloured:
@@ -183,7 +188,7 @@ class ReachVectorEnv(TaskVectorEnv):
             others = np.setdiff1d(np.arange(n), slots)
             self.colours[row, slots] = candidates
             self.colours[row, others] = _colours(rng, n - m, held_out(index), candidates)
-        self.own[row] = rng.uniform(-0.1, 0.1, 2)
+        self.positions[row] = rng.uniform(-0.1, 0.1, 2)
         if self.scene == "trial":
             self.objects[row] = _ring(rng, n)
             self.target[row] = slots[target]
@@ -196,42 +201,8 @@ class ReachVectorEnv(TaskVectorEnv):
         self.goal[row] = places[0]
 
 
-class ReachEnv(gym.Env[Array, Array]):
-    """One reach task: one row of `ReachVectorEnv`."""
-
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
-
-    def __init__(self, family: Reach, index: int = 0, scene: Scene = "trial", render_mode: str | None = None) -> None:
-        self._row = family.make_vec([index], scene)
-        self._family, self._index = family, index
-        self.observation_space = family.spec.observation_space
-        self.action_space = family.spec.action_space
-        self.render_mode = render_mode
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
-        """Draw a layout."""
-        super().reset(seed=seed)
-        observations, _ = self._row.reset(seed=[int(self.np_random.integers(2**32)) if seed is None else seed])
-        return observations[0], {}
-
-    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        """Move by `SPEED * action`."""
-        observations, rewards, terminated, truncated, infos = self._row.step(np.asarray(action)[None])
-        success = bool(infos["success"][0])
-        return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), {"success": success}
-
-    def expert_action(self) -> Float[np.ndarray, "2"]:
-        """What the expert does in the present state."""
-        return self._row.expert_actions()[0]
-
-    def render(self) -> Any:
-        """The scene from above, `[256, 256, 3]` uint8."""
-        _, target, colours = self._family._roles(self._row.colours[0], self._index)
-        return raster(self._row.own[0], self._row.objects[0], colours, target)
-
-
 def _ring(rng: np.random.Generator, n: int) -> Float[np.ndarray, "n 2"]:
-    """n places around the middle, each in a sector of its own: far apart, none on the way to another."""
+    """n places around the middle, each in a sector of its own: far apart, and none on the way to another."""
     sector = 2 * np.pi / n
     jitter = min(0.25 * sector, 0.35)
     angles = rng.uniform(0, 2 * np.pi) + sector * rng.permutation(n) + rng.uniform(-jitter, jitter, n)
@@ -242,7 +213,7 @@ def _ring(rng: np.random.Generator, n: int) -> Float[np.ndarray, "n 2"]:
 def _colours(
     rng: np.random.Generator, n: int, odd: bool, apart_from: Float[np.ndarray, "m 3"]
 ) -> Float[np.ndarray, "n 3"]:
-    """n colours in [-1, 1]^3, all of one cell parity, apart from each other and from `apart_from`."""
+    """n colours in [-1, 1]^3, all of one cell parity, distant from each other and from `apart_from`."""
     taken = [*apart_from]
     while len(taken) < len(apart_from) + n:
         colour = rng.uniform(-1, 1, 3)
@@ -255,3 +226,18 @@ def _colours(
 
 def _cell(colour: Float[np.ndarray, "3"]) -> Int[np.ndarray, "3"]:
     return np.minimum((colour + 1) / 2 * COLOUR_CELLS, COLOUR_CELLS - 1).astype(np.int64)
+
+
+def reach_m2() -> Reach:
+    """Four objects, two candidates."""
+    return Reach("reach-m2", n_objects=4, n_candidates=2)
+
+
+def reach_m4() -> Reach:
+    """Six objects, four candidates."""
+    return Reach("reach-m4", n_objects=6, n_candidates=4)
+
+
+def reach_colour() -> Reach:
+    """Four objects identified by their colour, two candidates."""
+    return Reach("reach-colour", n_objects=4, n_candidates=2, coloured=True)

@@ -14,7 +14,7 @@ from opentelemetry.trace import Tracer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.observability.metrics import Metrics
-from service.observability.stage_timings import Stages, watched
+from service.observability.stage_timings import StageTimings, recording_stages
 
 HEADER = "X-Request-ID"
 RAW_HEADER = HEADER.lower().encode()
@@ -26,7 +26,7 @@ LOGGER = "service.access"
 _log = structlog.get_logger(LOGGER)
 
 
-class Observe:
+class AccessLogMiddleware:
     """Watch every request and every WebSocket."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, tracer: Tracer | None = None) -> None:
@@ -51,11 +51,11 @@ class Observe:
             await send(message)
 
         gauge = self._metrics.streams if is_stream else self._metrics.in_flight
-        stages = Stages(self._tracer)
+        stages = StageTimings(self._tracer)
         with (
             structlog.contextvars.bound_contextvars(request_id=request_id),
             # A stream has no end that anybody waits for: without spans nobody sees its stages.
-            watched(stages if self._tracer is not None or not is_stream else None),
+            recording_stages(stages if self._tracer is not None or not is_stream else None),
             gauge.track_inprogress(),
         ):
             try:
@@ -63,7 +63,7 @@ class Observe:
             finally:
                 self._tell(scope, status, time.perf_counter() - started_s, stages)
 
-    def _tell(self, scope: Scope, status: int, seconds: float, stages: Stages) -> None:
+    def _tell(self, scope: Scope, status: int, seconds: float, stages: StageTimings) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = "any" if route == "unmatched" else scope.get("method", "WS")
         if scope["type"] == "http":

@@ -1,11 +1,11 @@
-"""In front of every route: who asks, whether they may, how often; afterwards the audit log and security headers.
+"""In front of every route: who is asking and how often; afterwards the audit log and security headers.
 
-An address that nobody thought of needs a key like every other. Knows no route but by its path.
+Every path needs a key but those that are declared public, unknown ones included. What a key must allow for a route is
+checked by the route (`api.scopes`).
 """
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -13,16 +13,12 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.middleware.access_log import request_id_of
+from service.container import Container
 from service.errors import Forbidden, ServiceError, Unauthenticated
 from service.security.audit_log import Entry
 from service.security.caller import Caller
-from service.security.caller import Scope as KeyScope
-from service.security.rate_limits import Standing
+from service.security.rate_limits import RateLimitStatus
 
-if TYPE_CHECKING:
-    from service.container import Service
-
-PUBLIC = frozenset({"/livez", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect"})
 _PAGES = frozenset({"/docs", "/docs/oauth2-redirect"})
 _CDN = "https://cdn.jsdelivr.net"
 SECURITY_HEADERS: Mapping[str, str] = {
@@ -37,26 +33,14 @@ _PAGE_POLICY = (
     f"default-src 'none'; connect-src 'self'; script-src 'unsafe-inline' {_CDN}; style-src {_CDN} 'unsafe-inline'; "
     "img-src 'self' data: https://fastapi.tiangolo.com; frame-ancestors 'none'"
 )
-STANDING = "wtl.standing"
+RATE_LIMIT_STATUS = "wtl.standing"
 """Where a scope says that the request was counted already."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _log = structlog.get_logger("service")
 
 
-def scope_of(path: str, method: str) -> KeyScope | None:
-    """What a key must allow for this; None where any key will do, since there is nothing but perhaps a 404."""
-    _, first, second, *_ = [*path.split("/"), "", ""]
-    if first == "metrics":
-        return "metrics"
-    if first != "v1":
-        return None
-    if second in {"models", "aliases"}:
-        return "models:read" if method in _READS else "models:write"
-    return "jobs" if second == "training-jobs" else "adapt"
-
-
-class Guard:
-    """ASGI middleware. What it finds out is `state.caller`, `state.tenant`, and as `state.payer` whose
+class AuthMiddleware:
+    """ASGI middleware. What it finds out is `state.caller`, `state.tenant`, and as `state.rate_limit_subject` whose
     rate counts, of the request.
     """
 
@@ -68,14 +52,14 @@ class Guard:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        service: Service = scope["app"].state.service
+        container: Container = scope["app"].state.container
         headers = dict(SECURITY_HEADERS)
         if scope["path"] in _PAGES:
             headers["Content-Security-Policy"] = _PAGE_POLICY
-        answer = _Answer(self, service, scope, send, headers)
+        answer = _Answer(self, container, scope, send, headers)
         try:
-            if scope["path"] not in PUBLIC:
-                await self._admit(service, scope, headers)
+            if scope["path"] not in scope["app"].state.public_paths:
+                await self._admit(container, scope, headers)
         except ServiceError as error:
             await answer.refuse(receive, error)
             return
@@ -85,22 +69,19 @@ class Guard:
             await answer.note("500")
             raise
 
-    async def _admit(self, service: "Service", scope: Scope, headers: dict[str, str]) -> None:
-        """Raises Unauthenticated, Forbidden, TooManyRequests."""
+    async def _admit(self, container: Container, scope: Scope, headers: dict[str, str]) -> None:
+        """Raises Unauthenticated, TooManyRequests."""
         given = Headers(scope=scope).get("authorization")
         try:
-            caller = service.auth.remembered(given)
+            caller = container.authenticator.cached_caller(given)
             if caller is None:
-                caller = await run_in_threadpool(service.auth.ask, given)
+                caller = await run_in_threadpool(container.authenticator.authenticate, given)
         except Unauthenticated:
-            service.rates.deny(_address(scope))
+            container.rate_limiter.deny(_address(scope))
             raise
-        payer = payer_of(scope, caller)
-        scope.setdefault("state", {}).update(caller=caller, tenant=caller.tenant, payer=payer)
-        headers.update((scope.get(STANDING) or service.rates.count(payer)).headers)
-        needed = scope_of(scope["path"], scope.get("method", "WS"))
-        if needed is not None:
-            caller.check(needed)
+        subject = rate_limit_subject(scope, caller)
+        scope.setdefault("state", {}).update(caller=caller, tenant=caller.tenant, rate_limit_subject=subject)
+        headers.update((scope.get(RATE_LIMIT_STATUS) or container.rate_limiter.count(subject)).headers)
 
     def entry(self, scope: Scope, outcome: str) -> Entry:
         """The line about this request in the audit log."""
@@ -120,8 +101,10 @@ class Guard:
 class _Answer:
     """Sends the answer on, with headers, after the audit log has its line."""
 
-    def __init__(self, guard: Guard, service: "Service", scope: Scope, send: Send, headers: Mapping[str, str]) -> None:
-        self._guard, self._service, self._scope, self._send, self._headers = guard, service, scope, send, headers
+    def __init__(
+        self, guard: AuthMiddleware, container: Container, scope: Scope, send: Send, headers: Mapping[str, str]
+    ) -> None:
+        self._guard, self._container, self._scope, self._send, self._headers = guard, container, scope, send, headers
 
     async def send(self, message: Message) -> None:
         if message["type"] in {"http.response.start", "websocket.http.response.start"}:
@@ -137,7 +120,7 @@ class _Answer:
     async def note(self, outcome: str) -> None:
         """Write the line. That it cannot be written undoes nothing, so it is no reason to refuse."""
         try:
-            await run_in_threadpool(self._service.audit.add, self._guard.entry(self._scope, outcome))
+            await run_in_threadpool(self._container.audit_log.add, self._guard.entry(self._scope, outcome))
         except Exception as error:
             _log.error("a line of the audit log is lost", error=repr(error))
 
@@ -160,15 +143,15 @@ class _Answer:
     def _is_change(self) -> bool:
         """Everything but reading and acting; acting is too often for a log that is kept."""
         method = self._scope.get("method", "GET")
-        return method not in _READS and not self._scope["path"].endswith("/act") and self._scope["path"] not in PUBLIC
+        return method not in _READS and not self._scope["path"].endswith("/act")
 
 
-def payer_of(scope: Scope, caller: Caller) -> str:
+def rate_limit_subject(scope: Scope, caller: Caller) -> str:
     """Whose rate a request counts against: a key's, or an address's where nobody needs one."""
     return caller.key or _address(scope)
 
 
-def raw_headers(standing: Standing) -> list[tuple[bytes, bytes]]:
+def raw_headers(standing: RateLimitStatus) -> list[tuple[bytes, bytes]]:
     """The headers of an answer about data, as the server takes them."""
     return _SECURITY + _raw(standing.headers)
 

@@ -1,7 +1,7 @@
-"""The short way to an action: a plain request about what is in memory is answered here, on the event loop.
+"""The fast path to an action: a plain request about what is in memory is answered here, on the event loop.
 
-Everything else, every refusal and whatever is not quite plain goes the long way, through the whole application, as if
-nobody had looked at it here. Both ways give the same answers to the same requests; this one in a fraction of the time.
+Everything else, every refusal included, goes through the whole application as if nobody had looked at it here. Both
+paths give the same answers to the same requests; this one in a fraction of the time.
 """
 
 import asyncio
@@ -10,31 +10,29 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
-from service.adaptations.acting import server_timing, told
+from service.adaptations.acting import Actor
 from service.api.middleware.access_log import LOGGER, RAW_HEADER, request_id_of
-from service.api.middleware.auth import STANDING, payer_of, raw_headers
+from service.api.middleware.auth import RATE_LIMIT_STATUS, rate_limit_subject, raw_headers
+from service.api.presenters import act_response, server_timing
 from service.api.schemas.adaptations import to_observations
 from service.codecs import CODECS, JSON, MSGPACK, Codec
+from service.container import Container
 from service.errors import ServiceError
+from service.inference import ActResult
 from service.observability.metrics import Metrics
-from service.observability.stage_timings import Stage, Stages
-from service.registry.registry import Model
+from service.observability.stage_timings import Stage, StageTimings
 from service.security.caller import Caller
-
-if TYPE_CHECKING:
-    from service.container import Service
-    from service.inference import Acted, Understood
 
 ROUTE = "/v1/adaptations/{adaptation_id}/act"
 _PATH = re.compile(r"/v1/adaptations/([0-9a-f]{24})/act")
 _SMALL = 64 * 1024  # bytes: what takes longer to decode than to change threads is decoded in one
 _CODECS: Mapping[bytes, Codec] = {name.encode(): CODECS[name] for name in (JSON, MSGPACK)}
-_LONG_WAY = frozenset({b"content-encoding", b"idempotency-key", b"traceparent", b"expect"})
+_UNUSUAL_HEADERS = frozenset({b"content-encoding", b"idempotency-key", b"traceparent", b"expect"})
 
 
 @dataclass(eq=False)
@@ -50,16 +48,15 @@ class _Asked:
 
 @dataclass(eq=False, slots=True)
 class _Ready:
-    """All that an action takes, from memory."""
+    """Who is allowed to ask, who acts, and on what."""
 
     caller: Caller
-    model: Model
-    understood: "Understood"
-    observations: Any
+    actor: Actor
+    observations: Array
     decode_ms: float
 
 
-class Shortcut:
+class FastActMiddleware:
     """ASGI middleware around all others."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -71,29 +68,29 @@ class Shortcut:
         if asked is None:
             await self._app(scope, receive, send)
             return
-        service: Service = scope["app"].state.service
-        body, again = await _body(receive, service.settings.body_timeout_s)
-        ready = None if body is None else _ready(service, asked, body)
-        acted = None if ready is None else await self._act(service, asked, ready)
+        container: Container = scope["app"].state.container
+        body, again = await _body(receive, container.settings.body_timeout_s)
+        ready = None if body is None else _ready(container, asked, body)
+        acted = None if ready is None else await self._act(container, asked, ready)
         if ready is None or acted is None:
             await self._app(scope, again, send)
         else:
             await self._answer(asked, ready, acted, send)
 
-    async def _act(self, service: "Service", asked: _Asked, ready: _Ready) -> "Acted | None":
-        """None: whatever went wrong, the long way tells it better."""
+    async def _act(self, container: Container, asked: _Asked, ready: _Ready) -> ActResult | None:
+        """The actions; None where something went wrong, which the whole application reports better."""
         self._metrics.in_flight.inc()
         try:
-            asked.scope[STANDING] = service.rates.count(payer_of(asked.scope, ready.caller))
-            return await service.engine.act_soon(ready.model.runtime, ready.understood.stance, ready.observations)
+            asked.scope[RATE_LIMIT_STATUS] = container.rate_limiter.count(rate_limit_subject(asked.scope, ready.caller))
+            return await container.acting.act_once(ready.actor, ready.observations)
         except (ServiceError, InvalidData):
             return None
         finally:
             self._metrics.in_flight.dec()
 
-    async def _answer(self, asked: _Asked, ready: _Ready, acted: "Acted", send: Send) -> None:
+    async def _answer(self, asked: _Asked, ready: _Ready, acted: ActResult, send: Send) -> None:
         encode_s = time.perf_counter()
-        body = asked.codec.encode(told(acted, ready.decode_ms, (encode_s - asked.started_s) * 1e3))
+        body = asked.codec.encode(act_response(acted, ready.decode_ms, (encode_s - asked.started_s) * 1e3))
         encoded_s = time.perf_counter()
         timing = server_timing(acted, ready.decode_ms, (encoded_s - encode_s) * 1e3)
         headers = [
@@ -101,7 +98,7 @@ class Shortcut:
             (b"content-type", asked.codec.media_type.encode()),
             (b"vary", b"Accept"),
             (b"server-timing", timing.encode()),
-            *raw_headers(asked.scope[STANDING]),
+            *raw_headers(asked.scope[RATE_LIMIT_STATUS]),
             (RAW_HEADER, request_id_of(asked.scope).encode()),
         ]
         spent_s: dict[Stage, float] = {
@@ -112,7 +109,7 @@ class Shortcut:
         }
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-        self._metrics.answered("POST", ROUTE, 200, time.perf_counter() - asked.started_s, Stages(None, spent_s))
+        self._metrics.answered("POST", ROUTE, 200, time.perf_counter() - asked.started_s, StageTimings(None, spent_s))
 
 
 def _plain(scope: Scope) -> _Asked | None:
@@ -132,7 +129,7 @@ def _plain(scope: Scope) -> _Asked | None:
             accept = value
         elif name == b"authorization":
             key = value.decode("latin-1")
-        elif name in _LONG_WAY:
+        elif name in _UNUSUAL_HEADERS:
             return None
     codec = _CODECS.get(content_type)
     small = size.isdigit() and len(size) <= 6 and int(size) <= _SMALL
@@ -163,33 +160,30 @@ async def _body(receive: Receive, timeout_s: float) -> tuple[bytes | None, Recei
     return (first.get("body", b"") if first and whole else None), again
 
 
-def _caller(service: "Service", key: str | None) -> Caller | None:
+def _caller(container: Container, key: str | None) -> Caller | None:
     """Who may ask for actions, if that is known without a look into the database."""
     try:
-        caller = service.auth.remembered(key)
+        caller = container.authenticator.cached_caller(key)
     except ServiceError:
         return None
     return caller if caller is not None and "adapt" in caller.scopes else None
 
 
-def _ready(service: "Service", asked: _Asked, body: bytes) -> _Ready | None:
+def _ready(container: Container, asked: _Asked, body: bytes) -> _Ready | None:
     """Who is known to be allowed, what is in memory already, and observations as they should be."""
-    caller = _caller(service, asked.key)
+    caller = _caller(container, asked.key)
     if caller is None:
         return None
-    adaptation = service.acting.known(caller.tenant, asked.adaptation_id)
-    if adaptation is None or service.sessions.touch_due(adaptation):
-        return None
-    model = service.registry.loaded(adaptation.model, adaptation.model_version)
-    understood = service.engine.recall((adaptation.id, adaptation.version))
-    if model is None or understood is None:
+    actor = container.acting.cached_actor(caller.tenant, asked.adaptation_id)
+    if actor is None:
         return None
     decode_s = time.perf_counter()
     try:
-        value = asked.codec.decode(body, service.settings.max_containers)
+        value = asked.codec.decode(body, container.settings.max_containers)
         if not isinstance(value, dict) or len(value) != 1:
             return None
-        observations = to_observations("observations", value["observations"], model.spec, service.settings.max_rows)
+        spec, max_rows = actor.model.spec, container.settings.max_rows
+        observations = to_observations("observations", value["observations"], spec, max_rows)
     except (KeyError, TypeError, ServiceError, InvalidData):
         return None
-    return _Ready(caller, model, understood, observations, (time.perf_counter() - decode_s) * 1e3)
+    return _Ready(caller, actor, observations, (time.perf_counter() - decode_s) * 1e3)

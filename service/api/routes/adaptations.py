@@ -4,11 +4,11 @@ from fastapi import APIRouter, Response
 
 from metalearn.data.context import Context
 from service.adaptations.records import Role
-from service.api.dependencies import AdaptationId, ServiceDep, TenantDep, Version, WireDep
-from service.api.openapi import PROBLEMS, takes
+from service.api.dependencies import AdaptationId, ContainerDep, RequestBodyDep, TenantDep, Version
+from service.api.openapi import PROBLEMS, request_body_docs
 from service.api.pagination import Cursor, Limit, cursor_of, position_of
 from service.api.presenters import adaptation_state, upload_answer
-from service.api.request_body import Wire
+from service.api.request_body import RequestBody
 from service.api.schemas.adaptations import (
     AdaptationPage,
     AdaptationRequest,
@@ -19,76 +19,81 @@ from service.api.schemas.adaptations import (
     Uploaded,
     to_episodes,
 )
-from service.container import Service
+from service.api.scopes import requires
+from service.container import Container
 
-router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS, dependencies=[requires("adapt")])
 
 
-@router.post("", status_code=201, response_model=Uploaded, openapi_extra=takes(AdaptationRequest))
-def create(wire: WireDep, service: ServiceDep) -> Response:
+@router.post("", status_code=201, response_model=Uploaded, openapi_extra=request_body_docs(AdaptationRequest))
+def create(request: RequestBodyDep, container: ContainerDep) -> Response:
     """Watch: adapt a model to a task from demonstrations, and from its own trials if there are any."""
-    body = wire.read(AdaptationRequest)
+    body = request.read(AdaptationRequest)
     # The same POST again is about the model that it was about, whatever an alias means by now.
-    done = service.sessions.answered(wire.post)
-    model = service.registry.resolve(body.model) if done is None else service.sessions.model(done)
-    context = body.to_context(model.spec)
-    adaptation = service.sessions.create(wire.tenant, model, context, wire.post)
-    service.metrics.episodes.labels("demo").inc(len(context.demos))
-    service.metrics.episodes.labels("trial").inc(len(context.trials))
-    answer = upload_answer(service, adaptation, model, context, body.rate_hz)
-    return wire.answer(answer, 201, {"Location": f"/v1/adaptations/{adaptation.id}"})
+    done = container.adaptations.completed(request.idempotency_key)
+    model = container.registry.resolve(body.model) if done is None else container.adaptations.model(done)
+    context = body.to_context(model.spec, model.asks)
+    adaptation = container.adaptations.create(request.tenant, model, context, request.idempotency_key)
+    container.metrics.episodes.labels("demo").inc(len(context.demos))
+    container.metrics.episodes.labels("trial").inc(len(context.trials))
+    answer = upload_answer(container, adaptation, model, context, body.rate_hz)
+    return request.answer(answer, 201, {"Location": f"/v1/adaptations/{adaptation.id}"})
 
 
 @router.get("", response_model=AdaptationPage)
-def read_page(wire: WireDep, service: ServiceDep, limit: Limit = 20, cursor: Cursor = None) -> Response:
+def read_page(request: RequestBodyDep, container: ContainerDep, limit: Limit = 20, cursor: Cursor = None) -> Response:
     """A page of adaptations, oldest first."""
-    found, more = service.sessions.page(wire.tenant, limit, 0 if cursor is None else position_of(cursor))
-    return wire.answer(
+    found, more = container.adaptations.page(request.tenant, limit, 0 if cursor is None else position_of(cursor))
+    return request.answer(
         AdaptationPage(
-            items=[adaptation_state(service, a) for a in found], next_cursor=None if more is None else cursor_of(more)
+            items=[adaptation_state(container, a) for a in found], next_cursor=None if more is None else cursor_of(more)
         )
     )
 
 
 @router.get("/{adaptation_id}", response_model=AdaptationState)
-def read(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, version: Version = None) -> Response:
+def read(
+    request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId, version: Version = None
+) -> Response:
     """An adaptation, or one of its older versions, without arrays."""
-    return wire.answer(adaptation_state(service, service.sessions.read(wire.tenant, adaptation_id, version)))
+    return request.answer(
+        adaptation_state(container, container.adaptations.read(request.tenant, adaptation_id, version))
+    )
 
 
 @router.delete("/{adaptation_id}", status_code=204, response_class=Response)
-def delete(tenant: TenantDep, service: ServiceDep, adaptation_id: AdaptationId) -> Response:
+def delete(tenant: TenantDep, container: ContainerDep, adaptation_id: AdaptationId) -> Response:
     """Forget an adaptation, its episodes and its recordings."""
-    service.delete(tenant, adaptation_id)
+    container.delete(tenant, adaptation_id)
     return Response(status_code=204)
 
 
-@router.post("/{adaptation_id}/demos", response_model=Uploaded, openapi_extra=takes(DemosRequest))
-def add_demos(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) -> Response:
+@router.post("/{adaptation_id}/demos", response_model=Uploaded, openapi_extra=request_body_docs(DemosRequest))
+def add_demos(request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId) -> Response:
     """Watch more: a new version of the adaptation."""
-    body = wire.read(DemosRequest)
-    return _learn(wire, service, adaptation_id, "demo", body.demos, body.rate_hz)
+    body = request.read(DemosRequest)
+    return _learn(request, container, adaptation_id, "demo", body.demos, body.rate_hz)
 
 
-@router.post("/{adaptation_id}/trials", response_model=Uploaded, openapi_extra=takes(TrialsRequest))
-def add_trials(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId) -> Response:
+@router.post("/{adaptation_id}/trials", response_model=Uploaded, openapi_extra=request_body_docs(TrialsRequest))
+def add_trials(request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId) -> Response:
     """Learn: a new version of the adaptation, that knows how these trials went."""
-    body = wire.read(TrialsRequest)
-    return _learn(wire, service, adaptation_id, "trial", body.trials, body.rate_hz)
+    body = request.read(TrialsRequest)
+    return _learn(request, container, adaptation_id, "trial", body.trials, body.rate_hz)
 
 
 def _learn(
-    wire: Wire,
-    service: Service,
+    request: RequestBody,
+    container: Container,
     adaptation_id: str,
     role: Role,
     bodies: list[EpisodeBody],
     rate_hz: float | None,
 ) -> Response:
-    adaptation = service.sessions.read(wire.tenant, adaptation_id)
-    model = service.sessions.model(adaptation)
+    adaptation = container.adaptations.read(request.tenant, adaptation_id)
+    model = container.adaptations.model(adaptation)
     episodes = to_episodes(f"{role}s", bodies, model.spec)
-    after = service.sessions.learn(adaptation, role, episodes, wire.post)
-    service.metrics.episodes.labels(role).inc(len(episodes))
+    after = container.adaptations.learn(adaptation, role, episodes, request.idempotency_key)
+    container.metrics.episodes.labels(role).inc(len(episodes))
     upload = Context(demos=episodes) if role == "demo" else Context(trials=episodes)
-    return wire.answer(upload_answer(service, after, model, upload, rate_hz))
+    return request.answer(upload_answer(container, after, model, upload, rate_hz))

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, Response
 
-from service.api.dependencies import AdaptationId, EpisodeId, ServiceDep, Version, WireDep
-from service.api.openapi import PROBLEMS, takes
+from service.api.dependencies import AdaptationId, ContainerDep, EpisodeId, RequestBodyDep, Version
+from service.api.openapi import PROBLEMS, request_body_docs
 from service.api.presenters import upload_answer
 from service.api.schemas.adaptations import (
     EpisodeRequest,
@@ -14,38 +14,58 @@ from service.api.schemas.adaptations import (
     Uploaded,
     to_observation,
 )
+from service.api.scopes import requires
 
-router = APIRouter(prefix="/v1/adaptations/{adaptation_id}/episodes", tags=["episodes"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/adaptations/{adaptation_id}/episodes",
+    tags=["episodes"],
+    responses=PROBLEMS,
+    dependencies=[requires("adapt")],
+)
 
 
-@router.post("", status_code=201, response_model=RecordedEpisode, openapi_extra=takes(EpisodeRequest, required=False))
-def start(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, version: Version = None) -> Response:
+@router.post(
+    "", status_code=201, response_model=RecordedEpisode, openapi_extra=request_body_docs(EpisodeRequest, required=False)
+)
+def start(
+    request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId, version: Version = None
+) -> Response:
     """Begin an episode under one hypothesis: drawn when exploring, else the most probable one."""
-    body = wire.read_optional(EpisodeRequest)
-    row = service.recorder.start(service.sessions.read(wire.tenant, adaptation_id, version), body.explore, wire.post)
+    body = request.read_optional(EpisodeRequest)
+    row = container.episode_recorder.start(
+        container.adaptations.read(request.tenant, adaptation_id, version), body.explore, request.idempotency_key
+    )
     episode = RecordedEpisode(id=row.id, adaptation=row.adaptation, version=row.version, explore=row.explore)
-    return wire.answer(episode, 201)
+    return request.answer(episode, 201)
 
 
-@router.post("/{episode_id}/act", response_model=StepAnswer, openapi_extra=takes(StepRequest))
-def act(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, episode_id: EpisodeId) -> Response:
+@router.post("/{episode_id}/act", response_model=StepAnswer, openapi_extra=request_body_docs(StepRequest))
+def act(
+    request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId, episode_id: EpisodeId
+) -> Response:
     """The next action; the reward is that of the previous action."""
-    body = wire.read(StepRequest)
-    adaptation = service.sessions.read(wire.tenant, adaptation_id)
-    spec = service.sessions.model(adaptation).spec
+    body = request.read(StepRequest)
+    adaptation = container.adaptations.read(request.tenant, adaptation_id)
+    spec = container.adaptations.model(adaptation).spec
     observation = to_observation(body.observation, spec)
-    action, step = service.recorder.act(adaptation, episode_id, observation, body.reward, wire.post)
-    return wire.answer(StepAnswer(action=action.item() if spec.discrete else action, step=step))
+    action, step = container.episode_recorder.act(
+        adaptation, episode_id, observation, body.reward, request.idempotency_key
+    )
+    return request.answer(StepAnswer(action=action.item() if spec.discrete else action, step=step))
 
 
-@router.post("/{episode_id}/finish", response_model=Uploaded, openapi_extra=takes(FinishRequest))
-def finish(wire: WireDep, service: ServiceDep, adaptation_id: AdaptationId, episode_id: EpisodeId) -> Response:
+@router.post("/{episode_id}/finish", response_model=Uploaded, openapi_extra=request_body_docs(FinishRequest))
+def finish(
+    request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId, episode_id: EpisodeId
+) -> Response:
     """The last observation and how it went: the episode becomes a trial, the adaptation goes one version on."""
-    body = wire.read(FinishRequest)
-    adaptation = service.sessions.read(wire.tenant, adaptation_id)
-    model = service.sessions.model(adaptation)
+    body = request.read(FinishRequest)
+    adaptation = container.adaptations.read(request.tenant, adaptation_id)
+    model = container.adaptations.model(adaptation)
     observation = to_observation(body.observation, model.spec)
-    after = service.recorder.finish(adaptation, episode_id, observation, body.reward, body.success, wire.post)
-    service.metrics.episodes.labels("trial").inc()
-    recorded = service.storage.context(after.id, after.version, since=after.version)
-    return wire.answer(upload_answer(service, after, model, recorded, None))
+    after = container.episode_recorder.finish(
+        adaptation, episode_id, observation, body.reward, body.success, request.idempotency_key
+    )
+    container.metrics.episodes.labels("trial").inc()
+    recorded = container.repository.context(after.id, after.version, since=after.version)
+    return request.answer(upload_answer(container, after, model, recorded, None))

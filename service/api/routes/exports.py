@@ -5,11 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from service.adaptations.export import archive
-from service.api.dependencies import AdaptationId, ServiceDep, TenantDep, Version
+from service.api.dependencies import AdaptationId, ContainerDep, TenantDep, Version
 from service.api.openapi import PROBLEMS
+from service.api.scopes import requires
 
 ZIP = "application/zip"
-router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS, dependencies=[requires("adapt")])
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The archive", "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}}
 }
@@ -19,15 +20,15 @@ WithPolicy = Annotated[bool, Query(description="with policy.onnx; without it any
 @router.get("/{adaptation_id}/export", response_class=Response, responses=_FILE)
 def export(
     tenant: TenantDep,
-    service: ServiceDep,
+    container: ContainerDep,
     adaptation_id: AdaptationId,
     version: Version = None,
     policy: WithPolicy = True,
 ) -> Response:
     """One version as a zip: its episodes, and a self-contained policy as ONNX. The same version, the same bytes."""
-    adaptation = service.sessions.read(tenant, adaptation_id, version)
-    model = service.sessions.model(adaptation)
-    context = service.storage.context(adaptation.id, adaptation.version)
+    adaptation = container.adaptations.read(tenant, adaptation_id, version)
+    model = container.adaptations.model(adaptation)
+    context = container.repository.context(adaptation.id, adaptation.version)
     content = archive(adaptation, model, context, policy=policy)
     name = f"{adaptation.id}-v{adaptation.version}.zip"
     return Response(content, headers={"Content-Disposition": f'attachment; filename="{name}"'}, media_type=ZIP)

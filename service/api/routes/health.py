@@ -2,12 +2,14 @@
 
 from fastapi import APIRouter, Request, Response
 
-from service.api.dependencies import ServiceDep
+from service.api.dependencies import ContainerDep
 from service.api.openapi import PROBLEMS
+from service.api.scopes import PUBLIC, requires
 from service.errors import NotReady
 from service.observability.metrics import MEDIA_TYPE
 
-router = APIRouter(tags=["health"], responses={"503": PROBLEMS["503"]})
+router = APIRouter(tags=["health"], responses={"503": PROBLEMS["503"]}, dependencies=[PUBLIC])
+scraped = APIRouter(tags=["health"], responses={"503": PROBLEMS["503"]}, dependencies=[requires("metrics")])
 
 
 @router.get("/livez")
@@ -25,7 +27,7 @@ def ready(request: Request) -> dict[str, str]:
     return {"status": "ready"}
 
 
-@router.get("/metrics", response_class=Response)
-def metrics(service: ServiceDep) -> Response:
+@scraped.get("/metrics", response_class=Response)
+def metrics(container: ContainerDep) -> Response:
     """What Prometheus scrapes."""
-    return Response(service.metrics.text(), media_type=MEDIA_TYPE)
+    return Response(container.metrics.text(), media_type=MEDIA_TYPE)

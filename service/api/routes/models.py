@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
-from service.api.dependencies import ServiceDep, WireDep
-from service.api.openapi import PROBLEMS, takes
+from service.api.dependencies import ContainerDep, RequestBodyDep
+from service.api.openapi import PROBLEMS, request_body_docs
 from service.api.pagination import Cursor, Limit, cursor_of, position_of
 from service.api.presenters import alias_state, model_card, model_versions
 from service.api.schemas.models import (
@@ -17,8 +17,10 @@ from service.api.schemas.models import (
     ModelVersionPage,
     RegisterRequest,
 )
+from service.api.scopes import requires
 
-router = APIRouter(prefix="/v1/models", tags=["models"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1/models", tags=["models"], responses=PROBLEMS, dependencies=[requires("models:read")])
+changes = APIRouter(prefix="/v1/models", tags=["models"], responses=PROBLEMS, dependencies=[requires("models:write")])
 
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
@@ -28,66 +30,72 @@ Alias = Annotated[
 
 
 @router.get("", response_model=ModelPage)
-def read_all(wire: WireDep, service: ServiceDep) -> Response:
+def read_all(request: RequestBodyDep, container: ContainerDep) -> Response:
     """Every model, in its current version."""
-    return wire.answer(ModelPage(items=[model_card(offer) for offer in service.registry.on_offer], next_cursor=None))
+    return request.answer(
+        ModelPage(items=[model_card(offer) for offer in container.registry.available], next_cursor=None)
+    )
 
 
-@router.post("", response_model=ModelVersionPage, openapi_extra=takes(RegisterRequest, required=False))
-def register(wire: WireDep, service: ServiceDep) -> Response:
+@changes.post("", response_model=ModelVersionPage, openapi_extra=request_body_docs(RegisterRequest, required=False))
+def register(request: RequestBodyDep, container: ContainerDep) -> Response:
     """Register a bundle of the models folder, or whatever is new there. The same bundle again is the same version."""
-    body = wire.read_optional(RegisterRequest)
-    return wire.answer(model_versions(service, service.registry.register_from(service.settings.models, body.name)))
+    body = request.read_optional(RegisterRequest)
+    return request.answer(
+        model_versions(container, container.registry.register_from(container.settings.models, body.name))
+    )
 
 
 @router.get("/{name}", response_model=ModelCard)
-def read(wire: WireDep, service: ServiceDep, name: str) -> Response:
+def read(request: RequestBodyDep, container: ContainerDep, name: str) -> Response:
     """A model in its current version."""
-    return wire.answer(model_card(service.registry.offer(name)))
+    return request.answer(model_card(container.registry.info(name)))
 
 
 @router.get("/{name}/versions", response_model=ModelVersionPage)
-def read_versions(wire: WireDep, service: ServiceDep, name: str) -> Response:
+def read_versions(request: RequestBodyDep, container: ContainerDep, name: str) -> Response:
     """Every version of a model, oldest first."""
-    return wire.answer(model_versions(service, service.registry.catalogue.versions(name)))
+    return request.answer(model_versions(container, container.registry.catalog.versions(name)))
 
 
 @router.get("/{name}/aliases", response_model=AliasPage)
-def read_aliases(wire: WireDep, service: ServiceDep, name: str, limit: Limit = 20, cursor: Cursor = None) -> Response:
+def read_aliases(
+    request: RequestBodyDep, container: ContainerDep, name: str, limit: Limit = 20, cursor: Cursor = None
+) -> Response:
     """What the aliases of a model mean now, and a page of their history, newest first."""
-    catalogue = service.registry.catalogue
-    catalogue.versions(name)  # it is there
-    moves, more = catalogue.history(name, limit, None if cursor is None else position_of(cursor))
-    return wire.answer(
+    catalog = container.registry.catalog
+    catalog.versions(name)  # it is there
+    moves, more = catalog.history(name, limit, None if cursor is None else position_of(cursor))
+    return request.answer(
         AliasPage(
-            aliases=dict(catalogue.meanings(name).get(name, {})),
+            aliases=dict(catalog.alias_targets(name).get(name, {})),
             items=[alias_state(move) for move in moves],
             next_cursor=None if more is None else cursor_of(more),
         )
     )
 
 
-@router.put("/{name}/aliases/{alias}", response_model=AliasState, openapi_extra=takes(AliasRequest))
-def set_alias(wire: WireDep, service: ServiceDep, name: str, alias: Alias) -> Response:
+@changes.put("/{name}/aliases/{alias}", response_model=AliasState, openapi_extra=request_body_docs(AliasRequest))
+def set_alias(request: RequestBodyDep, container: ContainerDep, name: str, alias: Alias) -> Response:
     """Let an alias mean a version from now on; adaptations stay with the version that they were made with."""
-    body = wire.read(AliasRequest)
-    return wire.answer(alias_state(service.registry.point(name, alias, body.version)))
+    body = request.read(AliasRequest)
+    return request.answer(alias_state(container.registry.set_alias(name, alias, body.version)))
 
 
-@router.delete("/{name}/aliases/{alias}", status_code=204, response_class=Response)
-def delete_alias(service: ServiceDep, name: str, alias: Alias) -> Response:
+@changes.delete("/{name}/aliases/{alias}", status_code=204, response_class=Response)
+def delete_alias(container: ContainerDep, name: str, alias: Alias) -> Response:
     """Let an alias mean nothing. Without `current` the model is not on offer any more; its adaptations go on."""
-    service.registry.withdraw(name, alias)
+    container.registry.unset_alias(name, alias)
     return Response(status_code=204)
 
 
-@router.post("/{name}/aliases/{alias}/rollback", response_model=AliasState, openapi_extra=takes(None))
-def rollback(wire: WireDep, service: ServiceDep, name: str, alias: Alias) -> Response:
+@changes.post("/{name}/aliases/{alias}/rollback", response_model=AliasState, openapi_extra=request_body_docs(None))
+def rollback(request: RequestBodyDep, container: ContainerDep, name: str, alias: Alias) -> Response:
     """Let an alias mean what it meant before; once more, and it is what it meant before that."""
-    return wire.answer(alias_state(service.registry.catalogue.rollback(name, alias, wire.post)))
+    return request.answer(alias_state(container.registry.catalog.rollback(name, alias, request.idempotency_key)))
 
 
 @router.get("/{name}/{version}", response_model=ModelCard)
-def read_version(wire: WireDep, service: ServiceDep, name: str, version: Number) -> Response:
+def read_version(request: RequestBodyDep, container: ContainerDep, name: str, version: Number) -> Response:
     """A model in one version."""
-    return wire.answer(model_card(service.registry.offer(name, version)))
+    return request.answer(model_card(container.registry.info(name, version)))

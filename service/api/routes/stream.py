@@ -13,27 +13,28 @@ from starlette.types import Receive, Send
 from metalearn.data.errors import InvalidData
 from service.api.middleware.access_log import CONNECTION
 from service.api.openapi import PROBLEM
-from service.api.stream_session import Stream
+from service.api.scopes import requires
+from service.api.stream_session import StreamSession
 from service.codecs import encode_msgpack
-from service.container import Service
+from service.container import Container
 from service.errors import AdaptationNotFound, Busy, InternalError, InvalidPayload, MalformedBody, ServiceError
 
-router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"])
+router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], dependencies=[requires("adapt")])
 _GONE, _FAILED, _GOING_DOWN = 1008, 1011, 1012
 
 
 @router.websocket("/{adaptation_id}/stream")
 async def stream(socket: WebSocket, adaptation_id: str) -> None:
     """Converse until the client goes, the adaptation is deleted, or the server goes down."""
-    service: Service = socket.app.state.service
+    container: Container = socket.app.state.container
     with ExitStack() as held:
         try:
-            held.enter_context(service.streams.opened(socket.state.tenant))
-            adaptation = await service.acting.find(socket.state.tenant, adaptation_id)
-            model = await service.acting.model(adaptation)
-            conversation = Stream(adaptation, model, service.acting, service.sessions, np.random.default_rng())
+            held.enter_context(container.stream_limiter.opened(socket.state.tenant))
+            adaptation = await container.acting.find_adaptation(socket.state.tenant, adaptation_id)
+            actor = await container.acting.find_actor(adaptation)
+            conversation = StreamSession(actor, container.acting, container.adaptations, np.random.default_rng())
             greeting = await conversation.greeting()
-            if service.draining.is_set():
+            if container.draining.is_set():
                 raise Busy("the server is shutting down")
         except ServiceError as error:
             problem = json.dumps(error.to_json())
@@ -44,17 +45,19 @@ async def stream(socket: WebSocket, adaptation_id: str) -> None:
             await socket.send_bytes(encode_msgpack(greeting))
             # A frame is not worth the way through every middleware.
             receive, send = socket.scope[CONNECTION]
-            await _converse(receive, send, conversation, service, socket.state.payer)
+            await _converse(receive, send, conversation, container, socket.state.rate_limit_subject)
 
 
-async def _converse(receive: Receive, send: Send, conversation: Stream, service: Service, payer: str) -> None:
+async def _converse(
+    receive: Receive, send: Send, conversation: StreamSession, container: Container, rate_limit_subject: str
+) -> None:
     while True:
         message = await receive()
         if message["type"] == "websocket.disconnect":
             return
         frame = message.get("bytes")
         try:
-            service.rates.spend(payer)
+            container.rate_limiter.spend(rate_limit_subject)
             if frame is None:
                 raise MalformedBody("a text frame came in; frames are msgpack, in binary")
             answer = encode_msgpack(await conversation.answer(frame))
@@ -71,7 +74,7 @@ async def _converse(receive: Receive, send: Send, conversation: Stream, service:
             raise
         else:
             await send({"type": "websocket.send", "bytes": answer})
-        if service.draining.is_set():
+        if container.draining.is_set():
             await _close(send, _GOING_DOWN, "the server is shutting down")
             return
 

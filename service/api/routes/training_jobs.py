@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Path, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from service.api.dependencies import ServiceDep, TenantDep, WireDep
-from service.api.openapi import PROBLEMS, takes
+from service.api.dependencies import ContainerDep, RequestBodyDep, TenantDep
+from service.api.openapi import PROBLEMS, request_body_docs
 from service.api.pagination import Cursor, Limit, cursor_of, position_of
 from service.api.presenters import iso, training_job_state
 from service.api.schemas.training_jobs import (
@@ -18,9 +18,12 @@ from service.api.schemas.training_jobs import (
     TrainingJobState,
     TrainingLog,
 )
+from service.api.scopes import requires
 from service.training_jobs import Job, JobRequest
 
-router = APIRouter(prefix="/v1/training-jobs", tags=["training jobs"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/training-jobs", tags=["training jobs"], responses=PROBLEMS, dependencies=[requires("jobs")]
+)
 
 JobId = Annotated[str, Path(description="of the training job")]
 
@@ -31,56 +34,56 @@ Seen = Annotated[
 _PAUSE_S = 0.5
 
 
-@router.post("", status_code=201, response_model=TrainingJobState, openapi_extra=takes(TrainingJobRequest))
-def create(wire: WireDep, service: ServiceDep) -> Response:
+@router.post("", status_code=201, response_model=TrainingJobState, openapi_extra=request_body_docs(TrainingJobRequest))
+def create(request: RequestBodyDep, container: ContainerDep) -> Response:
     """Train: a job that waits its turn. The same `id` or Idempotency-Key again is the same job."""
-    body = wire.read(TrainingJobRequest)
-    request = JobRequest(body.experiment, body.seed, body.steps, body.name, body.id)
-    job, _ = service.jobs.create(wire.tenant, request, wire.post)
-    return wire.answer(training_job_state(job), 201, {"Location": f"/v1/training-jobs/{job.id}"})
+    body = request.read(TrainingJobRequest)
+    wanted = JobRequest(body.experiment, body.seed, body.steps, body.name, body.id)
+    job, _ = container.training_jobs.create(request.tenant, wanted, request.idempotency_key)
+    return request.answer(training_job_state(job), 201, {"Location": f"/v1/training-jobs/{job.id}"})
 
 
 @router.get("", response_model=TrainingJobPage)
-def read_page(wire: WireDep, service: ServiceDep, limit: Limit = 20, cursor: Cursor = None) -> Response:
+def read_page(request: RequestBodyDep, container: ContainerDep, limit: Limit = 20, cursor: Cursor = None) -> Response:
     """A page of training jobs, oldest first."""
-    found, more = service.jobs.page(wire.tenant, limit, 0 if cursor is None else position_of(cursor))
+    found, more = container.training_jobs.page(request.tenant, limit, 0 if cursor is None else position_of(cursor))
     next_cursor = None if more is None else cursor_of(more)
-    return wire.answer(TrainingJobPage(items=[training_job_state(job) for job in found], next_cursor=next_cursor))
+    return request.answer(TrainingJobPage(items=[training_job_state(job) for job in found], next_cursor=next_cursor))
 
 
-def _job(service: ServiceDep, tenant: TenantDep, job_id: JobId) -> Job:
-    return service.jobs.read(tenant, job_id)
+def _job(container: ContainerDep, tenant: TenantDep, job_id: JobId) -> Job:
+    return container.training_jobs.read(tenant, job_id)
 
 
 JobDep = Annotated[Job, Depends(_job)]
 
 
 @router.get("/{job_id}", response_model=TrainingJobState)
-def read(wire: WireDep, job: JobDep) -> Response:
+def read(request: RequestBodyDep, job: JobDep) -> Response:
     """A training job, how far it is, and how it ended."""
-    return wire.answer(training_job_state(job))
+    return request.answer(training_job_state(job))
 
 
 @router.delete("/{job_id}", response_model=TrainingJobState)
-def stop(wire: WireDep, service: ServiceDep, job: JobDep) -> Response:
+def stop(request: RequestBodyDep, container: ContainerDep, job: JobDep) -> Response:
     """Stop a training job; one that has ended stays as it is. The run keeps a checkpoint, and no model is made."""
-    return wire.answer(training_job_state(service.jobs.stop(job.tenant, job.id)))
+    return request.answer(training_job_state(container.training_jobs.stop(job.tenant, job.id)))
 
 
 @router.get("/{job_id}/logs", response_model=TrainingLog)
-def read_log(wire: WireDep, service: ServiceDep, job: JobDep) -> Response:
+def read_log(request: RequestBodyDep, container: ContainerDep, job: JobDep) -> Response:
     """The end of what the training printed."""
-    return wire.answer(TrainingLog(text=service.jobs.log(job)))
+    return request.answer(TrainingLog(text=container.training_jobs.log(job)))
 
 
-def _more(service: ServiceDep, job: JobDep, seen: Seen = 0) -> None:
+def _more(container: ContainerDep, job: JobDep, seen: Seen = 0) -> None:
     """A 204 tells browsers, and every other client of such events, not to come back."""
-    if not job.active and not service.jobs.events(job, seen):
+    if not job.active and not container.training_jobs.events(job, seen):
         raise HTTPException(204)
 
 
-async def _held(service: ServiceDep, tenant: TenantDep) -> AsyncIterator[None]:
-    with service.streams.opened(tenant):
+async def _held(container: ContainerDep, tenant: TenantDep) -> AsyncIterator[None]:
+    with container.stream_limiter.opened(tenant):
         yield
 
 
@@ -90,24 +93,24 @@ async def _held(service: ServiceDep, tenant: TenantDep) -> AsyncIterator[None]:
     dependencies=[Depends(_more), Depends(_held)],
     responses={204: {"description": "The job has ended, and all of its events were seen"}},
 )
-async def follow(service: ServiceDep, job: JobDep, seen: Seen = 0) -> AsyncIterator[ServerSentEvent]:
+async def follow(container: ContainerDep, job: JobDep, seen: Seen = 0) -> AsyncIterator[ServerSentEvent]:
     """Everything that happens to a job, from its start or after `Last-Event-ID`; ends with the job.
 
     `state` events have the state and, at the end, `error` or `model` and `model_version`; `progress` events the
     phase, steps done and in all, loss, and success on held-out tasks where it was measured.
     """
     while True:
-        events = await run_in_threadpool(service.jobs.events, job, seen)
+        events = await run_in_threadpool(container.training_jobs.events, job, seen)
         for event in events:
             seen = event.number
             yield ServerSentEvent(data={"at": iso(event.at), **event.data}, event=event.kind, id=str(seen))
             if event.kind == "state" and event.data["state"] not in {"queued", "running"}:
                 return
-        if service.draining.is_set():
+        if container.draining.is_set():
             return  # the client comes back with the last number, to this server or to another one
         if not events:
-            if not (await run_in_threadpool(service.jobs.read, job.tenant, job.id)).active:
-                if not await run_in_threadpool(service.jobs.events, job, seen):
+            if not (await run_in_threadpool(container.training_jobs.read, job.tenant, job.id)).active:
+                if not await run_in_threadpool(container.training_jobs.events, job, seen):
                     return
             else:
                 await anyio.sleep(_PAUSE_S)

@@ -1,21 +1,21 @@
-"""What travels over the wire, strictly: strings and booleans are not numbers, unknown fields are refused.
+"""What travels over the request, strictly: strings and booleans are not numbers, unknown fields are refused.
 
 Turns bodies into data types, given a spec. Knows neither bytes nor HTTP. Models are in `cards`, training jobs in
 `jobs.schemas`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FailFast, Field, PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode, check_finite, numbers
 from metalearn.data.errors import InvalidData
 from metalearn.data.spec import Spec
-from service.api.validation import describe
 
 LARGEST = 1e9
 """Far beyond what a model has seen, and far from where float32 overflows inside one."""
@@ -42,13 +42,14 @@ Rewards = Annotated[_Numbers, _described("[t] numbers", _NUMBER)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Reward = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 Rate = Annotated[float | None, Field(gt=0, le=1e6, allow_inf_nan=False)]
+AskBody = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "null"}]})]
 
 
 MOST_FIELDS = 50
 
 
 class Body(BaseModel):
-    """A value on the wire."""
+    """A value on the request."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", protected_namespaces=())
 
@@ -93,14 +94,14 @@ class AdaptationRequest(Body):
     model: str = Field(min_length=1, max_length=200, examples=["reach", "reach@3", "reach@stable"])
     demos: Episodes
     trials: Episodes = []
-    ask: Any = None
+    ask: AskBody = Field(None, description="beyond the task itself, by kind; kinds that the model was trained for")
     rate_hz: Rate = Field(None, description="of the recording, to be compared with the model's")
 
-    def to_context(self, spec: Spec) -> Context:
-        """The context. Raises InvalidData."""
-        if self.ask is not None:
-            raise InvalidData("ask", "null: no model here was trained for an ask", describe(self.ask))
-        return Context(to_episodes("demos", self.demos, spec), to_episodes("trials", self.trials, spec))
+    def to_context(self, spec: Spec, asks: Collection[str] = ()) -> Context:
+        """The context, for a model with this spec that was trained for these kinds of ask. Raises InvalidData."""
+        ask = Ask.from_json(self.ask)
+        ask.check(asks)
+        return Context(to_episodes("demos", self.demos, spec), to_episodes("trials", self.trials, spec), ask)
 
 
 class DemosRequest(Body):
@@ -170,6 +171,7 @@ class AdaptationState(Body):
     version: int
     n_demos: int
     n_trials: int
+    ask: dict[str, Any] = Field(description="what was asked for, by kind")
     confidence: Share | None = Field(description="calibrated probability that the next attempt succeeds")
     value_of_trial: float | None = Field(
         ge=-1, le=1, description="probability that the attempt after the next one succeeds, minus `confidence`"
@@ -226,6 +228,7 @@ class VersionState(Body):
     n_demos: int
     n_trials: int
     scored: bool = Field(description="whether a trial of it has been scored")
+    ask: dict[str, Any] = Field(description="what was asked for, by kind")
     created_at: str
 
 

@@ -1,12 +1,10 @@
 """Models, their versions and aliases, as they travel."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from service.api.schemas.adaptations import Body, EpisodeBody
-
-AliasName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,62}$")]
 
 
 class ModelCard(Body):

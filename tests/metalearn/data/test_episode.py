@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from metalearn.data.episode import Episode, EpisodeBatch
+from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
 from metalearn.data.spec import Spec
 
@@ -23,9 +23,10 @@ def episodes(draw: st.DrawFn, o: int = 3, a: int = 2) -> Episode:
     )
 
 
-@given(st.lists(st.lists(episodes(), min_size=0, max_size=3), min_size=1, max_size=4).filter(any))
-def test_a_batch_gives_back_the_episodes_that_were_stacked(tasks: list[list[Episode]]):
-    assert EpisodeBatch.stack(tasks).unstack() == tasks
+@given(episodes())
+def test_an_episode_is_made_again_of_its_fields(episode: Episode):
+    assert Episode.of(**episode.to_dict()) == episode
+    assert episode.arrays().keys() == {name for name, value in vars(episode).items() if isinstance(value, np.ndarray)}
 
 
 @given(episodes())

@@ -1,6 +1,7 @@
 """Recordings of other people's formats come back as the episodes that went in, and damaged ones are refused."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,19 @@ from pyarrow import parquet
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidBytes, InvalidConfig, InvalidData, TooLarge
 from metalearn.data.formats import (
+    FORMATS,
     Limits,
     Selection,
-    read_file,
+    decode_npz,
+    find_format,
+    read_episodes,
     read_lerobot,
     read_minari,
     read_robomimic,
-    write_file,
+    write_episodes,
     write_minari,
 )
+from metalearn.data.formats.files import read_file
 from metalearn.data.spec import Spec
 
 SPEC = Spec(spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32), 50, 20.0)
@@ -51,8 +56,8 @@ def _minari_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 def test_files_give_back_what_was_written(tmp_path: Path, suffix: str) -> None:
     given = (*EPISODES, EPISODES[0].without_actions(), Episode.of(np.ones((3, 2))))
-    write_file(tmp_path / f"x{suffix}", given, rate_hz=20.0)
-    read = read_file(tmp_path / f"x{suffix}")
+    write_episodes(tmp_path / f"x{suffix}", given, rate_hz=20.0)
+    read = read_episodes(tmp_path / f"x{suffix}")
     assert (read.episodes, read.rate_hz) == (given, 20.0)
 
 
@@ -61,12 +66,12 @@ def test_plain_numpy_and_json_files_are_read(tmp_path: Path) -> None:
     np.savez(
         tmp_path / "one.npz", observations=one.observations, actions=one.actions, rewards=one.rewards, success=True
     )
-    assert read_file(tmp_path / "one.npz").episodes == (one,)
+    assert read_episodes(tmp_path / "one.npz").episodes == (one,)
     named = {"demos/0/observations": one.observations, "demos/1/observations": EPISODES[1].observations}
     np.savez_compressed(tmp_path / "two.npz", **named)
-    assert [len(e) for e in read_file(tmp_path / "two.npz").episodes] == [4, 7]
+    assert [len(e) for e in read_episodes(tmp_path / "two.npz").episodes] == [4, 7]
     (tmp_path / "x.json").write_text(json.dumps({"trials": [{"observations": one.observations.tolist()}]}))
-    np.testing.assert_allclose(read_file(tmp_path / "x.json").episodes[0].observations, one.observations, rtol=1e-6)
+    np.testing.assert_allclose(read_episodes(tmp_path / "x.json").episodes[0].observations, one.observations, rtol=1e-6)
 
 
 def said(error: pytest.ExceptionInfo[InvalidData]) -> str:
@@ -76,16 +81,70 @@ def said(error: pytest.ExceptionInfo[InvalidData]) -> str:
 def test_files_that_cannot_be_used_are_named_with_the_field(tmp_path: Path) -> None:
     np.savez(tmp_path / "bad.npz", **{"demos/0/observations": np.ones((3, 2)), "demos/0/actions": np.ones((9, 2))})
     with pytest.raises(InvalidData) as caught:
-        read_file(tmp_path / "bad.npz")
+        read_episodes(tmp_path / "bad.npz")
     assert said(caught).startswith(f"{tmp_path}/bad.npz: demos[0].actions: expected 2 steps")
     for name, content in {"x.npz": b"PK", "x.safetensors": b"\xff" * 20, "x.json": b"[1]", "x.txt": b""}.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InvalidData, match="expected"):
-            read_file(tmp_path / name)
+        with pytest.raises((InvalidData, InvalidConfig), match="expected"):
+            read_episodes(tmp_path / name)
     with pytest.raises(TooLarge):
-        read_file(tmp_path / "bad.npz", Limits(n_bytes=10))
+        read_file(tmp_path / "bad.npz", limits=Limits(n_bytes=10), decode=decode_npz)
     with pytest.raises(OSError, match="No such file"):
-        read_file(tmp_path / "none.npz")
+        read_episodes(tmp_path / "none.npz")
+
+
+# the table
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_a_kind_or_a_suffix_means_is_said_in_the_table(kind: str) -> None:
+    assert find_format(f"{kind}:some/place") == (FORMATS[kind], "some/place")
+    for suffix in FORMATS[kind].suffixes:
+        assert find_format(Path(f"x{suffix.upper()}")) == (FORMATS[kind], f"x{suffix.upper()}")
+
+
+def test_no_two_formats_share_a_suffix_or_a_media_type() -> None:
+    suffixes = [suffix for entry in FORMATS.values() for suffix in entry.suffixes]
+    media_types = [entry.media_type for entry in FORMATS.values() if entry.media_type]
+    assert len(set(suffixes)) == len(suffixes)
+    assert len(set(media_types)) == len(media_types)
+    assert all((entry.media_type is None) == (entry.decode is None) for entry in FORMATS.values())
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("mianri:robot/x-v0", "did you mean minari?"),
+        ("zarr:x", "no kind zarr of recordings (there are npz, safetensors, json, minari, robomimic, lerobot)"),
+        ("x.csv", "a file ending in .npz, .safetensors, .json, .hdf5, .h5"),
+        ("minari:", "expected minari:ID or DIR"),
+    ],
+)
+def test_a_source_that_says_no_format_is_one_sentence(source: str, expected: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        read_episodes(source)
+    assert expected in str(caught.value)
+
+
+def test_a_library_that_is_not_installed_is_named_with_what_installs_it(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "x.hdf5").touch()
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(InvalidConfig, match=r"h5py is not installed: pip install 'watch-try-learn\[train\]'"):
+        read_episodes(tmp_path / "x.hdf5")
+
+
+def test_only_what_is_chosen_of_a_file_is_read(tmp_path: Path) -> None:
+    write_episodes(tmp_path / "x.npz", EPISODES)
+    assert read_episodes(f"npz:{tmp_path}/x.npz", Selection(episodes=(2, 0))).episodes == (EPISODES[2], EPISODES[0])
+    with pytest.raises(InvalidData, match=r"x\.npz: episodes: expected numbers from 0 to 2, got 3"):
+        read_episodes(tmp_path / "x.npz", Selection(episodes=(3,)))
+
+
+def test_what_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match="robomimic is only read; write one of npz, safetensors, minari"):
+        write_episodes(tmp_path / "x.hdf5", EPISODES)
+    with pytest.raises(InvalidConfig, match="holds the spaces of its episodes"):
+        write_episodes("minari:robot/x-v0", EPISODES)
 
 
 # robomimic

@@ -10,7 +10,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.evaluate import evaluate
 from metalearn.evaluation.plots import captions
 from metalearn.evaluation.report import Gain, ManifestRef, MethodReport, Point, Rate, Report
-from metalearn.evaluation.table import conclusions, live_progress, print_report
+from metalearn.evaluation.table import conclusions, print_report
 
 
 def report_of(retrial: float = 0.9, **controls: float) -> Report:
@@ -101,15 +101,6 @@ def test_table_shows_figures_intervals_and_verdicts_within_80_columns() -> None:
     for expected in ("bayes", "after another task's trial", "trying helps: yes", "94.0..100.0", "3 trials"):
         assert expected in text
     assert "…" not in text
-
-
-def test_progress_is_shown_per_method() -> None:
-    output = io.StringIO()
-    with live_progress(Console(file=output, force_terminal=True, width=80)) as progress:
-        progress("wtl", 5, 10)
-        progress("wtl", 10, 10)
-    assert "wtl" in output.getvalue()
-    assert "10/10" in output.getvalue()
 
 
 def test_reports_without_returns_are_written_and_read_as_they_always_were() -> None:

@@ -28,7 +28,7 @@ from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
-from metalearn.data.formats import read_file, read_minari
+from metalearn.data.formats import read_episodes, read_minari
 from metalearn.data.frames import effects_of
 from metalearn.data.spec import Spec
 from metalearn.model.export import with_graphs
@@ -66,7 +66,7 @@ def adapted(http: TestClient, model: str) -> tuple[Adaptation, np.ndarray]:
     spec = Spec.from_json(dict(client.model(model).spec))
     failed = replace(spec.example_episode(rng, 9), success=False)
     adaptation = client.adapt(model, [spec.example_episode(rng, 12)]).add_trials([failed])
-    weights = http.app.state.service.registry.get(model).bundle.weights
+    weights = http.app.state.container.registry.get(model).bundle.weights
     drawn = rng.normal(size=(64, spec.observation_size)).astype(np.float32)
     return adaptation, weights["features.mean"] + weights["features.std"] * drawn
 
@@ -84,17 +84,17 @@ def test_the_exported_policy_does_what_the_server_does(shipped: TestClient, mode
     far = run(exported.policy, observation=100 * seen)
     np.testing.assert_allclose(far, adaptation.act(100 * seen), atol=1e-3)  # rounding grows with it
     assert np.abs(far).max() == 1  # where the action space ends
-    service = shipped.app.state.service
-    runtime = service.registry.get(model).runtime
-    belief = service.sessions.understood(service.sessions.read("default", adaptation.id)).belief
+    container = shipped.app.state.container
+    runtime = container.registry.get(model).runtime
+    belief = container.adaptations.adapted_policy(container.adaptations.read("default", adaptation.id)).belief
     np.testing.assert_allclose(
         [one["probability"] for one in exported.manifest["hypotheses"]], belief.probabilities, atol=1e-6
     )
     for z in range(len(belief.probabilities)):
         hypotheses = np.full(len(seen), z)
-        expected = runtime.act(np.stack([runtime.stance(belief, z)] * len(seen)), seen)
+        expected = runtime.act(np.stack([runtime.conditioning(belief, z)] * len(seen)), seen)
         np.testing.assert_allclose(run(exported.policy, observation=seen, hypothesis=hypotheses), expected, atol=3e-5)
-        if z == exported.manifest["most_probable"]:
+        if z == exported.manifest["map_hypothesis"]:
             np.testing.assert_array_equal(run(exported.policy, observation=seen, hypothesis=hypotheses), actions)
 
 
@@ -110,8 +110,8 @@ def test_what_was_exported_makes_the_same_adaptation_again(shipped: TestClient, 
     assert answer.status_code == 201, answer.text
     again = Client(http=shipped).adaptation(answer.json()["id"])
     assert (again.model_version, again.n_demos, again.n_trials) == (adaptation.model_version, 1, 1)
-    sessions = shipped.app.state.service.sessions
-    beliefs = [sessions.understood(sessions.read("default", one.id)).belief for one in (adaptation, again)]
+    sessions = shipped.app.state.container.adaptations
+    beliefs = [sessions.adapted_policy(sessions.read("default", one.id)).belief for one in (adaptation, again)]
     np.testing.assert_array_equal(beliefs[0].code, beliefs[1].code)
     np.testing.assert_array_equal(beliefs[0].probabilities, beliefs[1].probabilities)
     assert again.export().policy == adaptation.export().policy
@@ -124,14 +124,14 @@ def test_the_same_version_makes_the_same_bytes_and_another_one_others(shipped: T
     now, before = shipped.get(path), shipped.get(path, params={"version": 1})
     assert now.headers["content-type"] == "application/zip"
     assert now.headers["content-disposition"] == f'attachment; filename="{adaptation.id}-v2.zip"'
-    shipped.app.state.service.engine.forget(adaptation.id)
+    shipped.app.state.container.engine.forget(adaptation.id)
     adapted(shipped, "reach")
     assert shipped.get(path).content == shipped.get(path, params={"version": 2}).content == now.content
     exported, older = Export.of(now.content), Export.of(before.content)
     assert (exported.manifest["version"], older.manifest["version"]) == (2, 1)
     assert (len(exported.context.trials), len(older.context.trials)) == (1, 0)
     assert exported.policy != older.policy
-    assert exported.manifest["bundle"] == shipped.app.state.service.registry.get("reach").bundle.id
+    assert exported.manifest["bundle"] == shipped.app.state.container.registry.get("reach").bundle.id
     entries = zipfile.ZipFile(io.BytesIO(now.content)).infolist()
     assert [entry.filename for entry in entries] == ["manifest.json", "episodes.safetensors", "policy.onnx"]
     assert {entry.compress_type for entry in entries} == {zipfile.ZIP_STORED}
@@ -150,12 +150,12 @@ def of_images() -> Bundle:
 def test_every_kind_of_model_can_leave(kind: str, rng: np.random.Generator) -> None:
     bundle = of_images() if kind == "images" else made(kind)
     runtime, spec = OnnxRuntime.load(bundle), bundle.spec
-    belief = runtime.believe([contexts(spec, rng)[4]])[0]
+    belief = runtime.infer_belief([contexts(spec, rng)[4]])[0]
     policy = standalone(bundle, belief)
     assert policy == standalone(bundle, belief)
     seen = spec.example_episode(rng, 20).observations
     hypotheses = np.arange(len(seen)) % len(belief.probabilities)
-    expected = runtime.act(np.stack([runtime.stance(belief, z) for z in hypotheses]), seen)
+    expected = runtime.act(np.stack([runtime.conditioning(belief, z) for z in hypotheses]), seen)
     got = run(policy, observation=seen, hypothesis=hypotheses)
     assert got.dtype == expected.dtype
     np.testing.assert_allclose(got, expected, atol=1e-4 if kind == "dynamics" else 1e-5)
@@ -170,10 +170,10 @@ def test_every_kind_of_model_can_leave(kind: str, rng: np.random.Generator) -> N
 def test_what_is_learnt_while_acting_is_an_input(rng: np.random.Generator) -> None:
     bundle = made("dynamics")
     runtime, spec = OnnxRuntime.load(bundle), bundle.spec
-    belief = runtime.believe([contexts(spec, rng)[4]])[0]
+    belief = runtime.infer_belief([contexts(spec, rng)[4]])[0]
     policy, episode = standalone(bundle, belief), spec.example_episode(rng, 12)
-    stance = runtime.stance(belief, belief.most_probable)
-    later = runtime.after(stance, episode.observations, episode.actions)
+    conditioning = runtime.conditioning(belief, belief.map_hypothesis)
+    later = runtime.update(conditioning, episode.observations, episode.actions)
     expected = runtime.act(later[None], episode.observations[-1:])
     effects = effects_of(np.diff(episode.observations, axis=0), episode.actions).sum(0)
     (last,) = signature(bundle)["inputs"][2:]
@@ -185,8 +185,8 @@ def test_what_is_learnt_while_acting_is_an_input(rng: np.random.Generator) -> No
 
 def test_a_graph_that_does_not_fit_its_weights_is_refused() -> None:
     bundle = made("reach")
-    belief = OnnxRuntime.load(bundle).believe([contexts(bundle.spec, np.random.default_rng(0))[0]])[0]
-    no_graphs = bundle.with_graphs({"stance": b"no graph", "act": b"either"})
+    belief = OnnxRuntime.load(bundle).infer_belief([contexts(bundle.spec, np.random.default_rng(0))[0]])[0]
+    no_graphs = bundle.with_graphs({"conditioning": b"no graph", "act": b"either"})
     for broken in (no_graphs, replace(bundle, weights={})):
         with pytest.raises(InvalidConfig, match="its graphs do not fit"):
             standalone(broken, belief)
@@ -204,7 +204,7 @@ def test_a_bundle_without_graphs_says_how_to_get_them_and_hands_out_its_episodes
     assert exported.policy is None
     assert set(exported.manifest["sha256"]) == {"episodes.safetensors"}
     assert "policy" not in exported.manifest
-    assert http.app.state.service.registry.get("point").runtime.n_understood == 0
+    assert http.app.state.container.registry.get("point").runtime.n_inferred == 0
 
 
 @pytest.mark.parametrize(
@@ -287,8 +287,8 @@ def test_the_command_line_writes_archives_and_minari_datasets(
                 first = np.array(episode.act([0, 0, 0]))
                 adaptation = episode.finish([1, 0, 0], 1.0, success=True)
         common = ["export-adaptation", adaptation.id]
-        assert main([*common, "--out", str(out), "--no-policy", "--minari", "robot/all-v0"]) == 0
-        assert main([*common, "--minari", "robot/recorded-v0", "--only", "trials"]) == 0
+        assert main([*common, "--out", str(out), "--no-policy", "--episodes-to", "minari:robot/all-v0"]) == 0
+        assert main([*common, "--episodes-to", "minari:robot/recorded-v0", "--only", "trials"]) == 0
         said = capsys.readouterr().out
         assert f"1 demos, 1 trials, no policy: {out}" in said
         assert "1 episodes: minari:robot/recorded-v0" in said
@@ -299,12 +299,12 @@ def test_the_command_line_writes_archives_and_minari_datasets(
         assert len(read_minari("robot/all-v0").episodes) == 2
         with zipfile.ZipFile(out) as archive:
             archive.extractall(tmp_path)
-        assert read_file(tmp_path / "episodes.safetensors").episodes == (demo, recorded)
+        assert read_episodes(tmp_path / "episodes.safetensors").episodes == (demo, recorded)
         for wrong, sentence in (
             (common, "export where to"),
             ([*common, "--out", str(out), "--only", "demos"], "--only chooses"),
             ([*common, "--out", str(out)], "`wtl export BUNDLE` adds them"),
-            ([*common, "--minari", "robot/all-v0"], "already"),
+            ([*common, "--episodes-to", "minari:robot/all-v0"], "already"),
             (["export-adaptation", "0" * 24, "--out", str(out)], "No such adaptation"),
         ):
             assert main(wrong) == 2

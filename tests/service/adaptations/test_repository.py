@@ -17,14 +17,14 @@ from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
 from service.adaptations.quota import Quota
-from service.adaptations.recordings import Step, Tape
-from service.adaptations.records import Adaptation, Ending, RecordingRow, StepTaken
-from service.adaptations.repository import Storage
+from service.adaptations.recordings import RecordingRepository, Step
+from service.adaptations.records import Adaptation, FinishRecording, RecordingRow, StepConflict
+from service.adaptations.repository import AdaptationRepository
 from service.errors import AdaptationNotFound, EpisodeFinished, IdempotencyKeyReused, QuotaExceeded, TooManyEpisodes
 from service.storage import migrations
 from service.storage.database import Database
-from service.storage.episode_store import Blobs
-from service.storage.idempotency import Post
+from service.storage.episode_store import EpisodeStore
+from service.storage.idempotency import IdempotencyKey
 from service.storage.tables import metadata
 
 
@@ -34,21 +34,23 @@ def episode(seed: int, n_steps: int = 3) -> Episode:
 
 
 def adaptation(number: int, tenant: str = "a") -> Adaptation:
-    return Adaptation(f"{number:024x}", tenant, "point", 1, 1, 1, 0, False, 1.0, 1e12)
+    return Adaptation(f"{number:024x}", tenant, "point", 1, 1, 1, 0, False, {}, 1.0, 1e12)
 
 
 @pytest.fixture
-def servers(database_url: str, tmp_path: Path) -> Iterator[list[Storage]]:
+def servers(database_url: str, tmp_path: Path) -> Iterator[list[AdaptationRepository]]:
     """Two servers' worth of connections to one database."""
     databases = [Database(database_url) for _ in range(2)]
     quota = Quota(n_episodes=5, n_adaptations=4, n_bytes=10_000)
-    yield [Storage(database, Blobs(tmp_path / "episodes"), quota, time.time) for database in databases]
+    yield [
+        AdaptationRepository(database, EpisodeStore(tmp_path / "episodes"), quota, time.time) for database in databases
+    ]
     for database in databases:
         database.close()
 
 
 @pytest.fixture
-def storage(servers: list[Storage]) -> Storage:
+def storage(servers: list[AdaptationRepository]) -> AdaptationRepository:
     return servers[0]
 
 
@@ -122,7 +124,7 @@ def test_two_servers_start_on_one_empty_sqlite_file(tmp_path: Path) -> None:
         database.close()  # type: ignore[attr-defined]
 
 
-def test_versions_made_at_the_same_time_at_two_servers_are_all_there(servers: list[Storage]) -> None:
+def test_versions_made_at_the_same_time_at_two_servers_are_all_there(servers: list[AdaptationRepository]) -> None:
     made = servers[0].create(adaptation(1), Context((episode(0),)), None)
     works = [
         lambda server=server, seed=seed: server.extend(made, "trial", [episode(seed)], 1e12, None)
@@ -133,32 +135,33 @@ def test_versions_made_at_the_same_time_at_two_servers_are_all_there(servers: li
     assert set(servers[1].context(made.id, 5).trials) == {episode(seed) for seed in range(1, 5)}
 
 
-def test_the_same_post_at_two_servers_makes_one_thing(servers: list[Storage]) -> None:
-    post, context = Post("a", "key", "print"), Context((episode(0),))
+def test_the_same_post_at_two_servers_makes_one_thing(servers: list[AdaptationRepository]) -> None:
+    idempotency_key, context = IdempotencyKey("a", "key", "print"), Context((episode(0),))
     works = [
-        lambda server=server, i=i: server.create(adaptation(i), context, post) for i, server in enumerate(servers * 2)
+        lambda server=server, i=i: server.create(adaptation(i), context, idempotency_key)
+        for i, server in enumerate(servers * 2)
     ]
     ids = {made.id for made in together(*works)}  # type: ignore[attr-defined]
     assert len(ids) == 1
     assert {made.id for made in servers[0].page("a", 9, 0, 0.0)[0]} == ids
-    other = Post("b", "key", "another")
+    other = IdempotencyKey("b", "key", "another")
     assert servers[0].create(adaptation(9, "b"), context, other).id not in ids
     with pytest.raises(IdempotencyKeyReused):
-        servers[1].create(adaptation(8), context, Post("a", "key", "another"))
+        servers[1].create(adaptation(8), context, IdempotencyKey("a", "key", "another"))
 
 
-def test_what_failed_does_not_use_up_its_key(storage: Storage) -> None:
-    post = Post("a", "key", "print")
+def test_what_failed_does_not_use_up_its_key(storage: AdaptationRepository) -> None:
+    idempotency_key = IdempotencyKey("a", "key", "print")
     with pytest.raises(TooManyEpisodes):
-        storage.create(dataclasses.replace(adaptation(1), n_demos=6), Context(), post)
+        storage.create(dataclasses.replace(adaptation(1), n_demos=6), Context(), idempotency_key)
     with pytest.raises(AdaptationNotFound):
-        storage.extend(adaptation(1), "demo", [episode(1)], 1e12, post)
-    assert storage.answered(post) is None
-    assert storage.create(adaptation(1), Context(), post).id == adaptation(1).id
+        storage.extend(adaptation(1), "demo", [episode(1)], 1e12, idempotency_key)
+    assert storage.completed(idempotency_key) is None
+    assert storage.create(adaptation(1), Context(), idempotency_key).id == adaptation(1).id
 
 
 def test_episodes_deleted_here_and_stored_there_at_the_same_time_are_there(
-    servers: list[Storage], tmp_path: Path
+    servers: list[AdaptationRepository], tmp_path: Path
 ) -> None:
     shared = Context((episode(0),))
     for i in range(20):
@@ -173,7 +176,7 @@ def test_episodes_deleted_here_and_stored_there_at_the_same_time_are_there(
         assert files(tmp_path) == set()
 
 
-def test_a_fork_shares_episodes_and_goes_its_own_way(storage: Storage, tmp_path: Path) -> None:
+def test_a_fork_shares_episodes_and_goes_its_own_way(storage: AdaptationRepository, tmp_path: Path) -> None:
     source = storage.create(adaptation(1), Context((episode(0),)), None)
     storage.extend(source, "trial", [episode(1)], 1e12, None)
     fork = storage.fork(source, dataclasses.replace(source, id=f"{2:024x}"), None)
@@ -186,7 +189,7 @@ def test_a_fork_shares_episodes_and_goes_its_own_way(storage: Storage, tmp_path:
     assert storage.context(fork.id, 2) == Context((episode(0),), (episode(2),))
 
 
-def test_a_tenant_has_so_many_adaptations_and_bytes(storage: Storage) -> None:
+def test_a_tenant_has_so_many_adaptations_and_bytes(storage: AdaptationRepository) -> None:
     big = [episode(seed, n_steps=150) for seed in range(4)]  # 3 KB each
     first = storage.create(adaptation(0), Context(tuple(big[:3])), None)
     with pytest.raises(QuotaExceeded) as caught:
@@ -207,39 +210,39 @@ def test_a_tenant_has_so_many_adaptations_and_bytes(storage: Storage) -> None:
     assert [tuple(row) for row in counts][:1] == [("a", 0, 0)]
 
 
-def test_a_crash_between_file_and_row_leaves_nothing(storage: Storage, tmp_path: Path) -> None:
+def test_a_crash_between_file_and_row_leaves_nothing(storage: AdaptationRepository, tmp_path: Path) -> None:
     kept = storage.create(adaptation(1), Context((episode(0),)), None)
-    Blobs(tmp_path / "episodes").write([episode(5)])
+    EpisodeStore(tmp_path / "episodes").write([episode(5)])
     storage.tidy()
     assert files(tmp_path) == {episode(0).digest}
     assert storage.context(kept.id, 1) == Context((episode(0),))
 
 
-def test_two_servers_cannot_record_the_same_step(servers: list[Storage]) -> None:
+def test_two_servers_cannot_record_the_same_step(servers: list[AdaptationRepository]) -> None:
     made = servers[0].create(adaptation(1), Context(), None)
-    tapes = [Tape(server.database, time.time) for server in servers]
+    tapes = [RecordingRepository(server.database, time.time) for server in servers]
     row = tapes[0].start("a", RecordingRow("f" * 24, made.id, 1, True, 0), None)
     steps = [Step(np.full(3, float(i), np.float32), np.zeros(2, np.float32), 0.5, f"key{i}", "print") for i in (0, 1)]
     answers = together(*[lambda i=i: tapes[i].add(row.id, 0, steps[i]) for i in (0, 1)])
-    assert sorted(type(answer) for answer in answers if answer) == [StepTaken]
+    assert sorted(type(answer) for answer in answers if answer) == [StepConflict]
     winner = answers.index(None)
     [kept] = tapes[1 - winner].steps(row.id)
     np.testing.assert_array_equal(kept.observation, steps[winner].observation)
     assert (kept.reward, kept.key) == (0.5, f"key{winner}")
-    with pytest.raises(StepTaken):
-        servers[1].extend(made, "trial", [episode(1)], 1e12, None, Ending(row.id, 0))
-    assert servers[1].extend(made, "trial", [episode(1)], 1e12, None, Ending(row.id, 1)).version == 2
+    with pytest.raises(StepConflict):
+        servers[1].extend(made, "trial", [episode(1)], 1e12, None, FinishRecording(row.id, 0))
+    assert servers[1].extend(made, "trial", [episode(1)], 1e12, None, FinishRecording(row.id, 1)).version == 2
     with pytest.raises(EpisodeFinished):
-        servers[0].extend(made, "trial", [episode(1)], 1e12, None, Ending(row.id, 1))
-    with pytest.raises(StepTaken):
+        servers[0].extend(made, "trial", [episode(1)], 1e12, None, FinishRecording(row.id, 1))
+    with pytest.raises(StepConflict):
         tapes[0].add(row.id, 1, steps[0])
 
 
 @pytest.mark.parametrize("scheme", ["", "file://", "memory://"])
 def test_episodes_live_at_any_url(scheme: str, tmp_path: Path, database_url: str) -> None:
-    blobs = Blobs(f"{scheme}{tmp_path / 'blobs'}")
+    blobs = EpisodeStore(f"{scheme}{tmp_path / 'blobs'}")
     database = Database(database_url)
-    storage = Storage(database, blobs, Quota(9, 9, 9_999), time.time)
+    storage = AdaptationRepository(database, blobs, Quota(9, 9, 9_999), time.time)
     made = storage.create(adaptation(1), Context((episode(0), episode(1).without_actions())), None)
     assert storage.context(made.id, 1) == Context((episode(0), episode(1).without_actions()))
     assert len(list(blobs.digests())) == 2
@@ -250,4 +253,4 @@ def test_episodes_live_at_any_url(scheme: str, tmp_path: Path, database_url: str
 
 def test_a_database_without_a_file_system_for_its_episodes_is_refused() -> None:
     with pytest.raises(InvalidConfig, match="no file system"):
-        Blobs("nonsense://bucket")
+        EpisodeStore("nonsense://bucket")

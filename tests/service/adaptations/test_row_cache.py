@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from support.pointing import PointingRuntime, settings_in
 
 from metalearn.data.episode import Episode
-from service.adaptations.row_cache import Recall
+from service.adaptations.row_cache import AdaptationCache
 from service.app import create_app
 from service.client import Client, ClientError
 
@@ -41,8 +41,8 @@ def test_an_act_sees_what_any_server_has_acknowledged(servers: tuple[Client, Cli
 def test_a_row_is_the_tenants_own_and_the_memory_is_bounded(servers: tuple[Client, Client], tmp_path: Path) -> None:
     ids = [servers[0].adapt("point").id for _ in range(5)]
 
-    async def look() -> None:
-        with closing(Recall(tmp_path / "data" / "service.sqlite3", capacity=2)) as recall:
+    async def poll() -> None:
+        with closing(AdaptationCache(tmp_path / "data" / "service.sqlite3", capacity=2)) as recall:
             for adaptation_id in ids:
                 row = recall.get("default", adaptation_id)
                 assert row is not None
@@ -51,8 +51,8 @@ def test_a_row_is_the_tenants_own_and_the_memory_is_bounded(servers: tuple[Clien
             assert recall.get("somebody", ids[-1]) is None
             assert recall.get("default", "0" * 24) is None
 
-    asyncio.run(look())
-    with closing(Recall(None, capacity=2)) as nothing:
+    asyncio.run(poll())
+    with closing(AdaptationCache(None, capacity=2)) as nothing:
         assert nothing.get("default", ids[0]) is None
 
 
@@ -61,8 +61,8 @@ def test_what_was_written_between_two_turns_of_the_loop_is_seen_in_the_second(
 ) -> None:
     made = servers[0].adapt("point")
 
-    async def look() -> list[int]:
-        with closing(Recall(tmp_path / "data" / "service.sqlite3", capacity=2)) as recall:
+    async def poll() -> list[int]:
+        with closing(AdaptationCache(tmp_path / "data" / "service.sqlite3", capacity=2)) as recall:
             versions = []
             for _ in range(3):
                 row = recall.get("default", made.id)
@@ -71,4 +71,4 @@ def test_what_was_written_between_two_turns_of_the_loop_is_seen_in_the_second(
                 await asyncio.to_thread(made.add_demos, [demo])
         return versions
 
-    assert asyncio.run(look()) == [1, 2, 3]
+    assert asyncio.run(poll()) == [1, 2, 3]

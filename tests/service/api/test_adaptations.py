@@ -26,7 +26,7 @@ def test_json_and_msgpack_say_the_same(
     assert made.status_code == 201
     assert made.headers["location"] == f"/v1/adaptations/{made.json()['id']}"
     assert set(made.json()) == {
-        "id", "model", "model_version", "version", "n_demos", "n_trials", "confidence", "value_of_trial",
+        "id", "model", "model_version", "version", "n_demos", "n_trials", "ask", "confidence", "value_of_trial",
         "novelty", "created_at", "expires_at", "quality",
     }  # fmt: skip
     answer = http.post(made.headers["location"] + "/act", json={"observations": [[0.25, 0, 0]]}).json()

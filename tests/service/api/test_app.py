@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-import service.app
+import service.server
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
 from service.client import Client, ClientError
@@ -67,7 +67,7 @@ def test_importing_the_service_loads_no_torch_and_no_ray() -> None:
 
 def test_other_machines_are_let_in_explicitly() -> None:
     with pytest.raises(InvalidConfig, match="without a key"):
-        service.app.serve(Settings(host="0.0.0.0"))
+        service.server.serve(Settings(host="0.0.0.0"))
     assert Settings(host="127.0.0.2").loopback
     assert not Settings(host="example.org").loopback
 
@@ -75,9 +75,9 @@ def test_other_machines_are_let_in_explicitly() -> None:
 def test_models_that_cannot_be_used_are_named_before_the_start(settings: Settings) -> None:
     (settings.models / "point" / "weights.safetensors").write_bytes(b"")
     with pytest.raises(InvalidConfig, match="does not match the digest"):
-        service.app.serve(settings)
+        service.server.serve(settings)
     with pytest.raises(InvalidConfig, match="no folder of models"):
-        service.app.serve(settings.model_copy(update={"models": settings.models / "none"}))
+        service.server.serve(settings.model_copy(update={"models": settings.models / "none"}))
 
 
 def test_settings_come_from_the_environment_and_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def test_an_episode_becomes_a_trial_that_is_learnt_from(client: Client, demo: Ep
         observation, reward = play(episode)
         after = episode.finish(observation, reward, success=np.bool_(False))
     assert (after.id, after.version, after.n_trials) == (adaptation.id, 2, 1)
-    [trial] = http.app.state.service.storage.context(after.id, 2).trials
+    [trial] = http.app.state.container.repository.context(after.id, 2).trials
     np.testing.assert_allclose(trial.observations[:, :2], [[0, 0], [1, 1], [1, 1]])
     np.testing.assert_allclose(trial.actions, [[1, 1], [0, 0]])
     assert (list(trial.rewards), trial.success) == ([0.0, 1.0], False)
@@ -62,7 +62,7 @@ def test_rewards_that_were_not_sent_are_zeros_or_none(client: Client, demo: Epis
     silent, sparse = adaptation.episode(), adaptation.episode()
     silent.finish(play(silent, rewards=False)[0], success=True)
     sparse.finish(play(sparse, rewards=False)[0], reward=5.0)
-    first, second = http.app.state.service.storage.context(adaptation.id, 3).trials
+    first, second = http.app.state.container.repository.context(adaptation.id, 3).trials
     assert first.rewards is None
     assert list(second.rewards) == [0.0, 5.0]
 
@@ -122,7 +122,7 @@ def test_an_episode_in_progress_outlives_the_server(settings: Settings, app: Fas
         assert http.post(path + "/act", json={"observation": [1, 1, 0], "reward": 3}).json()["step"] == 1
         after = http.post(path + "/finish", json={"observation": [1, 1, 0], "reward": 4}).json()
         assert after["n_trials"] == 1
-        [trial] = http.app.state.service.storage.context(adaptation.id, 2).trials
+        [trial] = http.app.state.container.repository.context(adaptation.id, 2).trials
         assert (len(trial), list(trial.rewards)) == (2, [3.0, 4.0])
 
 

@@ -81,15 +81,15 @@ def test_both_ways_give_the_same_answer(
     url = f"/v1/adaptations/{Client(http=http).adapt('point', demos=[demo]).id}/act"
     http.post(url, json=GOOD).raise_for_status()  # now everything is in memory
     asked = REQUESTS[name]
-    counted = http.app.state.service.rates  # type: ignore[attr-defined]
+    counted = http.app.state.container.rate_limiter  # type: ignore[attr-defined]
     took: list[bool] = []
-    plainly = shortcut.Shortcut._answer
+    plainly = shortcut.FastActMiddleware._answer
 
     async def watch(*args: Any) -> None:
         took.append(True)
         await plainly(*args)
 
-    monkeypatch.setattr(shortcut.Shortcut, "_answer", watch)
+    monkeypatch.setattr(shortcut.FastActMiddleware, "_answer", watch)
     before = counted.count("testclient").left
     short = http.post(url, **asked)
     assert before - counted.count("testclient").left == 2 - (short.status_code == 401)  # once, and by this line
@@ -107,8 +107,8 @@ def test_both_ways_give_the_same_answer(
 
 def test_what_is_not_in_memory_goes_the_long_way_and_then_it_is(http: TestClient, demo: Episode) -> None:
     made = Client(http=http).adapt("point", demos=[demo])
-    service = http.app.state.service  # type: ignore[attr-defined]
-    service.engine.forget(made.id)
+    container = http.app.state.container  # type: ignore[attr-defined]
+    container.engine.forget(made.id)
     for _ in range(2):
         np.testing.assert_allclose(made.act([[0.5, 0.5, 0]]), [[0.5, 0.5]])
     made.delete()
@@ -120,9 +120,9 @@ def test_a_request_that_the_model_has_no_room_for_is_counted_once(
 ) -> None:
     made = Client(http=http).adapt("point", demos=[demo])
     made.act([[0.5, 0.5, 0]])
-    service = http.app.state.service  # type: ignore[attr-defined]
-    before = service.rates.count("testclient").left
-    monkeypatch.setattr(service.engine, "_queue_size", 0)
+    container = http.app.state.container  # type: ignore[attr-defined]
+    before = container.rate_limiter.count("testclient").left
+    monkeypatch.setattr(container.engine, "_queue_size", 0)
     answer = http.post(f"/v1/adaptations/{made.id}/act", json=GOOD)
     assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
-    assert before - service.rates.count("testclient").left == 2
+    assert before - container.rate_limiter.count("testclient").left == 2

@@ -21,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from metalearn.data.episode import Episode
 from service.app import create_app
 from service.client import Client
-from service.security.api_keys import Keys
+from service.security.api_keys import ApiKeys
 from service.settings import Settings
 from service.storage.database import Database
 
@@ -143,7 +143,7 @@ def test_a_key_is_asked_for_as_openpis_client_sends_it(tmp_path: Path, demo: Epi
     with served(create_app(settings := settings_in(tmp_path), runtime_factory=PointingRuntime)) as url:
         session = Client(url).adapt("point", demos=[demo]).id
         with closing(Database(settings.database_url)) as database:
-            secret, _ = Keys(database).create("default", ["adapt"], now=time.time())
+            secret, _ = ApiKeys(database).create("default", ["adapt"], now=time.time())
         time.sleep(0.1)
         policy = WebsocketClientPolicy(address(url, session), api_key=secret)
         assert policy.infer({"observation": HERE})["actions"].shape == (1, 2)

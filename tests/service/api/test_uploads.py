@@ -14,12 +14,14 @@ from support.pointing import PointingRuntime, bundle, calibrated, settings_in
 
 from benchmarks import hostile_corpus
 from metalearn.data.episode import Episode
+from metalearn.data.formats import FORMATS as TABLE
 from metalearn.data.formats import encode_npz, encode_safetensors
 from service.app import create_app
 from service.client import Client, Quality
-from service.codecs import NPZ, SAFETENSORS, decode
+from service.codecs import UPLOADS, decode
 from service.errors import BodyTooLarge, MalformedBody
 
+NPZ, SAFETENSORS = TABLE["npz"].media_type, TABLE["safetensors"].media_type
 NPZS, TENSORS = hostile_corpus.npz(), hostile_corpus.safetensors()
 FORMATS = {NPZ: encode_npz, SAFETENSORS: encode_safetensors}
 formats = pytest.mark.parametrize("kind", FORMATS)
@@ -27,6 +29,12 @@ formats = pytest.mark.parametrize("kind", FORMATS)
 
 def read(kind: str, data: bytes) -> Any:
     return decode(kind, data, 1_000_000, 1000)
+
+
+def test_every_format_that_has_a_media_type_can_be_uploaded(http: TestClient) -> None:
+    documented = http.get("/openapi.json").json()["paths"]["/v1/adaptations"]["post"]["requestBody"]["content"]
+    assert {entry.media_type for entry in TABLE.values() if entry.media_type} <= set(documented)
+    assert set(UPLOADS) == set(FORMATS)  # those that are tried here
 
 
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True).filter(lambda name: name != "metadata")

@@ -156,7 +156,7 @@ def test_a_url_that_is_none_is_said_to_be_none(url: str) -> None:
         Client(url, retries=0).models()
 
 
-class Line(gym.Env):
+class LogLine(gym.Env):
     """A point that has to get to (1, 1)."""
 
     observation_space, action_space = spaces.Box(-9, 9, (3,), np.float32), SPEC.action_space
@@ -173,7 +173,7 @@ class Line(gym.Env):
 
 
 def test_a_policy_drops_into_an_environment_loop_and_learns_from_it(client: Client, demo: Episode) -> None:
-    policy, env = client.policy(client.adapt("point", demos=[demo]), explore=False), Line()
+    policy, env = client.policy(client.adapt("point", demos=[demo]), explore=False), LogLine()
     (observation, _), reward, done, n_steps = env.reset(), None, False, 0
     policy.reset()
     while not done:
@@ -189,7 +189,7 @@ def test_an_awaited_policy_does_the_same(app: FastAPI, demo: Episode) -> None:
     async def main() -> None:
         http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://in.process")
         async with app.router.lifespan_context(app), AsyncClient(http=http) as client:
-            policy, env = await client.policy((await client.adapt("point", demos=[demo])).id, explore=False), Line()
+            policy, env = await client.policy((await client.adapt("point", demos=[demo])).id, explore=False), LogLine()
             assert np.shape(await policy(np.zeros((4, 3)))) == (4, 2)
             (observation, _), reward, done = env.reset(), None, False
             with pytest.raises(InvalidData, match="begun with reset"):
@@ -219,7 +219,7 @@ def test_a_recorded_episode_is_judged_as_an_upload_is(client: Client, demo: Epis
 
 
 def test_a_policy_acts_for_vectorised_environments(client: Client, demo: Episode) -> None:
-    policy, envs = client.policy(client.adapt("point", demos=[demo]).id), gym.vector.SyncVectorEnv([Line] * 3)
+    policy, envs = client.policy(client.adapt("point", demos=[demo]).id), gym.vector.SyncVectorEnv([LogLine] * 3)
     observations, _ = envs.reset()
     policy.reset()
     observations, rewards, *_ = envs.step(policy(observations))
@@ -237,7 +237,7 @@ def test_a_policy_fills_a_minari_collector(client: Client, demo: Episode, tmp_pa
     minari = pytest.importorskip("minari")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     policy = client.policy(client.adapt("point", demos=[demo]), explore=False)
-    env = minari.DataCollector(Line(), record_infos=True)
+    env = minari.DataCollector(LogLine(), record_infos=True)
     for _ in range(2):
         (observation, _), reward, done = env.reset(), None, False
         policy.reset()

@@ -17,7 +17,7 @@ from support.serving import served
 
 from service.app import create_app
 from service.client import AsyncClient, Client, ClientError, JobEvent
-from service.client.event_stream import Follower
+from service.client.event_stream import EventReader
 
 TRAIN = f"{sys.executable} {Path(support.__file__).with_name('trainer.py')}"
 STATE = {
@@ -91,22 +91,22 @@ def test_a_refusal_ends_it_and_so_does_silence(follow: Follow) -> None:
 
 def test_patience_is_for_one_silence_and_waits_grow() -> None:
     clock, lost = [0.0], httpx.ConnectError("no")
-    follower = Follower("a/b", 0, patience_s=60, clock=lambda: clock[0])
-    assert follower.path == "/v1/training-jobs/a%2Fb/events"
+    reader = EventReader("a/b", 0, patience_s=60, clock=lambda: clock[0])
+    assert reader.path == "/v1/training-jobs/a%2Fb/events"
     waits = []
     for clock[0] in (0.0, 30.0, 59.0):
-        follower.lost(lost)
-        waits.append(follower.wait_s)
+        reader.connection_lost(lost)
+        waits.append(reader.wait_s)
     assert 0 < waits[0] < waits[2] <= 0.4
-    assert follower.takes(httpx.Response(200))
+    assert reader.accept(httpx.Response(200))
     for clock[0] in (61.0, 120.0):
-        follower.lost(lost)
+        reader.connection_lost(lost)
     clock[0] = 121.0
     with pytest.raises(ClientError, match="cannot be reached"):
-        follower.lost(lost)
-    follower.takes(httpx.Response(200))
-    follower.takes(httpx.Response(429, headers={"Retry-After": "5"}))
-    assert follower.wait_s == 5
+        reader.connection_lost(lost)
+    reader.accept(httpx.Response(200))
+    reader.accept(httpx.Response(429, headers={"Retry-After": "5"}))
+    assert reader.wait_s == 5
 
 
 def test_a_real_training_is_followed_across_a_restart_of_its_server(tmp_path: Path) -> None:
@@ -123,13 +123,13 @@ def test_a_real_training_is_followed_across_a_restart_of_its_server(tmp_path: Pa
         stopped = client.train("reach-m2", steps=5000, job_id="other").stop()
         assert stopped.state in {"queued", "stopped"}
     with Client(url) as client:
-        listening = client.events(Follower("mine", found[-1].number, patience_s=30))
-        follower = threading.Thread(target=lambda: found.extend(listening))
-        follower.start()  # before there is a server
+        listening = client.events(EventReader("mine", found[-1].number, patience_s=30))
+        reader = threading.Thread(target=lambda: found.extend(listening))
+        reader.start()  # before there is a server
         time.sleep(0.3)
         with served(create_app(settings, runtime_factory=PointingRuntime), settings, at=port):
-            follower.join(timeout=30)
-            assert not follower.is_alive()
+            reader.join(timeout=30)
+            assert not reader.is_alive()
             assert [one.state for one in client.jobs()] == ["succeeded", "stopped"]
             assert "secrets" in client.job("mine").log()
     assert [event.number for event in found] == list(range(1, len(found) + 1))

@@ -24,7 +24,7 @@ def queries_of(dashboard: dict) -> list[str]:
 
 
 @pytest.fixture
-def exposed(http: TestClient, client: Client, demo: Episode) -> dict[str, set[str]]:
+def shared_state_gauges(http: TestClient, client: Client, demo: Episode) -> dict[str, set[str]]:
     """Every series that a server exposes that was used a little, with the names of its labels."""
     adaptation = client.adapt("point", demos=[demo])
     adaptation.act(np.zeros((1, 3)))
@@ -42,37 +42,43 @@ def asked(expression: str) -> list[tuple[str, set[str]]]:
     return [(name, set(LABEL.findall(labels))) for name, labels in SERIES.findall(expression)]
 
 
-def test_every_series_of_the_dashboard_is_exposed_with_its_labels(exposed: dict[str, set[str]]) -> None:
+def test_every_series_of_the_dashboard_is_exposed_with_its_labels(shared_state_gauges: dict[str, set[str]]) -> None:
     queries = queries_of(json.loads(DASHBOARD.read_text()))
     assert len(queries) > 20
     for query in queries:
         series = asked(query)
         assert series, query
         for name, labels in series:
-            assert name in exposed, f"{name} of {query}"
-            assert labels - BY_PROMETHEUS <= exposed[name], f"{query}: {name} has {exposed[name]}"
+            assert name in shared_state_gauges, f"{name} of {query}"
+            assert labels - BY_PROMETHEUS <= shared_state_gauges[name], (
+                f"{query}: {name} has {shared_state_gauges[name]}"
+            )
 
 
-def test_every_series_of_the_alerts_is_exposed(exposed: dict[str, set[str]]) -> None:
+def test_every_series_of_the_alerts_is_exposed(shared_state_gauges: dict[str, set[str]]) -> None:
     alerts = (DOCKER / "prometheus" / "alerts.yml").read_text()
     expressions = "\n".join(
         line for line in alerts.splitlines() if not re.match(r"\s*(#|-? ?alert:|summary|desc)", line)
     )
     names = {name for name, _ in asked(expressions)}
     assert names
-    assert names <= set(exposed)
+    assert names <= set(shared_state_gauges)
 
 
-def test_the_dashboard_shows_every_figure_of_ours(exposed: dict[str, set[str]]) -> None:
+def test_the_dashboard_shows_every_figure_of_ours(shared_state_gauges: dict[str, set[str]]) -> None:
     shown = {name for query in queries_of(json.loads(DASHBOARD.read_text())) for name, _ in asked(query)}
-    families = {re.sub(r"_(total|bucket|count|sum|created)$", "", name) for name in exposed if name.startswith("wtl_")}
+    families = {
+        re.sub(r"_(total|bucket|count|sum|created)$", "", name)
+        for name in shared_state_gauges
+        if name.startswith("wtl_")
+    }
     left_out = {family for family in families if not any(name.startswith(family) for name in shown)}
     assert left_out == set()
 
 
-def test_the_test_sees_a_series_that_nobody_exposes(exposed: dict[str, set[str]]) -> None:
+def test_the_test_sees_a_series_that_nobody_exposes(shared_state_gauges: dict[str, set[str]]) -> None:
     ((name, labels),) = asked('sum(wtl_requests_lost_total{route="x", colour!="y"})')
-    assert name not in exposed
+    assert name not in shared_state_gauges
     assert labels == {"route", "colour"}
 
 

@@ -100,7 +100,7 @@ def test_ready_is_said_with_reasons_when_it_is_not_true(settings: Settings) -> N
         with sqlite3.connect(settings.data / "service.sqlite3") as database:
             database.execute("ALTER TABLE leases RENAME TO gone")
         assert reasons(app, http) == {"database": "the database takes no writes"}
-        app.state.service.engine.close()
+        app.state.container.engine.close()
         assert set(reasons(app, http)) == {"database", "engine"}
         app.state.draining.set()
         assert set(reasons(app, http)) == {"shutdown"}

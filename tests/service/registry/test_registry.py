@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
-from alembic import command
 from fastapi.testclient import TestClient
 from support.pointing import PointingRuntime, bundle, calibrated
 from support.serving import served as socket_served
@@ -21,13 +19,10 @@ from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
 from service.app import create_app
 from service.client import AsyncClient, Client, ClientError
-from service.container import Service
-from service.registry.bundle_store import Bundles
-from service.registry.catalog import Catalogue
-from service.registry.model_cache import Loaded, Model
+from service.container import Container
+from service.registry.bundle_store import BundleStore
+from service.registry.model_cache import Model, ModelCache
 from service.settings import Settings
-from service.storage import migrations
-from service.storage.database import Database
 from wtl.cli import main
 
 GAINS = {1: 1.0, 2: 0.5, 3: 0.25}
@@ -40,8 +35,8 @@ def served(settings: Settings) -> Iterator[Client]:
         yield Client(http=http, retries=0)
 
 
-def service_of(client: Client) -> Service:
-    return client._http.app.state.service  # type: ignore[attr-defined]
+def service_of(client: Client) -> Container:
+    return client._http.app.state.container  # type: ignore[attr-defined]
 
 
 def put(settings: Settings, version: int, name: str = "point") -> None:
@@ -226,7 +221,7 @@ def test_a_restart_undoes_no_roll_back(settings: Settings) -> None:
 
 def test_nobody_notices_a_swap(settings: Settings, demo: Episode) -> None:
     """Requests go on while an alias moves back and forth and versions are registered, loaded and let go."""
-    with served(settings.model_copy(update={"models_loaded": 0})) as client:
+    with served(settings.model_copy(update={"cached_model_versions": 0})) as client:
         put(settings, 2)
         client.register()
         client.set_alias("point", "stable", 1)
@@ -296,7 +291,7 @@ def test_versions_are_loaded_when_wanted_and_let_go_when_not(settings: Settings,
         for version in (2, 3):
             put(settings, version)
             client.register()
-    with served(settings.model_copy(update={"models_loaded": 1})) as client:
+    with served(settings.model_copy(update={"cached_model_versions": 1})) as client:
 
         def runtimes() -> list[bool]:
             rows = client.request("GET", "/v1/models/point/versions")["items"]
@@ -317,7 +312,7 @@ def test_what_is_in_use_is_not_let_go() -> None:
         source = bundle(gain=float(version))
         return Model("point", version, source, PointingRuntime(source))
 
-    loaded = Loaded(1)
+    loaded = ModelCache(1)
     loaded.note("point", 9)
     used = loaded.load(("point", 1), lambda: model(1))
     for version in (2, 9, 3):
@@ -328,7 +323,7 @@ def test_what_is_in_use_is_not_let_go() -> None:
 
 
 def test_whoever_wants_the_same_version_waits_for_one_loading() -> None:
-    source, made, loaded = bundle(), [], Loaded(1)
+    source, made, loaded = bundle(), [], ModelCache(1)
     barrier = threading.Barrier(4)
 
     def make() -> Model:
@@ -353,7 +348,7 @@ def test_whoever_wants_the_same_version_waits_for_one_loading() -> None:
 @pytest.mark.parametrize("kind", ["folder", "file", "memory"])
 def test_bundles_are_kept_anywhere_and_checked_when_read(kind: str, tmp_path: Path) -> None:
     place = {"folder": str(tmp_path / "kept"), "file": f"file://{tmp_path / 'kept'}", "memory": f"memory://{tmp_path}"}
-    bundles, source = Bundles(place[kind]), calibrated(bundle())
+    bundles, source = BundleStore(place[kind]), calibrated(bundle())
     with pytest.raises(InvalidConfig, match="is kept"):
         bundles.read(source.id)
     bundles.keep(source.id, bundle())
@@ -394,7 +389,7 @@ def test_a_version_is_read_from_a_url_and_one_that_is_gone_is_a_problem(settings
 def test_bundles_that_an_older_server_kept_as_folders_are_found(settings: Settings) -> None:
     source: Bundle = bundle(gain=0.5)
     source.save(settings.data / "bundles" / source.id)
-    assert Bundles(settings.bundles_url).read(source.id).weights == source.weights
+    assert BundleStore(settings.bundles_url).read(source.id).weights == source.weights
 
 
 def test_a_repeated_post_is_about_the_same_version(three: Client, wire: dict[str, object]) -> None:
@@ -431,8 +426,8 @@ def test_the_command_line_and_the_awaiting_client_do_it_too(
         assert main(["models", "alias", "point", "canary", "1", *at]) == 0
         assert main(["models", "alias", "point", "canary", "2", *at]) == 0
         assert main(["models", "rollback", "point", "canary", *at]) == 0
-        told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("point@")]
-        assert told == [f"point@canary is version {n} now" for n in (1, 2, 1)]
+        act_response = [line for line in capsys.readouterr().out.splitlines() if line.startswith("point@")]
+        assert act_response == [f"point@canary is version {n} now" for n in (1, 2, 1)]
         assert main(["models", "aliases", "point", "--json", *at]) == 0
         printed = capsys.readouterr().out
         assert json.loads(printed[printed.index("{\n") :])["current"] == {"canary": 1, "current": 2}
@@ -442,21 +437,3 @@ def test_the_command_line_and_the_awaiting_client_do_it_too(
         assert "one of 1, 2" in capsys.readouterr().err
     assert main(["models", str(settings.models)]) == 0
     assert "point" in capsys.readouterr().out
-
-
-def test_models_from_before_there_were_aliases_mean_their_newest_version(tmp_path: Path) -> None:
-    url, configuration = f"sqlite:///{tmp_path / 'old.sqlite3'}", migrations.configuration()
-    engine = sa.create_engine(url)
-    with engine.begin() as c:
-        configuration.attributes["connection"] = c
-        command.upgrade(configuration, "0003")
-        for version in (1, 2):
-            c.exec_driver_sql(f"INSERT INTO models VALUES ('point', {version}, 'bundle{version}', {version}.5)")
-    engine.dispose()
-    database = Database(url)
-    catalogue = Catalogue(database, lambda: 9.0)
-    assert catalogue.meanings() == {"point": {"current": 2}}
-    assert catalogue.register("point", "bundle1", found=True, unasked=True) == 1  # as its folder has had it
-    assert catalogue.find("point") == 1
-    assert catalogue.rollback("point", "current").version == 2
-    database.close()

@@ -4,18 +4,18 @@ import json
 import time
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
-from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import WebSocketDenialResponse
 from support.api_keys import ALL, Make
 from support.pointing import PointingRuntime
 
-import service.app
+import service.server
 from metalearn.data.errors import InvalidConfig
-from service.api.middleware.auth import PUBLIC, SECURITY_HEADERS, scope_of
+from service.api.middleware.auth import SECURITY_HEADERS
+from service.api.scopes import PUBLIC, all_routes, public_paths, requires, scope_of
 from service.app import create_app
-from service.security.api_keys import Keys, digest
+from service.security.api_keys import ApiKeys, hash_secret
 from service.settings import Settings
 from wtl.cli import main
 
@@ -25,33 +25,25 @@ def served(settings: Settings, **changed: object) -> TestClient:
     return TestClient(app, raise_server_exceptions=False)
 
 
-def routes(app: FastAPI) -> list[tuple[str, str]]:
-    """Method and path of every route, WebSockets as WS; routers included by later versions of FastAPI too."""
-    found = []
-
-    def walk(level: object, prefix: str) -> None:
-        for route in getattr(level, "routes", []):
-            if isinstance(route, Route):
-                found.extend((method, prefix + route.path) for method in route.methods or ())
-            elif isinstance(route, WebSocketRoute):
-                found.append(("WS", prefix + route.path))
-            else:
-                inner = getattr(route, "original_router", None) or getattr(route, "app", None)
-                context = getattr(route, "include_context", None)
-                walk(inner, prefix + (getattr(context, "prefix", "") or ""))
-
-    walk(app.router, "")
-    return found
+def routes(app: FastAPI) -> list[tuple[str, str, str | None]]:
+    """Method (WS for WebSockets), path and scope of every route."""
+    return [
+        (method, getattr(route, "path", ""), scope_of(route))
+        for route in all_routes(app.routes)
+        for method in getattr(route, "methods", None) or ("WS",)
+    ]
 
 
 def test_without_a_key_nothing_but_health_and_documentation(settings: Settings, make: Make) -> None:
     make("a")
     with served(settings) as http:
         found = routes(http.app)  # type: ignore[arg-type]
-        assert ("POST", "/v1/adaptations/{adaptation_id}/act") in found
-        for method, path in found:
+        assert ("POST", "/v1/adaptations/{adaptation_id}/act", "adapt") in found
+        public = http.app.state.public_paths  # type: ignore[attr-defined]
+        assert public == {"/livez", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect"}
+        for method, path, _ in found:
             answer = http.request("GET" if method == "WS" else method, path.replace("{", "").replace("}", ""))
-            if path in PUBLIC:
+            if path in public:
                 assert answer.status_code == 200
             else:
                 assert answer.status_code == 401, (method, path)
@@ -64,9 +56,8 @@ def test_a_key_without_the_scope_is_refused_and_told_which(settings: Settings, m
     none_of = {scope: make("a", tuple(set(ALL) - {scope})) for scope in ALL}
     with served(settings) as http:
         asked = set()
-        for method, path in routes(http.app):  # type: ignore[arg-type]
-            scope = scope_of(path, method)
-            if scope is None or path in PUBLIC or method == "WS":
+        for method, path, scope in routes(http.app):  # type: ignore[arg-type]
+            if scope is None or method == "WS":
                 continue
             asked.add(scope)
             answer = http.request(method, path, headers=none_of[scope])
@@ -74,7 +65,32 @@ def test_a_key_without_the_scope_is_refused_and_told_which(settings: Settings, m
             assert scope in answer.headers["www-authenticate"]
             if method != "HEAD":
                 assert answer.json()["expected"] == f"a key with the scope {scope}"
-        assert asked >= {"adapt", "models:read", "metrics"}
+        assert asked == set(ALL)
+
+
+@pytest.mark.parametrize("declared", [[], [requires("adapt"), requires("jobs")], [PUBLIC, requires("adapt")]])
+def test_a_route_that_does_not_declare_one_scope_stops_the_application_at_its_start(declared: list[object]) -> None:
+    router = APIRouter(prefix="/v1/forgotten", dependencies=declared)
+    router.get("")(lambda: None)
+    router.websocket("/stream")(lambda: None)
+    app = FastAPI()
+    app.include_router(router)
+    with pytest.raises(RuntimeError, match=f"/v1/forgotten: its router declares {len(declared)} scopes, and needs one"):
+        public_paths(app.routes)
+
+
+def test_a_key_without_the_scope_opens_no_websocket(settings: Settings, make: Make, wire: dict[str, object]) -> None:
+    with served(settings) as http:
+        made = http.post("/v1/adaptations", json={"model": "point", "demos": [wire]}, headers=make("a"))
+        address = made.headers["location"] + "/stream"
+        with (
+            pytest.raises(WebSocketDenialResponse) as refused,
+            http.websocket_connect(address, headers=make("a", ("models:read",))),
+        ):
+            pass
+        assert (refused.value.status_code, refused.value.json()["expected"]) == (403, "a key with the scope adapt")
+        with http.websocket_connect(address, headers=make("a", ("adapt",))) as socket:
+            assert socket.receive_bytes()
 
 
 def test_another_tenants_things_are_not_there(settings: Settings, make: Make, wire: dict[str, object]) -> None:
@@ -93,7 +109,7 @@ def test_another_tenants_things_are_not_there(settings: Settings, make: Make, wi
             "finish": {"observation": [0, 0, 0]},
         }
         tried = 0
-        for method, path in routes(http.app):  # type: ignore[arg-type]
+        for method, path, _ in routes(http.app):  # type: ignore[arg-type]
             if "{adaptation_id}" not in path or method == "WS":
                 continue
             body_of = dict(bodies.get(path.rpartition("/")[2], {}))
@@ -128,7 +144,7 @@ def test_another_tenants_trainings_and_streams_are_not_there(
         made = http.post(jobs, json=body, headers=mine | same_key)
         assert made.status_code == 201
         tried = []
-        for method, path in routes(http.app):  # type: ignore[arg-type]
+        for method, path, _ in routes(http.app):  # type: ignore[arg-type]
             if "{job_id}" in path:
                 answer = http.request(method, path.replace("{job_id}", "one"), headers=theirs)
                 assert answer.status_code == 404, (method, path, answer.text)
@@ -152,7 +168,7 @@ def test_another_tenants_trainings_and_streams_are_not_there(
             assert http.delete(f"/v1/adaptations/{adaptation}", headers=theirs).status_code == 404
 
 
-def test_a_key_ends_when_it_is_revoked_or_expired(settings: Settings, keys: Keys, make: Make) -> None:
+def test_a_key_ends_when_it_is_revoked_or_expired(settings: Settings, keys: ApiKeys, make: Make) -> None:
     clock = [time.time()]
     header = make("a")
     brief = make("a", ("adapt",), expires_at=clock[0] + 60)
@@ -176,7 +192,7 @@ def test_openpis_way_of_sending_a_key_works(settings: Settings, make: Make) -> N
         assert http.get("/v1/adaptations", headers={"Authorization": header}).status_code == 200
 
 
-def test_the_first_key_closes_a_server_that_runs(settings: Settings, keys: Keys) -> None:
+def test_the_first_key_closes_a_server_that_runs(settings: Settings, keys: ApiKeys) -> None:
     with served(settings, key_cache_s=0) as http:
         assert http.get("/v1/adaptations").status_code == 200
         secret, key = keys.create("default", ALL, time.time())
@@ -186,13 +202,13 @@ def test_the_first_key_closes_a_server_that_runs(settings: Settings, keys: Keys)
         assert http.get("/v1/adaptations", headers={"Authorization": f"Bearer {secret}"}).status_code == 401
 
 
-def test_a_server_that_others_reach_wants_a_key_to_exist(settings: Settings, keys: Keys) -> None:
+def test_a_server_that_others_reach_wants_a_key_to_exist(settings: Settings, keys: ApiKeys) -> None:
     exposed = settings.model_copy(update={"host": "0.0.0.0"})
     with pytest.raises(InvalidConfig, match="wtl keys create"):
-        service.app.serve(exposed, runtime_factory=PointingRuntime)
+        service.server.serve(exposed, runtime_factory=PointingRuntime)
     keys.create("a", ALL, time.time(), expires_at=1.0)
     with pytest.raises(InvalidConfig, match="wtl keys create"):
-        service.app.serve(exposed, runtime_factory=PointingRuntime)
+        service.server.serve(exposed, runtime_factory=PointingRuntime)
     with served(exposed) as http:
         assert http.get("/v1/adaptations").status_code == 401
 
@@ -269,12 +285,12 @@ def test_every_answer_has_security_headers(settings: Settings, make: Make) -> No
         assert "cdn.jsdelivr.net" in http.get("/docs").headers["content-security-policy"]
 
 
-def test_keys_by_the_command_line(settings: Settings, keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_by_the_command_line(settings: Settings, keys: ApiKeys, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--data", str(settings.data)]
     assert main(["keys", "create", "--tenant", "lab", "--days", "1", "--label", "arm", *where]) == 0
     secret = capsys.readouterr().out.strip()
     assert len(secret) == 47
-    found = keys.find(digest(secret))
+    found = keys.find(hash_secret(secret))
     assert found is not None
     assert (found.tenant, found.label, found.scopes) == ("lab", "arm", {"adapt", "models:read"})
     raw = (settings.data / "service.sqlite3").read_bytes() + (settings.data / "service.sqlite3-wal").read_bytes()

@@ -20,7 +20,7 @@ from metalearn.data.episode import Episode
 from service.app import create_app
 from service.client import Adaptation, Client, ClientError
 from service.settings import Settings
-from service.storage.episode_store import Blobs, DamagedBlob
+from service.storage.episode_store import DamagedEpisode, EpisodeStore
 
 
 def served(settings: Settings, now=time.time) -> TestClient:
@@ -55,7 +55,7 @@ def test_versions_of_a_model_stay_what_they_were(settings: Settings, demo: Episo
 
 def test_adaptations_expire_after_their_last_use(settings: Settings, demo: Episode) -> None:
     clock = [1000.0]
-    settings = settings.model_copy(update={"session_ttl_s": 100.0, "sweep_every_s": 0.05})
+    settings = settings.model_copy(update={"adaptation_ttl_s": 100.0, "sweep_every_s": 0.05})
     with served(settings, lambda: clock[0]) as http:
         client = Client(http=http)
         used, idle = client.adapt("point", demos=[demo]), client.adapt("point", demos=[Episode.of(demo.observations)])
@@ -73,7 +73,7 @@ def test_adaptations_expire_after_their_last_use(settings: Settings, demo: Episo
 
 
 def test_blobs_are_whole_or_absent(tmp_path: Path, demo: Episode) -> None:
-    blobs = Blobs(tmp_path)
+    blobs = EpisodeStore(tmp_path)
     for episode in (demo, demo.without_actions(), Episode.of(demo.observations.astype(np.float64), success=False)):
         assert blobs.read(*blobs.write([episode])) == episode
     half = tmp_path / "half.tmp"
@@ -86,9 +86,9 @@ def test_blobs_are_whole_or_absent(tmp_path: Path, demo: Episode) -> None:
     assert young.exists()
     path = tmp_path / f"{demo.digest}.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(DamagedBlob):
+    with pytest.raises(DamagedEpisode):
         blobs.read(demo.digest)
-    with pytest.raises(DamagedBlob):
+    with pytest.raises(DamagedEpisode):
         blobs.read("0" * 64)
 
 

@@ -125,8 +125,8 @@ def test_a_cluster_that_wants_another_token_is_waited_for(settings: Settings, cl
     cluster.token = "another"
     with served(settings) as http:
         http.post(JOBS, json={"experiment": "reach-m2", "id": "mine"})
-        wait_for(lambda: http.app.state.service.jobs._unreachable)  # type: ignore[attr-defined]
-        assert "WTL_RAY_TOKEN" in http.app.state.service.jobs._unreachable  # type: ignore[attr-defined]
+        wait_for(lambda: http.app.state.container.training_jobs._unreachable)  # type: ignore[attr-defined]
+        assert "WTL_RAY_TOKEN" in http.app.state.container.training_jobs._unreachable  # type: ignore[attr-defined]
         assert http.get(f"{JOBS}/mine").json()["state"] == "queued"
         cluster.token = TOKEN
         assert follow(http, "mine")[-1][2]["state"] == "succeeded"

@@ -9,7 +9,7 @@ import pytest
 
 from service.storage.database import Database
 from service.training_jobs.records import JobRequest
-from service.training_jobs.repository import JobStore
+from service.training_jobs.repository import TrainingJobRepository
 
 T = TypeVar("T")
 N_SERVERS = 8
@@ -29,7 +29,7 @@ def at_once(work: Callable[[int], T]) -> list[T]:
 @pytest.fixture
 def stores(database_url):
     databases = [Database(database_url, connections=2) for _ in range(N_SERVERS)]
-    yield [JobStore(database) for database in databases]
+    yield [TrainingJobRepository(database) for database in databases]
     for database in databases:
         database.close()
 

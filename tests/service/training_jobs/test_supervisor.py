@@ -155,7 +155,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from support.pointing import PointingRuntime, settings_in
-from service.app import serve
+from service.server import serve
 
 changes = {"port": int(sys.argv[3]), "train_command": sys.argv[4], "training_poll_s": 0.05}
 serve(settings_in(Path(sys.argv[2])).model_copy(update=changes), runtime_factory=PointingRuntime)

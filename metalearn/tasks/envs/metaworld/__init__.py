@@ -1,4 +1,4 @@
 """Meta-World's tasks on MuJoCo: push and pick-place, push with a misleading demonstration, ML10.
 
-Here belongs whatever needs `metaworld` or `mujoco`.
+Here belongs everything that needs `metaworld`.
 """

@@ -1,6 +1,6 @@
-"""Pictures of an arm at its table: MuJoCo's, where an off-screen OpenGL was chosen, else a drawing.
+"""Pictures of an arm at its table: rendered by MuJoCo if `MUJOCO_GL` is set, else drawn without OpenGL.
 
-Which one is decided by `MUJOCO_GL` (`egl`, `osmesa`, `glfw`) as MuJoCo reads it; unset, it needs no OpenGL.
+MuJoCo reads the same variable (`egl`, `osmesa`, `glfw`) and chooses its off-screen OpenGL by it.
 """
 
 import os
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from PIL import Image, ImageDraw
 
-from metalearn.tasks.envs.metaworld.arm import Arms, Table
+from metalearn.tasks.envs.metaworld.arm import PuckArms, TaskModel
 
 WIDTH, HEIGHT = 480, 360
 
@@ -22,41 +22,45 @@ _TABLE, _INK, _HAND, _PUCK, _GOAL = "#f2efe9", "#555555", "#2f6fb0", "#c0392b", 
 
 @runtime_checkable
 class View(Protocol):
-    """Something that draws row `row` of some arms, and where its puck has to go."""
+    """A way to draw one row of some arms together with its goal."""
 
-    def draw(self, arms: Arms, row: int, goal: Float64[np.ndarray, "3"], radius: float) -> UInt8[np.ndarray, "h w 3"]:
-        """The picture."""
+    def draw(
+        self, arms: PuckArms, row: int, goal: Float64[np.ndarray, "3"], radius: float
+    ) -> UInt8[np.ndarray, "h w 3"]:
+        """A picture of row `row`."""
         ...
 
     def close(self) -> None:
-        """Release what the pictures needed."""
+        """Release the resources of the pictures."""
         ...
 
 
-def make_view(table: Table) -> View:
-    """MuJoCo's picture if `MUJOCO_GL` asks for one and it can be made, else the drawing."""
+def make_view(model: TaskModel) -> View:
+    """A view by MuJoCo if `MUJOCO_GL` is set and rendering works, else a drawing."""
     if os.environ.get("MUJOCO_GL"):
         try:
-            return MuJoCoView(table)
+            return MuJoCoView(model)
         except Exception as error:  # each OpenGL platform fails in its own way
             warnings.warn(f"MuJoCo cannot render here, drawing instead: {error}", stacklevel=2)
     return Drawing()
 
 
 class MuJoCoView:
-    """The scene as MuJoCo renders it."""
+    """The scene, rendered by MuJoCo."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self._renderer: Any = mujoco.Renderer(table.model, HEIGHT, WIDTH)
+    def __init__(self, model: TaskModel) -> None:
+        self._model = model
+        self._renderer: Any = mujoco.Renderer(model.mj_model, HEIGHT, WIDTH)
         self._camera = mujoco.MjvCamera()
         self._camera.lookat = [0.0, 0.72, 0.1]
         self._camera.distance, self._camera.azimuth, self._camera.elevation = 0.9, 215.0, -30.0
 
-    def draw(self, arms: Arms, row: int, goal: Float64[np.ndarray, "3"], radius: float) -> UInt8[np.ndarray, "h w 3"]:
-        """The arm from the front; the goal is the green ball (not to the scale of `radius`)."""
-        data = arms.sims[row].data
-        data.site_xpos[self._table.goal_site] = goal  # in the data: the model is shared
+    def draw(
+        self, arms: PuckArms, row: int, goal: Float64[np.ndarray, "3"], radius: float
+    ) -> UInt8[np.ndarray, "h w 3"]:
+        """The arm from the front; the goal is the green ball (not drawn to the scale of `radius`)."""
+        data = arms.simulations[row].data
+        data.site_xpos[self._model.goal_site] = goal  # in the data: the model is shared
         self._renderer.update_scene(data, self._camera)
         picture: UInt8[np.ndarray, "h w 3"] = self._renderer.render()
         return picture
@@ -67,23 +71,26 @@ class MuJoCoView:
 
 
 class Drawing:
-    """Hand, puck and goal from above and from the side."""
+    """Hand, puck and goal from above and from the side, drawn without OpenGL."""
 
-    def draw(self, arms: Arms, row: int, goal: Float64[np.ndarray, "3"], radius: float) -> UInt8[np.ndarray, "h w 3"]:
-        """The picture of what is to be seen at table `row`."""
-        return self.picture(arms.frames[row], goal, radius)
-
-    def picture(
-        self, frame: Float64[np.ndarray, "18"], goal: Float64[np.ndarray, "3"], radius: float
+    def draw(
+        self, arms: PuckArms, row: int, goal: Float64[np.ndarray, "3"], radius: float
     ) -> UInt8[np.ndarray, "h w 3"]:
-        """Left: from above (x to the right, y upwards). Right: from the side (y to the right, z upwards)."""
-        image = Image.new("RGB", (WIDTH, HEIGHT), "white")
-        _panel(image, "above", 0, (0, 1), (0.0, 0.7), frame, goal, radius)
-        _panel(image, "side", WIDTH // 2, (1, 2), (0.7, 0.3), frame, goal, radius)
-        return np.array(image)
+        """A picture of one row."""
+        return draw_frame(arms.frames[row], goal, radius)
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+def draw_frame(
+    frame: Float64[np.ndarray, "18"], goal: Float64[np.ndarray, "3"], radius: float
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Left: from above (x to the right, y upwards). Right: from the side (y to the right, z upwards)."""
+    image = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    _panel(image, "above", 0, (0, 1), (0.0, 0.7), frame, goal, radius)
+    _panel(image, "side", WIDTH // 2, (1, 2), (0.7, 0.3), frame, goal, radius)
+    return np.array(image)
 
 
 def _panel(

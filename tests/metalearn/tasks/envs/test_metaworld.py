@@ -12,7 +12,8 @@ from gymnasium.utils.env_checker import check_env
 from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
-from metalearn.tasks.envs.metaworld.push_and_pick import LINGER, PickPlace, PickPlaceStrict, Push, PushStrict
+from metalearn.tasks.envs.metaworld.push_and_pick import PickPlace, PickPlaceStrict, Push, PushStrict
+from metalearn.tasks.envs.metaworld.vector_env import EXTRA_DEMO_STEPS
 from metalearn.tasks.family import Family, SerialVectorEnv, VectorFamily, make_vec, tasks_of
 from metalearn.tasks.registry import find_family, register_envs
 from metalearn.tasks.rollout import demonstrate, episode_seeds
@@ -93,7 +94,7 @@ def test_a_demonstration_goes_on_after_the_task_is_solved():
     run = demonstrate(Push(), [3], [0], "demo")
     (episode,) = run.episodes
     assert episode.success
-    assert episode.rewards[-1 - LINGER] == 1
+    assert episode.rewards[-1 - EXTRA_DEMO_STEPS] == 1
     assert episode.rewards.sum() == 1
     goal = Push().goal(3)
     assert np.linalg.norm(episode.observations[-1, 4:7] - goal) < PushStrict().radius
@@ -223,20 +224,20 @@ class GoalOfTheDemo:
     def __init__(self, bundle):
         pass
 
-    def believe(self, contexts):
+    def infer_belief(self, contexts):
         goals = [context.demos[-1].observations[-1, 4:7] for context in contexts]
         return [Belief(goal, np.ones(1, np.float32)) for goal in goals]
 
-    learns_while_acting = False
+    adapts_online = False
 
-    def stance(self, belief, hypothesis):
-        return belief.code
+    def conditioning(self, belief, hypothesis):
+        return belief.latent
 
-    def after(self, stance, observations, actions):
-        return stance
+    def update(self, conditioning, observations, actions):
+        return conditioning
 
-    def act(self, stances, observations):
-        seen = np.hstack((observations[:, :-3], stances)).astype(np.float64)
+    def act(self, conditionings, observations):
+        seen = np.hstack((observations[:, :-3], conditionings)).astype(np.float64)
         return np.clip([Push().expert(row) for row in seen], -1, 1).astype(np.float32)
 
 
@@ -247,7 +248,7 @@ def test_the_example_client_demonstrates_and_adapts_over_http(tmp_path):
     demo = example["demonstrate"](world)
     Push().spec.check(demo)
     assert demo.success
-    assert demo.rewards.sum() == demo.rewards[-1 - LINGER] == 1
+    assert demo.rewards.sum() == demo.rewards[-1 - EXTRA_DEMO_STEPS] == 1
     assert (demo.observations[:, -3:] == 0).all()
 
     Bundle("push", Push().spec, {}, {"none": np.zeros(1, np.float32)}).save(tmp_path / "models" / "push")

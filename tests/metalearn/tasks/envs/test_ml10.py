@@ -5,8 +5,8 @@ import pytest
 
 from metalearn.data.errors import InvalidConfig
 from metalearn.tasks.envs.metaworld.ml10 import ML10, SPLITS, TEST, TOO_CLOSE, TRAIN, ML10Frozen
-from metalearn.tasks.envs.metaworld.push_and_pick import LINGER
-from metalearn.tasks.envs.metaworld.scenes import KINDS, Arms, load_scene
+from metalearn.tasks.envs.metaworld.scenes import TASK_TYPES, SceneArms, load_scene_model
+from metalearn.tasks.envs.metaworld.vector_env import EXTRA_DEMO_STEPS
 from metalearn.tasks.family import Family, SerialVectorEnv, VectorFamily, make_vec, tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import demonstrate, episode_seeds
@@ -34,15 +34,15 @@ def test_the_split_is_meta_worlds():
 
     assert set(TRAIN) == set(ML10_V3["train"])
     assert set(TEST) == set(ML10_V3["test"])
-    assert set(KINDS) == {*TRAIN, *TEST}
+    assert set(TASK_TYPES) == {*TRAIN, *TEST}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", [*TRAIN, *TEST])
 def test_an_episode_is_what_meta_world_would_have_made_of_it(task):
     family, index, rng = ML10(), index_of(task), np.random.default_rng(0)
-    scene = load_scene(task)
-    arms = Arms([scene])
+    scene = load_scene_model(task)
+    arms = SceneArms([scene])
     arms.reset(0, family.rand_vec(index + 500, rng))  # nothing may stay of an episode elsewhere
     vector = family.rand_vec(index, rng)
     arms.reset(0, vector)
@@ -124,7 +124,7 @@ def test_the_experts_solve_their_tasks():
 def test_a_demonstration_goes_on_after_the_task_is_solved():
     (episode,) = demonstrate(ML10(), [index_of("drawer-open-v3")], [0], "demo").episodes
     assert episode.success
-    assert episode.rewards[-1 - LINGER] == episode.rewards.sum() == 1
+    assert episode.rewards[-1 - EXTRA_DEMO_STEPS] == episode.rewards.sum() == 1
 
 
 def test_rows_of_different_types_go_their_own_way():

@@ -1,0 +1,204 @@
+"""The table of formats that recorded episodes come in, and the two functions that read and write any of them.
+
+Whatever lists formats follows `FORMATS`: the content types of HTTP, `--from` of the command line, and the table in the
+docs (`.ci/formats_table.py` writes it). A new format is a module with a reader, and an entry here.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metalearn.data.episode import Episode
+from metalearn.data.errors import InvalidConfig
+from metalearn.data.formats.arrays import decode_npz, decode_safetensors, encode_npz, encode_safetensors
+from metalearn.data.formats.files import Decoder, Encoder, decode_json, read_file, write_file
+from metalearn.data.formats.lerobot import read_lerobot
+from metalearn.data.formats.minari_datasets import read_minari, write_minari
+from metalearn.data.formats.robomimic import read_robomimic
+from metalearn.data.formats.selection import Recorded, Selection
+
+if TYPE_CHECKING:
+    import metalearn.data.spec
+    from metalearn.data.spec import Spec
+
+Reader = Callable[[str, Selection], Recorded]
+Writer = Callable[[str, Recorded, "Spec | None", str], None]
+_KIND = re.compile(r"([A-Za-z][A-Za-z0-9_]*):(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class DatasetFormat:
+    """One format of recorded episodes.
+
+    Attributes:
+        name: what stands before the colon in `--from KIND:PATH`.
+        description: a phrase for the docs and for `wtl formats`.
+        path: what stands after the colon.
+        read: the episodes at a path, as `Selection` says.
+        write: takes a target, the episodes, their spec and a description; None where the format is only read.
+        suffixes: of the files that are in this format; the first one is the usual one.
+        media_type: of a request body in this format; None where it is not uploaded.
+        decode: the value that such a body holds.
+        extra: the optional dependencies of the distribution that it needs.
+    """
+
+    name: str
+    description: str
+    path: str
+    read: Reader
+    write: Writer | None = None
+    suffixes: tuple[str, ...] = ()
+    media_type: str | None = None
+    decode: Decoder | None = None
+    extra: str | None = None
+
+    @property
+    def usage(self) -> str:
+        """What follows `--from`, without the kind where a suffix says it."""
+        places = self.path.split(" or ")
+        return f"FILE{self.suffixes[0]}" if self.suffixes else " or ".join(f"{self.name}:{place}" for place in places)
+
+
+def _write_file(target: str, recorded: Recorded, _spec: "Spec | None", _description: str, *, encode: Encoder) -> None:
+    write_file(target, encode, recorded.episodes, recorded.rate_hz)
+
+
+def _write_minari(target: str, recorded: Recorded, spec: "Spec | None", description: str) -> None:
+    if spec is None:
+        raise InvalidConfig(f"minari:{target}: a Minari dataset holds the spaces of its episodes; name their model")
+    write_minari(target, recorded.episodes, spec, description)
+
+
+FORMATS: Mapping[str, DatasetFormat] = {
+    entry.name: entry
+    for entry in (
+        DatasetFormat(
+            "npz",
+            "numpy's archive of arrays",
+            "FILE",
+            read=partial(read_file, decode=decode_npz),
+            write=partial(_write_file, encode=encode_npz),
+            suffixes=(".npz",),
+            media_type="application/x-npz",
+            decode=decode_npz,
+        ),
+        DatasetFormat(
+            "safetensors",
+            "an archive of arrays",
+            "FILE",
+            read=partial(read_file, decode=decode_safetensors),
+            write=partial(_write_file, encode=encode_safetensors),
+            suffixes=(".safetensors",),
+            media_type="application/x-safetensors",
+            decode=decode_safetensors,
+        ),
+        DatasetFormat(
+            "json",
+            "a request body as a file",
+            "FILE",
+            read=partial(read_file, decode=decode_json),
+            suffixes=(".json",),
+            media_type="application/json",
+            decode=decode_json,
+        ),
+        DatasetFormat(
+            "minari",
+            "a Minari dataset",
+            "ID or DIR",
+            read=read_minari,
+            write=_write_minari,
+            extra="train",
+        ),
+        DatasetFormat(
+            "robomimic",
+            "robomimic's HDF5",
+            "FILE",
+            read=read_robomimic,
+            suffixes=(".hdf5", ".h5"),
+            extra="train",
+        ),
+        DatasetFormat(
+            "lerobot",
+            "a LeRobot dataset without its videos",
+            "DIR",
+            read=read_lerobot,
+            extra="train",
+        ),
+    )
+}
+
+
+def find_format(source: str | Path) -> tuple[DatasetFormat, str]:
+    """The format and the path of `KIND:PATH`, or of a path whose suffix says the kind.
+
+    Raises:
+        InvalidConfig: an unknown kind, or a suffix that says none.
+    """
+    kinds = ", ".join(FORMATS)
+    if isinstance(source, str) and (match := _KIND.fullmatch(source)):
+        kind, path = match.groups()
+        if kind not in FORMATS:
+            close = difflib.get_close_matches(kind, FORMATS, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise InvalidConfig(f"{source}: there is no kind {kind} of recordings (there are {kinds}){hint}")
+        if not path:
+            raise InvalidConfig(f"{source} expected {kind}:{FORMATS[kind].path}, got nothing after the colon")
+        return FORMATS[kind], path
+    suffix = Path(source).suffix.lower()
+    for entry in FORMATS.values():
+        if suffix in entry.suffixes:
+            return entry, str(source)
+    known = ", ".join(suffix for entry in FORMATS.values() for suffix in entry.suffixes)
+    raise InvalidConfig(f"{source}: expected KIND:PATH with a kind of {kinds}, or a file ending in {known}")
+
+
+def read_episodes(source: str | Path, selection: Selection = Selection()) -> Recorded:  # noqa: B008  frozen
+    """The episodes at `KIND:PATH`, or in a file whose suffix says the kind.
+
+    Raises:
+        InvalidConfig: an unknown kind, or one whose library is not installed.
+        InvalidData: not such a dataset, or an episode that cannot be used.
+        OSError: it cannot be read.
+    """
+    entry, path = find_format(source)
+    try:
+        return entry.read(path, selection)
+    except ImportError as error:
+        raise _not_installed(entry, error) from error
+
+
+def write_episodes(
+    target: str | Path,
+    episodes: Sequence[Episode],
+    *,
+    rate_hz: float | None = None,
+    spec: "metalearn.data.spec.Spec | None" = None,
+    description: str = "",
+) -> None:
+    """Write episodes to `KIND:PATH`, or to a file whose suffix says the kind.
+
+    Raises:
+        InvalidConfig: a kind that is not written, that needs a `spec`, or whose library is not installed.
+        InvalidData: an episode that the format cannot hold, or that does not fit `spec`.
+        OSError: it cannot be written.
+    """
+    entry, path = find_format(target)
+    if spec is not None:
+        for episode in episodes:
+            spec.check(episode)
+    if entry.write is None:
+        writable = ", ".join(name for name, one in FORMATS.items() if one.write is not None)
+        raise InvalidConfig(f"{target}: {entry.name} is only read; write one of {writable}")
+    try:
+        entry.write(path, Recorded.of(episodes, rate_hz), spec, description)
+    except ImportError as error:
+        raise _not_installed(entry, error) from error
+
+
+def _not_installed(entry: DatasetFormat, error: ImportError) -> InvalidConfig:
+    needs = f": pip install 'watch-try-learn[{entry.extra}]'" if entry.extra else ""
+    return InvalidConfig(f"{entry.name}: {error.name or error} is not installed{needs}")

@@ -1,0 +1,40 @@
+"""Progress on a terminal and in a log: nothing that was measured is lost, and a log is neither silent nor flooded."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from metalearn.listeners import progress
+from metalearn.listeners.progress import show_progress
+
+
+def shown(*events: tuple[object, ...], terminal: bool) -> str:
+    output = io.StringIO()
+    with show_progress(Console(file=output, force_terminal=terminal, width=80)) as show:
+        for event in events:
+            show(*event)
+    return output.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_finished_stage_is_a_line_with_what_was_measured(terminal: bool) -> None:
+    text = shown(("train", 5, 10), ("train", 10, 10, "trial 50%"), terminal=terminal)
+    assert "0 s  train        10/10  trial 50%\n" in text
+
+
+def test_a_log_has_the_begin_the_measured_and_the_end_of_a_stage() -> None:
+    steps = [("train", done, 100, "trial 50%" if done == 40 else "") for done in range(1, 101)]
+    lines = shown(*steps, terminal=False).splitlines()
+    assert [line.split()[3] for line in lines] == ["1/100", "40/100", "100/100"]
+
+
+def test_a_log_says_now_and_then_that_work_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "QUIET_S", 0.0)
+    assert shown(*(("train", done, 100) for done in range(1, 4)), terminal=False).count("\n") == 3
+
+
+def test_stages_take_turns_and_may_come_again() -> None:
+    text = shown(("train", 5, 10), ("collect", 1, 1), ("train", 6, 10), ("collect", 1, 1), terminal=False)
+    assert [line.split()[2] for line in text.splitlines()] == ["train", "collect", "collect"]
+    assert shown(("train", 5, 10), ("collect", 1, 1), ("collect", 1, 1), terminal=True).count("collect      1/1") == 2

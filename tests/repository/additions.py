@@ -1,0 +1,284 @@
+"""Five small additions to a copy of the repository, as a contributor would make them: new files, and lines put into
+files that are there. `docs/contributing/where.md` says which files each kind touches; `test_where.py` does them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Addition:
+    """One addition.
+
+    Attributes:
+        heading: of the section of `where.md` that lists its files.
+        at_most: files that it may touch.
+        new: the text of each new file, by path.
+        inserted: by path, anchors that are in the file once, and what follows each from then on.
+        proof: a program that fails in a copy without the addition, and succeeds in one with it.
+    """
+
+    heading: str
+    at_most: int
+    proof: str
+    new: Mapping[str, str] = field(default_factory=dict)
+    inserted: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+
+    @property
+    def files(self) -> set[str]:
+        """Every file that it touches."""
+        return {*self.new, *self.inserted}
+
+    def make(self, root: Path) -> None:
+        """Make it in a copy of the repository."""
+        for path, text in self.new.items():
+            assert not (root / path).exists(), f"{path} is there already"
+            (root / path).write_text(text)
+        for path, insertions in self.inserted.items():
+            content = (root / path).read_text()
+            for anchor, text in insertions:
+                assert content.count(anchor) == 1, f"{path} has {content.count(anchor)} places for {anchor!r}"
+                content = content.replace(anchor, anchor + text)
+            (root / path).write_text(content)
+
+
+FAMILY = Addition(
+    heading="A family of tasks",
+    at_most=2,
+    new={
+        "metalearn/tasks/envs/line.py": '''"""A point on a line that has to reach one of two ends."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from metalearn.data.spec import Spec
+from metalearn.tasks.family import Scene, TaskVectorEnv
+from metalearn.tasks.single_row import SingleRowEnv
+
+
+class Line:
+    """Even tasks want the left end, odd ones the right."""
+
+    name, version = "line", 1
+    spec = Spec(spaces.Box(-2, 2, (1,), np.float32), spaces.Box(-1, 1, (1,), np.float32), 8, rate_hz=1.0)
+    splits = {"train": range(100), "validation": range(100, 200), "test": range(200, 300)}
+
+    def make_vec(self, indices: Sequence[int], scene: Scene = "trial") -> TaskVectorEnv:
+        return LineVectorEnv(self.spec, indices)
+
+    def make(self, index: int, scene: Scene = "trial", render_mode: str | None = None) -> gym.Env[Any, Any]:
+        return SingleRowEnv(self, index, scene, render_mode)
+
+
+class LineVectorEnv(TaskVectorEnv):
+    def __init__(self, spec: Spec, indices: Sequence[int]) -> None:
+        super().__init__(spec, len(indices))
+        self._side = np.where(np.array(indices) % 2, 1.0, -1.0)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self._x, self._steps = np.zeros(self.num_envs), 0
+        return self._observe(), {}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        self._x = np.clip(self._x + 0.4 * actions[:, 0], -2, 2)
+        self._steps += 1
+        ended = np.abs(self._x) >= 1
+        success = ended & (np.sign(self._x) == self._side)
+        truncated = ~ended & (self._steps >= 8)
+        return self._observe(), success.astype(np.float32), ended, truncated, {"success": success}
+
+    def expert_actions(self) -> Any:
+        return self._side[:, None].astype(np.float32)
+
+    def _observe(self) -> Any:
+        return self._x[:, None].astype(np.float32)
+''',
+    },
+    inserted={"metalearn/tasks/registry.py": [("FAMILIES = {\n", '    "line": "metalearn.tasks.envs.line:Line",\n')]},
+    proof="""
+from metalearn.tasks.registry import find_family
+from metalearn.tasks.rollout import demonstrate
+family = find_family("line")
+demo = demonstrate(family, [7], [0], "demo").episodes[0]
+assert demo.success and len(demo) == 3, demo
+family.spec.check(demo)
+""",
+)
+
+ASK = Addition(
+    heading="A kind of ask",
+    at_most=6,
+    new={
+        "metalearn/data/asks/speed.py": '''"""How fast the next attempt should be."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from metalearn.data.asks.kind import AskKind
+from metalearn.data.errors import InvalidData
+
+
+@dataclass(frozen=True)
+class Speed(AskKind):
+    """Steps per second, above 0."""
+
+    name: ClassVar[str] = "speed"
+    rate_hz: float
+
+    def to_json(self) -> float:
+        return self.rate_hz
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Speed":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+            raise InvalidData("ask.speed", "a number above 0", str(value)[:40])
+        return cls(float(value))
+''',
+    },
+    inserted={
+        "metalearn/data/asks/__init__.py": [
+            ("from metalearn.data.asks.kind import AskKind\n", "from metalearn.data.asks.speed import Speed\n"),
+            ("KINDS: tuple[type[AskKind], ...] = (", "Speed,"),
+        ]
+    },
+    proof="""
+import dataclasses, io, json, sys, tempfile, zipfile
+from pathlib import Path
+from fastapi.testclient import TestClient
+import support.pointing as pointing
+from service.app import create_app
+folder = Path(tempfile.mkdtemp())
+settings = pointing.settings_in(folder)
+asked = pointing.bundle("asked")
+dataclasses.replace(asked, model={**asked.model, "asks": ["speed"]}).save(settings.models / "asked")
+with TestClient(create_app(settings, runtime_factory=pointing.PointingRuntime)) as http:
+    def adapt(model, ask):
+        return http.post("/v1/adaptations", json={"model": model, "demos": [], "ask": ask})
+    assert adapt("point", {"speed": 3}).status_code == 422, "a model that was not trained for it refuses it"
+    assert adapt("asked", {"speed": 0}).json()["field"] == "ask.speed"
+    made = adapt("asked", {"speed": 3})
+    assert made.status_code == 201, made.text
+    at = made.headers["location"]
+    trial = {"observations": [[0, 0, 0], [1, 0, 0]], "success": False}
+    assert http.post(at + "/trials", json={"trials": [trial]}).json()["ask"] == {"speed": 3.0}
+    fork = http.post(at + "/fork", json={"version": 1})
+    assert fork.json()["ask"] == {"speed": 3.0}
+    assert [v["ask"] for v in http.get(at + "/versions").json()["items"]] == [{"speed": 3.0}] * 2
+    archive = zipfile.ZipFile(io.BytesIO(http.get(at + "/export?policy=false").content))
+    assert json.loads(archive.read("manifest.json"))["ask"] == {"speed": 3.0}
+with TestClient(create_app(settings, runtime_factory=pointing.PointingRuntime)) as http:
+    assert http.get(fork.headers["location"]).json()["ask"] == {"speed": 3.0}, "it survives a restart"
+""",
+)
+
+FORMAT = Addition(
+    heading="A dataset format",
+    at_most=2,
+    new={
+        "metalearn/data/formats/csv_files.py": '''"""Comma-separated values: a line per observation, no actions."""
+
+import numpy as np
+
+from metalearn.data.episode import Episode
+from metalearn.data.errors import InvalidData
+from metalearn.data.formats.selection import Recorded, Selection
+
+
+def read_csv(path: str, selection: Selection) -> Recorded:
+    """The one episode of a file. Raises InvalidData, OSError."""
+    try:
+        observations = np.loadtxt(path, delimiter=",", ndmin=2)
+    except ValueError as error:
+        raise InvalidData(path, "lines of numbers with commas between them", str(error)) from error
+    selection.pick(1)
+    return Recorded.of([Episode.of(observations)])
+''',
+    },
+    inserted={
+        "metalearn/data/formats/table.py": [
+            (
+                "from metalearn.data.errors import InvalidConfig\n",
+                "from metalearn.data.formats.csv_files import read_csv\n",
+            ),
+            (
+                "    for entry in (\n",
+                '        DatasetFormat("csv", "lines of observations", "FILE", read=read_csv, suffixes=(".csv",)),\n',
+            ),
+        ]
+    },
+    proof="""
+import subprocess, sys
+from pathlib import Path
+from metalearn.data.formats import read_episodes
+Path("walk.csv").write_text("0,0,0\\n1,0,0\\n1,1,0\\n")
+for source in ("walk.csv", "csv:walk.csv"):
+    command = [sys.executable, "-m", "wtl.cli", "convert", "walk.npz", "--from", source]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert read_episodes("walk.npz").episodes[0].observations.shape == (3, 3)
+listed = subprocess.run([sys.executable, "-m", "wtl.cli", "formats"], capture_output=True, text=True).stdout
+assert "csv" in listed
+""",
+)
+
+ROUTE = Addition(
+    heading="A REST route",
+    at_most=4,
+    new={
+        "service/api/routes/lengths.py": '''"""How long the episodes of an adaptation are."""
+
+from fastapi import APIRouter, Response
+
+from service.api.dependencies import AdaptationId, ContainerDep, RequestBodyDep
+from service.api.openapi import PROBLEMS
+from service.api.schemas.adaptations import Body
+from service.api.scopes import requires
+
+router = APIRouter(
+    prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS, dependencies=[requires("adapt")]
+)
+
+
+class Lengths(Body):
+    """Steps of each episode."""
+
+    demos: list[int]
+    trials: list[int]
+
+
+@router.get("/{adaptation_id}/lengths", response_model=Lengths)
+def read(request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId) -> Response:
+    """The lengths of the episodes that an adaptation has seen."""
+    adaptation = container.adaptations.read(request.tenant, adaptation_id)
+    context = container.repository.context(adaptation.id, adaptation.version)
+    return request.answer(Lengths(demos=[len(e) for e in context.demos], trials=[len(e) for e in context.trials]))
+''',
+    },
+    inserted={
+        "service/app.py": [
+            ("from service.api.scopes import public_paths\n", "from service.api.routes import lengths\n"),
+            ("_ROUTERS = (\n", "    lengths.router,\n"),
+        ],
+    },
+    proof="""
+import tempfile
+from pathlib import Path
+from fastapi.testclient import TestClient
+from support.pointing import PointingRuntime, settings_in
+from service.app import create_app
+app = create_app(settings_in(Path(tempfile.mkdtemp())), runtime_factory=PointingRuntime)
+with TestClient(app) as http:
+    demo = {"observations": [[0, 0, 0], [1, 0, 0], [1, 1, 0]]}
+    made = http.post("/v1/adaptations", json={"model": "point", "demos": [demo]})
+    assert http.get(made.headers["location"] + "/lengths").json() == {"demos": [2], "trials": []}
+    operation = http.get("/openapi.json").json()["paths"]["/v1/adaptations/{adaptation_id}/lengths"]["get"]
+    assert operation["security"][0] == {"key": ["adapt"]}
+""",
+)
+
+ADDITIONS = (FAMILY, ASK, FORMAT, ROUTE)
