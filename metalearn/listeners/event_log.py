@@ -1,7 +1,7 @@
-"""What a training run tells machines: JSON lines in its folder, from its start to how it ended.
+"""The event log of a training run: JSON lines in its folder, from its start to how it ended.
 
-A later run in the same folder goes on in the same file. Whoever watches from another process reads it: see
-`docs/jobs.md` for the lines. Does not know who reads.
+A later run in the same folder appends to the same file. Other processes follow the run by reading it; `docs/jobs.md`
+describes the lines. Does not know who reads.
 """
 
 import json
@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from metalearn.config import EVENT_LOG
 from metalearn.data.errors import WatchTryLearnError
 from metalearn.training.events import Event, Stopped
 
-FILE = "progress.jsonl"
 _PAUSE_S = 0.5
 _LONGEST_DETAIL = 500
 
@@ -48,7 +48,7 @@ class EventLog:
 def event_log(folder: Path) -> Iterator[EventLog]:
     """Note in `folder` that a run started, and how it ended: finished, stopped, or failed and why."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = EventLog(folder / FILE)
+    lines = EventLog(folder / EVENT_LOG)
     lines.write("started", pid=os.getpid())
     try:
         yield lines
