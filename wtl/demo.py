@@ -150,7 +150,7 @@ def measure(
 
 def play_over_rest(url: str, model: str, protocol: Protocol, progress: Progress) -> Played:
     """Play every row of the protocol with its own adaptation on the server, from several clients at once."""
-    rows, contexts = protocol.rows(), protocol.watch()
+    rows, contexts = protocol.rows(), protocol.demonstrations()
     n_attempts = protocol.manifest.budget.trials + 1
     seeds = list(zip(*(protocol.seeds(rows, ATTEMPTS, t) for t in range(n_attempts)), strict=True))
     latencies_ms: list[float] = []

@@ -41,8 +41,8 @@ class _Replica:
         return self._app
 
     def check_health(self) -> None:
-        """Ray Serve calls this every few seconds, and replaces a replica that raises."""
-        container = getattr(self._app.state, "service", None)
+        """Raise if the inference thread has stopped; Ray Serve polls this and replaces a replica that raises."""
+        container = getattr(self._app.state, "container", None)
         if container is not None and not container.engine.alive:
             raise RuntimeError("the inference thread has stopped")
 
@@ -53,7 +53,7 @@ Replica: Any = serve.deployment(
 
 
 def application(given: Mapping[str, Any]) -> Application:
-    """What `import_path: wtl.ray_serve:application` builds; `args` are fields of `Settings`.
+    """Build the application of `import_path: wtl.ray_serve:application`; `args` are fields of `Settings`.
 
     The address of the proxies is not known here. Unless `host` says that only this machine can connect, there has to
     be an API key.

@@ -128,7 +128,7 @@ def damaged(folder: Path, **head: object) -> Path:
     from metalearn.model.policy import ConditionalPolicy
     from metalearn.tasks.registry import find_family
 
-    spec, config = find_family("reach-m2").spec, ModelConfig(encoder_width=16, code_size=8, policy_width=16)
+    spec, config = find_family("reach-m2").spec, ModelConfig(encoder_width=16, latent_dim=8, policy_width=16)
     weights = ConditionalPolicy(config, spec).to_weights()
     Bundle("any", spec, config.model_dump(mode="json"), weights).save(folder)
     file = folder / "bundle.json"

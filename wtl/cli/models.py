@@ -56,6 +56,31 @@ def list_folder(
     Console().print(table if found else f"no bundles in {folder or SHIPPED_MODELS}")
 
 
+@models.command("upgrade")
+def upgrade_folder(
+    folder: Annotated[Path, typer.Argument(help="Of bundles, or one bundle.")],
+) -> None:
+    """Upgrade bundles of an earlier schema in place: the same numbers under the names of today.
+
+    \b
+    Examples:
+      wtl models upgrade models
+      wtl models upgrade runs/reach-m2/bundle
+    """
+    from metalearn.bundle_upgrade import upgrade
+
+    failed = []
+    for one in upgrade(folder):
+        if one.problem is not None:
+            failed.append(f"{one.folder}: {one.problem}")
+        elif one.after is None:
+            typer.echo(f"{one.folder}: is of this schema already")
+        else:
+            typer.echo(f"{one.folder}: {(one.before or '')[:12]} is {one.after[:12]} now")
+    if failed:
+        raise InvalidConfig("not upgraded, and left as it was: " + "; ".join(failed))
+
+
 @models.command()
 def register(
     name: Annotated[str | None, typer.Argument(help="Name of the bundle's folder. [default: all that are new]")] = None,
