@@ -123,7 +123,7 @@ class JobState(ResponseModel):
 
     Attributes:
         seed, steps, name: as they were asked for; None: the experiment's.
-        stop_requested: whether somebody asked it to stop.
+        stop_requested: whether it was asked to stop.
         backend: what runs it.
         attempt: how often it was started.
         progress: phase, done, total, and what was measured last; None before there is any.

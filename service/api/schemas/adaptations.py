@@ -79,9 +79,8 @@ class EpisodeBody(Body):
             raise InvalidData("observations", f"at most {spec.horizon} steps", f"{n_steps} steps")
         observations = pixels("observations", self.observations, spec)
         episode = spec.check(Episode.of(observations, self.actions, self.rewards, self.success))
-        for name in ("observations", "actions", "rewards"):
-            if (array := getattr(episode, name)) is not None:
-                check_size(name, array)
+        for name, array in episode.arrays().items():
+            check_size(name, array)
         return episode
 
 
