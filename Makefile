@@ -48,8 +48,9 @@ fix: $(READY) ## format, and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## run the snippets of README.md and docs/
-	$(BIN)/pytest tests/test_docs.py
+docs: $(READY) ## build the site into build/site, every link checked, and run the snippets of README.md and docs/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/pytest tests/repository/test_docs.py
 
 lock: $(READY) ## pin what pyproject.toml asks for in requirements*.lock; versions that still fit stay
 	$(COMPILE) pyproject.toml --all-extras --output-file requirements.lock

@@ -1,4 +1,4 @@
-"""What collecting costs on Meta-World with the shipped policy, beside our bare simulator and Meta-World's own.
+"""The cost of collecting on Meta-World with the shipped policy, beside our bare simulator and Meta-World's own.
 
 python benchmarks/collecting.py [--tasks 64] [--repeats 5]    # writes benchmarks/results/collecting.json
 
@@ -31,7 +31,7 @@ def main() -> None:
     given = parser.parse_args()
     manifest = load_manifest(MANIFEST)
     protocol = Protocol.of(find_family(manifest.family), manifest, n_tasks=given.tasks)
-    adapter, contexts = Inference.load(Bundle.load(ROOT / "models" / MODEL)), protocol.watch()
+    adapter, contexts = Inference.load(Bundle.load(ROOT / "models" / MODEL)), protocol.demonstrations()
     rows = protocol.rows()
     indices = [index for index, _ in rows]
 

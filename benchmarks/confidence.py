@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from metalearn.bundle import Bundle
-from metalearn.confidence import Confidence, Judgement
+from metalearn.confidence import Confidence, ConfidenceEstimate
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.evaluation.calibration import Bin, auroc, describe, draw_reliability
@@ -68,19 +68,19 @@ def measure(name: str) -> dict[str, Any]:
     contexts = [Context(record.demos[:1]) for record in records]
     played = calibration.play(plan, bundle, records, contexts, collector, say)
     situations = list(played.situations())
-    judged = judge_all(bundle, [context for _, context, _ in situations])
+    estimates = estimate_all(bundle, [context for _, context, _ in situations])
     n_trials = np.array([len(context.trials) for _, context, _ in situations])
     outcomes = np.stack([outcome for _, _, outcome in situations])
-    found = success_figures(judged, outcomes, n_trials)
-    found["contexts_of_strange_demos"] = strange_contexts(bundle, plan, judged, outcomes, n_trials)
+    found = success_figures(estimates, outcomes, n_trials)
+    found["contexts_of_strange_demos"] = strange_contexts(bundle, plan, estimates, outcomes, n_trials)
     found |= {"bundle": bundle.id, "family": plan.family, "n_tasks": plan.n_tasks, "seed": SEED}
     return found | {"strange_demos": strange_demos(bundle, find_family(plan.family), N_DEMOS[name])}
 
 
-def success_figures(judged: Sequence[Judgement], outcomes: Array, n_trials: Array) -> dict[str, Any]:
+def success_figures(estimates: Sequence[ConfidenceEstimate], outcomes: Array, n_trials: Array) -> dict[str, Any]:
     """Of the next attempt, of the one after it, and of the value of a trial; over all and by trials so far."""
-    success = np.array([j.success for j in judged])
-    later = np.clip(success + np.array([j.value_of_trial for j in judged]), 0, 1)
+    success = np.array([e.success for e in estimates])
+    later = np.clip(success + np.array([e.value_of_trial for e in estimates]), 0, 1)
     found: dict[str, Any] = {}
     for name, predicted, came in (("next_attempt", success, outcomes[:, 0]), ("attempt_after", later, outcomes[:, 1])):
         known = ~np.isnan(came)
@@ -100,7 +100,7 @@ def success_figures(judged: Sequence[Judgement], outcomes: Array, n_trials: Arra
 
 
 def strange_contexts(
-    bundle: Bundle, plan: calibration.Plan, judged: Sequence[Judgement], outcomes: Array, n_trials: Array
+    bundle: Bundle, plan: calibration.Plan, estimates: Sequence[ConfidenceEstimate], outcomes: Array, n_trials: Array
 ) -> dict[str, Any]:
     """First attempts after demos that make no sense, of three kinds: those that calibration has seen, random
     walks, and the ordinary demo of another task, which nobody can tell from the right one.
@@ -117,43 +117,43 @@ def strange_contexts(
         "demo of another task": [*shown_as[1:], shown_as[0]],
     }
     first = n_trials == 0
-    ordinary = np.array([j.success for j in judged])[first], outcomes[first, 0] > 0.5
+    ordinary = np.array([e.success for e in estimates])[first], outcomes[first, 0] > 0.5
     found = {}
     for kind, contexts in kinds.items():
         played = calibration.play(small, bundle, records, contexts, collector, say)
-        predicted = np.array([j.success for j in judge_all(bundle, contexts)])
+        predicted = np.array([e.success for e in estimate_all(bundle, contexts)])
         came = np.array([bool(attempts[0].success) for attempts in played.attempts])
         p, y = (np.concatenate(pair) for pair in zip(ordinary, (predicted, came), strict=True))
         found[kind] = describe(predicted, came) | {"auroc_with_ordinary_ones": auroc(p[~y], p[y])}
     return found
 
 
-def judge_all(bundle: Bundle, contexts: Sequence[Context]) -> list[Judgement]:
+def estimate_all(bundle: Bundle, contexts: Sequence[Context]) -> list[ConfidenceEstimate]:
     """What the confidence of a bundle says of each context."""
-    judge = Confidence.of(bundle)
-    assert judge is not None, f"{bundle.name} is not calibrated"
-    beliefs = Inference.load(bundle).believe(contexts)
-    return [judge.judge(belief, context) for belief, context in zip(beliefs, contexts, strict=True)]
+    confidence = Confidence.of(bundle)
+    assert confidence is not None, f"{bundle.name} is not calibrated"
+    beliefs = Inference.load(bundle).infer_belief(contexts)
+    return [confidence.estimate(belief, context) for belief, context in zip(beliefs, contexts, strict=True)]
 
 
 def strange_demos(bundle: Bundle, family: Family, n: int) -> dict[str, Any]:
     """AUROC of the novelty score, in-family test demos against each alternative; share called unlike anything."""
-    judge = Confidence.of(bundle)
-    assert judge is not None
-    assert judge.novelty is not None
+    confidence = Confidence.of(bundle)
+    assert confidence is not None
+    assert confidence.novelty is not None
     ordinary = shown(family, n, STREAM)
-    usual = judge.novelty.scores(ordinary)
-    found = {"in family": {"flagged": flagged(judge, usual), "n": len(ordinary)}}
+    usual = confidence.novelty.scores(ordinary)
+    found = {"in family": {"flagged": flagged(confidence, usual), "n": len(ordinary)}}
     for name, demos in alternatives(family, ordinary, n).items():
-        scores = judge.novelty.scores(demos)
-        found[name] = {"auroc": auroc(usual, scores), "flagged": flagged(judge, scores), "n": len(demos)}
+        scores = confidence.novelty.scores(demos)
+        found[name] = {"auroc": auroc(usual, scores), "flagged": flagged(confidence, scores), "n": len(demos)}
     return found
 
 
-def flagged(judge: Confidence, scores: Array) -> float:
+def flagged(confidence: Confidence, scores: Array) -> float:
     """Share of demos with novelty of at least 0.99."""
-    assert judge.novelty is not None
-    return float(np.mean([judge.novelty.quantile(float(score)) >= 0.99 for score in scores]))
+    assert confidence.novelty is not None
+    return float(np.mean([confidence.novelty.quantile(float(score)) >= 0.99 for score in scores]))
 
 
 def alternatives(family: Family, ordinary: Sequence[Episode], n: int) -> dict[str, list[Episode]]:
@@ -265,7 +265,7 @@ def page(report: dict[str, Any]) -> Iterator[str]:
 
 
 def described(one: dict[str, Any]) -> list[str]:
-    """What `calibration.describe` found, as cells."""
+    """Format the result of `calibration.describe` as cells."""
     rates = [number(one[key]) for key in ("predicted", "rate", "ece", "brier", "brier_of_rate", "auroc")]
     return [f"{one['n']:,}", *rates]
 

@@ -1,4 +1,4 @@
-"""How close to the fewest possible steps a bundle comes on a Dark Room or Key-to-Door manifest, per attempt.
+"""Steps of a bundle on a Dark Room or Key-to-Door manifest beside the fewest possible ones, per attempt.
 
 python benchmarks/dark.py models/key-to-door [--manifest key-to-door] [--tasks 1000] [--seed 0]
 """
@@ -30,7 +30,7 @@ def main() -> None:
     family = find_family(manifest.family)
     assert isinstance(family, DarkRoom | KeyToDoor), f"{family.name} is not a dark family"
     protocol = Protocol.of(family, manifest, seed=arguments.seed, n_tasks=arguments.tasks)
-    contexts = protocol.watch()
+    contexts = protocol.demonstrations()
     players: dict[str, Player] = {
         "wtl": adapted(Inference.load(Bundle.load(arguments.bundle))),
         "random": random_player,

@@ -41,11 +41,11 @@ AIMS = {
     "driver": ["checkpoint", "collecting", "checkpoint"],
     "head": ["collecting"],
 }
-"""What the first kills of a kind wait for; the others strike anywhere."""
+"""The moments that the first kills of a kind wait for; the others strike at any time."""
 
 
 def outcome(bundle: Bundle) -> dict[str, Any]:
-    """What has to be the same, however often the run was killed."""
+    """The results that have to be the same, however often the run was killed."""
     rounds = [[entry[key] for key in ("episodes", "digest")] for entry in bundle.provenance["collections"]]
     return {"weights": bundle.id, "rounds": rounds, "curve": bundle.provenance["history"]}
 
@@ -78,7 +78,7 @@ def plan_of(left: Counter[str], done: Counter[str], rng: random.Random) -> list[
 
 
 class Report:
-    """What is known so far, written after every training, so that the next call goes on from there."""
+    """Write the results so far after every training, so that the next call resumes from there."""
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path, self.rows, self.expected = path, list[dict[str, Any]](), dict[str, Any]()

@@ -1,4 +1,4 @@
-"""What a real server makes of hostile bytes: the corpus and N random mutations per format, over HTTP.
+"""Answers of a real server to hostile bytes: the corpus and N random mutations per format, over HTTP.
 
 python benchmarks/hostile.py [--mutations 1000] [--seed 0] [--out benchmarks/results/hostile.json]
 

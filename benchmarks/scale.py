@@ -38,7 +38,7 @@ NETWORK = 1.25e9
 
 
 def setting(text: str, n_workers: int) -> Setting:
-    """What FAMILY:TASKS:CHUNKS says."""
+    """Parse FAMILY:TASKS:CHUNKS."""
     family, n_tasks, chunks = text.split(":")
     return Setting(family, int(n_tasks), n_workers, int(chunks))
 

@@ -1,4 +1,4 @@
-"""What serving costs, beside an echo server (the limit) and a plain policy server as openpi's is. Ratios in one run.
+"""The cost of serving, beside an echo server (the limit) and a plain policy server like openpi's. Ratios in one run.
 
     python -m benchmarks.serve                       # every part but the soak, in less than 15 minutes
     python -m benchmarks.serve --quick --parts act   # a look

@@ -1,4 +1,4 @@
-"""What a session of the service costs: memory, disk and processor time, of a real server on ONNX Runtime.
+"""The cost of an adaptation on a real server with ONNX Runtime: memory, disk and processor time.
 
 python benchmarks/sizing.py [--sessions 500]   writes benchmarks/results/sizing.json
 
@@ -31,12 +31,12 @@ def cpu_s(pid: int) -> float:
 
 
 def memory_bytes(pid: int) -> int:
-    """What of it is in memory."""
+    """The part of it that is in memory."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def disk_bytes(folder: Path) -> int:
-    """What the files hold."""
+    """The size of the files."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 

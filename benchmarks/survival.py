@@ -1,4 +1,4 @@
-"""What survives what: kill -9, cut connections, a full disk, clients that drip or vanish. About being right, not fast.
+"""Survival of data after kill -9, cut connections, a full disk, and clients that drip or vanish. Not about speed.
 
     python benchmarks/survival.py            # 100 kills in all, about ten minutes on 2 cores
     python benchmarks/survival.py --kills 5

@@ -17,10 +17,10 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
 COPY LICENSE README.md pyproject.toml ./
 # Of metalearn only what serving needs.
 COPY metalearn/__init__.py metalearn/adapter.py metalearn/bundle.py metalearn/confidence.py metalearn/config.py \
-    metalearn/quality.py metalearn/
-COPY metalearn/cli metalearn/cli
+    metalearn/bundle_upgrade.py metalearn/quality.py metalearn/
 COPY metalearn/data metalearn/data
 COPY service service
+COPY wtl wtl
 # pip and setuptools go: what runs installs nothing.
 RUN /opt/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheels . \
     && /opt/venv/bin/pip install --no-deps --no-index /tmp/wheels/*.whl \

@@ -29,6 +29,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     && echo "${TORCH:-$LOCKED}" | xargs uv pip install ${TORCH_BACKEND:+--torch-backend "$TORCH_BACKEND"}
 COPY metalearn metalearn
 COPY service service
+COPY wtl wtl
 RUN /opt/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheels . \
     && VIRTUAL_ENV=/opt/venv /opt/tools/bin/uv pip install --no-deps --no-index /tmp/wheels/*.whl \
     && /opt/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \

@@ -65,7 +65,7 @@ def record(n):  # in place of your recordings: a demonstration, two good runs an
 
 
 def main(n_tasks=1024, steps=300):
-    training = TrainingConfig(warmup_steps=steps, rounds=2, round_steps=steps // 2, ramp_steps=steps // 6)
+    training = TrainingConfig(warmup_steps=steps, rounds=2, round_steps=steps // 2, anneal_steps=steps // 6)
     doors = Experiment(name="doors", family="own_task:Doors", data=DataConfig(n_tasks=n_tasks), training=training)
     with tempfile.TemporaryDirectory() as out:
         queried = train(doors, Path(out, "queried"))  # the expert labels the policy's own trials too

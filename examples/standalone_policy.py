@@ -32,5 +32,7 @@ def load(path: str | Path) -> tuple[dict, Callable[..., np.ndarray]]:
 if __name__ == "__main__":
     about, policy = load(sys.argv[1])
     shape = about["spec"]["observation_space"]["shape"]
-    print(f"{about['model']}@{about['model_version']}, version {about['version']}, hypothesis {about['most_probable']}")
+    print(
+        f"{about['model']}@{about['model_version']}, version {about['version']}, hypothesis {about['map_hypothesis']}"
+    )
     print(policy(np.zeros((1, *shape))).tolist())

@@ -15,20 +15,20 @@ from metalearn.data.context import Context
 
 @dataclass(frozen=True, eq=False)
 class Belief:
-    """A context, understood: an embedding `code [d]` and a distribution over z task hypotheses.
+    """What a context says: an embedding `latent [d]` and a distribution over z task hypotheses.
 
     One hypothesis is chosen per episode and kept (posterior sampling).
     """
 
-    code: Float32[np.ndarray, " d"]
+    latent: Float32[np.ndarray, " d"]
     probabilities: Float32[np.ndarray, " z"]
 
     @property
-    def most_probable(self) -> int:
+    def map_hypothesis(self) -> int:
         """The hypothesis to act on when it matters to succeed."""
         return int(self.probabilities.argmax())
 
-    def draw(self, rng: np.random.Generator) -> int:
+    def sample(self, rng: np.random.Generator) -> int:
         """A hypothesis to try, drawn by its probability: what an exploring episode commits to."""
         p = self.probabilities.astype(np.float64)
         return int(rng.choice(len(p), p=p / p.sum()))

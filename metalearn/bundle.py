@@ -6,7 +6,7 @@ A folder of JSON and safetensors, no pickle. Knows files and digests; does not k
     weights.safetensors    the policy, normaliser included
     baselines/*.safetensors   weights of baselines trained on the same data (bc, mil)
     confidence.safetensors    what confidence is computed with, if it was calibrated (`metalearn.confidence`)
-    believe.onnx, stance.onnx, act.onnx    the policy as graphs that refer to weights.safetensors, if it was exported
+    belief.onnx, conditioning.onnx, act.onnx    the policy as graphs that refer to weights.safetensors, if exported
     report.json            evaluation report, if it was evaluated
 """
 
@@ -25,7 +25,7 @@ from metalearn.data.dataset import DAMAGE
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 
-SCHEMA = 1
+SCHEMA = 2
 _OBJECTS = ("spec", "model", "provenance", "sha256")
 Weights = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 Graphs = Mapping[str, bytes]
@@ -42,7 +42,7 @@ class Bundle:
         weights: parameters and buffers by name.
         baselines: weights of baselines by method name; how each was made is in `provenance["baselines"]`.
         confidence: weights of its calibrated confidence, or None; how it was made is in `provenance["confidence"]`.
-        graphs: `believe`, `stance` and `act` as ONNX without weights (`metalearn.model.export`); empty if not exported.
+        graphs: `belief`, `conditioning` and `act` as ONNX without weights (`metalearn.model.export`); or none.
         provenance: experiment, seeds, versions, wall time: whatever made it.
         report: its evaluation report, or None.
     """
@@ -124,6 +124,8 @@ class Bundle:
         """
         try:
             head = json.loads((folder / "bundle.json").read_text())
+            if head.get("schema") == 1:
+                raise InvalidConfig(f"bundle {folder} is of schema 1: `wtl models upgrade {folder}` upgrades it")
             if head.get("schema") != SCHEMA:
                 raise InvalidConfig(f"bundle {folder}: expected schema {SCHEMA}, got {head.get('schema')}")
             if not isinstance(head["name"], str) or not all(isinstance(head[key], dict) for key in _OBJECTS):

@@ -26,12 +26,12 @@ FAR = 8.0  # standard deviations beyond which a number is no stranger
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What is thought of a context.
+class ConfidenceEstimate:
+    """How far to trust what was adapted to a context.
 
     Attributes:
         success: probability, 0 .. 1, that the next attempt succeeds, made as `Adapter.adapt` makes it: under a
-            drawn hypothesis until a trial was scored, under the most probable one from then on.
+            sampled hypothesis until a trial was scored, under the most probable one from then on.
         value_of_trial: probability that the attempt after that one succeeds, minus `success`: what it is worth
             to spend the next attempt on trying.
         novelty: where the strangest demo stands among the demos of validation tasks, as a quantile, 0 .. 1:
@@ -98,7 +98,7 @@ class Novelty:
 
 
 class Confidence:
-    """The judge of one model. Reads beliefs and contexts, not observations to come."""
+    """Estimates of one model's success. Reads beliefs and contexts, not observations to come."""
 
     def __init__(self, weights: Weights, spec: Spec) -> None:
         """Raises InvalidConfig where arrays are missing or do not fit."""
@@ -116,12 +116,12 @@ class Confidence:
         """Of a bundle; None for one that was not calibrated. Raises InvalidConfig."""
         return None if bundle.confidence is None else cls(bundle.confidence, bundle.spec)
 
-    def judge(self, belief: Belief, context: Context) -> Judgement:
+    def estimate(self, belief: Belief, context: Context) -> ConfidenceEstimate:
         """What to expect of the next attempt in `context`, of which `belief` is what the model made."""
         score = self._score(context)
         novelty = None if score is None or self.novelty is None else self.novelty.quantile(score)
         success, later = self._probabilities(describe(belief, context, score), kind(context, novelty))
-        return Judgement(success, later - success, novelty)
+        return ConfidenceEstimate(success, later - success, novelty)
 
     def _score(self, context: Context) -> float | None:
         if self.novelty is None or not context.demos:
@@ -149,13 +149,13 @@ def kind(context: Context, novelty: float | None) -> int:
 
 
 def describe(belief: Belief, context: Context, score: float | None) -> Float[np.ndarray, " f"]:
-    """All that success is predicted from: the belief, how often was shown and tried and how that went, the code."""
+    """All that success is predicted from: the belief, how often was shown and tried and how that went, the latent."""
     p = belief.probabilities.astype(np.float32)
     outcomes = [trial.success for trial in context.trials]
     last = context.trials[-1] if context.trials else None
     counted = [len(context.demos), outcomes.count(True), outcomes.count(False), outcomes.count(None)]
     beside = [
-        (p**2).sum(),  # how often a drawn hypothesis is right, if the belief is
+        (p**2).sum(),  # how often a sampled hypothesis is right, if the belief is
         belief.entropy,
         *(min(n, MOST_EPISODES) for n in counted),
         not context.demos,
@@ -166,7 +166,7 @@ def describe(belief: Belief, context: Context, score: float | None) -> Float[np.
         np.mean([demo.actions is not None for demo in context.demos]) if context.demos else 0,
         0 if score is None else np.clip(score, -FAR, FAR),
     ]
-    return np.concatenate([np.sort(p)[::-1], np.array(beside, np.float32), belief.code.astype(np.float32)])
+    return np.concatenate([np.sort(p)[::-1], np.array(beside, np.float32), belief.latent.astype(np.float32)])
 
 
 def standardised(

@@ -29,7 +29,7 @@ class ModelConfig(Config):
     frame_means: bool = Field(False, description="a frame also holds the means over the steps since the frame before")
     fourier: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="frequencies, in units of pi")
     encoder_width: int = 256
-    code_size: int = Field(64, description="d, the size of a context's embedding")
+    latent_dim: int = Field(64, description="d, the size of a context's embedding")
     max_trials: int = Field(1, ge=1, description="trials in the longest training context; more count as so many")
     n_hypotheses: int = Field(4, ge=1, description="z, hypotheses a context distributes its belief over")
     policy_width: int = 128
@@ -67,15 +67,19 @@ class TrainingConfig(Config):
     weight_decay: float = 1e-4
     steps_per_episode: int = Field(0, ge=0, description="random steps of a target imitated per update; 0: all")
     prior_weight: float = Field(0.3, gt=0, description="of log p(z | context) beside a step's log-likelihood")
-    no_demo: float = Field(0.05, ge=0, le=1, description="how often a context has no demonstration")
+    demo_dropout: float = Field(
+        0.05, ge=0, le=1, description="probability that a context comes without its demonstrations"
+    )
     expert_trial: float = Field(
         0.7, ge=0, le=1, description="how often, in the warm-up, an expert's episode plays a trial that succeeded"
     )
     own_target: float = Field(0.5, ge=0, le=1, description="how often the policy's own relabelled attempt is imitated")
-    ramp_steps: int = Field(200, ge=1, description="from one behaviour for all hypotheses to hypotheses that compete")
-    settled_after: float = Field(
-        1.0, ge=0, le=1, description="share of the steps after which codes are normalised as on average so far, not "
-        "as in their batch, whose mean is noise to whatever a code says precisely",
+    anneal_steps: int = Field(
+        200, ge=1, description="steps of annealing from one behaviour for all hypotheses to hypotheses that compete"
+    )
+    freeze_batchnorm_after: float = Field(
+        1.0, ge=0, le=1, description="share of the steps after which BatchNorm is frozen: it normalises with "
+        "running statistics, since the mean of a batch is noise to whatever a latent says precisely",
     )  # fmt: skip
     check_steps: int = Field(100, ge=1, description="between looks at held-out success")
     check_tasks: int = 256
@@ -114,7 +118,7 @@ class Experiment(Config):
         update = {
             "warmup_steps": max(1, steps - training.rounds * round_steps),
             "round_steps": round_steps,
-            "ramp_steps": max(1, steps * training.ramp_steps // training.total_steps),
+            "anneal_steps": max(1, steps * training.anneal_steps // training.total_steps),
             "check_steps": min(training.check_steps, steps),
         }
         return self.model_copy(update={"training": training.model_copy(update=update)})

@@ -158,8 +158,8 @@ def _novelty(context: Context, confidence: Confidence | None) -> Mapping[str, fl
     """Of each demo by its name; empty where the model cannot say."""
     if confidence is None or confidence.novelty is None or not context.demos:
         return {}
-    judge = confidence.novelty
-    return {f"demos[{i}]": judge.quantile(float(s)) for i, s in enumerate(judge.scores(context.demos))}
+    known = confidence.novelty
+    return {f"demos[{i}]": known.quantile(float(s)) for i, s in enumerate(known.scores(context.demos))}
 
 
 def _clipped(actions: Array, spec: Spec) -> float | None:

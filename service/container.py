@@ -98,7 +98,6 @@ class Container:
                 adaptations,
                 engine,
                 capacity=settings.cached_recordings,
-                max_steps=settings.max_steps,
                 rng=rng or np.random.default_rng(),
             )
             auth = Authenticator(
@@ -145,7 +144,7 @@ class Container:
     def _drop(self, adaptation_ids: Iterable[str]) -> None:
         """Forget what is here in memory of adaptations that are gone."""
         for adaptation_id in adaptation_ids:
-            self.engine.forget(adaptation_id)
+            self.engine.evict(adaptation_id)
             self.episode_recorder.forget(adaptation_id)
 
 

@@ -1,7 +1,7 @@
-"""`make demo`: train from scratch, serve, and adapt to unseen tasks as any REST client would.
+"""`wtl demo`: train from scratch, serve, and adapt to held-out tasks as any REST client would.
 
-What it reports of the method is what the service answered, action by action. Knows how the parts are used, not
-how they work.
+The success that it reports is that of the actions that the service answered. Knows how the parts are used, not how
+they work.
 """
 
 import shutil
@@ -44,14 +44,14 @@ START_TIMEOUT_S = 90.0
 
 
 class DemoFailed(WatchTryLearnError):
-    """The demo could not go on; its text says where to look."""
+    """The demo cannot continue; the text says where to look."""
 
 
 Train = Callable[[str, Path], Path]
-"""Trains a named experiment in a folder, showing how it goes; returns the folder of the bundle."""
+"""Trains a named experiment in a folder, showing its progress; returns the folder of the bundle."""
 
 Adapters = Callable[[Bundle], Mapping[str, Adapter]]
-"""The methods that a bundle holds, by name: the policy and the baselines that were trained with it."""
+"""The methods in a bundle, by name: the policy and the baselines that were trained with it."""
 
 
 def run_demo(
@@ -76,16 +76,18 @@ def run_demo(
     console.rule("[bold]2. Serve")
     with serving(models, out / "server.log") as url:
         console.print(f"{bundle.name} is served at {url} (its documentation: {url}/docs)")
-        console.rule(f"[bold]3. Adapt to {n_tasks:,} unseen tasks over REST: demo, trial, retrial")
+        console.rule(f"[bold]3. Adapt to {n_tasks:,} held-out tasks over REST: demo, trial, retrial")
         with show_progress(console) as progress:
             report, played = measure(url, bundle, adapters(bundle), family, manifest, n_tasks, seed, progress)
-    console.print(f"{played.n_actions:,} actions were asked for; half were answered in {played.median_ms:.1f} ms.")
+    console.print(
+        f"The service answered {played.n_actions:,} requests for an action; the median took {played.median_ms:.1f} ms."
+    )
     console.rule("[bold]4. Report")
     print_report(report, console)
     stories = choose_stories(played.indices, played.demos, played.attempts[0], played.attempts[1])
-    picture = draw_report(report, out / "report.png", family, stories)
+    plot = draw_report(report, out / "report.png", family, stories)
     written = report.write(out / "report.json")
-    console.print(f"\n{picture}: the picture.  {written}: the figures.\n\nWhat to type next:")
+    console.print(f"\nplot: {plot}\nreport: {written}\n\nWhat to type next:")
     for command, meaning in (
         (f"wtl serve --models {models}", "serve this model; http://127.0.0.1:8000/docs"),
         (f"wtl evaluate {models / bundle.name} --manifest {EXPERIMENT}", "2,000 tasks, with the controls"),
@@ -96,9 +98,9 @@ def run_demo(
 
 
 def _train_afresh(train: Train, out: Path) -> tuple[Bundle, Path]:
-    """Train, and lay the bundle into a folder of models as `wtl serve` wants it."""
+    """Train, and save the bundle in a folder of models that `wtl serve` can load."""
     training, models = out / "training", out / "models"
-    for stale in (training, models):  # of an earlier demo; training would go on from it
+    for stale in (training, models):  # of an earlier demo; training would resume from it
         shutil.rmtree(stale, ignore_errors=True)
     bundle = Bundle.load(train(EXPERIMENT, training))
     bundle.save(models / bundle.name)
@@ -107,7 +109,7 @@ def _train_afresh(train: Train, out: Path) -> tuple[Bundle, Path]:
 
 @dataclass(frozen=True)
 class Played:
-    """What happened over REST: per task its demo, and `attempts[t]` one episode per task."""
+    """The episodes that were played over REST: per task its demo, and in `attempts[t]` one episode per task."""
 
     indices: tuple[int, ...]
     demos: Sequence[Episode]
@@ -116,12 +118,12 @@ class Played:
 
     @property
     def n_actions(self) -> int:
-        """How many actions the service was asked for."""
+        """The number of actions that the service was asked for."""
         return len(self.latencies_ms)
 
     @property
     def median_ms(self) -> float:
-        """Of a round trip, as the client saw it."""
+        """The median time of a request for an action, as the client measured it."""
         return float(np.median(self.latencies_ms))
 
 
@@ -135,7 +137,7 @@ def measure(
     seed: int,
     progress: Progress,
 ) -> tuple[Report, Played]:
-    """The served policy over REST; everything else here, on the same tasks and layouts."""
+    """Evaluate the served policy over REST, and the other methods in this process, on the same tasks and layouts."""
     started = time.monotonic()
     protocol = Protocol.of(family, manifest, seed=seed, n_tasks=n_tasks)
     played = play_over_rest(url, bundle.name, protocol, progress)
@@ -147,8 +149,8 @@ def measure(
 
 
 def play_over_rest(url: str, model: str, protocol: Protocol, progress: Progress) -> Played:
-    """Every row of the protocol as its own adaptation on the server, some clients side by side."""
-    rows, contexts = protocol.rows(), protocol.watch()
+    """Play every row of the protocol with its own adaptation on the server, from several clients at once."""
+    rows, contexts = protocol.rows(), protocol.demonstrations()
     n_attempts = protocol.manifest.budget.trials + 1
     seeds = list(zip(*(protocol.seeds(rows, ATTEMPTS, t) for t in range(n_attempts)), strict=True))
     latencies_ms: list[float] = []
@@ -178,7 +180,7 @@ def play_over_rest(url: str, model: str, protocol: Protocol, progress: Progress)
 def adapt(
     client: Client, model: str, family: Family, index: int, demos: Sequence[Episode], seeds: Sequence[int]
 ) -> tuple[list[Episode], list[float]]:
-    """Watch, try, learn: one task. The server records each attempt, and learns from it when it is finished."""
+    """Adapt to one task. The server records each attempt, and adds it as a trial when it is finished."""
     attempts: list[Episode] = []
     waits_ms: list[float] = []
     adaptation = client.adapt(model, demos=list(demos))
@@ -186,13 +188,13 @@ def adapt(
     for seed in seeds:
         recorded = adaptation.episode()
         attempts.append(_attempt(recorded, env, seed, waits_ms))
-        adaptation = recorded.adaptation  # the next version, which has learnt from the attempt
+        adaptation = recorded.adaptation  # the next version, which has the attempt as a trial
     env.close()
     return attempts, waits_ms
 
 
 def _attempt(recorded: RecordedEpisode, env: gym.Env[Any, Any], seed: int, waits_ms: list[float]) -> Episode:
-    """One episode that the server acts in; the waits for its actions are added to `waits_ms`."""
+    """Play one episode with the server's actions, and append the time of each request to `waits_ms`."""
     observation, _ = env.reset(seed=seed)
     observations, actions, rewards = [observation], [], []
     reward: float | None = None
@@ -214,7 +216,7 @@ def _attempt(recorded: RecordedEpisode, env: gym.Env[Any, Any], seed: int, waits
 
 @contextmanager
 def serving(models: Path, log: Path) -> Iterator[str]:
-    """A server of its own process, data and port while the block runs; yields its address.
+    """Run a server with its own process, data and port while the block runs, and yield its address.
 
     Raises:
         DemoFailed: it ended, or was not ready in time.
@@ -243,11 +245,11 @@ def _wait_until_ready(server: "subprocess.Popen[bytes]", url: str, log: Path) ->
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise DemoFailed(f"the server ended with exit code {server.returncode}; its last words are in {log}")
+            raise DemoFailed(f"the server ended with exit code {server.returncode}; see the end of {log}")
         try:
             if httpx.get(f"{url}/readyz", timeout=5).status_code == httpx.codes.OK:
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.2)
-    raise DemoFailed(f"the server was not ready within {START_TIMEOUT_S:.0f} s; its last words are in {log}")
+    raise DemoFailed(f"the server was not ready within {START_TIMEOUT_S:.0f} s; see the end of {log}")

@@ -41,8 +41,8 @@ class _Replica:
         return self._app
 
     def check_health(self) -> None:
-        """What Ray Serve asks every now and then; whoever raises is replaced."""
-        container = getattr(self._app.state, "service", None)
+        """Raise if the inference thread has stopped; Ray Serve polls this and replaces a replica that raises."""
+        container = getattr(self._app.state, "container", None)
         if container is not None and not container.engine.alive:
             raise RuntimeError("the inference thread has stopped")
 
@@ -53,10 +53,10 @@ Replica: Any = serve.deployment(
 
 
 def application(given: Mapping[str, Any]) -> Application:
-    """What `import_path: wtl.ray_serve:application` builds; `args` are fields of `Settings`.
+    """Build the application of `import_path: wtl.ray_serve:application`; `args` are fields of `Settings`.
 
-    Where the proxies listen is not told here: unless `host` says that only this machine can connect, somebody must
-    have a key.
+    The address of the proxies is not known here. Unless `host` says that only this machine can connect, there has to
+    be an API key.
     """
     return Replica.bind({"host": "0.0.0.0", **given})  # noqa: S104 (what is assumed, not what is bound)
 
@@ -68,7 +68,7 @@ def serve_on_ray(settings: Settings, given: Mapping[str, Any], n_replicas: int, 
     differ from what replicas would take from their environment.
 
     Raises:
-        InvalidConfig: anybody could come in; no cluster, or replicas that do not start.
+        InvalidConfig: the service would be open to everybody, there is no cluster, or the replicas do not start.
     """
     check_exposed(settings)
     stop = threading.Event()
@@ -87,7 +87,7 @@ def serve_on_ray(settings: Settings, given: Mapping[str, Any], n_replicas: int, 
 
 
 def _portable(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Folders as seen from anywhere: a replica's working directory is its own."""
+    """The settings with absolute paths, because a replica has another working directory."""
     return {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in given.items()}
 
 

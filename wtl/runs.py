@@ -1,4 +1,4 @@
-"""What `wtl train` and `wtl evaluate` do, wired for a person who watches. Knows no command-line arguments."""
+"""`wtl train` and `wtl evaluate` without their command-line arguments: the parts, wired together on a console."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -31,19 +31,19 @@ from metalearn.training.loop import Event, Stopped, train
 from metalearn.training.run_store import RunStore, fetch_folder
 
 Learners = int | tuple[int, int]
-"""So many processes that learn together, or (fewest, most); 0: this process alone."""
+"""The number of processes that learn together, or (fewest, most); 0: this process alone."""
 
 
 @contextmanager
-def where_to_collect(workers: int, ray: bool, ray_address: str | None, learners: Learners = 0) -> Iterator[Collector]:
-    """In this process, in worker processes, or in Ray actors (beside learners); ended with the block."""
+def make_collector(workers: int, ray: bool, ray_address: str | None, learners: Learners = 0) -> Iterator[Collector]:
+    """A collector in this process, in worker processes or in Ray actors (beside learners), closed after the block."""
     if ray:
         from metalearn.cluster.workers import RayCollector
 
         with RayCollector(
             ray_address, workers or None, learners if isinstance(learners, int) else learners[1]
-        ) as there:
-            yield there
+        ) as collector:
+            yield collector
     elif workers:
         local = ProcessCollector(workers)
         try:
@@ -55,23 +55,23 @@ def where_to_collect(workers: int, ray: bool, ray_address: str | None, learners:
 
 
 @contextmanager
-def figures_to(experiment: Experiment, out: Path, on_ray: bool, mlflow: str | None) -> Iterator[Sequence[Listen]]:
-    """Listeners that send the figures of a run to the metrics of the Ray cluster, and to MLflow at a URI."""
-    told: list[Listen] = []
+def metric_listeners(experiment: Experiment, out: Path, on_ray: bool, mlflow: str | None) -> Iterator[Sequence[Listen]]:
+    """Listeners that send the metrics of a run to the Ray cluster that it runs on, and to MLflow at a URI."""
+    listeners: list[Listen] = []
     if on_ray:
         from metalearn.cluster.metrics import RayMetrics
 
-        told.append(RayMetrics(experiment.name))
+        listeners.append(RayMetrics(experiment.name))
     with ExitStack() as opened:
         if mlflow is not None:
-            told.append(opened.enter_context(mlflow_run(mlflow, experiment, out)))
-        yield told
+            listeners.append(opened.enter_context(mlflow_run(mlflow, experiment, out)))
+        yield listeners
 
 
 def run_training(
     experiment: Experiment,
     out: Path,
-    episodes: str | Path | None,
+    dataset: str | Path | None,
     collector: Collector,
     baselines: Sequence[str],
     console: Console,
@@ -80,9 +80,19 @@ def run_training(
     url: str | None = None,
     learners: Learners = 0,
 ) -> Bundle:
-    """Train in sight of the user; the bundle is in `out / "bundle"`, and all that the run needs to go on at `url`.
+    """Train, with the progress on a console. The bundle is written to `out / "bundle"`.
 
-    `listeners` are told too what happens.
+    Args:
+        experiment: what to train.
+        out: folder of the run.
+        dataset: folder or URL of recorded episodes to train on; None: collect them.
+        collector: collects episodes.
+        baselines: names of the baselines to train too.
+        console: where to show the progress.
+        compute: device and precision.
+        listeners: called with every event, besides the console and the event log.
+        url: keep a copy of the run here, and resume from it.
+        learners: the number of learner processes.
 
     Raises:
         typer.Exit: stopped by a signal, with the code that says so.
@@ -90,15 +100,15 @@ def run_training(
     store = RunStore(out, url)
     with stop_request() as request, training_progress(console) as show:
         try:
-            with event_log(out) as note:
-                everybody: list[Listen] = [show, note, *listeners]
+            with event_log(out) as log:
+                everybody: list[Listen] = [show, log, *listeners]
 
                 def listen(event: Event) -> None:
-                    for told in everybody:
-                        told(event)
+                    for listener in everybody:
+                        listener(event)
 
                 return _train(
-                    experiment, store, episodes, collector, baselines, listen, request.asked, compute, learners
+                    experiment, store, dataset, collector, baselines, listen, request.asked, compute, learners
                 )
         except Stopped as stopped:
             console.print(str(stopped))
@@ -108,7 +118,7 @@ def run_training(
 def _train(
     experiment: Experiment,
     store: RunStore,
-    episodes: str | Path | None,
+    dataset: str | Path | None,
     collector: Collector,
     baselines: Sequence[str],
     listen: Listen,
@@ -116,12 +126,12 @@ def _train(
     compute: Compute,
     learners: Learners,
 ) -> Bundle:
-    """Policy, confidence, baselines. Raises Stopped."""
+    """Train the policy, its confidence and the baselines. Raises Stopped."""
     recorded: Dataset | None = None
     if learners:
-        bundle = _train_on_learners(experiment, store, episodes, collector, listen, stopping, learners)
+        bundle = _train_on_learners(experiment, store, dataset, collector, listen, stopping, learners)
     else:
-        recorded = Dataset.load(fetch_folder(str(episodes), store.folder / "recorded")) if episodes else None
+        recorded = Dataset.load(fetch_folder(str(dataset), store.folder / "recorded")) if dataset else None
         bundle = train(
             experiment, store, dataset=recorded, collector=collector, listen=listen, stopping=stopping,
             compute=compute, cluster=_cluster_description(collector),
@@ -130,15 +140,15 @@ def _train(
     def progress(method: str, done: int, total: int) -> None:
         listen(Event(method, done, total))
         if stopping():
-            raise Stopped(f"stopped at {method}; the same command does this part, and what follows, again")
+            raise Stopped(f"stopped at {method}; the same command resumes at the start of this part")
 
     bundle = calibrate(bundle, seed=experiment.seed, collector=collector, progress=progress)
     if baselines:
-        if recorded is None and not episodes:
+        if recorded is None and not dataset:
             store.fetch("dataset")
             recorded = Dataset.load(store.folder / "dataset")
         elif recorded is None:
-            recorded = Dataset.load(fetch_folder(str(episodes), store.folder / "recorded"))
+            recorded = Dataset.load(fetch_folder(str(dataset), store.folder / "recorded"))
         bundle = with_baselines(bundle, recorded, experiment.seed, progress, baselines)
     bundle = with_graphs(bundle)
     bundle.save(store.folder / "bundle")
@@ -149,20 +159,20 @@ def _train(
 def _train_on_learners(
     experiment: Experiment,
     store: RunStore,
-    episodes: str | Path | None,
+    dataset: str | Path | None,
     collector: Collector,
     listen: Listen,
     stopping: Callable[[], bool],
     learners: Learners,
 ) -> Bundle:
-    """On the cluster of the collector, which collects nothing meanwhile: the learners have one of their own."""
+    """Train on the Ray cluster of the collector; the learners bring their own, and this one stays idle."""
     from metalearn.cluster.data import StreamedDataOpener
     from metalearn.cluster.train import train_on_learners
     from metalearn.cluster.workers import RayCollector
 
     if not isinstance(collector, RayCollector):
-        raise InvalidConfig("--learners: learners in processes of their own are on a cluster: give --ray too")
-    url = None if episodes is None else str(episodes) if "://" in str(episodes) else str(Path(episodes).absolute())
+        raise InvalidConfig("--learners needs --ray")
+    url = None if dataset is None else str(dataset) if "://" in str(dataset) else str(Path(dataset).absolute())
     return train_on_learners(
         experiment,
         store,
@@ -175,7 +185,7 @@ def _train_on_learners(
 
 
 def _cluster_description(collector: Collector) -> dict[str, Any]:
-    """What a run runs on; nothing to say of this machine alone."""
+    """The cluster that the run uses, for its provenance; empty where it uses this machine alone."""
     if isinstance(collector, SerialCollector | ProcessCollector):
         return {}
     from metalearn.cluster.connection import describe_cluster
@@ -189,11 +199,11 @@ def run_evaluation(
     family_name: str | None,
     seed: int | None,
     episodes: int | None,
-    picture: Path | None,
+    plot: Path | None,
     save: bool,
     console: Console,
 ) -> Report:
-    """Evaluate a bundle in sight of the user; draw and keep the report where that was asked for.
+    """Evaluate a bundle, with the progress on a console. Plot and store the report if asked to.
 
     Raises:
         InvalidConfig: a manifest that the bundle's experiment does not name and that was not given.
@@ -211,9 +221,9 @@ def run_evaluation(
     n_tasks = None if episodes is None else -(-episodes // manifest.episodes_per_task)
     with show_progress(console) as progress:
         report = evaluate(methods, family, manifest, seed=seed, n_tasks=n_tasks, bundle=bundle.id, progress=progress)
-    if picture:
+    if plot:
         stories = tell_stories(methods["wtl"], family, manifest, seed=seed)
-        console.print(f"picture: {draw_report(report, picture, family, stories)}")
+        console.print(f"plot: {draw_report(report, plot, family, stories)}")
     if save:
         bundle.with_report(report.to_json()).save(folder)
     return report

@@ -1,1 +1,1 @@
-"""What `benchmarks/faults.py` kills, and what it trains meanwhile."""
+"""The processes that `benchmarks/faults.py` kills, and the training that it runs meanwhile."""

@@ -65,7 +65,7 @@ class Run:
 
     @property
     def stage(self) -> dict[str, Any]:
-        """What the running process is about."""
+        """The moment that the running process has noted."""
         path = self.out.with_suffix(".stage")
         found: dict[str, Any] = json.loads(path.read_text() or "{}") if path.exists() else {}
         mine = self.process is not None and found.pop("pid", None) == self.process.pid
@@ -159,7 +159,7 @@ class Disturbed:
         return True
 
     def ripe(self, kill: Kill) -> bool:
-        """Whether the moment that it waits for is there, and somebody to kill."""
+        """Return whether the moment to kill has come, and there is a process to kill."""
         stage = self.run.stage
         if self.done and stage == self.done[-1].stage:
             return False  # what was killed last is not back at work yet

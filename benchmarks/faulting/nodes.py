@@ -69,7 +69,7 @@ class Cluster:
             raise
 
     def tend(self) -> None:
-        """What an operator, or Kubernetes, does: start again what is gone. Does not wait."""
+        """Start nodes again that are gone, as an operator or Kubernetes would. Does not wait."""
         for name, node in list(self.nodes.items()):
             if node.failed and (name == "head" or self.nodes["head"].up):
                 if node.process.returncode != -signal.SIGKILL:

@@ -47,7 +47,7 @@ def experiment(tasks: int) -> Experiment:
 
 
 class Stage:
-    """What the run is about, in a file of one line that is overwritten in place."""
+    """The present moment of a run, in a file of one line that is overwritten in place."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_CREAT | os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""What learning costs: gradient steps with one and two learners, and one round of training on actors."""
+"""The cost of learning: gradient steps with one and two learners, and one round of training on actors."""
 
 import tempfile
 import time

@@ -1,4 +1,4 @@
-"""Who steps the environments, in n processes of one thread: the bare simulator, our actors, RLlib's EnvRunners.
+"""The contestants that step environments in n processes of one thread: bare simulator, our actors, RLlib's EnvRunners.
 
 Every subject is a function without arguments that does one turn of work and returns the steps that were taken.
 """
@@ -91,7 +91,7 @@ def n_steps(chunks: Sequence[Sequence[TaskTrials]]) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """What was done in one chunk: of each attempt the actions `[t b *a]`, and who succeeded."""
+    """The rollouts of one chunk: of each attempt the actions `[t b *a]`, and the success flags."""
 
     indices: tuple[int, ...]
     seeds: list[list[int]]

@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
 
 
 class Run:
-    """What all connections share."""
+    """State that all connections share."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self.over = False

@@ -33,12 +33,12 @@ class Slow:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self.believe, self.stance, self.after = runtime.believe, runtime.stance, runtime.after
-        self.learns_while_acting = runtime.learns_while_acting
+        self.infer_belief, self.conditioning, self.update = runtime.infer_belief, runtime.conditioning, runtime.update
+        self.adapts_online = runtime.adapts_online
 
-    def act(self, stances: Any, observations: Any) -> Any:
+    def act(self, conditionings: Any, observations: Any) -> Any:
         time.sleep(1e-3)
-        return self._runtime.act(stances, observations)
+        return self._runtime.act(conditionings, observations)
 
 
 def load(runtime: str, slow: bool) -> Any:
@@ -86,8 +86,8 @@ def plain(port: int, runtime: str, slow: bool) -> None:
     bundle = Bundle.load(SHIPPED_MODELS / "reach")
     model = load(runtime, slow)(bundle)
     example = bundle.spec.example_episode(np.random.default_rng(0))
-    belief = model.believe([Context((example,))])[0]
-    stance = model.stance(belief, belief.most_probable)[None]
+    belief = model.infer_belief([Context((example,))])[0]
+    conditioning = model.conditioning(belief, belief.map_hypothesis)[None]
 
     async def handle(socket: ServerConnection) -> None:
         packer = msgpack_numpy.Packer()
@@ -97,7 +97,7 @@ def plain(port: int, runtime: str, slow: bool) -> None:
                 started_s = time.monotonic()
                 observation = msgpack_numpy.unpackb(await socket.recv())["observation"]
                 infer_s = time.monotonic()
-                actions = model.act(stance, observation[None])
+                actions = model.act(conditioning, observation[None])
                 timing = {"infer_ms": (time.monotonic() - infer_s) * 1e3, "total_ms": time.monotonic() - started_s}
                 await socket.send(packer.pack({"actions": actions, "server_timing": timing}))
         except ConnectionClosed:

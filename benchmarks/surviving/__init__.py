@@ -1,1 +1,1 @@
-"""What `benchmarks/survival.py` does to servers, and how it finds out what survived."""
+"""The faults that `benchmarks/survival.py` injects into servers, and the checks of what survived."""

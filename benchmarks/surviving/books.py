@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass
 class Record:
-    """What a client was told about one adaptation."""
+    """The acknowledged state of one adaptation, as a client knows it."""
 
     id: str
     version: int = 1
@@ -178,7 +178,7 @@ class Writer(threading.Thread):
 
 
 def verify(url: str, records: list[Record], finding: Finding) -> None:
-    """Whether what was acknowledged is there, and can be acted from."""
+    """Check that acknowledged data is there, and can be acted from."""
     with httpx.Client(base_url=url, timeout=30) as http:
         for record in records:
             path = f"/v1/adaptations/{record.id}"
@@ -211,7 +211,7 @@ def _verify_steps(http: httpx.Client, path: str, record: Record, finding: Findin
 
 
 def check_books(url: str, folder: Path, finding: Finding) -> None:
-    """Whether rows, counts and files agree, seen from inside of the database."""
+    """Check inside the database that rows, counts and files agree."""
     with closing(Database(url)) as database:
         storage = AdaptationRepository(database, EpisodeStore(folder / "data" / "episodes"), Quota(9, 9, 9), time.time)
         with database.read() as c:

@@ -27,9 +27,9 @@ from metalearn.training.collect import one_thread
 
 
 class BcConfig(MixtureConfig):
-    """How the baseline is made; the code is always 0."""
+    """Settings of the baseline; the latent is always 0."""
 
-    code_size: int = 1
+    latent_dim: int = 1
 
 
 @one_thread()
@@ -42,11 +42,11 @@ def train_bc(
     """Maximum likelihood on `TaskRecord.targets`. Returns weights for `Bc.from_weights`, normaliser included."""
     rng = np.random.default_rng(seed)
     network = initial_network(dataset, config, seed)
-    codes = torch.zeros(config.batch_tasks, config.code_size)
+    latents = torch.zeros(config.batch_tasks, config.latent_dim)
 
     def loss_of(drawn: Sequence[TaskRecord]) -> Tensor:
         pairs = [thinned(list(record.targets()), config.steps_per_episode, rng) for record in drawn]
-        return network.losses(PairBatch.of(pairs, dataset.spec), codes).mean()
+        return network.losses(PairBatch.of(pairs, dataset.spec), latents).mean()
 
     return fit(network, config, dataset, loss_of, rng, progress)
 
@@ -60,11 +60,11 @@ class Bc:
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Array], spec: Spec, config: BcConfig) -> "Bc":
-        """What `train_bc` made with `config`. Raises RuntimeError: weights of something else."""
+        """Read the weights of `train_bc` with `config`. Raises RuntimeError: weights of another network."""
         network = Network(spec, config)
         network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
         return cls(network, spec)
 
     def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> MixtureActor:
         """The same policy for every task."""
-        return MixtureActor(self._network, self._spec, torch.zeros(len(contexts), self._network.config.code_size))
+        return MixtureActor(self._network, self._spec, torch.zeros(len(contexts), self._network.config.latent_dim))

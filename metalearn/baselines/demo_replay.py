@@ -1,7 +1,7 @@
-"""Repeating what was seen, without learning: by the clock (`DemoReplay`) or by the state (`StateMatchedReplay`).
+"""Replaying recorded actions without learning: by the clock (`DemoReplay`) or by the state (`StateMatchedReplay`).
 
-What is repeated is the last own trial that succeeded, else the first demonstration with actions. With an index of
-training episodes the state-matched one also looks up what experts did in the most similar training tasks.
+The recording is the last own trial that succeeded, else the first demonstration with actions. With an index of
+training episodes, the state-matched one also looks up the experts' actions in the most similar training tasks.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class DemoReplay:
     """Open loop: the recorded actions in their order, then the last one again. An adapter.
 
     Without a recorded action in the context it repeats an expert of the training tasks most like it, the one that
-    started most like the present episode; without a library there is nothing that it could repeat.
+    started most like the present episode; without an index there is nothing that it could repeat.
     """
 
     def __init__(self, index: NearestNeighbourIndex | None = None) -> None:
@@ -74,7 +74,7 @@ class StateMatchedReplay:
 class DemoReplayActor:
     """Counts steps, and looks at nothing but where the episode begins.
 
-    Of several choices for a task it takes the one that began most like the episode; those are of `library`.
+    Of several choices for a task it takes the one that began most like the episode; those are of `index`.
     """
 
     def __init__(self, choices: Sequence[Sequence[Recording]], index: NearestNeighbourIndex | None = None) -> None:
@@ -144,7 +144,7 @@ class NearestNeighbourActor:
 
 
 def recording_of(context: Context, i: int = 0) -> Recording:
-    """What to repeat of context `i`. Raises InvalidData."""
+    """Return the recording that context `i` offers to repeat. Raises InvalidData."""
     solved = [trial for trial in reversed(context.trials) if trial.success]
     for episode in (*solved, *context.demos):
         if episode.actions is not None:
@@ -154,7 +154,7 @@ def recording_of(context: Context, i: int = 0) -> Recording:
 
 
 def _found(context: Context, i: int, index: NearestNeighbourIndex | None) -> Recording | None:
-    """What to repeat of context `i`; None: only a library can tell."""
+    """Return the recording that context `i` offers; None if only the index has one."""
     try:
         return recording_of(context, i)
     except InvalidData:

@@ -1,4 +1,4 @@
-"""What direct optimisation of one task gives: success and return against training episodes used.
+"""Learning curves of the direct optimisation of one task: success and return against training episodes used.
 
 Owns the seeds, so that every optimiser trains on the same stream of layouts and is examined on the same fresh ones.
 Does not know how a policy is found.
@@ -36,7 +36,7 @@ class LearningCurve:
 
 
 def milestones(n_episodes: int) -> tuple[int, ...]:
-    """When a policy is examined: 10, 30, 100, 300, ... and at the end. Raises InvalidConfig."""
+    """The episodes at which a policy is evaluated: 10, 30, 100, 300, ... and the last. Raises InvalidConfig."""
     if n_episodes < 1:
         raise InvalidConfig(f"episodes: expected at least 1, got {n_episodes}")
     round_numbers = sorted(digit * 10**power for power in range(1, 8) for digit in (1, 3))
@@ -75,7 +75,7 @@ class Examination:
 
     @property
     def curve(self) -> LearningCurve:
-        """What was noted so far."""
+        """Return the curve so far."""
         episodes, success, returns = zip(*self._points, strict=True)
         return LearningCurve(str(TaskId(self._family.name, self._index)), episodes, success, returns)
 

@@ -1,6 +1,6 @@
 """Meta-imitation learning: gradient steps on what was shown (MAML, Finn et al. 2017, arXiv 1709.04905).
 
-The inner steps move a code of the task that modulates the network, not the network itself (CAVIA, Zintgraf
+The inner steps move a latent of the task that modulates the network, not the network itself (CAVIA, Zintgraf
 et al. 2019, arXiv 1810.03642): as accurate, and thousands of tasks adapt at once. Cannot use demonstrations
 without actions, nor trials that failed. The one home of learn2learn, which trains it.
 """
@@ -39,7 +39,7 @@ ADAPT_CHUNK = 512
 
 
 class MilConfig(MixtureConfig):
-    """How the baseline is made: the network, and the two loops."""
+    """Settings of the baseline: the network, and the two loops."""
 
     inner_rate: float = Field(0.2, gt=0)
     inner_steps: int = Field(2, ge=1)
@@ -49,12 +49,12 @@ class MilConfig(MixtureConfig):
     )
 
 
-class Codes(nn.Module):
-    """What MAML adapts: one code for each of b tasks, 0 to begin with."""
+class Latents(nn.Module):
+    """The parameters that MAML adapts: one latent for each of b tasks, 0 at first."""
 
-    def __init__(self, n_tasks: int, code_size: int) -> None:
+    def __init__(self, n_tasks: int, latent_dim: int) -> None:
         super().__init__()
-        self.values = nn.Parameter(torch.zeros(n_tasks, code_size))
+        self.values = nn.Parameter(torch.zeros(n_tasks, latent_dim))
 
 
 @one_thread()
@@ -81,7 +81,7 @@ def train_mil(
     rng = np.random.default_rng(seed)
     network = initial_network(dataset, config, seed)
     maml = _learn2learn().MAML(
-        Codes(config.batch_tasks, config.code_size), lr=config.inner_rate, first_order=config.first_order
+        Latents(config.batch_tasks, config.latent_dim), lr=config.inner_rate, first_order=config.first_order
     )
 
     def loss_of(drawn: Sequence[TaskRecord]) -> Tensor:
@@ -107,7 +107,7 @@ class Mil:
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Array], spec: Spec, config: MilConfig) -> "Mil":
-        """What `train_mil` made with `config`, for tasks of the same spec.
+        """Read the weights of `train_mil` with `config`, for tasks of the same spec.
 
         Raises:
             InvalidConfig: weights of something else.
@@ -128,22 +128,22 @@ class Mil:
             InvalidData: a demonstration without actions.
         """
         known = [_known(context) for context in contexts]
-        codes = [self._adapt(known[start : start + ADAPT_CHUNK]) for start in range(0, len(known), ADAPT_CHUNK)]
-        return MixtureActor(self._network, self._spec, torch.cat(codes))
+        latents = [self._adapt(known[start : start + ADAPT_CHUNK]) for start in range(0, len(known), ADAPT_CHUNK)]
+        return MixtureActor(self._network, self._spec, torch.cat(latents))
 
     def _adapt(self, known: Sequence[Pairs]) -> Float[Tensor, "b d"]:
-        """The codes of some tasks; the code of a task that shows nothing stays 0."""
+        """The latents of some tasks; the latent of a task that shows nothing stays 0."""
         batch, config = PairBatch.of(known, self._spec), self._config
-        codes = torch.zeros(len(known), config.code_size)
+        latents = torch.zeros(len(known), config.latent_dim)
         for _ in range(config.inner_steps):
-            codes.requires_grad_()
-            (slope,) = torch.autograd.grad(self._network.losses(batch, codes).sum(), codes)
-            codes = (codes - config.inner_rate * slope).detach()
-        return codes
+            latents.requires_grad_()
+            (slope,) = torch.autograd.grad(self._network.losses(batch, latents).sum(), latents)
+            latents = (latents - config.inner_rate * slope).detach()
+        return latents
 
 
 def _inner_and_outer(record: TaskRecord, expert_share: float, rng: np.random.Generator) -> tuple[Pairs, Pairs]:
-    """What is adapted to, and what is asked of the adapted policy: never the same episode."""
+    """The episodes of the inner loop and of the outer loop: never the same episode."""
     shown, targets = list(_actions_of(record.demos, f"{record.task}.demos")), list(record.targets())
     solved = [i for i, episode in enumerate(record.experts) if episode.success]
     if solved and len(targets) > 1 and rng.random() < expert_share:
@@ -152,7 +152,7 @@ def _inner_and_outer(record: TaskRecord, expert_share: float, rng: np.random.Gen
 
 
 def _known(context: Context) -> Pairs:
-    """What a context gives to imitate: the demonstrations and the trials that succeeded."""
+    """Return the episodes of a context to imitate: the demonstrations and the trials that succeeded."""
     solved = [trial for trial in context.trials if trial.success and trial.actions is not None]
     return [*_actions_of(context.demos, "demos"), *_actions_of(solved, "trials")]
 

@@ -1,6 +1,6 @@
-"""A mixture-density policy (Bishop, 1994) modulated by a code of the task: the network of the cloning baselines.
+"""A mixture-density policy (Bishop, 1994) modulated by a latent of the task: the network of the cloning baselines.
 
-Knows observations, actions and codes; does not know where a code comes from, nor what the loss of an update is.
+Knows observations, actions and latents; does not know where a latent comes from, nor what the loss of an update is.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,14 +19,14 @@ from metalearn.data.episode import Array
 from metalearn.data.spec import Spec
 
 Pairs = Sequence[tuple[Array, Array]]
-"""What one task gives to imitate: of each episode the observations `[t, *o]` and the actions `[t, *a]`."""
+"""The episodes of one task to imitate: observations `[t, *o]` and actions `[t, *a]` of each."""
 
 
 class MixtureConfig(Config):
     """The network, and how it is trained."""
 
     width: int = Field(128, ge=1)
-    code_size: int = Field(32, ge=1, description="numbers that say which task it is")
+    latent_dim: int = Field(32, ge=1, description="numbers that say which task it is")
     n_components: int = Field(4, ge=1, description="of the mixture of Gaussians over continuous actions")
     sigma: float = Field(0.3, gt=0, description="of each Gaussian; fixed, or the inner gradients of mil explode")
     fourier: tuple[float, ...] = Field((0.25, 0.5, 1.0), description="frequencies, in units of pi")
@@ -62,7 +62,7 @@ class PairBatch:
 
 
 class Network(nn.Module):
-    """Observation and code of the task to an action distribution: a mixture of Gaussians, or logits."""
+    """Observation and latent of the task to an action distribution: a mixture of Gaussians, or logits."""
 
     def __init__(self, spec: Spec, config: MixtureConfig) -> None:
         super().__init__()
@@ -73,22 +73,22 @@ class Network(nn.Module):
         self.register_buffer("mean", torch.zeros(spec.observation_size))
         self.register_buffer("std", torch.ones(spec.observation_size))
         self.layers = nn.ModuleList([nn.Linear(n_inputs, config.width), nn.Linear(config.width, config.width)])
-        self.modulations = nn.ModuleList([nn.Linear(config.code_size, 2 * config.width) for _ in self.layers])
+        self.modulations = nn.ModuleList([nn.Linear(config.latent_dim, 2 * config.width) for _ in self.layers])
         self.head = nn.Linear(config.width, n_outputs)
 
-    def forward(self, observations: Float[Tensor, "b t o"], codes: Float[Tensor, "b d"]) -> Float[Tensor, "b t n"]:
+    def forward(self, observations: Float[Tensor, "b t o"], latents: Float[Tensor, "b d"]) -> Float[Tensor, "b t n"]:
         """Parameters of the action distribution."""
         x = (observations - self.get_buffer("mean")) / self.get_buffer("std")
         angles = [torch.pi * frequency * x for frequency in self.config.fourier]
         x = torch.cat([x, *map(torch.sin, angles), *map(torch.cos, angles)], -1)
         for layer, modulation in zip(self.layers, self.modulations, strict=True):
-            scale, shift = modulation(codes[:, None]).chunk(2, -1)
+            scale, shift = modulation(latents[:, None]).chunk(2, -1)
             x = torch.relu(layer(x) * (1 + scale) + shift)
         return self.head(x)
 
-    def losses(self, batch: PairBatch, codes: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
+    def losses(self, batch: PairBatch, latents: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """Negative log-likelihood of each task's actions (up to a constant), averaged over its steps."""
-        out = self(batch.observations, codes)
+        out = self(batch.observations, latents)
         if self.discrete:
             nll = nn.functional.cross_entropy(out.transpose(1, 2), batch.actions, reduction="none")
         else:
@@ -97,9 +97,9 @@ class Network(nn.Module):
             nll = -torch.logsumexp(logits.log_softmax(-1) - 0.5 * errors / self.config.sigma**2, -1)
         return (nll * batch.mask).sum(-1) / batch.mask.sum(-1).clamp(min=1)
 
-    def best(self, observations: Float[Tensor, "b o"], codes: Float[Tensor, "b d"]) -> Shaped[Tensor, "b *a"]:
+    def best(self, observations: Float[Tensor, "b o"], latents: Float[Tensor, "b d"]) -> Shaped[Tensor, "b *a"]:
         """The most probable discrete action, or the mean of the most probable Gaussian."""
-        out = self(observations[:, None], codes)[:, 0]
+        out = self(observations[:, None], latents)[:, 0]
         if self.discrete:
             return out.argmax(-1)
         logits, means = self._mixture(out)
@@ -111,18 +111,18 @@ class Network(nn.Module):
 
 
 class MixtureActor:
-    """Acts in b tasks, each with its code."""
+    """Acts in b tasks, each with its latent."""
 
-    def __init__(self, network: Network, spec: Spec, codes: Float[Tensor, "b d"]) -> None:
+    def __init__(self, network: Network, spec: Spec, latents: Float[Tensor, "b d"]) -> None:
         self._network = network
         self._spec = spec
-        self._codes = codes
+        self._latents = latents
 
     @torch.no_grad()
     def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
         """The most probable action of each task."""
         flat = torch.from_numpy(observations.reshape(len(observations), -1).astype(np.float32))
-        actions = self._network.best(flat, self._codes).numpy()
+        actions = self._network.best(flat, self._latents).numpy()
         space: Any = self._spec.action_space
         return actions + int(space.start) if self._spec.discrete else np.clip(actions, space.low, space.high)
 

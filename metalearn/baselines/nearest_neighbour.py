@@ -1,4 +1,4 @@
-"""Looking up training episodes: which experts' steps belong to the tasks most like what a context shows.
+"""A nearest-neighbour index of training episodes: it finds the experts' steps in the tasks most like a context.
 
 Distances are between normalised observations, an episode being its first, middle and last one. Learns nothing.
 """
@@ -68,10 +68,10 @@ class NearestNeighbourIndex:
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Array]) -> "NearestNeighbourIndex":
-        """What `to_weights` made. Raises InvalidConfig."""
+        """Read the arrays of `to_weights`. Raises InvalidConfig."""
         names = {field.name for field in fields(cls)}
         if set(weights) != names:
-            raise InvalidConfig(f"not a library of episodes: expected {sorted(names)}, got {sorted(weights)}")
+            raise InvalidConfig(f"not an index of episodes: expected {sorted(names)}, got {sorted(weights)}")
         return cls(**weights)
 
     def to_weights(self) -> dict[str, Array]:
@@ -121,7 +121,7 @@ def flat(observations: Array) -> Float32[np.ndarray, "t o"]:
 
 
 def _key(episode: Episode, mean: Array, std: Array) -> Float32[np.ndarray, " f"]:
-    """What episodes are compared by: the first, the middle and the last observation."""
+    """Return the key by which episodes are compared: the first, the middle and the last observation."""
     moments = [0, len(episode) // 2, len(episode)]
     return ((flat(episode.observations[moments]) - mean) / std).ravel()
 

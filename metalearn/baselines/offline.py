@@ -32,13 +32,13 @@ from metalearn.training.collect import one_thread
 
 EPISODES_PER_FILE = 4096
 EPISODES_PER_PIECE = 64
-"""What RLlib turns into batches at a time."""
+"""Episodes that RLlib turns into batches at a time."""
 LIGHT = {"num_cpus": 0.25}  # reading and mapping run side by side, on a machine of one core too
 FINAL_RATE = 0.02  # of the learning rate, where its linear fall ends
 
 
 class OfflineConfig(BcConfig):
-    """How RLlib trains the network of `bc`."""
+    """Settings of RLlib's training of the network of `bc`."""
 
     beta: float = Field(0.0, ge=0, le=1, description="of MARWIL: how much better steps count more; 0 is BC")
     discount: float = Field(0.99, gt=0, le=1)
@@ -49,8 +49,8 @@ class OfflineConfig(BcConfig):
 def export_parquet(dataset: Dataset, folder: Path, max_episodes: int | None = None) -> int:
     """Write the experts' episodes, one per row, to `folder` (made if absent); returns how many.
 
-    Columns: `eps_id`, `task`, `obs` [t+1][o], `actions` [t][a] (or [t], counted from 0) to imitate, `rewards` [t],
-    `success`. Observations are flat float32.
+    Columns: `eps_id`, `task`, `obs` `[t+1][o]`, `actions` `[t][a]` (or `[t]`, counted from 0) to imitate,
+    `rewards` `[t]`, `success`. Observations are flat float32.
 
     Raises:
         InvalidData: an expert without actions.

@@ -1,4 +1,4 @@
-"""How RLlib reads the Parquet of `metalearn.baselines.offline`: a row is a whole episode, and stays one.
+"""RLlib's reader of the Parquet files of `metalearn.baselines.offline`: a row is a whole episode, and stays one.
 
 Imports Ray: import it late. RLlib's own reader cuts episodes into single steps, and a step has no return.
 """

@@ -95,7 +95,7 @@ class Paper:
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Array], spec: Spec, config: PaperConfig) -> "Paper":
-        """What `train_paper` made with `config`, for tasks of the same spec.
+        """Read the weights of `train_paper` with `config`, for tasks of the same spec.
 
         Raises:
             InvalidConfig: weights of something else.
@@ -239,7 +239,7 @@ class _Triplets:
 
 
 def _spans(counts: Sequence[int]) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
-    """How many episodes each task has, and where its first one stands among all."""
+    """Return the number of episodes of each task, and the index of its first one among all."""
     n = torch.tensor(counts)
     return n, n.cumsum(0) - n
 

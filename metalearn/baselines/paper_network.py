@@ -65,7 +65,7 @@ class EpisodeNet(nn.Module):
 
 
 class PaperNetwork(nn.Module):
-    """What trial policy and retrial policy share: the demo's embedding, and the actor with its mixture head."""
+    """The common part of trial and retrial policy: the demo's embedding, and the actor with its mixture head."""
 
     def __init__(self, spec: Spec, config: PaperConfig, n_context: int) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class TrialNetwork(PaperNetwork):
         super().__init__(spec, config, config.embedding)
 
     def context(self, demos: Float[Tensor, "b f o"]) -> Float[Tensor, "b d"]:
-        """What the actor is told of a task."""
+        """Return the actor's context of each task."""
         return self.demo(self.seen(demos))
 
 
@@ -150,7 +150,7 @@ class RetrialNetwork(PaperNetwork):
     def context(
         self, demos: Float[Tensor, "b f o"], trials: Float[Tensor, "b f o"], success: Float[Tensor, " b"]
     ) -> Float[Tensor, "b d"]:
-        """What the actor is told of a task; `success` is +1 or -1, and 0 where nobody said."""
+        """Return the actor's context of each task; `success` is +1 or -1, and 0 if it is unknown."""
         shown = self.demo(self.seen(demos))
         said = success[:, None]
         beside = torch.cat([said, shown], -1)[:, None].expand(-1, trials.shape[1], -1)

@@ -56,7 +56,7 @@ class Layouts(gym.Wrapper[Array, Any, Array, Any]):
 
 @dataclass(frozen=True)
 class Ppo:
-    """How much experience an update sees, and what it does with it.
+    """Settings of PPO: the size of a batch, and the updates on it.
 
     Attributes:
         episodes_per_batch: of full length; more where episodes end early.
@@ -114,7 +114,7 @@ class RlFromBc:
 
 
 def cloned_network(start: Path, spec: Spec) -> Network:
-    """What `bc` trained: of a bundle, or of a folder with `method.json` and `weights.safetensors`.
+    """Read the network of `bc` from a bundle, or from a folder with `method.json` and `weights.safetensors`.
 
     Raises:
         InvalidConfig: neither is there, or what is there acts in other spaces.
@@ -221,7 +221,7 @@ class Learning:
 
 
 class ModuleActor:
-    """What RLlib has learnt by now, without exploring."""
+    """The current policy of an RLlib module, without exploration."""
 
     def __init__(self, module: Any, spec: Spec) -> None:
         self._module, self._spec = module, spec

@@ -1,4 +1,4 @@
-"""What RLlib trains: an actor and a critic as one RLModule, the actor fresh or a behaviour-cloned policy.
+"""An actor and a critic as one RLModule for RLlib to train, the actor fresh or a behaviour-cloned policy.
 
 Imports Ray: import it late. Does not know environments, nor how the weights are updated.
 """
@@ -30,7 +30,7 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):  # type: ignore[misc]  # Ray
     """
 
     def setup(self) -> None:
-        """What RLlib calls to build the networks."""
+        """Build the networks; RLlib calls this."""
         config = self.model_config
         spec = Spec.from_json(config["spec"])
         scaled = Scaled(torch.tensor(config["mean"]), torch.tensor(config["std"]))
@@ -96,7 +96,7 @@ class Fresh(nn.Module):
 
 
 class Cloned(nn.Module):
-    """The behaviour-cloning baseline, whose code says nothing."""
+    """The behaviour-cloning baseline, whose latent says nothing."""
 
     def __init__(self, spec: Spec, network: Network) -> None:
         super().__init__()
@@ -105,11 +105,11 @@ class Cloned(nn.Module):
         self.discrete = spec.discrete
         self.n_components = config.n_components
         self.log_std = nn.Parameter(torch.full((spec.action_size,), float(np.log(config.sigma))))
-        self.register_buffer("code", torch.zeros(config.code_size))
+        self.register_buffer("latent", torch.zeros(config.latent_dim))
 
     def forward(self, observations: Float[Tensor, "b o"]) -> Float[Tensor, "b n"]:
         """Logits; or what `mixture_of(n_components, a)` takes."""
-        out = self.net(observations[:, None], self.get_buffer("code").expand(len(observations), -1))[:, 0]
+        out = self.net(observations[:, None], self.get_buffer("latent").expand(len(observations), -1))[:, 0]
         if self.discrete:
             return out
         parts = out.unflatten(-1, (self.n_components, -1))

@@ -36,5 +36,5 @@ class WithoutTrials:
         self._adapter = adapter
 
     def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> Actor:
-        """What the adapter makes of the demonstrations (and the ask). Raises what it raises."""
+        """Adapt to the demonstrations (and the ask) alone. Raises the errors of the adapter."""
         return self._adapter.adapt([replace(context, trials=()) for context in contexts], rng)

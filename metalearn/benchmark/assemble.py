@@ -1,4 +1,4 @@
-"""The report of a suite from what its parts have left so far: pure reading and arithmetic, nothing is run."""
+"""Assembling the report of a suite from the results that its parts have written so far. Runs nothing."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from metalearn.evaluation.report import ManifestRef
 
 
 def assemble(bench: BenchmarkRun) -> SuiteReport:
-    """The report of everything that has been measured."""
+    """Assemble the report of everything that has been measured."""
     played = {name: by_seed for name in METHODS if (by_seed := methods.outcomes(bench, name))}
     reports = methods.reports(bench, played)
     suite = bench.suite
@@ -57,7 +57,7 @@ def assemble(bench: BenchmarkRun) -> SuiteReport:
 
 
 def _left_out(bench: BenchmarkRun, played: Mapping[str, Any]) -> dict[str, str]:
-    """Why methods and optimisers of the suite are missing, where it is known."""
+    """Collect the noted reasons why methods, optimisers or parts are missing."""
     direct = bench.suite.direct.names if bench.suite.direct else ()
     folders = {name: bench.method_folder(name, 0) for name in bench.suite.methods if name not in played}
     folders |= {name: bench.folder / "optimisers" / name for name in direct}

@@ -1,4 +1,4 @@
-"""Where a suite is worked on: one folder per run, with equal data for all methods of a training seed.
+"""One run of a suite and its folder, with equal data for all methods of a training seed.
 
 experiment.json            what is trained and measured here; something else is refused
 seedN/dataset/             the demonstrations, made once, shared by all methods
@@ -37,7 +37,7 @@ Outcomes = tuple[list[Array], list[Array]]
 
 
 class BenchmarkRun:
-    """One suite, one folder. `progress` is told what is going on, and may raise to stop it."""
+    """A suite in a folder. `progress` is called with the stage and its progress, and may raise to stop the run."""
 
     def __init__(self, suite: Suite, folder: Path, collector: Collector, progress: Progress) -> None:
         """Raises InvalidConfig: the folder holds a run of something else."""
@@ -58,7 +58,7 @@ class BenchmarkRun:
 
     @cached_property
     def family(self) -> Family:
-        """Of the tasks that are measured on."""
+        """The family of the test tasks."""
         return find_family(self.manifest.family)
 
     @cached_property
@@ -69,17 +69,17 @@ class BenchmarkRun:
     @cached_property
     def contexts(self) -> list[Context]:
         """The manifest's demonstrations, one context per row."""
-        return self.protocol.watch(self.progress)
+        return self.protocol.demonstrations(self.progress)
 
     @property
     def on_returns(self) -> bool:
-        """Whether returns are measured, besides success."""
+        """True if the manifest measures returns besides success."""
         return self.manifest.measure == "return"
 
     # -- training ---------------------------------------------------------------------------------------------
 
     def method_folder(self, name: str, seed: int) -> Path:
-        """Where a method is trained with a seed."""
+        """The folder of a method that is trained with a seed."""
         return self.folder / f"seed{seed}" / name
 
     def dataset(self, seed: int) -> Dataset:
@@ -90,7 +90,7 @@ class BenchmarkRun:
         return self._dataset[1]
 
     def dataset_folder(self, seed: int) -> Path:
-        """Where the demonstrations of a training seed are."""
+        """The folder of the demonstrations of a training seed."""
         return self.folder / f"seed{seed}" / "dataset"
 
     def _made_or_read(self, seed: int) -> Dataset:
@@ -163,7 +163,7 @@ class BenchmarkRun:
 
 
 def unpacked(outcome: dict[str, Any]) -> Outcomes:
-    """What `BenchmarkRun.play` packed."""
+    """Unpack the outcomes of `BenchmarkRun.play`."""
     success = [flags(text) for text in outcome["success"]]
     return success, [np.array(values, np.float64) for values in outcome["returns"]]
 
@@ -174,7 +174,7 @@ def flags(text: str) -> Array:
 
 
 class ProgressCollector:
-    """A collector that tells how far it is, so that collecting can be watched, and stopped."""
+    """A collector that reports its progress, so that collecting can be shown and stopped."""
 
     def __init__(self, collector: Collector, progress: Progress) -> None:
         self._collector, self._progress = collector, progress

@@ -1,4 +1,4 @@
-"""What `wtl benchmark SUITE` does, for a person who watches. Knows no command-line arguments, and no signals."""
+"""The work of `wtl benchmark SUITE`, shown on a console. Knows no command-line arguments and no signals."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,10 +27,10 @@ def run_named(
     stopping: Callable[[], bool],
     console: Console,
 ) -> bool:
-    """Run a suite, or what is left of it; whether it was stopped before its end.
+    """Run a suite, or what is left of it; return whether it was stopped before its end.
 
     Raises:
-        InvalidConfig: whatever nobody knows.
+        InvalidConfig: an unknown suite, part or method.
     """
     suite = find_suite(name)
     out, runs = out or results_folder(suite), runs or RUNS / suite.name

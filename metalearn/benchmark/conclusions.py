@@ -1,11 +1,11 @@
-"""What the figures of a suite say in plain words. Reads a report; computes no statistics of its own."""
+"""The conclusions of a suite in plain words. Reads a report; computes no statistics of its own."""
 
 from metalearn.benchmark.report import Difference, SuiteReport, SuiteResults
 from metalearn.evaluation.table import conclusions
 
 
 def suite_conclusions(report: SuiteReport) -> dict[str, str]:
-    """Question and answer; nothing where the figures cannot say."""
+    """Return answers by question; questions that the results cannot answer are left out."""
     said = dict(conclusions(report))
     suite = report.suite
     for name, differences in (suite.return_comparisons or suite.comparisons).items():

@@ -20,7 +20,7 @@ PLOTS = {
 
 
 def results_folder(suite: Suite) -> Path:
-    """Where the report and the page of a suite are, unless somebody says otherwise."""
+    """The default folder of a suite's report and page."""
     return Path("benchmarks/results") / suite.name
 
 
@@ -31,7 +31,7 @@ def draw_page_again(name: str, out: Path | None = None) -> Path:
 
 
 def write_page(report: SuiteReport, folder: Path) -> Path:
-    """Draw the pictures and write `folder / "README.md"`."""
+    """Draw the plots and write `folder / "README.md"`."""
     drawn = draw_plots(report, folder)
     path = folder / "README.md"
     path.write_text(page_text(report, drawn))

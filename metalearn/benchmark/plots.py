@@ -1,4 +1,4 @@
-"""The pictures of a suite's page, drawn from its report alone: grid, differences, optimisers, generalisation."""
+"""The plots of a suite's page, drawn from its report alone: grid, differences, optimisers, generalisation."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ DIRECT = {"search": "#E69F00", "rl": "#D55E00", "rl-from-bc": "#CC79A7"}
 
 
 def draw_plots(report: SuiteReport, folder: Path) -> list[str]:
-    """Draw what the report has the figures for, into `folder`; names of the files, in the order of the page."""
+    """Draw into `folder` every plot that the report has data for; return the file names, in the order of the page."""
     suite, drawn = report.suite, []
     if report.methods:
         drawn.append(draw_report(report, folder / "curve.png").name)

@@ -1,4 +1,4 @@
-"""What a benchmark found, as frozen values: an evaluation's report of seed 0, and what the suite adds to it.
+"""The report of a benchmark as frozen values: an evaluation's report of seed 0, and the results of the suite.
 
 Does not run anything and does not draw.
 """
@@ -19,7 +19,7 @@ Interval = tuple[float, float]
 
 
 class Trained(Config):
-    """How a method came to be: what it is, and how long its training took with each seed."""
+    """A method and its training: a description, and the time of its training with each seed."""
 
     what: str
     seeds: tuple[int, ...]
@@ -102,7 +102,7 @@ class GeneralisationCurves(Config):
 
 
 class SuiteResults(Config):
-    """What a suite adds to the report of one evaluation."""
+    """The results of a suite beyond the report of one evaluation."""
 
     name: str
     title: str
@@ -142,7 +142,7 @@ class SuiteReport(Report):
         return self.model_copy(update={"wall_s": 0.0, "created": "", "suite": suite})
 
     def same_result(self, other: Report) -> bool:
-        """Whether both found the same, whenever and however fast."""
+        """Compare two reports apart from clocks and timings."""
         return isinstance(other, SuiteReport) and self.timeless() == other.timeless()
 
     def write(self, path: Path) -> Path:

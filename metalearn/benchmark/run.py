@@ -1,4 +1,4 @@
-"""A suite from its first training to its report: what is there is not done again, and a report follows every part."""
+"""Running a suite: existing results are not computed again, and a report is written after every step."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -33,17 +33,17 @@ def run_suite(
     """Run what is missing of a suite and write its report and page.
 
     Args:
-        suite: which one.
-        folder: where the work is kept, so that a run that was stopped or killed goes on.
-        out: where `report.json`, `README.md` and the pictures go.
+        suite: the suite to run.
+        folder: of the intermediate results, from which a stopped or killed run resumes.
+        out: folder of `report.json`, `README.md` and the plots.
         parts: of `PARTS`; all of them if not given.
         methods: of the suite's; all of them if not given.
         seeds: training seeds 0 .. seeds - 1; the suite's number if not given.
-        collector: where episodes of training are collected.
-        progress: is told what is done; may raise `Stopped`.
+        collector: runs the rollouts of training.
+        progress: called with the stage and its progress; may raise `Stopped`.
 
     Raises:
-        InvalidConfig: parts, methods, an experiment or a manifest that nobody knows, or a folder of something else.
+        InvalidConfig: unknown parts, methods, experiment or manifest, or a folder of another run.
     """
     for part in parts:
         if part not in PARTS:
@@ -61,7 +61,7 @@ def run_suite(
 
 
 def _plan(bench: BenchmarkRun, parts: Sequence[str], names: Sequence[str], seeds: int) -> Iterator[tuple[str, Step]]:
-    """Part and step; all of seed 0 first, so that a report says something of everything early."""
+    """Yield parts and steps; all of seed 0 first, so that an early report covers every part."""
     if "methods" in parts:
         yield "references", partial(methods.measure_references, bench)
         for name in names:
@@ -84,7 +84,7 @@ def _plan(bench: BenchmarkRun, parts: Sequence[str], names: Sequence[str], seeds
 
 
 def publish(bench: BenchmarkRun, out: Path) -> SuiteReport:
-    """Write the report and the page of what there is so far."""
+    """Write the report and the page of the results so far."""
     report = assemble(bench)
     report.write(out / "report.json")
     write_page(report, out)

@@ -1,4 +1,4 @@
-"""Steps of a benchmark as files, each written in one move: whatever is there is whole, and need not be done again.
+"""Results of a benchmark's steps as files, each written atomically: a result that exists need not be computed again.
 
 Knows files and JSON only.
 """
@@ -21,7 +21,7 @@ LEFT_OUT = "left_out.json"
 
 
 def write_json(path: Path, value: Any) -> Any:
-    """Write `value` in one move and return it; a crash leaves the file before or the file after."""
+    """Write `value` atomically and return it: a crash leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     with scratch.open("w") as handle:
@@ -33,7 +33,7 @@ def write_json(path: Path, value: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """What `write_json` wrote, or None if there is nothing, or nothing that can be read."""
+    """Read JSON; return None if there is no file, or none that can be read."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
@@ -41,12 +41,12 @@ def read_json(path: Path) -> Any:
 
 
 def cached(path: Path, made_from: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The step at `path`, made unless it is there and was made from the same things.
+    """Return the result at `path`; make it first, unless it was made from the same inputs.
 
     Args:
-        path: of the step's file.
-        made_from: digest of what the step depends on.
-        make: does the work; what it returns is kept as JSON.
+        path: of the result.
+        made_from: digest of the inputs of the step.
+        make: computes the result, which is stored as JSON.
     """
     kept = read_json(path)
     if isinstance(kept, dict) and kept.get("made_from") == made_from:
@@ -126,7 +126,7 @@ def accumulated_seconds(path: Path, clock: Callable[[], float] = time.monotonic)
 
 
 def seconds_at(path: Path) -> float:
-    """What `accumulated_seconds` has added up so far."""
+    """Read the seconds that `accumulated_seconds` has added up."""
     before = read_json(path)
     return float(before) if isinstance(before, int | float) else 0.0
 

@@ -16,7 +16,7 @@ from metalearn.experiments import find_experiment
 
 METHODS = ("wtl", "wtl-paper", "trial-only", "bc", "mil", "mil-first-order", "replay", "replay-matched")
 PARTS = ("methods", "grid", "tracks", "speed", "optimisers", "generalisation")
-"""What can be run by itself."""
+"""The parts of a suite, each of which can be run by itself."""
 
 
 class Grid(Config):
@@ -61,7 +61,7 @@ class Suite(Config):
     test_tasks: int | None = None
 
     def seeded_experiment(self, seed: int) -> Experiment:
-        """What is trained with one seed. Raises InvalidConfig where nobody knows the experiment."""
+        """Return the experiment with a training seed. Raises InvalidConfig if it is unknown."""
         experiment = find_experiment(self.experiment).with_seed(seed)
         if self.train_tasks is not None:
             data = experiment.data.model_copy(update={"n_tasks": self.train_tasks})
@@ -69,7 +69,7 @@ class Suite(Config):
         return experiment if self.steps is None else experiment.with_steps(self.steps)
 
     def load_manifest(self) -> Manifest:
-        """What is evaluated on. Raises InvalidConfig where nobody knows the manifest."""
+        """Return the manifest of the evaluation. Raises InvalidConfig if it is unknown."""
         manifest = load_manifest(self.manifest)
         return manifest if self.test_tasks is None else manifest.model_copy(update={"n_tasks": self.test_tasks})
 

@@ -1,9 +1,9 @@
-"""The last thing that a submitted job does: leave the bundle where whoever submitted it can fetch it.
+"""Artifacts of a submitted job: the last step stores its bundle, so that the submitter can fetch it.
 
     python -m metalearn.cluster.artifacts FOLDER --job ID [--to URL]
 
-With a URL of any filesystem that fsspec knows, there. Without one, as a file among the logs of the node that the job
-ran on, which the dashboard serves: nothing need be shared but the address that the job was submitted to.
+With a URL of any filesystem that fsspec knows, the bundle goes there. Without one it becomes a log file of the
+node that the job ran on, which the dashboard serves: nothing need be shared but the address of the submission.
 """
 
 import argparse
@@ -26,7 +26,7 @@ LOG_PREFIX = "handed over: "
 
 @dataclass(frozen=True)
 class ArtifactRef:
-    """Where a bundle is: at a URL, or in a log file of a node, with the SHA-256 of what is there."""
+    """Reference to a stored bundle: a URL, or a log file of a node, with the SHA-256 of the content."""
 
     url: str | None
     node: str | None
@@ -35,12 +35,12 @@ class ArtifactRef:
 
     @property
     def log_line(self) -> str:
-        """How the job's log says it."""
+        """The line of the job's log that names it."""
         return LOG_PREFIX + json.dumps(asdict(self))
 
     @classmethod
     def from_log(cls, log: str) -> "ArtifactRef":
-        """What a job's log says last. Raises InvalidConfig: nothing."""
+        """Parse the last reference in a job's log. Raises InvalidConfig if there is none."""
         for line in reversed(log.splitlines()):
             if line.startswith(LOG_PREFIX):
                 return cls(**json.loads(line.removeprefix(LOG_PREFIX)))
@@ -48,7 +48,7 @@ class ArtifactRef:
 
 
 def pack_bundle(folder: Path) -> bytes:
-    """A bundle's folder as a tar, the same bytes for the same content."""
+    """Pack a bundle's folder as a tar: the same bytes for the same content."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path in sorted(folder.rglob("*")):
@@ -80,7 +80,7 @@ def unpack_bundle(content: bytes, sha256: str, folder: Path) -> Bundle:
 
 
 def store_artifact(folder: Path, job: str, url: str | None) -> ArtifactRef:
-    """Leave a bundle at `url`, or among this node's logs. Raises InvalidConfig: no whole bundle at `folder`."""
+    """Store a bundle at `url`, or among this node's logs. Raises InvalidConfig if `folder` holds no complete bundle."""
     Bundle.load(folder)
     content = pack_bundle(folder)
     digest, name = hashlib.sha256(content).hexdigest(), f"wtl-{job}.tar"

@@ -1,4 +1,4 @@
-"""Joining a Ray cluster or starting one, and noticing that its head is gone. Does not know what is done there."""
+"""Connections to a Ray cluster: joining or starting one, and noticing that its head is gone."""
 
 import json
 import os
@@ -27,7 +27,7 @@ class ClusterLost(WatchTryLearnError):
 
 
 class HeadMonitor:
-    """Watches, in a thread of its own, whether the head of a cluster answers at `address`.
+    """Probes in a thread of its own whether the head of a cluster answers at `address`.
 
     A head that comes back within half of Ray's own patience is waited for; later, nobody could say anything any more.
     """
@@ -42,12 +42,12 @@ class HeadMonitor:
 
     @classmethod
     def joined(cls) -> "HeadMonitor":
-        """That of the cluster which this process has joined."""
+        """Monitor the head of the cluster that this process has joined."""
         return cls(ray.get_runtime_context().gcs_address)
 
     @property
     def lost(self) -> bool:
-        """Whether it has been silent for too long."""
+        """True if the head has been silent for too long."""
         since = self._silent_since
         return since is not None and time.monotonic() - since > self._patience_s
 
@@ -69,7 +69,7 @@ class HeadMonitor:
                 continue
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop the thread."""
         self._over.set()
 
     def _watch(self) -> None:
@@ -82,7 +82,7 @@ class HeadMonitor:
 
 
 def describe_cluster() -> dict[str, Any]:
-    """What cluster this process works on, for provenance: Ray's version and job, nodes, CPUs, and GPUs."""
+    """Describe the joined cluster for the provenance: Ray's version, the job, nodes, CPUs and GPUs."""
     context, resources = ray.get_runtime_context(), ray.cluster_resources()
     metadata = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("metadata", {})
     return {
@@ -95,7 +95,7 @@ def describe_cluster() -> dict[str, Any]:
 
 
 def connect(address: str | None, n_cpus: int | None = None) -> bool:
-    """Join or start a cluster; False if this process had already joined one.
+    """Join or start a cluster; return False if this process had joined one before.
 
     A cluster that is started has `n_cpus` at least, and asks for a token unless RAY_AUTH_MODE says otherwise.
 
@@ -129,7 +129,7 @@ def connect(address: str | None, n_cpus: int | None = None) -> bool:
 
 
 def _answers(address: str) -> bool:
-    """Whether something listens at `host:port`; left to itself Ray tries for minutes. True where it cannot be seen."""
+    """Probe `host:port`, since Ray itself tries for minutes. True if the address cannot be parsed."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         return True

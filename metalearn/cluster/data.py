@@ -1,4 +1,4 @@
-"""Recorded episodes that need not fit into memory: Ray Data reads shards ahead, the loop learns from a window.
+"""Recorded episodes that need not fit into memory: Ray Data prefetches shards, the loop learns from a window.
 
 Shards come in an order that the seed decides, so a run that goes on learns from what it would have learnt from.
 """

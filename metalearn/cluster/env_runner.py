@@ -28,7 +28,7 @@ class RunningMoments:
 
     @property
     def scale(self) -> Float64[np.ndarray, " o"]:
-        """What deviations from the mean are multiplied with."""
+        """The factor of deviations from the mean."""
         return 1 / np.sqrt(self.variance + 1e-8)
 
     @classmethod
@@ -104,7 +104,7 @@ class VectorEnvRunner(SingleAgentEnvRunner):  # type: ignore[misc]  # Ray has no
         return [np.stack(seen, 1), *(np.stack(column, 1) for column in zip(*steps, strict=True))]
 
     def get_metrics(self) -> Any:
-        """What `sample` logged."""
+        """Return the metrics that `sample` logged."""
         return self.metrics.reduce()
 
     def get_state(self, *args: Any, **kwargs: Any) -> Any:

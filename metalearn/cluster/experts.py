@@ -67,7 +67,7 @@ episode, that show what is hidden."""
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an expert is trained (PPO, Schulman et al. 2017).
+    """The settings of an expert's training (PPO, Schulman et al. 2017).
 
     The learning rate falls linearly to a tenth over `steps`, the weight of the entropy to nothing. `noise` is
     the standard deviation that actions are given anew (at first it is 1), without which a training that goes on
@@ -240,7 +240,7 @@ def build(task: str, recipe: Recipe, seed: int) -> Any:
 
 
 def _sampling(make: Callable[..., GoalCheetahs], recipe: Recipe) -> dict[str, Any]:
-    """What `VectorEnvRunner` wants to know."""
+    """The settings of `VectorEnvRunner`."""
     return {
         "make": partial(make, length=recipe.episode_steps),
         "n_envs": recipe.n_envs,

@@ -1,4 +1,4 @@
-"""What differs when `wtl` runs as a Ray job (`ray job submit --working-dir . -- wtl train ... --ray`).
+"""Paths of a `wtl` that runs as a Ray job (`ray job submit --working-dir . -- wtl train ... --ray`).
 
 A job runs in an unpacked copy of what was submitted, which the cluster deletes some time after the job.
 """
@@ -9,6 +9,6 @@ _UNPACKED = "_ray_pkg_"
 
 
 def persistent_path(folder: Path, cwd: Path, home: Path) -> Path:
-    """`folder` where it outlives the job: relative to `home` if `cwd` is a job's unpacked copy, else as it is."""
+    """Return a path that outlives the job: below `home` if `cwd` is a job's unpacked copy, else `folder` itself."""
     in_job = any(part.startswith(_UNPACKED) for part in cwd.parts)
     return home / folder if in_job else folder

@@ -1,6 +1,6 @@
-"""Figures of a training run as metrics of the Ray cluster: its dashboard and Prometheus have them beside the machines.
+"""A listener that exports the metrics of a training run to the Ray cluster's dashboard and to Prometheus.
 
-Knows nothing of what is trained but what the loop tells everybody.
+Knows nothing about the training but its events.
 """
 
 from ray.util.metrics import Gauge
@@ -23,7 +23,7 @@ class RayMetrics:
         self._tags = {"experiment": experiment}
 
     def __call__(self, event: Event) -> None:
-        """Take over what the event tells."""
+        """Set the gauges that the event has values for."""
         if event.total:
             self._done.set(event.done / event.total, {**self._tags, "phase": event.phase})
         for field, gauge in self._gauges.items():

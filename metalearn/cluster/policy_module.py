@@ -1,6 +1,6 @@
 """The conditioned policy as RLlib has policies: an `RLModule` whose observation says for which task it is to act.
 
-What is known of a task (a code) and what is believed of it (a hypothesis) stand beside each observation, so one
+What is known of a task (a latent) and what is believed of it (a hypothesis) stand beside each observation, so one
 module acts in a batch of tasks. Does not know how it was trained.
 """
 
@@ -27,27 +27,27 @@ from metalearn.model.policy import LOG_SIGMA_RANGE, ConditionalPolicy
 
 
 class PolicyModule(TorchRLModule):  # type: ignore[misc]  # Ray has no types
-    """pi(action | observation, code, hypothesis). `model_config` holds `spec` and `model`, both as JSON.
+    """pi(action | observation, latent, hypothesis). `model_config` holds `spec` and `model`, both as JSON.
 
-    Its observations are dictionaries of `observation` [b, *o], `code` [b, d] and `hypothesis` [b]. Inference gives
+    Its observations are dictionaries of `observation` [b, *o], `latent` [b, d] and `hypothesis` [b]. Inference gives
     the action of `Inference.act` itself; exploration draws around it. Encoder and normaliser are part of it.
     """
 
     def setup(self) -> None:
-        """What RLlib calls to build the networks."""
+        """Build the networks; RLlib calls this."""
         self.spec = Spec.from_json(self.model_config["spec"])
         self.policy = ConditionalPolicy(ModelConfig.model_validate(self.model_config["model"]), self.spec)
 
     @property
     def inference(self) -> Inference:
-        """The same policy behind numpy: `believe` turns contexts into codes and hypotheses."""
+        """The same policy behind numpy: `infer_belief` turns contexts into latents and hypotheses."""
         return Inference(self.policy, self.spec)
 
     def _forward(self, batch: Mapping[str, Any], **_: Any) -> dict[str, Tensor]:
         """Logits (counted from 0), or means and log standard deviations."""
         seen = batch[Columns.OBS]
-        code, observations = seen["code"].float(), seen["observation"].flatten(1).float()
-        out = self.policy.outputs_in(self.policy.stance(code, seen["hypothesis"].long()), code, observations)
+        latent, observations = seen["latent"].float(), seen["observation"].flatten(1).float()
+        out = self.policy.outputs(self.policy.conditioning(latent, seen["hypothesis"].long()), observations)
         if not self.spec.discrete:
             out = torch.cat([out, self.policy.log_sigma.clamp(*LOG_SIGMA_RANGE).expand_as(out)], -1)
         return {Columns.ACTION_DIST_INPUTS: out}
@@ -65,23 +65,23 @@ class PolicyModule(TorchRLModule):  # type: ignore[misc]  # Ray has no types
 
 
 class Conditioned(gym.ObservationWrapper[Any, Any, Any]):
-    """A task as `PolicyModule` sees it: each observation comes with the code and hypothesis of an adaptation."""
+    """A task as `PolicyModule` sees it: each observation comes with the latent and hypothesis of an adaptation."""
 
     def __init__(self, env: gym.Env[Array, Any], belief: Belief, hypothesis: int) -> None:
         super().__init__(env)
-        self._code, self._hypothesis = belief.code, hypothesis
+        self._latent, self._hypothesis = belief.latent, hypothesis
         self.observation_space = conditioned(env.observation_space, belief)
 
     def observation(self, observation: Array) -> dict[str, Any]:
-        """What the environment shows, and what is known of the task."""
-        return {"observation": observation, "code": self._code, "hypothesis": self._hypothesis}
+        """Add the latent and the hypothesis to an observation of the environment."""
+        return {"observation": observation, "latent": self._latent, "hypothesis": self._hypothesis}
 
 
 def conditioned(observation_space: gym.Space[Any], belief: Belief) -> gym.Space[Any]:
-    """The space of what `PolicyModule` takes, with codes and hypotheses like those of `belief`."""
-    code = gym.spaces.Box(-np.inf, np.inf, belief.code.shape, np.float32)
+    """The space of what `PolicyModule` takes, with latents and hypotheses like those of `belief`."""
+    latent = gym.spaces.Box(-np.inf, np.inf, belief.latent.shape, np.float32)
     hypothesis: gym.Space[Any] = gym.spaces.Discrete(len(belief.probabilities))
-    return gym.spaces.Dict({"observation": observation_space, "code": code, "hypothesis": hypothesis})
+    return gym.spaces.Dict({"observation": observation_space, "latent": latent, "hypothesis": hypothesis})
 
 
 def module_of(bundle: Bundle) -> PolicyModule:
@@ -90,7 +90,7 @@ def module_of(bundle: Bundle) -> PolicyModule:
         inference = Inference.load(bundle)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise InvalidConfig(f"bundle {bundle.name}: its weights do not fit: {str(error).splitlines()[0]}") from error
-    nothing_known = inference.believe([Context()])[0]
+    nothing_known = inference.infer_belief([Context()])[0]
     module = PolicyModule(
         observation_space=conditioned(bundle.spec.observation_space, nothing_known),
         action_space=bundle.spec.action_space,

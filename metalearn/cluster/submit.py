@@ -64,7 +64,7 @@ class Submission:
 
     @property
     def id(self) -> str:
-        """What Ray knows the job by."""
+        """The job's id on the cluster."""
         made_of = json.dumps([self.experiment, *self.arguments, self.storage])
         return self.name or f"wtl-{self.experiment}-{hashlib.sha256(made_of.encode()).hexdigest()[:8]}"
 

@@ -40,7 +40,7 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is tried.
+    """A sweep over settings of an experiment.
 
     Attributes:
         experiment: what all runs have in common.
@@ -75,18 +75,18 @@ class Sweep:
 
     @cached_property
     def url(self) -> str:
-        """Where the sweep is."""
+        """The folder or URL of the sweep."""
         root = self.storage if "://" in self.storage else str(Path(self.storage).absolute())
         return f"{root.rstrip('/')}/{self.name}"
 
     def to_json(self) -> dict[str, Any]:
-        """What decides its results."""
+        """The fields that decide its results, as JSON."""
         return {"experiment": self.experiment.to_json(), "space": dict(self.space), "samples": self.samples}
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One run: what it differs in, how far it came, and its success on validation tasks with and without a trial."""
+    """One run: its changes, the steps it took, and its success on validation tasks with and without a trial."""
 
     changes: dict[str, Any]
     steps: int
@@ -102,7 +102,7 @@ class TrialResult:
 
 
 def run_sweep(sweep: Sweep, address: str | None = None) -> list[TrialResult]:
-    """Try everything, or what is left of it; the best run first. Leaves `results.json` and `best.json`.
+    """Run the sweep, or what is left of it; return the best run first. Writes `results.json` and `best.json`.
 
     Raises:
         InvalidConfig: another sweep of that name, no cluster, or nothing that succeeded.
@@ -163,7 +163,7 @@ class Lines(tune.Callback):  # type: ignore[misc]  # Ray has no types
     """A line for every look at validation tasks."""
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        """What Tune calls."""
+        """Print a line; Tune calls this."""
         if "success" in result:
             done = sum(one.is_finished() for one in trials)
             changes = ", ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
@@ -273,7 +273,7 @@ def _result_of(sweep: Sweep, metrics: Mapping[str, Any]) -> TrialResult:
 
 
 def _check_folder(sweep: Sweep) -> None:
-    """Write down what is swept, or check that it is what was. Raises InvalidConfig."""
+    """Write `sweep.json`, or check that it describes the same sweep. Raises InvalidConfig."""
     place = f"{sweep.url}/sweep.json"
     filesystem, path = fsspec.url_to_fs(place)
     if not filesystem.exists(path):

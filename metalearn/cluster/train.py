@@ -1,7 +1,7 @@
-"""Learners on a cluster: the loop of `metalearn.training.loop` in the workers of Ray Train.
+"""Distributed training: the loop of `metalearn.training.loop` in the workers of Ray Train.
 
-Ray Train keeps the checkpoints, starts the learners again when one is lost, and with fewer of them if need be;
-what a learner does is the loop's business, here as in one process.
+Ray Train keeps the checkpoints and restarts the learners when one is lost, with fewer of them if need be.
+Each worker runs the loop as a single process does.
 """
 
 import sys
@@ -32,10 +32,10 @@ from metalearn.training.recorded import RecordedData
 from metalearn.training.run_store import CHECKPOINT, RunStore
 
 RESTARTS = 64
-"""Lost learners that a run survives; more often than that, the program itself is the trouble."""
+"""Lost learners that a run survives; more of them point to an error in the program."""
 POLL_S = 0.5
 COLLECTING_S = 6 * 3600
-"""How long learners may wait for the one that collects. If it dies, Ray Train does not wait."""
+"""Seconds that the other ranks may wait while rank 0 collects. If rank 0 dies, Ray Train does not wait."""
 
 Open = Callable[[], RecordedData]
 
@@ -132,14 +132,14 @@ class _FitThread(threading.Thread):
 
 
 def _mailbox() -> Any:
-    """A mailbox on the machine of this process, so that they can only be lost together; alone, it is replaced."""
+    """Start a mailbox on the node of this process, so that both are lost together; Ray restarts it alone."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(_Mailbox)
     return actor.remote()
 
 
 class _Mailbox:
-    """Where the learners leave word for the process that started them, and it for them. An actor."""
+    """An actor that carries events, the request to stop and a failure between the learners and the driver."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
@@ -147,12 +147,12 @@ class _Mailbox:
         self._failure: WatchTryLearnError | None = None
 
     def post(self, events: list[Event]) -> bool:
-        """Leave events; returns whether to stop."""
+        """Add events; return whether to stop."""
         self._events += events
         return self._stop_requested
 
     def take_events(self) -> list[Event]:
-        """Take the events."""
+        """Return the events and forget them."""
         events, self._events = self._events, []
         return events
 
@@ -161,16 +161,16 @@ class _Mailbox:
         self._stop_requested = True
 
     def set_failure(self, failure: WatchTryLearnError | None) -> None:
-        """Leave what the loop raised; nothing that trying again would mend."""
+        """Set the error that the loop raised, for which starting again is no remedy."""
         self._failure = failure
 
     def get_failure(self) -> WatchTryLearnError | None:
-        """What `fail` was given last."""
+        """Return the failure that was set last."""
         return self._failure
 
 
 class _MailboxClient:
-    """A learner's client to the mailbox: events go there, the wish to stop comes back, without waiting."""
+    """A learner's connection to the mailbox: sends events and polls for the request to stop, in a thread."""
 
     def __init__(self, mailbox: Any) -> None:
         self._mailbox, self._events, self.stop_requested = mailbox, list[Event](), False
@@ -211,7 +211,7 @@ class _RayCheckpointManager:
 
 
 def _learn(config: dict[str, Any]) -> None:
-    """What each worker of Ray Train runs."""
+    """Run the training loop in a worker of Ray Train."""
     extend_search_path(config["search_path"])
     _train(**config["arguments"])
 

@@ -1,7 +1,7 @@
-"""Runs functions in Ray actors: the same face as the collectors of one machine (`metalearn.training.collect`).
+"""A collector that runs functions in Ray actors (see `metalearn.training.collect` for those of one machine).
 
-An actor that dies, alone or with its machine, is replaced, and what it had is done again by another. Results come
-through the object store, and only so many at a time: nothing is handed out before something was taken in. Does not
+An actor that dies, alone or with its machine, is replaced, and its items are done again by another. Results come
+through the object store, a bounded number at a time: an item is dispatched after a result was received. Does not
 know what the functions do.
 """
 
@@ -25,11 +25,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 ATTEMPTS_PER_ITEM = 4
-"""An item that has cost so many workers their life is itself the trouble."""
+"""An item during which so many workers died is taken for the cause."""
 IN_FLIGHT = 2
-"""Items that an actor has at a time: one that it does, and the next, so that it does not wait for us."""
+"""Items that an actor has at a time: the one it works on, and the next, so that it does not wait for the driver."""
 PATIENCE_S = 600.0
-"""How long the cluster may have no place for any actor."""
+"""Seconds that the cluster may have no free CPU for any actor."""
 TICK_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class RayCollector:
         return results
 
     def advance(self, timeout_s: float = 0) -> None:
-        """Take in what is done, replace who died, hand out what is next; wait so long for anything to happen.
+        """Receive results, replace dead actors, dispatch items; wait at most `timeout_s` for anything to happen.
 
         Raises:
             WorkersLost, ClusterLost: as `map` says.
@@ -136,7 +136,7 @@ class RayCollector:
             self._replace(slot)
 
     def _replace(self, slot: "_WorkerSlot") -> bool:
-        """False if it was replaced before."""
+        """Replace the actor of a slot; return False if that was done before."""
         if slot not in self._slots:
             return False
         self.counts["lost"] += 1
@@ -147,12 +147,12 @@ class RayCollector:
 
     @property
     def in_flight(self) -> int:
-        """Items that were handed out and not taken in yet."""
+        """The number of items that are dispatched and not received yet."""
         return len(self._in_flight)
 
     @property
     def pids(self) -> list[int]:
-        """Process numbers of the actors that have answered."""
+        """Process ids of the actors that have started."""
         return [slot.pid for slot in self._slots if slot.ready]
 
     # -- items ------------------------------------------------------------------------------------------------
@@ -194,14 +194,14 @@ class RayCollector:
 
 
 class _WorkerSlot:
-    """A place for an actor: who has it, whether he has answered yet, and how many items he has."""
+    """A slot of the pool: its actor, whether that has answered yet, and how many items it has."""
 
     def __init__(self, actor: Any) -> None:
         self.actor, self.ready, self.busy, self.pid = actor, False, 0, 0
 
 
 class _Results(Generic[R]):
-    """What comes of `items`, in their order."""
+    """The results of a `map`, an iterator in the order of its items."""
 
     def __init__(self, collector: RayCollector, function: Any, items: list[Any]) -> None:
         self._collector, self.function, self.items = collector, function, items
@@ -212,7 +212,7 @@ class _Results(Generic[R]):
         self._attempts: Counter[int] = Counter()
 
     def requeue(self, index: int, reason: str, blamed: bool) -> None:
-        """Item `index` has to be done again, if it has not been to blame too often."""
+        """Queue item `index` again, or give up if it has been blamed too often."""
         self._attempts[index] += int(blamed)
         self.todo.appendleft(index)
         if self._attempts[index] >= ATTEMPTS_PER_ITEM:
@@ -251,5 +251,5 @@ class _Worker:
 
 
 def extend_search_path(search_path: Sequence[str]) -> None:
-    """Find modules where another process finds them."""
+    """Extend `sys.path` by the folders of another process."""
     sys.path.extend(folder for folder in search_path if folder not in sys.path)

@@ -132,14 +132,14 @@ def gather(
     return arrays | {"mask": mask}
 
 
-def after_steps(
-    code: Float32[np.ndarray, " d"],
+def add_effects(
+    conditioning: Float32[np.ndarray, " c"],
     observations: Shaped[np.ndarray, "n *o"],
     actions: Shaped[np.ndarray, "t *a"],
     spec: Spec,
-) -> Float32[np.ndarray, " d"]:
-    """A code, or a stance, that ends in effects, after what t actions did to the n = t + 1 observations around them."""
+) -> Float32[np.ndarray, " c"]:
+    """A conditioning, which ends in effects, with those of t actions on the n = t + 1 observations around them."""
     changes = np.diff(observations.reshape(len(observations), -1).astype(np.float32), axis=0)
     effects = effects_of(changes, spec.as_vectors(actions)).sum(0)
-    known = len(code) - len(effects)
-    return np.concatenate([code[:known], code[known:] + effects])
+    known = len(conditioning) - len(effects)
+    return np.concatenate([conditioning[:known], conditioning[known:] + effects])

@@ -1,4 +1,4 @@
-"""Do probabilities mean what they say? Reliability, calibration error, Brier score, ranking; and the diagram.
+"""Calibration of probabilities: reliability, calibration error, Brier score, ranking; and the diagram.
 
 Pure functions of predicted probabilities and outcomes; runs nothing. Axes: n predictions, bins of equal width.
 """

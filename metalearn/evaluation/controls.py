@@ -1,6 +1,6 @@
-"""Controls: what a method does when its context is wrong in one respect.
+"""Controls: a method is evaluated with a context that is wrong in one respect.
 
-If it does as well as with the right context, then what it was shown, or tried, is not what helped.
+If it does as well as with the right context, its demonstrations or trials are not the reason.
 All meet the tasks and layouts of the attempt that they are to be compared with.
 """
 
@@ -29,7 +29,7 @@ class SiblingFamily(Family, TypingProtocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happened per row, and which rows count; returns where they are known."""
+    """The success of every row, which rows count, and the returns where they are known."""
 
     success: Bool[np.ndarray, " n"]
     counted: Bool[np.ndarray, " n"]

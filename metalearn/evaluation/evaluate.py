@@ -38,7 +38,7 @@ from metalearn.evaluation.statistics import (
 from metalearn.tasks.family import BoundedFamily, Family
 
 MAIN_METHOD = "wtl"
-"""The method that the controls are run on."""
+"""The name of the policy under test, which the controls are run on."""
 
 
 def evaluate(
@@ -62,7 +62,7 @@ def evaluate(
     """
     started = clock()
     protocol = Protocol.of(family, manifest, seed=seed, n_tasks=n_tasks)
-    contexts = protocol.watch(progress)
+    contexts = protocol.demonstrations(progress)
     players: dict[str, Player] = {name: adapted(adapter) for name, adapter in methods.items()}
     players["random"] = random_player
     if has_expert(family, protocol.indices[0]):
@@ -91,7 +91,7 @@ def evaluate(
 
 
 def report_of(protocol: Protocol, played: Sequence[Sequence[Episode]]) -> MethodReport:
-    """What is reported of a method that played `[t][row]`: success, and returns where the manifest is about them."""
+    """Report a method from its episodes `[t][row]`: success, and returns if the manifest measures them."""
     success = [succeeded(episodes) for episodes in played]
     if protocol.manifest.measure == "success":
         return method_report(protocol, success)
@@ -103,7 +103,7 @@ def method_report(
     success: Sequence[Bool[np.ndarray, " n"]],
     returns: Sequence[Float[np.ndarray, " n"]] | None = None,
 ) -> MethodReport:
-    """What is reported of a method whose attempt t in row i went as `success[t][i]` (and `returns[t][i]`) says."""
+    """Report a method from the outcomes `success[t][i]` (and `returns[t][i]`) of attempt t in row i."""
     everything = np.ones(protocol.n_rows, bool)
     rates = [rate_of(protocol, Outcome(attempt, everything)) for attempt in success]
     curve = tuple(Point(trials=t, success=rate.success, ci95=rate.ci95) for t, rate in enumerate(rates))
@@ -167,7 +167,7 @@ def tell_stories(
         return []
     among = min(among, manifest.n_tasks)
     protocol = Protocol.of(family, manifest, seed=seed, n_tasks=among)
-    contexts = protocol.watch()
+    contexts = protocol.demonstrations()
     trials = protocol.attempt(adapted(adapter), contexts, 0)
     retrials = protocol.attempt(adapted(adapter), with_trials(contexts, trials), 1)
     demos = [context.demos[0] for context in contexts]

@@ -19,7 +19,7 @@ from metalearn.tasks.family import Family, tasks_of
 
 
 class Budget(Config):
-    """What a method may see of a task before its last attempt."""
+    """The data about a task that a method may see before its last attempt."""
 
     demos: int = Field(ge=0, lt=1000)
     trials: int = Field(ge=0, lt=1000, description="own trials; the curve has one point more")

@@ -170,7 +170,7 @@ def draw_returns(axes: Axes, report: Report) -> None:
 
 
 def draw_bars(axes: Axes, report: Report) -> None:
-    """Where there is one attempt only: one line per method, and the control below the method it belongs to."""
+    """Draw the only attempt: one line per method, and the control below the method it belongs to."""
     rows: list[tuple[str, str, Rate]] = [
         (name_of(name), _colour(name), method.curve[0]) for name, method in report.methods.items()
     ]
@@ -223,7 +223,7 @@ def _foremost_last(methods: Mapping[str, MethodReport]) -> list[tuple[str, Metho
 
 
 def name_of(name: str) -> str:
-    """What a method is called in pictures."""
+    """The name of a method in plots."""
     return NAMES.get(name, name)
 
 

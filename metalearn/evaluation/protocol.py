@@ -1,6 +1,6 @@
-"""The adaptation protocol: watch demonstrations, then attempt after attempt, each knowing the ones before.
+"""The evaluation protocol: demonstrations, then attempts, each conditioned on the ones before.
 
-Owns the seeds, so that every method meets the same tasks, demonstrations and layouts. Does not judge.
+Owns the seeds, so that every method gets the same tasks, demonstrations and layouts. Computes no statistics.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ class _ExpertActor:
 
 
 def has_expert(family: Family, index: int) -> bool:
-    """Whether the family's environments say what an expert does."""
+    """Return whether the family's environments have an expert."""
     env = make_vec(family, [index])
     try:
         env.reset(seed=[0])
@@ -109,7 +109,7 @@ class Protocol:
         return [(index, k) for k in range(self.manifest.episodes_per_task) for index in self.indices]
 
     def by_task(self, per_row: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, "b k"]:
-        """What was found per row, as one line per task."""
+        """Reshape values per row to one line per task."""
         return per_row.reshape(self.manifest.episodes_per_task, len(self.indices)).T
 
     def seeds(self, rows: Sequence[tuple[int, int]], kind: int, number: int) -> list[int]:
@@ -118,11 +118,11 @@ class Protocol:
         return [episode_seeds([index], stream, k * REPETITION + number)[0] for index, k in rows]
 
     def rng(self, number: int, start: int, purpose: int = ATTEMPTS) -> np.random.Generator:
-        """What a method may draw from in one chunk of one attempt; the same for every method."""
+        """The random generator of a method in one chunk of one attempt; the same for every method."""
         return np.random.default_rng((EVALUATION + self.seed, purpose, number, start))
 
-    def watch(self, progress: Progress | None = None) -> list[Context]:
-        """For each row a context of its demonstrations, without their actions where the budget says so.
+    def demonstrations(self, progress: Progress | None = None) -> list[Context]:
+        """Return for each row a context of its demonstrations, without their actions if the budget says so.
 
         Raises:
             InvalidConfig: the family has no expert to demonstrate.
@@ -200,7 +200,7 @@ def with_trials(contexts: Sequence[Context], trials: Sequence[Episode]) -> list[
 
 
 def succeeded(episodes: Sequence[Episode]) -> Array:
-    """Which episodes ended in success, `[n]`."""
+    """The success flags of episodes, `[n]`."""
     return np.array([bool(episode.success) for episode in episodes])
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation says, as frozen values, and `report.json` (schema 1), which machines read.
+"""The report of an evaluation as frozen values, and `report.json` (schema 1), its form for machines.
 
 Does not run anything and does not draw.
 """
@@ -52,7 +52,7 @@ class ReturnPoint(Return):
 
 
 class MethodReport(Config):
-    """How one method did. `gain` and `given_first_failed` are None where there is no second attempt.
+    """The results of one method. `gain` and `given_first_failed` are None without a second attempt.
 
     `returns`, `return_gain` and `total_return` (all attempts together) are None where the manifest's measure
     is success.
@@ -67,7 +67,7 @@ class MethodReport(Config):
 
 
 class ManifestRef(Config):
-    """Which benchmark it was."""
+    """The name and digest of the manifest."""
 
     name: str
     digest: str
@@ -99,7 +99,7 @@ class Report(Config):
         return value
 
     def same_result(self, other: "Report") -> bool:
-        """Whether both say the same, whenever and however fast they were made."""
+        """Compare two reports apart from clocks and timings."""
         clocks = {"wall_s": 0.0, "created": ""}
         return self.model_copy(update=clocks) == other.model_copy(update=clocks)
 

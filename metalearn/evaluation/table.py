@@ -49,7 +49,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
 
 
 def conclusions(report: Report) -> list[tuple[str, str]]:
-    """What the figures say in plain words: question and answer. Nothing where the figures cannot say."""
+    """Return questions and answers in plain words, leaving out those that the results cannot answer."""
     method = report.methods.get(MAIN_METHOD)
     if method is None:
         return []
@@ -77,7 +77,7 @@ def _trying(report: Report, method: MethodReport) -> str:
 
 
 def _below(control: Rate, real: Rate) -> bool:
-    """Whether the intervals are apart, the control's being the lower one: stricter than a test at 5%."""
+    """Return whether the control's interval is wholly below the other one: stricter than a test at 5%."""
     return control.ci95[1] < real.ci95[0]
 
 

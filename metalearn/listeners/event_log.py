@@ -1,7 +1,6 @@
-"""What a training run tells machines: JSON lines in its folder, from its start to how it ended.
+"""The event log of a training run: JSON lines in its folder, from its start to its end, for machines to read.
 
-A later run in the same folder goes on in the same file. Whoever watches from another process reads it: see
-`docs/jobs.md` for the lines. Does not know who reads.
+A resumed run appends to the same file. Other processes read it to follow the run: `docs/jobs.md` describes the lines.
 """
 
 import json
@@ -21,14 +20,14 @@ _LONGEST_DETAIL = 500
 
 
 class EventLog:
-    """The lines of one run. Progress that changed a moment ago is left out, unless something was measured."""
+    """Appends the lines of one run. Frequent progress is thinned out, unless an event carries a measurement."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._phase, self._written_s = "", 0.0
 
     def __call__(self, event: Event) -> None:
-        """Note progress."""
+        """Append a progress line, unless the last one was a moment ago."""
         now_s = time.monotonic()
         telling = event.phase != self._phase or event.done == event.total or event.trial is not None
         if telling or now_s - self._written_s >= _PAUSE_S:
@@ -38,7 +37,7 @@ class EventLog:
             self.write("progress", phase=event.phase, done=event.done, total=event.total, **measured)
 
     def write(self, kind: str, **fields: Any) -> None:
-        """One line, in one write."""
+        """Append one line in one write."""
         line = json.dumps({"kind": kind, "at": round(time.time(), 3), **fields})
         with self._file.open("a") as file:
             file.write(line + "\n")
@@ -46,7 +45,7 @@ class EventLog:
 
 @contextmanager
 def event_log(folder: Path) -> Iterator[EventLog]:
-    """Note in `folder` that a run started, and how it ended: finished, stopped, or failed and why."""
+    """Log in `folder` that a run started, and how it ended: finished, stopped, or failed and why."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = EventLog(folder / FILE)
     lines.write("started", pid=os.getpid())

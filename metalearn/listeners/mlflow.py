@@ -1,7 +1,7 @@
-"""Figures of a training run, sent to where people compare runs: MLflow, by an option. Knows no command-line arguments.
+"""A listener that sends the metrics of a training run to MLflow. Knows no command-line arguments.
 
-A run that goes on after it was stopped goes on as the same MLflow run. Trouble with a tracking server on the way is
-said once and stops nothing.
+A resumed run continues the same MLflow run. If the tracking server fails on the way, one warning is logged and the
+training goes on.
 """
 
 import logging
@@ -15,7 +15,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.listeners.console import Listen
 from metalearn.training.events import Event
 
-FIGURES = ("loss", "trial", "retrial")
+METRICS = ("loss", "trial", "retrial")
 _FOLDER = "wtl.folder"
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def mlflow_run(uri: str, experiment: Experiment, folder: Path) -> Iterator[Liste
         run = _begun(client, experiment, folder)
     except Exception as error:  # of the store behind it: of a database, a file system, HTTP
         raise InvalidConfig(f"--mlflow {uri}: {str(error).splitlines()[0]}") from error
-    log = _Log(client, run)
+    log = _MlflowListener(client, run)
     try:
         yield log
     except BaseException:
@@ -45,21 +45,21 @@ def mlflow_run(uri: str, experiment: Experiment, folder: Path) -> Iterator[Liste
     log.end("FINISHED")
 
 
-class _Log:
-    """Logs what is measured; never raises."""
+class _MlflowListener:
+    """Logs the metrics of events; never raises."""
 
     def __init__(self, client: Any, run: str) -> None:
         self._client, self._run, self._quiet = client, run, False
 
     def __call__(self, event: Event) -> None:
-        """The figures of an event, at its step."""
-        for name in FIGURES:
+        """Log the metrics of an event at its step."""
+        for name in METRICS:
             value = getattr(event, name)
             if value is not None:
                 self._send("log_metric", name, value, step=event.done)
 
     def end(self, status: str) -> None:
-        """Say how it ended."""
+        """Set the final status of the run."""
         self._send("set_terminated", status)
 
     def _send(self, method: str, *arguments: Any, **more: Any) -> None:
@@ -67,12 +67,12 @@ class _Log:
             getattr(self._client, method)(self._run, *arguments, **more)
         except Exception as error:
             if not self._quiet:
-                _log.warning("MLflow does not take figures any more: %s", str(error).splitlines()[0])
+                _log.warning("MLflow does not accept metrics any more: %s", str(error).splitlines()[0])
             self._quiet = True
 
 
 def _begun(client: Any, experiment: Experiment, folder: Path) -> str:
-    """The id of the run of this folder, begun now or before."""
+    """Return the id of the MLflow run of this folder, created now or before."""
     known = client.get_experiment_by_name(experiment.name)
     group = client.create_experiment(experiment.name) if known is None else known.experiment_id
     place = str(folder.absolute())

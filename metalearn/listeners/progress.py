@@ -52,8 +52,9 @@ class ProgressBars:
         """Move the bar of a stage."""
         if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(stage, total=total, measured="")
-        more = {"measured": measured} if measured else {}
-        self._bars.update(self._tasks[stage], completed=done, total=total, **more)
+        self._bars.update(self._tasks[stage], completed=done, total=total)
+        if measured:  # it stays beside the bar until something else is measured
+            self._bars.update(self._tasks[stage], measured=measured)
         if done >= total:
             self._bars.remove_task(self._tasks.pop(stage))
             _print_line(self._bars.console, self._started, stage, done, total, measured)

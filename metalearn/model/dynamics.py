@@ -16,7 +16,7 @@ class Dynamics(nn.Module):
     """change of observation ~ J action, J = mean + sum_r c_r basis_r, with c ~ N(0, diag(spread)).
 
     The posterior of c given all steps so far is that of Bayesian linear regression (Bishop, 2006, section 3.3).
-    It depends on two sums over steps alone, which travel in the code of a context: `cross` = sum of change x
+    It depends on two sums over steps alone, which travel in the latent of a context: `cross` = sum of change x
     action, `[o a]`, and `power` = sum of action x action, `[a a]`. Observations are in units of `std`.
     """
 

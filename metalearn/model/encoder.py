@@ -1,4 +1,4 @@
-"""Contexts to codes: frames to an episode embedding, episodes to one code, in any order and number.
+"""Contexts to latents: frames to an episode embedding, episodes to one latent, in any order and number.
 
 Runs once per adaptation. Knows frames as tensors; does not know episodes, hypotheses or actions to come.
 """
@@ -56,11 +56,13 @@ class EpisodeTensors:
         """The same on another device."""
         return EpisodeTensors(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
-    def forget(self, generator: torch.Generator, *, actions: float, rewards: float, success: float) -> "EpisodeTensors":
-        """The same episodes with each kind of knowledge left out at random, with the given probabilities.
+    def drop_modalities(
+        self, generator: torch.Generator, *, actions: float, rewards: float, success: float
+    ) -> "EpisodeTensors":
+        """The same episodes with each modality left out at random, with the given probabilities.
 
         Trains one set of weights for episodes with and without actions, rewards, success flags. Rewards and
-        success are never both forgotten, so that a trial stays a scored one.
+        success are never both dropped, so that a trial stays a scored one.
         """
 
         def keep(probability: float) -> Tensor:
@@ -100,11 +102,11 @@ class ObservationFeatures(nn.Module):
 
 
 class ContextEncoder(nn.Module):
-    """code = BatchNorm(mean of demos + sum of trials), where a trial is read in the light of the demos.
+    """latent = BatchNorm(mean of demos + sum of trials), where a trial is read in the light of the demos.
 
-    Batch normalisation without affine parameters spreads the codes of a batch: at the start contexts hardly
+    Batch normalisation without affine parameters spreads the latents of a batch: at the start contexts hardly
     differ between tasks, and without it learning waits on a plateau. Where observations list entities, the
-    keys of those that the demos and the trials were about are appended to the code.
+    keys of those that the demos and the trials were about are appended to the latent.
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class ContextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.features = features
-        width, code = config.encoder_width, config.code_size
+        width, d = config.encoder_width, config.latent_dim
         layout, n_views = config.entities, 1 + 2 * len(config.fourier)
         self.memory = EntityMemory(layout, config.n_frames, n_views, width) if layout else None
         plain = observation_size - (layout.count * layout.size if layout else 0)
@@ -120,11 +122,11 @@ class ContextEncoder(nn.Module):
         self.means = config.frame_means
         size += config.n_frames * (observation_size + 1) if self.means else 0
         n_keys, n_matches = (N_HEADS * KEY_SIZE, N_HEADS**2) if layout else (0, 0)
-        self.demo = _mlp(size + n_keys, width, code)
-        self.trial = _mlp(size + n_keys + n_matches + code + 1, width, code)
-        self.counts = nn.Linear(2, code)
+        self.demo = _mlp(size + n_keys, width, d)
+        self.trial = _mlp(size + n_keys + n_matches + d + 1, width, d)
+        self.counts = nn.Linear(2, d)
         self.max_trials = config.max_trials
-        self.normalise = GlobalBatchNorm(code, affine=False, momentum=0.02)
+        self.normalise = GlobalBatchNorm(d, affine=False, momentum=0.02)
 
     def forward(self, demos: EpisodeTensors, trials: EpisodeTensors) -> Float[Tensor, "b d"]:
         """Invariant to the order of demos and of trials; either may be empty."""
@@ -134,15 +136,15 @@ class ContextEncoder(nn.Module):
         seen, keys = self._flatten(demos, "demo")
         demo = (self.demo(seen) * shown).sum(1) / n_demos
         about = [] if keys is None else [(keys * shown[..., None]).sum(1) / n_demos[..., None]]
-        code = demo + self.counts(torch.cat([any_demo, any_trial], -1))
+        latent = demo + self.counts(torch.cat([any_demo, any_trial], -1))
         seen, keys = self._flatten(trials, "trial")
         light = torch.cat([demo, any_demo], -1)[:, None].expand(-1, seen.shape[1], -1)
         matches = [] if keys is None else [torch.einsum("bkhc,bgc->bkhg", keys, about[0]).flatten(2)]
-        # A longer sum than any in training would be a code like no other: average it down to the longest.
+        # A longer sum than any in training would be a latent like no other: average it down to the longest.
         tried = tried * (self.max_trials / tried.sum(1, keepdim=True).clamp(min=self.max_trials))
         about += [] if keys is None else [(keys * tried[..., None]).sum(1)]
-        code = code + (self.trial(torch.cat([seen, *matches, light], -1)) * tried).sum(1)
-        return torch.cat([self.normalise(code), *(a.flatten(1) for a in about)], -1)
+        latent = latent + (self.trial(torch.cat([seen, *matches, light], -1)) * tried).sum(1)
+        return torch.cat([self.normalise(latent), *(a.flatten(1) for a in about)], -1)
 
     def _flatten(
         self, episodes: EpisodeTensors, kind: str

@@ -1,4 +1,4 @@
-"""The policy as three ONNX graphs: contexts to beliefs, beliefs to stances, stances and observations to actions.
+"""The policy as three ONNX graphs: contexts to beliefs, beliefs to conditioning, and that with observations to actions.
 
 The graphs hold no weights: they refer to `weights.safetensors` beside them, tensor by tensor. Needs torch and onnx;
 what is written here is run without torch (`service.inference.onnx_runtime`).
@@ -32,7 +32,7 @@ FIELDS = tuple(field.name for field in fields(EpisodeTensors))
 _WEIGHTS = "weights.safetensors"
 
 
-class _Believe(nn.Module):
+class _Belief(nn.Module):
     """Plain tensors in, as ONNX wants it: the fields of the demos, then those of the trials."""
 
     def __init__(self, policy: ConditionalPolicy) -> None:
@@ -41,17 +41,17 @@ class _Believe(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         n = len(FIELDS)
-        code, log_prior = self.policy.believe(EpisodeTensors(*tensors[:n]), EpisodeTensors(*tensors[n:]))
-        return code, log_prior.exp()
+        latent, log_prior = self.policy.infer_belief(EpisodeTensors(*tensors[:n]), EpisodeTensors(*tensors[n:]))
+        return latent, log_prior.exp()
 
 
-class _Stance(nn.Module):
+class _Conditioning(nn.Module):
     def __init__(self, policy: ConditionalPolicy) -> None:
         super().__init__()
         self.policy = policy
 
-    def forward(self, code: Tensor, hypothesis: Tensor) -> Tensor:
-        return self.policy.to_rows(self.policy.stance(code, hypothesis), code)
+    def forward(self, latent: Tensor, hypothesis: Tensor) -> Tensor:
+        return self.policy.conditioning(latent, hypothesis)
 
 
 class _Act(nn.Module):
@@ -59,8 +59,8 @@ class _Act(nn.Module):
         super().__init__()
         self.policy = policy
 
-    def forward(self, stance: Tensor, observations: Tensor) -> Tensor:
-        return self.policy.act_by_rows(stance, observations)
+    def forward(self, conditioning: Tensor, observations: Tensor) -> Tensor:
+        return self.policy.act(conditioning, observations)
 
 
 def with_graphs(bundle: Bundle) -> Bundle:
@@ -69,30 +69,30 @@ def with_graphs(bundle: Bundle) -> Bundle:
 
 
 def graphs_of(bundle: Bundle) -> Graphs:
-    """`believe`, `stance` and `act` of a bundle, as ONNX without weights."""
+    """`belief`, `conditioning` and `act` of a bundle, as ONNX without weights."""
     config = ModelConfig.model_validate(bundle.model)
     policy = ConditionalPolicy.from_weights(config, bundle.spec, bundle.weights)
     layout = _layout(bundle.encoded_weights)
     episodes = _episodes(config, bundle.spec)
     with torch.no_grad():
-        code, _ = _Believe(policy)(*episodes)
-        hypothesis = torch.zeros(len(code), dtype=torch.long)
-        stance = _Stance(policy)(code, hypothesis)
-    observations = torch.randn(len(code), bundle.spec.observation_size)
+        latent, _ = _Belief(policy)(*episodes)
+        hypothesis = torch.zeros(len(latent), dtype=torch.long)
+        conditioning = _Conditioning(policy)(latent, hypothesis)
+    observations = torch.randn(len(latent), bundle.spec.observation_size)
     return {
-        "believe": _export(_Believe(policy), episodes, _BELIEVE, layout),
-        "stance": _export(_Stance(policy), (code, hypothesis), _STANCE, layout),
-        "act": _export(_Act(policy), (stance, observations), _ACT, layout),
+        "belief": _export(_Belief(policy), episodes, _BELIEF, layout),
+        "conditioning": _export(_Conditioning(policy), (latent, hypothesis), _CONDITIONING, layout),
+        "act": _export(_Act(policy), (conditioning, observations), _ACT, layout),
     }
 
 
-_BELIEVE: dict[str, dict[int, str]] = {
+_BELIEF: dict[str, dict[int, str]] = {
     **{f"{role}.{name}": {0: "b", 1: f"n_{role}"} for role in ROLES for name in FIELDS},
-    "code": {0: "b"},
+    "latent": {0: "b"},
     "probabilities": {0: "b"},
 }
-_STANCE: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("code", "hypothesis", "stance")}
-_ACT: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("stance", "observations", "actions")}
+_CONDITIONING: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("latent", "hypothesis", "conditioning")}
+_ACT: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("conditioning", "observations", "actions")}
 
 
 def _episodes(config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:

@@ -12,7 +12,7 @@ from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
-from metalearn.data.frames import after_steps, effects_of, gather
+from metalearn.data.frames import add_effects, effects_of, gather
 from metalearn.data.spec import Spec
 from metalearn.model.encoder import EpisodeTensors
 from metalearn.model.policy import ConditionalPolicy
@@ -31,7 +31,7 @@ class Inference:
         config = ModelConfig.model_validate(bundle.model)
         return cls(ConditionalPolicy.from_weights(config, bundle.spec, bundle.weights), bundle.spec)
 
-    def believe(self, contexts: Sequence[Context]) -> list[Belief]:
+    def infer_belief(self, contexts: Sequence[Context]) -> list[Belief]:
         """What the policy makes of each context.
 
         Raises:
@@ -43,74 +43,64 @@ class Inference:
         with torch.inference_mode():
             demos = self._tensors([context.demos for context in contexts])
             trials = self._tensors([context.trials for context in contexts])
-            codes, log_prior = self.policy.believe(demos, trials)
+            latents, log_prior = self.policy.infer_belief(demos, trials)
             probabilities = log_prior.exp().numpy()
-        return [Belief(code, p) for code, p in zip(codes.numpy(), probabilities, strict=True)]
+        return [Belief(latent, p) for latent, p in zip(latents.numpy(), probabilities, strict=True)]
+
+    def conditioning(
+        self, latents: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]
+    ) -> Float32[np.ndarray, "b c"]:
+        """All that acting takes of each latent under its hypothesis: once for an episode."""
+        with torch.inference_mode():
+            found: Array = self.policy.conditioning(torch.from_numpy(latents), torch.from_numpy(hypotheses)).numpy()
+            return found
 
     def act(
-        self,
-        codes: Float32[np.ndarray, "b d"],
-        hypotheses: Int64[np.ndarray, " b"],
-        observations: Shaped[np.ndarray, "b *o"],
+        self, conditioning: Float32[np.ndarray, "b c"], observations: Shaped[np.ndarray, "b *o"]
     ) -> Shaped[np.ndarray, "b *a"]:
-        """The action of each row under its hypothesis, within the action space."""
-        return self.act_by_rows(self.rows(codes, hypotheses), observations)
-
-    def rows(
-        self, codes: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]
-    ) -> Float32[np.ndarray, "b s"]:
-        """All that acting takes of each code under its hypothesis, for `act_by_rows`: once for an episode."""
+        """The action of each task, within the action space."""
         with torch.inference_mode():
-            code = torch.from_numpy(codes)
-            stances: Array = self.policy.to_rows(self.policy.stance(code, torch.from_numpy(hypotheses)), code).numpy()
-            return stances
-
-    def act_by_rows(
-        self, rows: Float32[np.ndarray, "b s"], observations: Shaped[np.ndarray, "b *o"]
-    ) -> Shaped[np.ndarray, "b *a"]:
-        """The action of each row, within the action space."""
-        with torch.inference_mode():
-            return self._within(self.policy.act_by_rows(torch.from_numpy(rows), self._flat(observations)))
+            return self._within(self.policy.act(torch.from_numpy(conditioning), self._flat(observations)))
 
     @property
-    def learns_while_acting(self) -> bool:
-        """Whether `experience` changes a code."""
+    def adapts_online(self) -> bool:
+        """Whether what actions do is learnt within an episode."""
         return self.policy.dynamics is not None
 
-    def experience(
+    def update_step(
         self,
-        rows: Float32[np.ndarray, "b s"],
+        conditioning: Float32[np.ndarray, "b c"],
         observations: Shaped[np.ndarray, "b *o"],
         actions: Shaped[np.ndarray, "b *a"],
         next_observations: Shaped[np.ndarray, "b *o"],
-    ) -> Float32[np.ndarray, "b s"]:
-        """The rows after one step of each: what actions do is learnt while acting."""
-        if not self.learns_while_acting:
-            return rows
+    ) -> Float32[np.ndarray, "b c"]:
+        """The conditioning of b tasks after one step of each."""
+        if not self.adapts_online:
+            return conditioning
         changes = (next_observations - observations).reshape(len(observations), -1).astype(np.float32)
-        rows = rows.copy()
-        rows[:, -self.policy.n_sums :] += effects_of(changes, self.spec.as_vectors(actions))
-        return rows
+        conditioning = conditioning.copy()
+        conditioning[:, -self.policy.n_sums :] += effects_of(changes, self.spec.as_vectors(actions))
+        return conditioning
 
-    def after(
+    def update(
         self,
-        row: Float32[np.ndarray, " s"],
+        conditioning: Float32[np.ndarray, " c"],
         observations: Shaped[np.ndarray, "n *o"],
         actions: Shaped[np.ndarray, "t *a"],
-    ) -> Float32[np.ndarray, " s"]:
-        """A stance in the midst of an episode, after what its t actions did to its n = t + 1 observations."""
-        if len(actions) == 0 or not self.learns_while_acting:
-            return row
-        return after_steps(row, observations, actions, self.spec)
+    ) -> Float32[np.ndarray, " c"]:
+        """The conditioning of one task after t actions and the n = t + 1 observations around them."""
+        if len(actions) == 0 or not self.adapts_online:
+            return conditioning
+        return add_effects(conditioning, observations, actions, self.spec)
 
     def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> "HypothesisActor":
-        """Draw one hypothesis per task where no trial was scored yet, else take the most probable one."""
-        beliefs = self.believe(contexts)
+        """Sample one hypothesis per task where no trial was scored yet, else take the most probable one."""
+        beliefs = self.infer_belief(contexts)
         hypotheses = [
-            belief.most_probable if context.scored else belief.draw(rng)
+            belief.map_hypothesis if context.scored else belief.sample(rng)
             for belief, context in zip(beliefs, contexts, strict=True)
         ]
-        return HypothesisActor(self, np.stack([belief.code for belief in beliefs]), np.array(hypotheses, np.int64))
+        return HypothesisActor(self, np.stack([belief.latent for belief in beliefs]), np.array(hypotheses, np.int64))
 
     def _flat(self, observations: Shaped[np.ndarray, "b *o"]) -> Tensor:
         return torch.from_numpy(
@@ -125,7 +115,7 @@ class Inference:
         return np.minimum(np.maximum(out.numpy(), space.low), space.high)  # type: ignore[union-attr]
 
     def _tensors(self, episodes: Sequence[Sequence[Episode]]) -> EpisodeTensors:
-        config, effects = self.policy.config, self.learns_while_acting
+        config, effects = self.policy.config, self.adapts_online
         arrays = gather(episodes, config.n_frames, self.spec, effects=effects, means=config.frame_means)
         return EpisodeTensors(**{name: torch.from_numpy(values) for name, values in arrays.items()})
 
@@ -134,16 +124,16 @@ class HypothesisActor:
     """Acts in b tasks, each under one hypothesis that it keeps for the episode."""
 
     def __init__(
-        self, inference: Inference, codes: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]
+        self, inference: Inference, latents: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]
     ) -> None:
         self.hypotheses = hypotheses
-        self._inference, self._rows = inference, inference.rows(codes, hypotheses)
+        self._inference, self._conditioning = inference, inference.conditioning(latents, hypotheses)
         self._last: tuple[Array, Array] | None = None
 
     def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
         """The action of each task, which remembers what its actions did so far."""
         if self._last:
-            self._rows = self._inference.experience(self._rows, *self._last, observations)
-        actions = self._inference.act_by_rows(self._rows, observations)
+            self._conditioning = self._inference.update_step(self._conditioning, *self._last, observations)
+        actions = self._inference.act(self._conditioning, observations)
         self._last = observations, actions
         return actions

@@ -24,10 +24,8 @@ LOG_SIGMA_RANGE = (-3.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Stance:
-    """What codes and hypotheses make of the policy, the same at every step of an episode: how its layers are
-    modulated, how its observation is gated, and what is looked for among entities.
-    """
+class _Modulation:
+    """How layers are modulated and observations are gated, and what is looked for among entities."""
 
     film: tuple[Float[Tensor, "b z 1 _w"], ...]
     queries: Float[Tensor, "b z h c"] | None
@@ -36,12 +34,12 @@ class Stance:
 class ConditionalPolicy(nn.Module):
     """pi(action | observation, hypothesis z, context), and p(z | context).
 
-    Two hidden layers, modulated (FiLM, Perez et al. 2018) by the code and an embedding of z, which also gate
+    Two hidden layers, modulated (FiLM, Perez et al. 2018) by the latent and an embedding of z, which also gate
     the observation, since a task is often a matter of which part of it counts. A Gaussian with one learned
     sigma per action component, or a categorical for discrete actions. Where tasks differ in what an action
     does, the network says how the observation is to change, and `Dynamics` which action does that.
 
-    A code `[d]` is what the encoder makes of a context, then the keys of the entities that it was about (if
+    A latent `[d]` is what the encoder makes of a context, then the keys of the entities that it was about (if
     observations list entities), then the sums that tell the effect of actions (if that differs).
 
     Raises:
@@ -55,7 +53,7 @@ class ConditionalPolicy(nn.Module):
         o, a, width = spec.observation_size, spec.action_size, config.policy_width
         self.features = ObservationFeatures(o, config.fourier)
         self.encoder = ContextEncoder(config, self.features, o, a)
-        d, layout = config.code_size, config.entities
+        d, layout = config.latent_dim, config.entities
         self.prior = nn.Sequential(nn.Linear(d, width), nn.ReLU(), nn.Linear(width, config.n_hypotheses))
         self.hypotheses = nn.Embedding(config.n_hypotheses, 32)
         self.completion = nn.Sequential(nn.Linear(d + 32, width), nn.ReLU(), nn.Linear(width, d))
@@ -74,64 +72,49 @@ class ConditionalPolicy(nn.Module):
         self.head = nn.Linear(width, o if self.dynamics else a)
         self.log_sigma = nn.Parameter(torch.full((a,), -0.5))
 
-    def believe(
+    def infer_belief(
         self, demos: EpisodeTensors, trials: EpisodeTensors
     ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b z"]]:
-        """The code of each context, and log p(z | context)."""
-        code = self.encoder(demos, trials)
-        log_prior = self.prior(code[:, : self.config.code_size]).log_softmax(-1)
-        return torch.cat([code, trials.summed_effects], -1), log_prior
+        """The latent of each context, and log p(z | context)."""
+        latent = self.encoder(demos, trials)
+        log_prior = self.prior(latent[:, : self.config.latent_dim]).log_softmax(-1)
+        return torch.cat([latent, trials.summed_effects], -1), log_prior
 
-    def act(
-        self, code: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"], observations: Float[Tensor, "b o"]
-    ) -> Shaped[Tensor, "b *a"]:
+    def conditioning(self, latent: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"]) -> Float[Tensor, "b c"]:
+        """All that acting takes of latents under hypotheses, once for an episode: most of what an action costs.
+
+        The sums that tell the effect of actions come last; they alone may change within an episode.
+        """
+        modulation = self._modulation(latent[:, None], self.hypotheses(hypothesis)[:, None])
+        parts = [*modulation.film] if modulation.queries is None else [*modulation.film, modulation.queries]
+        return torch.cat([*(part.flatten(1) for part in parts), latent[:, latent.shape[-1] - self.n_sums :]], -1)
+
+    def act(self, conditioning: Float[Tensor, "b c"], observations: Float[Tensor, "b o"]) -> Shaped[Tensor, "b *a"]:
         """The most probable action `[b, a]` in [-1, 1] units of the action space, or `[b]` for discrete."""
-        return self.act_in(self.stance(code, hypothesis), code, observations)
-
-    def stance(self, code: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"]) -> Stance:
-        """What `act_in` needs, once for an episode: most of what an action costs."""
-        return self._stance(code[:, None], self.hypotheses(hypothesis)[:, None])
-
-    def act_in(
-        self, stance: Stance, code: Float[Tensor, "b d"], observations: Float[Tensor, "b o"]
-    ) -> Shaped[Tensor, "b *a"]:
-        """As `act`; of the code, only what it tells of the effect of actions may have changed since `stance`."""
-        out = self.outputs_in(stance, code, observations)
+        out = self.outputs(conditioning, observations)
         return out.argmax(-1) if self.discrete else out
 
-    def outputs_in(
-        self, stance: Stance, code: Float[Tensor, "b d"], observations: Float[Tensor, "b o"]
-    ) -> Float[Tensor, "b a"]:
+    def outputs(self, conditioning: Float[Tensor, "b c"], observations: Float[Tensor, "b o"]) -> Float[Tensor, "b a"]:
         """The mean action, or the logits of discrete ones."""
-        tried = code[:, None, code.shape[-1] - self.n_sums :]
-        return self._out(stance, tried, observations[:, None, None])[:, 0, 0]
-
-    def to_rows(self, stance: Stance, code: Float[Tensor, "b d"]) -> Float[Tensor, "b s"]:
-        """Stances, and of their codes what may change within an episode, at the end: a row is all that acting takes."""
-        parts = [*stance.film] if stance.queries is None else [*stance.film, stance.queries]
-        return torch.cat([*(part.flatten(1) for part in parts), code[:, code.shape[-1] - self.n_sums :]], -1)
-
-    def act_by_rows(self, rows: Float[Tensor, "b s"], observations: Float[Tensor, "b o"]) -> Shaped[Tensor, "b *a"]:
-        """As `act_in`, by what `to_rows` made."""
         if self.encoder.memory is None and self.dynamics is None:
             # Nothing but the layers: without the axes of z and t an exported graph takes half the time.
-            out = self._layers(rows.split(self._film_sizes, -1), self.features.normalise(observations), [])
-            return out.argmax(-1) if self.discrete else out
-        n_film, n_sums = sum(self._film_sizes), self.n_sums
-        film = rows[:, None, None, :n_film].split(self._film_sizes, -1)
+            film = conditioning.split(self._film_sizes, -1)
+            return self._layers(film, self.features.normalise(observations), [])
+        n_film, end = sum(self._film_sizes), conditioning.shape[-1] - self.n_sums
         queries = None
         if self.encoder.memory is not None:
-            queries = rows[:, None, n_film : rows.shape[-1] - n_sums].unflatten(-1, (N_HEADS, KEY_SIZE))
-        return self.act_in(Stance(film, queries), rows, observations)
+            queries = conditioning[:, None, n_film:end].unflatten(-1, (N_HEADS, KEY_SIZE))
+        modulation = _Modulation(conditioning[:, None, None, :n_film].split(self._film_sizes, -1), queries)
+        return self._out(modulation, conditioning[:, None, end:], observations[:, None, None])[:, 0, 0]
 
     @property
     def n_sums(self) -> int:
-        """Numbers at the end of a code that tell the effect of actions."""
+        """Numbers at the end of a latent, and of a conditioning, that tell the effect of actions."""
         return self.dynamics.n_sums if self.dynamics else 0
 
     def log_likelihood(
         self,
-        code: Float[Tensor, "b d"],
+        latent: Float[Tensor, "b d"],
         observations: Float[Tensor, "b t o"],
         actions: Shaped[Tensor, "b t *a"],
         mask: Float[Tensor, "b t"],
@@ -142,9 +125,9 @@ class ConditionalPolicy(nn.Module):
         `effects` are the sums over the steps of the same episode that went before.
         """
         z = self.config.n_hypotheses
-        embedded = self.hypotheses.weight.expand(len(code), z, -1)
-        tried = code[:, None, code.shape[-1] - self.n_sums :] + effects
-        out = self._out(self._stance(code[:, None].expand(-1, z, -1), embedded), tried, observations[:, None])
+        embedded = self.hypotheses.weight.expand(len(latent), z, -1)
+        tried = latent[:, None, latent.shape[-1] - self.n_sums :] + effects
+        out = self._out(self._modulation(latent[:, None].expand(-1, z, -1), embedded), tried, observations[:, None])
         if self.discrete:
             expected = actions[:, None].expand(-1, z, -1)
             steps = -functional.cross_entropy(out.flatten(0, 2), expected.flatten(), reduction="none").view(
@@ -156,29 +139,29 @@ class ConditionalPolicy(nn.Module):
             steps = (-0.5 * error.square() - log_sigma).sum(-1)
         return (steps * mask[:, None]).sum(-1)
 
-    def _stance(self, code: Float[Tensor, "b z d"], embedded: Float[Tensor, "b z e"]) -> Stance:
-        d, n_sums = self.config.code_size, self.n_sums
-        code, remembered, _ = code.split([d, code.shape[-1] - d - n_sums, n_sums], -1)
-        completed = code + self.completion(torch.cat([code, embedded], -1))
+    def _modulation(self, latent: Float[Tensor, "b z d"], embedded: Float[Tensor, "b z e"]) -> _Modulation:
+        d, n_sums = self.config.latent_dim, self.n_sums
+        latent, remembered, _ = latent.split([d, latent.shape[-1] - d - n_sums, n_sums], -1)
+        completed = latent + self.completion(torch.cat([latent, embedded], -1))
         if self.encoder.memory is None:
             film, queries = self.modulation(completed), None
         else:
             # Here a hypothesis says which entity is meant, and nothing else: it cannot become a heading.
-            film, queries = self.modulation(code), _queries(self.steering(completed), remembered)
-        return Stance(film[:, :, None].split(self._film_sizes, -1), queries)
+            film, queries = self.modulation(latent), _queries(self.steering(completed), remembered)
+        return _Modulation(film[:, :, None].split(self._film_sizes, -1), queries)
 
     def _out(
-        self, stance: Stance, tried: Float[Tensor, "b t s"], observations: Float[Tensor, "b #z t o"]
+        self, modulation: _Modulation, tried: Float[Tensor, "b t s"], observations: Float[Tensor, "b #z t o"]
     ) -> Float[Tensor, "b z t a"]:
         """Logits, or means of the actions; `tried` are the sums over all steps that went before."""
         found = []
-        if self.encoder.memory is None or stance.queries is None:
+        if self.encoder.memory is None or modulation.queries is None:
             plain = self.features.normalise(observations)
         else:
             views = self.features(observations)
             plain, _ = split(views[..., 0, :], self.encoder.memory.layout)
-            found = [self.encoder.memory.find(views, stance.queries)]
-        out = self._layers(stance.film, plain.expand(-1, stance.film[-1].shape[1], -1, -1), found)
+            found = [self.encoder.memory.find(views, modulation.queries)]
+        out = self._layers(modulation.film, plain.expand(-1, modulation.film[-1].shape[1], -1, -1), found)
         if self.dynamics is None:
             return out
         with torch.autocast(out.device.type, enabled=False):  # small inverses want all their digits

@@ -1,4 +1,4 @@
-"""What is imitated given what: batches of contexts and targets, drawn from everything collected so far.
+"""Training batches: contexts and imitation targets, sampled from all episodes collected so far.
 
 Episodes are kept once, as frames to condition on and as padded steps to imitate; a batch is made of indices.
 A target is never in its own context.
@@ -36,11 +36,11 @@ class MetaBatch:
     effects: Float[Tensor, "b t s"]
 
     def to(self, device: torch.device) -> "MetaBatch":
-        """The same on another device."""
+        """Move the batch to a device."""
         return MetaBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
     def share(self, number: int, of: int) -> "MetaBatch":
-        """The rows of learner `number` of so many: consecutive, and as even as can be."""
+        """Return the rows of rank `number` out of `of`: consecutive, and as even as possible."""
         if of == 1:
             return self
         b = len(self.mask)
@@ -51,7 +51,7 @@ class MetaBatch:
 class Steps:
     """Padded steps to imitate of m episodes: observations `[m t o]`, actions `[m t a]` or `[m t]`, mask `[m t]`.
 
-    A target is an episode, whose states are imitated in, and what to do in them. With `effects`, also what the
+    A target is an episode and the action to imitate in each of its states. With `effects`, also what the
     actions that were done there did to the observation.
     """
 
@@ -95,7 +95,7 @@ class Steps:
         )
 
     def _earlier_effects(self, index: Int[Tensor, " b"], longest: int) -> Float[Tensor, "b t s"]:
-        """At each step the sums over the steps before it."""
+        """Return at each step the sums over the steps before it."""
         added = Dynamics.sums(self._changes[index, :longest], self._done[index, :longest])
         return added.cumsum(1) - added
 
@@ -123,18 +123,18 @@ class TrainingSet:
         self._refresh()
 
     def observations(self) -> Float[Tensor, "n o"]:
-        """Every observation to be imitated on, for the normaliser."""
+        """Return every observation that has a target, to fit the normaliser."""
         steps = self._steps
         mask = torch.arange(steps.observations.shape[1]) < steps.lengths[:, None]
         return steps.observations[mask]
 
     def effects(self) -> Float[Tensor, "n s"]:
-        """Of each task, what its experts' actions did, summed over their steps."""
+        """Sum the effects of the experts' actions over their steps, per task."""
         frames, there = self._frames["effects"], self._expert_frames >= 0
         return (frames[self._expert_frames.clamp(min=0)] * there[..., None]).sum(1)
 
     def replace_trials(self, tasks: Sequence[TaskTrials]) -> None:
-        """Take newly collected attempts in the place of earlier ones; relabelled attempts become targets."""
+        """Replace the own trials by newly collected ones; those with expert labels also become targets."""
         n_episodes, n_targets = self._base
         attempts = [episode for task in tasks for episode in task.attempts]
         relabelled = [pair for task in tasks for pair in zip(task.attempts, task.labels, strict=False)]
@@ -150,7 +150,7 @@ class TrainingSet:
         """A batch: contexts of demos alone, with an expert's episode, or (phase II) with 0 .. L own trials."""
         b = min(config.batch_tasks, self.n_tasks)
         task = torch.randint(self.n_tasks, (b,), generator=generator)
-        demo = self._draw_demos(task, config.no_demo, generator)
+        demo = self._draw_demos(task, config.demo_dropout, generator)
         target, pseudo = self._draw_experts(task, generator)
         with_pseudo = torch.rand(b, generator=generator) < (0.15 if own_trials else config.expert_trial)
         trial = torch.where(with_pseudo, pseudo, ABSENT)[:, None]
@@ -161,20 +161,24 @@ class TrainingSet:
             target = torch.where(imitate_own, own_target, target)
         observations, actions, mask, effects = self._steps.pick(target, config.steps_per_episode, generator)
         return MetaBatch(
-            demos=EpisodeTensors.gather(self._frames, demo).forget(generator, actions=0.5, rewards=0.5, success=0.5),
-            trials=EpisodeTensors.gather(self._frames, trial).forget(generator, actions=0.1, rewards=0.1, success=0.1),
+            demos=EpisodeTensors.gather(self._frames, demo).drop_modalities(
+                generator, actions=0.5, rewards=0.5, success=0.5
+            ),
+            trials=EpisodeTensors.gather(self._frames, trial).drop_modalities(
+                generator, actions=0.1, rewards=0.1, success=0.1
+            ),
             observations=observations,
             actions=actions,
             mask=mask,
             effects=effects,
         )
 
-    def _draw_demos(self, task: Tensor, no_demo: float, generator: torch.Generator) -> Int[Tensor, "b k"]:
-        """1 .. K of each task's demos, rotated at random, or none with probability `no_demo`."""
+    def _draw_demos(self, task: Tensor, demo_dropout: float, generator: torch.Generator) -> Int[Tensor, "b k"]:
+        """1 .. K of each task's demos, rotated at random, or none with probability `demo_dropout`."""
         demo, k = self._demo[task], self._demo.shape[1]
         order = torch.argsort(torch.rand(demo.shape, generator=generator), 1)
         count = torch.randint(1, k + 1, (len(task), 1), generator=generator)
-        count[torch.rand(len(task), generator=generator) < no_demo] = 0
+        count[torch.rand(len(task), generator=generator) < demo_dropout] = 0
         return torch.where(torch.arange(k) < count, demo.gather(1, order), ABSENT)
 
     def _draw_experts(self, task: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -202,7 +206,7 @@ class TrainingSet:
 
 
 def _table(counts: Sequence[int], width: int | None = None) -> Int[Tensor, "n k"]:
-    """Where the episodes of each task stand in a pool: row i has the next `counts[i]` integers, padded with ABSENT."""
+    """Index the episodes of each task in a pool: row i has the next `counts[i]` integers, padded with ABSENT."""
     table = torch.full((len(counts), max(counts, default=0) if width is None else width), ABSENT)
     start = 0
     for row, count in enumerate(counts):

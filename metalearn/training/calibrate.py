@@ -49,7 +49,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """Which tasks are played, and how many attempts each."""
+    """The tasks of a calibration, and the number of attempts in each."""
 
     family: str
     split: str
@@ -61,13 +61,13 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Played:
-    """n tasks as they went: the context of each first attempt, and the attempts after it, in order."""
+    """n tasks: the context of each first attempt, and the attempts in order."""
 
     contexts: tuple[Context, ...]
     attempts: tuple[tuple[Episode, ...], ...]
 
     def situations(self) -> Iterator[tuple[int, Context, Array]]:
-        """Each task with each context that it was in, and whether the next attempt succeeded, and the one after.
+        """Yield each task with each of its contexts, and the success of the next two attempts.
 
         Outcomes `[2]` are 0 or 1; NaN for an attempt that was not made.
         """
@@ -96,7 +96,7 @@ def calibrate(
     collector: Collector | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
-    """The same bundle (same weights, same id) with its confidence.
+    """Return the same bundle (same weights, same id) with a calibrated confidence.
 
     It is about the tasks that its experiment's manifest is about, or else those it was trained on. A bundle of
     recorded episodes alone, whose tasks nobody can play, and one whose family has no expert, come back as
@@ -140,7 +140,7 @@ def calibrate(
 
 
 def plan_of(bundle: Bundle, split: str, n_tasks: int | None, seed: int) -> Plan | None:
-    """What to play to calibrate or to check a bundle; None where there is nothing that can be played."""
+    """Choose the tasks that calibrate or check a bundle; None if its tasks cannot be run."""
     if not isinstance(bundle.provenance.get("experiment"), dict) or bundle.provenance.get("recorded"):
         return None
     experiment = _experiment(bundle)
@@ -155,7 +155,7 @@ def plan_of(bundle: Bundle, split: str, n_tasks: int | None, seed: int) -> Plan 
 
 
 def demonstrate(plan: Plan, collector: Collector, progress: Progress) -> list[TaskRecord]:
-    """Two demos of each task. Raises InvalidConfig where the family has no expert."""
+    """Collect two demos of each task. Raises InvalidConfig if the family has no expert."""
     indices = tasks_of(find_family(plan.family), plan.split, plan.n_tasks, plan.seed + STREAM_CALIBRATION)
     chunks = demonstration_chunks(plan.family, indices, plan.data, plan.seed + STREAM_CALIBRATION)
     records: list[TaskRecord] = []
@@ -173,7 +173,7 @@ def play(
     collector: Collector,
     progress: Progress,
 ) -> Played:
-    """The attempts of the policy in every task, each in the light of those before it."""
+    """Collect the policy's attempts in every task, each one conditioned on those before it."""
     weights = {k: np.asarray(v) for k, v in bundle.weights.items()}
     policy = Snapshot(ModelConfig.model_validate(bundle.model), weights)
     seed, size = STREAM_CALIBRATION + 10_000 * plan.seed, plan.data.chunk_tasks
@@ -186,11 +186,11 @@ def play(
 
 
 def examples(bundle: Bundle, played: Played, novelty: Novelty | None) -> Examples:
-    """Every situation of the tasks that were played."""
+    """Describe every situation of the tasks that were played."""
     found = list(played.situations())
     inference = Inference.load(bundle)
     contexts = [context for _, context, _ in found]
-    beliefs = [belief for piece in chunked(contexts, 512) for belief in inference.believe(piece)]
+    beliefs = [belief for piece in chunked(contexts, 512) for belief in inference.infer_belief(piece)]
     scores = [float(novelty.scores(c.demos).max()) if novelty and c.demos else None for c in played.contexts]
     quantiles = [novelty.quantile(score) if novelty and score is not None else None for score in scores]
     pairs = zip(beliefs, found, strict=True)
@@ -203,7 +203,7 @@ def examples(bundle: Bundle, played: Played, novelty: Novelty | None) -> Example
 
 
 def _experiment(bundle: Bundle) -> Experiment:
-    """What the bundle was trained by. Raises InvalidConfig."""
+    """Return the experiment that the bundle was trained by. Raises InvalidConfig."""
     try:
         return Experiment.model_validate(bundle.provenance["experiment"])
     except (KeyError, ValidationError) as error:

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run has to remember, in one safetensors file that is replaced in one move. No pickle."""
+"""Checkpoints: the whole state of a run in one safetensors file, replaced atomically. No pickle."""
 
 import json
 import os
@@ -17,31 +17,31 @@ from metalearn.training.collect import Snapshot
 from metalearn.training.learner import Learner
 
 GENERATOR = "generator"
-AHEAD = "ahead/"
+COLLECTING = "collecting/"
 
 
 @dataclass
 class Progress:
-    """Where a run is, beside the weights.
+    """The state of a run besides its tensors.
 
     Attributes:
         round: 0 in the warm-up, then the number of the collection whose trials are learnt from.
         ramp_start: the step at which hypotheses began to compete, or None while they do not.
         history: one entry per look at held-out success.
-        collections: one entry per round of own trials (`experience.summary`).
-        ahead: version of the policy whose trials are being collected, or None.
+        collections: one entry per round of own trials (`episode_source.summary`).
+        collecting: version of the policy whose trials are being collected, or None.
     """
 
     round: int = 0
     ramp_start: int | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     collections: list[dict[str, Any]] = field(default_factory=list)
-    ahead: int | None = None
+    collecting: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A checkpoint that was read."""
+    """A checkpoint that was read from a file."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -49,13 +49,13 @@ class Checkpoint:
 
     @property
     def steps(self) -> int:
-        """Gradient steps that were taken before it."""
+        """The number of gradient steps before it."""
         return int(self.tensors["steps"])
 
     def restore(
         self, learner: Learner, generator: torch.Generator, model: ModelConfig
     ) -> tuple[Progress, Snapshot | None]:
-        """Continue from it; returns where the run is and, if trials were being collected, whose.
+        """Load the state into the learner and the generator.
 
         Raises:
             InvalidConfig: the checkpoint is of another policy.
@@ -63,22 +63,23 @@ class Checkpoint:
         tensors = dict(self.tensors)
         try:
             generator.set_state(tensors.pop(GENERATOR))
-            ahead = {k.removeprefix(AHEAD): tensors.pop(k).numpy() for k in list(tensors) if k.startswith(AHEAD)}
+            names = [name for name in tensors if name.startswith(COLLECTING)]
+            weights = {name.removeprefix(COLLECTING): tensors.pop(name).numpy() for name in names}
             learner.load_state(tensors)
         except (KeyError, RuntimeError) as error:
             raise InvalidConfig(f"{self.path} is not a checkpoint of this run: {error}") from error
-        version = self.progress.ahead
-        return self.progress, None if version is None else Snapshot(model, ahead, version)
+        version = self.progress.collecting
+        return self.progress, None if version is None else Snapshot(model, weights, version)
 
 
 def save(
-    path: Path, learner: Learner, generator: torch.Generator, progress: Progress, ahead: Snapshot | None = None
+    path: Path, learner: Learner, generator: torch.Generator, progress: Progress, collecting: Snapshot | None = None
 ) -> None:
-    """Write a checkpoint in the place of an earlier one; a crash leaves one of the two whole."""
+    """Replace the checkpoint at `path` atomically: a crash leaves the old one or the new one."""
     tensors = learner.state() | {GENERATOR: generator.get_state()}
-    if ahead is not None:
-        tensors |= {AHEAD + name: torch.from_numpy(value) for name, value in ahead.weights.items()}
-    metadata = {"progress": json.dumps(asdict(progress) | {"ahead": ahead and ahead.version})}
+    if collecting is not None:
+        tensors |= {COLLECTING + name: torch.from_numpy(value) for name, value in collecting.weights.items()}
+    metadata = {"progress": json.dumps(asdict(progress) | {"collecting": collecting and collecting.version})}
     scratch = path.with_suffix(".tmp")
     save_file({name: value.contiguous() for name, value in tensors.items()}, scratch, metadata=metadata)
     with scratch.open("rb") as handle:
@@ -87,7 +88,7 @@ def save(
 
 
 def read(path: Path) -> Checkpoint:
-    """Read what `save` wrote.
+    """Read a checkpoint that `save` wrote.
 
     Raises:
         InvalidConfig: the checkpoint is damaged.

@@ -1,7 +1,7 @@
-"""Collecting episodes: expert demonstrations, and the policy's own trials, in chunks of tasks.
+"""Collecting episodes in chunks of tasks: expert demonstrations, and the policy's own trials.
 
-A chunk is a value that any process can turn into episodes; who runs the chunks is the collector's business
-(in process, in worker processes, on Ray). The episodes depend on the chunk alone, never on who ran it.
+A chunk is a value that any process can turn into episodes. A collector decides where chunks run
+(in this process, in worker processes, on Ray). The episodes depend on the chunk alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ STREAM_DEMO, STREAM_EXPERT, STREAM_TRIAL, STREAM_PROGRESS = 11, 12, 13, 14
 
 @runtime_checkable
 class Collector(Protocol):
-    """Runs a function over items, somewhere; results in the order of the items."""
+    """Maps a function over items in some set of processes; results come in the order of the items."""
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """Yield `function(item)` for each item, in order. `function` can be pickled by reference."""
@@ -41,15 +41,15 @@ class Collector(Protocol):
 
 @runtime_checkable
 class PrefetchingCollector(Protocol):
-    """A collector that works while nobody waits for its results, if it is given a moment now and then."""
+    """A collector that works in the background while `advance` is called now and then."""
 
     def advance(self) -> None:
-        """Take in what is done and hand out what is next, without waiting. Raises what makes going on impossible."""
+        """Receive finished results and dispatch new items, without waiting. Raises what makes going on impossible."""
         ...
 
 
 class SerialCollector:
-    """In this process, when a result is asked for."""
+    """Runs items in this process, lazily."""
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """Yield `function(item)` for each item."""
@@ -57,7 +57,7 @@ class SerialCollector:
 
 
 class ProcessCollector:
-    """In `n` worker processes, one torch thread each."""
+    """Runs items in `n` worker processes with one torch thread each."""
 
     def __init__(self, n: int) -> None:
         self._pool = ProcessPoolExecutor(n, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
@@ -121,7 +121,7 @@ def _expert_runs(chunk: DemonstrationChunk, scene: Scene, stream: int, noise: fl
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A policy as it was after `version` gradient steps. One is sent for many chunks."""
+    """The policy's weights after `version` gradient steps. One snapshot is sent for many chunks."""
 
     model: ModelConfig
     weights: dict[str, Array]
@@ -130,7 +130,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class TrialChunk:
-    """`n_attempts` attempts in each of some tasks, every attempt in the light of those before it."""
+    """`n_attempts` attempts in each of some tasks, each one conditioned on those before it."""
 
     family: str
     indices: tuple[int, ...]
@@ -158,9 +158,9 @@ def trial_chunks(
 
 @dataclass(frozen=True)
 class TaskTrials:
-    """The attempts in one task, in order, and what the expert would have done in them (empty: no expert).
+    """The attempts in one task, in order, and the expert's actions in their states (empty without an expert).
 
-    `version` is that of the policy that tried.
+    `version` is that of the policy that acted.
     """
 
     attempts: tuple[Episode, ...]
@@ -169,7 +169,7 @@ class TaskTrials:
 
 
 def try_chunk(policy: Snapshot, chunk: TrialChunk) -> list[TaskTrials]:
-    """Adapt, try, adapt to what happened, try again."""
+    """Collect the attempts of one chunk: adapt, act, add the trial to the context, and so on."""
     family = find_family(chunk.family)
     inference = Inference(ConditionalPolicy.from_weights(policy.model, family.spec, policy.weights), family.spec)
     rng = np.random.default_rng([chunk.seed, chunk.indices[0]])

@@ -1,6 +1,6 @@
-"""Where a run's episodes come from: what the expert shows, and what the policy itself tries.
+"""The source of a run's episodes: demonstrations by the expert, and trials by the policy itself.
 
-Learner 0 has them collected and writes them down; the others read what it wrote. Does not know gradients.
+Rank 0 collects and stores them; the other ranks read them from the store. Knows nothing about gradients.
 """
 
 import hashlib
@@ -38,16 +38,16 @@ Work = tuple[Iterator[list[T]], int]
 
 
 class EpisodeSource:
-    """The episodes of one run. Every method but `advance` is called by all learners of the group.
+    """The episodes of one run. Every rank of the group calls every method.
 
     Args:
         experiment: what is trained.
         family: its tasks.
-        collector: where chunks of tasks are rolled out; learner 0 alone uses it.
+        collector: runs the rollouts of chunks of tasks; only rank 0 uses it.
         store: where demonstrations and trials are kept.
         group: the learners.
-        tell: is told the phase, and how many chunks of how many are done.
-        stopping: asked after every chunk; True ends the run.
+        tell: called with the phase, the chunks done and the chunks in all.
+        stopping: polled after every chunk; True ends the run.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class EpisodeSource:
         self._begun: Work[TaskTrials] | None = None
 
     def demonstrations(self) -> Dataset:
-        """The expert's episodes, from the store if an earlier call made them."""
+        """Return the expert's episodes, from the store if they were collected before."""
         indices = tasks_of(self._family, "train", self._experiment.data.n_tasks, self._experiment.seed)
 
         def demonstrate() -> Dataset:
@@ -74,26 +74,26 @@ class EpisodeSource:
         return self._kept("dataset", demonstrate)[0]
 
     def validation(self) -> list[TaskRecord]:
-        """Expert episodes of held-out tasks; in learner 0 alone, which alone measures."""
+        """Return expert episodes of validation tasks on rank 0, which evaluates; nothing on the other ranks."""
         n = min(self._experiment.training.check_tasks, len(self._family.splits["validation"]))
         if n == 0 or self._group.rank != 0:
             return []
         return self._demonstrate("", tasks_of(self._family, "validation", n, self._experiment.seed))
 
     def begin_trials(self, dataset: Dataset, policy: Snapshot, round_number: int) -> None:
-        """Have `policy` try every training task while learning goes on; `take_trials` has the outcome."""
+        """Start to collect trials of `policy` in every training task in the background; `take_trials` returns them."""
         if self._group.rank == 0:
             attempts = self._experiment.training.trials_per_task + 1
             contexts = [Context(record.demos) for record in dataset.tasks]
             self._begun = self._try(policy, dataset.tasks, contexts, attempts, STREAM_TRIAL + 100 * round_number)
 
     def advance(self) -> None:
-        """Give a collector that works ahead a moment. Does not wait."""
+        """Let a prefetching collector make progress, without waiting."""
         if isinstance(self._collector, PrefetchingCollector):
             self._collector.advance()
 
     def take_trials(self, dataset: Dataset, policy: Snapshot, round_number: int) -> tuple[list[TaskTrials], str]:
-        """The trials of `policy` that were begun, and a digest of them all; waits for those that are not done."""
+        """Wait for the trials of `policy` that were started; return them and a digest over all of them."""
 
         def collect() -> Dataset:
             assert self._begun is not None
@@ -110,13 +110,13 @@ class EpisodeSource:
         return _trials(kept), digest
 
     def earlier_trials(self, round_number: int) -> list[TaskTrials] | None:
-        """The trials of a round that an earlier call of the run took."""
+        """Return the trials of a round that an earlier process of this run collected, if there are any."""
         name = f"trials-{round_number}"
         found = self._group.run_on_rank_zero(lambda: self._store.fetch(name))
         return _trials(self._load(name)) if found else None
 
     def success(self, policy: Snapshot, records: Sequence[TaskRecord], informed: bool) -> dict[str, float]:
-        """Success on held-out tasks: of a trial, of the retrial, and (`informed`) after an expert's trial."""
+        """Measure success on validation tasks: first trial, retrial and, if `informed`, after an expert's trial."""
 
         def measure() -> dict[str, float]:
             if not records:
@@ -168,7 +168,7 @@ class EpisodeSource:
     # -- what is kept -----------------------------------------------------------------------------------------
 
     def _kept(self, name: str, make: Callable[[], Dataset], *, afresh: bool = False) -> tuple[Dataset, str]:
-        """The dataset `name` of the store, made by learner 0 if it is not there (or `afresh`), and its digest."""
+        """Load the dataset `name` from the store; rank 0 makes it first if it is missing, or if `afresh`."""
         made: list[Dataset] = []
 
         def keep() -> str:
@@ -193,7 +193,7 @@ def _trials(dataset: Dataset) -> list[TaskTrials]:
 
 
 def _digest(dataset: Dataset) -> str:
-    """Over every episode, in order."""
+    """Hash every episode, in order."""
     hasher = hashlib.sha256()
     for record in dataset.tasks:
         hasher.update(" ".join(episode.digest for episode in (*record.demos, *record.experts)).encode())
@@ -201,7 +201,7 @@ def _digest(dataset: Dataset) -> str:
 
 
 def summary(policy: Snapshot, steps: int, round_number: int, trials: Sequence[TaskTrials], digest: str) -> Any:
-    """What a run remembers of a collection, as JSON: whose trials, how old when they were taken, how many."""
+    """Summarise a collection for the provenance: the policy's version, its staleness, the number of episodes."""
     return {
         "round": round_number,
         "version": policy.version,

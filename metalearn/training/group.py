@@ -1,5 +1,5 @@
-"""Learners that take each step together. Every one of them runs the same loop; the first one also does what is to
-be done once (collecting, measuring, writing), and tells the others what came of it.
+"""Data-parallel learners. Every rank runs the same loop; rank 0 also does what has to
+be done once (collecting, evaluating, writing) and broadcasts the result.
 """
 
 from collections.abc import Callable
@@ -14,41 +14,41 @@ T = TypeVar("T")
 
 @runtime_checkable
 class Group(Protocol):
-    """`size` learners, of which this one is number `rank`."""
+    """A group of `size` learners; this one has number `rank`."""
 
     rank: int
     size: int
 
     @property
     def processes(self) -> dist.ProcessGroup | None:
-        """What torch averages gradients over; None: this learner alone."""
+        """The process group that gradients are averaged over; None for a single process."""
         ...
 
     def run_on_rank_zero(self, work: Callable[[], T]) -> T:
-        """What `work()` returned, or raised, in learner 0. It is run there alone."""
+        """Run `work` on rank 0 alone; return its result, or raise its error, on every rank."""
         ...
 
     def total(self, *numbers: float) -> tuple[float, ...]:
-        """Each number, summed over the learners."""
+        """Sum each number over all ranks."""
         ...
 
 
 class SingleProcess:
-    """One learner."""
+    """A single process."""
 
     rank, size, processes = 0, 1, None
 
     def run_on_rank_zero(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises."""
+        """Run `work`."""
         return work()
 
     def total(self, *numbers: float) -> tuple[float, ...]:
-        """The numbers."""
+        """Return the numbers as they are."""
         return numbers
 
 
 class ProcessGroup:
-    """The processes of torch's default process group, which has to be there."""
+    """The ranks of torch's default process group, which must be initialised."""
 
     def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
@@ -56,7 +56,7 @@ class ProcessGroup:
         assert self.processes is not None
 
     def run_on_rank_zero(self, work: Callable[[], T]) -> T:
-        """What `work` returned or raised in learner 0."""
+        """Run `work` on rank 0 alone; return its result, or raise its error, on every rank."""
         outcome: list[T | Exception | None] = [None]
         if self.rank == 0:
             try:
@@ -69,7 +69,7 @@ class ProcessGroup:
         return cast("T", outcome[0])
 
     def total(self, *numbers: float) -> tuple[float, ...]:
-        """Each number, summed over the learners."""
+        """Sum each number over all ranks."""
         sums: Tensor = torch.tensor(numbers, dtype=torch.float64)
         dist.all_reduce(sums)
         return tuple(sums.tolist())

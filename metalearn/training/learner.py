@@ -23,7 +23,7 @@ from metalearn.training.group import Group, SingleProcess
 
 
 class Compute(Config):
-    """What a learner computes on; decides the speed of a run and the rounding of its sums, nothing else."""
+    """The device and precision of a learner: these decide speed and rounding, and nothing else."""
 
     device: str = Field("cpu", description="as torch names it, for example cuda")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of matrix products; weights stay float32")
@@ -54,9 +54,9 @@ class _Objective(nn.Module):
     ) -> Float[Tensor, ""]:
         """Of the episodes of `batch`, a part of the whole batch, whose n episodes have `n_steps`."""
         with torch.autocast(batch.mask.device.type, torch.bfloat16, enabled=half):
-            code, log_prior = self.policy.believe(batch.demos, batch.trials)
+            latent, log_prior = self.policy.infer_belief(batch.demos, batch.trials)
             likelihood = self.policy.log_likelihood(
-                code, batch.observations, batch.actions, batch.mask.float(), batch.effects
+                latent, batch.observations, batch.actions, batch.mask.float(), batch.effects
             )
         exact = torch.promote_types(likelihood.dtype, torch.float32)
         return mixture_loss(likelihood.to(exact), log_prior.to(exact), n_steps, temperature, self._prior_weight)
@@ -98,7 +98,7 @@ class Learner:
         for group in self._optimiser.param_groups:
             group["lr"] = self.config.learning_rate * self._schedule()
         self.policy.train()
-        if self.steps >= self.config.settled_after * self.config.total_steps:
+        if self.steps >= self.config.freeze_batchnorm_after * self.config.total_steps:
             self.policy.encoder.normalise.eval()
         share, whole = batch.share(self._group.rank, self._group.size).to(self.device), len(batch.mask)
         n_steps = batch.mask.float().sum(-1).to(self.device)

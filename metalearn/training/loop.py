@@ -1,10 +1,9 @@
-"""Meta-training: demonstrate, warm up, then collect own trials and learn from them, round by round.
+"""Meta-training: collect demonstrations, warm up, then collect own trials and learn from them in rounds.
 
-Runs in this process; where episodes are collected is the collector's business. Everything that decides the
-result is in the experiment, so a run that was stopped resumes to the same weights.
+Learns in this process; the collector decides where episodes are collected. Everything that decides the
+result is in the experiment, so a stopped run resumes to the same weights.
 """
 
-import json
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from metalearn import __version__
 from metalearn.bundle import Bundle
@@ -54,19 +52,19 @@ def train(
     checkpoints: CheckpointManager | None = None,
     cluster: Mapping[str, Any] | None = None,
 ) -> Bundle:
-    """Train `experiment`, or go on where an earlier call with the same `out` was stopped.
+    """Train `experiment`, or resume a run that was stopped with the same `out`.
 
     Args:
         experiment: what to train.
         out: where the dataset, checkpoints, TensorBoard events and the bundle go.
         dataset: recorded episodes to train on; None: the family's expert demonstrates.
         collector: where rollouts run; None: in this process.
-        listen: is told what happens.
-        stopping: asked after every step; True ends the run with a checkpoint.
-        compute: what the learner computes on.
-        group: learners in other processes that make this call too, and take every step together; None: none.
+        listen: called with every event.
+        stopping: polled after every step; True ends the run with a checkpoint.
+        compute: device and precision of the learner.
+        group: the data-parallel group of processes that all make this call; None: this process alone.
         checkpoints: where checkpoints go; None: to `out`.
-        cluster: what the run runs on, for its provenance.
+        cluster: a description of the machines, for the provenance.
 
     Returns:
         The trained bundle, also saved at `out / "bundle"`.
@@ -85,7 +83,7 @@ def train(
 
 
 class _Run:
-    """One call of `train`: wires the parts and keeps the time."""
+    """The state of one call of `train`."""
 
     listen: Callable[[Event], None]
     stopping: Callable[[], bool]
@@ -105,11 +103,12 @@ class _Run:
         self.started = time.monotonic()
         self.family = find_family(experiment.family) if experiment.family else None
         self.progress = Progress()
-        self.ahead: Snapshot | None = None
+        self.collecting: Snapshot | None = None
         store.folder.mkdir(parents=True, exist_ok=True)
 
     def run(self, collector: Collector, cluster: Mapping[str, Any]) -> Bundle:
-        self.group.run_on_rank_zero(self._check_folder)
+        digest = self.recorded.digest if self.recorded else InMemoryData.NOTHING
+        self.group.run_on_rank_zero(lambda: self.store.claim(self.experiment, digest))
         self.source: EpisodeSource | None = None
         if self.family is not None:
             self.source = EpisodeSource(
@@ -150,25 +149,6 @@ class _Run:
             raise InvalidConfig("an experiment without a family is trained from recorded episodes")
         return self.source.demonstrations()
 
-    def _check_folder(self) -> None:
-        """Write down what is trained in this folder, or check that it is what was. Raises InvalidConfig."""
-        recorded = self.recorded.digest if self.recorded else InMemoryData.NOTHING
-        path = self.store.folder / "run.json"
-        if not self.store.fetch("run.json"):
-            scratch = path.with_suffix(".tmp")
-            scratch.write_text(json.dumps({"experiment": self.experiment.to_json(), "recorded": recorded}, indent=1))
-            scratch.replace(path)
-            self.store.publish("run.json")
-            return
-        try:
-            claim = json.loads(path.read_text())
-            same = (Experiment.model_validate(claim["experiment"]), claim["recorded"]) == (self.experiment, recorded)
-        except (ValidationError, ValueError, KeyError, TypeError):
-            same = False
-        if not same:
-            where = self.store.url or self.store.folder
-            raise InvalidConfig(f"{where} holds a run of another experiment, seed or data: give another --out")
-
     # -- the loop ---------------------------------------------------------------------------------------------
 
     def _learn(self, dataset: Dataset) -> None:
@@ -185,7 +165,7 @@ class _Run:
         self._checkpoint()
 
     def _renew(self, dataset: Dataset) -> None:
-        """Bring in what is to be learnt from, from this step on: recorded episodes, or own trials.
+        """Update the training data of this step: the window of recorded episodes, or own trials.
 
         Trials of round r are due when its steps begin. They are begun `staleness` steps earlier, with the policy
         of that moment, so that what is learnt depends on neither the number nor the speed of the actors.
@@ -201,11 +181,11 @@ class _Run:
         if self.source is None or self.config.trials_per_task == 0:
             self.progress.round += int(steps >= due)
             return
-        if self.ahead is None:
-            self.ahead = self._snapshot()
-            self.source.begin_trials(dataset, self.ahead, following)
+        if self.collecting is None:
+            self.collecting = self._snapshot()
+            self.source.begin_trials(dataset, self.collecting, following)
         if steps >= due:
-            self._take_trials(dataset, self.source, self.ahead)
+            self._take_trials(dataset, self.source, self.collecting)
 
     def _take_trials(self, dataset: Dataset, source: EpisodeSource, policy: Snapshot) -> None:
         steps = self.learner.steps
@@ -213,7 +193,7 @@ class _Run:
         self.progress.round += 1
         trials, digest = source.take_trials(dataset, policy, self.progress.round)
         self.progress.collections.append(summary(policy, steps, self.progress.round, trials, digest))
-        self.ahead = None
+        self.collecting = None
         self.data.replace_trials(trials)
         self._checkpoint()
 
@@ -221,16 +201,16 @@ class _Run:
         return Snapshot(self.model, self.learner.policy.to_weights(), self.learner.steps)
 
     def _temperature(self) -> float:
-        """0 until one behaviour for all hypotheses works (or time is up), then up to 1, geometrically."""
+        """Return 0 until one behaviour for all hypotheses works (or time is up), then anneal to 1 geometrically."""
         start = self.progress.ramp_start
-        latest = max(0, self.config.warmup_steps - self.config.ramp_steps)
+        latest = max(0, self.config.warmup_steps - self.config.anneal_steps)
         if self.experiment.model.n_hypotheses == 1:
             return 1.0
         if start is None and self.learner.steps >= latest:
             start = self.progress.ramp_start = self.learner.steps
         if start is None:
             return 0.0
-        ramped = min(1.0, (self.learner.steps - start) / self.config.ramp_steps)
+        ramped = min(1.0, (self.learner.steps - start) / self.config.anneal_steps)
         return float(RAMP_FROM ** (1 - ramped))
 
     def _report(self, loss: float) -> None:
@@ -259,18 +239,18 @@ class _Run:
 
     def _checkpoint(self) -> None:
         def write(path: Path) -> None:
-            checkpoint.save(path, self.learner, self.generator, self.progress, self.ahead)
+            checkpoint.save(path, self.learner, self.generator, self.progress, self.collecting)
 
         self.checkpoints.save(write if self.group.rank == 0 else None)
 
     def _resume(self, stored: checkpoint.Checkpoint, dataset: Dataset) -> None:
-        self.progress, self.ahead = stored.restore(self.learner, self.generator, self.model)
+        self.progress, self.collecting = stored.restore(self.learner, self.generator, self.model)
         if self.source is None:
             return
         if self.progress.round and (trials := self.source.earlier_trials(self.progress.round)):
             self.data.replace_trials(trials)
-        if self.ahead is not None:
-            self.source.begin_trials(dataset, self.ahead, self.progress.round + 1)
+        if self.collecting is not None:
+            self.source.begin_trials(dataset, self.collecting, self.progress.round + 1)
 
     def _bundle(self, dataset: Dataset, cluster: Mapping[str, Any]) -> Bundle:
         provenance = {

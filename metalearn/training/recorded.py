@@ -1,4 +1,4 @@
-"""Recorded episodes as a run learns from them: all at once, or a window of them at a time."""
+"""Recorded episodes as training data: all of them at once, or a window of them at a time."""
 
 import hashlib
 from typing import Protocol, runtime_checkable
@@ -9,7 +9,7 @@ from metalearn.data.spec import Spec
 
 @runtime_checkable
 class RecordedData(Protocol):
-    """Recorded tasks, of which a run knows some at a time.
+    """Recorded tasks, of which a run holds a window in memory.
 
     Attributes:
         spec: of their episodes.
@@ -24,7 +24,7 @@ class RecordedData(Protocol):
     digest: str
 
     def at(self, step: int) -> Dataset | None:
-        """The tasks to learn from at gradient step `step`; None: those of the step before, which was asked for."""
+        """Return the tasks to learn from at gradient step `step`; None if they are those of the call before."""
         ...
 
 
@@ -44,6 +44,6 @@ class InMemoryData:
         self.digest = recorded.hexdigest()
 
     def at(self, step: int) -> Dataset | None:
-        """All of it, the first time."""
+        """Return the whole dataset the first time, then None."""
         dataset, self._dataset = self._dataset, None
         return dataset

@@ -1,22 +1,26 @@
-"""Where a run keeps what it must not lose: a folder, and a copy of it at any URL that fsspec knows.
+"""The files of a run: a folder, and optionally a copy of it at any URL that fsspec can open.
 
-What is there is whole: files move into place in one step, and the index of a folder comes after what it lists.
+A file is either absent or complete: it is moved into place in one step, and the index of a folder is copied last.
 """
 
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import fsspec
+from pydantic import ValidationError
 
+from metalearn.config import Experiment
 from metalearn.data.errors import InvalidConfig
 
 CHECKPOINT = "checkpoint.safetensors"
+RUN = "run.json"
 
 
 class RunStore:
-    """The folder of a run; with a URL, the copy there is what counts, and `folder` is where work is done.
+    """The folder of a run. With a URL the copy there is authoritative, and `folder` is a working copy.
 
     Raises:
         InvalidConfig: a URL of a kind that this installation cannot open.
@@ -27,8 +31,30 @@ class RunStore:
         if url is not None:
             self._remote, self._root = _opened(url)
 
+    def claim(self, experiment: Experiment, recorded: str) -> None:
+        """Write down that this run trains `experiment`, from the recorded episodes of digest `recorded`.
+
+        Raises:
+            InvalidConfig: a run of something else is here.
+        """
+        path = self.folder / RUN
+        if not self.fetch(RUN):
+            scratch = path.with_suffix(".tmp")
+            scratch.write_text(json.dumps({"experiment": experiment.to_json(), "recorded": recorded}, indent=1))
+            scratch.replace(path)
+            self.publish(RUN)
+            return
+        try:
+            kept = json.loads(path.read_text())
+            same = (Experiment.model_validate(kept["experiment"]), kept["recorded"]) == (experiment, recorded)
+        except (ValidationError, ValueError, KeyError, TypeError):
+            same = False
+        if not same:
+            where = self.url or self.folder
+            raise InvalidConfig(f"{where} holds a run of another experiment, seed or data: give another --out")
+
     def publish(self, name: str) -> None:
-        """Copy the file or folder `name` to the URL, JSON last; without a URL it is where it belongs."""
+        """Copy the file or folder `name` to the URL, JSON files last; do nothing without a URL."""
         if self.url is None:
             return
         path = self.folder / name
@@ -41,7 +67,7 @@ class RunStore:
             self._remote.mv(target + ".part", target)
 
     def fetch(self, name: str) -> bool:
-        """Have `name` in the folder, as it is at the URL; returns whether there is one."""
+        """Download `name` from the URL into the folder; return whether it exists."""
         target = self.folder / name
         if self.url is None or not self._remote.exists(f"{self._root}/{name}"):
             return target.exists()
@@ -63,36 +89,36 @@ class RunStore:
 
 @runtime_checkable
 class CheckpointManager(Protocol):
-    """Keeps the newest checkpoint of a run."""
+    """Saves checkpoints of a run and finds the newest one."""
 
     def save(self, write: Callable[[Path], None] | None) -> None:
-        """Keep what `write(path)` writes. All learners of a group call it; None: another one writes."""
+        """Save the checkpoint that `write(path)` writes. Every rank calls this; only rank 0 gives a `write`."""
         ...
 
     def latest(self) -> Path | None:
-        """The file of the newest checkpoint, or None."""
+        """Return the file of the newest checkpoint, or None."""
         ...
 
 
 class FileCheckpointManager:
-    """One file in the store of the run, replaced by each checkpoint."""
+    """A single checkpoint file in the store of the run, replaced each time."""
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
 
     def save(self, write: Callable[[Path], None] | None) -> None:
-        """Write the file, and its copy."""
+        """Write the file and publish it."""
         if write is not None:
             write(self._store.folder / CHECKPOINT)
             self._store.publish(CHECKPOINT)
 
     def latest(self) -> Path | None:
-        """The file, if there is one."""
+        """Return the file, if there is one."""
         return self._store.folder / CHECKPOINT if self._store.fetch(CHECKPOINT) else None
 
 
 def fetch_folder(url: str, scratch: Path) -> Path:
-    """A folder at any URL as a folder here: itself if it is one of this machine, else a copy below `scratch`.
+    """Return a local folder with the content of `url`: the folder itself if it is local, else a copy below `scratch`.
 
     Raises:
         InvalidConfig: nothing there, or a kind of URL that this installation cannot open.

@@ -1,4 +1,4 @@
-"""Learning when attempts succeed: the weights with which `Confidence` turns a description into probabilities.
+"""Learning to predict success: the weights with which `Confidence` turns features into probabilities.
 
 Reads numbers and outcomes; knows neither episodes nor policies.
 """

@@ -1,21 +1,27 @@
 """An episode in the making: what was seen and done so far, and what may come next.
 
-The rules that recorded episodes and streams share are here and nowhere else. Pure: knows no storage, model or clock.
+The rules that recorded episodes and streams share are here and nowhere else. Pure: knows no storage, runtime or clock.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from metalearn.adapter import Belief
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
 from service.adaptations.records import Adaptation
 from service.errors import EpisodeEmpty, EpisodeOver
 
 
-def explores(adaptation: Adaptation, explore: bool | None) -> bool:
-    """Whether an episode explores: as the client says, and else until a trial has been scored."""
-    return not adaptation.scored if explore is None else explore
+def commit(adaptation: Adaptation, belief: Belief, explore: bool | None, rng: np.random.Generator) -> tuple[bool, int]:
+    """Whether an episode explores, and the one hypothesis that it acts under.
+
+    It explores where the client says so, and by default until a trial has been scored. An episode that explores samples
+    its hypothesis from the belief (posterior sampling); another one takes the most probable hypothesis.
+    """
+    explore = not adaptation.scored if explore is None else explore
+    return explore, belief.sample(rng) if explore else belief.map_hypothesis
 
 
 @dataclass(eq=False)
@@ -55,12 +61,6 @@ class EpisodeBuilder:
             self.rewards.append(reward)
         self.observations.append(observation)
         self.actions.append(action)
-
-    def transition_to(self, observation: Array) -> tuple[Array, Array] | None:
-        """The last action and what it led to: observations `[2, *o]` and actions `[1, *a]`; None before the first."""
-        if not self.actions:
-            return None
-        return np.stack([self.observations[-1], observation]), self.actions[-1][None]
 
     def finish(self, observation: Array, reward: float | None, success: bool | None) -> Episode:
         """The whole episode. If any reward was sent, a step without one earned nothing.

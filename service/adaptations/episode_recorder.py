@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from metalearn.data.episode import Array, Episode
-from metalearn.data.errors import InvalidData
+from metalearn.data.episode import Array
+from service.adaptations.acting import OnlineConditioning
+from service.adaptations.episode_builder import EpisodeBuilder, commit
 from service.adaptations.recordings import RecordingRepository, Step
 from service.adaptations.records import Adaptation, FinishRecording, RecordingRow, StepConflict
 from service.adaptations.service import AdaptationService
 from service.errors import (
     Busy,
-    EpisodeEmpty,
     EpisodeFinished,
     EpisodeNotFound,
     EpisodeOver,
@@ -36,8 +36,15 @@ class _Recording:
     """An episode in progress, as far as this server has seen it. Its lock keeps steps in order."""
 
     row: RecordingRow
-    steps: list[Step]
+    episode: EpisodeBuilder
+    last: Step | None = None
+    conditioning: OnlineConditioning | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, step: Step) -> None:
+        """Note a step that is stored."""
+        self.episode.append(step.observation, step.action, step.reward)
+        self.last = step
 
 
 class EpisodeRecorder:
@@ -50,11 +57,10 @@ class EpisodeRecorder:
         engine: Engine,
         *,
         capacity: int,
-        max_steps: int,
         rng: np.random.Generator,
     ) -> None:
         self._recordings, self._adaptations, self._engine = recordings, adaptations, engine
-        self._capacity, self._max_steps, self._rng = capacity, max_steps, rng
+        self._capacity, self._rng = capacity, rng
         self._open: OrderedDict[str, _Recording] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -62,10 +68,9 @@ class EpisodeRecorder:
         self, adaptation: Adaptation, explore: bool | None, idempotency_key: IdempotencyKey | None = None
     ) -> RecordingRow:
         """Begin an episode and commit to one hypothesis. Raises Busy."""
-        explore = not adaptation.scored if explore is None else explore
-        belief = self._adaptations.understood(adaptation).belief
+        belief = self._adaptations.adapted_policy(adaptation).belief
         with self._lock:  # a generator is not made for several threads
-            hypothesis = belief.draw(self._rng) if explore else belief.most_probable
+            explore, hypothesis = commit(adaptation, belief, explore, self._rng)
         self._adaptations.touch(adaptation)
         row = RecordingRow(new_id(), adaptation.id, adaptation.version, explore, hypothesis)
         return self._recordings.start(adaptation.tenant, row, idempotency_key)
@@ -101,30 +106,28 @@ class EpisodeRecorder:
         reward: float | None,
         idempotency_key: IdempotencyKey | None,
     ) -> tuple[Array, int]:
-        steps = recording.steps
-        if reward and not steps:
+        episode = recording.episode
+        if reward and not episode:
             self._read_on(recording)  # another server may have begun it
-        if _repeats(idempotency_key, steps):
-            return steps[-1].action, len(steps) - 1
-        model = self._adaptations.model(adaptation)
-        horizon = min(model.spec.horizon, self._max_steps)
-        if len(steps) >= horizon:
+        if recording.last is not None and _repeats(idempotency_key, recording.last):
+            return recording.last.action, len(episode) - 1
+        try:
+            episode.check(reward)
+        except EpisodeOver:
             self._read_on(recording)  # it may have been finished elsewhere
-            raise EpisodeOver(f"the episode has its {horizon} steps and can only be finished")
-        if reward and not steps:
-            raise InvalidData("reward", "none before the first action", str(reward))
-        understood = self._adaptations.understood(adaptation, recording.row.version)
-        stance = understood.stance_under(recording.row.hypothesis, model.runtime)
-        if steps and model.runtime.learns_while_acting:
-            seen = np.stack([*(step.observation for step in steps), observation])
-            stance = model.runtime.after(stance, seen, np.stack([step.action for step in steps]))
-        acted = self._engine.act(model.runtime, stance, observation[None])
+            raise
+        model = self._adaptations.model(adaptation)
+        if recording.conditioning is None:
+            policy = self._adaptations.adapted_policy(adaptation, recording.row.version)
+            start = policy.conditioning_under(recording.row.hypothesis, model.runtime)
+            recording.conditioning = OnlineConditioning(model.runtime, start)
+        acted = self._engine.act(model.runtime, recording.conditioning.at(episode, observation), observation[None])
         key, fingerprint = (idempotency_key.key, idempotency_key.fingerprint) if idempotency_key else (None, None)
         step = Step(observation, acted.actions[0], reward, key, fingerprint)
-        self._recordings.add(recording.row.id, len(steps), step)
-        steps.append(step)
+        self._recordings.add(recording.row.id, len(episode), step)
+        recording.add(step)
         self._adaptations.touch(adaptation)
-        return step.action, len(steps) - 1
+        return step.action, len(episode) - 1
 
     def finish(
         self,
@@ -147,11 +150,9 @@ class EpisodeRecorder:
         with recording.lock:
             for _ in range(_ATTEMPTS):
                 self._read_on(recording)
-                if not recording.steps:
-                    raise EpisodeEmpty("no action was asked for in this episode: there is nothing to learn from")
-                episode = _episode(recording.steps, observation, reward, success)
+                episode = recording.episode.finish(observation, reward, success)
                 self._adaptations.model(adaptation).spec.check(episode)
-                ending = FinishRecording(recording_id, len(recording.steps))
+                ending = FinishRecording(recording_id, len(episode))
                 try:
                     after = self._adaptations.learn(adaptation, "trial", [episode], idempotency_key, ending)
                     break
@@ -186,7 +187,10 @@ class EpisodeRecorder:
             raise EpisodeNotFound("the adaptation has no such episode", field="episode", got=quote(recording_id))
         row = self._recordings.find(adaptation.id, recording_id)
         _check_open(row)
-        read = _Recording(row, self._recordings.steps(recording_id))
+        horizon = self._adaptations.horizon(self._adaptations.model(adaptation))
+        read = _Recording(row, EpisodeBuilder(horizon))
+        for step in self._recordings.steps(recording_id):
+            read.add(step)
         with self._lock:
             recording = self._open.setdefault(recording_id, read)
             while len(self._open) > self._capacity:
@@ -201,7 +205,8 @@ class EpisodeRecorder:
             with self._lock:
                 self._open.pop(recording.row.id, None)
             raise
-        recording.steps.extend(self._recordings.steps(recording.row.id, since=len(recording.steps)))
+        for step in self._recordings.steps(recording.row.id, since=len(recording.episode)):
+            recording.add(step)
 
 
 def _check_open(row: RecordingRow) -> None:
@@ -209,22 +214,10 @@ def _check_open(row: RecordingRow) -> None:
         raise EpisodeFinished(f"the episode is finished: it is a trial since version {row.finished_as}")
 
 
-def _repeats(idempotency_key: IdempotencyKey | None, steps: list[Step]) -> bool:
+def _repeats(idempotency_key: IdempotencyKey | None, last: Step) -> bool:
     """Whether the last step was asked for by this very POST, whose answer was lost on the way."""
-    last = steps[-1] if steps else None
-    if idempotency_key is None or last is None or idempotency_key.key != last.key:
+    if idempotency_key is None or idempotency_key.key != last.key:
         return False
     if idempotency_key.fingerprint != last.fingerprint:
         raise IdempotencyKeyReused("this Idempotency-Key came with the step before", field="Idempotency-Key")
     return True
-
-
-def _episode(steps: list[Step], observation: Array, reward: float | None, success: bool | None) -> Episode:
-    """The steps as an episode. If any reward was sent, a step without one earned nothing."""
-    rewards = [step.reward for step in steps[1:]] + [reward]
-    return Episode.of(
-        observations=np.stack([step.observation for step in steps] + [observation]),
-        actions=np.stack([step.action for step in steps]),
-        rewards=None if all(r is None for r in rewards) else [r or 0.0 for r in rewards],
-        success=success,
-    )

@@ -45,14 +45,14 @@ def archive(adaptation: Adaptation, model: Model, context: Context, *, policy: b
     about: dict[str, Any] = {}
     if policy:
         # By itself and not from memory: in company the last digits may be others, and with them the bytes.
-        (belief,) = model.runtime.believe([context])
+        (belief,) = model.runtime.infer_belief([context])
         try:
             members["policy.onnx"] = standalone(model.bundle, belief)
         except InvalidConfig as error:
             raise ModelUnavailable(str(error)) from error
         about = {
             "hypotheses": [{"hypothesis": i, "probability": float(p)} for i, p in enumerate(belief.probabilities)],
-            "most_probable": belief.most_probable,
+            "map_hypothesis": belief.map_hypothesis,
             "policy": signature(model.bundle),
         }
     manifest = {

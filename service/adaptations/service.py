@@ -6,7 +6,7 @@ Holds no state: what it needs is in storage, or re-encoded from there. Does not 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from metalearn.confidence import Judgement
+from metalearn.confidence import ConfidenceEstimate
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
@@ -14,7 +14,7 @@ from service.adaptations.records import Adaptation, FinishRecording, Role, Versi
 from service.adaptations.repository import AdaptationRepository
 from service.errors import AdaptationNotFound, Busy, ModelUnavailable
 from service.ids import is_id, new_id
-from service.inference import Engine, Understood
+from service.inference import AdaptedPolicy, Engine
 from service.registry.registry import Model, Registry
 from service.storage.episode_store import DamagedEpisode
 from service.storage.idempotency import IdempotencyKey
@@ -72,7 +72,7 @@ class AdaptationService:
             adaptation = self._repository.read(tenant, adaptation_id, version)
         except AdaptationNotFound:
             if self._repository.gone([adaptation_id]):  # another server may have deleted it
-                self._engine.forget(adaptation_id)
+                self._engine.evict(adaptation_id)
             raise
         if self.expired(adaptation):
             raise AdaptationNotFound(adaptation_id)
@@ -111,19 +111,23 @@ class AdaptationService:
         """Forget it and its episodes. Raises AdaptationNotFound."""
         self.read(tenant, adaptation_id)
         self._repository.delete(tenant, adaptation_id)
-        self._engine.forget(adaptation_id)
+        self._engine.evict(adaptation_id)
+
+    def horizon(self, model: Model) -> int:
+        """The most steps that an episode of this model may have here."""
+        return min(model.spec.horizon, self._max_steps)
 
     def model(self, adaptation: Adaptation) -> Model:
         """The model that it was made with. Raises ModelUnavailable."""
         return self._registry.get(adaptation.model, adaptation.model_version)
 
-    def understood(self, adaptation: Adaptation, version: int | None = None) -> Understood:
+    def adapted_policy(self, adaptation: Adaptation, version: int | None = None) -> AdaptedPolicy:
         """What the model makes of this version, or of the one that is said. Raises Busy."""
         model, key = self.model(adaptation), (adaptation.id, version or adaptation.version)
-        judge = None if model.confidence is None else model.confidence.judge
-        return self._engine.understand(key, model.runtime, lambda: self._repository.context(*key), judge)
+        estimate = None if model.confidence is None else model.confidence.estimate
+        return self._engine.adapt(key, model.runtime, lambda: self._repository.context(*key), estimate)
 
-    def judgement(self, adaptation: Adaptation) -> Judgement | None:
+    def confidence(self, adaptation: Adaptation) -> ConfidenceEstimate | None:
         """How far this version can be trusted; None for a model without calibration, or one that cannot be asked.
 
         Computed from the episodes whenever it is not in memory, so it is the same after a restart. An answer
@@ -132,7 +136,7 @@ class AdaptationService:
         try:
             if self.model(adaptation).confidence is None:
                 return None
-            return self.understood(adaptation).judgement
+            return self.adapted_policy(adaptation).confidence
         except (Busy, ModelUnavailable, DamagedEpisode, InvalidData):
             return None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from service.api.schemas.training_jobs import (
     TrainingProgress,
 )
 from service.container import Container
+from service.inference import ActResult
 from service.registry.catalog import AliasChange, ModelVersionRow
 from service.registry.registry import Model, ModelInfo
 from service.training_jobs import Job
@@ -33,7 +35,7 @@ from service.training_jobs import Job
 
 def adaptation_state(container: Container, adaptation: Adaptation) -> AdaptationState:
     """An adaptation as it travels, with how far it can be trusted."""
-    judgement = container.adaptations.judgement(adaptation)
+    confidence = container.adaptations.confidence(adaptation)
     return AdaptationState(
         id=adaptation.id,
         model=adaptation.model,
@@ -42,9 +44,9 @@ def adaptation_state(container: Container, adaptation: Adaptation) -> Adaptation
         n_demos=adaptation.n_demos,
         n_trials=adaptation.n_trials,
         ask=dict(adaptation.ask),
-        confidence=None if judgement is None else round(judgement.success, 4),
-        value_of_trial=None if judgement is None else round(judgement.value_of_trial, 4),
-        novelty=None if judgement is None or judgement.novelty is None else round(judgement.novelty, 4),
+        confidence=None if confidence is None else round(confidence.success, 4),
+        value_of_trial=None if confidence is None else round(confidence.value_of_trial, 4),
+        novelty=None if confidence is None or confidence.novelty is None else round(confidence.novelty, 4),
         created_at=iso(adaptation.created_at),
         expires_at=iso(adaptation.expires_at),
     )
@@ -132,4 +134,18 @@ def training_job_state(job: Job) -> TrainingJobState:
         created_at=iso(job.created_at),
         started_at=None if job.started_at is None else iso(job.started_at),
         finished_at=None if job.finished_at is None else iso(job.finished_at),
+    )
+
+
+def act_response(result: ActResult, decode_ms: float, total_ms: float) -> dict[str, Any]:
+    """Actions, and where the time went."""
+    timing = {"decode_ms": decode_ms, "queue_ms": result.queue_ms, "infer_ms": result.infer_ms, "total_ms": total_ms}
+    return {"actions": result.actions, "server_timing": timing}
+
+
+def server_timing(result: ActResult, decode_ms: float, encode_ms: float) -> str:
+    """The Server-Timing header."""
+    return (
+        f"decode;dur={decode_ms:.3f}, queue;dur={result.queue_ms:.3f}, "
+        f"infer;dur={result.infer_ms:.3f}, encode;dur={encode_ms:.3f}"
     )

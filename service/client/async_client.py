@@ -32,30 +32,30 @@ class AsyncAdaptation(AdaptationState):
         return np.asarray((await self._client.send(requests.act(self.id, observations)))["actions"])
 
     async def add_demos(self, demos: Sequence[Episode], rate_hz: float | None = None) -> "AsyncAdaptation":
-        """Watch more: the next version. `rate_hz` is that of the recording, if it is known."""
+        """Add demonstrations, which makes the next version. `rate_hz` is that of the recording, if it is known."""
         return await self._client._send_for_adaptation(requests.add_episodes(self.id, "demos", demos, rate_hz))
 
     async def add_trials(self, trials: Sequence[Episode], rate_hz: float | None = None) -> "AsyncAdaptation":
-        """Learn: the next version."""
+        """Add scored trials, which makes the next version. `rate_hz` is that of the recording, if it is known."""
         return await self._client._send_for_adaptation(requests.add_episodes(self.id, "trials", trials, rate_hz))
 
     async def versions(self) -> list[Mapping[str, Any]]:
-        """What each of its versions holds, oldest first."""
+        """All versions of this adaptation, the oldest first."""
         return [item async for item in self._client._pages(lambda cursor: requests.list_versions(self.id, cursor))]
 
     async def episode(self, explore: bool | None = None) -> "AsyncRecordedEpisode":
-        """Try: an episode that the server records, under one hypothesis. Explores until a trial was scored."""
+        """Start an episode that the server records, under one hypothesis. Explores until a trial was scored."""
         answer = await self._client.send(requests.start_episode(self.id, explore))
         return AsyncRecordedEpisode(self, answer["id"], answer["explore"])
 
     async def fork(self, version: int | None = None) -> "AsyncAdaptation":
-        """An adaptation of its own that begins with this version, or the one that is said."""
+        """A new adaptation that starts from this version, or from another one."""
         return await self._client._send_for_adaptation(
             requests.fork_adaptation(self.id, self.version if version is None else version)
         )
 
     async def export(self, path: str | Path | None = None, *, policy: bool = True) -> Export:
-        """This version as an archive that runs without a server; written to `path` too, if there is one.
+        """This version as an archive that runs without a server, also written to `path` if one is given.
 
         Raises:
             ClientError: the model's bundle has no graphs; without the policy any model is exported.
@@ -66,16 +66,16 @@ class AsyncAdaptation(AdaptationState):
         return exported
 
     async def episodes(self) -> Context:
-        """What this version has seen: `demos`, and `trials`, those that the server recorded among them."""
+        """The `demos` and `trials` of this version, those that the server recorded included."""
         return (await self.export(policy=False)).context
 
     async def delete(self) -> None:
-        """Forget it and its episodes."""
+        """Delete the adaptation and its episodes."""
         await self._client.send(requests.delete_adaptation(self.id))
 
 
 class AsyncRecordedEpisode:
-    """An episode that the server records while it acts. One that is left unfinished teaches nothing."""
+    """An episode that the server records while it acts. It becomes a trial when it is finished, and not before."""
 
     def __init__(self, adaptation: AsyncAdaptation, episode_id: str, explore: bool) -> None:
         self.adaptation = adaptation
@@ -90,7 +90,7 @@ class AsyncRecordedEpisode:
     async def finish(
         self, observation: Any, reward: float | None = None, success: bool | None = None
     ) -> AsyncAdaptation:
-        """The last observation, the reward of the last action, and how it went: the next version."""
+        """End the episode with its last observation, reward and outcome. It becomes a trial of the next version."""
         request = requests.finish_episode(self.adaptation.id, self.id, observation, reward, success)
         self.adaptation = await self.adaptation._client._send_for_adaptation(request)
         return self.adaptation
@@ -114,7 +114,7 @@ class AsyncPolicy:
         return self._episode is not None
 
     async def reset(self, explore: bool | None = None) -> None:
-        """Begin an episode; one that was not finished teaches nothing."""
+        """Start a recorded episode. An open one is dropped and does not become a trial."""
         self._episode = await self.adaptation.episode(self._explore if explore is None else explore)
 
     async def __call__(self, observation: Any, reward: float | None = None) -> Any:
@@ -134,7 +134,7 @@ class AsyncPolicy:
     async def finish(
         self, observation: Any, reward: float | None = None, success: bool | None = None
     ) -> AsyncAdaptation:
-        """End the episode and learn from it: the next version, which the policy goes on with."""
+        """End the episode. It becomes a trial of the next version, which the policy goes on with."""
         if self._episode is None:
             raise no_open_episode()
         self.adaptation = await self._episode.finish(np.asarray(observation), reward, success)
@@ -144,12 +144,12 @@ class AsyncPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class AsyncTrainingJob(JobState):
-    """A training on the server's side, as it was when it was asked for."""
+    """A training job of the server, as it was at the time of the request."""
 
     _client: "AsyncClient" = field(repr=False, compare=False)
 
     def follow(self, after: int = 0, patience_s: float = 60.0) -> AsyncIterator[JobEvent]:
-        """Every event after that number, once, to the end of the job; waits for those that have not happened yet.
+        """Every event after that number, once each, until the job ends; waits for those that have not happened yet.
 
         Raises:
             ClientError: the server refused, or could not be reached for `patience_s` seconds.
@@ -157,11 +157,11 @@ class AsyncTrainingJob(JobState):
         return self._client.events(EventReader(self.id, after, patience_s))
 
     async def stop(self) -> "AsyncTrainingJob":
-        """Ask it to stop."""
+        """Stop the job."""
         return AsyncTrainingJob.of(await self._client.send(requests.stop_job(self.id)), _client=self._client)
 
     async def log(self) -> str:
-        """The end of what it printed."""
+        """The end of the job's output."""
         return str((await self._client.send(requests.get_job_log(self.id)))["text"])
 
 
@@ -190,15 +190,15 @@ class AsyncClient:
         ask: Any = None,
         rate_hz: float | None = None,
     ) -> AsyncAdaptation:
-        """Watch: a new adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
+        """A new adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
         return await self._send_for_adaptation(requests.create_adaptation(model, demos, trials, ask, rate_hz))
 
     async def adaptation(self, adaptation_id: str, version: int | None = None) -> AsyncAdaptation:
-        """One that was made before."""
+        """An adaptation by its id."""
         return await self._send_for_adaptation(requests.get_adaptation(adaptation_id, version))
 
     async def adaptations(self) -> AsyncIterator[AsyncAdaptation]:
-        """All of them, oldest first."""
+        """All of them, the oldest first."""
         async for item in self._pages(requests.list_adaptations):
             yield AsyncAdaptation.of(item, _client=self)
 
@@ -208,7 +208,7 @@ class AsyncClient:
         return AsyncPolicy(known, (await self.model(known.model, known.model_version)).spec, explore)
 
     async def models(self) -> list[Model]:
-        """The models on offer."""
+        """The models that the server offers."""
         return [Model.of(card) for card in (await self.send(requests.list_models()))["items"]]
 
     async def model(self, name: str, version: int | None = None) -> Model:
@@ -216,29 +216,29 @@ class AsyncClient:
         return Model.of(await self.send(requests.get_model(name, version)))
 
     async def model_versions(self, name: str) -> list[ModelVersion]:
-        """Every version of a model, oldest first."""
+        """Every version of a model, the oldest first."""
         return [ModelVersion.of(row) for row in (await self.send(requests.list_model_versions(name)))["items"]]
 
     async def register(self, name: str | None = None) -> list[ModelVersion]:
-        """Register a bundle of the server's models folder, or whatever is new there."""
+        """Register one bundle of the server's models folder, or all that are new there."""
         return [ModelVersion.of(row) for row in (await self.send(requests.register_models(name)))["items"]]
 
     async def aliases(self, name: str) -> Aliases:
-        """What the aliases of a model mean now, and their history."""
+        """The version of each alias of a model, and the history of the changes."""
         first = await self.send(requests.get_aliases(name, None))
         moves = [AliasChange.of(item) async for item in self._pages(lambda cursor: requests.get_aliases(name, cursor))]
         return Aliases(first["aliases"], tuple(moves))
 
     async def set_alias(self, name: str, alias: str, version: int) -> AliasChange:
-        """Let an alias mean a version; adaptations stay with theirs."""
+        """Point an alias at a version. Adaptations stay with the version that they were made with."""
         return AliasChange.of(await self.send(requests.set_alias(name, alias, version)))
 
     async def delete_alias(self, name: str, alias: str) -> None:
-        """Let an alias mean nothing; without `current` the model is not on offer any more."""
+        """Remove an alias. Without `current` the model is not offered any more."""
         await self.send(requests.delete_alias(name, alias))
 
     async def rollback(self, name: str, alias: str) -> AliasChange:
-        """Let an alias mean what it meant before; once more, and it is what it meant before that."""
+        """Point an alias at the version it had before. A second call goes one change further back."""
         return AliasChange.of(await self.send(requests.rollback(name, alias)))
 
     async def train(
@@ -250,17 +250,17 @@ class AsyncClient:
         name: str | None = None,
         job_id: str | None = None,
     ) -> AsyncTrainingJob:
-        """Meta-train on the server's side; the bundle becomes the next version of model `name`."""
+        """Start a training job. Its bundle becomes the next version of model `name`."""
         return AsyncTrainingJob.of(
             await self.send(requests.create_job(experiment, seed, steps, name, job_id)), _client=self
         )
 
     async def job(self, job_id: str) -> AsyncTrainingJob:
-        """How a training is doing; `(await client.job(id)).follow()` is how it goes on."""
+        """A training job by its id; `(await client.job(id)).follow()` yields its events."""
         return AsyncTrainingJob.of(await self.send(requests.get_job(job_id)), _client=self)
 
     async def jobs(self) -> AsyncIterator[AsyncTrainingJob]:
-        """All of them, oldest first."""
+        """All of them, the oldest first."""
         async for item in self._pages(requests.list_jobs):
             yield AsyncTrainingJob.of(item, _client=self)
 
@@ -277,7 +277,7 @@ class AsyncClient:
         await self.close()
 
     async def _pages(self, ask: Callable[[str | None], requests.ApiRequest]) -> AsyncIterator[Any]:
-        """The items of every page."""
+        """The items of all pages."""
         cursor, more = None, True
         while more:
             page = await self.send(ask(cursor))
@@ -291,11 +291,11 @@ class AsyncClient:
         return await self.send(requests.any_request(method, path, body, params))
 
     async def _send_for_adaptation(self, request: requests.ApiRequest) -> AsyncAdaptation:
-        """Send a call that answers with an adaptation. Raises ClientError."""
+        """Send a request that is answered with an adaptation. Raises ClientError."""
         return AsyncAdaptation.of(await self.send(request), _client=self)
 
     async def events(self, reader: EventReader) -> AsyncIterator[JobEvent]:
-        """What a reader has not seen yet, to the end of its job. Raises ClientError."""
+        """The events that a reader has not seen yet, until its job ends. Raises ClientError."""
         while not reader.ended:
             headers = reader.headers(self._api_key)
             try:

@@ -1,7 +1,7 @@
 """The events of a training job, across lost connections and restarts of the server. Does no input or output itself.
 
-The blocking and the awaiting client send what it says and tell it what came; it remembers the last event that was
-seen, so that none is missed and none comes twice.
+The blocking and the awaiting client send its requests and hand it the lines of the stream. It remembers the last event
+that was seen, so that none is missed and none comes twice.
 """
 
 import json
@@ -19,7 +19,7 @@ TIMEOUT = httpx.Timeout(10.0, read=_QUIET_S)
 
 
 class EventReader:
-    """Where somebody is in the events of one job.
+    """Reads the event stream of one job, and keeps its place in it.
 
     Args:
         job_id: the job.
@@ -39,12 +39,12 @@ class EventReader:
         self._fields: dict[str, str] = {}
 
     def headers(self, api_key: str | None) -> Mapping[str, str]:
-        """Of the next request."""
+        """The headers of the next request."""
         key = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
         return {"Accept": "text/event-stream", "Last-Event-ID": str(self._seen), **key}
 
     def accept(self, response: httpx.Response) -> bool:
-        """Whether there are lines to read; other answers have been read. Raises ClientError."""
+        """Whether the response has lines to read; any other one must have been read already. Raises ClientError."""
         self._fields = {}
         if response.status_code == httpx.codes.NO_CONTENT:
             self.ended = True

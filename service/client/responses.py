@@ -1,4 +1,4 @@
-"""What a server answers, as frozen values. Fields that a newer server adds are passed over.
+"""The answers of a server as frozen values. Fields that a newer server adds are ignored.
 
 ClientError(WatchTryLearnError)   the server refused, or could not be reached
 """
@@ -35,7 +35,7 @@ class ClientError(WatchTryLearnError):
 
 
 class ResponseModel:
-    """A frozen value made of the fields that it knows."""
+    """A frozen value made of those fields of an answer that it has."""
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
@@ -51,11 +51,11 @@ class ResponseModel:
 
 @dataclass(frozen=True)
 class Model(ResponseModel):
-    """A model on offer. `example` is an episode that it accepts as a demo and as a trial.
+    """A model that the server offers. `example` is an episode that it accepts as a demo and as a trial.
 
     Attributes:
-        aliases: those that mean this version now.
-        runtime: what computes it at the server; None: it is loaded when it is asked for.
+        aliases: those that point at this version now.
+        runtime: what computes it at the server; None: it is loaded with the first request for it.
     """
 
     name: str
@@ -93,7 +93,7 @@ class ModelVersion(ResponseModel):
 
 @dataclass(frozen=True)
 class AliasChange(ResponseModel):
-    """What an alias came to mean, and how; `version` is None where it means nothing any more."""
+    """One change of an alias; `version` is None where the alias was removed."""
 
     name: str
     alias: str
@@ -104,7 +104,7 @@ class AliasChange(ResponseModel):
 
 @dataclass(frozen=True)
 class Aliases:
-    """What the aliases of a model mean now, and their history, newest first."""
+    """The version of each alias of a model, and the history of the changes, the newest first."""
 
     current: Mapping[str, int]
     history: tuple[AliasChange, ...]
@@ -112,17 +112,27 @@ class Aliases:
 
 @dataclass(frozen=True, kw_only=True)
 class JobState(ResponseModel):
-    """A training on the server's side. `state` is queued, running, succeeded, failed or stopped.
+    """A training job of the server. `state` is queued, running, succeeded, failed or stopped.
 
     Attributes:
+        seed, steps, name: as they were asked for; None: the experiment's.
+        stop_requested: whether somebody asked it to stop.
+        backend: what runs it.
+        attempt: how often it was started.
         progress: phase, done, total, and what was measured last; None before there is any.
         error: why it failed, in one sentence.
-        model, model_version: what it made.
+        model, model_version: the registered result.
     """
 
     id: str
     experiment: str
+    seed: int | None = None
+    steps: int | None = None
+    name: str | None = None
     state: str
+    stop_requested: bool = False
+    backend: str | None = None
+    attempt: int | None = None
     progress: Mapping[str, Any] | None
     error: str | None
     model: str | None
@@ -139,7 +149,7 @@ class JobState(ResponseModel):
 
 @dataclass(frozen=True)
 class JobEvent:
-    """Something that happened to a training; numbers count from 1 without gaps.
+    """An event of a training job; numbers count from 1 without gaps.
 
     Attributes:
         kind: "state": `data` has `state`, and at the end `error`, or `model` and `model_version`; or "progress":

@@ -32,30 +32,30 @@ class Adaptation(AdaptationState):
         return np.asarray(self._client.send(requests.act(self.id, observations))["actions"])
 
     def add_demos(self, demos: Sequence[Episode], rate_hz: float | None = None) -> "Adaptation":
-        """Watch more: the next version. `rate_hz` is that of the recording, if it is known."""
+        """Add demonstrations, which makes the next version. `rate_hz` is that of the recording, if it is known."""
         return self._client._send_for_adaptation(requests.add_episodes(self.id, "demos", demos, rate_hz))
 
     def add_trials(self, trials: Sequence[Episode], rate_hz: float | None = None) -> "Adaptation":
-        """Learn: the next version."""
+        """Add scored trials, which makes the next version. `rate_hz` is that of the recording, if it is known."""
         return self._client._send_for_adaptation(requests.add_episodes(self.id, "trials", trials, rate_hz))
 
     def versions(self) -> list[Mapping[str, Any]]:
-        """What each of its versions holds, oldest first."""
+        """All versions of this adaptation, the oldest first."""
         return list(self._client._pages(lambda cursor: requests.list_versions(self.id, cursor)))
 
     def episode(self, explore: bool | None = None) -> "RecordedEpisode":
-        """Try: an episode that the server records, under one hypothesis. Explores until a trial was scored."""
+        """Start an episode that the server records, under one hypothesis. Explores until a trial was scored."""
         answer = self._client.send(requests.start_episode(self.id, explore))
         return RecordedEpisode(self, answer["id"], answer["explore"])
 
     def fork(self, version: int | None = None) -> "Adaptation":
-        """An adaptation of its own that begins with this version, or the one that is said."""
+        """A new adaptation that starts from this version, or from another one."""
         return self._client._send_for_adaptation(
             requests.fork_adaptation(self.id, self.version if version is None else version)
         )
 
     def export(self, path: str | Path | None = None, *, policy: bool = True) -> Export:
-        """This version as an archive that runs without a server; written to `path` too, if there is one.
+        """This version as an archive that runs without a server, also written to `path` if one is given.
 
         Raises:
             ClientError: the model's bundle has no graphs; without the policy any model is exported.
@@ -66,16 +66,16 @@ class Adaptation(AdaptationState):
         return exported
 
     def episodes(self) -> Context:
-        """What this version has seen: `demos`, and `trials`, those that the server recorded among them."""
+        """The `demos` and `trials` of this version, those that the server recorded included."""
         return (self.export(policy=False)).context
 
     def delete(self) -> None:
-        """Forget it and its episodes."""
+        """Delete the adaptation and its episodes."""
         self._client.send(requests.delete_adaptation(self.id))
 
 
 class RecordedEpisode:
-    """An episode that the server records while it acts. One that is left unfinished teaches nothing."""
+    """An episode that the server records while it acts. It becomes a trial when it is finished, and not before."""
 
     def __init__(self, adaptation: Adaptation, episode_id: str, explore: bool) -> None:
         self.adaptation = adaptation
@@ -88,7 +88,7 @@ class RecordedEpisode:
         return client.send(requests.act_in_episode(self.adaptation.id, self.id, observation, reward))["action"]
 
     def finish(self, observation: Any, reward: float | None = None, success: bool | None = None) -> Adaptation:
-        """The last observation, the reward of the last action, and how it went: the next version."""
+        """End the episode with its last observation, reward and outcome. It becomes a trial of the next version."""
         request = requests.finish_episode(self.adaptation.id, self.id, observation, reward, success)
         self.adaptation = self.adaptation._client._send_for_adaptation(request)
         return self.adaptation
@@ -132,7 +132,7 @@ class Policy:
         return self._episode is not None
 
     def reset(self, explore: bool | None = None) -> None:
-        """Begin an episode; one that was not finished teaches nothing."""
+        """Start a recorded episode. An open one is dropped and does not become a trial."""
         self._episode = self.adaptation.episode(self._explore if explore is None else explore)
 
     def __call__(self, observation: Any, reward: float | None = None) -> Any:
@@ -150,7 +150,7 @@ class Policy:
         return self._spaces.to_env_action(self.adaptation.act(seen[None])[0])
 
     def finish(self, observation: Any, reward: float | None = None, success: bool | None = None) -> Adaptation:
-        """End the episode and learn from it: the next version, which the policy goes on with."""
+        """End the episode. It becomes a trial of the next version, which the policy goes on with."""
         if self._episode is None:
             raise no_open_episode()
         self.adaptation = self._episode.finish(np.asarray(observation), reward, success)
@@ -160,12 +160,12 @@ class Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob(JobState):
-    """A training on the server's side, as it was when it was asked for."""
+    """A training job of the server, as it was at the time of the request."""
 
     _client: "Client" = field(repr=False, compare=False)
 
     def follow(self, after: int = 0, patience_s: float = 60.0) -> Iterator[JobEvent]:
-        """Every event after that number, once, to the end of the job; waits for those that have not happened yet.
+        """Every event after that number, once each, until the job ends; waits for those that have not happened yet.
 
         Raises:
             ClientError: the server refused, or could not be reached for `patience_s` seconds.
@@ -173,16 +173,16 @@ class TrainingJob(JobState):
         return self._client.events(EventReader(self.id, after, patience_s))
 
     def stop(self) -> "TrainingJob":
-        """Ask it to stop."""
+        """Stop the job."""
         return TrainingJob.of(self._client.send(requests.stop_job(self.id)), _client=self._client)
 
     def log(self) -> str:
-        """The end of what it printed."""
+        """The end of the job's output."""
         return str(self._client.send(requests.get_job_log(self.id))["text"])
 
 
 class Client:
-    """A connection to one server. Repeats what failed on the way, which is safe: each POST carries a key.
+    """A connection to one server. Requests that failed on the way are sent again, which is safe: each POST has a key.
 
     Args:
         url: of the server.
@@ -215,15 +215,15 @@ class Client:
         ask: Any = None,
         rate_hz: float | None = None,
     ) -> Adaptation:
-        """Watch: a new adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
+        """A new adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
         return self._send_for_adaptation(requests.create_adaptation(model, demos, trials, ask, rate_hz))
 
     def adaptation(self, adaptation_id: str, version: int | None = None) -> Adaptation:
-        """One that was made before."""
+        """An adaptation by its id."""
         return self._send_for_adaptation(requests.get_adaptation(adaptation_id, version))
 
     def adaptations(self) -> Iterator[Adaptation]:
-        """All of them, oldest first."""
+        """All of them, the oldest first."""
         for item in self._pages(requests.list_adaptations):
             yield Adaptation.of(item, _client=self)
 
@@ -233,7 +233,7 @@ class Client:
         return Policy(known, self.model(known.model, known.model_version).spec, explore)
 
     def models(self) -> list[Model]:
-        """The models on offer."""
+        """The models that the server offers."""
         return [Model.of(card) for card in self.send(requests.list_models())["items"]]
 
     def model(self, name: str, version: int | None = None) -> Model:
@@ -241,29 +241,29 @@ class Client:
         return Model.of(self.send(requests.get_model(name, version)))
 
     def model_versions(self, name: str) -> list[ModelVersion]:
-        """Every version of a model, oldest first."""
+        """Every version of a model, the oldest first."""
         return [ModelVersion.of(row) for row in self.send(requests.list_model_versions(name))["items"]]
 
     def register(self, name: str | None = None) -> list[ModelVersion]:
-        """Register a bundle of the server's models folder, or whatever is new there."""
+        """Register one bundle of the server's models folder, or all that are new there."""
         return [ModelVersion.of(row) for row in self.send(requests.register_models(name))["items"]]
 
     def aliases(self, name: str) -> Aliases:
-        """What the aliases of a model mean now, and their history."""
+        """The version of each alias of a model, and the history of the changes."""
         first = self.send(requests.get_aliases(name, None))
         moves = [AliasChange.of(item) for item in self._pages(lambda cursor: requests.get_aliases(name, cursor))]
         return Aliases(first["aliases"], tuple(moves))
 
     def set_alias(self, name: str, alias: str, version: int) -> AliasChange:
-        """Let an alias mean a version; adaptations stay with theirs."""
+        """Point an alias at a version. Adaptations stay with the version that they were made with."""
         return AliasChange.of(self.send(requests.set_alias(name, alias, version)))
 
     def delete_alias(self, name: str, alias: str) -> None:
-        """Let an alias mean nothing; without `current` the model is not on offer any more."""
+        """Remove an alias. Without `current` the model is not offered any more."""
         self.send(requests.delete_alias(name, alias))
 
     def rollback(self, name: str, alias: str) -> AliasChange:
-        """Let an alias mean what it meant before; once more, and it is what it meant before that."""
+        """Point an alias at the version it had before. A second call goes one change further back."""
         return AliasChange.of(self.send(requests.rollback(name, alias)))
 
     def train(
@@ -275,15 +275,15 @@ class Client:
         name: str | None = None,
         job_id: str | None = None,
     ) -> TrainingJob:
-        """Meta-train on the server's side; the bundle becomes the next version of model `name`."""
+        """Start a training job. Its bundle becomes the next version of model `name`."""
         return TrainingJob.of(self.send(requests.create_job(experiment, seed, steps, name, job_id)), _client=self)
 
     def job(self, job_id: str) -> TrainingJob:
-        """How a training is doing; `client.job(id).follow()` is how it goes on."""
+        """A training job by its id; `client.job(id).follow()` yields its events."""
         return TrainingJob.of(self.send(requests.get_job(job_id)), _client=self)
 
     def jobs(self) -> Iterator[TrainingJob]:
-        """All of them, oldest first."""
+        """All of them, the oldest first."""
         for item in self._pages(requests.list_jobs):
             yield TrainingJob.of(item, _client=self)
 
@@ -300,7 +300,7 @@ class Client:
         self.close()
 
     def _pages(self, ask: Callable[[str | None], requests.ApiRequest]) -> Iterator[Any]:
-        """The items of every page."""
+        """The items of all pages."""
         cursor, more = None, True
         while more:
             page = self.send(ask(cursor))
@@ -313,11 +313,11 @@ class Client:
         return self.send(requests.any_request(method, path, body, params))
 
     def _send_for_adaptation(self, request: requests.ApiRequest) -> Adaptation:
-        """Send a call that answers with an adaptation. Raises ClientError."""
+        """Send a request that is answered with an adaptation. Raises ClientError."""
         return Adaptation.of(self.send(request), _client=self)
 
     def events(self, reader: EventReader) -> Iterator[JobEvent]:
-        """What a reader has not seen yet, to the end of its job. Raises ClientError."""
+        """The events that a reader has not seen yet, until its job ends. Raises ClientError."""
         while not reader.ended:
             headers = reader.headers(self._api_key)
             try:

@@ -1,4 +1,4 @@
-"""One pass of a model over the jobs of many sessions. Pure: jobs in, outcomes out; knows no threads and no queue."""
+"""One batch of requests of many callers through a model. Pure; knows no threads and no queue."""
 
 import math
 import time
@@ -8,55 +8,55 @@ import numpy as np
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
-from service.inference.requests import Act, Acted, Outcome, Understand
+from service.inference.requests import ActRequest, ActResult, BeliefRequest, Outcome
 from service.inference.runtime import Runtime
 
 
-def understand(runtime: Runtime, jobs: Sequence[Understand]) -> list[Outcome]:
+def infer_beliefs(runtime: Runtime, requests: Sequence[BeliefRequest]) -> list[Outcome]:
     """The belief of each context; one bad context is no reason to fail its neighbours."""
-    if not jobs:
+    if not requests:
         return []
     began_s = time.perf_counter()
     try:
-        beliefs = runtime.believe([job.context for job in jobs])
+        beliefs = runtime.infer_belief([request.context for request in requests])
     except Exception as error:
-        if len(jobs) == 1:
-            return [(jobs[0].done, error)]
-        return [outcome for job in jobs for outcome in understand(runtime, [job])]
-    _note(jobs, began_s)
+        if len(requests) == 1:
+            return [(requests[0].future, error)]
+        return [outcome for request in requests for outcome in infer_beliefs(runtime, [request])]
+    _note(requests, began_s)
     return [
         (
-            job.done,
+            request.future,
             belief
-            if np.isfinite(belief.code).all() and np.isfinite(belief.probabilities).all()
+            if np.isfinite(belief.latent).all() and np.isfinite(belief.probabilities).all()
             else overflow("episodes"),
         )
-        for job, belief in zip(jobs, beliefs, strict=True)
+        for request, belief in zip(requests, beliefs, strict=True)
     ]
 
 
-def act(runtime: Runtime, jobs: Sequence[Act]) -> list[Outcome]:
-    """The actions of each job."""
-    if not jobs:
+def act(runtime: Runtime, requests: Sequence[ActRequest]) -> list[Outcome]:
+    """The actions of each request."""
+    if not requests:
         return []
     began_s = time.perf_counter()
     try:
-        actions = runtime.act(*_rows(jobs))
+        actions = runtime.act(*_rows(requests))
     except Exception as error:
-        return [(job.done, error) for job in jobs]
-    ended_s = _note(jobs, began_s)
+        return [(request.future, error) for request in requests]
+    ended_s = _note(requests, began_s)
     infer_ms = (ended_s - began_s) * 1e3
     sound = finite(actions)
     outcomes: list[Outcome] = []
     start = 0
-    for job in jobs:
-        end = start + len(job.observations)
+    for request in requests:
+        end = start + len(request.observations)
         rows = actions[start:end]
         start = end
         if sound or finite(rows):
-            outcomes.append((job.done, Acted(rows, (began_s - job.times.queued_s) * 1e3, infer_ms)))
+            outcomes.append((request.future, ActResult(rows, (began_s - request.times.queued_s) * 1e3, infer_ms)))
         else:
-            outcomes.append((job.done, overflow("observations")))
+            outcomes.append((request.future, overflow("observations")))
     return outcomes
 
 
@@ -66,9 +66,9 @@ def finite(actions: Array) -> bool:
     return math.isfinite(np.vdot(actions, actions)) or bool(np.isfinite(actions).all())
 
 
-def repeated(stance: Array, n_rows: int) -> Array:
-    """One stance for each row."""
-    return stance[None] if n_rows == 1 else stance[None].repeat(n_rows, 0)
+def repeated(conditioning: Array, n_rows: int) -> Array:
+    """One conditioning for each row."""
+    return conditioning[None] if n_rows == 1 else conditioning[None].repeat(n_rows, 0)
 
 
 def overflow(field: str) -> InvalidData:
@@ -76,21 +76,21 @@ def overflow(field: str) -> InvalidData:
     return InvalidData(field, "numbers that the model can bear", "an overflow in it")
 
 
-def _rows(jobs: Sequence[Act]) -> tuple[Array, Array]:
-    """Stances `[b, s]` and observations `[b, *o]` of all jobs."""
-    if len(jobs) == 1:
-        observations = jobs[0].observations
-        return repeated(jobs[0].stance, len(observations)), observations
-    stances = np.array([job.stance for job in jobs])
-    observations = np.concatenate([job.observations for job in jobs])
-    if len(observations) > len(jobs):
-        stances = np.repeat(stances, [job.n_rows for job in jobs], axis=0)
-    return stances, observations
+def _rows(requests: Sequence[ActRequest]) -> tuple[Array, Array]:
+    """Conditioning `[b, c]` and observations `[b, *o]` of all requests."""
+    if len(requests) == 1:
+        observations = requests[0].observations
+        return repeated(requests[0].conditioning, len(observations)), observations
+    conditioning = np.array([request.conditioning for request in requests])
+    observations = np.concatenate([request.observations for request in requests])
+    if len(observations) > len(requests):
+        conditioning = np.repeat(conditioning, [request.n_rows for request in requests], axis=0)
+    return conditioning, observations
 
 
-def _note(jobs: Sequence[Understand | Act], began_s: float) -> float:
-    """The time now, when the pass of these jobs ended."""
+def _note(requests: Sequence[BeliefRequest | ActRequest], began_s: float) -> float:
+    """The time now, when the batch of these requests ended."""
     ended_s = time.perf_counter()
-    for job in jobs:
-        job.times.began_s, job.times.ended_s = began_s, ended_s
+    for request in requests:
+        request.times.began_s, request.times.ended_s = began_s, ended_s
     return ended_s

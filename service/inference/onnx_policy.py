@@ -1,7 +1,7 @@
 """One version of an adaptation as one ONNX file: what the model made of its context is a constant in it.
 
-Made from the bundle's `stance.onnx`, `act.onnx` and weights with onnx alone; torch is not needed. Does not know HTTP
-or archives.
+Made from the bundle's `conditioning.onnx`, `act.onnx` and weights with onnx alone; torch is not needed. Does not
+know HTTP or archives.
 """
 
 from collections.abc import Sequence
@@ -23,32 +23,32 @@ _ROWS = "rows"
 
 def exportable(bundle: Bundle) -> bool:
     """Whether the bundle has the graphs that a policy is made from."""
-    return {"stance", "act"} <= set(bundle.graphs)
+    return {"conditioning", "act"} <= set(bundle.graphs)
 
 
 def standalone(bundle: Bundle, belief: Belief) -> bytes:
     """The policy under a belief: `observation [n, ...o]`, and optionally `hypothesis [n]`, to `action`.
 
-    Dynamics that are learnt while acting are a further optional input, `effects [n, s]`: the sums over the steps
+    Dynamics that are learnt online are a further optional input, `effects [n, s]`: the sums over the steps
     of the running episode (`metalearn.data.frames.effects_of`). The same belief makes the same bytes.
 
     Raises:
         InvalidConfig: the bundle has no graphs, or some that do not fit its weights.
     """
     if not exportable(bundle):
-        raise InvalidConfig(f"bundle {bundle.name}: no stance.onnx and act.onnx in it")
+        raise InvalidConfig(f"bundle {bundle.name}: no conditioning.onnx and act.onnx in it")
     try:
         config = ModelConfig.model_validate(bundle.model)
-        stance, act = (_whole(bundle.graphs[name], bundle.weights, name) for name in ("stance", "act"))
+        conditioning, act = (_whole(bundle.graphs[name], bundle.weights, name) for name in ("conditioning", "act"))
         # Both take and make things of the same names; what the first makes the second takes.
-        inside = compose.merge_models(stance, act, [("stance/stance", "act/stance")])
+        inside = compose.merge_models(conditioning, act, [("conditioning/conditioning", "act/conditioning")])
     except (DecodeError, KeyError, ValueError) as error:
         sentence = " ".join(str(error).split())[:200]
         raise InvalidConfig(f"bundle {bundle.name}: its graphs do not fit it: {sentence}") from error
     shell = _Shell(bundle.spec)
     shell.rows()
-    shell.code(belief, _n_sums(config, bundle.spec))
-    shell.hypothesis(belief.most_probable)
+    shell.latent(belief, _n_sums(config, bundle.spec))
+    shell.hypothesis(belief.map_hypothesis)
     shell.observation()
     graph = shell.around(inside.graph)
     model = helper.make_model(graph, opset_imports=inside.opset_import, producer_name="watch-try-learn")
@@ -86,26 +86,28 @@ class _Shell:
         self._node("Shape", ["observation"], "shape")
         self._node("Gather", ["shape", self._constant("first", np.zeros(1, np.int64))], _ROWS)
 
-    def code(self, belief: Belief, n_sums: int) -> None:
-        """The code in every row; what is learnt while acting comes on top of its end."""
-        whole = np.asarray(belief.code, np.float32)[None]
+    def latent(self, belief: Belief, n_sums: int) -> None:
+        """The latent in every row; what is learnt online is added to its end."""
+        whole = np.asarray(belief.latent, np.float32)[None]
         if not n_sums:
             self._node(
-                "Expand", [self._constant("code", whole), self._shape("code_shape", whole.shape[1])], "stance/code"
+                "Expand",
+                [self._constant("latent", whole), self._shape("latent_shape", whole.shape[1])],
+                "conditioning/latent",
             )
             return
         known, tried = whole[:, :-n_sums], whole[:, -n_sums:]
         self._optional("effects", np.zeros((1, n_sums), np.float32), ["m", n_sums])
-        self._node("Add", [self._constant("code_effects", tried), "effects"], "code_tried")
-        self._node("Expand", ["code_tried", self._shape("tried_shape", n_sums)], "code_end")
-        parts = [self._constant("code_known", known), self._shape("known_shape", known.shape[1])]
-        self._node("Expand", parts, "code_begin")
-        self._node("Concat", ["code_begin", "code_end"], "stance/code", axis=1)
+        self._node("Add", [self._constant("latent_effects", tried), "effects"], "latent_tried")
+        self._node("Expand", ["latent_tried", self._shape("tried_shape", n_sums)], "latent_end")
+        parts = [self._constant("latent_known", known), self._shape("known_shape", known.shape[1])]
+        self._node("Expand", parts, "latent_begin")
+        self._node("Concat", ["latent_begin", "latent_end"], "conditioning/latent", axis=1)
 
-    def hypothesis(self, most_probable: int) -> None:
+    def hypothesis(self, map_hypothesis: int) -> None:
         """One for all rows, or one for each."""
-        self._optional("hypothesis", np.array([most_probable], np.int64), ["h"])
-        self._node("Expand", ["hypothesis", _ROWS], "stance/hypothesis")
+        self._optional("hypothesis", np.array([map_hypothesis], np.int64), ["h"])
+        self._node("Expand", ["hypothesis", _ROWS], "conditioning/hypothesis")
 
     def observation(self) -> None:
         """As rows of float32."""
@@ -158,7 +160,7 @@ def _whole(graph: bytes, weights: Weights, name: str) -> onnx.ModelProto:
 
 
 def _n_sums(config: ModelConfig, spec: Spec) -> int:
-    """Numbers at the end of a code that acting adds to."""
+    """Numbers at the end of a latent that acting adds to."""
     return spec.action_size * (spec.observation_size + spec.action_size) if config.dynamics_rank else 0
 
 

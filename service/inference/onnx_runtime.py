@@ -14,10 +14,10 @@ from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
-from metalearn.data.frames import after_steps, gather
+from metalearn.data.frames import add_effects, gather
 from metalearn.data.spec import Spec
 
-_GRAPHS = ("believe", "stance", "act")
+_GRAPHS = ("belief", "conditioning", "act")
 
 
 class OnnxRuntime:
@@ -25,8 +25,8 @@ class OnnxRuntime:
 
     name = "onnx"
 
-    def __init__(self, believe: "Graph", stance: "Graph", act: "Graph", config: ModelConfig, spec: Spec) -> None:
-        self._believe, self._stance, self._act, self._config, self._spec = believe, stance, act, config, spec
+    def __init__(self, belief: "Graph", conditioning: "Graph", act: "Graph", config: ModelConfig, spec: Spec) -> None:
+        self._belief, self._conditioning, self._act, self._config, self._spec = belief, conditioning, act, config, spec
 
     @classmethod
     def load(cls, bundle: Bundle) -> "OnnxRuntime":
@@ -42,56 +42,57 @@ class OnnxRuntime:
             )
         try:
             config = ModelConfig.model_validate(bundle.model)
-            believe, stance, act = (Graph(bundle.graphs[name], bundle.weights) for name in _GRAPHS)
+            belief, conditioning, act = (Graph(bundle.graphs[name], bundle.weights) for name in _GRAPHS)
         except Exception as error:  # onnxruntime raises a type of its own for each status
             sentence = " ".join(str(error).split())[:200]
             raise InvalidConfig(f"bundle {bundle.name}: its graphs cannot be run: {sentence}") from error
-        return cls(believe, stance, act, config, bundle.spec)
+        return cls(belief, conditioning, act, config, bundle.spec)
 
-    def believe(self, contexts: Sequence[Context]) -> list[Belief]:
+    def infer_belief(self, contexts: Sequence[Context]) -> list[Belief]:
         """What the policy makes of each context. Raises InvalidData: an ask."""
         for context in contexts:
             context.ask.check(self._config.asks)
         roles = {"demos": [c.demos for c in contexts], "trials": [c.trials for c in contexts]}
-        config, learns = self._config, self.learns_while_acting
+        config, online = self._config, self.adapts_online
         inputs = {
             f"{role}.{name}": values
             for role, episodes in roles.items()
             for name, values in gather(
-                episodes, config.n_frames, self._spec, effects=learns, means=config.frame_means
+                episodes, config.n_frames, self._spec, effects=online, means=config.frame_means
             ).items()
         }
-        codes, probabilities = self._believe.run(inputs)
-        return [Belief(code, p) for code, p in zip(codes, probabilities, strict=True)]
+        latents, probabilities = self._belief.run(inputs)
+        return [Belief(latent, p) for latent, p in zip(latents, probabilities, strict=True)]
 
-    def stance(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " s"]:
+    def conditioning(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " c"]:
         """All that acting takes of a belief under one hypothesis."""
-        row: Array = self._stance.run({"code": belief.code[None], "hypothesis": np.array([hypothesis], np.int64)})[0][0]
-        return row
+        inputs = {"latent": belief.latent[None], "hypothesis": np.array([hypothesis], np.int64)}
+        found: Array = self._conditioning.run(inputs)[0][0]
+        return found
 
     @property
-    def learns_while_acting(self) -> bool:
-        """Whether `after` changes a stance."""
+    def adapts_online(self) -> bool:
+        """Whether `update` changes a conditioning."""
         return self._config.dynamics_rank > 0
 
-    def after(
+    def update(
         self,
-        stance: Float32[np.ndarray, " s"],
+        conditioning: Float32[np.ndarray, " c"],
         observations: Shaped[np.ndarray, "n *o"],
         actions: Shaped[np.ndarray, "t *a"],
-    ) -> Float32[np.ndarray, " s"]:
-        """The stance in the midst of an episode, after these steps of it."""
-        if len(actions) == 0 or not self.learns_while_acting:
-            return stance
-        return after_steps(stance, observations, actions, self._spec)
+    ) -> Float32[np.ndarray, " c"]:
+        """The conditioning after these steps of a running episode."""
+        if len(actions) == 0 or not self.adapts_online:
+            return conditioning
+        return add_effects(conditioning, observations, actions, self._spec)
 
     def act(
-        self, stances: Float32[np.ndarray, "b s"], observations: Shaped[np.ndarray, "b *o"]
+        self, conditioning: Float32[np.ndarray, "b c"], observations: Shaped[np.ndarray, "b *o"]
     ) -> Shaped[np.ndarray, "b *a"]:
         """The action of each row, within the action space."""
         if observations.ndim > 2 or observations.dtype != np.float32:
             observations = observations.reshape(len(observations), -1).astype(np.float32)
-        (out,) = self._act.run({"stance": stances, "observations": observations})
+        (out,) = self._act.run({"conditioning": conditioning, "observations": observations})
         space = self._spec.action_space
         if self._spec.discrete:
             return np.asarray(out + space.start, np.int64)  # type: ignore[union-attr]

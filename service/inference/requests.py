@@ -19,20 +19,20 @@ from service.observability import stage_timings as stages
 
 
 @dataclass(eq=False, slots=True)
-class Acted:
-    """Actions `[n, a]` or `[n]`, and what they cost."""
+class ActResult:
+    """Actions `[n, a]` or `[n]`, and what they took."""
 
     actions: Array
     queue_ms: float
     infer_ms: float
 
 
-class Promise(Protocol):
-    """Where the outcome of a job is waited for."""
+class ResultFuture(Protocol):
+    """Where the outcome of a request is waited for."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The event loop that alone may settle it; None for any thread."""
+        """The event loop that alone may set its outcome; None for any thread."""
         ...
 
     @property
@@ -40,12 +40,12 @@ class Promise(Protocol):
         """Whether nobody waits any more."""
         ...
 
-    def settle(self, outcome: Any) -> None:
+    def set_outcome(self, outcome: Any) -> None:
         """Hand over a result, or an exception to raise."""
         ...
 
 
-class ThreadPromise:
+class ThreadFuture:
     """A thread waits."""
 
     loop = None
@@ -58,7 +58,7 @@ class ThreadPromise:
         """Whether the thread has given up."""
         return self.future.cancelled()
 
-    def settle(self, outcome: Any) -> None:
+    def set_outcome(self, outcome: Any) -> None:
         """Wake the thread."""
         with suppress(InvalidStateError):  # it may have given up a moment ago
             if isinstance(outcome, BaseException):
@@ -67,7 +67,7 @@ class ThreadPromise:
                 self.future.set_result(outcome)
 
 
-class LoopPromise:
+class LoopFuture:
     """A coroutine waits."""
 
     __slots__ = ("future", "loop")
@@ -81,7 +81,7 @@ class LoopPromise:
         """Whether the coroutine was cancelled, or answered by a timeout."""
         return self.future.done()
 
-    def settle(self, outcome: Any) -> None:
+    def set_outcome(self, outcome: Any) -> None:
         """Wake the coroutine. On its loop only."""
         if self.future.done():
             return
@@ -92,8 +92,8 @@ class LoopPromise:
 
 
 @dataclass(eq=False, slots=True)
-class Times:
-    """`time.perf_counter()` when a job was queued, and when the pass that it was in began and ended."""
+class RequestTimes:
+    """`time.perf_counter()` when a request was queued, and when its batch began and ended."""
 
     queued_s: float = field(default_factory=time.perf_counter)
     began_s: float = 0.0
@@ -106,25 +106,25 @@ class Times:
 
 
 @dataclass(eq=False, slots=True)
-class Understand:
+class BeliefRequest:
     """A context to encode."""
 
     runtime: Runtime
     context: Context
-    done: Promise
-    times: Times = field(default_factory=Times)
+    future: ResultFuture
+    times: RequestTimes = field(default_factory=RequestTimes)
     n_rows: int = 1
 
 
 @dataclass(eq=False, slots=True)
-class Act:
-    """Observations `[n, *o]` to act on, in one stance `[s]`."""
+class ActRequest:
+    """Observations `[n, *o]` to act on, under one conditioning `[c]`."""
 
     runtime: Runtime
-    stance: Array
+    conditioning: Array
     observations: Array
-    done: Promise
-    times: Times = field(default_factory=Times)
+    future: ResultFuture
+    times: RequestTimes = field(default_factory=RequestTimes)
 
     @property
     def n_rows(self) -> int:
@@ -132,24 +132,24 @@ class Act:
         return len(self.observations)
 
 
-Job = Understand | Act
-Outcome = tuple[Promise, Any]
+Request = BeliefRequest | ActRequest
+Outcome = tuple[ResultFuture, Any]
 
 
 def deliver(outcomes: Iterable[Outcome]) -> None:
-    """Settle from any thread; each event loop is woken once, however many outcomes it gets."""
+    """Set outcomes from any thread; each event loop is woken once, however many outcomes it gets."""
     by_loop: defaultdict[asyncio.AbstractEventLoop, list[Outcome]] = defaultdict(list)
-    for promise, outcome in outcomes:
-        if promise.loop is None:
-            promise.settle(outcome)
+    for future, outcome in outcomes:
+        if future.loop is None:
+            future.set_outcome(outcome)
         else:
-            by_loop[promise.loop].append((promise, outcome))
+            by_loop[future.loop].append((future, outcome))
     for loop, of_loop in by_loop.items():
         with suppress(RuntimeError):  # the loop is closed, and whoever waited on it is gone
-            loop.call_soon_threadsafe(settle, of_loop)
+            loop.call_soon_threadsafe(set_outcomes, of_loop)
 
 
-def settle(outcomes: Iterable[Outcome]) -> None:
-    """Settle on the loop that everybody waits on."""
-    for promise, outcome in outcomes:
-        promise.settle(outcome)
+def set_outcomes(outcomes: Iterable[Outcome]) -> None:
+    """Set outcomes on the loop that everybody waits on."""
+    for future, outcome in outcomes:
+        future.set_outcome(outcome)

@@ -14,30 +14,30 @@ from metalearn.data.context import Context
 class Runtime(Protocol):
     """A loaded model: numpy in, numpy out. Called from several threads."""
 
-    def believe(self, contexts: Sequence[Context]) -> list[Belief]:
-        """What the model makes of each context."""
+    def infer_belief(self, contexts: Sequence[Context]) -> list[Belief]:
+        """What the model infers from each context."""
         ...
 
-    def stance(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " s"]:
+    def conditioning(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " c"]:
         """All that acting takes of a belief under one hypothesis. Short; called from any thread."""
         ...
 
     @property
-    def learns_while_acting(self) -> bool:
-        """Whether `after` changes a stance."""
+    def adapts_online(self) -> bool:
+        """Whether `update` changes a conditioning."""
         ...
 
-    def after(
+    def update(
         self,
-        stance: Float32[np.ndarray, " s"],
+        conditioning: Float32[np.ndarray, " c"],
         observations: Shaped[np.ndarray, "n *o"],
         actions: Shaped[np.ndarray, "t *a"],
-    ) -> Float32[np.ndarray, " s"]:
-        """The stance in the midst of an episode, after these steps of it. Short; called from any thread."""
+    ) -> Float32[np.ndarray, " c"]:
+        """The conditioning after these steps of a running episode. Short; called from any thread."""
         ...
 
     def act(
-        self, stances: Float32[np.ndarray, "b s"], observations: Shaped[np.ndarray, "b *o"]
+        self, conditioning: Float32[np.ndarray, "b c"], observations: Shaped[np.ndarray, "b *o"]
     ) -> Shaped[np.ndarray, "b *a"]:
         """The action of each row."""
         ...

@@ -40,30 +40,30 @@ class TorchRuntime:
                 f"bundle {bundle.name}: its weights do not fit its configuration: {sentence}"
             ) from error
 
-    def believe(self, contexts: Sequence[Context]) -> list[Belief]:
+    def infer_belief(self, contexts: Sequence[Context]) -> list[Belief]:
         """What the policy makes of each context."""
-        return self._inference.believe(contexts)
+        return self._inference.infer_belief(contexts)
 
-    def stance(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " s"]:
+    def conditioning(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " c"]:
         """All that acting takes of a belief under one hypothesis."""
-        return self._inference.rows(belief.code[None], np.array([hypothesis], np.int64))[0]
+        return self._inference.conditioning(belief.latent[None], np.array([hypothesis], np.int64))[0]
 
     @property
-    def learns_while_acting(self) -> bool:
-        """Whether `after` changes a stance."""
-        return self._inference.learns_while_acting
+    def adapts_online(self) -> bool:
+        """Whether `update` changes a conditioning."""
+        return self._inference.adapts_online
 
-    def after(
+    def update(
         self,
-        stance: Float32[np.ndarray, " s"],
+        conditioning: Float32[np.ndarray, " c"],
         observations: Shaped[np.ndarray, "n *o"],
         actions: Shaped[np.ndarray, "t *a"],
-    ) -> Float32[np.ndarray, " s"]:
-        """The stance in the midst of an episode, after these steps of it."""
-        return self._inference.after(stance, observations, actions)
+    ) -> Float32[np.ndarray, " c"]:
+        """The conditioning after these steps of a running episode."""
+        return self._inference.update(conditioning, observations, actions)
 
     def act(
-        self, stances: Float32[np.ndarray, "b s"], observations: Shaped[np.ndarray, "b *o"]
+        self, conditioning: Float32[np.ndarray, "b c"], observations: Shaped[np.ndarray, "b *o"]
     ) -> Shaped[np.ndarray, "b *a"]:
         """The action of each row."""
-        return self._inference.act_by_rows(stances, observations)
+        return self._inference.act(conditioning, observations)

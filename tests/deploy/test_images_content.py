@@ -63,7 +63,7 @@ def serve_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that the serve image's package is made of."""
     tree = tmp_path_factory.mktemp("serve")
     for sources, target in copied_from_source(ROOT / "docker/serve.Dockerfile"):
-        if target.split("/")[0] not in ("metalearn", "service"):
+        if target.split("/")[0] not in ("metalearn", "service", "wtl"):
             continue
         for source in sources:
             if (ROOT / source).is_dir():
@@ -85,7 +85,7 @@ class Installed(PathFinder):
 
 owners = importlib.metadata.packages_distributions()
 canonical = {name: {owner.lower().replace("_", "-") for owner in found} for name, found in owners.items()}
-missing = {name for name, found in canonical.items() if not found & installed} - {"metalearn", "service"}
+missing = {name for name, found in canonical.items() if not found & installed} - {"metalearn", "service", "wtl"}
 # Without the finder of an editable install: it would lend the files that are missing.
 sys.meta_path[:] = [BuiltinImporter, FrozenImporter, Installed]
 sys.path.insert(0, tree)

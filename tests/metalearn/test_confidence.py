@@ -1,4 +1,4 @@
-"""Confidence: what a judge says follows from its weights, and what calibration learns holds on other tasks."""
+"""Confidence: an estimate follows from its weights, and what calibration learns holds on other tasks."""
 
 from pathlib import Path
 
@@ -80,8 +80,8 @@ def test_what_nobody_recorded_of_a_demo_is_not_strange(novelty: Novelty) -> None
 
 def test_a_trial_is_worth_what_it_adds(weights: dict[str, np.ndarray]) -> None:
     confidence = Confidence(weights, SPEC)
-    before = confidence.judge(belief(), Context())
-    after = confidence.judge(belief(), Context(trials=scored_trials(False)))
+    before = confidence.estimate(belief(), Context())
+    after = confidence.estimate(belief(), Context(trials=scored_trials(False)))
     assert before.success == pytest.approx(0.5, abs=0.12)
     assert after.success > 0.95
     assert before.value_of_trial == pytest.approx(after.success - before.success, abs=0.1)
@@ -114,9 +114,9 @@ def test_a_bundle_keeps_its_confidence_and_its_id(tmp_path: Path, weights: dict[
     kept = Bundle.load(plain.with_confidence(weights, {"seed": 0}).save(tmp_path / "calibrated"))
     assert kept.id == plain.id
     assert kept.provenance["confidence"] == {"seed": 0}
-    judge = Confidence.of(kept)
-    assert judge is not None
-    assert judge.judge(belief(), Context()) == Confidence(weights, SPEC).judge(belief(), Context())
+    again = Confidence.of(kept)
+    assert again is not None
+    assert again.estimate(belief(), Context()) == Confidence(weights, SPEC).estimate(belief(), Context())
 
 
 def test_weights_that_do_not_fit_are_refused(weights: dict[str, np.ndarray]) -> None:
@@ -136,7 +136,7 @@ def test_calibrating_plays_validation_tasks_and_changes_no_weights() -> None:
     from metalearn.tasks.registry import find_family
     from metalearn.training.calibrate import calibrate
 
-    config = ModelConfig(encoder_width=16, policy_width=16, code_size=8, n_hypotheses=2)
+    config = ModelConfig(encoder_width=16, policy_width=16, latent_dim=8, n_hypotheses=2)
     spec = find_family("reach-m2").spec
     experiment = Experiment(name="any", family="reach-m2", model=config, data=DataConfig(chunk_tasks=32))
     bundle = Bundle(

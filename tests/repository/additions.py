@@ -223,6 +223,40 @@ for source in ("walk.csv", "csv:walk.csv"):
     assert read_episodes("walk.npz").episodes[0].observations.shape == (3, 3)
 listed = subprocess.run([sys.executable, "-m", "wtl.cli", "formats"], capture_output=True, text=True).stdout
 assert "csv" in listed
+""",
+)
+
+ROUTE = Addition(
+    heading="A REST route",
+    at_most=4,
+    new={
+        "service/api/routes/lengths.py": '''"""How long the episodes of an adaptation are."""
+
+from fastapi import APIRouter, Response
+
+from service.api.dependencies import AdaptationId, ContainerDep, RequestBodyDep
+from service.api.openapi import PROBLEMS
+from service.api.schemas.adaptations import Body
+from service.api.scopes import requires
+
+router = APIRouter(
+    prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS, dependencies=[requires("adapt")]
+)
+
+
+class Lengths(Body):
+    """Steps of each episode."""
+
+    demos: list[int]
+    trials: list[int]
+
+
+@router.get("/{adaptation_id}/lengths", response_model=Lengths)
+def read(request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId) -> Response:
+    """The lengths of the episodes that an adaptation has seen."""
+    adaptation = container.adaptations.read(request.tenant, adaptation_id)
+    context = container.repository.context(adaptation.id, adaptation.version)
+    return request.answer(Lengths(demos=[len(e) for e in context.demos], trials=[len(e) for e in context.trials]))
 ''',
     },
     inserted={

@@ -16,7 +16,7 @@ from service.settings import SHIPPED_MODELS
 BOX = spaces.Box(-2.0, 2.0, (3,), np.float32)
 KINDS = {
     "categorical": (ModelConfig(), spaces.Discrete(5, start=2)),
-    "one of everything": (ModelConfig(n_hypotheses=1, n_frames=2, code_size=8, max_trials=3), BOX),
+    "one of everything": (ModelConfig(n_hypotheses=1, n_frames=2, latent_dim=8, max_trials=3), BOX),
     "entities": (ModelConfig(entities=EntityLayout(start=1, count=2, size=3, place=2)), BOX),
     "dynamics": (ModelConfig(dynamics_rank=2), BOX),
     "means": (ModelConfig(frame_means=True), BOX),

@@ -38,7 +38,7 @@ def calibrated(source: Bundle) -> Bundle:
 
     The strangeness of a demo is how far away (log squared) all of it is.
     """
-    n_described = 2 + 13 + 2  # hypotheses, what `describe` adds, code
+    n_described = 2 + 13 + 2  # hypotheses, what `describe` adds, latent
     n_portrait = N_FRAMES * (2 * 3 + 1)
     weights = {
         "success.mean": np.zeros(n_described),
@@ -73,27 +73,27 @@ class PointingRuntime:
 
     def __init__(self, source: Bundle) -> None:
         self._gain = float(source.weights["gain"][0])
-        self.n_understood = 0
+        self.n_inferred = 0
         self.batches: list[int] = []
 
-    def believe(self, contexts: Sequence[Context]) -> list[Belief]:
-        self.n_understood += len(contexts)
-        return [self._believe(context) for context in contexts]
+    def infer_belief(self, contexts: Sequence[Context]) -> list[Belief]:
+        self.n_inferred += len(contexts)
+        return [self._infer_belief(context) for context in contexts]
 
-    def _believe(self, context: Context) -> Belief:
+    def _infer_belief(self, context: Context) -> Belief:
         goal = context.demos[-1].observations[-1, :2] if context.demos else np.zeros(2, np.float32)
         outcomes = [trial.success for trial in context.trials if trial.success is not None]
         sure = {True: [1.0, 0.0], False: [0.0, 1.0]}
         probabilities = sure[outcomes[-1]] if outcomes else [0.6, 0.4]
         return Belief(goal.astype(np.float32), np.array(probabilities, np.float32))
 
-    learns_while_acting = False
+    adapts_online = False
 
-    def stance(self, belief: Belief, hypothesis: int) -> Array:
-        return belief.code if hypothesis == 0 else -belief.code
+    def conditioning(self, belief: Belief, hypothesis: int) -> Array:
+        return belief.latent if hypothesis == 0 else -belief.latent
 
-    def after(self, stance: Array, observations: Array, actions: Array) -> Array:
-        return stance
+    def update(self, conditioning: Array, observations: Array, actions: Array) -> Array:
+        return conditioning
 
     def act(self, goals: Array, observations: Array) -> Array:
         self.batches.append(len(observations))

@@ -25,7 +25,7 @@ from metalearn.training.learner import CPU, Learner
 from metalearn.training.loop import train
 
 CONFIG = TrainingConfig(batch_tasks=15, learning_rate=1e-3)
-MODEL = ModelConfig(encoder_width=32, policy_width=32, code_size=16, n_hypotheses=3)
+MODEL = ModelConfig(encoder_width=32, policy_width=32, latent_dim=16, n_hypotheses=3)
 
 
 def training_set() -> TrainingSet:

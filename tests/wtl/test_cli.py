@@ -88,9 +88,9 @@ def mistake(capsys, *arguments: object) -> str:
         (("train", "--family", "json:Nothing"), "Nothing"),
         (("train", "--family", "json:JSONDecoder"), "not a family"),
         (("train", "--family", "nothing"), "module:Class"),
-        (("train", "--episodes", "nowhere"), "no dataset at nowhere"),
+        (("train", "--dataset", "nowhere"), "no dataset at nowhere"),
         (("train", "reach-m2", "--ray-address", "127.0.0.1:1"), "no Ray cluster at 127.0.0.1:1"),
-        (("train", "reach-m2", "--learners", "2"), "--actors and --learners are of --ray"),
+        (("train", "reach-m2", "--learners", "2"), "--actors and --learners need --ray"),
         (("train", "reach-m2", "--ray", "--learners", "2", "--device", "cuda"), "compute on CPUs"),
         (("evaluate", "nowhere"), "no bundle at nowhere"),
         (("evaluate", "a\0b"), "no bundle"),
@@ -128,7 +128,7 @@ def damaged(folder: Path, **head: object) -> Path:
     from metalearn.model.policy import ConditionalPolicy
     from metalearn.tasks.registry import find_family
 
-    spec, config = find_family("reach-m2").spec, ModelConfig(encoder_width=16, code_size=8, policy_width=16)
+    spec, config = find_family("reach-m2").spec, ModelConfig(encoder_width=16, latent_dim=8, policy_width=16)
     weights = ConditionalPolicy(config, spec).to_weights()
     Bundle("any", spec, config.model_dump(mode="json"), weights).save(folder)
     file = folder / "bundle.json"
@@ -172,7 +172,7 @@ def test_a_report_of_something_else_is_no_reason_to_fail(report, capsys, tmp_pat
 
 
 def test_a_report_cannot_be_a_folder(capsys, tmp_path):
-    assert "name a file" in mistake(capsys, "evaluate", damaged(tmp_path / "any"), "--json", tmp_path)
+    assert "name a file" in mistake(capsys, "evaluate", damaged(tmp_path / "any"), "--report", tmp_path)
 
 
 def test_a_bundle_without_an_experiment_needs_a_manifest(capsys, tmp_path):
@@ -294,7 +294,7 @@ def test_a_name_that_is_no_module_and_class_is_one_sentence(name, capsys):
 )
 def test_what_is_no_dataset_is_said_to_be_none(content, capsys, tmp_path):
     (tmp_path / "dataset.json").write_text(content)
-    assert "dataset" in mistake(capsys, "train", "--episodes", tmp_path)
+    assert "dataset" in mistake(capsys, "train", "--dataset", tmp_path)
 
 
 def test_a_taken_port_is_said_to_be_taken(capsys):
@@ -371,7 +371,7 @@ def test_what_was_trained_can_be_evaluated_and_listed(tmp_path, capsys):
     assert main(["train", "--family", "mine:Few", "--steps", "20", "--out", "run", "--no-baselines"]) == 0
     assert "wtl evaluate run/bundle" in capsys.readouterr().out
     arguments = ["evaluate", "run", "--manifest", "few.json", "--family", "mine:Few", "--episodes", "16", "--save"]
-    assert main([*arguments, "--json", "new/report.json", "--picture", "new/report.png"]) == 0
+    assert main([*arguments, "--report", "new/report.json", "--plot", "new/report.png"]) == 0
     report = json.loads((tmp_path / "new" / "report.json").read_text())
     assert report["n_tasks"] == 16
     assert {"wtl", "random", "expert", "bayes"} <= set(report["methods"])

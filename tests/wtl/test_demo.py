@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 def untrained(experiment: str, out: Path) -> Path:
     family = find_family(experiment)
     torch.manual_seed(0)
-    config = ModelConfig(encoder_width=16, policy_width=16, code_size=8)
+    config = ModelConfig(encoder_width=16, policy_width=16, latent_dim=8)
     policy = ConditionalPolicy(config, family.spec)
     bundle = Bundle("reach", family.spec, config.model_dump(mode="json"), policy.to_weights())
     return bundle.save(out / "bundle")

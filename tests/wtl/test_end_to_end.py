@@ -18,7 +18,7 @@ N_TASKS = 60
 def test_the_retrial_beats_the_trial_over_http(tmp_path: Path):
     from own_task import Doors
 
-    steps = TrainingConfig(warmup_steps=250, rounds=2, round_steps=125, ramp_steps=40, check_tasks=64)
+    steps = TrainingConfig(warmup_steps=250, rounds=2, round_steps=125, anneal_steps=40, check_tasks=64)
     doors = Experiment(name="doors", family="own_task:Doors", data=DataConfig(n_tasks=1024), training=steps)
     train(doors, tmp_path / "run").save(tmp_path / "models" / "doors")
     tasks = list(Doors.splits["test"][:N_TASKS])

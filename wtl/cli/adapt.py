@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metalearn.data.errors import InvalidConfig
-from wtl.cli.connection import HERE, Key, Url, connected
-from wtl.cli.options import Json
+from wtl.cli.bundles import bundle_folder
+from wtl.cli.connection import connected
+from wtl.cli.options import DEFAULT_URL, AdaptationId, Json, Key, Url
 from wtl.cli.recordings import Episodes, From, Observations, Success, TrialsFrom, read_sources
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def adapt(
     to: Annotated[
         str | None, typer.Option(metavar="ID", help="Add to this adaptation instead of making a new one.")
     ] = None,
-    url: Url = HERE,
+    url: Url = DEFAULT_URL,
     key: Key = None,
     json: Json = False,
 ) -> None:
@@ -73,11 +74,11 @@ def adapt(
 
 
 def act(
-    adaptation: Annotated[str, typer.Argument(help="Id of an adaptation.")],
+    adaptation: AdaptationId,
     observations: Annotated[
         str, typer.Argument(help="File in a format with a content type (see `wtl formats`), or - to read JSON.")
     ] = "-",
-    url: Url = HERE,
+    url: Url = DEFAULT_URL,
     key: Key = None,
 ) -> None:
     """Print an adapted policy's actions for some observations, as JSON. The server records nothing.
@@ -114,7 +115,6 @@ def check(
     from metalearn.data.context import Context
     from metalearn.data.errors import InvalidData
     from metalearn.quality import inspect
-    from wtl.cli.evaluate import bundle_folder
 
     bundle = Bundle.load(bundle_folder(model))
     shown = read_sources(demos_from, observations, success, episodes)
@@ -155,7 +155,6 @@ def convert(
     """
     from metalearn.bundle import Bundle
     from metalearn.data.formats import write_episodes
-    from wtl.cli.evaluate import bundle_folder
 
     found = read_sources(demos_from, observations, success, episodes)
     if not found.episodes:

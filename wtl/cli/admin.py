@@ -1,4 +1,4 @@
-"""`wtl migrate`, `wtl keys` and `wtl audit`: what an operator does to a service's database."""
+"""`wtl migrate`, `wtl keys` and `wtl audit`: an operator's work on the database of a service."""
 
 import time
 from collections.abc import Iterator
@@ -16,13 +16,18 @@ if TYPE_CHECKING:
     from service.storage.database import Database
 
 _DAY_S = 86400.0
-DatabaseUrl = Annotated[str | None, typer.Option("--database", help="Its URL; WTL_DATABASE if not given.")]
-DataFolder = Annotated[Path | None, typer.Option("--data", help="The service's data folder, for a SQLite database.")]
-keys = typer.Typer(name="keys", help="API keys: make them, list them, revoke them.", no_args_is_help=True)
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option("--database", metavar="URL", help="URL of the database. [default: WTL_DATABASE, or SQLite in --data]"),
+]
+DataFolder = Annotated[
+    Path | None, typer.Option("--data", help="Data folder of the service, which holds its SQLite database.")
+]
+keys = typer.Typer(name="keys", help="Create, list and revoke API keys.", no_args_is_help=True)
 
 
 def migrate(database: DatabaseUrl = None, data: DataFolder = None) -> None:
-    """Bring the service's database to the newest schema. SQLite files are brought there by `wtl serve` too.
+    """Migrate the service's database to the newest schema. For SQLite `wtl serve` does this itself.
 
     \b
     Examples:
@@ -36,16 +41,18 @@ def migrate(database: DatabaseUrl = None, data: DataFolder = None) -> None:
 
 @keys.command()
 def create(
-    tenant: Annotated[str, typer.Option(help="Whose adaptations it sees.")] = "default",
-    scopes: Annotated[str, typer.Option(help="Some of adapt, models:read, models:write, jobs, metrics.")] = (
-        "adapt,models:read"
-    ),
-    days: Annotated[float | None, typer.Option(min=0, help="It expires so many days from now.")] = None,
-    label: Annotated[str, typer.Option(help="For people: what it is for.")] = "",
+    tenant: Annotated[str, typer.Option(help="Tenant whose adaptations the key gives access to.")] = "default",
+    scopes: Annotated[
+        str, typer.Option(metavar="A,B", help="Scopes: adapt, models:read, models:write, jobs, metrics.")
+    ] = ("adapt,models:read"),
+    days: Annotated[
+        float | None, typer.Option(min=0, help="Number of days until the key expires. [default: never]")
+    ] = None,
+    label: Annotated[str, typer.Option(help="Note for people, shown by `wtl keys list`.")] = "",
     database: DatabaseUrl = None,
     data: DataFolder = None,
 ) -> None:
-    """Make a key and print it: it cannot be shown again.
+    """Create an API key and print it. It cannot be shown again.
 
     \b
     Examples:
@@ -64,11 +71,11 @@ def create(
 
 @keys.command("list")
 def list_keys(
-    tenant: Annotated[str | None, typer.Option(help="Only this one's.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="List only the keys of this tenant.")] = None,
     database: DatabaseUrl = None,
     data: DataFolder = None,
 ) -> None:
-    """List the keys by how they begin; the rest of a key is nowhere."""
+    """List the keys by their first characters; the rest of a key is stored nowhere."""
     from rich.table import Table
 
     from service.security.api_keys import ApiKeys
@@ -85,11 +92,11 @@ def list_keys(
 
 @keys.command()
 def revoke(
-    key: Annotated[str, typer.Argument(help="How it begins, as `wtl keys list` shows it.")],
+    key: Annotated[str, typer.Argument(help="First characters of the key, as `wtl keys list` shows them.")],
     database: DatabaseUrl = None,
     data: DataFolder = None,
 ) -> None:
-    """Let nobody in with a key any more: within seconds on servers that run (WTL_KEY_CACHE_S), at once on others."""
+    """Revoke a key. Running servers refuse it within seconds (WTL_KEY_CACHE_S)."""
     from service.security.api_keys import ApiKeys
 
     with _opened(database, data) as opened:
@@ -99,13 +106,13 @@ def revoke(
 
 
 def audit(
-    tenant: Annotated[str | None, typer.Option(help="Only what this one did.")] = None,
-    days: Annotated[float, typer.Option(min=0, help="So far back.")] = 7.0,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many lines, the newest.")] = 100,
+    tenant: Annotated[str | None, typer.Option(help="Show only the entries of this tenant.")] = None,
+    days: Annotated[float, typer.Option(min=0, help="Number of days to look back.")] = 7.0,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number of entries; the newest are shown.")] = 100,
     database: DatabaseUrl = None,
     data: DataFolder = None,
 ) -> None:
-    """Show who changed what and how that ended, one line of JSON each, newest first."""
+    """Print the audit log as lines of JSON, the newest entry first: who changed what, and with which outcome."""
     from dataclasses import asdict
     from json import dumps
 

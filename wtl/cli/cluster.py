@@ -1,19 +1,19 @@
-"""`wtl submit`, `wtl tune` and `wtl rl-module`: what a Ray cluster takes from here, and gives back."""
+"""`wtl submit`, `wtl tune` and `wtl rl-module`: training jobs and sweeps on a Ray cluster, and policies for RLlib."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wtl.cli.evaluate import bundle_folder
-from wtl.cli.options import Seed
+from wtl.cli.bundles import bundle_folder
+from wtl.cli.options import BundleName, ExperimentName, RayAddress, Seed, Steps
 
 
 def rl_module(
-    bundle: Annotated[str, typer.Argument(help="A bundle's folder, or the name of a shipped model.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the checkpoint; new or empty.")],
+    bundle: BundleName,
+    out: Annotated[Path, typer.Argument(help="Folder for the checkpoint, which must be new or empty.")],
 ) -> None:
-    """Export the policy of a bundle as a checkpoint that RLlib's RLModule.from_checkpoint loads.
+    """Export a bundle's policy as a checkpoint for RLlib's RLModule.from_checkpoint.
 
     \b
     Examples:
@@ -30,26 +30,32 @@ def rl_module(
 
 
 def submit(
-    experiment: Annotated[str, typer.Argument(help="A named experiment: `wtl experiments` lists them.")],
-    arguments: Annotated[list[str] | None, typer.Argument(help="After --: more arguments of `wtl train`.")] = None,
-    address: Annotated[str, typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="Of the cluster's dashboard.")] = (
-        "http://127.0.0.1:8265"
-    ),
+    experiment: ExperimentName,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="Further arguments for `wtl train`, after a --.")
+    ] = None,
+    address: Annotated[
+        str, typer.Option(metavar="URL", envvar="RAY_API_SERVER_ADDRESS", help="Dashboard of the Ray cluster.")
+    ] = "http://127.0.0.1:8265",
     storage: Annotated[
-        str | None, typer.Option(help="Keep run and bundle at URL/ID, any fsspec URL; else on the job's node.")
+        str | None,
+        typer.Option(metavar="URL", help="Keep the run at URL/ID. [default: on the node that runs the job]"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Fetch the bundle to OUT/bundle. [default: runs/ID]")] = None,
-    name: Annotated[str | None, typer.Option("--id", help="Of the job, instead of one that follows from it.")] = None,
-    working_dir: Annotated[
-        Path | None, typer.Option(help="Upload this folder and run what is in it; else what the cluster has.")
+    name: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="Id of the job. [default: made from the arguments]")
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Go on with a job that failed or was stopped.")] = False,
+    working_dir: Annotated[
+        Path | None,
+        typer.Option(help="Upload this folder and run the code in it. [default: what is installed there]"),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Resume a job that failed or was stopped.")] = False,
     wait: Annotated[bool, typer.Option(help="Follow the log and fetch the bundle.")] = True,
 ) -> None:
-    """Train on a Ray cluster as a job: submit it, follow it, fetch its bundle.
+    """Train on a Ray cluster: submit a job, follow its log, and fetch its bundle.
 
-    Ctrl-C ends the watching, not the job: the same command finds it again, also from another machine. A cluster
-    that wants a token gets that of RAY_AUTH_TOKEN, of the file RAY_AUTH_TOKEN_PATH, or of ~/.ray/auth_token.
+    Ctrl-C does not stop the job: the same command finds it again, from another machine too. The token for a cluster
+    that asks for one comes from RAY_AUTH_TOKEN, from the file RAY_AUTH_TOKEN_PATH, or from ~/.ray/auth_token.
 
     \b
     Examples:
@@ -81,20 +87,23 @@ def submit(
 
 
 def tune(
-    experiment: Annotated[str, typer.Argument(help="A named experiment: `wtl experiments` lists them.")],
-    space: Annotated[list[str], typer.Option(help="What to vary: KEY=a,b,c, or a JSON file. Several may be given.")],
+    experiment: ExperimentName,
+    space: Annotated[
+        list[str],
+        typer.Option(metavar="KEY=A,B|FILE", help="Values to try, or a JSON file of them. May be given several times."),
+    ],
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Draw so many runs at random, instead of every combination.")
+        int | None, typer.Option(min=1, help="Number of random combinations to try, instead of all of them.")
     ] = None,
-    storage: Annotated[str, typer.Option(help="Folder or fsspec URL that the sweep is kept below.")] = "runs/sweeps",
-    name: Annotated[str | None, typer.Option(help="Of the sweep there. [default: EXPERIMENT]")] = None,
-    steps: Annotated[int | None, typer.Option(min=10, help="Gradient steps of a run, instead of the usual.")] = None,
+    storage: Annotated[str, typer.Option(metavar="URL", help="Folder or URL to keep the sweep in.")] = "runs/sweeps",
+    name: Annotated[str | None, typer.Option(help="Name of the sweep. [default: EXPERIMENT]")] = None,
+    steps: Steps = None,
     seed: Seed = None,
-    ray_address: Annotated[str | None, typer.Option(help="The Ray cluster, as host:port; else one here.")] = None,
+    ray_address: RayAddress = None,
 ) -> None:
-    """Try settings of an experiment side by side on a Ray cluster, and stop early those that learn less (ASHA).
+    """Tune the settings of an experiment on a Ray cluster, with early stopping of the worse runs (ASHA).
 
-    Judged by success on validation tasks. Interrupted or killed, the same command goes on where it was.
+    Runs are compared by their success on validation tasks. When it is stopped or killed, the same command resumes.
 
     \b
     Examples:

@@ -7,65 +7,78 @@ import typer
 from rich.console import Console
 
 from metalearn.data.errors import InvalidConfig
-from wtl.cli.options import Seed
+from wtl.cli.bundles import bundle_folder
+from wtl.cli.options import BundleName, Family, Seed, Workers
 
 
 def evaluate(
-    bundle: Annotated[str, typer.Argument(help="A bundle's folder, or the name of a shipped model.")],
+    bundle: BundleName,
     manifest: Annotated[
-        str | None, typer.Option(help="The benchmark: its name or a JSON file. The experiment's if not given.")
+        str | None,
+        typer.Option(help="Evaluation manifest: its name or a JSON file. [default: that of the bundle's experiment]"),
     ] = None,
-    family: Annotated[str | None, typer.Option(help="The manifest's family, if it is your own module:Class.")] = None,
+    family: Family = None,
     seed: Seed = None,
-    episodes: Annotated[int | None, typer.Option(min=1, help="So many episodes, instead of the manifest's.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the report here.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw the report here (PNG).")] = None,
-    save: Annotated[bool, typer.Option("--save", help="Keep the report in the bundle.")] = False,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="Number of episodes, instead of the manifest's number.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report to this JSON file.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Plot the report to this PNG file.")] = None,
+    save: Annotated[bool, typer.Option("--save", help="Store the report in the bundle.")] = False,
 ) -> None:
-    """Measure a bundle on tasks that it has never seen, beside baselines, bound and controls.
+    """Evaluate a bundle on held-out tasks, and compare it with baselines, an upper bound and controls.
 
     \b
     Examples:
       wtl evaluate reach --manifest reach-m2
-      wtl evaluate runs/reach-m2 --json report.json --picture report.png
-      wtl evaluate reach --seed 7 --episodes 500    # fresh unseen tasks
+      wtl evaluate runs/reach-m2 --report report.json --plot report.png
+      wtl evaluate reach --seed 7 --episodes 500    # other held-out tasks
     """
     from metalearn.evaluation.table import print_report
     from wtl.runs import run_evaluation
 
     folder = bundle_folder(bundle)
-    for path in (json, picture):
+    for path in (report, plot):
         if path and path.is_dir():
             raise InvalidConfig(f"{path} is a folder; name a file")
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)  # fail before the work rather than after it
-    report = run_evaluation(folder, manifest, family, seed, episodes, picture, save, Console(stderr=True))
-    print_report(report, Console())
-    if json:
-        typer.echo(f"report: {report.write(json)}")
+    result = run_evaluation(folder, manifest, family, seed, episodes, plot, save, Console(stderr=True))
+    print_report(result, Console())
+    if report:
+        typer.echo(f"report: {result.write(report)}")
 
 
 def benchmark(
-    suite: Annotated[str | None, typer.Argument(help="Which suite; without one they are listed.")] = None,
-    methods: Annotated[str | None, typer.Option(help="Only these of the suite's methods, as a,b,c.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Training seeds, instead of the suite's number.")] = None,
+    suite: Annotated[str | None, typer.Argument(help="Name of a suite. Without one the suites are listed.")] = None,
+    methods: Annotated[str | None, typer.Option(metavar="A,B,C", help="Run only these of the suite's methods.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Number of training seeds, instead of the suite's number.")
+    ] = None,
     part: Annotated[
-        str | None, typer.Option(help="Only these: methods,grid,tracks,speed,optimisers,generalisation.")
+        str | None,
+        typer.Option(
+            metavar="A,B,C", help="Run only these parts: methods, grid, tracks, speed, optimisers, generalisation."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report. [default: benchmarks/results/SUITE]")] = None,
-    runs: Annotated[Path | None, typer.Option(help="Folder of the work. [default: runs/benchmark/SUITE]")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Collect in so many processes; 0: in this one.")] = 0,
-    page: Annotated[bool, typer.Option("--page", help="Only draw the page again, from its report.json.")] = False,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of the intermediate results. [default: runs/benchmark/SUITE]")
+    ] = None,
+    workers: Workers = 0,
+    page: Annotated[
+        bool, typer.Option("--page", help="Only draw the page again from an existing report.json.")
+    ] = False,
 ) -> None:
-    """Train what is not trained, measure everything side by side, and write a report and a page with pictures.
+    """Train and evaluate every method of a suite, and write a report and a page with plots.
 
-    Whatever is done is kept in the folder of the work: stopped or killed, the same command goes on where it was.
-    Several commands may work on different parts of one suite at a time.
+    Intermediate results are kept: when it is stopped or killed, the same command resumes where it was. Several
+    commands may work on different parts of one suite at the same time.
 
     \b
     Examples:
       wtl benchmark                                  # list the suites
-      wtl benchmark smoke                            # everything in a minute, figures of no meaning
+      wtl benchmark smoke                            # everything in a minute, results without meaning
       wtl benchmark reach-m2 --seeds 1 --methods wtl,bc,replay
       wtl benchmark reach-m2 --part optimisers       # episodes to match one demo and one trial
       wtl benchmark reach-m2 --page                  # draw the page again
@@ -81,10 +94,10 @@ def benchmark(
     else:
         from metalearn.benchmark.command import run_named
         from metalearn.listeners.console import stop_request
-        from wtl.runs import where_to_collect
+        from wtl.runs import make_collector
 
         chosen, wanted = _listed(methods), _listed(part)
-        with where_to_collect(workers, False, None) as collector, stop_request() as request:
+        with make_collector(workers, False, None) as collector, stop_request() as request:
             stopped = run_named(suite, wanted, chosen, seeds, out, runs, collector, request.asked, Console())
         if stopped:
             raise typer.Exit(128 + (request.signal or 0))
@@ -93,15 +106,3 @@ def benchmark(
 def _listed(text: str | None) -> tuple[str, ...]:
     """`a,b` as ("a", "b")."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
-def bundle_folder(name: str) -> Path:
-    """The folder that a user means: a bundle's, a run's, or a shipped model by its name."""
-    from service.settings import SHIPPED_MODELS
-
-    given = Path(name)
-    for folder in (given, given / "bundle", SHIPPED_MODELS / given.name):
-        if (folder / "bundle.json").exists():
-            return folder
-    shipped = ", ".join(sorted(path.parent.name for path in SHIPPED_MODELS.glob("*/bundle.json"))) or "none"
-    raise InvalidConfig(f"no bundle at {name} (shipped models: {shipped})")

@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 import typer
 
 from metalearn.data.errors import InvalidConfig
-from wtl.cli.connection import HERE, Key, Url, connected
+from wtl.cli.connection import connected
+from wtl.cli.options import DEFAULT_URL, AdaptationId, Key, Url
 
 
 def export_adaptation(
-    adaptation: Annotated[str, typer.Argument(help="Id of an adaptation.")],
+    adaptation: AdaptationId,
     out: Annotated[
         Path | None, typer.Option(help="Write an archive here, with its episodes and its policy as policy.onnx.")
     ] = None,
@@ -22,7 +23,7 @@ def export_adaptation(
     ] = None,
     version: Annotated[int | None, typer.Option(min=1, help="Export this version instead of the newest.")] = None,
     no_policy: Annotated[bool, typer.Option("--no-policy", help="Leave policy.onnx out of the archive.")] = False,
-    url: Url = HERE,
+    url: Url = DEFAULT_URL,
     key: Key = None,
 ) -> None:
     """Export an adaptation from its server: as an archive that runs without one, as a dataset of its episodes, or both.

@@ -1,4 +1,4 @@
-"""`wtl models`: of a folder, and of a server."""
+"""`wtl models`: the models in a folder, and the versions and aliases of models at a server. `wtl export`."""
 
 import json
 from pathlib import Path
@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 
 from metalearn.data.errors import InvalidConfig
-from wtl.cli.connection import HERE, Key, Url, connected
-from wtl.cli.options import Json
+from wtl.cli.connection import connected
+from wtl.cli.options import DEFAULT_URL, Json, Key, Url
 
 if TYPE_CHECKING:
     from metalearn.bundle import Bundle
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _FolderFirst(typer.core.TyperGroup):
-    """`wtl models FOLDER` is `wtl models list FOLDER`: what is no verb is a folder."""
+    """Takes `wtl models FOLDER` for `wtl models list FOLDER`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         asks = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
@@ -26,18 +26,20 @@ class _FolderFirst(typer.core.TyperGroup):
 
 models = typer.Typer(
     name="models",
-    help="Models of a folder (`wtl models [FOLDER]`), and versions and aliases at a server.",
+    help="List the models in a folder (`wtl models [FOLDER]`), and manage versions and aliases at a server.",
     cls=_FolderFirst,
 )
-Name = Annotated[str, typer.Argument(help="Of the model.")]
-Alias = Annotated[str, typer.Argument(help="As stable; `current` is what the name alone means.")]
+Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model.")]
+Alias = Annotated[
+    str, typer.Argument(help="Name of an alias, such as stable. A name without an alias means `current`.")
+]
 
 
 @models.command("list")
 def list_folder(
-    folder: Annotated[Path | None, typer.Argument(help="Folder of bundles; the shipped models if not given.")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="Folder of bundles. [default: the shipped models]")] = None,
 ) -> None:
-    """List the bundles in a folder, with what they were measured at."""
+    """List the bundles in a folder, with their evaluated success."""
     from rich.table import Table
 
     from metalearn.bundle import Bundle
@@ -54,13 +56,38 @@ def list_folder(
     Console().print(table if found else f"no bundles in {folder or SHIPPED_MODELS}")
 
 
+@models.command("upgrade")
+def upgrade_folder(
+    folder: Annotated[Path, typer.Argument(help="Of bundles, or one bundle.")],
+) -> None:
+    """Upgrade bundles of an earlier schema in place: the same numbers under the names of today.
+
+    \b
+    Examples:
+      wtl models upgrade models
+      wtl models upgrade runs/reach-m2/bundle
+    """
+    from metalearn.bundle_upgrade import upgrade
+
+    failed = []
+    for one in upgrade(folder):
+        if one.problem is not None:
+            failed.append(f"{one.folder}: {one.problem}")
+        elif one.after is None:
+            typer.echo(f"{one.folder}: is of this schema already")
+        else:
+            typer.echo(f"{one.folder}: {(one.before or '')[:12]} is {one.after[:12]} now")
+    if failed:
+        raise InvalidConfig("not upgraded, and left as it was: " + "; ".join(failed))
+
+
 @models.command()
 def register(
-    name: Annotated[str | None, typer.Argument(help="Of the bundle's folder; whatever is new if not given.")] = None,
-    url: Url = HERE,
+    name: Annotated[str | None, typer.Argument(help="Name of the bundle's folder. [default: all that are new]")] = None,
+    url: Url = DEFAULT_URL,
     key: Key = None,
 ) -> None:
-    """Let a running server register a bundle of its models folder; its name alone means it then.
+    """Register a bundle of a running server's models folder as the current version of its model.
 
     \b
     Examples:
@@ -75,11 +102,11 @@ def register(
 def alias(
     name: Name,
     alias: Alias,
-    version: Annotated[int, typer.Argument(min=1, help="That it shall mean.")],
-    url: Url = HERE,
+    version: Annotated[int, typer.Argument(min=1, help="Version to point the alias at.")],
+    url: Url = DEFAULT_URL,
     key: Key = None,
 ) -> None:
-    """Let an alias mean a version from now on.
+    """Point an alias at a version of a model.
 
     \b
     Examples:
@@ -91,15 +118,15 @@ def alias(
 
 
 @models.command()
-def rollback(name: Name, alias: Alias, url: Url = HERE, key: Key = None) -> None:
-    """Let an alias mean what it meant before; once more, and it is what it meant before that."""
+def rollback(name: Name, alias: Alias, url: Url = DEFAULT_URL, key: Key = None) -> None:
+    """Point an alias at the version it had before. Repeat it to go further back."""
     with connected(url, key) as client:
         _print_change(client.rollback(name, alias))
 
 
 @models.command()
-def aliases(name: Name, url: Url = HERE, key: Key = None, as_json: Json = False) -> None:
-    """What the aliases of a model mean, and their history, newest first."""
+def aliases(name: Name, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
+    """List the aliases of a model, and the history of their changes, the newest first."""
     from rich.table import Table
 
     with connected(url, key) as client:
@@ -119,11 +146,11 @@ def aliases(name: Name, url: Url = HERE, key: Key = None, as_json: Json = False)
 
 
 def export(
-    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle, or of a run with one.")],
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle, or of a run.")],
 ) -> None:
-    """Write a bundle's policy as ONNX beside its weights, so that it is served where there is no torch.
+    """Add ONNX graphs of the policy to a bundle, so that it can be served without torch.
 
-    What `wtl train` makes has it already. The bundle stays the same one: the graphs refer to its weights.
+    Bundles of `wtl train` have them already. The id of the bundle stays the same: the graphs refer to its weights.
 
     \b
     Examples:

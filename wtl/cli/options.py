@@ -1,8 +1,30 @@
-"""Options that several commands share."""
+"""Arguments and options that several commands share, so that one name means one thing everywhere."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Seed = Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Another seed than the usual one.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+Url = Annotated[str, typer.Option(envvar="WTL_URL", help="Address of the server.")]
+Key = Annotated[
+    str | None, typer.Option(envvar="WTL_API_KEY", help="API key for the server: wtl_...", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+
+ExperimentName = Annotated[str, typer.Argument(help="Name of an experiment; `wtl experiments` lists them.")]
+BundleName = Annotated[str, typer.Argument(help="Name of a shipped model, or the folder of a bundle or of a run.")]
+AdaptationId = Annotated[str, typer.Argument(metavar="ID", help="Id of an adaptation, as `wtl adapt` printed it.")]
+
+Seed = Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Random seed, instead of the usual one.")]
+Steps = Annotated[int | None, typer.Option(min=10, help="Gradient steps in total, instead of the experiment's number.")]
+Workers = Annotated[int, typer.Option(min=0, help="Collect episodes in this many processes; 0: in this one.")]
+Family = Annotated[str | None, typer.Option(metavar="MODULE:CLASS", help="Your own family of tasks.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT", help="Ray cluster to use. [default: the one that this machine belongs to, or a new one]"
+    ),
+]
+ModelsFolder = Annotated[Path | None, typer.Option(help="Folder of bundles. [default: the shipped models]")]

@@ -7,27 +7,25 @@ import typer
 from rich.console import Console
 
 from metalearn.data.errors import InvalidConfig
-from wtl.cli.options import Seed
+from wtl.cli.options import ModelsFolder, RayAddress, Seed
 
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen at. [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="[default: 8000]")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of adaptations and episodes. [default: data]")] = None,
-    models: Annotated[Path | None, typer.Option(help="Folder of bundles; the shipped models if not given.")] = None,
-    ray_serve: Annotated[bool, typer.Option("--ray-serve", help="In replicas on a Ray cluster, by Ray Serve.")] = False,
-    replicas: Annotated[int, typer.Option(min=1, max=1000, help="Of --ray-serve.")] = 1,
-    ray_address: Annotated[
-        str | None, typer.Option(help="The cluster of --ray-serve, as host:port; this machine's if not given.")
-    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen at. [default: 8000]")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder for the database and the episodes. [default: data]")] = None,
+    models: ModelsFolder = None,
+    ray_serve: Annotated[bool, typer.Option("--ray-serve", help="Serve in replicas on a Ray cluster.")] = False,
+    replicas: Annotated[int, typer.Option(min=1, max=1000, help="Number of replicas for --ray-serve.")] = 1,
+    ray_address: RayAddress = None,
 ) -> None:
-    """Serve models over REST: demonstrations in, policy out; scored trials in, better policy out.
+    """Serve models over REST. Settings can also come from the environment, as WTL_PORT=9000.
 
     \b
     Examples:
       wtl serve                                 # then open http://127.0.0.1:8000/docs
       wtl serve --port 9000 --models runs/demo/models
-      wtl serve --ray-serve --replicas 4        # the same on a Ray cluster
+      wtl serve --ray-serve --replicas 4        # on a Ray cluster
     """
     from pydantic import ValidationError
 
@@ -42,7 +40,7 @@ def serve(
         first = error.errors()[0]
         raise InvalidConfig(f"settings: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     if not ray_serve and (replicas > 1 or ray_address is not None):
-        raise InvalidConfig("--replicas and --ray-address belong to --ray-serve")
+        raise InvalidConfig("--replicas and --ray-address need --ray-serve")
     _check_free(settings.host, settings.port)
     if ray_serve:
         from wtl.ray_serve import serve_on_ray
@@ -53,11 +51,11 @@ def serve(
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for models, report and picture.")] = Path("runs/demo"),
-    tasks: Annotated[int, typer.Option(min=1, max=1_000_000, help="Unseen tasks to adapt to.")] = 1000,
+    out: Annotated[Path, typer.Option(help="Folder for the models, the report and its plot.")] = Path("runs/demo"),
+    tasks: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of held-out tasks to adapt to.")] = 1000,
     seed: Seed = None,
 ) -> None:
-    """Train reach-m2 from scratch, serve it, and adapt to unseen tasks over REST: the whole story, in minutes.
+    """Train reach-m2 from scratch, serve it, and adapt it to held-out tasks over REST. This takes some minutes.
 
     \b
     Examples:
@@ -67,10 +65,10 @@ def demo(
     from metalearn.baselines.bundled import methods_of
     from metalearn.experiments import find_experiment
     from wtl.demo import run_demo
-    from wtl.runs import run_training, where_to_collect
+    from wtl.runs import make_collector, run_training
 
     def train_named(name: str, folder: Path) -> Path:
-        with where_to_collect(0, False, None) as collector:
+        with make_collector(0, False, None) as collector:
             run_training(find_experiment(name), folder, None, collector, ("bc",), Console())
         return folder / "bundle"
 
@@ -78,7 +76,7 @@ def demo(
 
 
 def _check_free(host: str, port: int) -> None:
-    """Say that a port is taken before anything is loaded."""
+    """Raise InvalidConfig if the port is taken, before anything is loaded."""
     import socket
 
     try:

@@ -1,1 +1,1 @@
-"""The parts of a suite, one module each: `measure` runs what is missing, and other functions read what is there."""
+"""The parts of a suite, one module each: `measure` runs what is missing, the other functions read the results."""

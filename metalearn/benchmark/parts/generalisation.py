@@ -41,7 +41,7 @@ def _sizes(bench: BenchmarkRun) -> list[int]:
 
 
 def _size_folder(bench: BenchmarkRun, size: int) -> Path:
-    """Where the policy of `size` training tasks is; the experiment's own number has been trained already."""
+    """The folder of the policy of `size` training tasks; the experiment's own number has been trained already."""
     if size == bench.suite.seeded_experiment(0).data.n_tasks:
         return bench.method_folder(MAIN_METHOD, 0)
     return bench.folder / "generalisation" / f"tasks-{size}"
@@ -62,7 +62,7 @@ def _measure(bench: BenchmarkRun, folder: Path, experiment: Experiment, stage: s
         protocol = Protocol.of(bench.family, _held_out(bench))
         player = adapted(METHODS[MAIN_METHOD].load(folder, bench.family.spec))
         history = Bundle.load(folder / "bundle").provenance["history"]
-        contexts = protocol.watch(bench.progress)
+        contexts = protocol.demonstrations(bench.progress)
         played = bench.play(f"{stage}, held out", player, protocol, contexts)
         return {**played, "history": history, "steps": experiment.training.total_steps}
 
@@ -70,13 +70,13 @@ def _measure(bench: BenchmarkRun, folder: Path, experiment: Experiment, stage: s
 
 
 def _measured(folder: Path) -> dict[str, Any] | None:
-    """What `measure` left of one training, or None."""
+    """Read the result of one training, if there is one."""
     value = read_json(folder / "held_out.json")
     return value if isinstance(value, dict) else None
 
 
 def _last_loss(history: list[dict[str, float]]) -> float:
-    """Training loss at the end; 0 where nobody looked."""
+    """Return the training loss at the end; 0 if it was never measured."""
     last = [entry["loss"] for entry in history[-LOOKS:]]
     return sum(last) / max(1, len(last))
 

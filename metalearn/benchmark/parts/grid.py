@@ -25,7 +25,7 @@ def measure(bench: BenchmarkRun) -> None:
         protocol = Protocol.of(bench.family, grid_manifest(bench.manifest, grid, demos))
 
         def play(demos: int = demos, protocol: Protocol = protocol) -> dict[str, Any]:
-            contexts = protocol.watch(bench.progress)
+            contexts = protocol.demonstrations(bench.progress)
             return bench.play(f"grid, {demos} demos", player, protocol, contexts)
 
         made_from = bench.made_from(MAIN_METHOD, 0, protocol.manifest.digest)

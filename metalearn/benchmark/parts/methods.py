@@ -27,10 +27,10 @@ REFERENCES = ("random", "expert")
 
 
 def measure_method(bench: BenchmarkRun, name: str, seed: int) -> None:
-    """Train and evaluate one method with one seed; what cannot be done is noted and does not end the benchmark.
+    """Train and evaluate one method with one seed; a failure is noted and does not end the benchmark.
 
     Raises:
-        Stopped: the user asked for it.
+        Stopped: the user stopped the benchmark.
     """
     folder = bench.method_folder(name, seed)
     reason = _not_applicable(bench, name)
@@ -50,9 +50,9 @@ def measure_method(bench: BenchmarkRun, name: str, seed: int) -> None:
 
 
 def _not_applicable(bench: BenchmarkRun, name: str) -> str | None:
-    """Why a method has nothing to go by in this suite; None if it has."""
+    """Return why a method cannot be run in this suite; None if it can."""
     if name not in METHODS:
-        return "nobody knows such a method"
+        return "unknown method"
     method, budget = METHODS[name], bench.manifest.budget
     if method.needs_demo and not budget.demos:
         return "needs a demonstration, and there is none"
@@ -62,7 +62,7 @@ def _not_applicable(bench: BenchmarkRun, name: str) -> str | None:
 
 
 def measure_references(bench: BenchmarkRun) -> None:
-    """Random actions, and the expert if there is one."""
+    """Evaluate random actions, and the expert if there is one."""
     players: dict[str, Player] = {"random": random_player}
     if has_expert(bench.family, bench.protocol.indices[0]):
         players["expert"] = expert_player
@@ -92,7 +92,7 @@ def _run_controls(bench: BenchmarkRun, player: Player) -> dict[str, Any]:
 
 
 def outcomes(bench: BenchmarkRun, name: str) -> dict[int, Outcomes]:
-    """What was measured of a method, by training seed; outcomes of other tasks or weights do not count."""
+    """Read the outcomes of a method by training seed, leaving out those of other tasks or weights."""
     found = {}
     for folder in bench.folder.glob(f"seed*/{name}"):
         seed = int(folder.parent.name.removeprefix("seed"))
@@ -103,7 +103,7 @@ def outcomes(bench: BenchmarkRun, name: str) -> dict[int, Outcomes]:
 
 
 def reports(bench: BenchmarkRun, played: Mapping[str, Mapping[int, Outcomes]]) -> dict[str, MethodReport]:
-    """Seed 0 of every method, then the references."""
+    """Report seed 0 of every method, then the references."""
 
     def report(one: Outcomes) -> MethodReport:
         return method_report(bench.protocol, one[0], one[1] if bench.on_returns else None)
@@ -119,7 +119,7 @@ def reports(bench: BenchmarkRun, played: Mapping[str, Mapping[int, Outcomes]]) -
 
 
 def controls(bench: BenchmarkRun) -> dict[str, Outcome]:
-    """What was measured of the controls of `wtl`, seed 0."""
+    """Read the outcomes of the controls of `wtl`, seed 0."""
     kept = read_json(bench.method_folder(MAIN_METHOD, 0) / "controls.json")
     if not isinstance(kept, dict) or kept["made_from"] != bench.made_from(MAIN_METHOD, 0):
         return {}
@@ -130,7 +130,7 @@ def controls(bench: BenchmarkRun) -> dict[str, Outcome]:
 
 
 def control_returns(bench: BenchmarkRun) -> dict[str, Return]:
-    """None where success is what is measured, or where rows are left out."""
+    """Report the returns of controls, if the manifest measures returns and no row is left out."""
     return {
         name: return_of(bench.protocol, outcome.returns)
         for name, outcome in controls(bench).items()
@@ -139,7 +139,7 @@ def control_returns(bench: BenchmarkRun) -> dict[str, Return]:
 
 
 def trained(bench: BenchmarkRun, name: str, by_seed: Mapping[int, Outcomes]) -> Trained:
-    """What a method is, and what its trainings took."""
+    """Summarise the trainings of a method."""
     adaptation = read_json(bench.method_folder(name, 0) / "adaptation.json") or {}
     return Trained(
         what=METHODS[name].what,
@@ -151,7 +151,7 @@ def trained(bench: BenchmarkRun, name: str, by_seed: Mapping[int, Outcomes]) -> 
 
 
 def spread(bench: BenchmarkRun, by_seed: Mapping[int, Outcomes]) -> Spread:
-    """A method over its training seeds."""
+    """Summarise a method over its training seeds."""
     curves = [tuple(float(attempt.mean()) for attempt in success) for success, _ in by_seed.values()]
     per_attempt = list(zip(*curves, strict=True))
     totals = tuple(float(np.sum(returns, axis=0).mean()) for _, returns in by_seed.values())

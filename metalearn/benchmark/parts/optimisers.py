@@ -20,7 +20,7 @@ from metalearn.evaluation.statistics import mean_of, return_interval
 
 
 def measure(bench: BenchmarkRun) -> None:
-    """Every optimiser on the first tasks of the manifest, one at a time."""
+    """Run every optimiser on the first tasks of the manifest, one task at a time."""
     direct = bench.suite.direct
     if direct is None:
         return
@@ -48,7 +48,7 @@ def _optimise(bench: BenchmarkRun, name: str, index: int) -> dict[str, Any]:
 
 
 def target_to_match(bench: BenchmarkRun, reports: Mapping[str, MethodReport]) -> float | None:
-    """What an optimiser has to reach: the lower end of the interval of `wtl` after one trial (or none, if none)."""
+    """The level that an optimiser has to reach: the lower end of `wtl`'s interval after one trial, if there is one."""
     if MAIN_METHOD not in reports:
         return None
     wtl = reports[MAIN_METHOD]
@@ -68,7 +68,7 @@ def curves(bench: BenchmarkRun, reports: Mapping[str, MethodReport]) -> dict[str
 
 
 def _learning_curves(bench: BenchmarkRun, name: str) -> list[dict[str, Any]]:
-    """The learning curves of an optimiser that there are, in the order of the manifest's tasks."""
+    """Read the learning curves of an optimiser, in the order of the manifest's tasks."""
     assert bench.suite.direct is not None
     indices = bench.protocol.indices[: bench.suite.direct.tasks]
     read = (read_json(bench.folder / "optimisers" / name / f"{index}.json") for index in indices)
@@ -98,7 +98,7 @@ def _direct(
 
 
 def _mean_curve(bench: BenchmarkRun, tasks: list[dict[str, Any]]) -> tuple[DirectPoint, ...]:
-    """Look by look, over tasks; where episodes differ a little between tasks, their mean."""
+    """Average the curves over tasks, check by check; episodes used are averaged too."""
     points = []
     for i in range(min(len(task["episodes"]) for task in tasks)):
         success = np.array([[task["success"][i]] for task in tasks], np.float64)

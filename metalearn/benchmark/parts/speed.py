@@ -1,4 +1,4 @@
-"""How fast things are: adapting, collecting beside the bare simulator, learning. Processor time of one thread.
+"""Speed of adapting, of collecting beside the bare simulator, and of learning: processor time of one thread.
 
 Timings only: nothing that `same_result` compares depends on them.
 """

@@ -23,7 +23,7 @@ def measure(bench: BenchmarkRun) -> None:
 
 
 def _play(bench: BenchmarkRun, name: str, protocol: Protocol, player: Player) -> dict[str, Any]:
-    return bench.play(f"track {name}", player, protocol, protocol.watch(bench.progress))
+    return bench.play(f"track {name}", player, protocol, protocol.demonstrations(bench.progress))
 
 
 def track_protocol(bench: BenchmarkRun, name: str) -> Protocol:

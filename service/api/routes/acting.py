@@ -1,31 +1,40 @@
-"""Acting without an episode: any number of observations, nothing remembered. Most are answered by `shortcut`."""
+"""Acting without an episode: any number of observations, nothing kept. Most requests take `middleware.fast_act`."""
 
 import time
 
 from fastapi import APIRouter, Response
+from fastapi.concurrency import run_in_threadpool
 
-from service.adaptations.acting import act_response, server_timing
+from metalearn.data.episode import Array
+from service.adaptations.acting import Actor
 from service.api.dependencies import AdaptationId, ContainerDep, RequestBodyDep, Version
 from service.api.openapi import PROBLEMS, request_body_docs
+from service.api.presenters import act_response, server_timing
 from service.api.schemas.adaptations import ActAnswer, ActRequest, to_observations
 from service.api.scopes import requires
+from service.inference import ActResult
 
 router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS, dependencies=[requires("adapt")])
 
 
 @router.post("/{adaptation_id}/act", response_model=ActAnswer, openapi_extra=request_body_docs(ActRequest))
-def act(
+async def act(
     request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId, version: Version = None
 ) -> Response:
-    """Observations to actions, under the most probable hypothesis. Remembers nothing."""
-    body = request.read(ActRequest)
-    adaptation = container.adaptations.read(request.tenant, adaptation_id, version)
-    model = container.adaptations.model(adaptation)
-    observations = to_observations("observations", body.observations, model.spec, container.settings.max_rows)
-    stance = container.adaptations.understood(adaptation).stance
-    container.adaptations.touch(adaptation)
-    acted = container.engine.act(model.runtime, stance, observations)
-    encode_s = time.perf_counter()
-    answer = request.answer(act_response(acted, request.decode_ms, (encode_s - request.started_s) * 1e3))
-    answer.headers["Server-Timing"] = server_timing(acted, request.decode_ms, (time.perf_counter() - encode_s) * 1e3)
-    return answer
+    """Observations to actions, under the most probable hypothesis. Nothing is recorded."""
+
+    def prepare() -> tuple[Actor, Array]:
+        body = request.read(ActRequest)
+        actor = container.acting.actor(container.adaptations.read(request.tenant, adaptation_id, version))
+        spec, max_rows = actor.model.spec, container.settings.max_rows
+        return actor, to_observations("observations", body.observations, spec, max_rows)
+
+    def respond(result: ActResult) -> Response:
+        encode_s = time.perf_counter()
+        answer = request.answer(act_response(result, request.decode_ms, (encode_s - request.started_s) * 1e3))
+        encode_ms = (time.perf_counter() - encode_s) * 1e3
+        answer.headers["Server-Timing"] = server_timing(result, request.decode_ms, encode_ms)
+        return answer
+
+    actor, observations = await run_in_threadpool(prepare)
+    return await run_in_threadpool(respond, await container.acting.act_once(actor, observations))

@@ -30,11 +30,9 @@ async def stream(socket: WebSocket, adaptation_id: str) -> None:
     with ExitStack() as held:
         try:
             held.enter_context(container.stream_limiter.opened(socket.state.tenant))
-            adaptation = await container.acting.find(socket.state.tenant, adaptation_id)
-            model = await container.acting.model(adaptation)
-            conversation = StreamSession(
-                adaptation, model, container.acting, container.adaptations, np.random.default_rng()
-            )
+            adaptation = await container.acting.find_adaptation(socket.state.tenant, adaptation_id)
+            actor = await container.acting.find_actor(adaptation)
+            conversation = StreamSession(actor, container.acting, container.adaptations, np.random.default_rng())
             greeting = await conversation.greeting()
             if container.draining.is_set():
                 raise Busy("the server is shutting down")

@@ -21,7 +21,7 @@ TINY = Experiment(
     name="tiny",
     family="reach-m2",
     data=DataConfig(n_tasks=12, chunk_tasks=6),
-    model=ModelConfig(encoder_width=8, code_size=4, n_hypotheses=2, policy_width=8),
+    model=ModelConfig(encoder_width=8, latent_dim=4, n_hypotheses=2, policy_width=8),
     training=TrainingConfig(warmup_steps=2, rounds=1, round_steps=2, batch_tasks=4, check_steps=4, check_tasks=4),
 )
 SPEC = find_family("reach-m2").spec

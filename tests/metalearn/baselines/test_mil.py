@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces
 
 from metalearn.adapter import Adapter
-from metalearn.baselines.mil import Codes, Mil, MilConfig, _learn2learn, train_mil
+from metalearn.baselines.mil import Latents, Mil, MilConfig, _learn2learn, train_mil
 from metalearn.baselines.mixture import Network, PairBatch
 from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset, TaskRecord
@@ -16,7 +16,7 @@ from metalearn.data.spec import Spec
 
 CONTINUOUS = Spec(spaces.Box(-5, 5, (3,)), spaces.Box(-1, 1, (2,)), 20, 10.0)
 DISCRETE = Spec(spaces.Box(-5, 5, (3,)), spaces.Discrete(3, start=1), 20, 10.0)
-SMALL = MilConfig(width=32, code_size=8, steps=150, batch_tasks=16)
+SMALL = MilConfig(width=32, latent_dim=8, steps=150, batch_tasks=16)
 
 
 def episode(spec: Spec, hidden: np.ndarray, rng: np.random.Generator, success: bool = True) -> Episode:
@@ -86,16 +86,16 @@ def test_adapting_takes_the_steps_that_learn2learn_took_in_training():
     tasks = dataset(CONTINUOUS, 4).tasks
     contexts = [Context(demos=record.demos) for record in tasks]
     known = [[(demo.observations[:-1], demo.actions) for demo in record.demos] for record in tasks]
-    learner = _learn2learn().MAML(Codes(4, SMALL.code_size), lr=SMALL.inner_rate).clone()
+    learner = _learn2learn().MAML(Latents(4, SMALL.latent_dim), lr=SMALL.inner_rate).clone()
     for _ in range(SMALL.inner_steps):
         learner.adapt(mil._network.losses(PairBatch.of(known, CONTINUOUS), learner.module.values).sum())
-    adapted = mil.adapt(contexts, np.random.default_rng(0))._codes
+    adapted = mil.adapt(contexts, np.random.default_rng(0))._latents
     assert adapted.abs().max() > 0
     torch.testing.assert_close(adapted, learner.module.values.detach())
 
 
 def test_equal_seeds_give_equal_weights():
-    config = MilConfig(width=8, code_size=4, steps=3, batch_tasks=4)
+    config = MilConfig(width=8, latent_dim=4, steps=3, batch_tasks=4)
     first, second, other = (train_mil(dataset(CONTINUOUS), config, seed) for seed in (1, 1, 2))
     assert all(np.array_equal(first[name], second[name]) for name in first)
     assert not np.array_equal(first["head.weight"], other["head.weight"])

@@ -78,5 +78,5 @@ def test_a_library_is_cut_at_whole_tasks_and_keeps_one_at_least():
 def test_a_library_survives_being_written_down():
     again = NearestNeighbourIndex.from_weights(LIBRARY.to_weights())
     np.testing.assert_array_equal(again.near(LEFT), LIBRARY.near(LEFT))
-    with pytest.raises(InvalidConfig, match="not a library"):
+    with pytest.raises(InvalidConfig, match="not an index"):
         NearestNeighbourIndex.from_weights({"mean": np.zeros(1, np.float32)})

@@ -82,8 +82,8 @@ def test_it_is_told_neither_what_was_done_nor_of_other_demos_nor_of_earlier_tria
         Context((demo.without_actions(),), (last.without_actions(),)),
         Context((demo, other), (first, last)),
     ]
-    codes = context_codes(paper, same)
-    torch.testing.assert_close(codes[1:], codes[:1].expand(2, -1))
+    latents = context_latents(paper, same)
+    torch.testing.assert_close(latents[1:], latents[:1].expand(2, -1))
 
 
 def test_the_retrial_depends_on_demo_on_trial_and_on_success(fresh):
@@ -92,8 +92,8 @@ def test_the_retrial_depends_on_demo_on_trial_and_on_success(fresh):
     demo, other, trial, third = (episode(spec, rng) for _ in range(4))
     failed = Episode(trial.observations, trial.actions, trial.rewards, False)
     changed = [Context((d,), (t,)) for d, t in ((demo, trial), (other, trial), (demo, third), (demo, failed))]
-    codes = context_codes(paper, changed)
-    assert all(not torch.allclose(codes[0], code) for code in codes[1:])
+    latents = context_latents(paper, changed)
+    assert all(not torch.allclose(latents[0], latent) for latent in latents[1:])
 
 
 def test_rows_with_and_without_a_trial_act_the_same_alone_and_in_company(fresh):
@@ -144,7 +144,7 @@ def test_weights_of_something_else_are_refused(weights):
         Paper.from_weights(weights, DISCRETE, SMALL)
 
 
-def context_codes(paper: Paper, contexts: list[Context]) -> torch.Tensor:
+def context_latents(paper: Paper, contexts: list[Context]) -> torch.Tensor:
     """What the actor is told of each task."""
-    ((_, _, codes),) = paper.adapt(contexts, np.random.default_rng(0))._parts
-    return codes
+    ((_, _, latents),) = paper.adapt(contexts, np.random.default_rng(0))._parts
+    return latents

@@ -116,7 +116,7 @@ def test_a_method_that_fails_is_left_out_with_the_reason_and_the_others_go_on(
     folder, _, _ = whole
     strange = TINY.model_copy(update={"methods": ("wtl", "no-such-method", "replay")})
     report, _ = run(folder, strange, parts=("methods",))
-    assert report.suite.left_out == {"no-such-method": "nobody knows such a method"}
+    assert report.suite.left_out == {"no-such-method": "unknown method"}
     assert "replay" in report.methods
 
 

@@ -40,19 +40,19 @@ def test_the_exported_module_acts_as_the_policy_does(kind, tmp_path):
     bundle, rng = bundle_of(spec, model), np.random.default_rng(1)
     inference = Inference.load(bundle)
     contexts = [Context((spec.example_episode(rng),)), Context(), Context((), (spec.example_episode(rng),))]
-    codes = np.stack([belief.code for belief in inference.believe(contexts)])
+    latents = np.stack([belief.latent for belief in inference.infer_belief(contexts)])
     hypotheses, seen = np.array([0, 1, 3]), rng.uniform(-2, 2, (3, 7)).astype(np.float32)
 
     module = RLModule.from_checkpoint(export_module(bundle, tmp_path / "module"))
-    inputs = {"observation": torch.from_numpy(seen), "code": torch.from_numpy(codes)}
+    inputs = {"observation": torch.from_numpy(seen), "latent": torch.from_numpy(latents)}
     batch = {Columns.OBS: inputs | {"hypothesis": torch.from_numpy(hypotheses)}}
     acted = module.forward_inference(batch)[Columns.ACTIONS].numpy()
 
-    np.testing.assert_allclose(acted, inference.act(codes, hypotheses, seen), atol=1e-6)
+    np.testing.assert_allclose(acted, inference.act(inference.conditioning(latents, hypotheses), seen), atol=1e-6)
     assert all(spec.action_space.contains(action) for action in acted)
     drawn = module.forward_exploration(batch)[Columns.ACTION_DIST_INPUTS]
     assert module.get_exploration_action_dist_cls().from_logits(drawn).sample().shape == acted.shape
-    for ours, theirs in zip(inference.believe(contexts), module.inference.believe(contexts), strict=True):
+    for ours, theirs in zip(inference.infer_belief(contexts), module.inference.infer_belief(contexts), strict=True):
         np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-6)
 
 
@@ -65,7 +65,7 @@ def test_a_folder_that_holds_something_is_not_written_over(tmp_path):
 def test_weights_of_another_model_are_one_sentence(tmp_path):
     spec, model = KINDS["continuous"]
     damaged = Bundle(
-        "any", spec, model.model_copy(update={"code_size": 8}).model_dump(), bundle_of(spec, model).weights
+        "any", spec, model.model_copy(update={"latent_dim": 8}).model_dump(), bundle_of(spec, model).weights
     )
     with pytest.raises(InvalidConfig, match="its weights do not fit"):
         export_module(damaged, tmp_path / "module")
@@ -79,7 +79,7 @@ def test_rllibs_own_runner_plays_a_task_with_it(tmp_path):
     family = find_family("reach-m2")
     bundle = bundle_of(family.spec, ModelConfig())
     inference = Inference.load(bundle)
-    belief = inference.believe([Context()])[0]
+    belief = inference.infer_belief([Context()])[0]
     module = RLModule.from_checkpoint(export_module(bundle, tmp_path / "module"))
     config = (
         PPOConfig()
@@ -94,6 +94,8 @@ def test_rllibs_own_runner_plays_a_task_with_it(tmp_path):
     runner.module.load_state_dict(module.state_dict())
     (episode,) = runner.sample(num_episodes=1, explore=False)
     seen = episode.get_observations(slice(0, len(episode)))["observation"]
-    codes, hypotheses = np.repeat(belief.code[None], len(seen), 0), np.full(len(seen), 2)
-    np.testing.assert_allclose(episode.get_actions(), inference.act(codes, hypotheses, seen), atol=1e-6)
+    latents, hypotheses = np.repeat(belief.latent[None], len(seen), 0), np.full(len(seen), 2)
+    np.testing.assert_allclose(
+        episode.get_actions(), inference.act(inference.conditioning(latents, hypotheses), seen), atol=1e-6
+    )
     runner.stop()

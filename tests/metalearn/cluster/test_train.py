@@ -31,9 +31,16 @@ SMALL = Experiment(
     name="small",
     family="reach-m2",
     data=DataConfig(n_tasks=40, chunk_tasks=8),
-    model=ModelConfig(encoder_width=16, policy_width=16, code_size=8, n_hypotheses=2),
+    model=ModelConfig(encoder_width=16, policy_width=16, latent_dim=8, n_hypotheses=2),
     training=TrainingConfig(
-        warmup_steps=12, rounds=2, round_steps=6, batch_tasks=8, ramp_steps=4, check_steps=5, check_tasks=8, staleness=3
+        warmup_steps=12,
+        rounds=2,
+        round_steps=6,
+        batch_tasks=8,
+        anneal_steps=4,
+        check_steps=5,
+        check_tasks=8,
+        staleness=3,
     ),
 )
 

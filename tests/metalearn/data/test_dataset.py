@@ -89,7 +89,7 @@ def test_a_changed_bundle_is_refused(tmp_path: Path, damage: str):
         file = tmp_path / "weights.safetensors"
         file.write_bytes(file.read_bytes()[:-1] + b"\x01")
     elif damage == "schema":
-        head.write_text(head.read_text().replace('"schema": 1', '"schema": 99'))
+        head.write_text(head.read_text().replace('"schema": 2', '"schema": 99'))
     else:
         head.write_text(head.read_text()[:-20])
     with pytest.raises(InvalidConfig):

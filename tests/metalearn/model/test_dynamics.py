@@ -76,8 +76,8 @@ def test_what_an_actor_learns_while_acting_is_what_its_episode_tells_afterwards(
     trial = rollout(env, actor, [3]).episodes[0]
     actor.act(trial.observations[-1:])
     n_sums = inference.policy.n_sums
-    afterwards = inference.believe([Context((demo,), (trial,))])[0].code
-    np.testing.assert_allclose(actor._rows[0, -n_sums:], afterwards[-n_sums:], atol=1e-4)
+    afterwards = inference.infer_belief([Context((demo,), (trial,))])[0].latent
+    np.testing.assert_allclose(actor._conditioning[0, -n_sums:], afterwards[-n_sums:], atol=1e-4)
 
 
 def test_discrete_actions_have_no_jacobian() -> None:

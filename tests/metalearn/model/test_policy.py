@@ -23,7 +23,7 @@ LISTED = EntityLayout(start=0, count=2, size=3, place=1)
 
 def inference(spec: Spec = CONTINUOUS, entities: EntityLayout | None = None) -> Inference:
     torch.manual_seed(0)
-    config = ModelConfig(encoder_width=16, policy_width=16, code_size=8, n_hypotheses=3, entities=entities)
+    config = ModelConfig(encoder_width=16, policy_width=16, latent_dim=8, n_hypotheses=3, entities=entities)
     return Inference(ConditionalPolicy(config, spec), spec)
 
 
@@ -32,8 +32,8 @@ def some_episodes(spec: Spec, n: int, seed: int = 0) -> list[Episode]:
     return [spec.example_episode(rng, n_steps=1 + i) for i in range(n)]
 
 
-def codes(model: Inference, contexts: Sequence[Context]) -> np.ndarray:
-    return np.stack([belief.code for belief in model.believe(contexts)])
+def latents(model: Inference, contexts: Sequence[Context]) -> np.ndarray:
+    return np.stack([belief.latent for belief in model.infer_belief(contexts)])
 
 
 @pytest.mark.parametrize("spec", [CONTINUOUS, DISCRETE])
@@ -44,16 +44,16 @@ def test_any_number_of_demos_and_trials_gives_an_action(
 ):
     model = inference(spec, entities)
     episodes = some_episodes(spec, k + n_trials)
-    (belief,) = model.believe([Context(tuple(episodes[:k]), tuple(episodes[k:]))])
+    (belief,) = model.infer_belief([Context(tuple(episodes[:k]), tuple(episodes[k:]))])
     assert belief.probabilities.sum() == pytest.approx(1, abs=1e-5)
-    action = model.act(belief.code[None], np.array([0]), np.zeros((1, 6), np.float32))
+    action = model.act(model.conditioning(belief.latent[None], np.array([0])), np.zeros((1, 6), np.float32))
     assert spec.action_space.contains(action[0])
 
 
 @pytest.mark.parametrize("entities", [None, LISTED])
 def test_the_order_of_demos_and_of_trials_does_not_matter(entities: EntityLayout | None):
     model, (a, b, c, d) = inference(entities=entities), some_episodes(CONTINUOUS, 4)
-    one, other = codes(model, [Context((a, b), (c, d)), Context((b, a), (d, c))])
+    one, other = latents(model, [Context((a, b), (c, d)), Context((b, a), (d, c))])
     np.testing.assert_allclose(one, other, atol=1e-5)
 
 
@@ -61,15 +61,15 @@ def test_a_trial_is_not_a_demo_and_success_is_not_failure():
     model, (a, b) = inference(), some_episodes(CONTINUOUS, 2)
     failed = Episode(b.observations, b.actions, b.rewards, success=False)
     contexts = [Context((a, b)), Context((a,), (b,)), Context((a,), (failed,)), Context((a,))]
-    different = codes(model, contexts)
+    different = latents(model, contexts)
     distances = np.abs(different[:, None] - different[None]).max(-1)[~np.eye(4, dtype=bool)]
     assert distances.min() > 1e-4
 
 
-def test_a_context_is_understood_alike_alone_and_among_others():
+def test_a_context_is_encoded_alike_alone_and_among_others():
     model, (a, b, c) = inference(), some_episodes(CONTINUOUS, 3)
-    alone = codes(model, [Context((a,))])[0]
-    among = codes(model, [Context((b, c), (a,)), Context((a,)), Context()])[1]
+    alone = latents(model, [Context((a,))])[0]
+    among = latents(model, [Context((b, c), (a,)), Context((a,)), Context()])[1]
     np.testing.assert_allclose(alone, among, atol=1e-5)
 
 
@@ -77,23 +77,24 @@ def test_entities_may_be_listed_in_any_order():
     model, (a,) = inference(entities=LISTED), some_episodes(CONTINUOUS, 1)
     swap = np.array([3, 4, 5, 0, 1, 2])
     swapped = Episode(a.observations[:, swap].copy(), a.actions, a.rewards, a.success)
-    one, other = codes(model, [Context((a,)), Context((swapped,))])
+    one, other = latents(model, [Context((a,)), Context((swapped,))])
     np.testing.assert_allclose(one, other, atol=1e-5)
     observation = a.observations[:1]
-    for_one = model.act(one[None], np.array([1]), observation)
-    np.testing.assert_allclose(for_one, model.act(one[None], np.array([1]), observation[:, swap]), atol=1e-5)
+    conditioning = model.conditioning(one[None], np.array([1]))
+    swapped = model.act(conditioning, observation[:, swap])
+    np.testing.assert_allclose(model.act(conditioning, observation), swapped, atol=1e-5)
 
 
 def test_an_ask_that_nobody_trained_for_is_refused():
     with pytest.raises(InvalidData, match="ask: expected null: this model was trained for no ask, got urgency"):
-        inference().believe([Context(ask=Ask((Urgency(),)))])
+        inference().infer_belief([Context(ask=Ask((Urgency(),)))])
 
 
 def test_weights_survive_the_bundle():
     model, (a,) = inference(), some_episodes(CONTINUOUS, 1)
     policy = model.policy
     again = Inference(ConditionalPolicy.from_weights(policy.config, CONTINUOUS, policy.to_weights()), CONTINUOUS)
-    np.testing.assert_array_equal(codes(model, [Context((a,))]), codes(again, [Context((a,))]))
+    np.testing.assert_array_equal(latents(model, [Context((a,))]), latents(again, [Context((a,))]))
 
 
 def test_an_actor_explores_until_a_trial_was_scored():
@@ -105,30 +106,44 @@ def test_an_actor_explores_until_a_trial_was_scored():
     assert len(settled) == 1
 
 
-def test_a_stance_holds_all_that_a_context_says():
+def test_conditioning_leads_to_the_actions_that_are_most_likely_in_training():
     for spec, entities in ((CONTINUOUS, None), (DISCRETE, None), (CONTINUOUS, LISTED)):
         model = inference(spec, entities)
-        beliefs = model.believe([Context((one,)) for one in some_episodes(spec, 3)])
-        code, hypotheses = np.stack([belief.code for belief in beliefs]), np.array([0, 1, 1])
+        beliefs = model.infer_belief([Context((one,)) for one in some_episodes(spec, 3)])
+        latent, hypotheses = np.stack([belief.latent for belief in beliefs]), np.array([0, 1, 1])
         seen = np.random.default_rng(0).normal(size=(3, spec.observation_size)).astype(np.float32)
+
+        def likelihood(actions, model=model, latent=latent, seen=seen, hypotheses=hypotheses):
+            steps = [torch.from_numpy(array)[:, None] for array in (seen, actions)]
+            nothing = torch.zeros(3, 1, model.policy.n_sums)
+            found = model.policy.log_likelihood(torch.from_numpy(latent), *steps, torch.ones(3, 1), nothing)
+            return found[torch.arange(3), torch.from_numpy(hypotheses)]
+
         with torch.inference_mode():
-            told = model.policy.act(*map(torch.from_numpy, (code, hypotheses, seen))).numpy()
-        expected = told if spec.discrete else np.clip(told, spec.action_space.low, spec.action_space.high)
-        acted = model.act_by_rows(model.rows(code, hypotheses), seen)
+            conditioning = model.policy.conditioning(torch.from_numpy(latent), torch.from_numpy(hypotheses))
+            wanted = model.policy.act(conditioning, torch.from_numpy(seen)).numpy()
+            if spec.discrete:
+                others = torch.stack([likelihood(np.full(3, action)) for action in range(spec.action_size)])
+                np.testing.assert_array_equal(others.argmax(0), wanted)
+            else:
+                top = -model.policy.log_sigma.sum().expand(3)  # of a Gaussian, up to a constant
+                torch.testing.assert_close(likelihood(wanted), top)
+        expected = wanted if spec.discrete else np.clip(wanted, spec.action_space.low, spec.action_space.high)
+        acted = model.act(model.conditioning(latent, hypotheses), seen)
         np.testing.assert_array_equal(acted, expected + (spec.action_space.start if spec.discrete else 0))
 
 
-def test_a_belief_draws_by_its_probabilities_and_knows_its_entropy():
+def test_a_belief_samples_by_its_probabilities_and_knows_its_entropy():
     belief = Belief(np.zeros(1, np.float32), np.array([0.25, 0.75, 0.0], np.float32))
     rng = np.random.default_rng(0)
-    drawn = np.bincount([belief.draw(rng) for _ in range(2000)], minlength=3) / 2000
+    drawn = np.bincount([belief.sample(rng) for _ in range(2000)], minlength=3) / 2000
     np.testing.assert_allclose(drawn, [0.25, 0.75, 0.0], atol=0.04)
-    assert belief.most_probable == 1
+    assert belief.map_hypothesis == 1
     assert belief.entropy == pytest.approx(0.25 * np.log(4) + 0.75 * np.log(4 / 3), abs=1e-6)
 
 
 def test_more_trials_than_in_any_training_context_count_as_the_longest_one():
     model, (a, b) = inference(), some_episodes(CONTINUOUS, 2)
     longest = model.policy.config.max_trials
-    few, many = codes(model, [Context((a,), (b,) * longest), Context((a,), (b,) * (5 * longest))])
+    few, many = latents(model, [Context((a,), (b,) * longest), Context((a,), (b,) * (5 * longest))])
     np.testing.assert_allclose(few, many, atol=1e-5)

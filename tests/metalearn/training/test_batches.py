@@ -12,7 +12,7 @@ from metalearn.training.batches import MetaBatch, TrainingSet
 from metalearn.training.collect import TaskTrials
 
 SPEC = Spec(spaces.Box(-1e6, 1e6, (1,)), spaces.Box(-1e6, 1e6, (1,)), horizon=4, rate_hz=1.0)
-CONFIG = TrainingConfig(batch_tasks=256, no_demo=0.1)
+CONFIG = TrainingConfig(batch_tasks=256, demo_dropout=0.1)
 
 
 def episode(number: int) -> Episode:
@@ -92,7 +92,7 @@ def test_new_trials_take_the_place_of_earlier_ones():
 def test_forgetting_leaves_a_trial_scored():
     frames = EpisodeTensors.pool(Frames.of([episode(1)], 3, SPEC))
     trials = EpisodeTensors.gather(frames, torch.zeros((200, 1), dtype=torch.long))
-    known = trials.forget(torch.Generator().manual_seed(1), actions=0.5, rewards=0.5, success=0.9)
+    known = trials.drop_modalities(torch.Generator().manual_seed(1), actions=0.5, rewards=0.5, success=0.9)
     assert ((known.has_rewards > 0) | (known.success != 0)).all()
     assert (known.has_rewards == 0).any()
     assert (known.success == 0).any()

@@ -47,7 +47,7 @@ def test_a_device_that_is_not_there_is_named(device: str) -> None:
 
 
 def test_codes_settle_after_the_share_of_the_steps_that_was_asked_for() -> None:
-    learner, data = made(TrainingConfig(batch_tasks=16, warmup_steps=6, rounds=0, settled_after=0.5))
+    learner, data = made(TrainingConfig(batch_tasks=16, warmup_steps=6, rounds=0, freeze_batchnorm_after=0.5))
     generator, means = torch.Generator().manual_seed(0), []
     for _ in range(6):
         learner.step(data.draw(learner.config, False, generator), 0.0)

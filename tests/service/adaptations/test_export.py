@@ -86,15 +86,15 @@ def test_the_exported_policy_does_what_the_server_does(shipped: TestClient, mode
     assert np.abs(far).max() == 1  # where the action space ends
     container = shipped.app.state.container
     runtime = container.registry.get(model).runtime
-    belief = container.adaptations.understood(container.adaptations.read("default", adaptation.id)).belief
+    belief = container.adaptations.adapted_policy(container.adaptations.read("default", adaptation.id)).belief
     np.testing.assert_allclose(
         [one["probability"] for one in exported.manifest["hypotheses"]], belief.probabilities, atol=1e-6
     )
     for z in range(len(belief.probabilities)):
         hypotheses = np.full(len(seen), z)
-        expected = runtime.act(np.stack([runtime.stance(belief, z)] * len(seen)), seen)
+        expected = runtime.act(np.stack([runtime.conditioning(belief, z)] * len(seen)), seen)
         np.testing.assert_allclose(run(exported.policy, observation=seen, hypothesis=hypotheses), expected, atol=3e-5)
-        if z == exported.manifest["most_probable"]:
+        if z == exported.manifest["map_hypothesis"]:
             np.testing.assert_array_equal(run(exported.policy, observation=seen, hypothesis=hypotheses), actions)
 
 
@@ -111,7 +111,7 @@ def test_what_was_exported_makes_the_same_adaptation_again(shipped: TestClient, 
     again = Client(http=shipped).adaptation(answer.json()["id"])
     assert (again.model_version, again.n_demos, again.n_trials) == (adaptation.model_version, 1, 1)
     sessions = shipped.app.state.container.adaptations
-    beliefs = [sessions.understood(sessions.read("default", one.id)).belief for one in (adaptation, again)]
+    beliefs = [sessions.adapted_policy(sessions.read("default", one.id)).belief for one in (adaptation, again)]
     np.testing.assert_array_equal(beliefs[0].code, beliefs[1].code)
     np.testing.assert_array_equal(beliefs[0].probabilities, beliefs[1].probabilities)
     assert again.export().policy == adaptation.export().policy
@@ -150,12 +150,12 @@ def of_images() -> Bundle:
 def test_every_kind_of_model_can_leave(kind: str, rng: np.random.Generator) -> None:
     bundle = of_images() if kind == "images" else made(kind)
     runtime, spec = OnnxRuntime.load(bundle), bundle.spec
-    belief = runtime.believe([contexts(spec, rng)[4]])[0]
+    belief = runtime.infer_belief([contexts(spec, rng)[4]])[0]
     policy = standalone(bundle, belief)
     assert policy == standalone(bundle, belief)
     seen = spec.example_episode(rng, 20).observations
     hypotheses = np.arange(len(seen)) % len(belief.probabilities)
-    expected = runtime.act(np.stack([runtime.stance(belief, z) for z in hypotheses]), seen)
+    expected = runtime.act(np.stack([runtime.conditioning(belief, z) for z in hypotheses]), seen)
     got = run(policy, observation=seen, hypothesis=hypotheses)
     assert got.dtype == expected.dtype
     np.testing.assert_allclose(got, expected, atol=1e-4 if kind == "dynamics" else 1e-5)
@@ -170,10 +170,10 @@ def test_every_kind_of_model_can_leave(kind: str, rng: np.random.Generator) -> N
 def test_what_is_learnt_while_acting_is_an_input(rng: np.random.Generator) -> None:
     bundle = made("dynamics")
     runtime, spec = OnnxRuntime.load(bundle), bundle.spec
-    belief = runtime.believe([contexts(spec, rng)[4]])[0]
+    belief = runtime.infer_belief([contexts(spec, rng)[4]])[0]
     policy, episode = standalone(bundle, belief), spec.example_episode(rng, 12)
-    stance = runtime.stance(belief, belief.most_probable)
-    later = runtime.after(stance, episode.observations, episode.actions)
+    conditioning = runtime.conditioning(belief, belief.map_hypothesis)
+    later = runtime.update(conditioning, episode.observations, episode.actions)
     expected = runtime.act(later[None], episode.observations[-1:])
     effects = effects_of(np.diff(episode.observations, axis=0), episode.actions).sum(0)
     (last,) = signature(bundle)["inputs"][2:]
@@ -185,8 +185,8 @@ def test_what_is_learnt_while_acting_is_an_input(rng: np.random.Generator) -> No
 
 def test_a_graph_that_does_not_fit_its_weights_is_refused() -> None:
     bundle = made("reach")
-    belief = OnnxRuntime.load(bundle).believe([contexts(bundle.spec, np.random.default_rng(0))[0]])[0]
-    no_graphs = bundle.with_graphs({"stance": b"no graph", "act": b"either"})
+    belief = OnnxRuntime.load(bundle).infer_belief([contexts(bundle.spec, np.random.default_rng(0))[0]])[0]
+    no_graphs = bundle.with_graphs({"conditioning": b"no graph", "act": b"either"})
     for broken in (no_graphs, replace(bundle, weights={})):
         with pytest.raises(InvalidConfig, match="its graphs do not fit"):
             standalone(broken, belief)
@@ -204,7 +204,7 @@ def test_a_bundle_without_graphs_says_how_to_get_them_and_hands_out_its_episodes
     assert exported.policy is None
     assert set(exported.manifest["sha256"]) == {"episodes.safetensors"}
     assert "policy" not in exported.manifest
-    assert http.app.state.container.registry.get("point").runtime.n_understood == 0
+    assert http.app.state.container.registry.get("point").runtime.n_inferred == 0
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,10 @@ HERE = np.array([0.5, 0.5, 0.0], np.float32)
 class Broken(PointingRuntime):
     """Fails at observations that begin with 13."""
 
-    def act(self, stances: Any, observations: Any) -> Any:
+    def act(self, conditionings: Any, observations: Any) -> Any:
         if observations[0][0] == 13:
             raise RuntimeError("by design")
-        return super().act(stances, observations)
+        return super().act(conditionings, observations)
 
 
 @pytest.fixture(scope="module")

@@ -22,14 +22,14 @@ def test_both_runtimes_believe_and_do_the_same(kind: str, rng: np.random.Generat
     torch, onnx = TorchRuntime.load(bundle), OnnxRuntime.load(bundle)
     for given in ([one] for one in contexts(bundle.spec, rng)), [contexts(bundle.spec, rng)]:
         for some in given:
-            for expected, got in zip(torch.believe(some), onnx.believe(some), strict=True):
-                np.testing.assert_allclose(got.code, expected.code, atol=1e-5, rtol=1e-4)
+            for expected, got in zip(torch.infer_belief(some), onnx.infer_belief(some), strict=True):
+                np.testing.assert_allclose(got.latent, expected.latent, atol=1e-5, rtol=1e-4)
                 np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-5)
-    beliefs = torch.believe(contexts(bundle.spec, rng))
+    beliefs = torch.infer_belief(contexts(bundle.spec, rng))
     z, n = len(beliefs[0].probabilities), len(beliefs)
     observations = np.stack([bundle.spec.example_episode(rng).observations[0] for _ in range(n)])
     expected, got = (
-        one.act(np.stack([one.stance(belief, i % z) for i, belief in enumerate(beliefs)]), observations)
+        one.act(np.stack([one.conditioning(belief, i % z) for i, belief in enumerate(beliefs)]), observations)
         for one in (torch, onnx)
     )
     assert got.dtype == expected.dtype
@@ -43,12 +43,12 @@ def test_both_learn_the_same_while_they_act(kind: str, rng: np.random.Generator)
     bundle = made(kind)
     episode = bundle.spec.example_episode(rng, 6)
     torch, onnx = TorchRuntime.load(bundle), OnnxRuntime.load(bundle)
-    belief = torch.believe([Context((episode,))])[0]
-    stance, seen = torch.stance(belief, 0), (episode.observations, episode.actions)
-    expected, got = torch.after(stance, *seen), onnx.after(stance, *seen)
+    belief = torch.infer_belief([Context((episode,))])[0]
+    conditioning, seen = torch.conditioning(belief, 0), (episode.observations, episode.actions)
+    expected, got = torch.update(conditioning, *seen), onnx.update(conditioning, *seen)
     np.testing.assert_allclose(got, expected, atol=1e-6)
-    assert torch.learns_while_acting == onnx.learns_while_acting == (kind == "dynamics")
-    assert torch.learns_while_acting == (not np.array_equal(got, stance))
+    assert torch.adapts_online == onnx.adapts_online == (kind == "dynamics")
+    assert torch.adapts_online == (not np.array_equal(got, conditioning))
 
 
 def test_graphs_leave_a_bundle_the_one_it_was(tmp_path: Path) -> None:
@@ -66,16 +66,16 @@ def test_the_files_of_a_bundle_run_in_onnx_runtime_as_they_are(tmp_path: Path, r
 
     bundle = made("reach")
     bundle.save(tmp_path)
-    believed = OnnxRuntime.load(bundle).believe(contexts(bundle.spec, rng))
-    observations = rng.normal(size=(len(believed), bundle.spec.observation_size)).astype(np.float32)
-    codes, hypotheses = np.stack([b.code for b in believed]), np.zeros(len(believed), np.int64)
-    (stances,) = onnxruntime.InferenceSession(tmp_path / "stance.onnx").run(
-        None, {"code": codes, "hypothesis": hypotheses}
+    beliefs = OnnxRuntime.load(bundle).infer_belief(contexts(bundle.spec, rng))
+    observations = rng.normal(size=(len(beliefs), bundle.spec.observation_size)).astype(np.float32)
+    latents, hypotheses = np.stack([b.latent for b in beliefs]), np.zeros(len(beliefs), np.int64)
+    (conditionings,) = onnxruntime.InferenceSession(tmp_path / "conditioning.onnx").run(
+        None, {"latent": latents, "hypothesis": hypotheses}
     )
     session = onnxruntime.InferenceSession(tmp_path / "act.onnx")
-    (got,) = session.run(None, {"stance": stances, "observations": observations})
+    (got,) = session.run(None, {"conditioning": conditionings, "observations": observations})
     runtime = TorchRuntime.load(bundle)
-    expected = runtime.act(np.stack([runtime.stance(belief, 0) for belief in believed]), observations)
+    expected = runtime.act(np.stack([runtime.conditioning(belief, 0) for belief in beliefs]), observations)
     np.testing.assert_allclose(np.clip(got, -1, 1), expected, atol=1e-5)
 
 
@@ -83,9 +83,9 @@ def test_what_cannot_be_run_says_why() -> None:
     with pytest.raises(InvalidConfig, match="wtl export"):
         OnnxRuntime.load(made("reach").with_graphs({}))
     with pytest.raises(InvalidConfig, match="its graphs cannot be run"):
-        OnnxRuntime.load(made("reach").with_graphs(dict.fromkeys(("believe", "stance", "act"), b"no graph")))
+        OnnxRuntime.load(made("reach").with_graphs(dict.fromkeys(("belief", "conditioning", "act"), b"no graph")))
     with pytest.raises(InvalidData, match="no ask"):
-        OnnxRuntime.load(made("reach")).believe([Context(ask=Ask((Urgency(),)))])
+        OnnxRuntime.load(made("reach")).infer_belief([Context(ask=Ask((Urgency(),)))])
 
 
 SERVE = """

@@ -22,7 +22,7 @@ DISCRETE = Spec(spaces.Box(-1, 1, (4,), np.float32), spaces.Discrete(3, start=1)
 def untrained(name: str, spec: Spec) -> Bundle:
     from metalearn.model.policy import ConditionalPolicy
 
-    config = ModelConfig(encoder_width=16, code_size=8, policy_width=16)
+    config = ModelConfig(encoder_width=16, latent_dim=8, policy_width=16)
     return Bundle(name, spec, config.model_dump(mode="json"), ConditionalPolicy(config, spec).to_weights())
 
 
@@ -43,9 +43,9 @@ def test_what_is_served_is_what_the_model_says(spec: Spec, tmp_path: Path, rng: 
             Context((example, example.without_actions()), (spec.example_episode(rng), example)),
         ):
             adaptation = client.adapt("any", context.demos, context.trials)
-            [belief] = inference.believe([context])
-            codes, hypotheses = np.stack([belief.code] * 7), np.full(7, belief.most_probable)
-            expected = inference.act(codes, hypotheses, observations)
+            [belief] = inference.infer_belief([context])
+            latents, hypotheses = np.stack([belief.latent] * 7), np.full(7, belief.map_hypothesis)
+            expected = inference.act(inference.conditioning(latents, hypotheses), observations)
             actions = adaptation.act(observations)
             assert actions.dtype == expected.dtype
             np.testing.assert_allclose(actions, expected, rtol=1e-5, atol=1e-6)
@@ -61,7 +61,7 @@ def test_an_episode_learns_from_its_own_steps_what_actions_do(tmp_path: Path) ->
     from metalearn.model.policy import ConditionalPolicy
 
     torch.manual_seed(0)
-    config = ModelConfig(encoder_width=16, code_size=8, policy_width=16, dynamics_rank=2)
+    config = ModelConfig(encoder_width=16, latent_dim=8, policy_width=16, dynamics_rank=2)
     policy = ConditionalPolicy(config, SPEC)
     assert policy.dynamics
     policy.dynamics.get_buffer("basis")[[0, 1], [0, 1], [0, 1]] = 1.0
@@ -77,7 +77,7 @@ def test_an_episode_learns_from_its_own_steps_what_actions_do(tmp_path: Path) ->
             episode.finish(walk[-1], success=False)
         unmoved = client.adapt("body", [demo]).act(walk[1:2])
     inference = Inference.load(bundle)
-    [belief] = inference.believe([Context((demo,))])
-    actor = HypothesisActor(inference, belief.code[None], np.array([belief.most_probable]))
+    [belief] = inference.infer_belief([Context((demo,))])
+    actor = HypothesisActor(inference, belief.latent[None], np.array([belief.map_hypothesis]))
     np.testing.assert_allclose(served, [actor.act(seen[None])[0] for seen in walk[:-1]], rtol=1e-4, atol=1e-5)
     assert np.abs(served[1] - unmoved[0]).max() > 1e-3

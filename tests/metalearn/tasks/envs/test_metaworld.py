@@ -224,20 +224,20 @@ class GoalOfTheDemo:
     def __init__(self, bundle):
         pass
 
-    def believe(self, contexts):
+    def infer_belief(self, contexts):
         goals = [context.demos[-1].observations[-1, 4:7] for context in contexts]
         return [Belief(goal, np.ones(1, np.float32)) for goal in goals]
 
-    learns_while_acting = False
+    adapts_online = False
 
-    def stance(self, belief, hypothesis):
-        return belief.code
+    def conditioning(self, belief, hypothesis):
+        return belief.latent
 
-    def after(self, stance, observations, actions):
-        return stance
+    def update(self, conditioning, observations, actions):
+        return conditioning
 
-    def act(self, stances, observations):
-        seen = np.hstack((observations[:, :-3], stances)).astype(np.float64)
+    def act(self, conditionings, observations):
+        seen = np.hstack((observations[:, :-3], conditionings)).astype(np.float64)
         return np.clip([Push().expert(row) for row in seen], -1, 1).astype(np.float32)
 
 
