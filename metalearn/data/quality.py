@@ -37,8 +37,8 @@ class EpisodeQuality:
         "Indices of the observation components that never change. Empty for images."
     )
     duplicate_of: str | None = _described(
-        "Position of the same episode earlier in the upload, such as `demos[0]`, or `stored` if the tenant had uploaded "
-        "it before. Null if the episode is new."
+        "Position of the same episode earlier in the upload, such as `demos[0]`, or `stored` if the tenant had "
+        "uploaded it before. Null if the episode is new."
     )
     total_reward: float | None = _described("Sum of the rewards. Null if the episode has none.")
     success: bool | None = _described("Outcome of the episode. Null if it is not known.")
