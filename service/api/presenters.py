@@ -12,8 +12,6 @@ from service.adaptations.records import Adaptation
 from service.api.schemas.adaptations import (
     AdaptationState,
     EpisodeBody,
-    EpisodeQuality,
-    Remark,
     Uploaded,
 )
 from service.api.schemas.models import (
@@ -58,18 +56,7 @@ def upload_answer(
     """An adaptation after an upload, with a report on it. The same POST again gets the same report."""
     digests = [episode.digest for episode in upload.demos + upload.trials]
     stored = container.repository.earlier(adaptation, digests)
-    found = inspect(upload, model.spec, model.confidence, stored=stored, rate_hz=rate_hz)
-    quality = [
-        EpisodeQuality.model_validate(
-            {
-                **vars(one),
-                "constant_actions": list(one.constant_actions),
-                "constant_observations": list(one.constant_observations),
-                "warnings": [Remark(code=remark.code, message=remark.message) for remark in one.warnings],
-            }
-        )
-        for one in found
-    ]
+    quality = inspect(upload, model.spec, model.confidence, stored=stored, rate_hz=rate_hz)
     return Uploaded(**dict(adaptation_state(container, adaptation)), quality=quality)
 
 

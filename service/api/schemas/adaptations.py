@@ -15,6 +15,7 @@ from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode, check_finite, numbers
 from metalearn.data.errors import InvalidData
+from metalearn.data.quality import EpisodeQuality
 from metalearn.data.spec import Spec
 
 LARGEST = 1e9
@@ -78,9 +79,8 @@ class EpisodeBody(Body):
             raise InvalidData("observations", f"at most {spec.horizon} steps", f"{n_steps} steps")
         observations = pixels("observations", self.observations, spec)
         episode = spec.check(Episode.of(observations, self.actions, self.rewards, self.success))
-        for name in ("observations", "actions", "rewards"):
-            if (array := getattr(episode, name)) is not None:
-                check_size(name, array)
+        for name, array in episode.arrays().items():
+            check_size(name, array)
         return episode
 
 
@@ -181,31 +181,6 @@ class AdaptationState(Body):
     )
     created_at: str
     expires_at: str
-
-
-class Remark(Body):
-    """Something in an episode that is probably not meant: a stable code, and a sentence."""
-
-    code: str
-    message: str
-
-
-class EpisodeQuality(Body):
-    """How one uploaded or recorded episode looks. Nothing of it is a reason for refusal."""
-
-    episode: str = Field(description="which, as `demos[0]`")
-    steps: int
-    horizon: int
-    rate_hz: float = Field(description="of the recording if it was said, else of the model")
-    duration_s: float
-    clipped: Share | None = Field(description="share of the actions' numbers at a bound")
-    constant_actions: list[int] = Field(description="components that never change")
-    constant_observations: list[int] = Field(description="numbers that never change; empty for images")
-    duplicate_of: str | None = Field(description="`demos[0]` of the same upload, or `stored`")
-    total_reward: float | None
-    success: bool | None
-    novelty: Share | None = Field(description="of a demo among those of validation tasks; null if not known")
-    warnings: list[Remark]
 
 
 class Uploaded(AdaptationState):
