@@ -1,4 +1,4 @@
-"""Adaptations as data: creating, extending, forking and acting with them, and the episodes that the server records.
+"""Adaptations: create, extend, fork, export and act with them, and record episodes.
 
-Here belongs what is true of an adaptation whoever asks for it. Knows neither HTTP nor how models are computed.
+The rules that hold for every interface belong here. HTTP belongs in `api`, the computation of models in `inference`.
 """

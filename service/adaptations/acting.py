@@ -1,7 +1,7 @@
-"""One action of an adapted policy: what it takes, from memory where it is there, and the pass through the model.
+"""Single actions of adapted policies: find the inputs, in memory if possible, and run the model.
 
-The route, the fast path in front of the routes and streams act through `act_once`. It runs on the event loop; whatever
-has to be read, loaded or inferred first is done in a thread, by the code that serves every other request.
+The `act` route, its fast path and streams all act through `act_once`, on the event loop. Reading, loading and
+inference of beliefs are done in a thread.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from service.registry.registry import Model, Registry
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Actor:
-    """All that an action takes: an adaptation in one version, its model, and what the model infers from it."""
+    """The inputs of an action: an adaptation in one version, its model, and the adapted policy."""
 
     adaptation: Adaptation
     model: Model
@@ -29,12 +29,12 @@ class Actor:
 
 @dataclass(eq=False)
 class OnlineConditioning:
-    """The conditioning of one episode, updated with what its actions turned out to do where the model adapts online.
+    """The conditioning of one episode, updated with its steps if the model adapts online.
 
     Attributes:
-        runtime: of the model.
+        runtime: the runtime of the model.
         value: the conditioning after the first `n_updates` steps of the episode.
-        n_updates: the steps that are in it.
+        n_updates: the number of steps in `value`.
     """
 
     runtime: Runtime
@@ -42,11 +42,11 @@ class OnlineConditioning:
     n_updates: int = 0
 
     def at(self, episode: EpisodeBuilder, observation: Array) -> Array:
-        """The conditioning to act on `observation`, to which the last action of the episode has led."""
+        """Return the conditioning to act on `observation`, the result of the last action of the episode."""
         if not episode or not self.runtime.adapts_online:
             return self.value
         seen, done = episode.observations, episode.actions
-        # Only steps that are part of the episode for good: the last one may come again with another observation.
+        # The last step is left out: it may be repeated with another observation.
         new = slice(self.n_updates, len(seen) - 1)
         if new.start < new.stop:
             observations = np.stack(seen[new.start : new.stop + 1])
@@ -56,7 +56,7 @@ class OnlineConditioning:
 
 
 class Acting:
-    """Finds actors, and lets them act."""
+    """Finds actors and acts with them."""
 
     def __init__(
         self, cache: AdaptationCache, registry: Registry, adaptations: AdaptationService, engine: Engine
@@ -64,12 +64,12 @@ class Acting:
         self._cache, self._registry, self._adaptations, self._engine = cache, registry, adaptations, engine
 
     def cached_adaptation(self, tenant: str, adaptation_id: str) -> Adaptation | None:
-        """An adaptation in its newest version, if that is in memory. Never waits."""
+        """Return an adaptation in its newest version if it is in memory, else None. Never blocks."""
         found = self._cache.get(tenant, adaptation_id)
         return found if found is not None and not self._adaptations.expired(found) else None
 
     def cached_actor(self, tenant: str, adaptation_id: str) -> Actor | None:
-        """The actor of the newest version, if all of it is in memory. Never waits."""
+        """Return the actor of the newest version if all of it is in memory, else None. Never blocks."""
         adaptation = self.cached_adaptation(tenant, adaptation_id)
         if adaptation is None:
             return None
@@ -78,16 +78,16 @@ class Acting:
         return None if model is None or policy is None else Actor(adaptation, model, policy)
 
     async def find_adaptation(self, tenant: str, adaptation_id: str) -> Adaptation:
-        """An adaptation in its newest version. Raises AdaptationNotFound."""
+        """Return an adaptation in its newest version. Raises AdaptationNotFound."""
         cached = self.cached_adaptation(tenant, adaptation_id)
         return cached if cached is not None else await run_in_threadpool(self._adaptations.read, tenant, adaptation_id)
 
     def actor(self, adaptation: Adaptation) -> Actor:
-        """The actor of this version of an adaptation. Blocks. Raises ModelUnavailable, Busy."""
+        """Return the actor of this version of an adaptation. Blocks. Raises ModelUnavailable, Busy."""
         return Actor(adaptation, self._adaptations.model(adaptation), self._adaptations.adapted_policy(adaptation))
 
     async def find_actor(self, adaptation: Adaptation) -> Actor:
-        """The same, for a coroutine. Raises ModelUnavailable, Busy."""
+        """Return the actor of this version without blocking the event loop. Raises ModelUnavailable, Busy."""
         model = self._registry.cached_model(adaptation.model, adaptation.model_version)
         policy = self._engine.cached((adaptation.id, adaptation.version))
         if model is not None and policy is not None:
@@ -95,16 +95,16 @@ class Acting:
         return await run_in_threadpool(self.actor, adaptation)
 
     async def act_once(self, actor: Actor, observations: Array, conditioning: Array | None = None) -> ActResult:
-        """Actions for `[n, *o]` observations, and a note that the adaptation is in use.
+        """Return actions for `[n, *o]` observations, and postpone the expiry of the adaptation.
 
         Args:
-            actor: who acts.
-            observations: checked against the model's spec.
-            conditioning: of a hypothesis of one's own; that of the most probable one if absent.
+            actor: the actor.
+            observations: observations that fit the spec of the model.
+            conditioning: the conditioning to act under; that of the most probable hypothesis if absent.
 
         Raises:
             Busy: the queue is full, or the model took too long.
-            InvalidData: numbers that overflow in the model.
+            InvalidData: the numbers overflow in the model.
         """
         if self._adaptations.touch_due(actor.adaptation):
             await run_in_threadpool(self._adaptations.touch, actor.adaptation)

@@ -1,6 +1,6 @@
-"""An episode in the making: what was seen and done so far, and what may come next.
+"""An episode in progress: its steps so far, and the rules for the next one.
 
-The rules that recorded episodes and streams share are here and nowhere else. Pure: knows no storage, runtime or clock.
+Recorded episodes and streams share these rules. Pure: knows no storage, runtime or clock.
 """
 
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ from service.errors import EpisodeEmpty, EpisodeOver
 
 
 def commit(adaptation: Adaptation, belief: Belief, explore: bool | None, rng: np.random.Generator) -> tuple[bool, int]:
-    """Whether an episode explores, and the one hypothesis that it acts under.
+    """Decide if an episode explores, and choose the one hypothesis that it acts under.
 
-    It explores where the client says so, and by default until a trial has been scored. An episode that explores samples
-    its hypothesis from the belief (posterior sampling); another one takes the most probable hypothesis.
+    It explores if the client asks for it, and by default until a trial has been scored. It then samples its hypothesis
+    from the belief (posterior sampling); otherwise it takes the most probable hypothesis.
     """
     explore = not adaptation.scored if explore is None else explore
     return explore, belief.sample(rng) if explore else belief.map_hypothesis
@@ -29,10 +29,10 @@ class EpisodeBuilder:
     """The steps of one episode.
 
     Attributes:
-        horizon: the most steps that it may have.
-        observations: `[*o]` each; `observations[i]` is what `actions[i]` answered.
+        horizon: the largest number of steps.
+        observations: `[*o]` each; `actions[i]` follows `observations[i]`.
         actions: `[a]` or a scalar each.
-        rewards: `rewards[i]` is what `actions[i]` earned; None where the client did not say.
+        rewards: `rewards[i]` is the reward of `actions[i]`; None if the client sent none.
     """
 
     horizon: int
@@ -44,11 +44,11 @@ class EpisodeBuilder:
         return len(self.actions)
 
     def check(self, reward: float | None) -> None:
-        """Refuse what cannot be the next step.
+        """Check that the episode can take another step.
 
         Raises:
-            EpisodeOver: the episode has all its steps.
-            InvalidData: a reward other than 0 before anything was done.
+            EpisodeOver: the episode has reached its horizon.
+            InvalidData: a reward other than 0 before the first action.
         """
         if len(self) >= self.horizon:
             raise EpisodeOver(f"the episode has its {self.horizon} steps and can only be finished or reset")
@@ -56,17 +56,17 @@ class EpisodeBuilder:
             raise InvalidData("reward", "none before the first action", str(reward))
 
     def append(self, observation: Array, action: Array, reward: float | None) -> None:
-        """Add a step; `reward` is what the action before it earned."""
+        """Add a step; `reward` is that of the previous action."""
         if self.actions:
             self.rewards.append(reward)
         self.observations.append(observation)
         self.actions.append(action)
 
     def finish(self, observation: Array, reward: float | None, success: bool | None) -> Episode:
-        """The whole episode. If any reward was sent, a step without one earned nothing.
+        """Return the whole episode. If any step has a reward, the others get 0.
 
         Raises:
-            EpisodeEmpty: no action was asked for.
+            EpisodeEmpty: the episode has no actions.
         """
         if not self.actions:
             raise EpisodeEmpty("no action was asked for in this episode: there is nothing to learn from")

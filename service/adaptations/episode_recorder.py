@@ -1,7 +1,7 @@
-"""Episodes that the server records while it acts: one hypothesis each, every step kept, a trial in the end.
+"""Recording of episodes while the server acts: one hypothesis per episode, which becomes a trial at its end.
 
-A step is in the database before it is answered, so an episode outlives the server's process and may go on at
-another server. What is kept here in memory saves reading; the numbers of the steps in the database decide.
+A step is stored before its action is returned, so an episode survives the process and can continue at another server.
+The copy in memory saves reads; the numbers of the steps in the database resolve conflicts.
 """
 
 import threading
@@ -33,7 +33,7 @@ _ATTEMPTS = 8
 
 @dataclass(eq=False)
 class _Recording:
-    """An episode in progress, as far as this server has seen it. Its lock keeps steps in order."""
+    """An episode in progress, as far as this server knows it. Its lock keeps steps in order."""
 
     row: RecordingRow
     episode: EpisodeBuilder
@@ -42,13 +42,13 @@ class _Recording:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, step: Step) -> None:
-        """Note a step that is stored."""
+        """Add a step that is stored."""
         self.episode.append(step.observation, step.action, step.reward)
         self.last = step
 
 
 class EpisodeRecorder:
-    """The recorded episodes that pass through one server."""
+    """Records the episodes of one server."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class EpisodeRecorder:
     def start(
         self, adaptation: Adaptation, explore: bool | None, idempotency_key: IdempotencyKey | None = None
     ) -> RecordingRow:
-        """Begin an episode and commit to one hypothesis. Raises Busy."""
+        """Start an episode under one hypothesis. Raises Busy."""
         belief = self._adaptations.adapted_policy(adaptation).belief
-        with self._lock:  # a generator is not made for several threads
+        with self._lock:  # random generators are not thread-safe
             explore, hypothesis = commit(adaptation, belief, explore, self._rng)
         self._adaptations.touch(adaptation)
         row = RecordingRow(new_id(), adaptation.id, adaptation.version, explore, hypothesis)
@@ -83,19 +83,19 @@ class EpisodeRecorder:
         reward: float | None,
         idempotency_key: IdempotencyKey | None = None,
     ) -> tuple[Array, int]:
-        """The action now, `[a]` or a scalar, and the number of this step.
+        """Record an observation, and return the next action, `[a]` or a scalar, and the number of the step.
 
         Raises:
-            EpisodeNotFound, EpisodeFinished, EpisodeOver, Busy: see there.
-            InvalidData: a reward before anything was done.
+            EpisodeNotFound, EpisodeFinished, EpisodeOver, Busy: see `service.errors`.
+            InvalidData: a reward before the first action.
         """
         recording = self._find(adaptation, recording_id)
         with recording.lock:
             for _ in range(_ATTEMPTS):
                 try:
                     return self._act(adaptation, recording, observation, reward, idempotency_key)
-                except StepConflict:  # by another server
-                    self._read_on(recording)
+                except StepConflict:
+                    self._read_new_steps(recording)
         raise Busy("too many servers record this episode at once")
 
     def _act(
@@ -108,22 +108,22 @@ class EpisodeRecorder:
     ) -> tuple[Array, int]:
         episode = recording.episode
         if reward and not episode:
-            self._read_on(recording)  # another server may have begun it
-        if recording.last is not None and _repeats(idempotency_key, recording.last):
+            self._read_new_steps(recording)  # another server may have recorded the first steps
+        if recording.last is not None and _is_repeated(idempotency_key, recording.last):
             return recording.last.action, len(episode) - 1
         try:
             episode.check(reward)
         except EpisodeOver:
-            self._read_on(recording)  # it may have been finished elsewhere
+            self._read_new_steps(recording)  # raises EpisodeFinished if another server has finished it
             raise
         model = self._adaptations.model(adaptation)
         if recording.conditioning is None:
             policy = self._adaptations.adapted_policy(adaptation, recording.row.version)
             start = policy.conditioning_under(recording.row.hypothesis, model.runtime)
             recording.conditioning = OnlineConditioning(model.runtime, start)
-        acted = self._engine.act(model.runtime, recording.conditioning.at(episode, observation), observation[None])
+        result = self._engine.act(model.runtime, recording.conditioning.at(episode, observation), observation[None])
         key, fingerprint = (idempotency_key.key, idempotency_key.fingerprint) if idempotency_key else (None, None)
-        step = Step(observation, acted.actions[0], reward, key, fingerprint)
+        step = Step(observation, result.actions[0], reward, key, fingerprint)
         self._recordings.add(recording.row.id, len(episode), step)
         recording.add(step)
         self._adaptations.touch(adaptation)
@@ -138,10 +138,10 @@ class EpisodeRecorder:
         success: bool | None,
         idempotency_key: IdempotencyKey | None = None,
     ) -> Adaptation:
-        """The adaptation one version on, the episode having become its newest trial.
+        """End an episode, and return the next version of the adaptation, with the episode as its newest trial.
 
         Raises:
-            EpisodeNotFound, EpisodeFinished, EpisodeEmpty, TooManyEpisodes: see there.
+            EpisodeNotFound, EpisodeFinished, EpisodeEmpty, TooManyEpisodes, Busy: see `service.errors`.
         """
         done = self._adaptations.completed(idempotency_key)
         if done is not None:
@@ -149,14 +149,14 @@ class EpisodeRecorder:
         recording = self._find(adaptation, recording_id)
         with recording.lock:
             for _ in range(_ATTEMPTS):
-                self._read_on(recording)
+                self._read_new_steps(recording)
                 episode = recording.episode.finish(observation, reward, success)
                 self._adaptations.model(adaptation).spec.check(episode)
                 ending = FinishRecording(recording_id, len(episode))
                 try:
                     after = self._adaptations.learn(adaptation, "trial", [episode], idempotency_key, ending)
                     break
-                except StepConflict:  # by another server, since we read on
+                except StepConflict:
                     continue
             else:
                 raise Busy("too many servers record this episode at once")
@@ -165,19 +165,19 @@ class EpisodeRecorder:
         return after
 
     def forget(self, adaptation_id: str) -> None:
-        """Drop every episode of an adaptation that is gone."""
+        """Drop every episode of a deleted adaptation from memory."""
         with self._lock:
             for key in [key for key, value in self._open.items() if value.row.adaptation == adaptation_id]:
                 del self._open[key]
 
     @property
     def adaptations(self) -> set[str]:
-        """Those whose episodes are in memory."""
+        """The adaptations whose episodes are in memory."""
         with self._lock:
             return {recording.row.adaptation for recording in self._open.values()}
 
     def _find(self, adaptation: Adaptation, recording_id: str) -> _Recording:
-        """An episode in progress, from memory or from the tape."""
+        """Return an episode in progress, from memory or from the database."""
         with self._lock:
             found = self._open.get(recording_id)
             if found is not None and found.row.adaptation == adaptation.id:
@@ -188,17 +188,17 @@ class EpisodeRecorder:
         row = self._recordings.find(adaptation.id, recording_id)
         _check_open(row)
         horizon = self._adaptations.horizon(self._adaptations.model(adaptation))
-        read = _Recording(row, EpisodeBuilder(horizon))
+        stored = _Recording(row, EpisodeBuilder(horizon))
         for step in self._recordings.steps(recording_id):
-            read.add(step)
+            stored.add(step)
         with self._lock:
-            recording = self._open.setdefault(recording_id, read)
+            recording = self._open.setdefault(recording_id, stored)
             while len(self._open) > self._capacity:
                 self._open.popitem(last=False)
             return recording
 
-    def _read_on(self, recording: _Recording) -> None:
-        """Learn of the steps that other servers recorded. Raises EpisodeNotFound, EpisodeFinished."""
+    def _read_new_steps(self, recording: _Recording) -> None:
+        """Add the steps that other servers have recorded. Raises EpisodeNotFound, EpisodeFinished."""
         try:
             _check_open(self._recordings.find(recording.row.adaptation, recording.row.id))
         except (EpisodeNotFound, EpisodeFinished):
@@ -214,10 +214,10 @@ def _check_open(row: RecordingRow) -> None:
         raise EpisodeFinished(f"the episode is finished: it is a trial since version {row.finished_as}")
 
 
-def _repeats(idempotency_key: IdempotencyKey | None, last: Step) -> bool:
-    """Whether the last step was asked for by this very POST, whose answer was lost on the way."""
+def _is_repeated(idempotency_key: IdempotencyKey | None, last: Step) -> bool:
+    """Return True if this POST has recorded the last step already, and its response was lost."""
     if idempotency_key is None or idempotency_key.key != last.key:
         return False
     if idempotency_key.fingerprint != last.fingerprint:
-        raise IdempotencyKeyReused("this Idempotency-Key came with the step before", field="Idempotency-Key")
+        raise IdempotencyKeyReused("this Idempotency-Key belongs to the previous step", field="Idempotency-Key")
     return True

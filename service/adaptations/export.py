@@ -1,10 +1,10 @@
-"""An adaptation as an archive that needs no server: what it has seen, and what it does.
+"""Export of an adaptation as an archive that can be used without a server.
 
-    manifest.json          what it is, which hypotheses it holds, what the policy takes and gives, SHA-256 of the others
-    episodes.safetensors   its episodes, as the body of a POST that would make the same adaptation again
-    policy.onnx            the policy, self-contained
+    manifest.json          ids, hypotheses, inputs and outputs of the policy, SHA-256 of the other files
+    episodes.safetensors   the episodes, as the body of a POST that would create the same adaptation again
+    policy.onnx            the self-contained policy
 
-The same version makes the same bytes. Does not know HTTP.
+Exports of the same version are identical byte for byte. Does not know HTTP.
 """
 
 import hashlib
@@ -22,29 +22,28 @@ from service.inference.onnx_policy import exportable, signature, standalone
 from service.registry.registry import Model
 
 SCHEMA = 1
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # where the time of a zip begins: when it was asked for is not in it
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time in a zip: the archive must not depend on when it was made
 
 
 def archive(adaptation: Adaptation, model: Model, context: Context, *, policy: bool = True) -> bytes:
-    """The archive of one version.
+    """Make the archive of one version.
 
     Args:
         adaptation: the version.
-        model: that it was made with.
-        context: what it has seen.
-        policy: or else the episodes alone, which any model can hand out.
+        model: the model of the adaptation.
+        context: the episodes of the version.
+        policy: True to include the policy; the episodes alone can be exported from any model.
 
     Raises:
         PolicyNotExportable: the model's bundle has no graphs.
-        ModelUnavailable: it has some that do not fit its weights.
-        InvalidConfig: the weights do not fit.
+        ModelUnavailable: the graphs do not fit the weights.
     """
     if policy and not exportable(model.bundle):
         raise PolicyNotExportable(model.name, model.version)
     members = {"episodes.safetensors": encode_safetensors(_body(adaptation, context))}
     about: dict[str, Any] = {}
     if policy:
-        # By itself and not from memory: in company the last digits may be others, and with them the bytes.
+        # Inferred alone and not taken from memory: in a batch the last digits, and so the bytes, may differ.
         (belief,) = model.runtime.infer_belief([context])
         try:
             members["policy.onnx"] = standalone(model.bundle, belief)
@@ -73,7 +72,7 @@ def archive(adaptation: Adaptation, model: Model, context: Context, *, policy: b
 
 
 def _body(adaptation: Adaptation, context: Context) -> dict[str, Any]:
-    """What would have to be uploaded to have it again."""
+    """Return the body of a POST that creates the same adaptation."""
     return {
         "model": f"{adaptation.model}@{adaptation.model_version}",
         "demos": [episode.to_dict() for episode in context.demos],

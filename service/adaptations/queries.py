@@ -1,6 +1,6 @@
-"""Rows as frozen values, and the questions that several transactions ask. Functions of an open connection.
+"""Queries that several transactions share, with rows as frozen values. Functions of an open connection.
 
-Locks are taken in one order, so that no two transactions wait for each other: adaptation, tenant, episodes by digest.
+Locks are always taken in the same order, which avoids deadlocks: adaptation, tenant, episodes by digest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from service.storage.tables import adaptations, blobs, members, recordings, step
 
 
 def newest() -> Select[Any]:
-    """Adaptations in their newest version."""
+    """Select adaptations in their newest version."""
     is_newest = (versions.c.adaptation == adaptations.c.id) & (versions.c.version == adaptations.c.version)
     return select(adaptations, versions.c.n_demos, versions.c.n_trials, versions.c.scored, versions.c.ask).join(
         versions, is_newest
@@ -31,14 +31,14 @@ def newest() -> Select[Any]:
 def read_adaptation(
     c: Connection, tenant: str, adaptation_id: str, version: int | None = None, *, lock: bool = False
 ) -> Adaptation:
-    """One version, the newest unless said; locked against other writers if asked for.
+    """Return one version, by default the newest; `lock` keeps other writers away until the transaction ends.
 
     Raises:
-        AdaptationNotFound, VersionNotFound: the tenant has no such thing.
+        AdaptationNotFound, VersionNotFound: the tenant has no such adaptation or version.
     """
     where = (adaptations.c.id == adaptation_id, adaptations.c.tenant == tenant)
     if lock:
-        # On its own: a row that was waited for is read again, what was joined to it is not.
+        # Locked in a statement of its own: after a wait PostgreSQL reads the locked row again, but not joined rows.
         c.execute(select(adaptations.c.version).where(*where).with_for_update())
     current = c.execute(newest().where(*where)).first()
     if current is None:
@@ -64,33 +64,33 @@ def read_adaptation(
 
 
 def to_adaptation(row: Row[Any], **changed: Any) -> Adaptation:
-    """A row of `newest`, with some columns of another version."""
+    """Convert a row of `newest`, with some columns replaced by those of another version."""
     columns = dict(row._mapping) | changed
     del columns["position"]
     return Adaptation(**columns)
 
 
 def add_version(c: Connection, adaptation_id: str, row: VersionRow) -> None:
-    """Note what a version holds."""
+    """Insert the row of a version."""
     c.execute(insert(versions).values(adaptation=adaptation_id, **vars(row)))
 
 
 def read_recording(c: Connection, adaptation_id: str, recording_id: str, *, lock: bool = False) -> RecordingRow:
-    """A recorded episode of an adaptation. Raises EpisodeNotFound."""
+    """Return a recorded episode of an adaptation. Raises EpisodeNotFound."""
     where = (recordings.c.id == recording_id, recordings.c.adaptation == adaptation_id)
-    question = select(recordings).where(*where)
-    row = c.execute(question.with_for_update() if lock else question).first()
+    query = select(recordings).where(*where)
+    row = c.execute(query.with_for_update() if lock else query).first()
     if row is None:
         raise EpisodeNotFound("the adaptation has no such episode", field="episode", got=quote(recording_id))
     return RecordingRow(**row._mapping)
 
 
 def finish_recording(c: Connection, adaptation_id: str, ending: FinishRecording, version: int) -> None:
-    """Note that a recorded episode became a trial in `version`; nothing more is recorded in it.
+    """Mark a recorded episode as a trial since `version`, and delete its steps.
 
     Raises:
-        EpisodeFinished: it did before.
-        StepTaken: there are steps that whoever ends it has not seen.
+        EpisodeFinished: the episode was finished before.
+        StepConflict: the episode has steps that the caller has not read.
     """
     row = read_recording(c, adaptation_id, ending.recording, lock=True)
     if row.finished_as is not None:
@@ -99,13 +99,13 @@ def finish_recording(c: Connection, adaptation_id: str, ending: FinishRecording,
     if n_steps != ending.n_steps:
         raise StepConflict
     c.execute(update(recordings).where(recordings.c.id == ending.recording).values(finished_as=version))
-    c.execute(delete(steps).where(steps.c.recording == ending.recording))  # they are the trial now
+    c.execute(delete(steps).where(steps.c.recording == ending.recording))
 
 
 def lock_episodes(c: Connection, sizes: Mapping[str, int]) -> None:
-    """Refer to these episodes from now on: nobody deletes their files until this transaction is over."""
+    """Lock these episodes: no other transaction deletes their files until this one ends."""
     dialect = sqlite if c.dialect.name == "sqlite" else postgresql
-    # Setting a column to what it is takes the row's lock.
+    # Setting a column to its own value takes the lock of the row.
     statement = dialect.insert(blobs).values(digest=bindparam("digest"), n_bytes=bindparam("n_bytes"))
     statement = statement.on_conflict_do_update(index_elements=["digest"], set_={"digest": statement.excluded.digest})
     for digest in sorted(sizes):
@@ -113,6 +113,6 @@ def lock_episodes(c: Connection, sizes: Mapping[str, int]) -> None:
 
 
 def referenced(c: Connection, digests: Sequence[str], tenant: str | None = None) -> set[str]:
-    """Those of these episodes that some adaptation refers to, or one of this tenant."""
-    question = select(members.c.digest).where(members.c.digest.in_(digests)).distinct()
-    return set(c.scalars(question if tenant is None else question.where(members.c.tenant == tenant)))
+    """Return those of these episodes that an adaptation refers to, of any tenant or of this one."""
+    query = select(members.c.digest).where(members.c.digest.in_(digests)).distinct()
+    return set(c.scalars(query if tenant is None else query.where(members.c.tenant == tenant)))

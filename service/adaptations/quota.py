@@ -1,4 +1,4 @@
-"""How much there may be of an adaptation and of a tenant. Functions of an open connection, the tenant being locked."""
+"""Limits on the size of an adaptation and of a tenant. Called in a transaction that has locked the tenant."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,20 @@ from service.storage.tables import adaptations, tenants
 
 @dataclass(frozen=True)
 class Quota:
-    """Episodes of an adaptation; adaptations of a tenant, and bytes of their episodes."""
+    """The limits.
+
+    Attributes:
+        n_episodes: episodes per adaptation.
+        n_adaptations: adaptations per tenant.
+        n_bytes: bytes of episodes per tenant.
+    """
 
     n_episodes: int
     n_adaptations: int
     n_bytes: int
 
     def check_episodes(self, adaptation: Adaptation) -> None:
-        """Raises TooManyEpisodes."""
+        """Raise TooManyEpisodes if the adaptation has too many episodes."""
         n_episodes, limit = adaptation.n_demos + adaptation.n_trials, self.n_episodes
         if n_episodes > limit:
             raise TooManyEpisodes(
@@ -28,24 +34,24 @@ class Quota:
             )  # fmt: skip
 
     def add_adaptation(self, c: Connection, tenant: str, now: float) -> None:
-        """Lock the tenant and count one more. Raises QuotaExceeded."""
-        has = lock_tenant(c, tenant).n_adaptations
-        if has >= self.n_adaptations:
-            _refuse(c, tenant, "adaptations", self.n_adaptations, has + 1, now)
+        """Lock the tenant and count one more adaptation. Raises QuotaExceeded."""
+        used = lock_tenant(c, tenant).n_adaptations
+        if used >= self.n_adaptations:
+            _refuse(c, tenant, "adaptations", self.n_adaptations, used + 1, now)
         count(c, tenant, 1, 0)
 
     def add_bytes(self, c: Connection, tenant: str, n_bytes: int, now: float) -> None:
-        """Count so many more. Raises QuotaExceeded."""
+        """Count more bytes of episodes. Raises QuotaExceeded."""
         count(c, tenant, 0, n_bytes)
-        has = c.scalar(select(tenants.c.n_bytes).where(tenants.c.name == tenant))
-        if n_bytes and has is not None and has > self.n_bytes:
-            _refuse(c, tenant, "bytes of episodes", self.n_bytes, has, now)
+        used = c.scalar(select(tenants.c.n_bytes).where(tenants.c.name == tenant))
+        if n_bytes and used is not None and used > self.n_bytes:
+            _refuse(c, tenant, "bytes of episodes", self.n_bytes, used, now)
 
 
 def count(c: Connection, tenant: str, n_adaptations: int, n_bytes: int) -> None:
-    """The tenant has so many more, or fewer."""
-    has = {"n_adaptations": tenants.c.n_adaptations + n_adaptations, "n_bytes": tenants.c.n_bytes + n_bytes}
-    c.execute(update(tenants).where(tenants.c.name == tenant).values(has))
+    """Add to the counts of a tenant; negative numbers subtract."""
+    values = {"n_adaptations": tenants.c.n_adaptations + n_adaptations, "n_bytes": tenants.c.n_bytes + n_bytes}
+    c.execute(update(tenants).where(tenants.c.name == tenant).values(values))
 
 
 def _refuse(c: Connection, tenant: str, what: str, limit: int, got: int, now: float) -> None:

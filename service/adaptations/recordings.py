@@ -1,7 +1,7 @@
-"""Recorded episodes in the database: what each committed to, and its steps, each under its own number.
+"""Recorded episodes in the database, and their steps by number.
 
-Two servers may record one episode: a step that the other has written already is refused, and the caller reads on.
-Knows neither models nor who may ask.
+Two servers may record the same episode: a step that exists already is refused, and the caller reads the new steps.
+Knows neither models nor permissions.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from service.storage.tables import recordings, steps
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What was seen, what was done, and what the *previous* action earned."""
+    """One step: the observation, the action, and the reward of the *previous* action."""
 
     observation: Array
     action: Array
@@ -31,7 +31,7 @@ class Step:
     fingerprint: str | None = None
 
 
-# Built once: a step is written in a fraction of a millisecond, and building this takes as long.
+# Built once, since building it takes about as long as writing a step.
 _ADD = (
     insert(steps)
     .from_select(
@@ -41,20 +41,20 @@ _ADD = (
         .with_for_update(read=True),
     )
     .execution_options(preserve_rowcount=True)
-)  # else it is -1 for an INSERT
+)  # otherwise rowcount is -1 for an INSERT
 
 
 class RecordingRepository:
-    """The recorded episodes."""
+    """The recorded episodes of all adaptations."""
 
     def __init__(self, database: Database, now: Callable[[], float]) -> None:
         self._database, self._now = database, now
 
     def start(self, tenant: str, row: RecordingRow, idempotency_key: IdempotencyKey | None) -> RecordingRow:
-        """Store that an episode began; or return the one that the same POST began. Raises AdaptationNotFound."""
+        """Store a new episode, or return the one that the same POST stored before. Raises AdaptationNotFound."""
         with self._database.write() as c:
-            if done := begin(c, idempotency_key, self._now()):
-                return read_recording(c, done["adaptation"], done["recording"])
+            if created := begin(c, idempotency_key, self._now()):
+                return read_recording(c, created["adaptation"], created["recording"])
             read_adaptation(c, tenant, row.adaptation, lock=True)
             columns = ("id", "adaptation", "version", "explore", "hypothesis")
             c.execute(insert(recordings).values({name: getattr(row, name) for name in columns}))
@@ -62,18 +62,18 @@ class RecordingRepository:
             return row
 
     def find(self, adaptation_id: str, recording_id: str) -> RecordingRow:
-        """A recorded episode of an adaptation. Raises EpisodeNotFound."""
+        """Return a recorded episode of an adaptation. Raises EpisodeNotFound."""
         with self._database.read() as c:
             return read_recording(c, adaptation_id, recording_id)
 
     def steps(self, recording_id: str, since: int = 0) -> list[Step]:
-        """The steps of an episode from this number on."""
+        """Return the steps of an episode from this number on."""
         where = (steps.c.recording == recording_id, steps.c.step >= since)
         with self._database.read() as c:
             return [_decode(row) for row in c.scalars(select(steps.c.content).where(*where).order_by(steps.c.step))]
 
     def add(self, recording_id: str, number: int, step: Step) -> None:
-        """Store a step. Raises StepTaken."""
+        """Store a step. Raises StepConflict."""
         values = {"of": recording_id, "number": number, "content": _encode(step)}
         try:
             with self._database.write_relaxed() as c:

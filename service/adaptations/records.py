@@ -26,7 +26,7 @@ class Adaptation:
 
 @dataclass(frozen=True)
 class VersionRow:
-    """What one version of an adaptation holds, and when it was made."""
+    """The contents of one version of an adaptation. Times are seconds since 1970."""
 
     version: int
     n_demos: int
@@ -38,7 +38,7 @@ class VersionRow:
 
 @dataclass(frozen=True)
 class RecordingRow:
-    """A recorded episode: the version it acts from and the hypothesis it committed to."""
+    """A recorded episode: the version that acts, and the one hypothesis that it acts under."""
 
     id: str
     adaptation: str
@@ -50,11 +50,11 @@ class RecordingRow:
 
 @dataclass(frozen=True)
 class FinishRecording:
-    """That a recorded episode becomes a trial, as whoever ends it knows it."""
+    """A request to finish a recorded episode, which has `n_steps` steps as far as the caller knows."""
 
     recording: str
     n_steps: int
 
 
 class StepConflict(Exception):
-    """Another server has recorded a step of this number, or the episode takes no more: read it again."""
+    """Another server has recorded this step, or finished the episode: read the episode again."""

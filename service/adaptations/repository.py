@@ -1,7 +1,7 @@
-"""What survives `kill -9`: adaptations in all their versions, and their episodes.
+"""Adaptations in all their versions, with their episodes, in the database and the episode store.
 
-An acknowledged write is on the disk. A file of an episode is written and deleted only under the lock of its row in
-`blobs`, so none vanishes between being found there and being referred to, whichever server does what.
+An acknowledged write is on the disk and survives `kill -9`. The file of an episode is written and deleted under the
+lock of its row in `blobs`, so no other server deletes it between the check that it exists and the new reference.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ from service.adaptations.quota import Quota, count
 from service.adaptations.records import Adaptation, FinishRecording, Role, VersionRow
 from service.storage.database import Database
 from service.storage.episode_store import EpisodeStore, size
-from service.storage.idempotency import IdempotencyKey, Made, begin, complete, lookup
+from service.storage.idempotency import Created, IdempotencyKey, begin, complete, lookup
 from service.storage.statements import insert_new, lock_tenant
 from service.storage.tables import adaptations, blobs, leases, members, requests, versions
 
@@ -35,50 +35,50 @@ _DAY_S = 86400.0
 
 
 class AdaptationRepository:
-    """The database and the episodes."""
+    """The stored adaptations of all tenants."""
 
     def __init__(self, database: Database, episodes: EpisodeStore, quota: Quota, now: Callable[[], float]) -> None:
         self.database = database
         self._episodes, self._quota, self._now = episodes, quota, now
 
     def ping(self) -> None:
-        """Raise if the database takes no writes. Nobody holds this lease, nobody waits for it."""
+        """Raise if the database takes no writes. Writes to a lease that no code waits for."""
         mark = {"holder": "nobody", "expires_at": 0.0}
         with self.database.write() as c:
             insert_new(c, leases, [{"name": "probe", **mark}])
             c.execute(update(leases).where(leases.c.name == "probe").values(mark))
 
     def count(self, now: float) -> int:
-        """How many adaptations there are."""
+        """Return the number of adaptations that have not expired."""
         with self.database.read() as c:
             return c.scalar(select(func.count()).select_from(adaptations).where(adaptations.c.expires_at > now)) or 0
 
     def create(self, adaptation: Adaptation, context: Context, idempotency_key: IdempotencyKey | None) -> Adaptation:
-        """Store a new adaptation in version 1; or what the same POST stored before.
+        """Store a new adaptation in version 1, or return the one that the same POST stored before.
 
         Raises:
-            TooManyEpisodes, QuotaExceeded: there is no room for it.
+            TooManyEpisodes, QuotaExceeded: the limits leave no room for it.
         """
         self._quota.check_episodes(adaptation)
         self._episodes.write(context.demos + context.trials)
         with self.database.write() as c:
-            if done := begin(c, idempotency_key, self._now()):
-                return _version_made(c, adaptation.tenant, done)
+            if created := begin(c, idempotency_key, self._now()):
+                return _created_version(c, adaptation.tenant, created)
             self._add(c, adaptation)
             self._join(c, adaptation, "demo", context.demos)
             self._join(c, adaptation, "trial", context.trials)
             return _completed(c, idempotency_key, adaptation)
 
     def fork(self, source: Adaptation, new: Adaptation, idempotency_key: IdempotencyKey | None) -> Adaptation:
-        """Store a new adaptation that has seen what a version of another one has: the same episodes, no copies.
+        """Store a new adaptation that refers to the episodes of a version of another one, without copies.
 
         Raises:
             AdaptationNotFound: the other one was deleted meanwhile.
-            QuotaExceeded: the tenant has as many as it may.
+            QuotaExceeded: the tenant cannot have more adaptations.
         """
         with self.database.write() as c:
-            if done := begin(c, idempotency_key, self._now()):
-                return _version_made(c, new.tenant, done)
+            if created := begin(c, idempotency_key, self._now()):
+                return _created_version(c, new.tenant, created)
             read_adaptation(c, source.tenant, source.id, lock=True)
             self._add(c, new)
             its = (members.c.adaptation == source.id, members.c.since <= source.version)
@@ -97,17 +97,17 @@ class AdaptationRepository:
         idempotency_key: IdempotencyKey | None,
         ending: FinishRecording | None = None,
     ) -> Adaptation:
-        """Store the next version of an adaptation, with `episodes` added; that they end a recording, if they do.
+        """Store the next version of an adaptation with `episodes` added, and finish a recording if `ending` is given.
 
         Raises:
-            AdaptationNotFound: it was deleted meanwhile.
-            EpisodeFinished, StepTaken: the recording is not what it was thought to be.
-            TooManyEpisodes, QuotaExceeded: there is no room for them.
+            AdaptationNotFound: the adaptation was deleted meanwhile.
+            EpisodeFinished, StepConflict: the recording was changed by another server.
+            TooManyEpisodes, QuotaExceeded: the limits leave no room for the episodes.
         """
         self._episodes.write(episodes)
         with self.database.write() as c:
-            if done := begin(c, idempotency_key, self._now()):
-                return _version_made(c, adaptation.tenant, done)
+            if created := begin(c, idempotency_key, self._now()):
+                return _created_version(c, adaptation.tenant, created)
             before = read_adaptation(c, adaptation.tenant, adaptation.id, lock=True)
             after = replace(
                 before,
@@ -128,12 +128,12 @@ class AdaptationRepository:
             return _completed(c, idempotency_key, after)
 
     def read(self, tenant: str, adaptation_id: str, version: int | None = None) -> Adaptation:
-        """One version, the newest unless said. Raises AdaptationNotFound, VersionNotFound."""
+        """Return one version, by default the newest. Raises AdaptationNotFound, VersionNotFound."""
         with self.database.read() as c:
             return read_adaptation(c, tenant, adaptation_id, version)
 
     def page(self, tenant: str, limit: int, after: int, now: float) -> tuple[list[Adaptation], int | None]:
-        """At most `limit` unexpired adaptations of a tenant after a position, and the position to go on from."""
+        """Return at most `limit` unexpired adaptations after a position, and the position of the next page, or None."""
         where = (adaptations.c.tenant == tenant, adaptations.c.position > after, adaptations.c.expires_at > now)
         with self.database.read() as c:
             rows = c.execute(newest().where(*where).order_by(adaptations.c.position).limit(limit + 1)).all()
@@ -141,7 +141,7 @@ class AdaptationRepository:
         return [to_adaptation(row) for row in rows[:limit]], more
 
     def versions(self, adaptation: Adaptation, limit: int, after: int) -> tuple[list[VersionRow], int | None]:
-        """At most `limit` versions after that one, oldest first, and the version to go on from."""
+        """Return at most `limit` versions after that one, oldest first, and the position of the next page, or None."""
         columns = [column for column in versions.c if column.name != "adaptation"]
         where = (versions.c.adaptation == adaptation.id, versions.c.version > after)
         with self.database.read() as c:
@@ -150,11 +150,16 @@ class AdaptationRepository:
         return [VersionRow(**row._mapping) for row in rows[:limit]], more
 
     def context(self, adaptation_id: str, version: int, since: int = 1) -> Context:
-        """What one version has seen, from version `since` on. Raises AdaptationNotFound, DamagedBlob."""
+        """Read the episodes of one version, those added since version `since`.
+
+        Raises:
+            AdaptationNotFound: the adaptation was deleted meanwhile.
+            DamagedEpisode: an episode is missing or damaged.
+        """
         where = (members.c.adaptation == adaptation_id, members.c.since >= since, members.c.since <= version)
         with self.database.read() as c:
             rows = c.execute(select(members.c.role, members.c.digest).where(*where).order_by(members.c.position)).all()
-            # Afterwards: one deleted meanwhile is not one without episodes.
+            # Read last, so that an adaptation that is deleted meanwhile does not appear to have no episodes.
             tenant = c.scalar(select(adaptations.c.tenant).where(adaptations.c.id == adaptation_id))
             ask = read_adaptation(c, tenant or "", adaptation_id, version).ask
         episodes = [(row.role, self._episodes.read(row.digest)) for row in rows]
@@ -165,7 +170,7 @@ class AdaptationRepository:
         )
 
     def earlier(self, adaptation: Adaptation, digests: Sequence[str]) -> set[str]:
-        """Which of these episodes the tenant had stored before this very version of the adaptation was made."""
+        """Return those of these episodes that the tenant had stored before this version was made."""
         own = (members.c.adaptation == adaptation.id, members.c.since == adaptation.version)
         first = select(func.min(members.c.position)).where(*own).scalar_subquery()
         before = (members.c.tenant == adaptation.tenant, members.c.position < first)
@@ -177,16 +182,15 @@ class AdaptationRepository:
             return set().union(*found)
 
     def touch(self, adaptation: Adaptation, expires_at: float) -> None:
-        """Postpone the end of an adaptation."""
+        """Postpone the expiry of an adaptation."""
         this = adaptations.c.id == adaptation.id
         with self.database.write_relaxed() as c:
             c.execute(update(adaptations).where(this).values(expires_at=expires_at))
 
     def delete(self, tenant: str, adaptation_id: str, expired_at: float | None = None) -> bool:
-        """Forget an adaptation, if it has expired by then, and the episodes that nobody else refers to.
+        """Delete an adaptation, and the episodes that no other one refers to.
 
-        Returns:
-            whether it was there.
+        With `expired_at`, do so only if it has expired by then. Returns True if it was deleted.
         """
         where = [adaptations.c.id == adaptation_id, adaptations.c.tenant == tenant]
         where += [] if expired_at is None else [adaptations.c.expires_at <= expired_at]
@@ -200,35 +204,35 @@ class AdaptationRepository:
             freed = sorted(set(digests) - referenced(c, digests, tenant))
             n_bytes = c.scalar(select(func.coalesce(func.sum(blobs.c.n_bytes), 0)).where(blobs.c.digest.in_(freed)))
             count(c, tenant, -1, -int(n_bytes or 0))
-        # Only now: had the files gone first, a crash would leave an adaptation without its episodes.
+        # Files are deleted last: otherwise a crash could leave an adaptation without its episodes.
         self._collect(freed)
         return True
 
     def expired(self, now: float) -> list[tuple[str, str]]:
-        """Tenant and id of the adaptations whose time is over."""
-        question = select(adaptations.c.tenant, adaptations.c.id).where(adaptations.c.expires_at <= now)
+        """Return tenant and id of the expired adaptations."""
+        query = select(adaptations.c.tenant, adaptations.c.id).where(adaptations.c.expires_at <= now)
         with self.database.read() as c:
-            return [(row.tenant, row.id) for row in c.execute(question)]
+            return [(row.tenant, row.id) for row in c.execute(query)]
 
     def gone(self, adaptation_ids: Iterable[str]) -> set[str]:
-        """Those of these adaptations that no longer are."""
-        asked = list(adaptation_ids)
+        """Return those of these adaptations that do not exist."""
+        candidates = set(adaptation_ids)
         with self.database.read() as c:
-            there: set[str] = set()
-            for chunk in _chunks(asked):
-                there.update(c.scalars(select(adaptations.c.id).where(adaptations.c.id.in_(chunk))))
-        return set(asked) - there
+            existing: set[str] = set()
+            for chunk in _chunks(candidates):
+                existing.update(c.scalars(select(adaptations.c.id).where(adaptations.c.id.in_(chunk))))
+        return candidates - existing
 
     def completed(self, idempotency_key: IdempotencyKey | None) -> Adaptation | None:
-        """The version that the same POST made before, or None. Raises IdempotencyKeyReused."""
+        """Return the version that the first POST with this key made, or None. Raises IdempotencyKeyReused."""
         if idempotency_key is None:
             return None
         with self.database.read() as c:
-            done = lookup(c, idempotency_key)
-            return None if done is None else _version_made(c, idempotency_key.tenant, done)
+            created = lookup(c, idempotency_key)
+            return None if created is None else _created_version(c, idempotency_key.tenant, created)
 
     def tidy(self) -> None:
-        """Remove what crashes left behind: episodes nobody refers to, and keys of requests from long ago."""
+        """Delete episodes without references, which crashes leave behind, and idempotency keys older than a day."""
         for chunk in _chunks(self._episodes.digests()):
             with self.database.write() as c:
                 known = set(c.scalars(select(blobs.c.digest).where(blobs.c.digest.in_(chunk))))
@@ -243,19 +247,19 @@ class AdaptationRepository:
             c.execute(delete(requests).where(*old))
 
     def _add(self, c: Connection, adaptation: Adaptation) -> None:
-        """A new adaptation without episodes, if the tenant may have one more."""
+        """Insert a new adaptation without episodes. Raises QuotaExceeded."""
         self._quota.add_adaptation(c, adaptation.tenant, self._now())
         columns = ("id", "tenant", "model", "model_version", "version", "created_at", "expires_at")
         c.execute(insert(adaptations).values({name: getattr(adaptation, name) for name in columns}))
         add_version(c, adaptation.id, _version_row(adaptation, adaptation.created_at))
 
     def _join(self, c: Connection, adaptation: Adaptation, role: Role, episodes: Sequence[Episode]) -> None:
-        """Refer to `episodes` from the adaptation's version on. The tenant is locked."""
+        """Refer to `episodes` from this version on. The tenant must be locked."""
         if not episodes:
             return
         sizes = {episode.digest: size(episode) for episode in episodes}
         lock_episodes(c, sizes)
-        # They were written before this transaction; again only if they were collected since.
+        # They were written before this transaction, but may have been collected since.
         self._episodes.write(episodes)
         new = set(sizes) - referenced(c, list(sizes), adaptation.tenant)
         n_bytes = sum(sizes[digest] for digest in new)
@@ -264,11 +268,11 @@ class AdaptationRepository:
         c.execute(insert(members), [shared | {"digest": episode.digest} for episode in episodes])
 
     def _collect(self, digests: Sequence[str]) -> None:
-        """Delete the files of those episodes that no adaptation refers to."""
+        """Delete those of these episodes that no adaptation refers to."""
         for chunk in _chunks(digests):
             with self.database.write() as c:
-                asked = select(blobs.c.digest).where(blobs.c.digest.in_(chunk))
-                locked = list(c.scalars(asked.order_by(blobs.c.digest).with_for_update()))
+                query = select(blobs.c.digest).where(blobs.c.digest.in_(chunk))
+                locked = list(c.scalars(query.order_by(blobs.c.digest).with_for_update()))
                 unreferred = sorted(set(locked) - referenced(c, locked))
                 for digest in unreferred:
                     self._episodes.delete(digest)
@@ -286,8 +290,8 @@ def _completed(c: Connection, idempotency_key: IdempotencyKey | None, adaptation
     return adaptation
 
 
-def _version_made(c: Connection, tenant: str, done: Made) -> Adaptation:
-    return read_adaptation(c, tenant, done["adaptation"], done["version"])
+def _created_version(c: Connection, tenant: str, created: Created) -> Adaptation:
+    return read_adaptation(c, tenant, created["adaptation"], created["version"])
 
 
 def _chunks(digests: Iterable[str]) -> Iterator[list[str]]:

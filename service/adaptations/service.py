@@ -1,6 +1,6 @@
-"""Adaptations as data: watch, learn, forget, and act under the most probable hypothesis.
+"""The operations on adaptations: create, extend, fork, read and delete.
 
-Holds no state: what it needs is in storage, or re-encoded from there. Does not know HTTP.
+Holds no state: everything is in storage or encoded again from there. Does not know HTTP.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ class AdaptationService:
     def create(
         self, tenant: str, model: Model, context: Context, idempotency_key: IdempotencyKey | None = None
     ) -> Adaptation:
-        """Watch: a new adaptation, in version 1. Raises TooManyEpisodes, QuotaExceeded, InvalidData."""
+        """Create an adaptation, in version 1. Raises TooManyEpisodes, QuotaExceeded, InvalidData."""
         self._check_lengths("demos", context.demos)
         self._check_lengths("trials", context.trials)
         now = self._now()
@@ -59,13 +59,13 @@ class AdaptationService:
         return self._repository.create(adaptation, context, idempotency_key)
 
     def fork(self, source: Adaptation, idempotency_key: IdempotencyKey | None = None) -> Adaptation:
-        """A new adaptation that has seen what this version of another one has. Raises QuotaExceeded."""
+        """Create an adaptation with the episodes of a version of another one. Raises QuotaExceeded."""
         now = self._now()
         new = replace(source, id=new_id(), version=1, created_at=now, expires_at=now + self._ttl_s)
         return self._repository.fork(source, new, idempotency_key)
 
     def read(self, tenant: str, adaptation_id: str, version: int | None = None) -> Adaptation:
-        """One version, the newest unless said. Raises AdaptationNotFound, VersionNotFound."""
+        """Return one version, by default the newest. Raises AdaptationNotFound, VersionNotFound."""
         if not is_id(adaptation_id):
             raise AdaptationNotFound(adaptation_id)
         try:
@@ -79,15 +79,15 @@ class AdaptationService:
         return adaptation
 
     def page(self, tenant: str, limit: int, after: int) -> tuple[list[Adaptation], int | None]:
-        """Some adaptations of a tenant, oldest first, and the position to go on from."""
+        """Return some adaptations of a tenant, oldest first, and the position of the next page, or None."""
         return self._repository.page(tenant, limit, after, self._now())
 
     def versions(self, adaptation: Adaptation, limit: int, after: int) -> tuple[list[VersionRow], int | None]:
-        """Some versions of an adaptation, oldest first, and the version to go on from."""
+        """Return some versions of an adaptation, oldest first, and the position of the next page, or None."""
         return self._repository.versions(adaptation, limit, after)
 
     def completed(self, idempotency_key: IdempotencyKey | None) -> Adaptation | None:
-        """The version that the same POST made before, or None. Raises IdempotencyKeyReused."""
+        """Return the version that the first POST with this key made, or None. Raises IdempotencyKeyReused."""
         return self._repository.completed(idempotency_key)
 
     def learn(
@@ -98,40 +98,40 @@ class AdaptationService:
         idempotency_key: IdempotencyKey | None = None,
         ending: FinishRecording | None = None,
     ) -> Adaptation:
-        """The next version of an adaptation, that has also seen `episodes`.
+        """Add `episodes` to an adaptation, and return its next version.
 
         Raises:
             TooManyEpisodes, QuotaExceeded: there is no room for them.
-            EpisodeFinished, StepTaken: the recording that they end is not what it was thought to be.
+            EpisodeFinished, StepConflict: the recording that they finish was changed by another server.
         """
         self._check_lengths(f"{role}s", episodes)
         return self._repository.extend(adaptation, role, episodes, self._now() + self._ttl_s, idempotency_key, ending)
 
     def delete(self, tenant: str, adaptation_id: str) -> None:
-        """Forget it and its episodes. Raises AdaptationNotFound."""
+        """Delete an adaptation and its episodes. Raises AdaptationNotFound."""
         self.read(tenant, adaptation_id)
         self._repository.delete(tenant, adaptation_id)
         self._engine.evict(adaptation_id)
 
     def horizon(self, model: Model) -> int:
-        """The most steps that an episode of this model may have here."""
+        """Return the largest number of steps of an episode of this model."""
         return min(model.spec.horizon, self._max_steps)
 
     def model(self, adaptation: Adaptation) -> Model:
-        """The model that it was made with. Raises ModelUnavailable."""
+        """Return the model of an adaptation. Raises ModelUnavailable."""
         return self._registry.get(adaptation.model, adaptation.model_version)
 
     def adapted_policy(self, adaptation: Adaptation, version: int | None = None) -> AdaptedPolicy:
-        """What the model makes of this version, or of the one that is said. Raises Busy."""
+        """Return the policy adapted to this version, or to another one. Raises Busy, ModelUnavailable."""
         model, key = self.model(adaptation), (adaptation.id, version or adaptation.version)
         estimate = None if model.confidence is None else model.confidence.estimate
         return self._engine.adapt(key, model.runtime, lambda: self._repository.context(*key), estimate)
 
     def confidence(self, adaptation: Adaptation) -> ConfidenceEstimate | None:
-        """How far this version can be trusted; None for a model without calibration, or one that cannot be asked.
+        """Return the confidence of this version; None if the model is not calibrated or cannot be evaluated now.
 
-        Computed from the episodes whenever it is not in memory, so it is the same after a restart. An answer
-        that only says how things stand is not refused because the model is busy or its files are gone.
+        It is computed from the episodes if it is not in memory, so it is the same after a restart. Reading an
+        adaptation must not fail because the model is busy or its files are gone.
         """
         try:
             if self.model(adaptation).confidence is None:
@@ -141,20 +141,20 @@ class AdaptationService:
             return None
 
     def touch(self, adaptation: Adaptation) -> None:
-        """Note that it is in use. Not to the second: a write per action would cost more than the action."""
+        """Postpone the expiry of an adaptation in use, not with every action: a write takes longer than one."""
         if self.touch_due(adaptation):
             self._repository.touch(adaptation, self._now() + self._ttl_s)
 
     def touch_due(self, adaptation: Adaptation) -> bool:
-        """Whether `touch` would write."""
+        """Return True if `touch` would write."""
         return self._now() + self._ttl_s - adaptation.expires_at > min(60.0, self._ttl_s / 100)
 
     def expired(self, adaptation: Adaptation) -> bool:
-        """Whether its time is over."""
+        """Return True if the adaptation has expired."""
         return adaptation.expires_at <= self._now()
 
     def sweep(self) -> list[str]:
-        """Forget what has expired, and say which."""
+        """Delete expired adaptations, and return their ids."""
         now = self._now()
         expired = [(tenant, adaptation_id) for tenant, adaptation_id in self._repository.expired(now)]
         return [

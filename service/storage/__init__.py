@@ -1,5 +1,5 @@
-"""The database with its tables and migrations, and content-addressed episodes on a folder or any fsspec URL.
+"""The database with its tables and migrations, and the content-addressed store of episodes.
 
-Here belongs what several rooms store by. What an adaptation, a model or a training job stores is in that room's
-repository.
+Code that several packages need to store anything belongs here. The queries of adaptations, models and training jobs
+belong in their own packages.
 """

@@ -1,7 +1,7 @@
-"""One database, SQLite or PostgreSQL, that does not lose what it acknowledged. Knows no tables.
+"""Connections and transactions of one database, SQLite or PostgreSQL. Knows no tables.
 
-On SQLite a writer has the whole database to itself from the start; on PostgreSQL the rows that it locks. The same
-statements do for both: SQLite ignores `FOR UPDATE`, and does not need it.
+An acknowledged write is durable. A writer locks the whole database on SQLite, and single rows on PostgreSQL. Both take
+the same statements: SQLite does not need `FOR UPDATE` and ignores it.
 """
 
 import sqlite3
@@ -27,67 +27,68 @@ _FULL_ON_POSTGRESQL = "53100"
 
 
 class Database:
-    """Connections to one database, whose tables are the newest.
+    """Connections to one database, with tables of the newest revision.
 
     Raises:
-        InvalidConfig: no such database, or it has to be migrated first.
+        InvalidConfig: the database does not exist, or must be migrated first.
     """
 
     def __init__(self, url: str, connections: int = 16) -> None:
-        where = _checked(url)
-        self._sqlite = where.get_backend_name() == "sqlite"
+        parsed = _parse_url(url)
+        self._sqlite = parsed.get_backend_name() == "sqlite"
         if self._sqlite:
             migrations.upgrade(url)
-            self._engine = _sqlite(where, "FULL", connections)
-            self._light = _sqlite(where, "NORMAL", connections)
+            self._engine = _sqlite(parsed, "FULL", connections)
+            self._light = _sqlite(parsed, "NORMAL", connections)
         else:
-            self._engine = self._light = _postgresql(where, connections)
+            self._engine = self._light = _postgresql(parsed, connections)
         for engine in {self._engine, self._light}:
             note_storage(engine)
-        # SQLite's lock is polled; this one is a fair queue for the threads of this process.
-        self._turn: Any = threading.Lock() if self._sqlite else nullcontext()
+        # Waiting for SQLite's lock is polling; with this one the threads of the process queue without it.
+        self._write_lock: Any = threading.Lock() if self._sqlite else nullcontext()
         quiet = {"begin": None} if self._sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._reader = self._engine.execution_options(**quiet)
         self._check_revision()
 
     @property
     def file(self) -> Path | None:
-        """Of a SQLite database."""
+        """The file of a SQLite database, or None."""
         return Path(str(self._engine.url.database)) if self._sqlite else None
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._engine.dispose()
         self._light.dispose()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection on which every statement is a transaction of its own.
+        """Open a connection on which every statement is a transaction of its own.
 
         Raises:
-            DatabaseUnavailable: see there.
+            DatabaseUnavailable: the database does not answer.
         """
         with _as_service_errors(), self._reader.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction. When it is over without an exception, it is on the disk.
+        """Open a transaction, which is on the disk after the block.
 
         Raises:
-            DatabaseUnavailable, StorageFull: see there. It is not known whether a transaction whose commit was cut
-                off has happened; one with an idempotency key can be repeated.
+            DatabaseUnavailable: the database does not answer. If the connection broke during the commit, the
+                transaction may have happened; one with an idempotency key can be repeated.
+            StorageFull: the disk is full.
         """
-        with _as_service_errors(), self._turn, self._engine.begin() as connection:
+        with _as_service_errors(), self._write_lock, self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write_relaxed(self) -> Iterator[Connection]:
-        """The same, except that on SQLite a power cut may take it back; the end of this process does not.
+        """Open a transaction that survives a crash of the process, but on SQLite perhaps not a power failure.
 
-        Nothing is waited for but the operating system's memory: a hundred times a second would be too often for disks.
+        It does not wait for the disk, so it is suited to frequent writes. Raises as `write` does.
         """
-        with _as_service_errors(), self._turn, self._light.begin() as connection:
+        with _as_service_errors(), self._write_lock, self._light.begin() as connection:
             yield connection
 
     def _check_revision(self) -> None:
@@ -98,26 +99,26 @@ class Database:
             raise InvalidConfig(f"the database cannot be reached: {_sentence(error)}") from error
 
 
-def _checked(url: str) -> URL:
+def _parse_url(url: str) -> URL:
     try:
-        where = make_url(url)
+        parsed = make_url(url)
     except ArgumentError as error:
         raise InvalidConfig(
             "the database URL cannot be read: use sqlite:///FILE or postgresql+psycopg://..."
         ) from error
-    if where.get_backend_name() == "postgresql" and where.drivername == "postgresql":
-        where = where.set(drivername="postgresql+psycopg")
-    if where.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
-        raise InvalidConfig(f"the database is {where.drivername}: use sqlite:///FILE or postgresql+psycopg://...")
-    if where.get_backend_name() == "sqlite":
-        if not where.database or where.database == ":memory:":
-            raise InvalidConfig("a SQLite database in memory forgets: name a file, sqlite:///FILE")
-        Path(where.database).parent.mkdir(parents=True, exist_ok=True)
-    return where
+    if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
+        raise InvalidConfig(f"the database is {parsed.drivername}: use sqlite:///FILE or postgresql+psycopg://...")
+    if parsed.get_backend_name() == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise InvalidConfig("a SQLite database in memory is lost with the process: name a file, sqlite:///FILE")
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    return parsed
 
 
 def _sqlite(url: URL, synchronous: str, connections: int) -> Engine:
-    """Connections whose commits are on the disk when they return (FULL), or survive this process (NORMAL)."""
+    """Make an engine whose commits are on the disk when they return (FULL), or survive the process (NORMAL)."""
     engine = create_engine(
         url,
         connect_args={"timeout": 30, "isolation_level": None},
@@ -132,7 +133,7 @@ def _sqlite(url: URL, synchronous: str, connections: int) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # The driver's own transactions start lazily, as readers, and then fail when they turn to writing.
+        # The driver's own transactions start as readers, and may fail when they begin to write.
         statement = connection.get_execution_options().get("begin", "BEGIN IMMEDIATE")
         if statement is not None:
             connection.exec_driver_sql(statement)
@@ -157,7 +158,7 @@ def _postgresql(url: URL, connections: int) -> Engine:
 
 @contextmanager
 def _as_service_errors() -> Iterator[None]:
-    """What the database fails at, as what a client can be told."""
+    """Convert errors of the database to errors for clients."""
     try:
         yield
     except PoolTimeout as error:

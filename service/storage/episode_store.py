@@ -1,6 +1,6 @@
-"""Episodes as content-addressed safetensors, on a folder or any fsspec URL, checked against their name when read.
+"""Episodes as content-addressed safetensors files, in a folder or at any fsspec URL, checked when they are read.
 
-A crash leaves a whole file or none. Does not know who refers to them; `storage` does.
+A crash leaves a whole file or none. Knows no references to episodes; they are in the database.
 """
 
 import json
@@ -20,7 +20,7 @@ _SUFFIX = ".safetensors"
 
 
 class DamagedEpisode(RuntimeError):
-    """A stored episode is missing or is not what was stored."""
+    """A stored episode is missing or damaged."""
 
 
 class EpisodeStore:
@@ -30,10 +30,10 @@ class EpisodeStore:
         self._store = open_object_store(str(url))
 
     def write(self, episodes: Sequence[Episode]) -> list[str]:
-        """Keep `episodes`; returns their digests. When it returns, they survive a crash.
+        """Store `episodes`, and return their digests. Afterwards they survive a crash.
 
         Raises:
-            StorageFull: no room; none of them is half there.
+            StorageFull: the disk is full; no episode is partly stored.
         """
         by_name = {episode.digest + _SUFFIX: episode for episode in episodes}
         missing = {name: _encode(episode) for name, episode in by_name.items() if not self._store.has(name)}
@@ -42,7 +42,7 @@ class EpisodeStore:
         return [episode.digest for episode in episodes]
 
     def read(self, digest: str) -> Episode:
-        """The episode with this digest. Raises DamagedBlob."""
+        """Return the episode with this digest. Raises DamagedEpisode."""
         try:
             episode = _decode(self._store.get(digest + _SUFFIX))
         except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
@@ -52,16 +52,16 @@ class EpisodeStore:
         return episode
 
     def delete(self, digest: str) -> None:
-        """Forget the episode with this digest, if it is there."""
+        """Delete the episode with this digest, if it exists."""
         self._store.drop(digest + _SUFFIX)
 
     def digests(self) -> Iterator[str]:
-        """Every episode there is."""
+        """Return the digests of all episodes."""
         return (name.removesuffix(_SUFFIX) for name in self._store.names() if name.endswith(_SUFFIX))
 
 
 def size(episode: Episode) -> int:
-    """The bytes of its numbers."""
+    """Return the size of an episode's arrays in bytes."""
     return sum(array.nbytes for array in episode.arrays().values())
 
 
@@ -71,7 +71,7 @@ def _encode(episode: Episode) -> bytes:
 
 
 def _decode(data: bytes) -> Episode:
-    n_header = int.from_bytes(data[:8], "little")  # the format's: a length, a JSON header, the arrays
+    n_header = int.from_bytes(data[:8], "little")  # the format: a length, a JSON header, the arrays
     header: dict[str, Any] = json.loads(data[8 : 8 + n_header])
-    arrays = {name: array.copy() for name, array in load(data).items()}  # views of bytes cannot be written to
+    arrays = {name: array.copy() for name, array in load(data).items()}  # views of bytes are read-only
     return Episode(**arrays, success=_SUCCESS[header["__metadata__"]["success"]])

@@ -1,6 +1,6 @@
-"""What a POST with an Idempotency-Key made, so that the same POST again makes nothing.
+"""Idempotency keys: a repeated POST creates nothing and gets the result of the first one.
 
-Functions of an open connection, to be called in the transaction that makes it.
+Functions of an open connection, called in the transaction that creates the result.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,15 @@ from service.errors import IdempotencyKeyReused, quote
 from service.storage.statements import insert_new
 from service.storage.tables import requests
 
-Made = Mapping[str, Any]
+Created = Mapping[str, Any]
+"""The ids of what a POST created."""
 
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """A POST that its client may repeat: its Idempotency-Key, and a digest of everything else in it.
+    """The identity of a POST that its client may repeat: its Idempotency-Key, and a digest of the rest of the request.
 
-    Keys are a tenant's own: two tenants may use the same one.
+    Keys belong to a tenant: two tenants may use the same one.
     """
 
     tenant: str
@@ -28,8 +29,8 @@ class IdempotencyKey:
     fingerprint: str
 
 
-def lookup(c: Connection, idempotency_key: IdempotencyKey | None) -> Made | None:
-    """What the same POST made before, or None. Raises IdempotencyKeyReused."""
+def lookup(c: Connection, idempotency_key: IdempotencyKey | None) -> Created | None:
+    """Return the ids that the same POST created before, or None. Raises IdempotencyKeyReused."""
     if idempotency_key is None:
         return None
     where = (requests.c.tenant == idempotency_key.tenant, requests.c.key == idempotency_key.key)
@@ -38,17 +39,17 @@ def lookup(c: Connection, idempotency_key: IdempotencyKey | None) -> Made | None
         return None
     if row.fingerprint != idempotency_key.fingerprint:
         raise IdempotencyKeyReused(
-            "this Idempotency-Key came with another request before",
+            "this Idempotency-Key belongs to an earlier, different request",
             field="Idempotency-Key",
             got=quote(idempotency_key.key),
         )
     return row.made
 
 
-def begin(c: Connection, idempotency_key: IdempotencyKey | None, now: float) -> Made | None:
-    """Take the key of a POST for this transaction, or say what the same POST made before.
+def begin(c: Connection, idempotency_key: IdempotencyKey | None, now: float) -> Created | None:
+    """Take the key of a POST for this transaction, or return the ids that the same POST created before.
 
-    Another request with the same key waits here for the end of this transaction. `complete` has to follow.
+    Another request with the same key waits here until this transaction ends. `complete` must follow.
 
     Raises:
         IdempotencyKeyReused: the key belongs to another request.
@@ -66,9 +67,9 @@ def begin(c: Connection, idempotency_key: IdempotencyKey | None, now: float) -> 
 
 
 def complete(
-    c: Connection, idempotency_key: IdempotencyKey | None, made: Made, adaptation_id: str | None = None
+    c: Connection, idempotency_key: IdempotencyKey | None, created: Created, adaptation_id: str | None = None
 ) -> None:
-    """Note what a POST made, in the transaction that made it; that note goes with the adaptation, if there is one."""
+    """Store the ids that a POST created; they are deleted together with the adaptation, if there is one."""
     if idempotency_key is not None:
         where = (requests.c.tenant == idempotency_key.tenant, requests.c.key == idempotency_key.key)
-        c.execute(update(requests).where(*where).values(made=dict(made), adaptation=adaptation_id))
+        c.execute(update(requests).where(*where).values(made=dict(created), adaptation=adaptation_id))

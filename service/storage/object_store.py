@@ -20,31 +20,31 @@ _ABANDONED_S = 3600.0
 
 
 class ObjectStore(Protocol):
-    """Files by name."""
+    """Whole files by name."""
 
     def has(self, name: str) -> bool:
-        """Whether it is there, and whole."""
+        """Return True if the file exists; it is whole then."""
         ...
 
     def put(self, contents: dict[str, bytes]) -> None:
-        """Keep them; when it returns they survive a crash."""
+        """Store files, by name. Afterwards they survive a crash. Raises OSError."""
         ...
 
     def get(self, name: str) -> bytes:
-        """What is there. Raises OSError."""
+        """Return the contents of a file. Raises OSError."""
         ...
 
     def drop(self, name: str) -> None:
-        """Delete it, if it is there."""
+        """Delete a file, if it exists."""
         ...
 
     def names(self) -> Iterator[str]:
-        """Every whole file."""
+        """Yield the names of all files."""
         ...
 
 
 class Folder:
-    """A local folder: files appear under their names when they are whole and on the disk."""
+    """A local folder. A file gets its name when it is whole and on the disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -52,15 +52,15 @@ class Folder:
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The path of the folder."""
         return self._path
 
     def has(self, name: str) -> bool:
-        """Whether it is there; nothing half-written has a name."""
+        """Return True if the file exists; incomplete files have other names."""
         return (self._path / name).exists()
 
     def put(self, contents: dict[str, bytes]) -> None:
-        """Write drafts, sync them, and then give them their names."""
+        """Write temporary files, sync them, and rename them."""
         drafts: dict[str, Path] = {}
         try:
             for name, content in contents.items():
@@ -78,15 +78,15 @@ class Folder:
         _sync_names(self._path)
 
     def get(self, name: str) -> bytes:
-        """What is there. Raises OSError."""
+        """Return the contents of a file. Raises OSError."""
         return (self._path / name).read_bytes()
 
     def drop(self, name: str) -> None:
-        """Delete it, if it is there."""
+        """Delete a file, if it exists."""
         (self._path / name).unlink(missing_ok=True)
 
     def names(self) -> Iterator[str]:
-        """Every whole file. Drafts that a crash left behind are removed; a young one may be somebody's."""
+        """Yield the names of all files. Deletes old temporary files, which crashes leave behind."""
         for path in self._path.iterdir():
             if path.suffix != ".tmp":
                 yield path.name
@@ -97,7 +97,7 @@ class Folder:
 
 
 class FsspecObjectStore:
-    """Any other file system that fsspec knows. Object stores put whole objects or none."""
+    """Any other file system that fsspec knows. Object stores write whole objects or none."""
 
     def __init__(self, url: str) -> None:
         try:
@@ -107,25 +107,25 @@ class FsspecObjectStore:
             raise InvalidConfig(f"no file system for the URL {url.partition('://')[0]}://...: {error}") from error
 
     def has(self, name: str) -> bool:
-        """Whether it is there."""
+        """Return True if the file exists."""
         return bool(self._fs.exists(self._at(name)))
 
     def put(self, contents: dict[str, bytes]) -> None:
-        """Put each."""
+        """Write the files one by one."""
         for name, content in contents.items():
             self._fs.pipe_file(self._at(name), content)
 
     def get(self, name: str) -> bytes:
-        """What is there. Raises OSError."""
+        """Return the contents of a file. Raises OSError."""
         return bytes(self._fs.cat_file(self._at(name)))
 
     def drop(self, name: str) -> None:
-        """Delete it, if it is there."""
+        """Delete a file, if it exists."""
         with suppress(FileNotFoundError):
             self._fs.rm_file(self._at(name))
 
     def names(self) -> Iterator[str]:
-        """Every file. Another process's files may have come since: nothing that is listed is remembered."""
+        """Yield the names of all files, without fsspec's cache: other processes may have added some."""
         self._fs.invalidate_cache()
         for path in self._fs.ls(self._root, detail=False):
             yield str(path).rpartition("/")[2]
@@ -135,7 +135,7 @@ class FsspecObjectStore:
 
 
 def open_object_store(url: str) -> ObjectStore:
-    """A folder, by its path or `file://`, or what fsspec finds at a URL. Raises InvalidConfig."""
+    """Open a folder, by its path or as `file://`, or any URL that fsspec knows. Raises InvalidConfig."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         return Folder(Path(url))
@@ -143,7 +143,7 @@ def open_object_store(url: str) -> ObjectStore:
 
 
 def with_room(put: Callable[[], None]) -> None:
-    """Raises StorageFull: the disk is."""
+    """Call `put`, and raise StorageFull if the disk is full."""
     try:
         put()
     except OSError as error:
@@ -153,7 +153,7 @@ def with_room(put: Callable[[], None]) -> None:
 
 
 def _sync_names(folder: Path) -> None:
-    """Put the names in `folder` on the disk; syncing a file covers its content alone."""
+    """Sync the names in `folder` to the disk; syncing a file covers only its contents."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

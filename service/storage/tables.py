@@ -1,4 +1,4 @@
-"""The tables of the service. What changes here gets a revision in `migrations/versions`; a test compares the two."""
+"""The tables of the service. A change needs a revision in `migrations/versions`; a test compares the two."""
 
 from typing import Any
 
@@ -19,16 +19,16 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
-# Only SQLite's INTEGER counts by itself.
+# On SQLite only an INTEGER key is generated automatically.
 _Position = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def _owner() -> Column[Any]:
-    """What is deleted together with its adaptation."""
+    """Make a foreign key: the row is deleted together with its adaptation."""
     return Column("adaptation", ForeignKey("adaptations.id", ondelete="CASCADE"), nullable=False)
 
 
-# What a tenant has; its row is also the lock that puts the tenant's writes in order.
+# The row of a tenant is also the lock that serialises its writes.
 tenants = Table(
     "tenants",
     metadata,
@@ -47,8 +47,8 @@ models = Table(
     UniqueConstraint("name", "bundle"),
 )
 
-# Rows are added and never changed. The last one of an alias is what it means: no version, deleted; `before` is the
-# row that going back goes to.
+# Rows are added and never changed. The last row of an alias has its target, or no version if it was deleted. `before`
+# is the row that a rollback returns to.
 aliases = Table(
     "aliases",
     metadata,
@@ -93,7 +93,7 @@ versions = Table(
     UniqueConstraint("adaptation", "version"),
 )
 
-# An episode belongs to every version from `since` on: versions and forks share what they have in common.
+# An episode belongs to every version from `since` on, so that versions and forks share episodes.
 members = Table(
     "members",
     metadata,
@@ -108,7 +108,7 @@ members = Table(
     sqlite_autoincrement=True,
 )
 
-# One row per file of an episode. It is the lock under which the file is written and deleted.
+# One row per episode file; it is the lock under which the file is written and deleted.
 blobs = Table(
     "blobs",
     metadata,
@@ -128,7 +128,7 @@ recordings = Table(
     Index("recordings_of_adaptation", "adaptation"),
 )
 
-# The key is what keeps two servers from both recording step 7.
+# The primary key prevents two servers from recording the same step.
 steps = Table(
     "steps",
     metadata,
@@ -137,8 +137,8 @@ steps = Table(
     Column("content", LargeBinary, nullable=False),
 )
 
-# What a POST with an Idempotency-Key made, so that the same POST again makes nothing. What was made is named by
-# `made`, an object of ids; a row goes with its adaptation, or after a day where it has none.
+# POSTs with an Idempotency-Key; `made` has the ids of what they created. A row is deleted with its adaptation, or
+# after a day if it has none.
 requests = Table(
     "requests",
     metadata,
@@ -151,7 +151,7 @@ requests = Table(
     Index("requests_of_adaptation", "adaptation"),
 )
 
-# The secret itself is nowhere: `hash` is its SHA-256, `prefix` the part of it that may be shown.
+# The secret itself is not stored: `hash` is its SHA-256, `prefix` the part of it that may be shown.
 keys = Table(
     "keys",
     metadata,
@@ -165,7 +165,7 @@ keys = Table(
     Column("revoked_at", Float, nullable=True),
 )
 
-# Rows are added and, after their time, deleted; never changed.
+# Rows are added, never changed, and deleted after a time.
 audit = Table(
     "audit",
     metadata,
@@ -180,7 +180,7 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
-# `id` is the client's, `uid` ours: it names the run's folder and the submission on the cluster.
+# Clients use `id`; `uid` names the folder of the run and the submission to the cluster.
 training_jobs = Table(
     "training_jobs",
     metadata,
@@ -212,7 +212,7 @@ training_jobs = Table(
     sqlite_autoincrement=True,
 )
 
-# What a stream of a job's events is replayed from; `data` is JSON.
+# Events of training jobs, for replay; `data` is JSON.
 training_events = Table(
     "training_events",
     metadata,
@@ -223,7 +223,7 @@ training_events = Table(
     Column("data", String, nullable=False),
 )
 
-# Who may do what only one server process at a time should do, and until when.
+# Leases on work that only one server process at a time may do.
 leases = Table(
     "leases",
     metadata,

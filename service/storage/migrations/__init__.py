@@ -1,4 +1,4 @@
-"""The history of the tables. `upgrade` goes to its end; `check` says whether a database is there."""
+"""Migrations of the tables: `upgrade` a database to the newest revision, or `check` that it has it."""
 
 import sqlite3
 import time
@@ -15,22 +15,22 @@ from sqlalchemy.exc import DatabaseError
 from metalearn.data.errors import InvalidConfig
 
 _WAIT_S = 60
-"""For another server that starts on the same SQLite file."""
-_LOCK = 0x77746C  # "wtl": of PostgreSQL's advisory locks, the one that servers migrate under
+"""Seconds to wait for another server that starts on the same SQLite file."""
+_LOCK = 0x77746C  # "wtl": the PostgreSQL advisory lock that serialises migrations
 
 
 def configuration() -> Config:
-    """Alembic's, without a file."""
+    """Make Alembic's configuration, without a file."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     return config
 
 
 def upgrade(url: str) -> tuple[str | None, str]:
-    """Bring a database to the newest revision, in one transaction; the revisions before and after.
+    """Migrate a database to the newest revision in one transaction, and return the revisions before and after.
 
     Raises:
-        InvalidConfig: it was made by a newer server.
+        InvalidConfig: the database was made by a newer server or cannot be used.
     """
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
@@ -68,16 +68,16 @@ def _upgrade(connection: Connection) -> tuple[str | None, str]:
 
 
 def _prepare(connection: sqlite3.Connection, _: object) -> None:
-    # While foreign keys are enforced, rebuilding a table deletes what refers to it.
+    # Foreign keys are off, because rebuilding a table would delete the rows that refer to it.
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout={_WAIT_S * 1000}")
-    _keep_a_log(connection)
+    _enable_wal(connection)
     for pragma in ("synchronous=FULL", "foreign_keys=OFF"):
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _keep_a_log(connection: sqlite3.Connection) -> None:
-    """Switch a new file to a write-ahead log. For that, SQLite waits for nobody, whatever its busy_timeout is."""
+def _enable_wal(connection: sqlite3.Connection) -> None:
+    """Switch a new file to a write-ahead log, with retries: SQLite ignores its busy_timeout for this pragma."""
     give_up_s = time.monotonic() + _WAIT_S
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Run by Alembic, with a connection that the caller has opened and will commit."""
+"""The script that Alembic runs, on a connection that the caller has opened and commits."""
 
 from alembic import context
 

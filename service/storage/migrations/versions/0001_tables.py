@@ -1,4 +1,4 @@
-"""Every table of the service."""
+"""The tables of the service."""
 
 import sqlalchemy as sa
 from alembic import op
