@@ -3,9 +3,9 @@
     python -m benchmarks.before COMMIT                # about 12 minutes
     python -m benchmarks.before COMMIT --rounds 2     # a look
 
-Both servers run at once and are loaded by turns, round by round, so that what else the machine does hits both. A ratio is
-this checkout over the commit; its interval is the 95% bootstrap interval of the median of the rounds' ratios. Writes
-benchmarks/results/before.json.
+Both servers run at once and are loaded by turns, round by round, so that whatever else the machine does hits both. A
+ratio is this checkout over the commit; its interval is the 95% bootstrap interval of the median of the rounds' ratios.
+Writes benchmarks/results/before.json.
 """
 
 import argparse
