@@ -1,4 +1,4 @@
-"""Makes the application: middleware, routes, error handlers, and what opens and closes with it."""
+"""Makes the application: middleware, routes, error handlers, and the container that opens and closes with it."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from service.api.gauges import shared_state_gauges
 from service.api.middleware.access_log import AccessLogMiddleware
 from service.api.middleware.auth import AuthMiddleware
 from service.api.middleware.fast_act import FastActMiddleware
-from service.api.openapi import describe, operation_id
+from service.api.openapi import TAGS, describe, operation_id
 from service.api.readiness import Readiness
 from service.api.routes import acting, adaptations, episodes, exports, health, models, stream, training_jobs, versions
 from service.api.scopes import public_paths
@@ -46,13 +46,13 @@ def create_app(
     now: Callable[[], float] = time.time,
     traces: TracerProvider | None = None,
 ) -> FastAPI:
-    """The application. It opens the data folder and loads the models when it starts, not before.
+    """Make the application. It opens the data folder and loads the models when it starts, not before.
 
     Args:
-        settings: how it behaves.
-        runtime_factory: what makes a bundle act, if not the runtime that the settings name.
-        now: the clock that adaptations expire by.
-        traces: where spans go; None: nowhere.
+        settings: the settings of the server.
+        runtime_factory: makes a runtime of a bundle; that of the settings if absent.
+        now: the clock, in seconds since 1970, that decides when adaptations and keys expire.
+        traces: the destination of spans; None: no spans are made.
     """
     factory = runtime_factory or factory_of(settings.runtime)
     metrics = Metrics.make()
@@ -61,8 +61,8 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
-        opening = Container.open(settings, metrics, factory, draining, now)
-        container = await run_in_threadpool(opening.__enter__)
+        manager = Container.open(settings, metrics, factory, draining, now)
+        container = await run_in_threadpool(manager.__enter__)
         app.state.container, app.state.readiness = container, Readiness(container)
         sweeper = asyncio.create_task(_sweep(container))
         try:
@@ -70,11 +70,12 @@ def create_app(
                 yield
         finally:
             sweeper.cancel()
-            await run_in_threadpool(opening.__exit__, None, None, None)
+            await run_in_threadpool(manager.__exit__, None, None, None)
 
     app = FastAPI(
         title="watch, try, learn",
         description=_DESCRIPTION,
+        openapi_tags=TAGS,
         version="1",
         lifespan=lifespan,
         redirect_slashes=False,
@@ -89,7 +90,7 @@ def create_app(
         app.include_router(router)
     app.state.public_paths = public_paths(app.routes)
     describe(app)
-    # The later ones are around the earlier ones.
+    # Middleware that is added later wraps the one before.
     app.add_middleware(
         AccessLogMiddleware, metrics=metrics, tracer=None if traces is None else traces.get_tracer("service")
     )
@@ -104,6 +105,6 @@ async def _sweep(container: Container) -> None:
         try:
             await run_in_threadpool(work)
         except Exception:
-            _log.exception("what is no longer needed could not be deleted; trying again later")
+            _log.exception("the cleanup of expired data failed; trying again later")
         work = container.sweep
         await asyncio.sleep(container.settings.sweep_every_s)

@@ -1,7 +1,6 @@
-"""Bytes to values and back: JSON and msgpack both ways, and the dataset formats that a request body may have.
+"""Encoding and decoding of bodies: JSON and msgpack both ways, and decoding of dataset formats.
 
-Bounded in size, nesting and number of containers; nothing is ever unpickled. Does not know HTTP, nor what the values
-mean.
+Bounded in size, nesting and number of containers. Nothing is ever unpickled. Knows neither HTTP nor schemas.
 """
 
 import json
@@ -36,10 +35,10 @@ class Codec:
 
 
 def decode_json(data: bytes, max_containers: int) -> Any:
-    """A JSON text as plain Python values. NaN and infinities pass: whoever reads the field refuses them.
+    """Decode JSON to plain Python values. NaN and infinities pass; the check of the field refuses them.
 
     Raises:
-        MalformedBody: not JSON, nested too deeply, or broken text.
+        MalformedBody: not JSON, nested too deeply, or invalid UTF-8.
         BodyTooLarge: too many lists and objects.
     """
     if data.count(b"[") + data.count(b"{") > max_containers:
@@ -51,16 +50,16 @@ def decode_json(data: bytes, max_containers: int) -> Any:
 
 
 def encode_json(value: Any) -> bytes:
-    """`value` as JSON; arrays become nested lists."""
+    """Encode `value` as JSON; arrays become nested lists."""
     return json.dumps(value, default=_listed, allow_nan=False, separators=(",", ":")).encode()
 
 
 def gunzip(data: bytes, max_bytes: int) -> bytes:
-    """What was compressed, never inflating more than `max_bytes`.
+    """Decompress `data`, never to more than `max_bytes`.
 
     Raises:
         MalformedBody: not one complete gzip stream.
-        BodyTooLarge: it inflates to more.
+        BodyTooLarge: the result would be larger.
     """
     inflater = zlib.decompressobj(wbits=31)
     try:
@@ -86,16 +85,16 @@ UPLOADS: Mapping[str, Callable[[bytes, Limits], Any]] = {
     for entry in FORMATS.values()
     if entry.media_type is not None and entry.decode is not None and entry.media_type not in CODECS
 }
-"""Formats that are read and never answered with, by their media types."""
+"""Decoders of formats that are only read, by media type."""
 MOST_ARRAYS = 10_000
 
 
 def decode(media_type: str, data: bytes, max_bytes: int, max_containers: int) -> Any:
-    """The value that a body says, whatever its format.
+    """Decode a body of any supported format.
 
     Raises:
-        KeyError: a format that is not read.
-        MalformedBody, BodyTooLarge: see there.
+        KeyError: the media type is not supported.
+        MalformedBody, BodyTooLarge: see the decoders.
     """
     if media_type not in UPLOADS:
         return CODECS[media_type].decode(data, max_containers)

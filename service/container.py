@@ -1,4 +1,4 @@
-"""What one running server holds, opened and closed in one place."""
+"""The parts of a running server, wired, opened and closed in one place."""
 
 import shlex
 import threading
@@ -39,7 +39,7 @@ from service.training_jobs.repository import TrainingJobRepository
 
 @dataclass(frozen=True)
 class Container:
-    """The parts, wired."""
+    """The parts of one server."""
 
     settings: Settings
     metrics: Metrics
@@ -68,7 +68,7 @@ class Container:
         now: Callable[[], float] = time.time,
         rng: np.random.Generator | None = None,
     ) -> Iterator["Container"]:
-        """Load the models and open the data folder; closed on the way out.
+        """Load the models and open the data folder, and close them after the block.
 
         Raises:
             InvalidConfig: a bundle, the folder of bundles, or the database cannot be used.
@@ -86,8 +86,8 @@ class Container:
             quota = Quota(settings.max_episodes, settings.max_adaptations, settings.max_storage_bytes)
             repository = AdaptationRepository(database, EpisodeStore(settings.episodes_url), quota, now)
             engine.start()
-            kept = BundleStore(settings.bundles_url)
-            registry = Registry(ModelCatalog(database, now), kept, factory, settings.cached_model_versions)
+            bundle_store = BundleStore(settings.bundles_url)
+            registry = Registry(ModelCatalog(database, now), bundle_store, factory, settings.cached_model_versions)
             registry.scan(settings.models)
             adaptations = AdaptationService(
                 repository, registry, engine, ttl_s=settings.adaptation_ttl_s, max_steps=settings.max_steps, now=now
@@ -127,22 +127,22 @@ class Container:
                 )
 
     def delete(self, tenant: str, adaptation_id: str) -> None:
-        """Forget an adaptation, its episodes and its recordings. Raises AdaptationNotFound."""
+        """Delete an adaptation, its episodes and its recordings. Raises AdaptationNotFound."""
         self.adaptations.delete(tenant, adaptation_id)
-        self._drop([adaptation_id])
+        self._evict([adaptation_id])
 
     def sweep(self) -> None:
-        """Forget what has expired, and what other servers have deleted."""
+        """Delete expired adaptations, and evict from memory those that other servers have deleted."""
         self.adaptations.sweep()
-        self._drop(self.repository.gone(self.engine.adaptations | self.episode_recorder.adaptations))
+        self._evict(self.repository.gone(self.engine.adaptations | self.episode_recorder.adaptations))
 
     def tidy(self) -> None:
-        """Remove what crashes left behind."""
+        """Delete files that crashes left behind, and old entries of the audit log."""
         self.repository.tidy()
         self.audit_log.forget(self.now() - self.settings.audit_ttl_s)
 
-    def _drop(self, adaptation_ids: Iterable[str]) -> None:
-        """Forget what is here in memory of adaptations that are gone."""
+    def _evict(self, adaptation_ids: Iterable[str]) -> None:
+        """Drop deleted adaptations from memory."""
         for adaptation_id in adaptation_ids:
             self.engine.evict(adaptation_id)
             self.episode_recorder.forget(adaptation_id)
@@ -151,7 +151,7 @@ class Container:
 def _training(
     settings: Settings, repository: AdaptationRepository, registry: Registry, metrics: Metrics, now: Callable[[], float]
 ) -> TrainingJobSupervisor:
-    """The training jobs, looked after from now on."""
+    """Start the supervisor of the training jobs."""
     jobs = TrainingJobSupervisor(
         TrainingJobRepository(repository.database),
         _backend(settings),

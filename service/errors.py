@@ -1,9 +1,9 @@
-"""What a client can be told went wrong, as RFC 9457 problems. Knows statuses; does not know the framework.
+"""The errors that clients get, as RFC 9457 problems. Knows HTTP statuses, but not the framework.
 
 ServiceError
-├── MalformedBody              400  the bytes are not what their content type says
-├── BadParameter               400  of the query, the path or a header
-├── Unauthenticated            401  no key, or one that is unknown, expired or revoked
+├── MalformedBody              400  the bytes do not match their content type
+├── BadParameter               400  in the query, the path or a header
+├── Unauthenticated            401  no key, or an unknown, expired or revoked one
 ├── Forbidden                  403  the key lacks a scope
 ├── NotFound                   404
 │   ├── AdaptationNotFound          unknown, deleted or expired
@@ -13,30 +13,30 @@ ServiceError
 │   ├── AliasNotFound
 │   └── JobNotFound
 ├── MethodNotAllowed           405
-├── TooSlow                    408  the body did not come in in time
+├── TooSlow                    408  the body took too long to arrive
 ├── Conflict                   409
-│   ├── EpisodeFinished             a recorded episode takes nothing more
-│   ├── EpisodeOver                 its horizon is reached: it can only be finished
-│   ├── EpisodeEmpty                nothing to finish: no action was asked for
-│   ├── TooManyEpisodes             an adaptation holds no more
-│   ├── QuotaExceeded               the tenant has as many adaptations, or bytes of episodes, as it may
+│   ├── EpisodeFinished             the recorded episode takes no more steps
+│   ├── EpisodeOver                 the horizon is reached: the episode can only be finished
+│   ├── EpisodeEmpty                the episode has no actions to learn from
+│   ├── TooManyEpisodes             the adaptation is full
+│   ├── QuotaExceeded               the tenant has no room for more adaptations or bytes
 │   ├── ModelUnavailable            the files of an old model version are gone
 │   ├── PolicyNotExportable         the model's bundle has no graphs
-│   ├── BundleUnusable              it is damaged, or this server's runtime cannot load it
-│   ├── NothingBefore               an alias has meant one version only
-│   ├── JobConflict                 a training job of that id wants something else
-│   └── NoTraining                  this server trains nothing
+│   ├── BundleUnusable              the bundle is damaged, or the runtime cannot load it
+│   ├── NothingBefore               the alias has no earlier version
+│   ├── JobConflict                 the id belongs to a different training job
+│   └── NoTraining                  this server runs no training jobs
 ├── BodyTooLarge               413
 ├── UnsupportedMediaType       415
-├── InvalidPayload             422  well-formed, but breaks a rule: field, expected, got
+├── InvalidPayload             422  well-formed, but invalid: field, expected, got
 │   └── IdempotencyKeyReused
-├── TooManyRequests            429  try again, later
-│   └── TooManyStreams              the tenant holds as many open as it may
-├── InternalError              500  our fault; the log knows more than the client
-├── Busy                       503  try again
+├── TooManyRequests            429  repeat later
+│   └── TooManyStreams              the tenant has no room for more streams
+├── InternalError              500  a bug in the server; the log has the details
+├── Busy                       503  repeat
 │   └── DatabaseUnavailable
-├── NotReady                   503  what keeps the server from serving
-└── StorageFull                507  nothing of the request was kept
+├── NotReady                   503  a check of the server has failed
+└── StorageFull                507  nothing of the request was stored
 """
 
 from collections.abc import Mapping
@@ -46,11 +46,11 @@ from metalearn.data.errors import InvalidData, WatchTryLearnError
 
 PROBLEM_TYPE = "urn:problem-type:wtl:"
 _BEARER = 'Bearer realm="wtl"'
-STREAM_WAIT_S = 5  # streams are held open for long: asking sooner is of no use
+STREAM_WAIT_S = 5  # streams stay open for long, so an earlier attempt would fail too
 
 
 class ServiceError(WatchTryLearnError):
-    """A request that gets a problem for an answer; its text is one sentence for a person."""
+    """An error that is reported to the client as a problem; `detail` is one sentence for people."""
 
     status: ClassVar[int]
     type: ClassVar[str]
@@ -71,7 +71,7 @@ class ServiceError(WatchTryLearnError):
         self.headers = dict(headers or {})
 
     def to_json(self) -> dict[str, Any]:
-        """The body of the problem; `field`, `expected` and `got` only where they say something."""
+        """Return the body of the problem, without `field`, `expected` and `got` if they are None."""
         problem = {
             "type": PROBLEM_TYPE + self.type,
             "title": self.title,
@@ -83,19 +83,19 @@ class ServiceError(WatchTryLearnError):
 
 
 class MalformedBody(ServiceError):
-    """The bytes are not what their content type says."""
+    """The bytes of the body do not match its content type."""
 
     status, type, title = 400, "malformed-body", "The body cannot be decoded"
 
 
 class BadParameter(ServiceError):
-    """A parameter of the query, the path or a header."""
+    """A parameter in the query, the path or a header is invalid."""
 
     status, type, title = 400, "bad-parameter", "A parameter cannot be used"
 
 
 class Unauthenticated(ServiceError):
-    """Who is that?"""
+    """The request has no valid API key."""
 
     status, type, title = 401, "unauthenticated", "An API key is needed"
 
@@ -106,7 +106,7 @@ class Unauthenticated(ServiceError):
 
 
 class Forbidden(ServiceError):
-    """A key that is good for other things."""
+    """The API key lacks the scope of the route."""
 
     status, type, title = 403, "forbidden", "The API key does not allow this"
 
@@ -122,13 +122,13 @@ class Forbidden(ServiceError):
 
 
 class NotFound(ServiceError):
-    """Nothing is there."""
+    """Nothing exists at this path."""
 
     status, type, title = 404, "not-found", "There is nothing at this address"
 
 
 class AdaptationNotFound(NotFound):
-    """Never made, deleted, or expired."""
+    """The adaptation does not exist: it never did, or was deleted, or has expired."""
 
     type, title = "adaptation-not-found", "No such adaptation"
 
@@ -144,13 +144,13 @@ class VersionNotFound(NotFound):
 
 
 class EpisodeNotFound(NotFound):
-    """No such recorded episode of this adaptation."""
+    """The adaptation has no such recorded episode."""
 
     type, title = "episode-not-found", "No such episode"
 
 
 class ModelNotFound(NotFound):
-    """No such model, or not in this version."""
+    """The model does not exist, or not in this version."""
 
     type, title = "model-not-found", "No such model"
 
@@ -162,61 +162,61 @@ class AliasNotFound(NotFound):
 
 
 class JobNotFound(NotFound):
-    """No such training job."""
+    """The training job does not exist."""
 
     type, title = "job-not-found", "No such training job"
 
 
 class MethodNotAllowed(ServiceError):
-    """The address exists, and does something else."""
+    """The path exists, but not with this method."""
 
     status, type, title = 405, "method-not-allowed", "This address does not do that"
 
 
 class TooSlow(ServiceError):
-    """The body drips in."""
+    """The body takes too long to arrive."""
 
     status, type, title = 408, "too-slow", "The request took too long to come in"
 
 
 class Conflict(ServiceError):
-    """Not possible in the state that the thing is in."""
+    """The request is not possible in the current state of the resource."""
 
     status, type, title = 409, "conflict", "Not possible in this state"
 
 
 class EpisodeFinished(Conflict):
-    """It became a trial."""
+    """The episode has been finished and is a trial."""
 
     type, title = "episode-finished", "The episode is finished"
 
 
 class EpisodeOver(Conflict):
-    """The horizon is reached."""
+    """The episode has reached the horizon."""
 
     type, title = "episode-over", "The episode has reached the horizon"
 
 
 class EpisodeEmpty(Conflict):
-    """No action was asked for."""
+    """The episode has no actions, so it cannot be finished."""
 
     type, title = "episode-empty", "The episode has no steps"
 
 
 class TooManyEpisodes(Conflict):
-    """An adaptation holds a limited number of episodes."""
+    """The adaptation cannot hold more episodes."""
 
     type, title = "too-many-episodes", "The adaptation is full"
 
 
 class QuotaExceeded(Conflict):
-    """The tenant has as much as it may."""
+    """The tenant has used up its quota."""
 
     type, title = "quota-exceeded", "The tenant's quota is used up"
 
 
 class ModelUnavailable(Conflict):
-    """The registry knows the version, but its files are gone."""
+    """The model version is registered, but cannot be loaded."""
 
     type, title = "model-unavailable", "The model cannot be loaded"
 
@@ -229,71 +229,71 @@ class PolicyNotExportable(Conflict):
     def __init__(self, name: str, version: int) -> None:
         super().__init__(
             f"there are no graphs in the bundle of {name}@{version}: `wtl export BUNDLE` adds them where torch is "
-            "installed, then the server has to load it again; ?policy=false answers the episodes alone"
+            "installed, then the server has to load it again; ?policy=false exports the episodes alone"
         )
 
 
 class BundleUnusable(Conflict):
-    """A bundle that is damaged, or that this server's runtime cannot load."""
+    """The bundle is damaged, or the runtime of this server cannot load it."""
 
     type, title = "bundle-unusable", "The bundle cannot be used"
 
 
 class NothingBefore(Conflict):
-    """The alias has meant one version only."""
+    """The alias has no earlier version to roll back to."""
 
     type, title = "nothing-before", "There is nothing to go back to"
 
 
 class JobConflict(Conflict):
-    """The id is taken by another request."""
+    """The id belongs to a training job with other settings."""
 
     type, title = "job-conflict", "The id belongs to another training job"
 
 
 class NoTraining(Conflict):
-    """There is nowhere to train."""
+    """The server has no training backend."""
 
-    type, title = "no-training", "This server trains nothing"
+    type, title = "no-training", "This server runs no training jobs"
 
 
 class BodyTooLarge(ServiceError):
-    """More than the server reads."""
+    """The body is larger than the server accepts."""
 
     status, type, title = 413, "body-too-large", "The body is too large"
 
 
 class UnsupportedMediaType(ServiceError):
-    """A content type or encoding that the server does not read."""
+    """The server does not read this content type or encoding."""
 
-    status, type, title = 415, "unsupported-media-type", "The body is in a format that is not read here"
+    status, type, title = 415, "unsupported-media-type", "The format of the body is not supported"
 
 
 class InvalidPayload(ServiceError):
-    """A value in the payload breaks a rule."""
+    """A value in the body is invalid."""
 
     status, type, title = 422, "invalid-payload", "A value in the body breaks a rule"
 
     @classmethod
     def of(cls, error: InvalidData) -> "InvalidPayload":
-        """What the data types refused, as a problem."""
+        """Convert an error of the data types."""
         return cls(str(error), field=error.field, expected=error.expected, got=error.got)
 
 
 class IdempotencyKeyReused(InvalidPayload):
-    """The key belongs to another request."""
+    """The idempotency key belongs to another request."""
 
     type, title = "idempotency-key-reused", "The Idempotency-Key belongs to another request"
 
 
 class TooManyRequests(ServiceError):
-    """Faster than agreed."""
+    """The client exceeds its rate limit."""
 
     status, type, title = 429, "too-many-requests", "Too many requests"
 
 
 class TooManyStreams(TooManyRequests):
-    """Of WebSockets and followers of events, at once."""
+    """The tenant has too many WebSockets and event streams open."""
 
     type, title = "too-many-streams", "Too many streams are open"
 
@@ -308,13 +308,13 @@ class TooManyStreams(TooManyRequests):
 
 
 class InternalError(ServiceError):
-    """Our fault."""
+    """An unexpected error in the server."""
 
     status, type, title = 500, "internal-error", "The server failed"
 
 
 class Busy(ServiceError):
-    """Too much to do, or going down."""
+    """The server is overloaded or shutting down."""
 
     status, type, title = 503, "busy", "The server is busy"
 
@@ -323,7 +323,7 @@ class Busy(ServiceError):
 
 
 class NotReady(ServiceError):
-    """The server cannot serve; `reasons` says which of its parts, and why."""
+    """The server cannot serve; `reasons` has the failed checks."""
 
     status, type, title = 503, "not-ready", "The server cannot serve"
 
@@ -332,27 +332,27 @@ class NotReady(ServiceError):
         self.reasons = dict(reasons)
 
     def to_json(self) -> dict[str, Any]:
-        """The body of the problem, with a reason per failed check."""
+        """Return the body of the problem, with a reason per failed check."""
         return super().to_json() | {"reasons": self.reasons}
 
 
 class DatabaseUnavailable(Busy):
-    """It does not answer, or has cut the connection. A write may have happened: repeat it with its key."""
+    """The database does not answer. A write may have happened: repeat it with its idempotency key."""
 
     type, title = "database-unavailable", "The database does not answer"
 
 
 class StorageFull(ServiceError):
-    """No room on the disk."""
+    """The disk is full."""
 
     status, type, title = 507, "storage-full", "The server has no room left"
 
     def __init__(self) -> None:
         super().__init__(
-            "there is no room left to store this, and nothing of it was kept", headers={"Retry-After": "60"}
+            "there is no room left to store this, and nothing of it was stored", headers={"Retry-After": "60"}
         )
 
 
 def quote(value: str) -> str:
-    """`value` for a sentence: quoted, escaped, and short whatever a client sent."""
+    """Quote, escape and shorten a client's value for a sentence."""
     return ascii(value if len(value) <= 80 else value[:77] + "...")

@@ -1,4 +1,4 @@
-"""Ids that nobody guesses, and how to tell one before it reaches a database or a disk."""
+"""Random ids, and the check that a client's id is one before it reaches the database or the disk."""
 
 import re
 import secrets
@@ -7,10 +7,10 @@ _ID = re.compile(r"[0-9a-f]{24}")
 
 
 def new_id() -> str:
-    """An id that nobody guesses."""
+    """Return a random id of 24 hexadecimal digits, which nobody can guess."""
     return secrets.token_hex(12)
 
 
 def is_id(text: str) -> bool:
-    """Whether `new_id` could have made it; nothing else reaches the database or the disk."""
+    """Return True if `new_id` could have made this id."""
     return _ID.fullmatch(text) is not None

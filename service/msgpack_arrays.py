@@ -1,6 +1,6 @@
 """msgpack with numpy arrays, in the convention of openpi's clients. The server and the Python client both use it.
 
-Bounded in nesting and in the number of containers; object dtypes are refused and nothing is ever unpickled.
+Bounded in nesting and in the number of containers. Object dtypes are refused, and nothing is ever unpickled.
 """
 
 import re
@@ -18,13 +18,13 @@ _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
 
 
 def decode_msgpack(data: bytes, max_containers: int) -> Any:
-    """A msgpack value; `{b"__ndarray__": True, b"data", b"dtype", b"shape"}` becomes an array.
+    """Decode msgpack; `{b"__ndarray__": True, b"data", b"dtype", b"shape"}` becomes an array.
 
     Raises:
-        MalformedBody: not msgpack, cut short, nested too deeply, broken text, or an array that contradicts itself.
+        MalformedBody: not msgpack, truncated, nested too deeply, invalid UTF-8, or an inconsistent array.
         BodyTooLarge: too many lists and maps.
     """
-    few = len(data) <= max_containers  # each takes a byte at least
+    few = len(data) <= max_containers  # a container takes at least one byte
     hooks = {"object_hook": _restored} if few else _counting_hooks(max_containers)
     try:
         return msgpack.unpackb(data, strict_map_key=True, **hooks)
@@ -34,7 +34,7 @@ def decode_msgpack(data: bytes, max_containers: int) -> Any:
 
 
 def encode_msgpack(value: Any) -> bytes:
-    """`value` as msgpack, arrays in openpi's convention."""
+    """Encode `value` as msgpack, with arrays in openpi's convention."""
     return bytes(msgpack.packb(value, default=_packed))
 
 
@@ -52,7 +52,7 @@ def _counting_hooks(most: int) -> dict[str, Callable[[Any], Any]]:
 
 
 def too_many_containers(limit: int) -> BodyTooLarge:
-    """The error for a body that holds more lists and maps than are read."""
+    """Make the error for a body with too many lists and maps."""
     return BodyTooLarge("the body holds too many lists and maps", expected=f"at most {limit}")
 
 
@@ -86,12 +86,12 @@ def _array(value: dict[Any, Any]) -> np.ndarray[Any, Any]:
     if size != len(data) or len(shape) > 32:
         raise MalformedBody(f"an array's data has {len(data)} bytes, and its shape and dtype ask for {size}")
     array: np.ndarray[Any, Any] = np.ndarray(shape, dtype, data)
-    # Nothing downstream has to think of byte order.
+    # Native byte order, so that no other code has to care.
     return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
 
 
 def _scalar(value: dict[Any, Any]) -> Any:
-    """openpi's numpy scalars become Python numbers, so that strict schemas see what they are."""
+    """Convert openpi's numpy scalars to Python numbers, which strict schemas accept."""
     if b"__npgeneric__" not in value:
         return value
     _dtype(value.get(b"dtype"))

@@ -1,4 +1,4 @@
-"""Serves the application over sockets until a signal comes; what can go wrong at start is one sentence."""
+"""Serves the application over sockets until a signal comes. Errors at the start are reported in one sentence."""
 
 import contextlib
 import math
@@ -29,13 +29,12 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) 
     """Serve until SIGTERM or SIGINT; requests in progress are answered first.
 
     Raises:
-        InvalidConfig: other machines could connect, and nobody has a key; or the models or the database cannot
-            be used.
+        InvalidConfig: other machines could connect without a key, or the models or the database cannot be used.
     """
     check_exposed(settings)
     with logs.configured(settings.log_format):
         factory = runtime_factory or factory_of(settings.runtime)
-        # What cannot be loaded is one sentence here, and a traceback in the lifespan.
+        # Loaded here rather than in the lifespan, where an error would end in a traceback.
         loaded = {bundle.id: factory(bundle) for bundle in read_bundles(settings.models).values()}
         if not loaded:
             _log.warning("there is no model: nothing can be adapted", models=str(settings.models))
@@ -53,7 +52,7 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) 
 
 
 def check_exposed(settings: Settings) -> None:
-    """Raises InvalidConfig: anybody could come in; or the database cannot be used."""
+    """Raise InvalidConfig if anybody could connect without a key, or if the database cannot be used."""
     with contextlib.closing(Database(settings.database_url, connections=1)) as database:
         guarded = any(key.usable(time.time()) for key in ApiKeys(database).all())
     if not settings.loopback and not guarded and not settings.allow_unauthenticated:
@@ -64,14 +63,14 @@ def check_exposed(settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn that says so before it stops: what streams can end, and a load balancer can look elsewhere."""
+    """A uvicorn server that drains before it stops: streams end, and load balancers notice that it is not ready."""
 
     def __init__(self, config: uvicorn.Config, draining: threading.Event, drain_s: float) -> None:
         super().__init__(config)
         self._draining, self._drain_s = draining, drain_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal drains, then stops; a second one stops at once."""
+        """Drain and then stop at the first signal, stop at once at the second."""
         if self._draining.is_set() or self._drain_s == 0:
             self._draining.set()
             super().handle_exit(sig, frame)
@@ -83,14 +82,14 @@ class _Server(uvicorn.Server):
 
 
 def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    """How `app` is served over sockets."""
+    """Configure uvicorn for `app`."""
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         log_config=None,
         access_log=False,
-        # Actions are smaller than what compressing them costs; the protocol without a task per frame is the faster one.
+        # Actions are too small to be worth compressing. This implementation needs no task per frame, so it is faster.
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         ws_max_size=settings.max_body_bytes,
@@ -100,7 +99,7 @@ def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
 
 
 def _run(app: FastAPI, settings: Settings) -> None:
-    # Uvicorn raises the signal again when everything was answered; an end that was asked for is no failure.
+    # Uvicorn raises the signal again after the last response, but a requested end is no failure.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         _Server(uvicorn_config(app, settings), app.state.draining, settings.drain_s).run()

@@ -14,28 +14,35 @@ def _described(description: str) -> Any:
 
 @dataclass(frozen=True)
 class QualityWarning:
-    """Something in an episode that is probably not meant."""
+    """A warning about an episode that is probably not what its sender intended."""
 
-    code: str = _described("a stable name of the warning")
-    message: str = _described("a sentence for a person")
+    code: str = _described("Stable code of the warning, for programs.")
+    message: str = _described("The warning as a sentence, for people.")
 
 
 @dataclass(frozen=True)
 class EpisodeQuality:
-    """The looks of one uploaded or recorded episode. Nothing of it is a reason for refusal."""
+    """A quality report on one uploaded or recorded episode. No episode is refused because of its report."""
 
-    episode: str = _described("name of the episode within the upload, as `demos[0]`")
-    steps: int = _described("number of actions")
-    horizon: int = _described("the most steps that an episode of the model has")
-    rate_hz: float = _described("control rate of the recording if it was given, else of the model")
-    duration_s: float = _described("steps divided by the rate")
-    clipped: float | None = _described("share of the actions' numbers at a bound, 0 to 1; null without bounded actions")
-    constant_actions: tuple[int, ...] = _described("components of the action that never change")
-    constant_observations: tuple[int, ...] = _described("components that never change; empty for images")
-    duplicate_of: str | None = _described("`demos[0]` of the same upload, or `stored`")
-    total_reward: float | None = _described("sum of the rewards; null without rewards")
-    success: bool | None = _described("whether the episode solved its task, as the client said")
-    novelty: float | None = _described(
-        "quantile of a demo among those of the model's validation tasks, 0 to 1; null if not known"
+    episode: str = _described("Position of the episode in the upload, such as `demos[0]`.")
+    steps: int = _described("Number of steps.")
+    horizon: int = _described("Largest number of steps that the model accepts.")
+    rate_hz: float = _described("Control rate of the recording if the request has one, else that of the model.")
+    duration_s: float = _described("Duration at this rate, in seconds.")
+    clipped: float | None = _described(
+        "Share of the action components, 0 to 1, that are at a bound of the action space. Null without bounded actions."
     )
-    warnings: tuple[QualityWarning, ...] = _described("what is probably not meant")
+    constant_actions: tuple[int, ...] = _described("Indices of the action components that never change.")
+    constant_observations: tuple[int, ...] = _described(
+        "Indices of the observation components that never change. Empty for images."
+    )
+    duplicate_of: str | None = _described(
+        "Position of the same episode earlier in the upload, such as `demos[0]`, or `stored` if the tenant had "
+        "uploaded it before. Null if the episode is new."
+    )
+    total_reward: float | None = _described("Sum of the rewards. Null if the episode has none.")
+    success: bool | None = _described("Outcome of the episode. Null if it is not known.")
+    novelty: float | None = _described(
+        "Quantile of a demonstration among those of the validation tasks, 0 to 1. Null if it is not known."
+    )
+    warnings: tuple[QualityWarning, ...] = _described("Warnings about the episode. Empty if there are none.")

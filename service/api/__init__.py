@@ -1,5 +1,5 @@
-"""The HTTP and WebSocket interface: routes, schemas, middleware, and how failures are told.
+"""The HTTP and WebSocket interface: routes, schemas, middleware and error handlers.
 
-Here belongs whatever knows that a request came over HTTP. What adaptations, models and training jobs *are* belongs in
-the rooms beside this one, which import nothing from here.
+Code that knows about HTTP belongs here. The logic of adaptations, models and training jobs belongs in the packages
+beside this one, which import nothing from here.
 """

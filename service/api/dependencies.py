@@ -1,4 +1,4 @@
-"""What routes ask for by type, and how they describe themselves in the OpenAPI document."""
+"""Parameters that routes share, by type, with their descriptions in the OpenAPI document."""
 
 from typing import Annotated
 
@@ -30,8 +30,10 @@ async def _request_body(request: Request, container: ContainerDep, tenant: Tenan
 
 RequestBodyDep = Annotated[RequestBody, Depends(_request_body)]
 
-AdaptationId = Annotated[str, Path(description="of the adaptation")]
+AdaptationId = Annotated[str, Path(description="Id of the adaptation.")]
 
-EpisodeId = Annotated[str, Path(description="of the recorded episode")]
+EpisodeId = Annotated[str, Path(description="Id of the recorded episode.")]
 
-Version = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="of the adaptation; the newest if absent")]
+Version = Annotated[
+    int | None, Query(ge=1, le=2**31 - 1, description="Version of the adaptation. The newest one if absent.")
+]

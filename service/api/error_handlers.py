@@ -1,4 +1,4 @@
-"""Every failure as a problem: our own errors, the framework's, and those that nobody expected."""
+"""Conversion of every error to a problem: those of the service, those of the framework, and unexpected ones."""
 
 import json
 from http import HTTPStatus
@@ -25,41 +25,41 @@ from service.errors import (
 
 
 def install(app: FastAPI) -> None:
-    """Make `app` answer every failure with a problem."""
-    app.exception_handler(ServiceError)(_ours)
-    app.exception_handler(InvalidData)(_of_data)
-    app.exception_handler(RequestValidationError)(_of_parameters)
-    app.exception_handler(HTTPException)(_of_framework)
-    app.exception_handler(Exception)(_of_nobody)
+    """Make `app` respond to every error with a problem."""
+    app.exception_handler(ServiceError)(_from_service_error)
+    app.exception_handler(InvalidData)(_from_invalid_data)
+    app.exception_handler(RequestValidationError)(_from_invalid_parameter)
+    app.exception_handler(HTTPException)(_from_framework)
+    app.exception_handler(Exception)(_from_unexpected)
 
 
 def _problem(error: ServiceError) -> Response:
     return Response(json.dumps(error.to_json()), error.status, error.headers, PROBLEM)
 
 
-def _ours(_: Request, error: ServiceError) -> Response:
+def _from_service_error(_: Request, error: ServiceError) -> Response:
     return _problem(error)
 
 
-def _of_data(_: Request, error: InvalidData) -> Response:
+def _from_invalid_data(_: Request, error: InvalidData) -> Response:
     return _problem(InvalidPayload.of(error))
 
 
-def _of_parameters(_: Request, error: RequestValidationError) -> Response:
-    """Queries and paths; bodies never get here."""
+def _from_invalid_parameter(_: Request, error: RequestValidationError) -> Response:
+    """Convert an error in a query, path or header. Routes decode bodies themselves, so their errors never get here."""
     first = error.errors()[0]
     name, expected, got = str(first["loc"][-1]), expectation(first), describe(first["input"])
     return _problem(BadParameter(f"{name}: expected {expected}, got {got}", field=name, expected=expected, got=got))
 
 
-def _of_framework(request: Request, error: HTTPException) -> Response:
+def _from_framework(request: Request, error: HTTPException) -> Response:
     if error.status_code == HTTPStatus.NO_CONTENT:
         return Response(status_code=error.status_code)
     path = quote(request.url.path)
     if error.status_code == HTTPStatus.NOT_FOUND:
         return _problem(NotFound(f"there is nothing at {path}"))
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        # The framework names the methods of one of the routes at this address.
+        # The framework only names the methods of the first route with this path.
         allowed = {"Allow": _methods(request)} if _methods(request) else dict(error.headers or {})
         detail = f"{path} does not take {request.method}"
         return _problem(MethodNotAllowed(detail, expected=allowed.get("Allow"), got=request.method, headers=allowed))
@@ -69,14 +69,14 @@ def _of_framework(request: Request, error: HTTPException) -> Response:
 
 
 def _methods(request: Request) -> str:
-    """What the documented routes at this address take."""
+    """Return the methods of the documented routes with the path of the request."""
     paths = request.app.openapi()["paths"]
     fitting = [item for path, item in paths.items() if compile_path(path)[0].fullmatch(request.url.path)]
     return ", ".join(sorted({method.upper() for item in fitting for method in item}))
 
 
-def _of_nobody(request: Request, __: Exception) -> Response:
-    """The framework raises the error again after this answer, and the server logs it."""
-    # Sent from outside of the middleware that names every other answer.
-    named = {**SECURITY_HEADERS, HEADER: request_id_of(request.scope)}
-    return _problem(InternalError("something went wrong in the server, and its log says what", headers=named))
+def _from_unexpected(request: Request, __: Exception) -> Response:
+    """Hide the error from the client. The framework raises it again after the response, and the server logs it."""
+    # This response is sent outside of the middleware that adds these headers to all others.
+    headers = {**SECURITY_HEADERS, HEADER: request_id_of(request.scope)}
+    return _problem(InternalError("something went wrong in the server, and its log says what", headers=headers))

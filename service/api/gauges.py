@@ -1,4 +1,4 @@
-"""Figures about shared state, read when Prometheus asks: what is stored, how much room it takes, what is left."""
+"""Gauges of shared state, read at each scrape: numbers of stored objects, their size, and the free disk space."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ _KEEP_S = 30.0
 
 @contextmanager
 def shared_state_gauges(container: Container, now: Callable[[], float]) -> Iterator[None]:
-    """While the block runs, the server's metrics include these."""
+    """Add the gauges to the metrics of the server while the block runs."""
     data, watch = container.settings.data, container.metrics.watch
     with ExitStack() as stack:
         for gauge in (
@@ -23,7 +23,7 @@ def shared_state_gauges(container: Container, now: Callable[[], float]) -> Itera
                 "wtl_adaptations",
                 "Adaptations that have not expired.",
             ),
-            watch(lambda: {"": len(container.registry.names)}, "wtl_models", "Models on offer."),
+            watch(lambda: {"": len(container.registry.names)}, "wtl_models", "Available models."),
             watch(lambda: {"": container.engine.belief_bytes}, "wtl_beliefs_bytes", "Contexts in memory."),
             watch(container.training_jobs.counts, "wtl_training_jobs", "Training jobs by state.", "state"),
             watch(StoredBytes(data).read, "wtl_storage_bytes", "Bytes in the data folder.", "kind"),
@@ -34,14 +34,14 @@ def shared_state_gauges(container: Container, now: Callable[[], float]) -> Itera
 
 
 class StoredBytes:
-    """Bytes under each entry of a folder. Counted anew after a while only: there may be 100,000 files."""
+    """The size of each entry of a folder in bytes. Cached for a while, since there may be 100,000 files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._counted: tuple[float, Mapping[str, float]] = (-1e9, {})
 
     def read(self) -> Mapping[str, float]:
-        """By name of the entry; files of the folder itself are the `database`."""
+        """Return bytes by entry; the files in the folder itself count as `database`."""
         counted_s, sizes = self._counted
         if time.monotonic() - counted_s > _KEEP_S:
             entries = list(os.scandir(self._folder)) if self._folder.is_dir() else []

@@ -1,4 +1,4 @@
-"""Pages: how many items, and where to go on."""
+"""The parameters of pages: the number of items, and the cursor of the next page."""
 
 import base64
 import binascii
@@ -10,12 +10,12 @@ from service.errors import BadParameter, quote
 
 
 def cursor_of(position: int) -> str:
-    """Where a page ended, as it travels."""
+    """Encode the position of the last item of a page as a cursor."""
     return base64.urlsafe_b64encode(f"after:{position}".encode()).decode().rstrip("=")
 
 
 def position_of(cursor: str) -> int:
-    """Where the page before ended. Raises BadParameter."""
+    """Decode a cursor. Raises BadParameter."""
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
         word, _, digits = text.partition(":")
@@ -23,10 +23,10 @@ def position_of(cursor: str) -> int:
             return int(digits)
     except (binascii.Error, UnicodeError, ValueError):
         pass
-    expected = "next_cursor of the page before"
+    expected = "next_cursor of the previous page"
     raise BadParameter(f"cursor: expected {expected}", field="cursor", expected=expected, got=quote(cursor))
 
 
-Limit = Annotated[int, Query(ge=1, le=100, description="items on a page")]
+Limit = Annotated[int, Query(ge=1, le=100, description="Largest number of items on the page.")]
 
-Cursor = Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before")]
+Cursor = Annotated[str | None, Query(max_length=100, description="`next_cursor` of the previous page.")]

@@ -1,4 +1,4 @@
-"""Adaptations, models and training jobs as answers tell them."""
+"""Conversion of adaptations, models and training jobs to response bodies."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ from service.training_jobs import Job
 
 
 def adaptation_state(container: Container, adaptation: Adaptation) -> AdaptationState:
-    """An adaptation as it travels, with how far it can be trusted."""
+    """Present an adaptation, with its confidence."""
     confidence = container.adaptations.confidence(adaptation)
     return AdaptationState(
         id=adaptation.id,
@@ -53,7 +53,7 @@ def adaptation_state(container: Container, adaptation: Adaptation) -> Adaptation
 def upload_answer(
     container: Container, adaptation: Adaptation, model: Model, upload: Context, rate_hz: float | None
 ) -> Uploaded:
-    """An adaptation after an upload, with a report on it. The same POST again gets the same report."""
+    """Present an adaptation after an upload, with a quality report. A repeated POST gets the same report."""
     digests = [episode.digest for episode in upload.demos + upload.trials]
     stored = container.repository.earlier(adaptation, digests)
     quality = inspect(upload, model.spec, model.confidence, stored=stored, rate_hz=rate_hz)
@@ -61,31 +61,33 @@ def upload_answer(
 
 
 def iso(seconds: float) -> str:
-    """A time as it travels."""
+    """Format seconds since 1970 as ISO 8601 in UTC, with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def model_card(offer: ModelInfo) -> ModelCard:
-    """A model on offer, with an example episode that it accepts."""
+def model_card(info: ModelInfo) -> ModelCard:
+    """Present an available model, with an example episode that it accepts."""
     return ModelCard(
-        name=offer.name,
-        version=offer.version,
-        aliases=list(offer.aliases),
-        runtime=offer.runtime,
-        spec=offer.bundle.spec.to_json(),
-        report=offer.bundle.report,
-        provenance=offer.bundle.provenance,
-        example=EpisodeBody(**offer.bundle.spec.example_episode(np.random.default_rng(0)).to_dict()),
+        name=info.name,
+        version=info.version,
+        aliases=list(info.aliases),
+        runtime=info.runtime,
+        spec=info.bundle.spec.to_json(),
+        report=info.bundle.report,
+        provenance=info.bundle.provenance,
+        example=EpisodeBody(**info.bundle.spec.example_episode(np.random.default_rng(0)).to_dict()),
     )
 
 
-def alias_state(move: AliasChange) -> AliasState:
-    """One change of an alias."""
-    return AliasState(name=move.name, alias=move.alias, version=move.version, action=move.action, at=iso(move.at))
+def alias_state(change: AliasChange) -> AliasState:
+    """Present one change of an alias."""
+    return AliasState(
+        name=change.name, alias=change.alias, version=change.version, action=change.action, at=iso(change.at)
+    )
 
 
 def model_versions(container: Container, rows: Sequence[ModelVersionRow]) -> ModelVersionPage:
-    """Versions of models, each with the aliases that point at it now."""
+    """Present versions of models, each with the aliases that point at it."""
     registry = container.registry
     alias_targets = {name: registry.catalog.alias_targets(name).get(name, {}) for name in {row.name for row in rows}}
     items = [
@@ -103,7 +105,7 @@ def model_versions(container: Container, rows: Sequence[ModelVersionRow]) -> Mod
 
 
 def training_job_state(job: Job) -> TrainingJobState:
-    """A training job without its log."""
+    """Present a training job, without its log."""
     return TrainingJobState(
         id=job.id,
         experiment=job.experiment,
@@ -125,13 +127,13 @@ def training_job_state(job: Job) -> TrainingJobState:
 
 
 def act_response(result: ActResult, decode_ms: float, total_ms: float) -> dict[str, Any]:
-    """Actions, and where the time went."""
+    """Make the body of a response with actions and the duration of each stage."""
     timing = {"decode_ms": decode_ms, "queue_ms": result.queue_ms, "infer_ms": result.infer_ms, "total_ms": total_ms}
     return {"actions": result.actions, "server_timing": timing}
 
 
 def server_timing(result: ActResult, decode_ms: float, encode_ms: float) -> str:
-    """The Server-Timing header."""
+    """Format the Server-Timing header."""
     return (
         f"decode;dur={decode_ms:.3f}, queue;dur={result.queue_ms:.3f}, "
         f"infer;dur={result.infer_ms:.3f}, encode;dur={encode_ms:.3f}"

@@ -1,4 +1,4 @@
-"""Whether a server can serve: `/readyz` asks this, and says why not."""
+"""The checks behind `/readyz`: inference thread, models, disk space and database."""
 
 import shutil
 import time
@@ -9,7 +9,7 @@ import structlog
 from service.container import Container
 
 _log = structlog.get_logger("service")
-_KEEP_S = 1.0  # a probe writes; many orchestrators asking at once should not
+_KEEP_S = 1.0  # the database check writes, so frequent probes share one result
 
 
 class Readiness:
@@ -26,13 +26,13 @@ class Readiness:
         self._found: tuple[float, Mapping[str, str]] = (-1e9, {})
 
     def problems(self) -> Mapping[str, str]:
-        """What keeps it from serving; empty when nothing does. Asked often, it answers from a second ago."""
+        """Return the failed checks with their reasons. Results are cached for a second."""
         if self._container.draining.is_set():
             return {"shutdown": "the server is shutting down"}
-        asked_s, found = self._found
-        if time.monotonic() - asked_s > _KEEP_S:
-            answers = {name: self._run_check(name, check) for name, check in self._checks.items()}
-            found = {name: problem for name, problem in answers.items() if problem is not None}
+        checked_s, found = self._found
+        if time.monotonic() - checked_s > _KEEP_S:
+            results = {name: self._run_check(name, check) for name, check in self._checks.items()}
+            found = {name: problem for name, problem in results.items() if problem is not None}
             self._found = (time.monotonic(), found)
         return found
 

@@ -1,6 +1,6 @@
-"""One request's body and the form of its answer: media types, gzip, size, idempotency.
+"""The body of a request and the format of its response: media types, gzip, size limits, idempotency keys.
 
-Reads bytes on the event loop; decodes them wherever `read` is called, which is never there.
+The bytes are received on the event loop. They are decoded in the thread that calls `read`.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ B = TypeVar("B", bound=Body)
 
 @dataclass(eq=False)
 class RequestBody:
-    """What came in, undecoded, and how to answer."""
+    """The undecoded body of a request, with the methods to decode it and to make a response."""
 
     request: Request
     tenant: str
@@ -43,7 +43,7 @@ class RequestBody:
 
     @classmethod
     async def receive(cls, request: Request, tenant: str, settings: Settings) -> "RequestBody":
-        """Read the body. Raises BodyTooLarge, TooSlow."""
+        """Receive the body. Raises BodyTooLarge, TooSlow, MalformedBody."""
         try:
             async with asyncio.timeout(settings.body_timeout_s):
                 body = await _body(request, settings.max_body_bytes)
@@ -55,10 +55,10 @@ class RequestBody:
         return cls(request, tenant, body, settings)
 
     def read(self, schema: type[B]) -> B:
-        """The body, decoded and checked.
+        """Decode and check the body.
 
         Raises:
-            UnsupportedMediaType, MalformedBody, BodyTooLarge, InvalidPayload: see there.
+            UnsupportedMediaType, MalformedBody, BodyTooLarge, InvalidPayload: the body cannot be used.
         """
         decode_s = time.perf_counter()
         value = self._decode(self._media_type())
@@ -72,12 +72,12 @@ class RequestBody:
             note("decode", decode_s, decoded_s)
 
     def read_optional(self, schema: type[B]) -> B:
-        """The same, where no body at all means the defaults."""
+        """Decode and check the body; an absent body stands for the defaults. Raises as `read` does."""
         return self.read(schema) if self.body else schema()
 
     @property
     def idempotency_key(self) -> IdempotencyKey | None:
-        """The identity of this POST, if its client gave it one. Raises BadParameter."""
+        """The idempotency key of the request, or None. Raises BadParameter."""
         key = self.request.headers.get("idempotency-key")
         if key is None:
             return None
@@ -95,14 +95,14 @@ class RequestBody:
     def answer(
         self, value: Body | Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
     ) -> Response:
-        """`value` in the format that the client accepts, JSON if it does not care."""
+        """Make a response in the format that the client accepts."""
         codec = _accepted(self.request.headers.get("accept", "*/*"), self.request.headers.get("content-type"))
         with stage("encode"):
             body = codec.encode(plain(value))
         return Response(body, status, {**(headers or {}), "Vary": "Accept"}, codec.media_type)
 
     def _media_type(self) -> str:
-        """Of the body. Raises UnsupportedMediaType."""
+        """Return the media type of the body. Raises UnsupportedMediaType."""
         content_type = self.request.headers.get("content-type", "")
         media_type = _media_type(content_type)
         if media_type not in CODECS and media_type not in UPLOADS:
@@ -128,7 +128,7 @@ class RequestBody:
 
 
 def plain(value: Any) -> Any:
-    """A schema's value as dicts and lists, with its arrays as they are: pydantic would copy them."""
+    """Convert a schema's value to dicts and lists, without copying its arrays as pydantic would."""
     if isinstance(value, Body):
         return {name: plain(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, list | tuple):
@@ -146,7 +146,7 @@ async def _body(request: Request, limit: int) -> bytes:
             if size <= limit:
                 chunks.append(chunk)
             elif size > 4 * limit:
-                break  # up to here it is read and dropped, so that an honest client sees the answer
+                break  # a body that is not much too large is received, so that the client gets to see the response
     except ClientDisconnect as error:
         raise MalformedBody("the body was cut short") from error
     if size > limit:
@@ -161,14 +161,14 @@ def _media_type(header: str) -> str:
 
 
 def _quality(part: str) -> float:
-    """How much a part of Accept is wanted; what cannot be read is wanted as if nothing was said."""
+    """Return the quality value of a part of Accept, 1 if it has none or cannot be parsed."""
     found = _QUALITY.search(part)
     return float(found[1]) if found else 1.0
 
 
 def _accepted(accept: str, content_type: str | None) -> Codec:
-    """The most wanted in Accept, the first of equals; if anything will do, the format of the question."""
-    offers = [(_quality(part), CODECS[_media_type(part)]) for part in accept.split(",") if _media_type(part) in CODECS]
-    if offers and (best := max(offers, key=lambda offer: offer[0]))[0] > 0:
+    """Return the first of the best formats in Accept; without a preference that of the request, else JSON."""
+    formats = [(_quality(part), CODECS[_media_type(part)]) for part in accept.split(",") if _media_type(part) in CODECS]
+    if formats and (best := max(formats, key=lambda entry: entry[0]))[0] > 0:
         return best[1]
     return CODECS.get(_media_type(content_type or ""), CODECS[JSON])

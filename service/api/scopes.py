@@ -1,6 +1,6 @@
-"""What a key must allow for a route: declared on its router, checked before anything else of a request is read.
+"""The scope that a key needs for a route: declared on the router, checked before the rest of a request is read.
 
-A route that declares nothing is a mistake of ours, and no application is made with it.
+An application with a route that declares no scope cannot be made.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,19 +28,19 @@ class _Requirement:
 
 
 PUBLIC: Dependency = Depends(_Requirement(None))
-"""Declares that nobody needs a key."""
+"""Declares that a route needs no key."""
 
 
 def requires(scope: Scope) -> Dependency:
-    """Declares what a key must allow: `APIRouter(dependencies=[requires("adapt")])`."""
+    """Declare the scope that a key needs: `APIRouter(dependencies=[requires("adapt")])`."""
     return Depends(_Requirement(scope))
 
 
 def scope_of(route: BaseRoute) -> Scope | None:
-    """The scope that a route declares; None: it is public.
+    """Return the scope that a route declares, or None if it is public.
 
     Raises:
-        RuntimeError: it declares none, or several.
+        RuntimeError: the route declares no scope or several.
     """
     if isinstance(route, APIRoute | APIWebSocketRoute):
         declared = [d.dependency for d in route.dependencies if isinstance(d.dependency, _Requirement)]
@@ -53,7 +53,7 @@ def scope_of(route: BaseRoute) -> Scope | None:
 
 
 def all_routes(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
-    """Every route, those of included routers too, which FastAPI keeps as they are."""
+    """Yield every route, including those of included routers, which FastAPI keeps nested."""
     for route in routes:
         included = getattr(route, "original_router", None)
         if included is None:
@@ -63,6 +63,6 @@ def all_routes(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
 
 
 def public_paths(routes: Iterable[BaseRoute]) -> frozenset[str]:
-    """The paths that need no key. Raises RuntimeError: some route declares no scope."""
+    """Return the paths that need no key. Raises RuntimeError if a route declares no scope."""
     scopes = {getattr(route, "path", ""): scope_of(route) for route in all_routes(routes)}
     return frozenset(path for path, scope in scopes.items() if scope is None)

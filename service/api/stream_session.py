@@ -1,13 +1,13 @@
-"""One conversation over a stream: frames in, answers out, one hypothesis per episode. Knows no WebSocket.
+"""The protocol of a stream: a response to each frame, one hypothesis per episode. Knows no WebSocket.
 
 Frames are msgpack maps with arrays in openpi's convention:
 
-    {observation, reward?}            the next action; the reward is that of the previous one
-    {observation, reward?, success}   the end: the episode becomes a trial, the adaptation goes one version on
-    {reset: true, explore?}           drop what was not finished and begin anew
-    any other map with one array of the model's shape, as openpi's clients send it: the next action
+    {observation, reward?}            asks for the next action; the reward is that of the previous action
+    {observation, reward?, success}   ends the episode, which becomes a trial in a new version of the adaptation
+    {reset: true, explore?}           drops the unfinished episode and starts a new one
+    any other map with one array of the model's shape, as openpi's clients send it, asks for the next action
 
-An episode lives here until it is finished: whoever goes away in the midst of one leaves nothing behind.
+An episode is kept in memory until it is finished. It is lost if the client disconnects before.
 """
 
 import time
@@ -30,13 +30,13 @@ from service.api.validation import describe, to_problem
 from service.codecs import decode_msgpack
 from service.errors import MalformedBody
 
-_OURS = frozenset({"observation", "reward", "success", "reset", "explore"})
+_FIELDS = frozenset({"observation", "reward", "success", "reset", "explore"})
 _MAX_CONTAINERS = 10_000
 
 
 @dataclass(eq=False)
 class _Episode:
-    """An episode that is in progress since the reset."""
+    """The episode that is in progress."""
 
     version: int
     explore: bool
@@ -45,14 +45,14 @@ class _Episode:
 
 
 class StreamSession:
-    """The conversation with one client about one adaptation."""
+    """The state of a stream: one client, one adaptation, at most one episode in progress."""
 
     def __init__(self, actor: Actor, acting: Acting, adaptations: AdaptationService, rng: np.random.Generator) -> None:
         self._actor, self._acting, self._adaptations, self._rng = actor, acting, adaptations, rng
         self._episode: _Episode | None = None
 
     async def greeting(self) -> dict[str, Any]:
-        """What the server says first."""
+        """Start an episode and return the first message of the server."""
         episode = await self._begin(None)
         adaptation = self._actor.adaptation
         return {
@@ -65,11 +65,11 @@ class StreamSession:
         }
 
     async def answer(self, frame: bytes) -> dict[str, Any]:
-        """What to say to a frame. An error leaves everything as it was.
+        """Return the response to a frame. An error leaves the episode unchanged.
 
         Raises:
             MalformedBody, InvalidPayload, InvalidData: the frame cannot be used.
-            EpisodeOver, EpisodeEmpty, TooManyEpisodes, AdaptationNotFound, Busy: see there.
+            EpisodeOver, EpisodeEmpty, TooManyEpisodes, AdaptationNotFound, Busy: see `service.errors`.
         """
         started_s = time.perf_counter()
         message = decode_msgpack(frame, _MAX_CONTAINERS)
@@ -85,9 +85,9 @@ class StreamSession:
         episode = self._episode or await self._begin(None)
         episode.steps.check(reward)
         conditioning = episode.conditioning.at(episode.steps, observation)
-        acted = await self._acting.act_once(self._actor, observation[None], conditioning)
-        episode.steps.append(observation, acted.actions[0], reward)
-        return act_response(acted, (decoded_s - started_s) * 1e3, (time.perf_counter() - started_s) * 1e3)
+        result = await self._acting.act_once(self._actor, observation[None], conditioning)
+        episode.steps.append(observation, result.actions[0], reward)
+        return act_response(result, (decoded_s - started_s) * 1e3, (time.perf_counter() - started_s) * 1e3)
 
     async def _begin(self, explore: bool | None) -> _Episode:
         self._actor = actor = await self._acting.find_actor(self._actor.adaptation)
@@ -99,7 +99,7 @@ class StreamSession:
         return self._episode
 
     async def _refresh(self) -> None:
-        """Take note of what another server or another client made of the adaptation. Raises AdaptationNotFound."""
+        """Read the adaptation again, which other clients may have changed. Raises AdaptationNotFound."""
         before = self._actor.adaptation
         cached = self._acting.cached_adaptation(before.tenant, before.id)
         newest = cached or await self._acting.find_adaptation(before.tenant, before.id)
@@ -123,7 +123,7 @@ class StreamSession:
         return {"finished": True, "version": after.version, "n_trials": after.n_trials, "steps": len(trial)}
 
     def _read(self, message: Mapping[str, Any]) -> tuple[Array, float | None]:
-        """The observation and the reward, in our form or in openpi's. Raises InvalidData, InvalidPayload."""
+        """Read the observation and reward of our frame, or of openpi's. Raises InvalidData, InvalidPayload."""
         spec = self._actor.model.spec
         if "observation" in message:
             if len(message) == 1:
@@ -132,7 +132,7 @@ class StreamSession:
             return to_observation(request.observation, spec), request.reward
         shape = spec.observation_space.shape
         found = [value for value in message.values() if isinstance(value, np.ndarray) and value.shape == shape]
-        if len(found) != 1 or not _OURS.isdisjoint(message):
+        if len(found) != 1 or not _FIELDS.isdisjoint(message):
             got = ", ".join(f"{key}: {describe(value)}" for key, value in sorted(message.items())[:8])
             expected = f"`observation`, or one array of shape {list(shape)} under a name of your own"
             raise InvalidData("observation", expected, got or "an empty map")

@@ -1,4 +1,4 @@
-"""What pydantic refused, in the words of a problem: field, expected, got, all of them short."""
+"""Conversion of pydantic's validation errors to problems with short values of field, expected and got."""
 
 import math
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _EXPECTED = {
 
 
 def to_problem(error: ValidationError) -> InvalidPayload:
-    """The first thing that pydantic refused, as a problem."""
+    """Convert the first of pydantic's errors to a problem."""
     first = error.errors(include_url=False)[0]
     field, expected, got = _path(first["loc"]), expectation(first), describe(first["input"])
     if first["type"] == "missing":
@@ -32,7 +32,7 @@ def to_problem(error: ValidationError) -> InvalidPayload:
 
 
 def describe(value: Any) -> str:
-    """A client's value in a few words, whatever it is."""
+    """Describe any value of a client in a few words."""
     match value:
         case None:
             return "null"
@@ -55,7 +55,7 @@ def describe(value: Any) -> str:
 
 
 def expectation(error: Mapping[str, Any]) -> str:
-    """What pydantic expected, as the end of "expected ..."."""
+    """Word pydantic's expectation as the end of "expected ..."."""
     if error["type"] == "string_too_long":
         return f"at most {error['ctx']['max_length']} characters"
     known = _EXPECTED.get(error["type"])

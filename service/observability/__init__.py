@@ -1,4 +1,4 @@
-"""Metrics, logs, traces and timings of the stages of a request.
+"""Metrics, logs, traces and stage timings of requests.
 
-Here belongs how something is reported; what is worth reporting is noted where it happens.
+The formats and exporters belong here. The calls that report something belong where it happens.
 """

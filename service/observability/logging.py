@@ -1,6 +1,6 @@
-"""One log for everything that runs in the server: lines for people, or JSON for machines, with the request's id.
+"""One log for the whole process: lines for people or JSON for machines, with the request id.
 
-Never holds bodies or keys: only what callers name goes in.
+Callers must not log bodies or keys.
 """
 
 import logging
@@ -17,7 +17,7 @@ LogFormat = Literal["text", "json"]
 
 @contextmanager
 def configured(log_format: LogFormat) -> Iterator[None]:
-    """What `configure` does, for as long as the block runs."""
+    """Configure logging, and restore the root logger after the block."""
     handlers, level = logging.root.handlers[:], logging.root.level
     configure(log_format)
     try:
@@ -28,7 +28,7 @@ def configured(log_format: LogFormat) -> Iterator[None]:
 
 
 def configure(log_format: LogFormat, stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Send structlog's and the standard library's records, uvicorn's too, to one handler. For a process that serves."""
+    """Send the records of structlog, uvicorn and the standard library to one handler."""
     stream = stream or sys.stderr
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -52,7 +52,7 @@ def configure(log_format: LogFormat, stream: TextIO | None = None, level: int = 
     handler.setFormatter(formatter)
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(level)
-    for name in ("httpx", "httpcore", "alembic"):  # a line per poll of the cluster says nothing
+    for name in ("httpx", "httpcore", "alembic"):  # a line per poll of the cluster is noise
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
@@ -68,11 +68,11 @@ def configure(log_format: LogFormat, stream: TextIO | None = None, level: int = 
 
 
 def _is_no_refusal(record: logging.LogRecord) -> bool:
-    """Uvicorn takes a WebSocket that was answered with a status instead of a handshake for a failure of ours."""
+    """Filter out uvicorn's error about a WebSocket that was refused with a status instead of a handshake."""
     return record.msg != "ASGI callable returned without completing handshake."
 
 
 def _without_colours(_: Any, __: str, record: Any) -> Any:
-    """Uvicorn sends each message twice, once with terminal codes."""
+    """Remove uvicorn's second copy of the message, which has terminal codes."""
     record.pop("color_message", None)
     return record

@@ -1,7 +1,7 @@
-"""What Prometheus scrapes. One registry per application, so that tests and replicas do not share counts.
+"""Prometheus metrics. One registry per application, so that tests and replicas do not share counts.
 
-Every server process is a target of its own: counts are summed in Prometheus, not here. Figures about shared state
-(adaptations, jobs, bytes) are what the database says, the same from every process: take their maximum.
+Every server process is a scrape target of its own, and Prometheus sums their counts. Gauges of shared state
+(adaptations, jobs, bytes) are read from the database and the same in every process: take their maximum.
 """
 
 import platform
@@ -32,7 +32,7 @@ _OfRoute = tuple[Counter, Histogram, Mapping[Stage, Histogram]]
 
 @dataclass(frozen=True)
 class Metrics:
-    """The instruments."""
+    """The instruments of one application."""
 
     registry: CollectorRegistry
     requests: Counter
@@ -51,11 +51,11 @@ class Metrics:
 
     @classmethod
     def make(cls) -> "Metrics":
-        """Instruments that have counted nothing yet."""
+        """Make a new registry with all instruments at zero."""
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
-        build = Info("wtl_build", "What runs here.", registry=registry)
+        build = Info("wtl_build", "Versions of the service and of Python.", registry=registry)
         build.info({"version": __version__, "python": platform.python_version()})
 
         def histogram(
@@ -78,20 +78,20 @@ class Metrics:
             queue=Gauge("wtl_queue_jobs", "Inference jobs waiting.", registry=registry),
             beliefs=counter("wtl_beliefs", "Contexts looked up in memory.", "found"),
             episodes=counter("wtl_episodes", "Episodes stored.", "role"),
-            jobs=counter("wtl_training_jobs_ended", "Training jobs that ended, by how.", "state"),
+            jobs=counter("wtl_training_jobs_ended", "Training jobs that ended, by final state.", "state"),
         )
 
     def answered(self, method: str, route: str, status: int, seconds: float, stages: StageTimings) -> None:
-        """Count one request, by route template and never by raw path."""
+        """Count one request. `route` is a template, never a raw path."""
         key = (method, route, status)
-        requests, latency_s, stage_s = self._of_route.get(key) or self._remember(key)
+        requests, latency_s, stage_s = self._of_route.get(key) or self._add_route(key)
         requests.inc()
         latency_s.observe(seconds)
         for stage, spent_s in stages.spent_s.items():
             stage_s[stage].observe(spent_s)
 
-    def _remember(self, key: tuple[str, str, int]) -> "_OfRoute":
-        """Looking instruments up by their labels costs more than counting."""
+    def _add_route(self, key: tuple[str, str, int]) -> "_OfRoute":
+        """Cache the labelled instruments: looking them up takes longer than counting."""
         method, route, status = key
         stage_s = {stage: self.stage_s.labels(route, stage) for stage in STAGES}
         found = (self.requests.labels(method, route, status), self.latency_s.labels(route), stage_s)
@@ -99,7 +99,7 @@ class Metrics:
         return found
 
     def passed(self, n_rows: int, taken_s: float) -> None:
-        """Count one pass of a policy. Soon: counting many at once takes a fraction of the time."""
+        """Count one forward pass, with a delay: counting many at once takes a fraction of the time."""
         self._passes.append((n_rows, taken_s))
         if len(self._passes) >= _AT_ONCE:
             self._count_passes()
@@ -107,7 +107,7 @@ class Metrics:
     def _count_passes(self) -> None:
         infer_s = self.infer_s.labels("act")
         for _ in range(len(self._passes)):
-            with suppress(IndexError):  # another thread was faster
+            with suppress(IndexError):  # another thread may have taken it
                 n_rows, taken_s = self._passes.popleft()
                 self.batch_rows.observe(n_rows)
                 infer_s.observe(taken_s)
@@ -116,8 +116,8 @@ class Metrics:
     def watch(
         self, read: Callable[[], Mapping[str, float]], name: str, text: str, label: str | None = None
     ) -> Iterator[None]:
-        """While the block runs, expose what `read` says at every scrape: one gauge, or one per value of `label`."""
-        reader = _Read(read, name, text, label)
+        """Expose the values of `read` at each scrape while the block runs: one gauge, or one per value of `label`."""
+        reader = _GaugeReader(read, name, text, label)
         self.registry.register(reader)
         try:
             yield
@@ -125,14 +125,14 @@ class Metrics:
             self.registry.unregister(reader)
 
     def text(self) -> bytes:
-        """In Prometheus' exposition format."""
+        """Return all metrics in Prometheus' exposition format."""
         self._count_passes()
         return generate_latest(self.registry)
 
 
 @dataclass(frozen=True)
-class _Read(Collector):
-    """A gauge that is read when somebody scrapes."""
+class _GaugeReader(Collector):
+    """A gauge that is read at each scrape."""
 
     read: Callable[[], Mapping[str, float]]
     name: str

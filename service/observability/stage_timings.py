@@ -1,6 +1,6 @@
-"""Where the time of one request goes: decode, queue, infer, encode, storage. Metrics and traces show it.
+"""Durations of the stages of a request: decode, queue, infer, encode, storage. Shown in metrics and traces.
 
-Whoever does the work notes it; a request without a watcher costs one look-up. Does not know HTTP or Prometheus.
+The code of a stage records it. Without a recorder that costs one look-up. Knows neither HTTP nor Prometheus.
 """
 
 import time
@@ -19,13 +19,13 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 @dataclass(eq=False)
 class StageTimings:
-    """Seconds per stage of one request; and a tracer, if somebody wants spans."""
+    """Seconds per stage of one request, and optionally a tracer that makes a span of each."""
 
     tracer: Tracer | None = None
     spent_s: dict[Stage, float] = field(default_factory=dict)
 
     def add(self, stage: Stage, started_s: float, ended_s: float) -> None:
-        """Note a piece of work by its `time.perf_counter()` at either end."""
+        """Add a piece of work, from its `time.perf_counter()` at both ends."""
         self.spent_s[stage] = self.spent_s.get(stage, 0.0) + ended_s - started_s
         if self.tracer is not None:
             offset_ns = time.time_ns() - time.perf_counter_ns()
@@ -38,7 +38,7 @@ _current: ContextVar[StageTimings | None] = ContextVar("stages", default=None)
 
 @contextmanager
 def recording_stages(stages: StageTimings | None) -> Iterator[None]:
-    """What this context, and the threads that it sends work to, note meanwhile goes to `stages`; None: nowhere."""
+    """Record the stages of this context, and of threads that it starts work in, in `stages`; None: record nothing."""
     token = _current.set(stages)
     try:
         yield
@@ -47,7 +47,7 @@ def recording_stages(stages: StageTimings | None) -> Iterator[None]:
 
 
 def note(stage: Stage, started_s: float, ended_s: float) -> None:
-    """Note a piece of work that is done, by its `time.perf_counter()` at either end."""
+    """Record a piece of work, from its `time.perf_counter()` at both ends."""
     stages = _current.get()
     if stages is not None:
         stages.add(stage, started_s, ended_s)
@@ -55,7 +55,7 @@ def note(stage: Stage, started_s: float, ended_s: float) -> None:
 
 @contextmanager
 def stage(name: Stage) -> Iterator[None]:
-    """Note what is done in the block."""
+    """Record the duration of the block."""
     started_s = time.perf_counter()
     try:
         yield
@@ -64,7 +64,7 @@ def stage(name: Stage) -> Iterator[None]:
 
 
 def note_storage(database: Engine) -> None:
-    """Note how long requests hold a connection of `database`, the commit and its fsync included."""
+    """Record how long requests hold a connection of `database`, including the commit and its fsync."""
 
     @event.listens_for(database, "checkout")
     def begin(_: object, record: object, __: object) -> None:

@@ -1,4 +1,4 @@
-"""OpenTelemetry traces, when WTL_TRACES asks for them. Where they go is said by the standard OTEL_* variables."""
+"""OpenTelemetry traces, enabled by WTL_TRACES. The standard OTEL_* variables set their destination."""
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -9,7 +9,7 @@ from metalearn import __version__
 
 
 def exporting() -> TracerProvider:
-    """A provider that sends spans over OTLP, under our name unless OTEL_SERVICE_NAME gives another."""
+    """Make a provider that sends spans over OTLP, as `watch-try-learn` unless OTEL_SERVICE_NAME is set."""
     resource = Resource.create({"service.version": __version__})
     if str(resource.attributes["service.name"]).startswith("unknown_service"):
         resource = resource.merge(Resource({"service.name": "watch-try-learn"}))

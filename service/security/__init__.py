@@ -1,4 +1,4 @@
-"""Who is asking, what they may do and how often, and the log of what they changed.
+"""API keys, scopes, rate limits and the audit log.
 
-Here belong keys, scopes, rates and the audit log. Where they are enforced is `api.middleware.auth`.
+Their enforcement on requests belongs in `api.middleware.auth` and `api.scopes`.
 """

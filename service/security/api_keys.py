@@ -1,6 +1,6 @@
-"""API keys in the database: only their hashes, so that nobody who reads it can use them.
+"""API keys in the database, as hashes, so that nobody who reads the database can use them.
 
-A key has 256 random bits, so a plain SHA-256 is as good as a slow hash, and costs a microsecond.
+A key has 256 random bits, so a plain SHA-256, which takes a microsecond, is as safe as a slow hash.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 @dataclass(frozen=True)
 class Key:
-    """What is known of a key. Times are seconds since 1970."""
+    """A key without its secret. Times are seconds since 1970."""
 
     prefix: str
     tenant: str
@@ -34,7 +34,7 @@ class Key:
     revoked_at: float | None
 
     def usable(self, now: float) -> bool:
-        """Whether it lets anybody in."""
+        """Return True unless the key is revoked or expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
@@ -47,7 +47,7 @@ class ApiKeys:
     def create(
         self, tenant: str, scopes: Collection[str], now: float, label: str = "", expires_at: float | None = None
     ) -> tuple[str, Key]:
-        """A new key: the secret, which is nowhere else, and what is known of it. Raises InvalidConfig."""
+        """Create a key and return its secret, which is not stored, and the key. Raises InvalidConfig."""
         if not _TENANT.fullmatch(tenant):
             raise InvalidConfig(f"tenant: expected lower-case letters, digits and dashes, got {tenant!r}")
         unknown = sorted(set(scopes) - set(SCOPES))
@@ -61,20 +61,20 @@ class ApiKeys:
         return secret, key
 
     def all(self, tenant: str | None = None) -> list[Key]:
-        """Every key, or a tenant's, oldest first."""
-        question = select(keys).order_by(keys.c.created_at)
+        """Return every key, or those of a tenant, oldest first."""
+        query = select(keys).order_by(keys.c.created_at)
         with self._database.read() as c:
-            rows = c.execute(question if tenant is None else question.where(keys.c.tenant == tenant))
+            rows = c.execute(query if tenant is None else query.where(keys.c.tenant == tenant))
             return [_key(row._mapping) for row in rows]
 
     def find(self, secret_hash: str) -> Key | None:
-        """The key with this hash."""
+        """Return the key with this hash, or None."""
         with self._database.read() as c:
             row = c.execute(select(keys).where(keys.c.hash == secret_hash)).first()
         return None if row is None else _key(row._mapping)
 
     def revoke(self, prefix: str, now: float) -> Key:
-        """Let nobody in with this key any more. Raises InvalidConfig: there is no such key."""
+        """Revoke a key. Raises InvalidConfig if there is no such key."""
         with self._database.write() as c:
             this = keys.c.prefix == prefix
             c.execute(update(keys).where(this, keys.c.revoked_at.is_(None)).values(revoked_at=now))
@@ -84,13 +84,13 @@ class ApiKeys:
         return _key(row._mapping)
 
     def any(self) -> bool:
-        """Whether there is or was a key: from then on everybody needs one."""
+        """Return True if a key exists, even a revoked one."""
         with self._database.read() as c:
             return c.scalar(select(keys.c.prefix).limit(1)) is not None
 
 
 def hash_secret(secret: str) -> str:
-    """What is stored of a key."""
+    """Return the hash of a key that is stored."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

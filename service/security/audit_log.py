@@ -1,4 +1,4 @@
-"""Who changed what, when, and how that ended. Ids and the beginnings of keys; never bodies, queries or secrets."""
+"""The audit log: every change with its caller, time and outcome. Never holds bodies, queries or secrets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,16 @@ from service.storage.tables import audit
 
 @dataclass(frozen=True)
 class Entry:
-    """One line. `action` names a route, `subject` what it was done to, `outcome` is the status of the answer."""
+    """One entry.
+
+    Attributes:
+        at: seconds since 1970.
+        key: the prefix of the API key.
+        action: the method and the route template.
+        subject: the path.
+        outcome: the status of the response.
+        request: the request id.
+    """
 
     at: float
     tenant: str | None
@@ -29,18 +38,18 @@ class AuditLog:
         self._database = database
 
     def add(self, entry: Entry) -> None:
-        """Write a line; it survives the process, and on SQLite perhaps not a power cut."""
+        """Write an entry. It survives a crash of the process, but on SQLite perhaps not a power failure."""
         with self._database.write_relaxed() as c:
             c.execute(insert(audit).values(vars(entry)))
 
     def read(self, tenant: str | None = None, since: float = 0.0, limit: int = 100) -> Sequence[Entry]:
-        """The newest lines, newest first."""
-        question = select(audit).where(audit.c.at >= since).order_by(audit.c.position.desc()).limit(limit)
+        """Return the newest entries, newest first."""
+        query = select(audit).where(audit.c.at >= since).order_by(audit.c.position.desc()).limit(limit)
         with self._database.read() as c:
-            rows = c.execute(question if tenant is None else question.where(audit.c.tenant == tenant)).all()
+            rows = c.execute(query if tenant is None else query.where(audit.c.tenant == tenant)).all()
         return [Entry(**{name: row._mapping[name] for name in Entry.__dataclass_fields__}) for row in rows]
 
     def forget(self, before: float) -> None:
-        """Delete the lines of long ago."""
+        """Delete the entries before a time."""
         with self._database.write() as c:
             c.execute(delete(audit).where(audit.c.at < before))

@@ -1,4 +1,4 @@
-"""Who asks, and what they may. What the database says of a key is believed for a few seconds."""
+"""Authentication of callers by API key. Keys from the database are cached for a few seconds."""
 
 import re
 import threading
@@ -10,7 +10,7 @@ from service.errors import Unauthenticated
 from service.security.api_keys import ApiKeys, Key, hash_secret
 from service.security.caller import ANYBODY, Caller
 
-# openpi's clients say Api-Key.
+# openpi's clients send Api-Key instead of Bearer.
 _HEADER = re.compile(r"(?:bearer|api-key) +(wtl_[A-Za-z0-9_-]{20,100})", re.IGNORECASE)
 
 _MAX_CACHED = 10_000
@@ -26,10 +26,10 @@ class Authenticator:
     """Turns an Authorization header into a caller.
 
     Args:
-        keys: what there is in the database.
-        opened: whether nobody needs a key as long as there is none.
-        cache_s: so long is an answer of the database good; a revoked key may be let in so long.
-        now: the clock that keys expire by.
+        keys: the keys in the database.
+        opened: True if callers need no key as long as none exists.
+        cache_s: seconds that a key from the database is cached; a revoked key may still be accepted for as long.
+        now: the clock, in seconds since 1970, that decides when keys expire.
     """
 
     def __init__(self, keys: ApiKeys, *, opened: bool, cache_s: float, now: Callable[[], float]) -> None:
@@ -39,7 +39,7 @@ class Authenticator:
         self._lock = threading.Lock()
 
     def cached_caller(self, header: str | None) -> Caller | None:
-        """The caller, if that takes no question to the database. Raises Unauthenticated."""
+        """Return the caller if it is known without a query, else None. Raises Unauthenticated."""
         if header is None:
             return ANYBODY if self._opened and self._now() < self._open_until else None
         with self._lock:
@@ -49,9 +49,9 @@ class Authenticator:
         return self._caller(cached.key)
 
     def authenticate(self, header: str | None) -> Caller:
-        """The caller. Raises Unauthenticated."""
+        """Return the caller. Raises Unauthenticated."""
         if header is None:
-            # Once there is a key, everybody needs one, even if all of them are revoked.
+            # As soon as a key exists, every caller needs one, even if all keys are revoked.
             if not self._opened or self._keys.any():
                 self._opened = False
                 raise Unauthenticated("there is no API key in the request")
@@ -67,10 +67,10 @@ class Authenticator:
         return self._caller(key)
 
     def _secret_hash(self, header: str) -> str:
-        found = _HEADER.fullmatch(header.strip())
-        if found is None:
+        match = _HEADER.fullmatch(header.strip())
+        if match is None:
             raise Unauthenticated("the Authorization header holds no API key of this service")
-        return hash_secret(found[1])
+        return hash_secret(match[1])
 
     def _caller(self, key: Key | None) -> Caller:
         if key is None:

@@ -1,4 +1,4 @@
-"""A caller: a tenant, and what it may do. Knows neither keys nor requests."""
+"""Callers: a tenant with its scopes. Knows neither keys nor requests."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -14,7 +14,7 @@ DEFAULT_TENANT = "default"
 
 @dataclass(frozen=True)
 class Caller:
-    """A tenant, through one of its keys; or whoever is on this machine, where nobody needs one."""
+    """A tenant with the scopes and the prefix of its key; `key` is None if the server needs no keys."""
 
     tenant: str
     scopes: frozenset[str]

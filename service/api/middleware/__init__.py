@@ -1,4 +1,4 @@
 """ASGI middleware around every route: authentication, the access log, and the fast path of `act`.
 
-Here belongs what has to see every request. What a single route needs is a dependency (`api.dependencies`).
+Code that has to see every request belongs here. The needs of a single route are dependencies (`api.dependencies`).
 """

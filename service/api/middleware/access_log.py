@@ -1,7 +1,6 @@
-"""ASGI middleware around everything: a request id, stages, counts, and one line in the log per request but those
-that act, whose lines are for the level DEBUG.
+"""Request ids, stage timings, request counts, and one line in the log per request (at level DEBUG for actions).
 
-Routes appear by template, never by raw path; bodies, queries and keys never.
+Routes appear by template, never by raw path. Bodies, queries and keys never appear.
 """
 
 import logging
@@ -19,7 +18,7 @@ from service.observability.stage_timings import StageTimings, recording_stages
 HEADER = "X-Request-ID"
 RAW_HEADER = HEADER.lower().encode()
 CONNECTION = "wtl.connection"
-"""Where a scope has `receive` and `send` as the server made them, for conversations that have begun."""
+"""Key in the ASGI scope of the server's own `receive` and `send`, which streams use without the middleware."""
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 LOGGER = "service.access"
@@ -27,13 +26,13 @@ _log = structlog.get_logger(LOGGER)
 
 
 class AccessLogMiddleware:
-    """Watch every request and every WebSocket."""
+    """ASGI middleware that observes every request and every WebSocket."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, tracer: Tracer | None = None) -> None:
         self._app, self._metrics, self._tracer = app, metrics, tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and look at its answer."""
+        """Pass the request on, and report its response."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
@@ -54,23 +53,23 @@ class AccessLogMiddleware:
         stages = StageTimings(self._tracer)
         with (
             structlog.contextvars.bound_contextvars(request_id=request_id),
-            # A stream has no end that anybody waits for: without spans nobody sees its stages.
+            # The stages of a stream are only visible as spans: it has no response whose duration could be measured.
             recording_stages(stages if self._tracer is not None or not is_stream else None),
             gauge.track_inprogress(),
         ):
             try:
                 await self._app(scope, receive, watch)
             finally:
-                self._tell(scope, status, time.perf_counter() - started_s, stages)
+                self._report(scope, status, time.perf_counter() - started_s, stages)
 
-    def _tell(self, scope: Scope, status: int, seconds: float, stages: StageTimings) -> None:
+    def _report(self, scope: Scope, status: int, seconds: float, stages: StageTimings) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = "any" if route == "unmatched" else scope.get("method", "WS")
         if scope["type"] == "http":
             self._metrics.answered(method, route, status, seconds, stages)
         quiet = status < 400 and (route in _QUIET or route.endswith("/act"))
         if quiet and not logging.getLogger(LOGGER).isEnabledFor(logging.DEBUG):
-            return  # a line costs more than an action; metrics count them all
+            return  # writing a line takes longer than an action; the metrics count them all
         (_log.debug if quiet else _log.info)(
             "request",
             method=scope.get("method", "WS"),
@@ -82,7 +81,7 @@ class AccessLogMiddleware:
 
 
 def request_id_of(scope: Scope) -> str:
-    """The id that the client gave, if it may stand in a log; else a new one. The same for the whole request."""
+    """Return the client's request id if it is safe to log, else a new one. It stays the same for the whole request."""
     known: str | None = scope.get("wtl.request_id")
     if known is None:
         given = next((value for name, value in scope["headers"] if name == RAW_HEADER), b"")

@@ -1,7 +1,7 @@
-"""In front of every route: who is asking and how often; afterwards the audit log and security headers.
+"""Authentication and rate limits before every route; the audit log and security headers after it.
 
-Every path needs a key but those that are declared public, unknown ones included. What a key must allow for a route is
-checked by the route (`api.scopes`).
+Every path needs a key, unknown paths included, unless it is declared public. The route itself checks the scope of the
+key (`api.scopes`).
 """
 
 import json
@@ -34,21 +34,19 @@ _PAGE_POLICY = (
     "img-src 'self' data: https://fastapi.tiangolo.com; frame-ancestors 'none'"
 )
 RATE_LIMIT_STATUS = "wtl.standing"
-"""Where a scope says that the request was counted already."""
+"""Key in the ASGI scope of the rate limit status of a request that has been counted already."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _log = structlog.get_logger("service")
 
 
 class AuthMiddleware:
-    """ASGI middleware. What it finds out is `state.caller`, `state.tenant`, and as `state.rate_limit_subject` whose
-    rate counts, of the request.
-    """
+    """ASGI middleware that sets `caller`, `tenant` and `rate_limit_subject` in the state of a request."""
 
     def __init__(self, app: ASGIApp, now: Callable[[], float]) -> None:
         self._app, self._now = app, now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request in, or refuse it."""
+        """Admit the request or refuse it."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
@@ -56,26 +54,26 @@ class AuthMiddleware:
         headers = dict(SECURITY_HEADERS)
         if scope["path"] in _PAGES:
             headers["Content-Security-Policy"] = _PAGE_POLICY
-        answer = _Answer(self, container, scope, send, headers)
+        responder = _Responder(self, container, scope, send, headers)
         try:
             if scope["path"] not in scope["app"].state.public_paths:
                 await self._admit(container, scope, headers)
         except ServiceError as error:
-            await answer.refuse(receive, error)
+            await responder.refuse(receive, error)
             return
         try:
-            await self._app(scope, receive, answer.send)
+            await self._app(scope, receive, responder.send)
         except Exception:
-            await answer.note("500")
+            await responder.note("500")
             raise
 
     async def _admit(self, container: Container, scope: Scope, headers: dict[str, str]) -> None:
-        """Raises Unauthenticated, TooManyRequests."""
-        given = Headers(scope=scope).get("authorization")
+        """Authenticate and count the request. Raises Unauthenticated, TooManyRequests."""
+        authorization = Headers(scope=scope).get("authorization")
         try:
-            caller = container.authenticator.cached_caller(given)
+            caller = container.authenticator.cached_caller(authorization)
             if caller is None:
-                caller = await run_in_threadpool(container.authenticator.authenticate, given)
+                caller = await run_in_threadpool(container.authenticator.authenticate, authorization)
         except Unauthenticated:
             container.rate_limiter.deny(_address(scope))
             raise
@@ -84,7 +82,7 @@ class AuthMiddleware:
         headers.update((scope.get(RATE_LIMIT_STATUS) or container.rate_limiter.count(subject)).headers)
 
     def entry(self, scope: Scope, outcome: str) -> Entry:
-        """The line about this request in the audit log."""
+        """Make the entry about this request for the audit log."""
         caller: Caller | None = scope.get("state", {}).get("caller")
         route = getattr(scope.get("route"), "path", None)
         return Entry(
@@ -98,19 +96,21 @@ class AuthMiddleware:
         )
 
 
-class _Answer:
-    """Sends the answer on, with headers, after the audit log has its line."""
+class _Responder:
+    """Sends the response on, with headers, after the entry is in the audit log."""
 
     def __init__(
-        self, guard: AuthMiddleware, container: Container, scope: Scope, send: Send, headers: Mapping[str, str]
+        self, middleware: AuthMiddleware, container: Container, scope: Scope, send: Send, headers: Mapping[str, str]
     ) -> None:
-        self._guard, self._container, self._scope, self._send, self._headers = guard, container, scope, send, headers
+        self._middleware, self._container, self._scope, self._send, self._headers = (
+            middleware, container, scope, send, headers
+        )  # fmt: skip
 
     async def send(self, message: Message) -> None:
         if message["type"] in {"http.response.start", "websocket.http.response.start"}:
             raw = message["headers"] = list(message.get("headers", ()))
-            known = {name for name, _ in raw}
-            raw += [(name, value) for name, value in _raw(self._headers) if name not in known]
+            present = {name for name, _ in raw}
+            raw += [(name, value) for name, value in _raw(self._headers) if name not in present]
             if self._is_change or message["status"] == Forbidden.status:
                 await self.note(str(message["status"]))
         elif message["type"] == "websocket.accept":
@@ -118,14 +118,14 @@ class _Answer:
         await self._send(message)
 
     async def note(self, outcome: str) -> None:
-        """Write the line. That it cannot be written undoes nothing, so it is no reason to refuse."""
+        """Write the entry. A failure is only logged, since refusing the request would not undo it."""
         try:
-            await run_in_threadpool(self._container.audit_log.add, self._guard.entry(self._scope, outcome))
+            await run_in_threadpool(self._container.audit_log.add, self._middleware.entry(self._scope, outcome))
         except Exception as error:
             _log.error("a line of the audit log is lost", error=repr(error))
 
     async def refuse(self, receive: Receive, error: ServiceError) -> None:
-        """Answer with a problem, before anything of the body was read."""
+        """Respond with a problem, without reading the body."""
         headers = {**self._headers, **error.headers, "Content-Type": "application/problem+json"}
         if error.status in {Unauthenticated.status, Forbidden.status}:
             await self.note(str(error.status))
@@ -141,19 +141,19 @@ class _Answer:
 
     @property
     def _is_change(self) -> bool:
-        """Everything but reading and acting; acting is too often for a log that is kept."""
+        """True unless the request reads or acts; actions are too frequent for the audit log."""
         method = self._scope.get("method", "GET")
         return method not in _READS and not self._scope["path"].endswith("/act")
 
 
 def rate_limit_subject(scope: Scope, caller: Caller) -> str:
-    """Whose rate a request counts against: a key's, or an address's where nobody needs one."""
+    """Return the key whose rate limit the request counts against; the client's address if it came without a key."""
     return caller.key or _address(scope)
 
 
-def raw_headers(standing: RateLimitStatus) -> list[tuple[bytes, bytes]]:
-    """The headers of an answer about data, as the server takes them."""
-    return _SECURITY + _raw(standing.headers)
+def raw_headers(status: RateLimitStatus) -> list[tuple[bytes, bytes]]:
+    """Encode the security and rate limit headers of a response for ASGI."""
+    return _SECURITY + _raw(status.headers)
 
 
 def _address(scope: Scope) -> str:

@@ -1,7 +1,7 @@
-"""The fast path to an action: a plain request about what is in memory is answered here, on the event loop.
+"""The fast path of `act`: a plain request whose adaptation is in memory is answered here, on the event loop.
 
-Everything else, every refusal included, goes through the whole application as if nobody had looked at it here. Both
-paths give the same answers to the same requests; this one in a fraction of the time.
+All other requests, including every one that is refused, go through the whole application unchanged. Both paths give
+the same responses to the same requests; this one takes a fraction of the time.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ from service.security.caller import Caller
 
 ROUTE = "/v1/adaptations/{adaptation_id}/act"
 _PATH = re.compile(r"/v1/adaptations/([0-9a-f]{24})/act")
-_SMALL = 64 * 1024  # bytes: what takes longer to decode than to change threads is decoded in one
+_SMALL = 64 * 1024  # bytes; decoding a larger body takes longer than handing it to a thread
 _CODECS: Mapping[bytes, Codec] = {name.encode(): CODECS[name] for name in (JSON, MSGPACK)}
 _UNUSUAL_HEADERS = frozenset({b"content-encoding", b"idempotency-key", b"traceparent", b"expect"})
 
 
 @dataclass(eq=False)
-class _Asked:
-    """A plain request, as far as it was looked at."""
+class _PlainRequest:
+    """A plain request, from its headers."""
 
     scope: Scope
     adaptation_id: str
@@ -47,8 +47,8 @@ class _Asked:
 
 
 @dataclass(eq=False, slots=True)
-class _Ready:
-    """Who is allowed to ask, who acts, and on what."""
+class _Prepared:
+    """The caller of a request, the actor and the observations."""
 
     caller: Caller
     actor: Actor
@@ -57,63 +57,64 @@ class _Ready:
 
 
 class FastActMiddleware:
-    """ASGI middleware around all others."""
+    """ASGI middleware around all other middleware."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass the request on."""
-        asked = _plain(scope)
-        if asked is None:
+        """Answer the request or pass it on."""
+        plain = _plain_request(scope)
+        if plain is None:
             await self._app(scope, receive, send)
             return
         container: Container = scope["app"].state.container
         body, again = await _body(receive, container.settings.body_timeout_s)
-        ready = None if body is None else _ready(container, asked, body)
-        acted = None if ready is None else await self._act(container, asked, ready)
-        if ready is None or acted is None:
+        prepared = None if body is None else _prepare(container, plain, body)
+        result = None if prepared is None else await self._act(container, plain, prepared)
+        if prepared is None or result is None:
             await self._app(scope, again, send)
         else:
-            await self._answer(asked, ready, acted, send)
+            await self._answer(plain, prepared, result, send)
 
-    async def _act(self, container: Container, asked: _Asked, ready: _Ready) -> ActResult | None:
-        """The actions; None where something went wrong, which the whole application reports better."""
+    async def _act(self, container: Container, plain: _PlainRequest, prepared: _Prepared) -> ActResult | None:
+        """Return the actions, or None after an error: the whole application will report it."""
         self._metrics.in_flight.inc()
         try:
-            asked.scope[RATE_LIMIT_STATUS] = container.rate_limiter.count(rate_limit_subject(asked.scope, ready.caller))
-            return await container.acting.act_once(ready.actor, ready.observations)
+            subject = rate_limit_subject(plain.scope, prepared.caller)
+            plain.scope[RATE_LIMIT_STATUS] = container.rate_limiter.count(subject)
+            return await container.acting.act_once(prepared.actor, prepared.observations)
         except (ServiceError, InvalidData):
             return None
         finally:
             self._metrics.in_flight.dec()
 
-    async def _answer(self, asked: _Asked, ready: _Ready, acted: ActResult, send: Send) -> None:
+    async def _answer(self, plain: _PlainRequest, prepared: _Prepared, result: ActResult, send: Send) -> None:
         encode_s = time.perf_counter()
-        body = asked.codec.encode(act_response(acted, ready.decode_ms, (encode_s - asked.started_s) * 1e3))
+        body = plain.codec.encode(act_response(result, prepared.decode_ms, (encode_s - plain.started_s) * 1e3))
         encoded_s = time.perf_counter()
-        timing = server_timing(acted, ready.decode_ms, (encoded_s - encode_s) * 1e3)
+        timing = server_timing(result, prepared.decode_ms, (encoded_s - encode_s) * 1e3)
         headers = [
             (b"content-length", str(len(body)).encode()),
-            (b"content-type", asked.codec.media_type.encode()),
+            (b"content-type", plain.codec.media_type.encode()),
             (b"vary", b"Accept"),
             (b"server-timing", timing.encode()),
-            *raw_headers(asked.scope[RATE_LIMIT_STATUS]),
-            (RAW_HEADER, request_id_of(asked.scope).encode()),
+            *raw_headers(plain.scope[RATE_LIMIT_STATUS]),
+            (RAW_HEADER, request_id_of(plain.scope).encode()),
         ]
         spent_s: dict[Stage, float] = {
-            "decode": ready.decode_ms / 1e3,
-            "queue": acted.queue_ms / 1e3,
-            "infer": acted.infer_ms / 1e3,
+            "decode": prepared.decode_ms / 1e3,
+            "queue": result.queue_ms / 1e3,
+            "infer": result.infer_ms / 1e3,
             "encode": encoded_s - encode_s,
         }
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-        self._metrics.answered("POST", ROUTE, 200, time.perf_counter() - asked.started_s, StageTimings(None, spent_s))
+        self._metrics.answered("POST", ROUTE, 200, time.perf_counter() - plain.started_s, StageTimings(None, spent_s))
 
 
-def _plain(scope: Scope) -> _Asked | None:
-    """A small body in a plain format for the newest version, and nobody who wants a line in the log."""
+def _plain_request(scope: Scope) -> _PlainRequest | None:
+    """Return the request if it is a small JSON or msgpack body for the newest version, and needs no line in the log."""
     if scope["type"] != "http" or scope["method"] != "POST" or scope["query_string"]:
         return None
     found = _PATH.fullmatch(scope["path"])
@@ -135,23 +136,23 @@ def _plain(scope: Scope) -> _Asked | None:
     small = size.isdigit() and len(size) <= 6 and int(size) <= _SMALL
     if codec is None or accept not in {b"*/*", content_type} or not small:
         return None
-    return _Asked(scope, found[1], codec, key)
+    return _PlainRequest(scope, found[1], codec, key)
 
 
 async def _body(receive: Receive, timeout_s: float) -> tuple[bytes | None, Receive]:
-    """The body, if it came in one piece; and how to receive it once more."""
+    """Return the body if it came in one piece, and a `receive` that yields its message once more."""
     first: Message | None = None
     try:
         async with asyncio.timeout(timeout_s):
             first = await receive()
     except TimeoutError:
         pass
-    given = [first]
+    unread = [first]
 
     async def again() -> Message:
-        if not given:
+        if not unread:
             return await receive()
-        message = given.pop()
+        message = unread.pop()
         if message is None:
             raise TimeoutError
         return message
@@ -161,7 +162,7 @@ async def _body(receive: Receive, timeout_s: float) -> tuple[bytes | None, Recei
 
 
 def _caller(container: Container, key: str | None) -> Caller | None:
-    """Who may ask for actions, if that is known without a look into the database."""
+    """Return the caller if it is known without a query and may ask for actions."""
     try:
         caller = container.authenticator.cached_caller(key)
     except ServiceError:
@@ -169,21 +170,21 @@ def _caller(container: Container, key: str | None) -> Caller | None:
     return caller if caller is not None and "adapt" in caller.scopes else None
 
 
-def _ready(container: Container, asked: _Asked, body: bytes) -> _Ready | None:
-    """Who is known to be allowed, what is in memory already, and observations as they should be."""
-    caller = _caller(container, asked.key)
+def _prepare(container: Container, plain: _PlainRequest, body: bytes) -> _Prepared | None:
+    """Return the inputs of an action, or None if the request is invalid or anything is not in memory."""
+    caller = _caller(container, plain.key)
     if caller is None:
         return None
-    actor = container.acting.cached_actor(caller.tenant, asked.adaptation_id)
+    actor = container.acting.cached_actor(caller.tenant, plain.adaptation_id)
     if actor is None:
         return None
     decode_s = time.perf_counter()
     try:
-        value = asked.codec.decode(body, container.settings.max_containers)
+        value = plain.codec.decode(body, container.settings.max_containers)
         if not isinstance(value, dict) or len(value) != 1:
             return None
         spec, max_rows = actor.model.spec, container.settings.max_rows
         observations = to_observations("observations", value["observations"], spec, max_rows)
     except (KeyError, TypeError, ServiceError, InvalidData):
         return None
-    return _Ready(caller, actor, observations, (time.perf_counter() - decode_s) * 1e3)
+    return _Prepared(caller, actor, observations, (time.perf_counter() - decode_s) * 1e3)

@@ -1,4 +1,4 @@
-"""One module per resource: each route reads a body, calls the container and answers.
+"""The routes, one module per resource: each one reads the request, calls the container and makes a response.
 
-Here belongs nothing that a second route or the WebSocket would need too; no route opens a database or a model.
+Code that a second route or the WebSocket needs belongs elsewhere. No route opens a database or a model.
 """

@@ -1,4 +1,4 @@
-"""Acting without an episode: any number of observations, nothing kept. Most requests take `middleware.fast_act`."""
+"""The route that acts on any number of observations and records nothing. `middleware.fast_act` answers most calls."""
 
 import time
 
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PRO
 async def act(
     request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId, version: Version = None
 ) -> Response:
-    """Observations to actions, under the most probable hypothesis. Nothing is recorded."""
+    """Return one action per observation, under the most probable hypothesis. Nothing is recorded."""
 
     def prepare() -> tuple[Actor, Array]:
         body = request.read(ActRequest)

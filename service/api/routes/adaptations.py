@@ -1,4 +1,4 @@
-"""Watch, learn, act, forget."""
+"""The routes that create, read, extend and delete adaptations."""
 
 from fastapi import APIRouter, Response
 
@@ -27,9 +27,9 @@ router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PRO
 
 @router.post("", status_code=201, response_model=Uploaded, openapi_extra=request_body_docs(AdaptationRequest))
 def create(request: RequestBodyDep, container: ContainerDep) -> Response:
-    """Watch: adapt a model to a task from demonstrations, and from its own trials if there are any."""
+    """Adapt a model to a task from demonstrations, and from its own trials if there are any."""
     body = request.read(AdaptationRequest)
-    # The same POST again is about the model that it was about, whatever an alias means by now.
+    # A repeated POST gets the model version of the first one, even if the alias points elsewhere by now.
     done = container.adaptations.completed(request.idempotency_key)
     model = container.registry.resolve(body.model) if done is None else container.adaptations.model(done)
     context = body.to_context(model.spec, model.asks)
@@ -42,7 +42,7 @@ def create(request: RequestBodyDep, container: ContainerDep) -> Response:
 
 @router.get("", response_model=AdaptationPage)
 def read_page(request: RequestBodyDep, container: ContainerDep, limit: Limit = 20, cursor: Cursor = None) -> Response:
-    """A page of adaptations, oldest first."""
+    """Read a page of adaptations, oldest first."""
     found, more = container.adaptations.page(request.tenant, limit, 0 if cursor is None else position_of(cursor))
     return request.answer(
         AdaptationPage(
@@ -55,7 +55,7 @@ def read_page(request: RequestBodyDep, container: ContainerDep, limit: Limit = 2
 def read(
     request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId, version: Version = None
 ) -> Response:
-    """An adaptation, or one of its older versions, without arrays."""
+    """Read an adaptation, in its newest version or an older one, without arrays."""
     return request.answer(
         adaptation_state(container, container.adaptations.read(request.tenant, adaptation_id, version))
     )
@@ -63,21 +63,21 @@ def read(
 
 @router.delete("/{adaptation_id}", status_code=204, response_class=Response)
 def delete(tenant: TenantDep, container: ContainerDep, adaptation_id: AdaptationId) -> Response:
-    """Forget an adaptation, its episodes and its recordings."""
+    """Delete an adaptation, its episodes and its recordings."""
     container.delete(tenant, adaptation_id)
     return Response(status_code=204)
 
 
 @router.post("/{adaptation_id}/demos", response_model=Uploaded, openapi_extra=request_body_docs(DemosRequest))
 def add_demos(request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId) -> Response:
-    """Watch more: a new version of the adaptation."""
+    """Add demonstrations, which makes a new version of the adaptation."""
     body = request.read(DemosRequest)
     return _learn(request, container, adaptation_id, "demo", body.demos, body.rate_hz)
 
 
 @router.post("/{adaptation_id}/trials", response_model=Uploaded, openapi_extra=request_body_docs(TrialsRequest))
 def add_trials(request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId) -> Response:
-    """Learn: a new version of the adaptation, that knows how these trials went."""
+    """Add scored trials, which makes a new version of the adaptation."""
     body = request.read(TrialsRequest)
     return _learn(request, container, adaptation_id, "trial", body.trials, body.rate_hz)
 

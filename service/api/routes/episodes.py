@@ -1,4 +1,4 @@
-"""Recorded episodes: the server commits to one hypothesis, acts, and keeps the episode as a trial."""
+"""The routes of recorded episodes: the server acts under one hypothesis and keeps the episode as a trial."""
 
 from fastapi import APIRouter, Response
 
@@ -30,7 +30,7 @@ router = APIRouter(
 def start(
     request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId, version: Version = None
 ) -> Response:
-    """Begin an episode under one hypothesis: drawn when exploring, else the most probable one."""
+    """Start an episode under one hypothesis: a sampled one to explore, else the most probable one."""
     body = request.read_optional(EpisodeRequest)
     row = container.episode_recorder.start(
         container.adaptations.read(request.tenant, adaptation_id, version), body.explore, request.idempotency_key
@@ -43,7 +43,7 @@ def start(
 def act(
     request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId, episode_id: EpisodeId
 ) -> Response:
-    """The next action; the reward is that of the previous action."""
+    """Record the observation and the reward of the previous action, and return the next action."""
     body = request.read(StepRequest)
     adaptation = container.adaptations.read(request.tenant, adaptation_id)
     spec = container.adaptations.model(adaptation).spec
@@ -58,7 +58,7 @@ def act(
 def finish(
     request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId, episode_id: EpisodeId
 ) -> Response:
-    """The last observation and how it went: the episode becomes a trial, the adaptation goes one version on."""
+    """End an episode, which becomes a trial in a new version of the adaptation."""
     body = request.read(FinishRequest)
     adaptation = container.adaptations.read(request.tenant, adaptation_id)
     model = container.adaptations.model(adaptation)

@@ -1,4 +1,4 @@
-"""Taking an adaptation away, to run it where there is no server."""
+"""The route that exports an adaptation, to run it without a server."""
 
 from typing import Annotated, Any
 
@@ -12,9 +12,9 @@ from service.api.scopes import requires
 ZIP = "application/zip"
 router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS, dependencies=[requires("adapt")])
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The archive", "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}}
+    200: {"description": "The archive.", "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}}
 }
-WithPolicy = Annotated[bool, Query(description="with policy.onnx; without it any model can be asked")]
+WithPolicy = Annotated[bool, Query(description="Include policy.onnx. Any model can be exported without it.")]
 
 
 @router.get("/{adaptation_id}/export", response_class=Response, responses=_FILE)
@@ -25,7 +25,10 @@ def export(
     version: Version = None,
     policy: WithPolicy = True,
 ) -> Response:
-    """One version as a zip: its episodes, and a self-contained policy as ONNX. The same version, the same bytes."""
+    """Export one version as a zip archive with its episodes and a self-contained ONNX policy.
+
+    Exports of the same version are identical byte for byte.
+    """
     adaptation = container.adaptations.read(tenant, adaptation_id, version)
     model = container.adaptations.model(adaptation)
     context = container.repository.context(adaptation.id, adaptation.version)

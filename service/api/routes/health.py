@@ -1,4 +1,4 @@
-"""For orchestrators and Prometheus."""
+"""The probes for orchestrators, and the metrics for Prometheus."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -14,13 +14,13 @@ scraped = APIRouter(tags=["health"], responses={"503": PROBLEMS["503"]}, depende
 
 @router.get("/livez")
 async def live() -> dict[str, str]:
-    """The process answers. On the event loop, so that no queue in front of the model can hide it."""
+    """Return 200 while the process runs, however long the queue of the model is."""
     return {"status": "alive"}
 
 
 @router.get("/readyz")
 def ready(request: Request) -> dict[str, str]:
-    """It can serve: the database takes writes, a model is loaded and its thread runs, the disk has room."""
+    """Return 200 if the server can serve: the database, the inference thread, the models and the disk are fine."""
     problems = request.app.state.readiness.problems()
     if problems:
         raise NotReady(problems)
@@ -29,5 +29,5 @@ def ready(request: Request) -> dict[str, str]:
 
 @scraped.get("/metrics", response_class=Response)
 def metrics(container: ContainerDep) -> Response:
-    """What Prometheus scrapes."""
+    """Return the metrics in the exposition format of Prometheus."""
     return Response(container.metrics.text(), media_type=MEDIA_TYPE)

@@ -1,6 +1,6 @@
-"""The WebSocket that openpi's clients speak: the server first, then an answer to every frame.
+"""The WebSocket, in the protocol of openpi's clients: the server speaks first, then responds to every frame.
 
-An error is a text frame with a problem in JSON, which openpi's client raises; the conversation goes on.
+An error is a text frame with a problem in JSON, which openpi's client raises. The stream stays open after it.
 """
 
 import json
@@ -25,15 +25,15 @@ _GONE, _FAILED, _GOING_DOWN = 1008, 1011, 1012
 
 @router.websocket("/{adaptation_id}/stream")
 async def stream(socket: WebSocket, adaptation_id: str) -> None:
-    """Converse until the client goes, the adaptation is deleted, or the server goes down."""
+    """Serve a stream until the client disconnects, the adaptation is deleted, or the server shuts down."""
     container: Container = socket.app.state.container
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
-            held.enter_context(container.stream_limiter.opened(socket.state.tenant))
+            stack.enter_context(container.stream_limiter.opened(socket.state.tenant))
             adaptation = await container.acting.find_adaptation(socket.state.tenant, adaptation_id)
             actor = await container.acting.find_actor(adaptation)
-            conversation = StreamSession(actor, container.acting, container.adaptations, np.random.default_rng())
-            greeting = await conversation.greeting()
+            session = StreamSession(actor, container.acting, container.adaptations, np.random.default_rng())
+            greeting = await session.greeting()
             if container.draining.is_set():
                 raise Busy("the server is shutting down")
         except ServiceError as error:
@@ -41,15 +41,15 @@ async def stream(socket: WebSocket, adaptation_id: str) -> None:
             await socket.send_denial_response(Response(problem, error.status, error.headers, PROBLEM))
             return
         await socket.accept()
-        with suppress(WebSocketDisconnect, OSError):  # what was not finished goes with whoever goes
+        with suppress(WebSocketDisconnect, OSError):  # the unfinished episode of a lost client is dropped
             await socket.send_bytes(encode_msgpack(greeting))
-            # A frame is not worth the way through every middleware.
+            # Frames bypass the middleware, which would take longer than an action.
             receive, send = socket.scope[CONNECTION]
-            await _converse(receive, send, conversation, container, socket.state.rate_limit_subject)
+            await _serve(receive, send, session, container, socket.state.rate_limit_subject)
 
 
-async def _converse(
-    receive: Receive, send: Send, conversation: StreamSession, container: Container, rate_limit_subject: str
+async def _serve(
+    receive: Receive, send: Send, session: StreamSession, container: Container, rate_limit_subject: str
 ) -> None:
     while True:
         message = await receive()
@@ -59,8 +59,8 @@ async def _converse(
         try:
             container.rate_limiter.spend(rate_limit_subject)
             if frame is None:
-                raise MalformedBody("a text frame came in; frames are msgpack, in binary")
-            answer = encode_msgpack(await conversation.answer(frame))
+                raise MalformedBody("expected a binary frame with msgpack, got a text frame")
+            answer = encode_msgpack(await session.answer(frame))
         except InvalidData as error:
             await _refuse(send, InvalidPayload.of(error))
         except ServiceError as error:

@@ -1,4 +1,4 @@
-"""Training jobs: take one, follow it, stop it. Its events are server-sent, and replayed from where a client was."""
+"""The routes that start, read, follow and stop training jobs. Events are server-sent, and replayed on reconnection."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -25,10 +25,10 @@ router = APIRouter(
     prefix="/v1/training-jobs", tags=["training jobs"], responses=PROBLEMS, dependencies=[requires("jobs")]
 )
 
-JobId = Annotated[str, Path(description="of the training job")]
+JobId = Annotated[str, Path(description="Id of the training job.")]
 
 Seen = Annotated[
-    int, Header(alias="Last-Event-ID", ge=0, le=2**53, description="number of the last event that was seen")
+    int, Header(alias="Last-Event-ID", ge=0, le=2**53, description="Number of the last event that the client has seen.")
 ]
 
 _PAUSE_S = 0.5
@@ -36,16 +36,16 @@ _PAUSE_S = 0.5
 
 @router.post("", status_code=201, response_model=TrainingJobState, openapi_extra=request_body_docs(TrainingJobRequest))
 def create(request: RequestBodyDep, container: ContainerDep) -> Response:
-    """Train: a job that waits its turn. The same `id` or Idempotency-Key again is the same job."""
+    """Queue a training job. A repeated request with the same `id` or Idempotency-Key returns the same job."""
     body = request.read(TrainingJobRequest)
-    wanted = JobRequest(body.experiment, body.seed, body.steps, body.name, body.id)
-    job, _ = container.training_jobs.create(request.tenant, wanted, request.idempotency_key)
+    job_request = JobRequest(body.experiment, body.seed, body.steps, body.name, body.id)
+    job, _ = container.training_jobs.create(request.tenant, job_request, request.idempotency_key)
     return request.answer(training_job_state(job), 201, {"Location": f"/v1/training-jobs/{job.id}"})
 
 
 @router.get("", response_model=TrainingJobPage)
 def read_page(request: RequestBodyDep, container: ContainerDep, limit: Limit = 20, cursor: Cursor = None) -> Response:
-    """A page of training jobs, oldest first."""
+    """Read a page of training jobs, oldest first."""
     found, more = container.training_jobs.page(request.tenant, limit, 0 if cursor is None else position_of(cursor))
     next_cursor = None if more is None else cursor_of(more)
     return request.answer(TrainingJobPage(items=[training_job_state(job) for job in found], next_cursor=next_cursor))
@@ -60,29 +60,29 @@ JobDep = Annotated[Job, Depends(_job)]
 
 @router.get("/{job_id}", response_model=TrainingJobState)
 def read(request: RequestBodyDep, job: JobDep) -> Response:
-    """A training job, how far it is, and how it ended."""
+    """Read a training job, its progress and its result."""
     return request.answer(training_job_state(job))
 
 
 @router.delete("/{job_id}", response_model=TrainingJobState)
 def stop(request: RequestBodyDep, container: ContainerDep, job: JobDep) -> Response:
-    """Stop a training job; one that has ended stays as it is. The run keeps a checkpoint, and no model is made."""
+    """Stop a training job. It keeps a checkpoint and makes no model. A job that has ended stays as it is."""
     return request.answer(training_job_state(container.training_jobs.stop(job.tenant, job.id)))
 
 
 @router.get("/{job_id}/logs", response_model=TrainingLog)
 def read_log(request: RequestBodyDep, container: ContainerDep, job: JobDep) -> Response:
-    """The end of what the training printed."""
+    """Read the end of the log of a training job."""
     return request.answer(TrainingLog(text=container.training_jobs.log(job)))
 
 
-def _more(container: ContainerDep, job: JobDep, seen: Seen = 0) -> None:
-    """A 204 tells browsers, and every other client of such events, not to come back."""
+def _check_unseen(container: ContainerDep, job: JobDep, seen: Seen = 0) -> None:
+    """Answer 204 if no event is left, which tells clients of server-sent events not to reconnect."""
     if not job.active and not container.training_jobs.events(job, seen):
         raise HTTPException(204)
 
 
-async def _held(container: ContainerDep, tenant: TenantDep) -> AsyncIterator[None]:
+async def _limit_streams(container: ContainerDep, tenant: TenantDep) -> AsyncIterator[None]:
     with container.stream_limiter.opened(tenant):
         yield
 
@@ -90,14 +90,14 @@ async def _held(container: ContainerDep, tenant: TenantDep) -> AsyncIterator[Non
 @router.get(
     "/{job_id}/events",
     response_class=EventSourceResponse,
-    dependencies=[Depends(_more), Depends(_held)],
-    responses={204: {"description": "The job has ended, and all of its events were seen"}},
+    dependencies=[Depends(_check_unseen), Depends(_limit_streams)],
+    responses={204: {"description": "The job has ended and the client has seen all of its events."}},
 )
 async def follow(container: ContainerDep, job: JobDep, seen: Seen = 0) -> AsyncIterator[ServerSentEvent]:
-    """Everything that happens to a job, from its start or after `Last-Event-ID`; ends with the job.
+    """Stream the events of a job, from its start or after `Last-Event-ID`, until it ends.
 
-    `state` events have the state and, at the end, `error` or `model` and `model_version`; `progress` events the
-    phase, steps done and in all, loss, and success on held-out tasks where it was measured.
+    A `state` event has the state and, at the end, `error` or `model` and `model_version`. A `progress` event has the
+    phase, the steps done and in total, the loss, and the success rates on held-out tasks if they were measured.
     """
     while True:
         events = await run_in_threadpool(container.training_jobs.events, job, seen)
@@ -107,7 +107,7 @@ async def follow(container: ContainerDep, job: JobDep, seen: Seen = 0) -> AsyncI
             if event.kind == "state" and event.data["state"] not in {"queued", "running"}:
                 return
         if container.draining.is_set():
-            return  # the client comes back with the last number, to this server or to another one
+            return  # the client reconnects with the number of the last event, to this server or to another one
         if not events:
             if not (await run_in_threadpool(container.training_jobs.read, job.tenant, job.id)).active:
                 if not await run_in_threadpool(container.training_jobs.events, job, seen):

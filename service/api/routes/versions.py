@@ -1,4 +1,4 @@
-"""What an adaptation was before, and going on from there in another direction."""
+"""The routes that list the versions of an adaptation and fork it."""
 
 from fastapi import APIRouter, Response
 
@@ -22,7 +22,7 @@ def read_versions(
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Response:
-    """A page of an adaptation's versions, oldest first."""
+    """Read a page of the versions of an adaptation, oldest first."""
     adaptation = container.adaptations.read(request.tenant, adaptation_id)
     found, more = container.adaptations.versions(adaptation, limit, 0 if cursor is None else position_of(cursor))
     items = [VersionState(**vars(row) | {"created_at": iso(row.created_at)}) for row in found]
@@ -36,7 +36,7 @@ def read_versions(
     openapi_extra=request_body_docs(ForkRequest, required=False),
 )
 def fork(request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId) -> Response:
-    """A new adaptation that begins with what this one has seen, or had in an older version; nothing is copied."""
+    """Create an adaptation that starts with the episodes of this one, in any of its versions. Nothing is copied."""
     body = request.read_optional(ForkRequest)
     source = container.adaptations.read(request.tenant, adaptation_id, body.version)
     adaptation = container.adaptations.fork(source, request.idempotency_key)

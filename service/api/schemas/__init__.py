@@ -1,5 +1,5 @@
-"""What travels over the request, as strict pydantic models: one module per resource.
+"""Request and response bodies as strict pydantic models, one module per resource.
 
-Here belong bodies and answers. How a row becomes an answer belongs in `api.presenters`, and checks that need a
-model's spec in `api.validation`.
+The conversion of rows to response bodies belongs in `api.presenters`, the wording of validation errors in
+`api.validation`.
 """

@@ -1,7 +1,7 @@
-"""What travels over the request, strictly: strings and booleans are not numbers, unknown fields are refused.
+"""Bodies of the adaptation and episode routes.
 
-Turns bodies into data types, given a spec. Knows neither bytes nor HTTP. Models are in `cards`, training jobs in
-`jobs.schemas`.
+Strict: strings and booleans are not numbers, and unknown fields are refused. Converts bodies to data types, given the
+spec of a model. Knows neither bytes nor HTTP.
 """
 
 from collections.abc import Collection, Sequence
@@ -19,27 +19,23 @@ from metalearn.data.quality import EpisodeQuality
 from metalearn.data.spec import Spec
 
 LARGEST = 1e9
-"""Far beyond what a model has seen, and far from where float32 overflows inside one."""
+"""The largest absolute value of a number: beyond any training data, and small enough not to overflow in float32."""
 
 
 def _list_or_array(value: Any) -> Any:
-    """Numbers stay as they came: one numpy pass converts and checks them when the spec is known."""
+    """Return the numbers unconverted: one numpy pass converts and checks them once the spec is known."""
     if isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim > 0):
         return value
     raise PydanticCustomError("numbers", "a list of numbers")
 
 
-def _described(meaning: str, items: dict[str, Any]) -> WithJsonSchema:
-    return WithJsonSchema({"type": "array", "description": meaning, "items": items})
-
-
 _NUMBER = {"type": "number"}
 _ACTION = {"anyOf": [{"type": "array", "items": _NUMBER}, {"type": "integer"}]}
 _Numbers = Annotated[Any, PlainValidator(_list_or_array)]
-Observations = Annotated[_Numbers, _described("[n, ...o] numbers", {"type": "array", "items": {}})]
-Observation = Annotated[_Numbers, _described("[...o] numbers", {})]
-Actions = Annotated[_Numbers, _described("[t, a] numbers, or [t] integers where actions are discrete", _ACTION)]
-Rewards = Annotated[_Numbers, _described("[t] numbers", _NUMBER)]
+Observations = Annotated[_Numbers, WithJsonSchema({"type": "array", "items": {"type": "array", "items": {}}})]
+Observation = Annotated[_Numbers, WithJsonSchema({"type": "array", "items": {}})]
+Actions = Annotated[_Numbers, WithJsonSchema({"type": "array", "items": _ACTION})]
+Rewards = Annotated[_Numbers, WithJsonSchema({"type": "array", "items": _NUMBER})]
 Share = Annotated[float, Field(ge=0, le=1)]
 Reward = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 Rate = Annotated[float | None, Field(gt=0, le=1e6, allow_inf_nan=False)]
@@ -48,9 +44,20 @@ AskBody = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "object"}, {"type": 
 
 MOST_FIELDS = 50
 
+NEXT_CURSOR: Any = Field(description="Cursor of the next page. Null on the last page.")
+_ASKED: Any = Field(description="Conditions beyond the task itself, by kind.")
+_EXPLORE: Any = Field(
+    None,
+    description="True to act under a sampled hypothesis, false for the most probable one. If null or absent, the "
+    "episode explores until a trial has been scored.",
+)
+_RATE: Any = Field(
+    None, description="Control rate of the recording. The quality report compares it with the rate of the model."
+)
+
 
 class Body(BaseModel):
-    """A value on the request."""
+    """Base class of request and response bodies."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", protected_namespaces=())
 
@@ -66,14 +73,16 @@ class Body(BaseModel):
 class EpisodeBody(Body):
     """One episode: t actions between t + 1 observations."""
 
-    observations: Observations
-    actions: Actions | None = None
-    rewards: Rewards | None = None
-    success: bool | None = None
+    observations: Observations = Field(description="Observations as numbers of shape [t + 1, ...o].")
+    actions: Actions | None = Field(
+        None, description="Actions as numbers of shape [t, a], or as integers of shape [t] for discrete actions."
+    )
+    rewards: Rewards | None = Field(None, description="Rewards as numbers of shape [t], one per action.")
+    success: bool | None = Field(None, description="Outcome of the episode. Null if it is not known.")
 
     def to_episode(self, spec: Spec) -> Episode:
-        """The episode. Raises InvalidData."""
-        # Before any number is converted: a list of a million steps costs nothing to refuse.
+        """Convert the body to an episode. Raises InvalidData."""
+        # Checked before the numbers are converted, so that refusing a list of a million steps is cheap.
         if len(self.observations) > spec.horizon + 1:
             n_steps = len(self.observations) - 1
             raise InvalidData("observations", f"at most {spec.horizon} steps", f"{n_steps} steps")
@@ -84,178 +93,192 @@ class EpisodeBody(Body):
         return episode
 
 
-# The first wrong one is enough: an error for each of millions would fill the memory.
+# Validation stops at the first invalid episode: an error for each of millions would fill the memory.
 Episodes = Annotated[list[EpisodeBody], FailFast()]
 
 
 class AdaptationRequest(Body):
-    """Watch: which model, what it is shown, and its own trials so far."""
+    """A model to adapt, demonstrations of the task, and the model's own trials so far."""
 
-    model: str = Field(min_length=1, max_length=200, examples=["reach", "reach@3", "reach@stable"])
-    demos: Episodes
-    trials: Episodes = []
-    ask: AskBody = Field(None, description="beyond the task itself, by kind; kinds that the model was trained for")
-    rate_hz: Rate = Field(None, description="of the recording, to be compared with the model's")
+    model: str = Field(
+        min_length=1,
+        max_length=200,
+        description="Name of the model, optionally with a version or an alias.",
+        examples=["reach", "reach@3", "reach@stable"],
+    )
+    demos: Episodes = Field(description="Demonstrations of the task.")
+    trials: Episodes = Field([], description="Scored attempts of the policy at the task.")
+    ask: AskBody = Field(
+        None, description="Conditions beyond the task itself, by kind. The model must be trained for these kinds."
+    )
+    rate_hz: Rate = _RATE
 
     def to_context(self, spec: Spec, asks: Collection[str] = ()) -> Context:
-        """The context, for a model with this spec that was trained for these kinds of ask. Raises InvalidData."""
+        """Convert the body to a context for a model with this spec and these kinds of ask. Raises InvalidData."""
         ask = Ask.from_json(self.ask)
         ask.check(asks)
         return Context(to_episodes("demos", self.demos, spec), to_episodes("trials", self.trials, spec), ask)
 
 
 class DemosRequest(Body):
-    """More demonstrations."""
+    """Demonstrations to add to an adaptation."""
 
-    demos: Episodes = Field(min_length=1)
-    rate_hz: Rate = Field(None, description="of the recording, to be compared with the model's")
+    demos: Episodes = Field(min_length=1, description="Demonstrations of the task.")
+    rate_hz: Rate = _RATE
 
 
 class TrialsRequest(Body):
-    """Learn: scored trials."""
+    """Scored trials to add to an adaptation."""
 
-    trials: Episodes = Field(min_length=1)
-    rate_hz: Rate = Field(None, description="of the recording, to be compared with the model's")
+    trials: Episodes = Field(min_length=1, description="Scored attempts of the policy at the task.")
+    rate_hz: Rate = _RATE
 
 
 class ForkRequest(Body):
-    """Which version to begin with; the newest if null."""
+    """The version that a fork starts from."""
 
-    version: int | None = Field(None, ge=1, le=2**31 - 1)
+    version: int | None = Field(
+        None, ge=1, le=2**31 - 1, description="Version to start from. The newest one if null or absent."
+    )
 
 
 class ActRequest(Body):
-    """Observations of any number of robots in the same task."""
+    """A batch of observations, for example of several robots that do the same task."""
 
-    observations: Observations
+    observations: Observations = Field(description="Observations as numbers of shape [n, ...o].")
 
 
 class EpisodeRequest(Body):
-    """Start of a recorded episode; null explores until a trial has been scored."""
+    """Options of a new recorded episode."""
 
-    explore: bool | None = None
+    explore: bool | None = _EXPLORE
 
 
 class StepRequest(Body):
-    """The observation now, and the reward of the previous action."""
+    """One step of a recorded episode: the current observation and the reward of the previous action."""
 
-    observation: Observation
-    reward: Reward | None = None
+    observation: Observation = Field(description="Current observation as numbers of shape [...o].")
+    reward: Reward | None = Field(None, description="Reward of the previous action. Null if it is not known.")
 
 
 class FinishRequest(Body):
-    """The last observation, the reward of the last action, and how it went."""
+    """The end of a recorded episode: its last observation, the reward of its last action, and its outcome."""
 
-    observation: Observation
-    reward: Reward | None = None
-    success: bool | None = None
+    observation: Observation = Field(description="Last observation as numbers of shape [...o].")
+    reward: Reward | None = Field(None, description="Reward of the last action. Null if it is not known.")
+    success: bool | None = Field(None, description="Outcome of the episode. Null if it is not known.")
 
 
 class ResetRequest(Body):
-    """On a stream: drop the episode that was not finished, and begin anew."""
+    """A frame on a stream that drops the unfinished episode and starts a new one."""
 
-    reset: Literal[True]
-    explore: bool | None = None
+    reset: Literal[True] = Field(description="Always true.")
+    explore: bool | None = _EXPLORE
 
 
 class AdaptationState(Body):
-    """An adaptation without its arrays; `version` counts its own versions.
+    """An adaptation without its arrays.
 
-    `confidence`, `value_of_trial` and `novelty` are null where the model was not calibrated, or could not be asked
-    in time; `novelty` also where there are no demos.
+    `confidence`, `value_of_trial` and `novelty` are null if the model has no calibration or could not be evaluated in
+    time. `novelty` is also null if there are no demonstrations.
     """
 
-    id: str
-    model: str
-    model_version: int
-    version: int
-    n_demos: int
-    n_trials: int
-    ask: dict[str, Any] = Field(description="what was asked for, by kind")
-    confidence: Share | None = Field(description="calibrated probability that the next attempt succeeds")
+    id: str = Field(description="Id of the adaptation.")
+    model: str = Field(description="Name of the model that was adapted.")
+    model_version: int = Field(description="Version of the model. An adaptation keeps it for life.")
+    version: int = Field(description="Version of the adaptation. It starts at 1; every upload makes the next one.")
+    n_demos: int = Field(description="Number of demonstrations in this version.")
+    n_trials: int = Field(description="Number of trials in this version.")
+    ask: dict[str, Any] = _ASKED
+    confidence: Share | None = Field(description="Calibrated probability that the next attempt succeeds.")
     value_of_trial: float | None = Field(
-        ge=-1, le=1, description="probability that the attempt after the next one succeeds, minus `confidence`"
+        ge=-1, le=1, description="Probability that the attempt after the next one succeeds, minus `confidence`."
     )
     novelty: Share | None = Field(
-        description="quantile of the strangest demo among known ones: 0.5 is typical, from 0.99 on like none known"
+        description="Quantile of the most unusual demonstration among those of the validation tasks. 0.5 is typical; "
+        "from 0.99 on the demonstration is unlike any of them."
     )
-    created_at: str
-    expires_at: str
+    created_at: str = Field(description="Time of creation, ISO 8601 in UTC.")
+    expires_at: str = Field(description="Time of expiry unless the adaptation is used again, ISO 8601 in UTC.")
 
 
 class Uploaded(AdaptationState):
-    """An adaptation after an upload or a recorded episode, and how those episodes look."""
+    """An adaptation after an upload or a recorded episode, with a quality report on the new episodes."""
 
-    quality: list[EpisodeQuality]
+    quality: list[EpisodeQuality] = Field(description="One report per new episode, in the order of the upload.")
 
 
 class AdaptationPage(Body):
-    """Some adaptations, oldest first, and where to go on."""
+    """A page of adaptations, oldest first."""
 
-    items: list[AdaptationState]
-    next_cursor: str | None
+    items: list[AdaptationState] = Field(description="Adaptations in their newest versions.")
+    next_cursor: str | None = NEXT_CURSOR
 
 
 class VersionState(Body):
-    """What one version of an adaptation has seen."""
+    """The contents of one version of an adaptation."""
 
-    version: int
-    n_demos: int
-    n_trials: int
-    scored: bool = Field(description="whether a trial of it has been scored")
-    ask: dict[str, Any] = Field(description="what was asked for, by kind")
-    created_at: str
+    version: int = Field(description="Version of the adaptation.")
+    n_demos: int = Field(description="Number of demonstrations in this version.")
+    n_trials: int = Field(description="Number of trials in this version.")
+    scored: bool = Field(description="True if at least one of the trials has rewards or an outcome.")
+    ask: dict[str, Any] = _ASKED
+    created_at: str = Field(description="Time of creation of this version, ISO 8601 in UTC.")
 
 
 class VersionPage(Body):
-    """Some versions of an adaptation, oldest first, and where to go on."""
+    """A page of the versions of an adaptation, oldest first."""
 
-    items: list[VersionState]
-    next_cursor: str | None
+    items: list[VersionState] = Field(description="Versions of the adaptation.")
+    next_cursor: str | None = NEXT_CURSOR
 
 
 class ServerTiming(Body):
-    """Where the time went, in milliseconds."""
+    """The duration of each stage of a request, in milliseconds."""
 
-    decode_ms: float
-    queue_ms: float
-    infer_ms: float
-    total_ms: float
+    decode_ms: float = Field(description="Decoding and checking of the body.")
+    queue_ms: float = Field(description="Waiting for the model.")
+    infer_ms: float = Field(description="The forward pass of the policy.")
+    total_ms: float = Field(description="Everything from the arrival of the body until the answer is encoded.")
 
 
 class ActAnswer(Body):
     """One action per observation."""
 
-    actions: Actions
-    server_timing: ServerTiming
+    actions: Actions = Field(
+        description="Actions as numbers of shape [n, a], or as integers of shape [n] for discrete actions."
+    )
+    server_timing: ServerTiming = Field(description="Durations of the stages of this request.")
 
 
 class RecordedEpisode(Body):
     """An episode that the server records while it acts."""
 
-    id: str
-    adaptation: str
-    version: int
-    explore: bool
+    id: str = Field(description="Id of the recorded episode.")
+    adaptation: str = Field(description="Id of the adaptation that acts.")
+    version: int = Field(description="Version of the adaptation that acts.")
+    explore: bool = Field(description="True if the hypothesis was sampled, false if it is the most probable one.")
 
 
 class StepAnswer(Body):
-    """What to do now; `step` counts from 0."""
+    """The next action of a recorded episode."""
 
-    action: Annotated[Any, WithJsonSchema(_ACTION)]
-    step: int
+    action: Annotated[Any, WithJsonSchema(_ACTION)] = Field(
+        description="Action as numbers of shape [a], or as an integer for discrete actions."
+    )
+    step: int = Field(description="Number of this step in the episode, from 0.")
 
 
 class Problem(BaseModel):
-    """RFC 9457; `type` is stable, `field`, `expected` and `got` are there when they say something."""
+    """A refusal or failure, as a problem after RFC 9457."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    field: str | None = None
-    expected: str | None = None
-    got: str | None = None
+    type: str = Field(description="Stable identifier of the kind of problem, for programs.")
+    title: str = Field(description="The kind of problem in a few words.")
+    status: int = Field(description="HTTP status code.")
+    detail: str = Field(description="This occurrence of the problem in one sentence.")
+    field: str | None = Field(None, description="Field, parameter or header with the problem, if it is a single one.")
+    expected: str | None = Field(None, description="Value that was expected there, in words.")
+    got: str | None = Field(None, description="Value that was found there, in words.")
 
 
 REQUESTS = (
@@ -271,7 +294,7 @@ REQUESTS = (
 
 
 def to_episodes(field: str, bodies: Sequence[EpisodeBody], spec: Spec) -> tuple[Episode, ...]:
-    """Every body as an episode. Raises InvalidData that names which one."""
+    """Convert every body to an episode. Raises InvalidData, which names the first invalid one."""
     episodes = []
     for i, body in enumerate(bodies):
         try:
@@ -282,7 +305,7 @@ def to_episodes(field: str, bodies: Sequence[EpisodeBody], spec: Spec) -> tuple[
 
 
 def to_observations(field: str, value: Any, spec: Spec, max_rows: int = 1) -> Array:
-    """`[n, *o]` observations to act on. Raises InvalidData."""
+    """Convert and check `[n, *o]` observations to act on. Raises InvalidData."""
     if len(value) > max_rows:
         raise InvalidData(field, f"at most {max_rows} rows", f"{len(value)} rows")
     array = pixels(field, value, spec)
@@ -294,7 +317,7 @@ def to_observations(field: str, value: Any, spec: Spec, max_rows: int = 1) -> Ar
 
 
 def to_observation(value: Any, spec: Spec) -> Array:
-    """The one `[*o]` observation of a step. Raises InvalidData."""
+    """Convert and check the one `[*o]` observation of a step. Raises InvalidData."""
     shape = spec.observation_space.shape
     if (
         isinstance(value, np.ndarray)
@@ -309,8 +332,8 @@ def to_observation(value: Any, spec: Spec) -> Array:
 
 
 def check_size(field: str, array: Array) -> Array:
-    """Return `array` if its numbers are finite and of a size that a model can bear. Raises InvalidData."""
-    if array.dtype.kind != "f" or np.vdot(array, array) <= LARGEST**2:  # which no NaN is
+    """Return `array` if its numbers are finite and at most LARGEST. Raises InvalidData."""
+    if array.dtype.kind != "f" or np.vdot(array, array) <= LARGEST**2:  # false for NaN
         return array
     if np.abs(array).max(initial=0) <= LARGEST:
         return array
@@ -320,9 +343,9 @@ def check_size(field: str, array: Array) -> Array:
 
 
 def pixels(field: str, value: Any, spec: Spec) -> Any:
-    """JSON has no bytes: whole numbers from 0 to 255 are pixels where the spec's observations are images.
+    """Convert observations to an array, as uint8 pixels if the spec's observations are images. Raises InvalidData.
 
-    Elsewhere bytes are numbers like all others.
+    JSON has no bytes, so pixels may come as whole numbers from 0 to 255.
     """
     if spec.observation_space.dtype != np.uint8:
         return numbers(field, value)

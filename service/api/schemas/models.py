@@ -1,84 +1,86 @@
-"""Models, their versions and aliases, as they travel."""
+"""Bodies of the routes of models, their versions and their aliases."""
 
 from typing import Any, Literal
 
 from pydantic import Field
 
-from service.api.schemas.adaptations import Body, EpisodeBody
+from service.api.schemas.adaptations import NEXT_CURSOR, Body, EpisodeBody
+
+_RUNTIME = "Runtime that computes the version on this server. Null while the version is not loaded: it is on first use."
 
 
 class ModelCard(Body):
-    """A model, what made it, how good it is, and an episode that it takes as demo and as trial.
+    """One version of a model: its spec, its evaluation, its provenance, and an example episode."""
 
-    `aliases` mean this version now; `runtime` computes it here, null: it is loaded when it is asked for.
-    """
-
-    name: str
-    version: int
-    aliases: list[str]
-    runtime: str | None
-    spec: dict[str, Any]
-    report: dict[str, Any] | None
-    provenance: dict[str, Any]
-    example: EpisodeBody
+    name: str = Field(description="Name of the model.")
+    version: int = Field(description="Version of the model.")
+    aliases: list[str] = Field(description="Aliases that point at this version.")
+    runtime: str | None = Field(description=_RUNTIME)
+    spec: dict[str, Any] = Field(description="Observation and action spaces, horizon and control rate.")
+    report: dict[str, Any] | None = Field(description="Results of the evaluation after training. Null without one.")
+    provenance: dict[str, Any] = Field(description="Experiment, seeds and versions that the model was made with.")
+    example: EpisodeBody = Field(description="An episode that the model accepts as a demonstration and as a trial.")
 
 
 class ModelPage(Body):
-    """The models that are offered, in their current versions."""
+    """The available models, in their current versions."""
 
-    items: list[ModelCard]
-    next_cursor: str | None
+    items: list[ModelCard] = Field(description="One card per model.")
+    next_cursor: str | None = NEXT_CURSOR
 
 
 class RegisterRequest(Body):
-    """Register the bundle of this name in the models folder, as the current version; or look what is new there."""
+    """A bundle in the server's models folder to register."""
 
-    name: str | None = Field(None, min_length=1, max_length=64, examples=["reach"])
+    name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="Name of the bundle, which becomes the current version. All new bundles if null or absent.",
+        examples=["reach"],
+    )
 
 
 class AliasRequest(Body):
-    """What an alias shall mean."""
+    """The new target of an alias."""
 
-    version: int = Field(ge=1, le=2**31 - 1)
+    version: int = Field(ge=1, le=2**31 - 1, description="Version of the model that the alias shall point at.")
 
 
 class AliasState(Body):
-    """An alias after a change; `version` is null where it means nothing any more."""
+    """An alias after a change."""
 
-    name: str
-    alias: str
-    version: int | None
-    action: Literal["found", "registered", "set", "rollback", "delete"]
-    at: str
+    name: str = Field(description="Name of the model.")
+    alias: str = Field(description="Name of the alias.")
+    version: int | None = Field(description="Version that the alias points at. Null if it was deleted.")
+    action: Literal["found", "registered", "set", "rollback", "delete"] = Field(description="Kind of the change.")
+    at: str = Field(description="Time of the change, ISO 8601 in UTC.")
 
 
 class AliasPage(Body):
-    """What the aliases of a model mean now, and their history, newest first."""
+    """The aliases of a model, and a page of their history, newest first."""
 
-    aliases: dict[str, int]
-    items: list[AliasState]
-    next_cursor: str | None
+    aliases: dict[str, int] = Field(description="Version that each alias points at.")
+    items: list[AliasState] = Field(description="Changes of the aliases, newest first.")
+    next_cursor: str | None = NEXT_CURSOR
 
 
 class ModelVersion(Body):
-    """One version of a model: the id of its bundle, the aliases that mean it, and what computes it here.
+    """One version of a model."""
 
-    `runtime` is null where the version is not in this server's memory; it is loaded when it is asked for.
-    """
-
-    name: str
-    version: int
-    bundle: str
-    registered_at: str
-    aliases: list[str]
-    runtime: str | None
+    name: str = Field(description="Name of the model.")
+    version: int = Field(description="Version of the model.")
+    bundle: str = Field(description="Id of the bundle, a digest of its contents.")
+    registered_at: str = Field(description="Time of registration, ISO 8601 in UTC.")
+    aliases: list[str] = Field(description="Aliases that point at this version.")
+    runtime: str | None = Field(description=_RUNTIME)
 
 
 class ModelVersionPage(Body):
     """Versions of models, oldest first."""
 
-    items: list[ModelVersion]
-    next_cursor: str | None
+    items: list[ModelVersion] = Field(description="Versions, oldest first.")
+    next_cursor: str | None = NEXT_CURSOR
 
 
 REQUESTS = (RegisterRequest, AliasRequest)

@@ -1,67 +1,71 @@
-"""Training jobs, as they travel."""
+"""Bodies of the routes of training jobs."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from service.api.schemas.adaptations import Body, Share
+from service.api.schemas.adaptations import NEXT_CURSOR, Body, Share
 
 _NAME = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 class TrainingJobRequest(Body):
-    """Meta-train a named experiment, and offer its bundle as the next version of model `name`."""
+    """An experiment to meta-train. Its bundle becomes the next version of model `name`."""
 
-    experiment: str = Field(pattern=_NAME, examples=["reach-m2"])
-    seed: int | None = Field(None, ge=0, le=2**31 - 1, description="another than the usual one")
-    steps: int | None = Field(None, ge=10, le=10**8, description="gradient steps in all, instead of the usual")
-    name: str | None = Field(None, pattern=_NAME, description="the experiment's if absent")
-    id: str | None = Field(None, pattern=_NAME, description="the client's; ours if absent")
+    experiment: str = Field(pattern=_NAME, description="Name of the experiment.", examples=["reach-m2"])
+    seed: int | None = Field(None, ge=0, le=2**31 - 1, description="Random seed, instead of the experiment's.")
+    steps: int | None = Field(
+        None, ge=10, le=10**8, description="Total number of gradient steps, instead of the experiment's."
+    )
+    name: str | None = Field(None, pattern=_NAME, description="Name of the model. That of the experiment if absent.")
+    id: str | None = Field(
+        None, pattern=_NAME, description="Id of the job, chosen by the client. The server makes one if absent."
+    )
 
 
 class TrainingProgress(Body):
-    """How far the present phase is, and what was measured last: loss, success of a trial and of the retrial."""
+    """The progress of the current phase of a training, and its last measurements."""
 
-    phase: str
-    done: int
-    total: int
-    loss: float | None = None
-    trial: Share | None = None
-    retrial: Share | None = None
+    phase: str = Field(description="Name of the current phase.")
+    done: int = Field(description="Steps of the phase that are done.")
+    total: int = Field(description="Steps of the phase in all.")
+    loss: float | None = Field(None, description="Training loss. Null if this phase has none.")
+    trial: Share | None = Field(None, description="Success rate of the first trial on held-out tasks, if measured.")
+    retrial: Share | None = Field(None, description="Success rate of the second trial on held-out tasks, if measured.")
 
 
 class TrainingJobState(Body):
-    """A training job; `error` says in one sentence why it failed, `model` and `model_version` what it made."""
+    """A training job without its log."""
 
-    id: str
-    experiment: str
-    seed: int | None
-    steps: int | None
-    name: str | None
-    state: Literal["queued", "running", "succeeded", "failed", "stopped"]
-    stop_requested: bool
-    backend: str
-    attempt: int
-    progress: TrainingProgress | None
-    error: str | None
-    model: str | None
-    model_version: int | None
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
+    id: str = Field(description="Id of the job.")
+    experiment: str = Field(description="Name of the experiment.")
+    seed: int | None = Field(description="Requested random seed. Null: that of the experiment.")
+    steps: int | None = Field(description="Requested number of gradient steps. Null: that of the experiment.")
+    name: str | None = Field(description="Requested name of the model. Null: that of the experiment.")
+    state: Literal["queued", "running", "succeeded", "failed", "stopped"] = Field(description="State of the job.")
+    stop_requested: bool = Field(description="True if a client has asked to stop the job.")
+    backend: str = Field(description="Backend that runs the job: `local` or `ray`.")
+    attempt: int = Field(description="Number of times that the training was started.")
+    progress: TrainingProgress | None = Field(description="Progress of the training. Null before the first report.")
+    error: str | None = Field(description="Reason of a failure in one sentence. Null unless the job has failed.")
+    model: str | None = Field(description="Name of the model that the job made. Null unless it has succeeded.")
+    model_version: int | None = Field(description="Version of that model. Null unless the job has succeeded.")
+    created_at: str = Field(description="Time of creation, ISO 8601 in UTC.")
+    started_at: str | None = Field(description="Time of the first start, ISO 8601 in UTC. Null before it.")
+    finished_at: str | None = Field(description="Time of the end, ISO 8601 in UTC. Null until the job has ended.")
 
 
 class TrainingJobPage(Body):
-    """Some training jobs, oldest first, and where to go on."""
+    """A page of training jobs, oldest first."""
 
-    items: list[TrainingJobState]
-    next_cursor: str | None
+    items: list[TrainingJobState] = Field(description="Training jobs.")
+    next_cursor: str | None = NEXT_CURSOR
 
 
 class TrainingLog(Body):
-    """The end of what a training printed."""
+    """The end of the log of a training."""
 
-    text: str
+    text: str = Field(description="Last part of the output of the training.")
 
 
 REQUESTS = (TrainingJobRequest,)
