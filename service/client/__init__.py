@@ -1,14 +1,14 @@
-"""The Python client: numpy in, numpy out, msgpack in between. Needs numpy, httpx and msgpack, and no server code.
+"""The Python client, with numpy arrays as arguments and results. Needs numpy, httpx and msgpack, and no server code.
 
-client = Client("http://127.0.0.1:8000")
-adaptation = client.adapt("reach", demos=[demo])                          # watch
-with adaptation.episode() as episode:                                     # try
-    action = episode.act(observation)
-    ...
-    adaptation = episode.finish(observation, reward, success=success)     # learn
+    client = Client("http://127.0.0.1:8000")
+    adaptation = client.adapt("reach", demos=[demo])                          # watch
+    with adaptation.episode() as episode:                                     # try
+        action = episode.act(observation)
+        ...
+        adaptation = episode.finish(observation, reward, success=success)     # learn
 
-`AsyncClient` has the same methods, awaited. The requests (`requests`), the answers (`responses`) and the retries
-(`retry`) are written once; `sync_client` and `async_client` only send them.
+`AsyncClient` has the same methods as coroutines. Both only send: the requests are in `requests`, the responses in
+`responses`, and the retries in `retry`.
 """
 
 from metalearn.data.quality import EpisodeQuality, QualityWarning

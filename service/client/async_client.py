@@ -1,4 +1,4 @@
-"""The client for asyncio: the methods of the blocking one, awaited."""
+"""The client for asyncio, with the methods of the blocking client as coroutines."""
 
 import asyncio
 import os
@@ -28,37 +28,37 @@ class AsyncAdaptation(AdaptationState):
     _client: "AsyncClient" = field(repr=False, compare=False)
 
     async def act(self, observations: Any) -> Array:
-        """Actions `[n, a]` (or `[n]`) for observations `[n, o]`, under the most probable hypothesis."""
+        """Return actions `[n, a]` (or `[n]`) for observations `[n, *o]`, under the most probable hypothesis."""
         return np.asarray((await self._client.send(requests.act(self.id, observations)))["actions"])
 
     async def add_demos(self, demos: Sequence[Episode], rate_hz: float | None = None) -> "AsyncAdaptation":
-        """Add demonstrations, which makes the next version. `rate_hz` is that of the recording, if it is known."""
+        """Add demonstrations and return the next version. `rate_hz` is the control rate of the recording, if known."""
         return await self._client._send_for_adaptation(requests.add_episodes(self.id, "demos", demos, rate_hz))
 
     async def add_trials(self, trials: Sequence[Episode], rate_hz: float | None = None) -> "AsyncAdaptation":
-        """Add scored trials, which makes the next version. `rate_hz` is that of the recording, if it is known."""
+        """Add scored trials and return the next version. `rate_hz` is the control rate of the recording, if known."""
         return await self._client._send_for_adaptation(requests.add_episodes(self.id, "trials", trials, rate_hz))
 
     async def versions(self) -> list[Mapping[str, Any]]:
-        """All versions of this adaptation, the oldest first."""
+        """Return all versions of this adaptation, oldest first."""
         return [item async for item in self._client._pages(lambda cursor: requests.list_versions(self.id, cursor))]
 
     async def episode(self, explore: bool | None = None) -> "AsyncRecordedEpisode":
-        """Start an episode that the server records, under one hypothesis. Explores until a trial was scored."""
+        """Start a recorded episode under one hypothesis. By default it explores until a trial has been scored."""
         answer = await self._client.send(requests.start_episode(self.id, explore))
         return AsyncRecordedEpisode(self, answer["id"], answer["explore"])
 
     async def fork(self, version: int | None = None) -> "AsyncAdaptation":
-        """A new adaptation that starts from this version, or from another one."""
+        """Create an adaptation that starts from this version, or from another one."""
         return await self._client._send_for_adaptation(
             requests.fork_adaptation(self.id, self.version if version is None else version)
         )
 
     async def export(self, path: str | Path | None = None, *, policy: bool = True) -> Export:
-        """This version as an archive that runs without a server, also written to `path` if one is given.
+        """Export this version, to run without a server, and write it to `path` if one is given.
 
         Raises:
-            ClientError: the model's bundle has no graphs; without the policy any model is exported.
+            ClientError: the model's bundle has no graphs. Without the policy any model can be exported.
         """
         exported = Export.of(await self._client.send(requests.export_adaptation(self.id, self.version, policy)))
         if path is not None:
@@ -66,7 +66,7 @@ class AsyncAdaptation(AdaptationState):
         return exported
 
     async def episodes(self) -> Context:
-        """The `demos` and `trials` of this version, those that the server recorded included."""
+        """Return the `demos` and `trials` of this version, including those that the server recorded."""
         return (await self.export(policy=False)).context
 
     async def delete(self) -> None:
@@ -75,7 +75,7 @@ class AsyncAdaptation(AdaptationState):
 
 
 class AsyncRecordedEpisode:
-    """An episode that the server records while it acts. It becomes a trial when it is finished, and not before."""
+    """An episode that the server records while it acts. It becomes a trial when it is finished."""
 
     def __init__(self, adaptation: AsyncAdaptation, episode_id: str, explore: bool) -> None:
         self.adaptation = adaptation
@@ -83,14 +83,14 @@ class AsyncRecordedEpisode:
         self.explore = explore
 
     async def act(self, observation: Any, reward: float | None = None) -> Any:
-        """The action now, `[a]` or an int; `reward` is that of the *previous* action."""
+        """Return the next action, `[a]` or an int; `reward` is that of the *previous* action."""
         client = self.adaptation._client
         return (await client.send(requests.act_in_episode(self.adaptation.id, self.id, observation, reward)))["action"]
 
     async def finish(
         self, observation: Any, reward: float | None = None, success: bool | None = None
     ) -> AsyncAdaptation:
-        """End the episode with its last observation, reward and outcome. It becomes a trial of the next version."""
+        """End the episode with its last observation, reward and outcome, and return the next version."""
         request = requests.finish_episode(self.adaptation.id, self.id, observation, reward, success)
         self.adaptation = await self.adaptation._client._send_for_adaptation(request)
         return self.adaptation
@@ -100,7 +100,7 @@ class AsyncPolicy:
     """`Policy` for asyncio: `await policy.reset()`, `await policy(observation, reward)`, `await policy.finish(...)`.
 
     Attributes:
-        adaptation: in its newest version.
+        adaptation: the adaptation, in its newest version.
     """
 
     def __init__(self, adaptation: AsyncAdaptation, spec: Mapping[str, Any], explore: bool | None = None) -> None:
@@ -110,31 +110,31 @@ class AsyncPolicy:
 
     @property
     def recording(self) -> bool:
-        """Whether an episode is open."""
+        """True while an episode is open."""
         return self._episode is not None
 
     async def reset(self, explore: bool | None = None) -> None:
-        """Start a recorded episode. An open one is dropped and does not become a trial."""
+        """Start a recorded episode. An open one is dropped without becoming a trial."""
         self._episode = await self.adaptation.episode(self._explore if explore is None else explore)
 
     async def __call__(self, observation: Any, reward: float | None = None) -> Any:
-        """The action for `[*o]`, or the actions for `[n, *o]`; `reward` is that of the previous action.
+        """Return the action for `[*o]`, or the actions for `[n, *o]`; `reward` is that of the previous action.
 
         Raises:
             InvalidData: the observation has another shape.
             ClientError: the server refused.
         """
-        seen = np.asarray(observation)
-        if not self._spaces.is_single(seen):
-            return await self.adaptation.act(seen)
+        observed = np.asarray(observation)
+        if not self._spaces.is_single(observed):
+            return await self.adaptation.act(observed)
         if self._episode is not None:
-            return self._spaces.to_env_action(await self._episode.act(seen, reward))
-        return self._spaces.to_env_action((await self.adaptation.act(seen[None]))[0])
+            return self._spaces.to_env_action(await self._episode.act(observed, reward))
+        return self._spaces.to_env_action((await self.adaptation.act(observed[None]))[0])
 
     async def finish(
         self, observation: Any, reward: float | None = None, success: bool | None = None
     ) -> AsyncAdaptation:
-        """End the episode. It becomes a trial of the next version, which the policy goes on with."""
+        """End the episode, and continue with the next version, which has it as a trial."""
         if self._episode is None:
             raise no_open_episode()
         self.adaptation = await self._episode.finish(np.asarray(observation), reward, success)
@@ -144,12 +144,12 @@ class AsyncPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class AsyncTrainingJob(JobState):
-    """A training job of the server, as it was at the time of the request."""
+    """A training job, as it was at the time of the request."""
 
     _client: "AsyncClient" = field(repr=False, compare=False)
 
     def follow(self, after: int = 0, patience_s: float = 60.0) -> AsyncIterator[JobEvent]:
-        """Every event after that number, once each, until the job ends; waits for those that have not happened yet.
+        """Yield every event after that number, once each, as it happens, until the job ends.
 
         Raises:
             ClientError: the server refused, or could not be reached for `patience_s` seconds.
@@ -161,12 +161,12 @@ class AsyncTrainingJob(JobState):
         return AsyncTrainingJob.of(await self._client.send(requests.stop_job(self.id)), _client=self._client)
 
     async def log(self) -> str:
-        """The end of the job's output."""
+        """Return the end of the log."""
         return str((await self._client.send(requests.get_job_log(self.id)))["text"])
 
 
 class AsyncClient:
-    """A connection to one server, for asyncio. Arguments as of `Client`, with an httpx.AsyncClient for `http`."""
+    """A connection to one server, for asyncio. Takes the arguments of `Client`, but an httpx.AsyncClient as `http`."""
 
     def __init__(
         self,
@@ -190,55 +190,57 @@ class AsyncClient:
         ask: Any = None,
         rate_hz: float | None = None,
     ) -> AsyncAdaptation:
-        """A new adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
+        """Create an adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
         return await self._send_for_adaptation(requests.create_adaptation(model, demos, trials, ask, rate_hz))
 
     async def adaptation(self, adaptation_id: str, version: int | None = None) -> AsyncAdaptation:
-        """An adaptation by its id."""
+        """Return an adaptation by its id."""
         return await self._send_for_adaptation(requests.get_adaptation(adaptation_id, version))
 
     async def adaptations(self) -> AsyncIterator[AsyncAdaptation]:
-        """All of them, the oldest first."""
+        """Yield all adaptations, oldest first."""
         async for item in self._pages(requests.list_adaptations):
             yield AsyncAdaptation.of(item, _client=self)
 
     async def policy(self, adaptation: AsyncAdaptation | str, explore: bool | None = None) -> AsyncPolicy:
-        """A callable to be awaited in loops of one's own, whose episodes become trials: see `Policy`."""
+        """Return an awaitable callable for environment loops, whose episodes become trials: see `Policy`."""
         known = await self.adaptation(adaptation) if isinstance(adaptation, str) else adaptation
         return AsyncPolicy(known, (await self.model(known.model, known.model_version)).spec, explore)
 
     async def models(self) -> list[Model]:
-        """The models that the server offers."""
+        """Return the available models."""
         return [Model.of(card) for card in (await self.send(requests.list_models()))["items"]]
 
     async def model(self, name: str, version: int | None = None) -> Model:
-        """One model."""
+        """Return a model, by default in its current version."""
         return Model.of(await self.send(requests.get_model(name, version)))
 
     async def model_versions(self, name: str) -> list[ModelVersion]:
-        """Every version of a model, the oldest first."""
+        """Return every version of a model, oldest first."""
         return [ModelVersion.of(row) for row in (await self.send(requests.list_model_versions(name)))["items"]]
 
     async def register(self, name: str | None = None) -> list[ModelVersion]:
-        """Register one bundle of the server's models folder, or all that are new there."""
+        """Register one bundle of the server's models folder, or all new ones."""
         return [ModelVersion.of(row) for row in (await self.send(requests.register_models(name)))["items"]]
 
     async def aliases(self, name: str) -> Aliases:
-        """The version of each alias of a model, and the history of the changes."""
+        """Return the version of each alias of a model, and the history of changes."""
         first = await self.send(requests.get_aliases(name, None))
-        moves = [AliasChange.of(item) async for item in self._pages(lambda cursor: requests.get_aliases(name, cursor))]
-        return Aliases(first["aliases"], tuple(moves))
+        changes = [
+            AliasChange.of(item) async for item in self._pages(lambda cursor: requests.get_aliases(name, cursor))
+        ]
+        return Aliases(first["aliases"], tuple(changes))
 
     async def set_alias(self, name: str, alias: str, version: int) -> AliasChange:
-        """Point an alias at a version. Adaptations stay with the version that they were made with."""
+        """Point an alias at a version. Existing adaptations keep the version that they were made with."""
         return AliasChange.of(await self.send(requests.set_alias(name, alias, version)))
 
     async def delete_alias(self, name: str, alias: str) -> None:
-        """Remove an alias. Without `current` the model is not offered any more."""
+        """Delete an alias. Without `current` the model is no longer available."""
         await self.send(requests.delete_alias(name, alias))
 
     async def rollback(self, name: str, alias: str) -> AliasChange:
-        """Point an alias at the version it had before. A second call goes one change further back."""
+        """Point an alias at the version that it pointed at before. A second call goes one change further back."""
         return AliasChange.of(await self.send(requests.rollback(name, alias)))
 
     async def train(
@@ -256,11 +258,11 @@ class AsyncClient:
         )
 
     async def job(self, job_id: str) -> AsyncTrainingJob:
-        """A training job by its id; `(await client.job(id)).follow()` yields its events."""
+        """Return a training job by its id; `(await client.job(id)).follow()` yields its events."""
         return AsyncTrainingJob.of(await self.send(requests.get_job(job_id)), _client=self)
 
     async def jobs(self) -> AsyncIterator[AsyncTrainingJob]:
-        """All of them, the oldest first."""
+        """Yield all training jobs, oldest first."""
         async for item in self._pages(requests.list_jobs):
             yield AsyncTrainingJob.of(item, _client=self)
 
@@ -277,7 +279,7 @@ class AsyncClient:
         await self.close()
 
     async def _pages(self, ask: Callable[[str | None], requests.ApiRequest]) -> AsyncIterator[Any]:
-        """The items of all pages."""
+        """Yield the items of all pages."""
         cursor, more = None, True
         while more:
             page = await self.send(ask(cursor))
@@ -287,15 +289,15 @@ class AsyncClient:
             more = cursor is not None
 
     async def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, **params: Any) -> Any:
-        """Any request, repeated where that helps; the decode_response answer. Raises ClientError."""
+        """Send any request, with retries, and return the decoded response. Raises ClientError."""
         return await self.send(requests.any_request(method, path, body, params))
 
     async def _send_for_adaptation(self, request: requests.ApiRequest) -> AsyncAdaptation:
-        """Send a request that is answered with an adaptation. Raises ClientError."""
+        """Send a request whose response is an adaptation. Raises ClientError."""
         return AsyncAdaptation.of(await self.send(request), _client=self)
 
     async def events(self, reader: EventReader) -> AsyncIterator[JobEvent]:
-        """The events that a reader has not seen yet, until its job ends. Raises ClientError."""
+        """Yield the events that a reader has not seen yet, until its job ends. Raises ClientError."""
         while not reader.ended:
             headers = reader.headers(self._api_key)
             try:
@@ -312,7 +314,7 @@ class AsyncClient:
                 await asyncio.sleep(reader.wait_s)
 
     async def send(self, request: requests.ApiRequest) -> Any:
-        """The decode_response answer of a call. Raises ClientError."""
+        """Send a request, with retries, and return the decoded response. Raises ClientError."""
         steps = send_with_retries(request, self._retry_policy, self._api_key)
         try:
             step = next(steps)

@@ -1,4 +1,4 @@
-"""An exported adaptation in memory: what is in the archive, checked against its manifest."""
+"""Exported adaptations: reading an archive and checking it against its manifest."""
 
 import hashlib
 import json
@@ -27,11 +27,11 @@ class Export:
     """One version of an adaptation, to be run without a server.
 
     Attributes:
-        manifest: what it is, its hypotheses, and what the policy takes and gives.
-        spec: of the model.
-        context: its episodes.
-        policy: an ONNX file, self-contained; None if it was exported without.
-        archive: all of it, as the server sent it.
+        manifest: ids, hypotheses, and the inputs and outputs of the policy.
+        spec: the spec of the model.
+        context: the episodes.
+        policy: the self-contained ONNX file; None if it was exported without one.
+        archive: the whole archive, as the server sent it.
     """
 
     manifest: Mapping[str, Any]
@@ -42,7 +42,7 @@ class Export:
 
     @classmethod
     def of(cls, archive: bytes) -> Self:
-        """From the bytes of an archive. Raises InvalidData, InvalidConfig: not one, or changed since."""
+        """Read the bytes of an archive. Raises InvalidData, InvalidConfig if it is invalid or damaged."""
         from metalearn.data.formats import decode_safetensors
         from metalearn.data.spec import Spec
 
@@ -64,11 +64,11 @@ class Export:
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """From a file. Raises InvalidData, InvalidConfig, OSError."""
+        """Read an archive from a file. Raises InvalidData, InvalidConfig, OSError."""
         return cls.of(Path(path).read_bytes())
 
     def write(self, path: str | Path) -> None:
-        """The archive, as a file. Raises OSError."""
+        """Write the archive to a file. Raises OSError."""
         Path(path).write_bytes(self.archive)
 
 

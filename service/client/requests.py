@@ -1,4 +1,4 @@
-"""Every request of the API as a value: method, path and body. Knows no connection."""
+"""The requests of the API as values: method, path and body. Knows no connection."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from metalearn.data.episode import Episode
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """One request. A POST carries an idempotency key, so that sending it twice does it once."""
+    """One request. A POST has an idempotency key, so that it can be repeated safely."""
 
     method: str
     path: str
@@ -23,17 +23,17 @@ class ApiRequest:
 
 
 def get(path: str, **params: Any) -> ApiRequest:
-    """A GET request; parameters that are None are left out."""
+    """Make a GET request; parameters that are None are left out."""
     return ApiRequest("GET", path, params={name: value for name, value in params.items() if value is not None})
 
 
 def post(path: str, body: Mapping[str, Any] | None = None) -> ApiRequest:
-    """A POST request with a new idempotency key."""
+    """Make a POST request with a new idempotency key."""
     return ApiRequest("POST", path, body, key=secrets.token_hex(16))
 
 
 def any_request(method: str, path: str, body: Mapping[str, Any] | None, params: Mapping[str, Any]) -> ApiRequest:
-    """A request for which there is no function here."""
+    """Make a request for which there is no function here."""
     key = secrets.token_hex(16) if method == "POST" else None
     return ApiRequest(method, path, body, params, key)
 
@@ -41,18 +41,18 @@ def any_request(method: str, path: str, body: Mapping[str, Any] | None, params: 
 def create_adaptation(
     model: str, demos: Sequence[Episode], trials: Sequence[Episode], ask: Any, rate_hz: float | None = None
 ) -> ApiRequest:
-    """A new adaptation of a model."""
+    """Create an adaptation of a model."""
     body = {"model": model, "demos": _to_dicts(demos), "trials": _to_dicts(trials), "ask": ask}
     return post("/v1/adaptations", _with_rate(body, rate_hz))
 
 
 def get_adaptation(adaptation_id: str, version: int | None) -> ApiRequest:
-    """One adaptation, in its newest version or another one."""
+    """Read an adaptation, in its newest version or another one."""
     return get(adaptation_path(adaptation_id), version=version)
 
 
 def list_adaptations(cursor: str | None) -> ApiRequest:
-    """A page of adaptations."""
+    """Read a page of adaptations."""
     return get("/v1/adaptations", limit=100, cursor=cursor)
 
 
@@ -64,28 +64,28 @@ def delete_adaptation(adaptation_id: str) -> ApiRequest:
 def add_episodes(
     adaptation_id: str, role: str, episodes: Sequence[Episode], rate_hz: float | None = None
 ) -> ApiRequest:
-    """More episodes for an adaptation; `role` is "demos" or "trials"."""
+    """Add episodes to an adaptation; `role` is "demos" or "trials"."""
     return post(f"{adaptation_path(adaptation_id)}/{role}", _with_rate({role: _to_dicts(episodes)}, rate_hz))
 
 
 def act(adaptation_id: str, observations: Any) -> ApiRequest:
-    """The actions for observations `[n, *o]`; the server records nothing."""
+    """Get actions for observations `[n, *o]`, without recording."""
     return post(f"{adaptation_path(adaptation_id)}/act", {"observations": np.asarray(observations)})
 
 
 def start_episode(adaptation_id: str, explore: bool | None) -> ApiRequest:
-    """Start an episode that the server records."""
+    """Start a recorded episode."""
     return post(f"{adaptation_path(adaptation_id)}/episodes", {"explore": explore})
 
 
 def act_in_episode(adaptation_id: str, episode_id: str, observation: Any, reward: Any) -> ApiRequest:
-    """The next action of a recorded episode; `reward` is that of the previous one."""
+    """Get the next action of a recorded episode; `reward` is that of the previous action."""
     body = {"observation": np.asarray(observation), "reward": _number(reward)}
     return post(f"{adaptation_path(adaptation_id)}/episodes/{_quoted(episode_id)}/act", body)
 
 
 def finish_episode(adaptation_id: str, episode_id: str, observation: Any, reward: Any, success: Any) -> ApiRequest:
-    """The end of a recorded episode."""
+    """End a recorded episode."""
     body = {
         "observation": np.asarray(observation),
         "reward": _number(reward),
@@ -95,30 +95,30 @@ def finish_episode(adaptation_id: str, episode_id: str, observation: Any, reward
 
 
 def fork_adaptation(adaptation_id: str, version: int | None) -> ApiRequest:
-    """A new adaptation that starts from a version of another one."""
+    """Create an adaptation that starts from a version of another one."""
     return post(f"{adaptation_path(adaptation_id)}/fork", {"version": version})
 
 
 def list_versions(adaptation_id: str, cursor: str | None) -> ApiRequest:
-    """A page of the versions of an adaptation."""
+    """Read a page of the versions of an adaptation."""
     return get(f"{adaptation_path(adaptation_id)}/versions", limit=100, cursor=cursor)
 
 
 def export_adaptation(adaptation_id: str, version: int, policy: bool) -> ApiRequest:
-    """One version as a zip archive, with its policy or without."""
+    """Export one version as a zip archive, with or without its policy."""
     return get(f"{adaptation_path(adaptation_id)}/export", version=version, policy=None if policy else "false")
 
 
 def create_job(
     experiment: str, seed: int | None, steps: int | None, name: str | None, job_id: str | None
 ) -> ApiRequest:
-    """A new training job."""
+    """Start a training job."""
     body = {"experiment": experiment, "seed": seed, "steps": steps, "name": name, "id": job_id}
     return post("/v1/training-jobs", {key: value for key, value in body.items() if value is not None})
 
 
 def get_job(job_id: str) -> ApiRequest:
-    """The state of a training job."""
+    """Read a training job."""
     return get(job_path(job_id))
 
 
@@ -128,37 +128,37 @@ def stop_job(job_id: str) -> ApiRequest:
 
 
 def list_jobs(cursor: str | None) -> ApiRequest:
-    """A page of training jobs."""
+    """Read a page of training jobs."""
     return get("/v1/training-jobs", limit=100, cursor=cursor)
 
 
 def get_job_log(job_id: str) -> ApiRequest:
-    """The end of the output of a training job."""
+    """Read the end of the log of a training job."""
     return get(f"{job_path(job_id)}/logs")
 
 
 def list_models() -> ApiRequest:
-    """The cards of all models."""
+    """Read the cards of all models."""
     return get("/v1/models")
 
 
 def get_model(name: str, version: int | None) -> ApiRequest:
-    """The card of one model."""
+    """Read the card of one model."""
     return get(f"/v1/models/{_quoted(name)}" + ("" if version is None else f"/{version}"))
 
 
 def list_model_versions(name: str) -> ApiRequest:
-    """Every version of a model."""
+    """Read every version of a model."""
     return get(f"/v1/models/{_quoted(name)}/versions")
 
 
 def register_models(name: str | None) -> ApiRequest:
-    """Register one bundle of the server's models folder, or all that are new there."""
+    """Register one bundle of the server's models folder, or all new ones."""
     return post("/v1/models", {} if name is None else {"name": name})
 
 
 def get_aliases(name: str, cursor: str | None) -> ApiRequest:
-    """The targets of a model's aliases, and a page of their history."""
+    """Read the targets of a model's aliases, and a page of their history."""
     return get(f"/v1/models/{_quoted(name)}/aliases", limit=100, cursor=cursor)
 
 
@@ -168,22 +168,22 @@ def set_alias(name: str, alias: str, version: int) -> ApiRequest:
 
 
 def delete_alias(name: str, alias: str) -> ApiRequest:
-    """Remove an alias."""
+    """Delete an alias."""
     return ApiRequest("DELETE", _alias(name, alias))
 
 
 def rollback(name: str, alias: str) -> ApiRequest:
-    """Point an alias at the version that it had before."""
+    """Point an alias at the version that it pointed at before."""
     return post(f"{_alias(name, alias)}/rollback")
 
 
 def adaptation_path(adaptation_id: str) -> str:
-    """The path of an adaptation."""
+    """Return the path of an adaptation."""
     return f"/v1/adaptations/{_quoted(adaptation_id)}"
 
 
 def job_path(job_id: str) -> str:
-    """The path of a training job."""
+    """Return the path of a training job."""
     return f"/v1/training-jobs/{_quoted(job_id)}"
 
 
@@ -200,10 +200,10 @@ def _alias(name: str, alias: str) -> str:
 
 
 def _quoted(part: str) -> str:
-    """Whatever a user hands in stays one part of a path."""
+    """Quote a user's value, so that it stays one part of the path."""
     return quote(part, safe="")
 
 
 def _number(value: Any) -> float | None:
-    """Environments return rewards as Python, numpy or 0-d array numbers."""
+    """Convert a reward, which environments return as a Python number, a numpy scalar or a 0-d array."""
     return None if value is None else float(value)

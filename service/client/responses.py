@@ -1,4 +1,4 @@
-"""The answers of a server as frozen values. Fields that a newer server adds are ignored.
+"""The responses of a server as frozen values. Fields that a newer server adds are ignored.
 
 ClientError(WatchTryLearnError)   the server refused, or could not be reached
 """
@@ -16,9 +16,10 @@ _ENDED = frozenset({"succeeded", "failed", "stopped"})
 
 
 class ClientError(WatchTryLearnError):
-    """The server refused or could not be reached; `field`, `expected` and `got` say what was wrong.
+    """The server refused a request or could not be reached.
 
-    `status` is 0 where nothing was answered; `problem` is the whole RFC 9457 object.
+    `status` is 0 if there was no response. `problem` is the whole RFC 9457 object, of which the other attributes are
+    the fields.
     """
 
     def __init__(self, problem: Mapping[str, Any]) -> None:
@@ -32,7 +33,7 @@ class ClientError(WatchTryLearnError):
         super().__init__(f"{problem.get('title', 'request failed')}: {self.detail}")
 
     def __reduce__(self) -> tuple[type["ClientError"], tuple[dict[str, Any]]]:
-        """Exceptions cross process borders."""
+        """Pickle the exception with its problem, for other processes."""
         return type(self), (self.problem,)
 
 
@@ -48,21 +49,32 @@ def of_answer(cls: type[T], answer: Mapping[str, Any], **more: Any) -> T:
 
 
 class ResponseModel:
-    """A frozen value made of those fields of an answer that it has."""
+    """Base class of frozen values made of the fields of a response."""
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
+<<<<<<< HEAD
         """From an answer. Raises ClientError: the server left something out."""
         return of_answer(cls, answer, **more)
+=======
+        """Make the value from a response. Raises ClientError if a field is missing."""
+        known = {one.name: one for one in fields(cls)}  # type: ignore[arg-type]
+        given = {name: value for name, value in answer.items() if name in known} | more
+        required = {name for name, one in known.items() if one.default is MISSING and one.default_factory is MISSING}
+        if missing := sorted(required - set(given)):
+            detail = f"{cls.__name__} without {', '.join(missing)}: is this a watch-try-learn server of this version?"
+            raise ClientError({"title": "the response is incomplete", "detail": detail})
+        return cls(**given)
+>>>>>>> service-prose
 
 
 @dataclass(frozen=True)
 class Model(ResponseModel):
-    """A model that the server offers. `example` is an episode that it accepts as a demo and as a trial.
+    """One version of an available model. `example` is an episode that it accepts as a demonstration and as a trial.
 
     Attributes:
-        aliases: those that point at this version now.
-        runtime: what computes it at the server; None: it is loaded with the first request for it.
+        aliases: the aliases that point at this version.
+        runtime: the runtime on the server; None if the version is not loaded yet.
     """
 
     name: str
@@ -76,7 +88,7 @@ class Model(ResponseModel):
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
-        """From a model card."""
+        """Make the value from a model card."""
         given = {**answer, "aliases": tuple(answer.get("aliases", ()))}
         return super().of(given, example=Episode.of(**answer["example"]), **more)
 
@@ -94,13 +106,13 @@ class ModelVersion(ResponseModel):
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
-        """From an entry of a list of versions."""
+        """Make the value from an entry of a list of versions."""
         return super().of({**answer, "aliases": tuple(answer.get("aliases", ()))}, **more)
 
 
 @dataclass(frozen=True)
 class AliasChange(ResponseModel):
-    """One change of an alias; `version` is None where the alias was removed."""
+    """One change of an alias; `version` is None if the alias was deleted."""
 
     name: str
     alias: str
@@ -111,7 +123,7 @@ class AliasChange(ResponseModel):
 
 @dataclass(frozen=True)
 class Aliases:
-    """The version of each alias of a model, and the history of the changes, the newest first."""
+    """The version of each alias of a model, and the history of changes, newest first."""
 
     current: Mapping[str, int]
     history: tuple[AliasChange, ...]
@@ -119,9 +131,10 @@ class Aliases:
 
 @dataclass(frozen=True, kw_only=True)
 class JobState(ResponseModel):
-    """A training job of the server. `state` is queued, running, succeeded, failed or stopped.
+    """A training job. `state` is queued, running, succeeded, failed or stopped.
 
     Attributes:
+<<<<<<< HEAD
         seed, steps, name: as they were asked for; None: the experiment's.
         stop_requested: whether it was asked to stop.
         backend: what runs it.
@@ -129,6 +142,15 @@ class JobState(ResponseModel):
         progress: phase, done, total, and what was measured last; None before there is any.
         error: why it failed, in one sentence.
         model, model_version: the registered result.
+=======
+        seed, steps, name: the requested values; None: those of the experiment.
+        stop_requested: True if a client has requested that the job stops.
+        backend: the backend that runs the job.
+        attempt: the number of starts.
+        progress: phase, done, total, and the last measurements; None before the first report.
+        error: the reason of a failure, in one sentence.
+        model, model_version: the registered model.
+>>>>>>> service-prose
     """
 
     id: str
@@ -150,7 +172,7 @@ class JobState(ResponseModel):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen."""
+        """True if the job has ended."""
         return self.state in _ENDED
 
 
@@ -159,9 +181,10 @@ class JobEvent:
     """An event of a training job; numbers count from 1 without gaps.
 
     Attributes:
-        kind: "state": `data` has `state`, and at the end `error`, or `model` and `model_version`; or "progress":
-            `phase`, `done`, `total`, and where they were measured `loss`, `trial` and `retrial`.
-        at: when, as ISO 8601.
+        kind: "state" or "progress".
+        at: the time, as ISO 8601.
+        data: for "state" `state`, and at the end `error`, or `model` and `model_version`; for "progress" `phase`,
+            `done`, `total`, and `loss`, `trial` and `retrial` if they were measured.
     """
 
     number: int
@@ -171,19 +194,62 @@ class JobEvent:
 
     @property
     def ended(self) -> bool:
-        """Whether it is the last one."""
+        """True for the last event of the job."""
         return self.kind == "state" and self.data.get("state") in _ENDED
 
 
+<<<<<<< HEAD
+=======
+@dataclass(frozen=True)
+class QualityWarning(ResponseModel):
+    """A warning about an episode: a stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality(ResponseModel):
+    """The quality report of an uploaded or recorded episode; `episode` is its position, such as `demos[0]`."""
+
+    episode: str
+    steps: int
+    horizon: int
+    rate_hz: float
+    duration_s: float
+    clipped: float | None
+    constant_actions: tuple[int, ...]
+    constant_observations: tuple[int, ...]
+    duplicate_of: str | None
+    total_reward: float | None
+    success: bool | None
+    novelty: float | None
+    warnings: tuple[QualityWarning, ...]
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
+        """Make the value from an entry of `quality`."""
+        return super().of(
+            {
+                **answer,
+                "constant_actions": tuple(answer.get("constant_actions", ())),
+                "constant_observations": tuple(answer.get("constant_observations", ())),
+                "warnings": tuple(QualityWarning.of(one) for one in answer.get("warnings", ())),
+            },
+            **more,
+        )
+
+
+>>>>>>> service-prose
 @dataclass(frozen=True, kw_only=True)
 class AdaptationState(ResponseModel):
     """One version of an adaptation.
 
     Attributes:
-        confidence: calibrated probability that the next attempt succeeds; None where the model cannot say.
-        value_of_trial: probability that the attempt after that one succeeds, minus `confidence`.
-        novelty: 0 .. 1, how strange the demos are: 0.5 is typical, from 0.99 on like none of training.
-        quality: how the episodes look that made this version, uploaded or recorded; empty where it was only read.
+        confidence: the calibrated probability that the next attempt succeeds; None if the model is not calibrated.
+        value_of_trial: the probability that the attempt after that one succeeds, minus `confidence`.
+        novelty: the novelty of the demonstrations, 0 to 1: 0.5 is typical, from 0.99 on they are unlike any known one.
+        quality: the reports on the episodes that were added with this version; empty if it was only read.
     """
 
     id: str
@@ -201,8 +267,13 @@ class AdaptationState(ResponseModel):
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
+<<<<<<< HEAD
         """From an answer, with the client that asked."""
         quality = tuple(_quality(entry) for entry in answer.get("quality") or ())
+=======
+        """Make the value from a response."""
+        quality = tuple(Quality.of(entry) for entry in answer.get("quality") or ())
+>>>>>>> service-prose
         return super().of({**answer, "quality": quality}, **more)
 
 

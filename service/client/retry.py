@@ -1,7 +1,7 @@
-"""One request with its retries: what to send, how long to wait, when to give up. Does no input or output itself.
+"""The retries of a request, without input or output.
 
-A generator, so that the blocking and the awaiting client drive the same code: it yields what to do and is sent
-what came of it.
+A generator, so that the blocking and the asyncio client share the code: it yields the next step (send or wait) and
+receives its outcome.
 """
 
 import random
@@ -21,7 +21,7 @@ RETRYABLE_STATUSES = frozenset(
     {
         httpx.codes.TOO_MANY_REQUESTS,
         httpx.codes.SERVICE_UNAVAILABLE,
-        httpx.codes.BAD_GATEWAY,  # what a proxy says
+        httpx.codes.BAD_GATEWAY,  # sent by proxies
         httpx.codes.GATEWAY_TIMEOUT,
     }
 )
@@ -29,12 +29,12 @@ RETRYABLE_STATUSES = frozenset(
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often and how long to try again.
+    """The number of retries and the waits between them.
 
     Attributes:
-        retries: after a lost connection or a busy server.
-        longest_wait_s: a server that asks for more is not waited for.
-        jitter: returns a number in [0, 1), so that many clients do not come back at the same moment.
+        retries: the number of retries after a lost connection or from a busy server.
+        longest_wait_s: the longest wait; a longer Retry-After ends the retries.
+        jitter: returns a number in [0, 1), so that many clients do not retry at the same moment.
     """
 
     retries: int = 3
@@ -42,13 +42,13 @@ class RetryPolicy:
     jitter: Callable[[], float] = random.random
 
     def wait_s(self, attempt: int) -> float:
-        """0.1 s, doubling with every attempt, each between half and the whole of it."""
+        """Return a wait of 0.1 s, doubled with every attempt, times a random factor from 0.5 to 1."""
         return min(self.longest_wait_s, 0.1 * 2**attempt) * (0.5 + self.jitter() / 2)
 
 
 @dataclass(frozen=True)
 class Send:
-    """Send this. The generator is sent the httpx response, or the error that sending raised."""
+    """A request to send; the generator gets the httpx response, or the error that sending raised."""
 
     method: str
     path: str
@@ -57,7 +57,7 @@ class Send:
 
 @dataclass(frozen=True)
 class Wait:
-    """Do nothing for so long."""
+    """A time to wait."""
 
     seconds: float
 
@@ -66,8 +66,8 @@ RetrySteps = Generator[Send | Wait, httpx.Response | httpx.HTTPError | None, Any
 
 
 def send_with_retries(request: ApiRequest, policy: RetryPolicy, api_key: str | None) -> RetrySteps:
-    """The decoded answer to a request. Raises ClientError."""
-    send, lost = _to_send(request, api_key), False
+    """Return the decoded response to a request. Raises ClientError."""
+    send, lost = _send_step(request, api_key), False
     for attempt in range(policy.retries + 1):
         outcome = yield send
         last = attempt == policy.retries
@@ -79,7 +79,7 @@ def send_with_retries(request: ApiRequest, policy: RetryPolicy, api_key: str | N
         else:
             assert outcome is not None
             if lost and request.method == "DELETE" and outcome.status_code == httpx.codes.NOT_FOUND:
-                return None  # the answer was lost, not the request
+                return None  # an earlier attempt has deleted it, and its response was lost
             if last or not (outcome.status_code in RETRYABLE_STATUSES or _replica_died(outcome)):
                 return decode_response(outcome)
             wait_s = max(policy.wait_s(attempt), retry_after_s(outcome))
@@ -90,13 +90,13 @@ def send_with_retries(request: ApiRequest, policy: RetryPolicy, api_key: str | N
 
 
 def _replica_died(response: httpx.Response) -> bool:
-    """Whether Ray Serve's proxy says that it lost a replica: a 500 without the problem that our server would send."""
+    """Return True for a 500 of Ray Serve's proxy, which lost a replica: unlike the service's, it has no problem."""
     is_problem = response.headers.get("content-type", "").startswith("application/problem+json")
     return response.status_code == httpx.codes.INTERNAL_SERVER_ERROR and not is_problem
 
 
 def decode_response(response: httpx.Response) -> Any:
-    """The value of an answer; bytes where it is neither JSON nor msgpack, None where empty. Raises ClientError."""
+    """Decode a response: JSON or msgpack, else bytes; None if it is empty. Raises ClientError."""
     if not response.is_success:
         raise ClientError({"status": response.status_code, **_problem(response)})
     if not response.content:
@@ -107,11 +107,11 @@ def decode_response(response: httpx.Response) -> Any:
             return decode_msgpack(response.content, _MAX_CONTAINERS)
         return response.json() if media_type == "application/json" else response.content
     except (ServiceError, ValueError, RecursionError) as error:
-        raise ClientError({"title": "the answer cannot be decoded", "detail": str(error)}) from error
+        raise ClientError({"title": "the response cannot be decoded", "detail": str(error)}) from error
 
 
 def _problem(response: httpx.Response) -> dict[str, Any]:
-    """The RFC 9457 problem that a refusal holds; proxies send other things."""
+    """Return the RFC 9457 problem of a response, or a substitute, since proxies send none."""
     try:
         problem = response.json()
     except (ValueError, RecursionError):
@@ -119,14 +119,14 @@ def _problem(response: httpx.Response) -> dict[str, Any]:
     return problem if isinstance(problem, dict) else {"detail": f"status {response.status_code}"}
 
 
-def _to_send(request: ApiRequest, api_key: str | None) -> Send:
+def _send_step(request: ApiRequest, api_key: str | None) -> Send:
     headers = {"Accept": MSGPACK}
     if api_key is not None:
         headers["Authorization"] = f"Bearer {api_key}"
     if request.key is not None:
         headers["Idempotency-Key"] = request.key
     if (adaptation_id := _adaptation_of(request.path)) is not None:
-        headers["x-session-id"] = adaptation_id  # a hint to a router: that replica may have it in memory
+        headers["x-session-id"] = adaptation_id  # routers use it to find the replica with the adaptation in memory
     options: dict[str, Any] = {"headers": headers, "params": dict(request.params)}
     if request.body is not None:
         headers["Content-Type"] = MSGPACK
@@ -135,12 +135,12 @@ def _to_send(request: ApiRequest, api_key: str | None) -> Send:
 
 
 def retry_after_s(response: httpx.Response) -> float:
-    """The seconds of `Retry-After`; 0 where there is none, or a date, because clocks differ."""
+    """Return the seconds of `Retry-After`; 0 if it is absent or a date, since clocks differ."""
     text = response.headers.get("retry-after", "")
     return float(text) if text.isdecimal() and len(text) < 10 else 0.0
 
 
 def _adaptation_of(path: str) -> str | None:
-    """The adaptation that a request is about."""
+    """Return the id of the adaptation in a path, or None."""
     parts = path.strip("/").split("/")
     return parts[2] if parts[:2] == ["v1", "adaptations"] and len(parts) > 2 else None

@@ -1,4 +1,4 @@
-"""What a policy knows of a model's spaces: the shape of one observation, and what `env.step` takes."""
+"""The observation and action spaces of a model, as its policy needs them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,14 +10,14 @@ from metalearn.data.errors import InvalidData
 
 
 class ModelSpaces:
-    """The spaces in a model's spec, as a model card has them."""
+    """The spaces in the spec of a model card."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self._shape = tuple(spec["observation_space"]["shape"])
         self._discrete = spec["action_space"]["type"] == "discrete"
 
     def is_single(self, observation: Array) -> bool:
-        """Whether this is one observation `[*o]`, and not a batch `[n, *o]`. Raises InvalidData: it is neither."""
+        """Return True for one observation `[*o]`, False for a batch `[n, *o]`. Raises InvalidData for other shapes."""
         if observation.shape == self._shape:
             return True
         if observation.ndim == len(self._shape) + 1 and observation.shape[1:] == self._shape:
@@ -26,10 +26,10 @@ class ModelSpaces:
         raise InvalidData("observation", f"shape [{expected}] or [n, {expected}]", f"shape {list(observation.shape)}")
 
     def to_env_action(self, action: Any) -> Array | int:
-        """What `env.step` takes: an int where actions are discrete."""
+        """Convert an action for `env.step`: an int for discrete actions, else an array."""
         return int(action) if self._discrete else np.asarray(action)
 
 
 def no_open_episode() -> InvalidData:
-    """The error for an episode that is finished and was never begun."""
-    return InvalidData("episode", "one that was begun with reset()", "none")
+    """Make the error for finishing an episode that was not started."""
+    return InvalidData("episode", "one that was started with reset()", "none")

@@ -28,37 +28,37 @@ class Adaptation(AdaptationState):
     _client: "Client" = field(repr=False, compare=False)
 
     def act(self, observations: Any) -> Array:
-        """Actions `[n, a]` (or `[n]`) for observations `[n, o]`, under the most probable hypothesis."""
+        """Return actions `[n, a]` (or `[n]`) for observations `[n, *o]`, under the most probable hypothesis."""
         return np.asarray(self._client.send(requests.act(self.id, observations))["actions"])
 
     def add_demos(self, demos: Sequence[Episode], rate_hz: float | None = None) -> "Adaptation":
-        """Add demonstrations, which makes the next version. `rate_hz` is that of the recording, if it is known."""
+        """Add demonstrations and return the next version. `rate_hz` is the control rate of the recording, if known."""
         return self._client._send_for_adaptation(requests.add_episodes(self.id, "demos", demos, rate_hz))
 
     def add_trials(self, trials: Sequence[Episode], rate_hz: float | None = None) -> "Adaptation":
-        """Add scored trials, which makes the next version. `rate_hz` is that of the recording, if it is known."""
+        """Add scored trials and return the next version. `rate_hz` is the control rate of the recording, if known."""
         return self._client._send_for_adaptation(requests.add_episodes(self.id, "trials", trials, rate_hz))
 
     def versions(self) -> list[Mapping[str, Any]]:
-        """All versions of this adaptation, the oldest first."""
+        """Return all versions of this adaptation, oldest first."""
         return list(self._client._pages(lambda cursor: requests.list_versions(self.id, cursor)))
 
     def episode(self, explore: bool | None = None) -> "RecordedEpisode":
-        """Start an episode that the server records, under one hypothesis. Explores until a trial was scored."""
+        """Start a recorded episode under one hypothesis. By default it explores until a trial has been scored."""
         answer = self._client.send(requests.start_episode(self.id, explore))
         return RecordedEpisode(self, answer["id"], answer["explore"])
 
     def fork(self, version: int | None = None) -> "Adaptation":
-        """A new adaptation that starts from this version, or from another one."""
+        """Create an adaptation that starts from this version, or from another one."""
         return self._client._send_for_adaptation(
             requests.fork_adaptation(self.id, self.version if version is None else version)
         )
 
     def export(self, path: str | Path | None = None, *, policy: bool = True) -> Export:
-        """This version as an archive that runs without a server, also written to `path` if one is given.
+        """Export this version, to run without a server, and write it to `path` if one is given.
 
         Raises:
-            ClientError: the model's bundle has no graphs; without the policy any model is exported.
+            ClientError: the model's bundle has no graphs. Without the policy any model can be exported.
         """
         exported = Export.of(self._client.send(requests.export_adaptation(self.id, self.version, policy)))
         if path is not None:
@@ -66,8 +66,8 @@ class Adaptation(AdaptationState):
         return exported
 
     def episodes(self) -> Context:
-        """The `demos` and `trials` of this version, those that the server recorded included."""
-        return (self.export(policy=False)).context
+        """Return the `demos` and `trials` of this version, including those that the server recorded."""
+        return self.export(policy=False).context
 
     def delete(self) -> None:
         """Delete the adaptation and its episodes."""
@@ -75,7 +75,7 @@ class Adaptation(AdaptationState):
 
 
 class RecordedEpisode:
-    """An episode that the server records while it acts. It becomes a trial when it is finished, and not before."""
+    """An episode that the server records while it acts. It becomes a trial when it is finished."""
 
     def __init__(self, adaptation: Adaptation, episode_id: str, explore: bool) -> None:
         self.adaptation = adaptation
@@ -83,12 +83,12 @@ class RecordedEpisode:
         self.explore = explore
 
     def act(self, observation: Any, reward: float | None = None) -> Any:
-        """The action now, `[a]` or an int; `reward` is that of the *previous* action."""
+        """Return the next action, `[a]` or an int; `reward` is that of the *previous* action."""
         client = self.adaptation._client
         return client.send(requests.act_in_episode(self.adaptation.id, self.id, observation, reward))["action"]
 
     def finish(self, observation: Any, reward: float | None = None, success: bool | None = None) -> Adaptation:
-        """End the episode with its last observation, reward and outcome. It becomes a trial of the next version."""
+        """End the episode with its last observation, reward and outcome, and return the next version."""
         request = requests.finish_episode(self.adaptation.id, self.id, observation, reward, success)
         self.adaptation = self.adaptation._client._send_for_adaptation(request)
         return self.adaptation
@@ -99,26 +99,26 @@ class RecordedEpisode:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to release: the server forgets unfinished episodes with their adaptation."""
+        """Do nothing: the server deletes unfinished episodes with their adaptation."""
 
 
 class Policy:
     """A served adaptation as a callable, for the loops of Gymnasium, Minari and vectorised environments.
 
-    policy = client.policy(adaptation)
-    while trying:
-        (observation, _), reward, done = env.reset(), None, False
-        policy.reset()                                     # an episode that the server records
-        while not done:
-            observation, reward, terminated, truncated, info = env.step(policy(observation, reward))
-            done = terminated or truncated
-        policy.finish(observation, reward, info["success"])    # a trial: from here on it knows how that went
+        policy = client.policy(adaptation)
+        while trying:
+            (observation, _), reward, done = env.reset(), None, False
+            policy.reset()                                     # an episode that the server records
+            while not done:
+                observation, reward, terminated, truncated, info = env.step(policy(observation, reward))
+                done = terminated or truncated
+            policy.finish(observation, reward, info["success"])    # a trial, which the next version learns from
 
     Outside of an episode, and for a batch `[n, *o]` of a vectorised environment, it acts under the most probable
-    hypothesis and nothing is recorded.
+    hypothesis and records nothing.
 
     Attributes:
-        adaptation: in its newest version.
+        adaptation: the adaptation, in its newest version.
     """
 
     def __init__(self, adaptation: Adaptation, spec: Mapping[str, Any], explore: bool | None = None) -> None:
@@ -128,29 +128,29 @@ class Policy:
 
     @property
     def recording(self) -> bool:
-        """Whether an episode is open."""
+        """True while an episode is open."""
         return self._episode is not None
 
     def reset(self, explore: bool | None = None) -> None:
-        """Start a recorded episode. An open one is dropped and does not become a trial."""
+        """Start a recorded episode. An open one is dropped without becoming a trial."""
         self._episode = self.adaptation.episode(self._explore if explore is None else explore)
 
     def __call__(self, observation: Any, reward: float | None = None) -> Any:
-        """The action for `[*o]`, or the actions for `[n, *o]`; `reward` is that of the previous action.
+        """Return the action for `[*o]`, or the actions for `[n, *o]`; `reward` is that of the previous action.
 
         Raises:
             InvalidData: the observation has another shape.
             ClientError: the server refused.
         """
-        seen = np.asarray(observation)
-        if not self._spaces.is_single(seen):
-            return self.adaptation.act(seen)
+        observed = np.asarray(observation)
+        if not self._spaces.is_single(observed):
+            return self.adaptation.act(observed)
         if self._episode is not None:
-            return self._spaces.to_env_action(self._episode.act(seen, reward))
-        return self._spaces.to_env_action(self.adaptation.act(seen[None])[0])
+            return self._spaces.to_env_action(self._episode.act(observed, reward))
+        return self._spaces.to_env_action(self.adaptation.act(observed[None])[0])
 
     def finish(self, observation: Any, reward: float | None = None, success: bool | None = None) -> Adaptation:
-        """End the episode. It becomes a trial of the next version, which the policy goes on with."""
+        """End the episode, and continue with the next version, which has it as a trial."""
         if self._episode is None:
             raise no_open_episode()
         self.adaptation = self._episode.finish(np.asarray(observation), reward, success)
@@ -160,12 +160,12 @@ class Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob(JobState):
-    """A training job of the server, as it was at the time of the request."""
+    """A training job, as it was at the time of the request."""
 
     _client: "Client" = field(repr=False, compare=False)
 
     def follow(self, after: int = 0, patience_s: float = 60.0) -> Iterator[JobEvent]:
-        """Every event after that number, once each, until the job ends; waits for those that have not happened yet.
+        """Yield every event after that number, once each, as it happens, until the job ends.
 
         Raises:
             ClientError: the server refused, or could not be reached for `patience_s` seconds.
@@ -177,20 +177,20 @@ class TrainingJob(JobState):
         return TrainingJob.of(self._client.send(requests.stop_job(self.id)), _client=self._client)
 
     def log(self) -> str:
-        """The end of the job's output."""
+        """Return the end of the log."""
         return str(self._client.send(requests.get_job_log(self.id))["text"])
 
 
 class Client:
-    """A connection to one server. Requests that failed on the way are sent again, which is safe: each POST has a key.
+    """A connection to one server. Failed requests are repeated, which is safe, since each POST has an idempotency key.
 
     Args:
-        url: of the server.
-        api_key: `wtl_...`; the environment variable WTL_API_KEY if not given.
-        timeout_s: for one answer.
-        retries: after a lost connection or a busy server.
-        longest_wait_s: between two of them; a server that asks for more is not waited for.
-        http: an httpx client to use instead of an own one.
+        url: the URL of the server.
+        api_key: `wtl_...`; the environment variable WTL_API_KEY by default.
+        timeout_s: the time limit of one response.
+        retries: the number of retries after a lost connection or from a busy server.
+        longest_wait_s: the longest wait between two attempts; a longer Retry-After ends the retries.
+        http: an httpx client to use instead of a new one.
     """
 
     def __init__(
@@ -215,55 +215,55 @@ class Client:
         ask: Any = None,
         rate_hz: float | None = None,
     ) -> Adaptation:
-        """A new adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
+        """Create an adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
         return self._send_for_adaptation(requests.create_adaptation(model, demos, trials, ask, rate_hz))
 
     def adaptation(self, adaptation_id: str, version: int | None = None) -> Adaptation:
-        """An adaptation by its id."""
+        """Return an adaptation by its id."""
         return self._send_for_adaptation(requests.get_adaptation(adaptation_id, version))
 
     def adaptations(self) -> Iterator[Adaptation]:
-        """All of them, the oldest first."""
+        """Yield all adaptations, oldest first."""
         for item in self._pages(requests.list_adaptations):
             yield Adaptation.of(item, _client=self)
 
     def policy(self, adaptation: Adaptation | str, explore: bool | None = None) -> Policy:
-        """A callable for environment loops, whose episodes become trials: see `Policy`."""
+        """Return a callable for environment loops, whose episodes become trials: see `Policy`."""
         known = self.adaptation(adaptation) if isinstance(adaptation, str) else adaptation
         return Policy(known, self.model(known.model, known.model_version).spec, explore)
 
     def models(self) -> list[Model]:
-        """The models that the server offers."""
+        """Return the available models."""
         return [Model.of(card) for card in self.send(requests.list_models())["items"]]
 
     def model(self, name: str, version: int | None = None) -> Model:
-        """One model."""
+        """Return a model, by default in its current version."""
         return Model.of(self.send(requests.get_model(name, version)))
 
     def model_versions(self, name: str) -> list[ModelVersion]:
-        """Every version of a model, the oldest first."""
+        """Return every version of a model, oldest first."""
         return [ModelVersion.of(row) for row in self.send(requests.list_model_versions(name))["items"]]
 
     def register(self, name: str | None = None) -> list[ModelVersion]:
-        """Register one bundle of the server's models folder, or all that are new there."""
+        """Register one bundle of the server's models folder, or all new ones."""
         return [ModelVersion.of(row) for row in self.send(requests.register_models(name))["items"]]
 
     def aliases(self, name: str) -> Aliases:
-        """The version of each alias of a model, and the history of the changes."""
+        """Return the version of each alias of a model, and the history of changes."""
         first = self.send(requests.get_aliases(name, None))
-        moves = [AliasChange.of(item) for item in self._pages(lambda cursor: requests.get_aliases(name, cursor))]
-        return Aliases(first["aliases"], tuple(moves))
+        changes = [AliasChange.of(item) for item in self._pages(lambda cursor: requests.get_aliases(name, cursor))]
+        return Aliases(first["aliases"], tuple(changes))
 
     def set_alias(self, name: str, alias: str, version: int) -> AliasChange:
-        """Point an alias at a version. Adaptations stay with the version that they were made with."""
+        """Point an alias at a version. Existing adaptations keep the version that they were made with."""
         return AliasChange.of(self.send(requests.set_alias(name, alias, version)))
 
     def delete_alias(self, name: str, alias: str) -> None:
-        """Remove an alias. Without `current` the model is not offered any more."""
+        """Delete an alias. Without `current` the model is no longer available."""
         self.send(requests.delete_alias(name, alias))
 
     def rollback(self, name: str, alias: str) -> AliasChange:
-        """Point an alias at the version it had before. A second call goes one change further back."""
+        """Point an alias at the version that it pointed at before. A second call goes one change further back."""
         return AliasChange.of(self.send(requests.rollback(name, alias)))
 
     def train(
@@ -279,11 +279,11 @@ class Client:
         return TrainingJob.of(self.send(requests.create_job(experiment, seed, steps, name, job_id)), _client=self)
 
     def job(self, job_id: str) -> TrainingJob:
-        """A training job by its id; `client.job(id).follow()` yields its events."""
+        """Return a training job by its id; `client.job(id).follow()` yields its events."""
         return TrainingJob.of(self.send(requests.get_job(job_id)), _client=self)
 
     def jobs(self) -> Iterator[TrainingJob]:
-        """All of them, the oldest first."""
+        """Yield all training jobs, oldest first."""
         for item in self._pages(requests.list_jobs):
             yield TrainingJob.of(item, _client=self)
 
@@ -300,7 +300,7 @@ class Client:
         self.close()
 
     def _pages(self, ask: Callable[[str | None], requests.ApiRequest]) -> Iterator[Any]:
-        """The items of all pages."""
+        """Yield the items of all pages."""
         cursor, more = None, True
         while more:
             page = self.send(ask(cursor))
@@ -309,15 +309,15 @@ class Client:
             more = cursor is not None
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, **params: Any) -> Any:
-        """Any request, repeated where that helps; the decode_response answer. Raises ClientError."""
+        """Send any request, with retries, and return the decoded response. Raises ClientError."""
         return self.send(requests.any_request(method, path, body, params))
 
     def _send_for_adaptation(self, request: requests.ApiRequest) -> Adaptation:
-        """Send a request that is answered with an adaptation. Raises ClientError."""
+        """Send a request whose response is an adaptation. Raises ClientError."""
         return Adaptation.of(self.send(request), _client=self)
 
     def events(self, reader: EventReader) -> Iterator[JobEvent]:
-        """The events that a reader has not seen yet, until its job ends. Raises ClientError."""
+        """Yield the events that a reader has not seen yet, until its job ends. Raises ClientError."""
         while not reader.ended:
             headers = reader.headers(self._api_key)
             try:
@@ -332,7 +332,7 @@ class Client:
                 time.sleep(reader.wait_s)
 
     def send(self, request: requests.ApiRequest) -> Any:
-        """The decode_response answer of a call. Raises ClientError."""
+        """Send a request, with retries, and return the decoded response. Raises ClientError."""
         steps = send_with_retries(request, self._retry_policy, self._api_key)
         try:
             step = next(steps)

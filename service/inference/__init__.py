@@ -1,6 +1,7 @@
-"""Inference off the event loop: two runtimes, micro-batches across callers, a cache of adapted policies.
+"""Inference: two runtimes, micro-batches across callers, and a cache of adapted policies.
 
-Does not know HTTP, storage or where models come from. torch lives in `torch_runtime`, ONNX Runtime in `onnx_runtime`.
+Everything that computes with a loaded model belongs here; HTTP, storage and the choice of a model do not. Only
+`torch_runtime` imports torch, only `onnx_runtime` ONNX Runtime.
 """
 
 from service.inference.belief_cache import AdaptedPolicy

@@ -1,4 +1,4 @@
-"""One batch of requests of many callers through a model. Pure; knows no threads and no queue."""
+"""One forward pass of a model for the requests of many callers. Knows no threads and no queue."""
 
 import math
 import time
@@ -13,7 +13,7 @@ from service.inference.runtime import Runtime
 
 
 def infer_beliefs(runtime: Runtime, requests: Sequence[BeliefRequest]) -> list[Outcome]:
-    """The belief of each context; one bad context is no reason to fail its neighbours."""
+    """Infer the belief of each context. If the batch fails, each context is tried alone."""
     if not requests:
         return []
     began_s = time.perf_counter()
@@ -36,7 +36,7 @@ def infer_beliefs(runtime: Runtime, requests: Sequence[BeliefRequest]) -> list[O
 
 
 def act(runtime: Runtime, requests: Sequence[ActRequest]) -> list[Outcome]:
-    """The actions of each request."""
+    """Compute the actions of each request."""
     if not requests:
         return []
     began_s = time.perf_counter()
@@ -46,14 +46,14 @@ def act(runtime: Runtime, requests: Sequence[ActRequest]) -> list[Outcome]:
         return [(request.future, error) for request in requests]
     ended_s = _note(requests, began_s)
     infer_ms = (ended_s - began_s) * 1e3
-    sound = finite(actions)
+    all_finite = finite(actions)
     outcomes: list[Outcome] = []
     start = 0
     for request in requests:
         end = start + len(request.observations)
         rows = actions[start:end]
         start = end
-        if sound or finite(rows):
+        if all_finite or finite(rows):
             outcomes.append((request.future, ActResult(rows, (began_s - request.times.queued_s) * 1e3, infer_ms)))
         else:
             outcomes.append((request.future, overflow("observations")))
@@ -61,23 +61,23 @@ def act(runtime: Runtime, requests: Sequence[ActRequest]) -> list[Outcome]:
 
 
 def finite(actions: Array) -> bool:
-    """Whether all are numbers."""
-    # The sum of squares takes one look; where it overflows, a second one decides.
+    """Return True if no action is NaN or infinite."""
+    # The sum of squares needs one pass; only if it overflows, a second one decides.
     return math.isfinite(np.vdot(actions, actions)) or bool(np.isfinite(actions).all())
 
 
 def repeated(conditioning: Array, n_rows: int) -> Array:
-    """One conditioning for each row."""
+    """Repeat one conditioning for each row."""
     return conditioning[None] if n_rows == 1 else conditioning[None].repeat(n_rows, 0)
 
 
 def overflow(field: str) -> InvalidData:
-    """What is wrong with numbers that make a model answer with none."""
+    """Make the error for finite inputs that overflow inside the model."""
     return InvalidData(field, "numbers that the model can bear", "an overflow in it")
 
 
 def _rows(requests: Sequence[ActRequest]) -> tuple[Array, Array]:
-    """Conditioning `[b, c]` and observations `[b, *o]` of all requests."""
+    """Join the conditioning `[b, c]` and observations `[b, *o]` of all requests."""
     if len(requests) == 1:
         observations = requests[0].observations
         return repeated(requests[0].conditioning, len(observations)), observations
@@ -89,7 +89,7 @@ def _rows(requests: Sequence[ActRequest]) -> tuple[Array, Array]:
 
 
 def _note(requests: Sequence[BeliefRequest | ActRequest], began_s: float) -> float:
-    """The time now, when the batch of these requests ended."""
+    """Store the start and end of the batch in its requests, and return the end."""
     ended_s = time.perf_counter()
     for request in requests:
         request.times.began_s, request.times.ended_s = began_s, ended_s

@@ -1,4 +1,4 @@
-"""Adapted policies in memory, bounded in bytes; the ones that were not used for longest go first."""
+"""A cache of adapted policies, bounded in bytes."""
 
 import threading
 from collections import OrderedDict
@@ -10,14 +10,14 @@ from metalearn.data.episode import Array
 from service.inference.runtime import Runtime
 
 Key = tuple[str, int]  # an adaptation and one of its versions
-_AROUND = 1024  # bytes of Python objects around the arrays of one entry
+_OVERHEAD = 1024  # bytes of the Python objects around the arrays of one entry
 
 
 @dataclass(frozen=True, eq=False)
 class AdaptedPolicy:
-    """What a model infers from a context, its conditioning under the most probable hypothesis, and how far to trust it.
+    """A belief, the conditioning of its most probable hypothesis, and the confidence.
 
-    `confidence` is None where the model cannot say.
+    `confidence` is None if the model is not calibrated.
     """
 
     belief: Belief
@@ -25,7 +25,7 @@ class AdaptedPolicy:
     confidence: ConfidenceEstimate | None
 
     def conditioning_under(self, hypothesis: int, runtime: Runtime) -> Array:
-        """The conditioning under any hypothesis, computed by `runtime`, which is the model."""
+        """Return the conditioning under any hypothesis; `runtime` must be the model of the belief."""
         return (
             self.conditioning
             if hypothesis == self.belief.map_hypothesis
@@ -34,8 +34,8 @@ class AdaptedPolicy:
 
     @property
     def n_bytes(self) -> int:
-        """That it takes in memory, about."""
-        return self.belief.latent.nbytes + self.belief.probabilities.nbytes + self.conditioning.nbytes + _AROUND
+        """The approximate size in memory."""
+        return self.belief.latent.nbytes + self.belief.probabilities.nbytes + self.conditioning.nbytes + _OVERHEAD
 
 
 class BeliefCache:
@@ -48,17 +48,17 @@ class BeliefCache:
 
     @property
     def n_bytes(self) -> int:
-        """That all entries take."""
+        """The size of all entries."""
         return self._n_bytes
 
     @property
     def adaptations(self) -> set[str]:
-        """Those that something is cached of."""
+        """The adaptations with entries in the cache."""
         with self._lock:
             return {adaptation_id for adaptation_id, _ in self._entries}
 
     def get(self, key: Key) -> AdaptedPolicy | None:
-        """What is cached, now the most recently used."""
+        """Return an entry, or None, and mark it as the most recently used."""
         with self._lock:
             found = self._entries.get(key)
             if found is not None:
@@ -66,7 +66,7 @@ class BeliefCache:
             return found
 
     def put(self, key: Key, policy: AdaptedPolicy) -> None:
-        """Keep it, and drop what there is no room for (this one too, if it alone is too large)."""
+        """Add an entry, and drop the least recently used ones until the rest fits."""
         with self._lock:
             self._drop(key)
             self._entries[key] = policy
@@ -81,6 +81,6 @@ class BeliefCache:
                 self._drop(key)
 
     def _drop(self, key: Key) -> None:
-        gone = self._entries.pop(key, None)
-        if gone is not None:
-            self._n_bytes -= gone.n_bytes
+        dropped = self._entries.pop(key, None)
+        if dropped is not None:
+            self._n_bytes -= dropped.n_bytes

@@ -1,8 +1,8 @@
-"""Micro-batches across callers: a bounded queue, a worker thread, and short batches where they are asked for.
+"""Micro-batches across callers: a bounded queue, a worker thread, and short batches on the event loop.
 
-Whatever waits while a batch runs goes into the next one. A batch that is known to be shorter than a change of threads
-runs on the event loop that asked, for all that came in while every turn of the loop brought more, and at once for one
-that is alone; everything else runs in the worker.
+Requests that wait while a batch runs form the next one. A batch that is known to be faster than handing it to another
+thread runs on the event loop: at once for a single request, and otherwise as soon as a turn of the loop brings no
+more requests. Everything else runs in the worker.
 """
 
 import asyncio
@@ -43,11 +43,11 @@ _FULL = "too many requests are waiting for the model"
 _LATE = "the model did not answer in time"
 _CLOSING = "the server is shutting down"
 _TURNS = 4
-"""Of the event loop, at most so many between a request and its batch."""
+"""The largest number of turns of the event loop between a request and its batch."""
 
 
 class Engine:
-    """Models are asked here, from threads and from event loops."""
+    """Runs models for callers in threads and on event loops."""
 
     def __init__(
         self,
@@ -68,27 +68,27 @@ class Engine:
         self._beliefs = BeliefCache(belief_bytes)
         self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
         self._closed = False
-        self._gathering: list[ActRequest] = []  # of the event loop: what it asked for
-        self._n_this_turn = self._n_last_turn = 0  # how much of it
+        self._gathering: list[ActRequest] = []  # requests of the event loop for the next batch
+        self._n_this_turn = self._n_last_turn = 0  # requests by turn of the event loop
         self._latency = LatencyTracker(short_pass_s)
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start the worker."""
         self._worker.start()
 
     def close(self) -> None:
-        """Answer what waits, then stop."""
+        """Answer the waiting requests, then stop the worker."""
         self._closed = True
         self._queue.put(None)
         self._worker.join()
 
     @property
     def alive(self) -> bool:
-        """Whether it answers."""
+        """True while the worker runs."""
         return self._worker.is_alive() and not self._closed
 
     def cached(self, key: Key) -> AdaptedPolicy | None:
-        """The policy adapted to the context with this key, if it is in memory. Never waits."""
+        """Return the policy adapted to the context with this key if it is in memory, else None. Never blocks."""
         found = self._beliefs.get(key)
         if found is not None:
             self._found[True].inc()
@@ -97,12 +97,12 @@ class Engine:
     def adapt(
         self, key: Key, runtime: Runtime, load: Callable[[], Context], estimate: Estimator | None = None
     ) -> AdaptedPolicy:
-        """The policy adapted to the context with this key, from memory or by encoding what `load` reads. Blocks.
+        """Return the policy adapted to the context with this key, from memory or by encoding what `load` reads.
 
-        `estimate` runs in the caller's thread: the worker has others to answer.
+        Blocks. `estimate` runs in the thread of the caller, so that it does not delay the worker.
 
         Raises:
-            Busy: the queue is full, or the answer took too long.
+            Busy: the queue is full, or the model took too long.
         """
         found = self.cached(key)
         if found is not None:
@@ -117,13 +117,13 @@ class Engine:
         return policy
 
     def act(self, runtime: Runtime, conditioning: Array, observations: Array) -> ActResult:
-        """The actions for `[n, *o]` observations. Blocks. Raises Busy."""
+        """Return actions for `[n, *o]` observations. Blocks. Raises Busy."""
         future = ThreadFuture()
         result: ActResult = self._await(ActRequest(runtime, conditioning, observations, future), future)
         return result
 
     async def act_async(self, runtime: Runtime, conditioning: Array, observations: Array) -> ActResult:
-        """The same, for a coroutine: together with all that its event loop asks for in this turn. Raises Busy."""
+        """Return actions for `[n, *o]` observations, in a batch with other requests of the event loop. Raises Busy."""
         if self._closed:
             raise Busy(_CLOSING)
         if len(self._gathering) + self._n_waiting >= self._queue_size:
@@ -131,7 +131,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         self._n_this_turn += 1
         if self._n_this_turn == 1:
-            loop.call_soon(self._turn)
+            loop.call_soon(self._end_turn)
             if self._n_last_turn <= 1 and self._n_waiting == 0 and self._latency.is_short(runtime, len(observations)):
                 return self._act_alone(runtime, conditioning, observations)
         future = LoopFuture(loop)
@@ -143,12 +143,11 @@ class Engine:
         request.times.note()
         return result
 
-    def _turn(self) -> None:
-        """Of the event loop."""
+    def _end_turn(self) -> None:
         self._n_last_turn, self._n_this_turn = self._n_this_turn, 0
 
     def _act_alone(self, runtime: Runtime, conditioning: Array, observations: Array) -> ActResult:
-        """At once, for one of whom there seems to be no other."""
+        """Run the model at once, for a single request."""
         began_s = time.perf_counter()
         actions = runtime.act(batches.repeated(conditioning, len(observations)), observations)
         ended_s = time.perf_counter()
@@ -160,17 +159,17 @@ class Engine:
 
     @property
     def n_waiting(self) -> int:
-        """Requests that the worker has not begun with."""
+        """The number of requests that wait for the worker."""
         return self._n_waiting
 
     @property
     def adaptations(self) -> set[str]:
-        """Those that it has beliefs of in memory."""
+        """The adaptations with policies in memory."""
         return self._beliefs.adaptations
 
     @property
     def belief_bytes(self) -> int:
-        """What adapted policies take in memory."""
+        """The size of the adapted policies in memory, in bytes."""
         return self._beliefs.n_bytes
 
     def evict(self, adaptation_id: str) -> None:
@@ -191,7 +190,7 @@ class Engine:
         return answer
 
     def _enqueue(self, requests: Sequence[Request]) -> bool:
-        """Give them to the worker, if there is room for all of them."""
+        """Queue requests for the worker; return False if the queue has no room for all of them."""
         with self._counting:
             if self._n_waiting + len(requests) > self._queue_size:
                 return False
@@ -200,9 +199,9 @@ class Engine:
         return True
 
     def _dispatch(self, loop: asyncio.AbstractEventLoop, n_before: int, n_turns: int) -> None:
-        """What the loop has asked for: at once where that is shorter than waking the worker.
+        """Run the gathered requests here if that is faster than waking the worker, else queue them.
 
-        As long as every turn of the loop brings more, what has come waits for it; a single one waits for nobody.
+        While every turn of the loop brings more requests, they wait for each other; a single one does not wait.
         """
         if len(self._gathering) > n_before and n_turns > 0:
             loop.call_soon(self._dispatch, loop, len(self._gathering), n_turns - 1)
@@ -213,7 +212,7 @@ class Engine:
             if idle and self._latency.is_short(runtime, sum(request.n_rows for request in acts), len(acts)):
                 set_outcomes(self._act(runtime, acts))
             elif self._enqueue(acts):
-                _give_up_after(self._timeout_s, acts, loop)
+                _set_timeout(self._timeout_s, acts, loop)
             else:
                 set_outcomes((request.future, Busy(_FULL)) for request in acts)
 
@@ -227,10 +226,10 @@ class Engine:
                 )
                 for acts in _parts([request for request in group if isinstance(request, ActRequest)], self._batch_rows):
                     deliver(self._act(runtime, acts))
-        self._turn_away()
+        self._refuse_rest()
 
     def _take(self) -> tuple[list[Request], bool]:
-        """Wait for requests, and take along what is there already; and whether those are the last."""
+        """Wait for requests and return all that are queued, up to a full batch, and True if the engine closes."""
         requests: list[Request] = []
         n_rows = 0
         some = self._queue.get()
@@ -266,14 +265,14 @@ class Engine:
         self._latency.record(runtime, n_rows, taken_s)
         self._metrics.passed(n_rows, taken_s)
 
-    def _turn_away(self) -> None:
-        """Whoever slipped in behind the end of the queue is told so, instead of waiting for nobody."""
+    def _refuse_rest(self) -> None:
+        """Refuse requests that were queued after the end, which would otherwise wait for the timeout."""
         while not self._queue.empty():
             deliver([(request.future, Busy(_CLOSING)) for request in self._queue.get_nowait() or ()])
 
 
-def _give_up_after(timeout_s: float, requests: Sequence[Request], loop: asyncio.AbstractEventLoop) -> None:
-    """Tell those that are not answered by then that it is too late. One timer for all of them."""
+def _set_timeout(timeout_s: float, requests: Sequence[Request], loop: asyncio.AbstractEventLoop) -> None:
+    """Fail the requests that are not answered in time, with one timer for all of them."""
     left = len(requests)
 
     def one_less(_: object) -> None:
@@ -289,7 +288,7 @@ def _give_up_after(timeout_s: float, requests: Sequence[Request], loop: asyncio.
 
 
 def _parts(requests: Sequence[ActRequest], n_rows: int) -> Iterator[list[ActRequest]]:
-    """In order, each of no more than so many rows, or of a single request."""
+    """Split requests, in order, into parts of at most `n_rows` rows or of a single request."""
     part: list[ActRequest] = []
     n = 0
     for request in requests:
@@ -303,7 +302,7 @@ def _parts(requests: Sequence[ActRequest], n_rows: int) -> Iterator[list[ActRequ
 
 
 def _by_runtime(requests: Sequence[R]) -> dict[Runtime, list[R]]:
-    """Those that somebody still waits for."""
+    """Group the requests that are not abandoned."""
     groups: defaultdict[Runtime, list[R]] = defaultdict(list)
     for request in requests:
         if not request.future.abandoned:

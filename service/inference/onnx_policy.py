@@ -1,7 +1,7 @@
-"""One version of an adaptation as one ONNX file: what the model made of its context is a constant in it.
+"""One version of an adaptation as one ONNX file, in which the belief is a constant.
 
-Made from the bundle's `conditioning.onnx`, `act.onnx` and weights with onnx alone; torch is not needed. Does not
-know HTTP or archives.
+It is made from the bundle's `conditioning.onnx`, `act.onnx` and weights with onnx alone, without torch. Knows neither
+HTTP nor archives.
 """
 
 from collections.abc import Sequence
@@ -22,55 +22,55 @@ _ROWS = "rows"
 
 
 def exportable(bundle: Bundle) -> bool:
-    """Whether the bundle has the graphs that a policy is made from."""
+    """Return True if the bundle has the graphs that a policy is made from."""
     return {"conditioning", "act"} <= set(bundle.graphs)
 
 
 def standalone(bundle: Bundle, belief: Belief) -> bytes:
-    """The policy under a belief: `observation [n, ...o]`, and optionally `hypothesis [n]`, to `action`.
+    """Make the policy of a belief, from `observation [n, ...o]` and optionally `hypothesis [n]` to `action`.
 
-    Dynamics that are learnt online are a further optional input, `effects [n, s]`: the sums over the steps
-    of the running episode (`metalearn.data.frames.effects_of`). The same belief makes the same bytes.
+    A model that adapts online has a further optional input `effects [n, s]`: the sums over the steps of the running
+    episode (`metalearn.data.frames.effects_of`). The same belief gives the same bytes.
 
     Raises:
-        InvalidConfig: the bundle has no graphs, or some that do not fit its weights.
+        InvalidConfig: the bundle has no graphs, or they do not fit its weights.
     """
     if not exportable(bundle):
         raise InvalidConfig(f"bundle {bundle.name}: no conditioning.onnx and act.onnx in it")
     try:
         config = ModelConfig.model_validate(bundle.model)
-        conditioning, act = (_whole(bundle.graphs[name], bundle.weights, name) for name in ("conditioning", "act"))
-        # Both take and make things of the same names; what the first makes the second takes.
+        conditioning, act = (_embed(bundle.graphs[name], bundle.weights, name) for name in ("conditioning", "act"))
+        # The output of the first graph is an input of the second one.
         inside = compose.merge_models(conditioning, act, [("conditioning/conditioning", "act/conditioning")])
     except (DecodeError, KeyError, ValueError) as error:
         sentence = " ".join(str(error).split())[:200]
         raise InvalidConfig(f"bundle {bundle.name}: its graphs do not fit it: {sentence}") from error
-    shell = _Shell(bundle.spec)
-    shell.rows()
-    shell.latent(belief, _n_sums(config, bundle.spec))
-    shell.hypothesis(belief.map_hypothesis)
-    shell.observation()
-    graph = shell.around(inside.graph)
+    builder = _GraphBuilder(bundle.spec)
+    builder.rows()
+    builder.latent(belief, _n_sums(config, bundle.spec))
+    builder.hypothesis(belief.map_hypothesis)
+    builder.observation()
+    graph = builder.around(inside.graph)
     model = helper.make_model(graph, opset_imports=inside.opset_import, producer_name="watch-try-learn")
     model.ir_version = inside.ir_version
     return model.SerializeToString(deterministic=True)
 
 
 def signature(bundle: Bundle) -> dict[str, list[dict[str, Any]]]:
-    """What goes in and comes out, for people and programs that hold only the archive."""
+    """Describe the inputs and outputs of the policy."""
     spec, n_sums = bundle.spec, _n_sums(ModelConfig.model_validate(bundle.model), bundle.spec)
     observation = {"name": "observation", "dtype": _dtype(spec).name, "shape": ["n", *spec.observation_space.shape]}
     hypothesis = {"name": "hypothesis", "dtype": "int64", "shape": ["n"], "optional": "the most probable one"}
     inputs: list[dict[str, Any]] = [observation, hypothesis]
     if n_sums:
-        nothing = "zeros: nothing was tried yet in this episode"
+        nothing = "zeros: no steps in this episode yet"
         inputs.append({"name": "effects", "dtype": "float32", "shape": ["n", n_sums], "optional": nothing})
     kind, size = ("int64", []) if spec.discrete else ("float32", [spec.action_size])
     return {"inputs": inputs, "outputs": [{"name": "action", "dtype": kind, "shape": ["n", *size]}]}
 
 
-class _Shell:
-    """The nodes before and after the bundle's graph."""
+class _GraphBuilder:
+    """Builds the nodes before and after the bundle's graph."""
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
@@ -79,7 +79,7 @@ class _Shell:
         self._nodes: list[onnx.NodeProto] = []
 
     def rows(self) -> None:
-        """n, as a shape of one axis."""
+        """Add the number of rows, as a shape with one axis."""
         kind = helper.np_dtype_to_tensor_dtype(_dtype(self._spec))
         shape: list[str | int | None] = ["n", *self._spec.observation_space.shape]
         self._inputs.append(helper.make_tensor_value_info("observation", kind, shape))
@@ -87,7 +87,7 @@ class _Shell:
         self._node("Gather", ["shape", self._constant("first", np.zeros(1, np.int64))], _ROWS)
 
     def latent(self, belief: Belief, n_sums: int) -> None:
-        """The latent in every row; what is learnt online is added to its end."""
+        """Add the latent of every row, with the effects of online adaptation at its end."""
         whole = np.asarray(belief.latent, np.float32)[None]
         if not n_sums:
             self._node(
@@ -105,26 +105,26 @@ class _Shell:
         self._node("Concat", ["latent_begin", "latent_end"], "conditioning/latent", axis=1)
 
     def hypothesis(self, map_hypothesis: int) -> None:
-        """One for all rows, or one for each."""
+        """Add the hypothesis, one for all rows or one per row."""
         self._optional("hypothesis", np.array([map_hypothesis], np.int64), ["h"])
         self._node("Expand", ["hypothesis", _ROWS], "conditioning/hypothesis")
 
     def observation(self) -> None:
-        """As rows of float32."""
+        """Add the observations, flattened and as float32."""
         self._node("Cast", ["observation"], "numbers", to=TensorProto.FLOAT)
         self._node("Reshape", ["numbers", self._shape("flat_shape", self._spec.observation_size)], "act/observations")
 
     def around(self, inside: onnx.GraphProto) -> onnx.GraphProto:
-        """All of it, with actions as the action space wants them."""
-        made, space, before = "act/actions", self._spec.action_space, list(self._nodes)
+        """Return the whole graph, with actions moved or clipped into the action space."""
+        actions, space, before = "act/actions", self._spec.action_space, list(self._nodes)
         self._nodes = []
         if self._spec.discrete:
             start = np.array(space.start, np.int64)  # type: ignore[union-attr]
-            self._node("Add", [made, self._constant("start", start)], "action")
+            self._node("Add", [actions, self._constant("start", start)], "action")
             output = helper.make_tensor_value_info("action", TensorProto.INT64, ["n"])
         else:
             low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))  # type: ignore[union-attr]
-            self._node("Max", [made, self._constant("low", low)], "above")
+            self._node("Max", [actions, self._constant("low", low)], "above")
             self._node("Min", ["above", self._constant("high", high)], "action")
             output = helper.make_tensor_value_info("action", TensorProto.FLOAT, ["n", self._spec.action_size])
         nodes = [*before, *inside.node, *self._nodes]
@@ -148,8 +148,8 @@ class _Shell:
         self._nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
 
 
-def _whole(graph: bytes, weights: Weights, name: str) -> onnx.ModelProto:
-    """A graph with its weights in it, and `name/` before every name. Raises DecodeError, KeyError, ValueError."""
+def _embed(graph: bytes, weights: Weights, name: str) -> onnx.ModelProto:
+    """Return a graph with embedded weights and `name/` before all names. Raises DecodeError, KeyError, ValueError."""
     model = onnx.load_from_string(graph)
     for tensor in model.graph.initializer:
         if tensor.external_data:
@@ -160,7 +160,7 @@ def _whole(graph: bytes, weights: Weights, name: str) -> onnx.ModelProto:
 
 
 def _n_sums(config: ModelConfig, spec: Spec) -> int:
-    """Numbers at the end of a latent that acting adds to."""
+    """Return the number of values at the end of a latent that online adaptation adds to."""
     return spec.action_size * (spec.observation_size + spec.action_size) if config.dynamics_rank else 0
 
 

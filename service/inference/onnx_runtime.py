@@ -1,6 +1,6 @@
-"""The policy in ONNX Runtime: the same graphs and the same weights, and no torch in the process.
+"""The policy in ONNX Runtime, without torch.
 
-The graphs come with a bundle (`metalearn.model.export` wrote them); the weights are the bundle's own.
+The graphs come with the bundle (`metalearn.model.export` writes them), and use the weights of the bundle.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _GRAPHS = ("belief", "conditioning", "act")
 
 
 class OnnxRuntime:
-    """Numpy in, ONNX Runtime inside, numpy out."""
+    """A model in ONNX Runtime."""
 
     name = "onnx"
 
@@ -30,10 +30,10 @@ class OnnxRuntime:
 
     @classmethod
     def load(cls, bundle: Bundle) -> "OnnxRuntime":
-        """The policy of a bundle.
+        """Load the policy of a bundle.
 
         Raises:
-            InvalidConfig: it was never exported, or its graphs do not fit its weights.
+            InvalidConfig: the bundle was never exported, or its graphs do not fit its weights.
         """
         if missing := [name for name in _GRAPHS if name not in bundle.graphs]:
             raise InvalidConfig(
@@ -43,13 +43,13 @@ class OnnxRuntime:
         try:
             config = ModelConfig.model_validate(bundle.model)
             belief, conditioning, act = (Graph(bundle.graphs[name], bundle.weights) for name in _GRAPHS)
-        except Exception as error:  # onnxruntime raises a type of its own for each status
+        except Exception as error:  # onnxruntime raises a different type for each status
             sentence = " ".join(str(error).split())[:200]
             raise InvalidConfig(f"bundle {bundle.name}: its graphs cannot be run: {sentence}") from error
         return cls(belief, conditioning, act, config, bundle.spec)
 
     def infer_belief(self, contexts: Sequence[Context]) -> list[Belief]:
-        """What the policy makes of each context. Raises InvalidData: an ask."""
+        """Infer the belief of each context. Raises InvalidData for an ask that the model was not trained for."""
         for context in contexts:
             context.ask.check(self._config.asks)
         roles = {"demos": [c.demos for c in contexts], "trials": [c.trials for c in contexts]}
@@ -65,14 +65,14 @@ class OnnxRuntime:
         return [Belief(latent, p) for latent, p in zip(latents, probabilities, strict=True)]
 
     def conditioning(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " c"]:
-        """All that acting takes of a belief under one hypothesis."""
+        """Return the input of the policy for one hypothesis of a belief."""
         inputs = {"latent": belief.latent[None], "hypothesis": np.array([hypothesis], np.int64)}
-        found: Array = self._conditioning.run(inputs)[0][0]
-        return found
+        conditioning: Array = self._conditioning.run(inputs)[0][0]
+        return conditioning
 
     @property
     def adapts_online(self) -> bool:
-        """Whether `update` changes a conditioning."""
+        """True if `update` changes a conditioning."""
         return self._config.dynamics_rank > 0
 
     def update(
@@ -81,7 +81,7 @@ class OnnxRuntime:
         observations: Shaped[np.ndarray, "n *o"],
         actions: Shaped[np.ndarray, "t *a"],
     ) -> Float32[np.ndarray, " c"]:
-        """The conditioning after these steps of a running episode."""
+        """Return the conditioning after these steps of a running episode."""
         if len(actions) == 0 or not self.adapts_online:
             return conditioning
         return add_effects(conditioning, observations, actions, self._spec)
@@ -89,7 +89,7 @@ class OnnxRuntime:
     def act(
         self, conditioning: Float32[np.ndarray, "b c"], observations: Shaped[np.ndarray, "b *o"]
     ) -> Shaped[np.ndarray, "b *a"]:
-        """The action of each row, within the action space."""
+        """Return the action of each row, within the action space."""
         if observations.ndim > 2 or observations.dtype != np.float32:
             observations = observations.reshape(len(observations), -1).astype(np.float32)
         (out,) = self._act.run({"conditioning": conditioning, "observations": observations})
@@ -100,19 +100,19 @@ class OnnxRuntime:
 
 
 class Graph:
-    """One graph, ready to run, with its weights attached."""
+    """One graph with its weights, ready to run."""
 
     def __init__(self, graph: bytes, weights: Weights) -> None:
-        import onnx  # a server on torch alone does without these
+        import onnx  # imported late, so that a server on torch runs without these
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        # A pass takes less than it takes to wake other threads, and requests want the other cores.
+        # A pass is faster than waking other threads, and other requests need the other cores.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         referred = [one for one in onnx.load_from_string(graph).graph.initializer if one.external_data]
-        self._values = {  # the session reads them as long as it lives
-            # A file of weights has no numbers without an axis.
+        self._values = {  # kept, because the session reads them
+            # A safetensors file has no scalars, hence the reshape.
             one.name: onnxruntime.OrtValue.ortvalue_from_numpy(np.array(weights[one.name]).reshape(one.dims))
             for one in referred
         }
@@ -122,7 +122,7 @@ class Graph:
         self._outputs = [one.name for one in self._session.get_outputs()]
 
     def run(self, inputs: dict[str, Array]) -> list[Array]:
-        """The outputs, in order. What the graph does not read is passed over."""
+        """Return the outputs, in order. Inputs that the graph does not have are ignored."""
         if inputs.keys() != self._inputs:
             inputs = {name: value for name, value in inputs.items() if name in self._inputs}
         return self._session.run(self._outputs, inputs)

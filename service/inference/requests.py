@@ -1,4 +1,4 @@
-"""What waits for a model, and how its outcome gets back: to a thread that blocks, or to an event loop.
+"""Requests to a model, and the delivery of their outcomes to a blocked thread or to an event loop.
 
 Does not know batches.
 """
@@ -20,7 +20,7 @@ from service.observability import stage_timings as stages
 
 @dataclass(eq=False, slots=True)
 class ActResult:
-    """Actions `[n, a]` or `[n]`, and what they took."""
+    """Actions `[n, a]` or `[n]`, and their times in milliseconds."""
 
     actions: Array
     queue_ms: float
@@ -28,25 +28,25 @@ class ActResult:
 
 
 class ResultFuture(Protocol):
-    """Where the outcome of a request is waited for."""
+    """The outcome of a request, for its caller to wait for."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The event loop that alone may set its outcome; None for any thread."""
+        """The event loop on which the outcome must be set; None: any thread may set it."""
         ...
 
     @property
     def abandoned(self) -> bool:
-        """Whether nobody waits any more."""
+        """True if the caller does not wait any more."""
         ...
 
     def set_outcome(self, outcome: Any) -> None:
-        """Hand over a result, or an exception to raise."""
+        """Set the result, or the exception that the caller gets."""
         ...
 
 
 class ThreadFuture:
-    """A thread waits."""
+    """A future that a thread waits for."""
 
     loop = None
 
@@ -55,12 +55,12 @@ class ThreadFuture:
 
     @property
     def abandoned(self) -> bool:
-        """Whether the thread has given up."""
+        """True if the thread has given up."""
         return self.future.cancelled()
 
     def set_outcome(self, outcome: Any) -> None:
         """Wake the thread."""
-        with suppress(InvalidStateError):  # it may have given up a moment ago
+        with suppress(InvalidStateError):  # it may have given up in the meantime
             if isinstance(outcome, BaseException):
                 self.future.set_exception(outcome)
             else:
@@ -68,7 +68,7 @@ class ThreadFuture:
 
 
 class LoopFuture:
-    """A coroutine waits."""
+    """A future that a coroutine waits for."""
 
     __slots__ = ("future", "loop")
 
@@ -78,11 +78,11 @@ class LoopFuture:
 
     @property
     def abandoned(self) -> bool:
-        """Whether the coroutine was cancelled, or answered by a timeout."""
+        """True if the coroutine was cancelled or has timed out."""
         return self.future.done()
 
     def set_outcome(self, outcome: Any) -> None:
-        """Wake the coroutine. On its loop only."""
+        """Wake the coroutine. Called on its loop only."""
         if self.future.done():
             return
         if isinstance(outcome, BaseException):
@@ -93,14 +93,14 @@ class LoopFuture:
 
 @dataclass(eq=False, slots=True)
 class RequestTimes:
-    """`time.perf_counter()` when a request was queued, and when its batch began and ended."""
+    """The `time.perf_counter()` when a request was queued, and when its batch began and ended."""
 
     queued_s: float = field(default_factory=time.perf_counter)
     began_s: float = 0.0
     ended_s: float = 0.0
 
     def note(self) -> None:
-        """Tell who watches the request."""
+        """Record the stages of the request."""
         stages.note("queue", self.queued_s, self.began_s)
         stages.note("infer", self.began_s, self.ended_s)
 
@@ -128,7 +128,7 @@ class ActRequest:
 
     @property
     def n_rows(self) -> int:
-        """Observations in it."""
+        """The number of observations."""
         return len(self.observations)
 
 
@@ -145,11 +145,11 @@ def deliver(outcomes: Iterable[Outcome]) -> None:
         else:
             by_loop[future.loop].append((future, outcome))
     for loop, of_loop in by_loop.items():
-        with suppress(RuntimeError):  # the loop is closed, and whoever waited on it is gone
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
             loop.call_soon_threadsafe(set_outcomes, of_loop)
 
 
 def set_outcomes(outcomes: Iterable[Outcome]) -> None:
-    """Set outcomes on the loop that everybody waits on."""
+    """Set outcomes, on the event loop of all their futures."""
     for future, outcome in outcomes:
         future.set_outcome(outcome)

@@ -1,4 +1,4 @@
-"""What a loaded model can do, whatever computes it, and which runtime computes it here."""
+"""The interface of a loaded model, whichever library computes it."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -12,19 +12,19 @@ from metalearn.data.context import Context
 
 
 class Runtime(Protocol):
-    """A loaded model: numpy in, numpy out. Called from several threads."""
+    """A loaded model, with numpy arrays as inputs and outputs. Called from several threads."""
 
     def infer_belief(self, contexts: Sequence[Context]) -> list[Belief]:
-        """What the model infers from each context."""
+        """Infer the belief of each context."""
         ...
 
     def conditioning(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " c"]:
-        """All that acting takes of a belief under one hypothesis. Short; called from any thread."""
+        """Return the input of the policy for one hypothesis of a belief. Fast; called from any thread."""
         ...
 
     @property
     def adapts_online(self) -> bool:
-        """Whether `update` changes a conditioning."""
+        """True if `update` changes a conditioning."""
         ...
 
     def update(
@@ -33,13 +33,13 @@ class Runtime(Protocol):
         observations: Shaped[np.ndarray, "n *o"],
         actions: Shaped[np.ndarray, "t *a"],
     ) -> Float32[np.ndarray, " c"]:
-        """The conditioning after these steps of a running episode. Short; called from any thread."""
+        """Return the conditioning after these steps of a running episode. Fast; called from any thread."""
         ...
 
     def act(
         self, conditioning: Float32[np.ndarray, "b c"], observations: Shaped[np.ndarray, "b *o"]
     ) -> Shaped[np.ndarray, "b *a"]:
-        """The action of each row."""
+        """Return the action of each row."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Which runtime makes bundles act: the one that was asked for, or the one that is there."""
+"""The choice of the runtime: the one of the settings, or the one that is installed."""
 
 from importlib.util import find_spec
 
@@ -10,7 +10,7 @@ from service.settings import RuntimeName
 
 
 def factory_of(name: RuntimeName) -> RuntimeFactory:
-    """What loads bundles; `auto` is torch where it is installed, else ONNX Runtime. Raises InvalidConfig."""
+    """Return the loader of bundles; `auto` is torch if it is installed, else ONNX Runtime. Raises InvalidConfig."""
     installed = {"torch": find_spec("torch") is not None, "onnx": find_spec("onnxruntime") is not None}
     chosen = name if name != "auto" else "torch" if installed["torch"] else "onnx"
     if not installed[chosen]:

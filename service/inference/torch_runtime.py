@@ -1,4 +1,4 @@
-"""The policy in PyTorch: the one place of the service that imports torch, and not before a model is loaded."""
+"""The policy in PyTorch. Nothing else in the service imports torch, and this only when a model is loaded."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TorchRuntime:
-    """Numpy in, torch inside, numpy out."""
+    """A model in PyTorch."""
 
     name = "torch"
 
@@ -25,12 +25,12 @@ class TorchRuntime:
 
     @classmethod
     def load(cls, bundle: Bundle) -> "TorchRuntime":
-        """The policy of a bundle. Raises InvalidConfig."""
-        import torch  # the service starts without it
+        """Load the policy of a bundle. Raises InvalidConfig."""
+        import torch  # imported late, so that the service starts without it
 
         from metalearn.model.inference import Inference
 
-        # A pass takes less than it takes to wake other threads, and requests want the other cores.
+        # A pass is faster than waking other threads, and other requests need the other cores.
         torch.set_num_threads(1)
         try:
             return cls(Inference.load(bundle))
@@ -41,16 +41,16 @@ class TorchRuntime:
             ) from error
 
     def infer_belief(self, contexts: Sequence[Context]) -> list[Belief]:
-        """What the policy makes of each context."""
+        """Infer the belief of each context."""
         return self._inference.infer_belief(contexts)
 
     def conditioning(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " c"]:
-        """All that acting takes of a belief under one hypothesis."""
+        """Return the input of the policy for one hypothesis of a belief."""
         return self._inference.conditioning(belief.latent[None], np.array([hypothesis], np.int64))[0]
 
     @property
     def adapts_online(self) -> bool:
-        """Whether `update` changes a conditioning."""
+        """True if `update` changes a conditioning."""
         return self._inference.adapts_online
 
     def update(
@@ -59,11 +59,11 @@ class TorchRuntime:
         observations: Shaped[np.ndarray, "n *o"],
         actions: Shaped[np.ndarray, "t *a"],
     ) -> Float32[np.ndarray, " c"]:
-        """The conditioning after these steps of a running episode."""
+        """Return the conditioning after these steps of a running episode."""
         return self._inference.update(conditioning, observations, actions)
 
     def act(
         self, conditioning: Float32[np.ndarray, "b c"], observations: Shaped[np.ndarray, "b *o"]
     ) -> Shaped[np.ndarray, "b *a"]:
-        """The action of each row."""
+        """Return the action of each row."""
         return self._inference.act(conditioning, observations)

@@ -1,4 +1,4 @@
-"""Which bundle is which version of which model, what aliases mean, and which models are in memory.
+"""The model registry: versions, aliases, stored bundles, and the models in memory.
 
-Here belongs the life of a model on a server. How a loaded model computes belongs in `inference`.
+The registration, selection and loading of models belong here, their computation in `inference`.
 """

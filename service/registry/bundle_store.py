@@ -1,7 +1,7 @@
-"""Registered bundles, kept whole in one file each, in a folder or at any fsspec URL.
+"""Registered bundles, one file each, in a folder or at any fsspec URL.
 
-One file is there or is not, on a disk and in an object store alike: nobody ever sees half a bundle. What is read is
-checked against the digests within, and against the id that was asked for.
+A single file is written as a whole or not at all, so no server reads half a bundle. A bundle is checked against its
+digests and its id when it is read.
 """
 
 import io
@@ -13,7 +13,7 @@ from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
 from service.storage.object_store import Folder, open_object_store, with_room
 
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class BundleStore:
@@ -23,20 +23,20 @@ class BundleStore:
         self._store = open_object_store(url)
 
     def keep(self, bundle_id: str, bundle: Bundle) -> None:
-        """Keep a bundle. One of the same id is replaced where something beside its weights has changed.
+        """Store a bundle. One with the same id is replaced if anything that is not part of the id has changed.
 
         Raises:
-            StorageFull: no room; nothing of it is there.
+            StorageFull: the disk is full; nothing of the bundle is stored.
         """
-        name, content = _name(bundle_id), _packed(bundle)
+        name, content = _name(bundle_id), _pack(bundle)
         if not self._store.has(name) or self._store.get(name) != content:
             with_room(lambda: self._store.put({name: content}))
 
     def read(self, bundle_id: str) -> Bundle:
-        """The bundle with this id. Raises InvalidConfig: it is gone or damaged."""
+        """Return the bundle with this id. Raises InvalidConfig if it is missing or damaged."""
         bundle = self._read(bundle_id)
         if bundle.id != bundle_id:
-            raise InvalidConfig(f"the bundle kept as {bundle_id} is {bundle.id}")
+            raise InvalidConfig(f"the bundle stored as {bundle_id} is {bundle.id}")
         return bundle
 
     def _read(self, bundle_id: str) -> Bundle:
@@ -46,13 +46,13 @@ class BundleStore:
             # Servers before this one kept folders.
             if isinstance(self._store, Folder) and (self._store.path / bundle_id).is_dir():
                 return Bundle.load(self._store.path / bundle_id)
-            raise InvalidConfig(f"no bundle {bundle_id} is kept: {error!r}") from error
+            raise InvalidConfig(f"no bundle {bundle_id} is stored: {error!r}") from error
         with tempfile.TemporaryDirectory() as folder:
             try:
                 with zipfile.ZipFile(io.BytesIO(content)) as packed:
                     packed.extractall(folder)
             except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-                raise InvalidConfig(f"the bundle kept as {bundle_id} is damaged: {error!r}") from error
+                raise InvalidConfig(f"the bundle stored as {bundle_id} is damaged: {error!r}") from error
             return Bundle.load(Path(folder))
 
 
@@ -60,11 +60,11 @@ def _name(bundle_id: str) -> str:
     return f"{bundle_id}.zip"
 
 
-def _packed(bundle: Bundle) -> bytes:
-    """The files of a bundle in one; the same bytes for the same bundle."""
+def _pack(bundle: Bundle) -> bytes:
+    """Pack the files of a bundle into a zip, with the same bytes for the same bundle."""
     target = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as packed:
         root = bundle.save(Path(folder))
         for path in sorted(path for path in root.rglob("*") if path.is_file()):
-            packed.writestr(zipfile.ZipInfo(str(path.relative_to(root)), _LONG_AGO), path.read_bytes())
+            packed.writestr(zipfile.ZipInfo(str(path.relative_to(root)), _EPOCH), path.read_bytes())
     return target.getvalue()

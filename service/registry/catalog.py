@@ -1,6 +1,6 @@
-"""Which bundle is which version of which model, and what aliases mean: rows, so every server knows the same.
+"""The versions and aliases of models in the database, the same for every server.
 
-What a name alone means is its alias `current`. Nothing is remembered here: each question is one to the database.
+The name of a model alone stands for its alias `current`. Nothing is cached: every call is a query.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ Action = Literal["found", "registered", "set", "rollback", "delete"]
 
 @dataclass(frozen=True)
 class ModelVersionRow:
-    """One version of a model, as it was registered; `bundle` is the bundle's id."""
+    """One registered version of a model; `bundle` is the id of its bundle. Times are seconds since 1970."""
 
     name: str
     version: int
@@ -32,7 +32,7 @@ class ModelVersionRow:
 
 @dataclass(frozen=True)
 class AliasChange:
-    """One line of the history of an alias; `version` is None where it means nothing any more."""
+    """One change in the history of an alias; `version` is None if the alias was deleted."""
 
     position: int
     name: str
@@ -50,10 +50,10 @@ class ModelCatalog:
         self._database, self._now = database, now
 
     def register(self, name: str, bundle: str, *, found: bool = False, automatic: bool = False) -> int:
-        """The version that this bundle has under this name, for ever; a new one if it has none yet.
+        """Return the version of a bundle under this name, a new one if it has none, and make it the current one.
 
-        It is the current one afterwards; except where it was `found` in a folder, `automatic`, and was found there last
-        time as well: a folder that has not changed says nothing new.
+        With `found` and `automatic`, a bundle that was also the last one found in the folder does not become current:
+        the folder has not changed, so it must not undo a later change of the alias.
         """
         with self._database.write() as c:
             lock_tenant(c, f"model {name}")
@@ -68,48 +68,48 @@ class ModelCatalog:
             return int(version)
 
     def bundle(self, name: str, version: int) -> str | None:
-        """The id of the bundle registered so, or None."""
+        """Return the id of the bundle of a version, or None."""
         with self._database.read() as c:
             where = (models.c.name == name, models.c.version == version)
             return c.scalar(select(models.c.bundle).where(*where))
 
     def versions(self, name: str) -> list[ModelVersionRow]:
-        """Every version of a model, oldest first. Raises ModelNotFound."""
-        question = select(models).where(models.c.name == name).order_by(models.c.version)
+        """Return every version of a model, oldest first. Raises ModelNotFound."""
+        query = select(models).where(models.c.name == name).order_by(models.c.version)
         with self._database.read() as c:
-            found = [ModelVersionRow(**row._mapping) for row in c.execute(question)]
+            found = [ModelVersionRow(**row._mapping) for row in c.execute(query)]
         if not found:
             raise ModelNotFound(f"there is no model {quote(name)}", field="name", got=quote(name))
         return found
 
     def find(self, name: str, alias: str = CURRENT) -> int | None:
-        """The version that an alias means now, or None."""
+        """Return the version that an alias points at, or None."""
         with self._database.read() as c:
-            row = _in_force(c, name, alias)
+            row = _last_change(c, name, alias)
         return None if row is None else row.version
 
     def alias_targets(self, name: str | None = None) -> Mapping[str, Mapping[str, int]]:
-        """By name of a model and alias: the version that it means. Of one model, or of all."""
+        """Return the versions that aliases point at, by model and alias, of one model or of all."""
         last = select(func.max(aliases.c.position)).group_by(aliases.c.name, aliases.c.alias)
         last = last if name is None else last.where(aliases.c.name == name)
         columns = (aliases.c.name, aliases.c.alias, aliases.c.version)
-        question = select(*columns).where(aliases.c.position.in_(last), aliases.c.version.is_not(None))
+        query = select(*columns).where(aliases.c.position.in_(last), aliases.c.version.is_not(None))
         found: dict[str, dict[str, int]] = {}
         with self._database.read() as c:
-            for row in c.execute(question.order_by(aliases.c.name, aliases.c.alias)):
+            for row in c.execute(query.order_by(aliases.c.name, aliases.c.alias)):
                 found.setdefault(row.name, {})[row.alias] = row.version
         return found
 
     def history(self, name: str, limit: int, before: int | None = None) -> tuple[Sequence[AliasChange], int | None]:
-        """At most `limit` moves of the aliases of a model, newest first, and the position to go on from."""
+        """Return at most `limit` changes of the aliases, newest first, and the position of the next page, or None."""
         where = [aliases.c.name == name] + ([] if before is None else [aliases.c.position < before])
-        question = select(aliases).where(*where).order_by(aliases.c.position.desc()).limit(limit + 1)
+        query = select(aliases).where(*where).order_by(aliases.c.position.desc()).limit(limit + 1)
         with self._database.read() as c:
-            moves = [AliasChange(**row._mapping) for row in c.execute(question)]
-        return moves[:limit], moves[limit - 1].position if len(moves) > limit else None
+            changes = [AliasChange(**row._mapping) for row in c.execute(query)]
+        return changes[:limit], changes[limit - 1].position if len(changes) > limit else None
 
     def set(self, name: str, alias: str, version: int) -> AliasChange:
-        """Let an alias mean this version from now on. Raises InvalidData: there is no such version."""
+        """Point an alias at a version. Raises InvalidData if there is no such version."""
         with self._database.write() as c:
             lock_tenant(c, f"model {name}")
             known = list(c.scalars(select(models.c.version).where(models.c.name == name).order_by(models.c.version)))
@@ -118,44 +118,44 @@ class ModelCatalog:
             return self._set(c, name, alias, version, "set")
 
     def delete(self, name: str, alias: str) -> None:
-        """Let an alias mean nothing. Raises AliasNotFound."""
+        """Delete an alias. Raises AliasNotFound."""
         with self._database.write() as c:
             lock_tenant(c, f"model {name}")
-            row = _in_force(c, name, alias)
+            row = _last_change(c, name, alias)
             if row is None or row.version is None:
                 raise _unknown(name, alias)
             self._add(c, name, alias, None, "delete", row.position)
 
     def rollback(self, name: str, alias: str, idempotency_key: IdempotencyKey | None = None) -> AliasChange:
-        """Let an alias mean what it meant before; once more, and it is what it meant before that.
+        """Point an alias at the version that it pointed at before. A second call goes one change further back.
 
         Raises:
-            AliasNotFound: there never was one.
-            NothingBefore: it has meant nothing else.
+            AliasNotFound: the alias never existed.
+            NothingBefore: the alias has no earlier version.
         """
         with self._database.write() as c:
-            if done := begin(c, idempotency_key, self._now()):
+            if created := begin(c, idempotency_key, self._now()):
                 return AliasChange(
-                    **c.execute(select(aliases).where(aliases.c.position == done["move"])).one()._mapping
+                    **c.execute(select(aliases).where(aliases.c.position == created["move"])).one()._mapping
                 )
             lock_tenant(c, f"model {name}")
-            row = _in_force(c, name, alias)
+            row = _last_change(c, name, alias)
             if row is None:
                 raise _unknown(name, alias)
             if row.before is None:
-                raise NothingBefore(f"{name}@{alias} has meant nothing but version {row.version}", field="alias")
+                raise NothingBefore(f"{name}@{alias} has only ever pointed at version {row.version}", field="alias")
             target = c.execute(select(aliases).where(aliases.c.position == row.before)).one()
-            move = self._add(c, name, alias, target.version, "rollback", target.before)
-            complete(c, idempotency_key, {"move": move.position})
-            return move
+            change = self._add(c, name, alias, target.version, "rollback", target.before)
+            complete(c, idempotency_key, {"move": change.position})
+            return change
 
     def _set(self, c: Connection, name: str, alias: str, version: int, action: Action) -> AliasChange:
-        row = _in_force(c, name, alias)
+        row = _last_change(c, name, alias)
         if row is None:
             return self._add(c, name, alias, version, action, None)
         if row.version != version:
             return self._add(c, name, alias, version, action, row.position)
-        # The same again is no move to go back from; only that a folder has it now is news.
+        # An unchanged target is no change to roll back; only its first discovery in a folder is recorded.
         if action == "found" and _found(c, name) != version:
             return self._add(c, name, alias, version, action, row.before)
         return AliasChange(**row._mapping)
@@ -169,13 +169,13 @@ class ModelCatalog:
         return AliasChange(position=int(key[0]), **row)  # type: ignore[arg-type]
 
 
-def _in_force(c: Connection, name: str, alias: str) -> Row[Any] | None:
+def _last_change(c: Connection, name: str, alias: str) -> Row[Any] | None:
     where = (aliases.c.name == name, aliases.c.alias == alias)
     return c.execute(select(aliases).where(*where).order_by(aliases.c.position.desc()).limit(1)).first()
 
 
 def _found(c: Connection, name: str) -> int | None:
-    """The version that was found in a folder last."""
+    """Return the version that was found in a folder last, or None."""
     where = (aliases.c.name == name, aliases.c.alias == CURRENT, aliases.c.action == "found")
     return c.scalar(select(aliases.c.version).where(*where).order_by(aliases.c.position.desc()).limit(1))
 

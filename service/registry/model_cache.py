@@ -1,4 +1,4 @@
-"""Models in memory: the current ones, a few others, and whatever somebody is using."""
+"""Models in memory: the current versions, a few others, and those in use."""
 
 import itertools
 import threading
@@ -30,27 +30,27 @@ class Model:
 
     @property
     def spec(self) -> Spec:
-        """Of the tasks it acts in."""
+        """The spec of the tasks that the model acts in."""
         return self.bundle.spec
 
     @property
     def asks(self) -> tuple[str, ...]:
-        """The kinds of ask that it was trained for."""
+        """The kinds of ask that the model was trained for."""
         return tuple(self.bundle.model.get("asks", ()))
 
     @cached_property
     def example(self) -> Episode:
-        """An episode that it takes as it is, as a demo and as a trial."""
+        """An episode that the model accepts as a demonstration and as a trial."""
         return self.spec.example_episode(np.random.default_rng(0))
 
 
 class ModelCache:
-    """Versions by name and number. Those that are not current are let go, the least recently used one first.
+    """Loaded versions. Those that are not current are dropped, the least recently used first.
 
-    One that is let go is not taken from whoever is using it, and is found here until they are done.
+    A dropped version is still found here while a caller uses it.
 
     Args:
-        most: versions that stay beside the current ones.
+        most: the number of versions that stay beside the current ones.
     """
 
     def __init__(self, most: int) -> None:
@@ -65,11 +65,11 @@ class ModelCache:
 
     @property
     def current(self) -> dict[str, int]:
-        """The current versions, as far as they were asked for."""
+        """The current version of each model, as far as it is known here."""
         return dict(self._current)
 
     def note(self, name: str, version: int | None) -> None:
-        """That this version is the current one now."""
+        """Set the current version of a model; None: it has none."""
         if self._current.get(name) == version:
             return
         with self._lock:
@@ -77,21 +77,21 @@ class ModelCache:
                 self._current.pop(name, None)
             else:
                 self._current[name] = version
-            self._let_go()
+            self._drop_unused()
 
     def get(self, key: Key) -> Model | None:
-        """A version that is in memory. Never waits."""
+        """Return a version if it is in memory, else None, and mark it as used. Never blocks."""
         model = self.cached(key)
         if model is not None:
             self._used[key] = next(self._count)
         return model
 
     def cached(self, key: Key) -> Model | None:
-        """The same, and that is no use of it."""
+        """Return a version if it is in memory, else None, without marking it as used."""
         return self._kept.get(key) or self._alive.get(key)
 
     def load(self, key: Key, make: Callable[[], Model]) -> Model:
-        """A version; made by whoever comes first, while others who want the same one wait, and nobody else does."""
+        """Return a version, made by the first caller. Others wait for it only if they need the same version."""
         with self._lock:
             loading = self._loading.setdefault(key, threading.Lock())
         with loading:
@@ -102,14 +102,14 @@ class ModelCache:
         return model
 
     def put(self, model: Model) -> None:
-        """Keep a version, for as long as there is room."""
+        """Add a version."""
         key = (model.name, model.version)
         with self._lock:
             self._kept[key] = self._alive[key] = model
             self._used[key] = next(self._count)
-            self._let_go()
+            self._drop_unused()
 
-    def _let_go(self) -> None:
+    def _drop_unused(self) -> None:
         others = [key for key in self._kept if self._current.get(key[0]) != key[1]]
         others.sort(key=lambda key: self._used.get(key, -1))
         for key in others[: max(0, len(others) - self._most)]:

@@ -1,7 +1,7 @@
-"""Which model is which: bundle folders become names with versions that stay the same for ever.
+"""The models of a server: registration of bundles, selection by name, version or alias, and loading.
 
-A registered bundle is kept, so that adaptations made with it go on when the models folder moves on. What a name or an
-alias means is asked of the database each time; models are loaded when they are wanted. Does not know HTTP or sessions.
+A registered bundle is stored, so that its adaptations keep working after the models folder has changed. Aliases are
+read from the database each time. Models are loaded when they are needed. Knows neither HTTP nor adaptations.
 """
 
 import re
@@ -29,7 +29,7 @@ _log = structlog.get_logger("service")
 
 @dataclass(frozen=True, eq=False)
 class ModelInfo:
-    """What can be said of a version without loading it; `runtime` is what computes it here, None: not in memory."""
+    """The description of a version, which need not be loaded; `runtime` is None if it is not in memory."""
 
     name: str
     version: int
@@ -39,10 +39,10 @@ class ModelInfo:
 
 
 def read_bundles(folder: Path) -> Mapping[str, Bundle]:
-    """The bundles in `folder` by the names of their folders, or the one bundle that `folder` is.
+    """Read the bundles in `folder`, by the names of their folders, or the one bundle that `folder` is.
 
     Raises:
-        InvalidConfig: no such folder, a name that cannot stand in a URL, or a damaged bundle.
+        InvalidConfig: there is no such folder, a name is invalid, or a bundle is damaged.
     """
     if (folder / "bundle.json").exists():
         bundle = Bundle.load(folder)
@@ -57,13 +57,13 @@ def read_bundles(folder: Path) -> Mapping[str, Bundle]:
 
 
 class Registry:
-    """The models on offer, and older versions of them on demand.
+    """The available models, and their older versions on demand.
 
     Args:
-        catalog: which bundle is which version, and what aliases mean.
-        bundles: where registered bundles are kept.
-        factory: what makes a bundle act.
-        most_loaded: versions in memory that are not the current ones.
+        catalog: the versions and aliases in the database.
+        bundles: the store of registered bundles.
+        factory: makes a runtime of a bundle.
+        most_loaded: the number of versions in memory beside the current ones.
     """
 
     def __init__(
@@ -74,33 +74,33 @@ class Registry:
         self._memory = ModelCache(most_loaded)
 
     def register(self, bundle: Bundle, name: str) -> Model:
-        """Keep and load a bundle; from now on it is what `name` means. The same bundle again is the same version.
+        """Load and store a bundle as the current version of `name`. One that is registered again keeps its version.
 
         Raises:
-            InvalidConfig: it cannot be loaded, or not under this name; nothing has changed.
+            InvalidConfig: the bundle cannot be loaded, or the name is invalid; nothing has changed.
         """
         return self._publish(self._load_model(name, 0, bundle))
 
     def scan(self, folder: Path, *, again: bool = False) -> list[Model]:
-        """Register what is in a folder of bundles. What was found there before moves nothing.
+        """Register the bundles in a folder. A bundle that was found there before does not move the alias `current`.
 
         Args:
-            folder: of bundles.
-            again: offer what is in the folder and was taken off offer.
+            folder: the folder of bundles.
+            again: True to make models in the folder available again whose alias `current` was deleted.
 
         Raises:
-            InvalidConfig: one of them cannot be used; nothing has changed.
+            InvalidConfig: a bundle cannot be used; nothing has changed.
         """
-        made = [self._load_model(name, 0, bundle) for name, bundle in read_bundles(folder).items()]
-        offered = set(self.names)
-        return [self._publish(model, found=True, automatic=not again or model.name in offered) for model in made]
+        drafts = [self._load_model(name, 0, bundle) for name, bundle in read_bundles(folder).items()]
+        names = set(self.names)
+        return [self._publish(draft, found=True, automatic=not again or draft.name in names) for draft in drafts]
 
     def register_from(self, folder: Path, name: str | None) -> list[ModelVersionRow]:
         """Register the bundle of this name in a folder of bundles, or `scan` the folder.
 
         Raises:
             InvalidData: there is no such bundle.
-            BundleUnusable: one cannot be used; nothing has changed.
+            BundleUnusable: a bundle cannot be used; nothing has changed.
         """
         try:
             if name is None:
@@ -110,81 +110,79 @@ class Registry:
         except InvalidConfig as error:
             _log.warning("a bundle cannot be registered", error=str(error))
             what = "a bundle in the models folder" if name is None else f"the bundle {name}"
-            raise BundleUnusable(
-                f"{what} is damaged, or is none that this server can run; its log says more"
-            ) from error
+            raise BundleUnusable(f"{what} is damaged or cannot be run by this server, whose log says more") from error
         return [self._registered(model.name, model.version) for model in models]
 
     @property
     def names(self) -> list[str]:
-        """Of every model on offer."""
+        """The names of the available models."""
         return sorted(name for name, alias_targets in self.catalog.alias_targets().items() if CURRENT in alias_targets)
 
     @property
     def has_models(self) -> bool:
-        """Whether there is a model."""
+        """True if a model is available."""
         return bool(self._memory.current or self.names)
 
     @property
     def available(self) -> list[ModelInfo]:
-        """Every model by name, in its current version. One whose files are gone is left out."""
+        """Every available model in its current version, by name. Those whose files are missing are left out."""
         found = []
         for name, alias_targets in sorted(self.catalog.alias_targets().items()):
             if CURRENT in alias_targets:
                 try:
                     found.append(self._info(name, alias_targets[CURRENT], alias_targets))
                 except ModelUnavailable as error:
-                    _log.warning("a model is not shown", error=str(error))
+                    _log.warning("a model is left out of the list", error=str(error))
         return found
 
     def info(self, name: str, version: int | None = None) -> ModelInfo:
-        """A version of a model, the current one unless said. Raises ModelNotFound, ModelUnavailable."""
+        """Describe a version of a model, by default the current one. Raises ModelNotFound, ModelUnavailable."""
         version = self._current(name) if version is None else version
         return self._info(name, version, self.catalog.alias_targets(name).get(name, {}))
 
     def get(self, name: str, version: int | None = None) -> Model:
-        """A model, in its current version unless said; loaded if it is not in memory.
+        """Return a version of a model, by default the current one; load it if it is not in memory.
 
         Raises:
-            ModelNotFound: unknown name or version.
-            ModelUnavailable: its files are gone or damaged.
+            ModelNotFound: the name or version is unknown.
+            ModelUnavailable: the files are missing or damaged.
         """
         key = (name, self._current(name) if version is None else version)
         return self._memory.get(key) or self._memory.load(key, lambda: self._reload(*key))
 
     def cached_model(self, name: str, version: int) -> Model | None:
-        """A model that is in memory. Never waits."""
+        """Return a version if it is in memory, else None. Never blocks."""
         return self._memory.get((name, version))
 
     def runtime_of(self, name: str, version: int) -> str | None:
-        """What computes a version here; None where it is not in memory."""
+        """Return the name of the runtime of a version, or None if it is not in memory."""
         model = self._memory.cached((name, version))
         return None if model is None else getattr(model.runtime, "name", type(model.runtime).__name__)
 
     def set_alias(self, name: str, alias: str, version: int) -> AliasChange:
-        """Let an alias mean a version, which is loaded before: nobody waits for it, or meets a broken one.
+        """Point an alias at a version, which is loaded first, so that no request waits for it or gets a damaged one.
 
         Raises:
             ModelNotFound: there is no such model.
-            InvalidData: it has no such version.
-            ModelUnavailable: its files are gone or damaged; nothing has changed.
+            InvalidData: the model has no such version.
+            ModelUnavailable: the files are missing or damaged; nothing has changed.
         """
         known = [row.version for row in self.catalog.versions(name)]
         if version in known:
             self.get(name, version)
-        move = self.catalog.set(name, alias, version)
+        change = self.catalog.set(name, alias, version)
         if alias == CURRENT:
             self._memory.note(name, version)
-        return move
+        return change
 
     def unset_alias(self, name: str, alias: str) -> None:
-        """Let an alias mean nothing. Raises AliasNotFound."""
+        """Delete an alias. Raises AliasNotFound."""
         self.catalog.delete(name, alias)
         if alias == CURRENT:
             self._memory.note(name, None)
 
     def resolve(self, reference: str) -> Model:
-        """The model of a reference, `reach`, `reach@3` or `reach@stable`. Raises InvalidData, ModelUnavailable."""
+        """Return the model for `reach`, `reach@3` or `reach@stable`. Raises InvalidData, ModelUnavailable."""
         name, at, which = reference.partition("@")
         try:
             if not at or _VERSION.fullmatch(which):
@@ -206,7 +204,7 @@ class Registry:
         return version
 
     def _publish(self, draft: Model, *, found: bool = False, automatic: bool = False) -> Model:
-        """Give a model that was loaded its version; see `ModelCatalog.register`."""
+        """Register a loaded model and give it its version; see `ModelCatalog.register`."""
         bundle_id = draft.bundle.id
         self._bundles.keep(bundle_id, draft.bundle)
         version = self.catalog.register(draft.name, bundle_id, found=found, automatic=automatic)
@@ -227,10 +225,10 @@ class Registry:
             raise ModelUnavailable(f"{name}@{version} cannot be loaded here") from error
 
     def _read(self, name: str, version: int) -> Bundle:
-        """The bundle of a version. Raises ModelNotFound, ModelUnavailable."""
+        """Return the bundle of a version. Raises ModelNotFound, ModelUnavailable."""
         bundle_id = self.catalog.bundle(name, version)
         if bundle_id is None:
-            self._current(name)  # perhaps it is the name that is unknown
+            self._current(name)  # raises if even the name is unknown
             got = str(version)
             raise ModelNotFound(f"{name} has no version {got}", field="version", got=got)
         try:
@@ -241,7 +239,7 @@ class Registry:
     def _info(self, name: str, version: int, alias_targets: Mapping[str, int]) -> ModelInfo:
         model = self._memory.cached((name, version))
         bundle = self._read(name, version) if model is None else model.bundle
-        aliases = tuple(alias for alias, meant in alias_targets.items() if meant == version)
+        aliases = tuple(alias for alias, target in alias_targets.items() if target == version)
         return ModelInfo(name, version, bundle, aliases, self.runtime_of(name, version))
 
     def _registered(self, name: str, version: int) -> ModelVersionRow:
@@ -249,13 +247,13 @@ class Registry:
 
 
 def _bundle_in(folder: Path, name: str) -> Bundle:
-    """The bundle of this name in a folder of bundles. Raises InvalidData, InvalidConfig."""
+    """Read the bundle of this name in a folder of bundles. Raises InvalidData, InvalidConfig."""
     if (folder / "bundle.json").exists():
         bundle = Bundle.load(folder)
         if bundle.name != name:
             raise InvalidData("name", bundle.name, quote(name))
         return bundle
-    # A name is one part of a path, and never `..`: nothing but what lies in the folder can be reached.
+    # A valid name is one part of a path and never `..`, so files outside of the folder cannot be read.
     if not _NAME.fullmatch(name) or not (folder / name / "bundle.json").is_file():
         there = sorted(path.parent.name for path in folder.glob("*/bundle.json"))
         raise InvalidData("name", f"a bundle in the models folder: {', '.join(there) or 'there is none'}", quote(name))

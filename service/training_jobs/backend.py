@@ -1,4 +1,4 @@
-"""Where trainings run, behind one protocol: processes of this machine, or a Ray cluster."""
+"""The interface of training backends: processes on this machine, or a Ray cluster."""
 
 from enum import Enum
 from pathlib import Path
@@ -8,51 +8,51 @@ from service.training_jobs.records import Job
 
 
 class JobStatus(Enum):
-    """What a backend sees of the job's present attempt."""
+    """The status of the current attempt of a job, according to its backend."""
 
     RUNS = "runs"
     DONE = "done"
-    """It ended well."""
+    """The attempt has ended with success."""
     ENDED = "ended"
-    """It ended, nobody knows how."""
+    """The attempt has ended, and the backend does not know how."""
     LOST = "lost"
-    """Nobody knows it: its machine or cluster was restarted."""
+    """The backend does not know the attempt: the machine or cluster was restarted."""
 
 
 class Unreachable(Exception):
-    """The backend does not answer now; its text is one sentence."""
+    """The backend does not answer; the message is one sentence."""
 
 
 class Refused(Exception):
-    """The backend will not run this job; its text is one sentence."""
+    """The backend refuses to run the job; the message is one sentence."""
 
 
 class Backend(Protocol):
-    """Starts, watches and stops runs of `wtl train`. Remembers nothing that a restart of the server may lose."""
+    """Starts, watches and stops runs of `wtl train`. Keeps no state that a restart of the server would lose."""
 
     name: str
     host: str
-    """Whose jobs it can see: only this machine's, or the whole cluster's."""
+    """The machine or cluster whose jobs the backend can see."""
 
     def start(self, job: Job, folder: Path) -> None:
-        """Start the job's attempt in its run's folder, unless it runs already. Raises Unreachable, Refused."""
+        """Start an attempt in the folder of the run, unless it runs already. Raises Unreachable, Refused."""
         ...
 
     def poll(self, job: Job, folder: Path) -> JobStatus:
-        """What became of it. Raises Unreachable."""
+        """Return the status of the attempt. Raises Unreachable."""
         ...
 
     def stop(self, job: Job, folder: Path) -> None:
-        """Ask it to stop, more insistently after a while. Raises Unreachable."""
+        """Ask the run to stop; kill it if it has not stopped after a while. Raises Unreachable."""
         ...
 
     def log(self, job: Job, folder: Path) -> str:
-        """The end of what it printed. Raises Unreachable."""
+        """Return the end of the log. Raises Unreachable."""
         ...
 
 
 def tail(file: Path, most_bytes: int = 256 * 1024) -> str:
-    """The end of a text file, whole lines; empty if there is none."""
+    """Return the last lines of a text file, or an empty string if it does not exist."""
     try:
         with file.open("rb") as handle:
             size = handle.seek(0, 2)

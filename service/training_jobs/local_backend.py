@@ -1,7 +1,7 @@
-"""Trainings as processes of this machine, in sessions of their own: they outlive the server that started them.
+"""Training in processes of this machine, in sessions of their own, so that they outlive the server.
 
-A run's folder says everything: `lock` is held for as long as the process lives, `process` names it, `log` is what
-it printed. Needs Linux (`/proc`).
+The folder of a run has all of its state: `lock` is held while the process lives, `process` identifies it, and `log` is
+its output. Needs Linux (`/proc`).
 """
 
 import fcntl
@@ -19,9 +19,9 @@ from pathlib import Path
 from service.training_jobs.backend import JobStatus, Refused, tail
 from service.training_jobs.records import Job
 
-# The process names itself before it becomes `wtl`: a server killed right after the start finds it nevertheless.
+# The process writes its id before it becomes `wtl`, so that it is found even if the server is killed right away.
 _SHIM = 'cat /proc/$$/stat > process.new && mv process.new process && exec nice -n 10 "$@"'
-_PATIENCE_S = 60.0
+_KILL_AFTER_S = 60.0
 TRAIN = (sys.executable, "-m", "wtl.cli", "train", "--no-baselines")
 
 
@@ -34,10 +34,10 @@ class LocalBackend:
         self.host = socket.gethostname()
         self._command = tuple(command)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._asked_s: dict[str, float] = {}
+        self._stopped_s: dict[str, float] = {}
 
     def start(self, job: Job, folder: Path) -> None:
-        """Start it, unless a process holds the run's lock already. Raises Refused."""
+        """Start a process, unless one holds the lock of the run already. Raises Refused."""
         folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder) as lock:
             if lock is None:
@@ -59,7 +59,7 @@ class LocalBackend:
                 raise Refused(f"`{shlex.join(self._command)}` cannot be started: {error.strerror}") from error
 
     def poll(self, job: Job, folder: Path) -> JobStatus:
-        """Whether its lock is held; the kernel lets go of it when the last process ends."""
+        """Return the status from the lock of the run, which the kernel releases when the last process ends."""
         if (child := self._children.get(job.uid)) is not None and child.poll() is not None:
             del self._children[job.uid]
         if not folder.is_dir():
@@ -68,26 +68,26 @@ class LocalBackend:
             return JobStatus.RUNS if lock is None else JobStatus.ENDED
 
     def stop(self, job: Job, folder: Path) -> None:
-        """SIGTERM, which leaves a checkpoint; SIGKILL to all of its processes if that does not help."""
+        """Send SIGTERM, after which the run leaves a checkpoint; later SIGKILL to all of its processes."""
         leader = _leader(folder)
         if leader is None:
             return
-        asked_s = self._asked_s.get(job.uid)
+        stopped_s = self._stopped_s.get(job.uid)
         with suppress(ProcessLookupError):
-            if asked_s is None:
-                self._asked_s[job.uid] = time.monotonic()
+            if stopped_s is None:
+                self._stopped_s[job.uid] = time.monotonic()
                 os.kill(leader, signal.SIGTERM)
-            elif time.monotonic() - asked_s > _PATIENCE_S:
+            elif time.monotonic() - stopped_s > _KILL_AFTER_S:
                 os.killpg(leader, signal.SIGKILL)
 
     def log(self, job: Job, folder: Path) -> str:
-        """The end of what it printed, all attempts one after the other."""
+        """Return the end of the log, which has all attempts."""
         return tail(folder / "log")
 
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[int | None]:
-    """The run's lock, held by whoever inherits it; None if a process has it."""
+    """Take the lock of the run, which a child process inherits; yield None if a process has it."""
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,7 +99,7 @@ def _lock(folder: Path) -> Iterator[int | None]:
 
 
 def _leader(folder: Path) -> int | None:
-    """The pid of the run's process, if the process of that pid is still the one that started then."""
+    """Return the pid of the run, or None if that process has ended, even if its pid was reused."""
     try:
         recorded = (folder / "process").read_text()
         pid = int(recorded.split()[0])
@@ -110,10 +110,10 @@ def _leader(folder: Path) -> int | None:
 
 
 def _started(stat: str) -> str:
-    """Field 22 of /proc/PID/stat; the name in field 2 may hold anything, its last parenthesis ends it."""
+    """Return the start time, field 22 of /proc/PID/stat; field 2 may hold anything before its last parenthesis."""
     return stat.rpartition(")")[2].split()[19]
 
 
 def _environment() -> dict[str, str]:
-    """Ours without the settings of the server: some of them are secrets, and a training needs none."""
+    """Return the environment without the settings of the server, some of which are secrets."""
     return {name: value for name, value in os.environ.items() if not name.startswith("WTL_")}

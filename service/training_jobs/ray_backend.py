@@ -1,8 +1,8 @@
-"""Trainings on a Ray cluster through its Jobs REST API. Imports no Ray.
+"""Training on a Ray cluster, through its Jobs REST API. Does not import Ray.
 
-The job runs `wtl train`, which the cluster's image has: nothing is uploaded. Its run's folder has to be the same
-one for the cluster and for the server (a shared volume), so that a job goes on where it was after the cluster's
-head is lost, and leaves its bundle where the server finds it. Ray's records and logs live with the head; ours do not.
+The image of the cluster must have `wtl train`: nothing is uploaded. Cluster and server must share the folder of the
+run, so that a job resumes after the loss of the head node, which has Ray's records and logs, and the server finds its
+bundle.
 """
 
 import shlex
@@ -20,7 +20,7 @@ TRAIN = ("wtl", "train", "--ray", "--no-baselines")
 
 
 class RayBackend:
-    """The cluster at `address`, an http URL. Raises httpx.InvalidURL."""
+    """The Ray cluster at `address`, an http URL. Raises httpx.InvalidURL."""
 
     name, host = "ray", "cluster"
 
@@ -41,7 +41,7 @@ class RayBackend:
         self._http.close()
 
     def start(self, job: Job, folder: Path) -> None:
-        """Submit it; a submission of the same id is the same job. Raises Unreachable, Refused."""
+        """Submit the job, unless its submission exists already. Raises Unreachable, Refused."""
         if self._read(job) is not None:
             return
         entrypoint = shlex.join((*self._command, *job.arguments, "--out", str(folder)))
@@ -53,28 +53,28 @@ class RayBackend:
         answer = self._request("POST", "/api/jobs/", json=body)
         if answer.is_client_error:
             raise Refused(f"the cluster refuses the job: {_sentence(answer)}")
-        # One that Ray took although its answer was an error is found by its id the next time.
+        # If Ray has accepted the job despite the error, its submission is found the next time.
         if not answer.is_success:
             raise Unreachable(f"the cluster answers {answer.status_code}: {_sentence(answer)}")
 
     def poll(self, job: Job, folder: Path) -> JobStatus:
-        """What the cluster says. When a job is over its log is kept in its folder."""
+        """Return the status of the attempt; at its end, copy its log to the folder of the run."""
         status = self._read(job)
         if status is None:
             return JobStatus.LOST
         if status not in _OVER:
             return JobStatus.RUNS
-        self._keep_log(job, folder)
+        self._copy_log(job, folder)
         return JobStatus.DONE if status == "SUCCEEDED" else JobStatus.ENDED
 
     def stop(self, job: Job, folder: Path) -> None:
-        """Ray sends SIGTERM, and SIGKILL some seconds later."""
+        """Stop the attempt: Ray sends SIGTERM, and SIGKILL some seconds later."""
         self._request("POST", f"/api/jobs/{_submission(job)}/stop")
 
     def log(self, job: Job, folder: Path) -> str:
-        """From the cluster while it has it, else what was kept."""
-        kept = tail(folder / "log")
-        return kept if not job.active and kept else self._fetch_log(job) or kept
+        """Return the log from the cluster if it has it, else the copy."""
+        copy = tail(folder / "log")
+        return copy if not job.active and copy else self._fetch_log(job) or copy
 
     def _read(self, job: Job) -> str | None:
         answer = self._request("GET", f"/api/jobs/{_submission(job)}")
@@ -90,7 +90,7 @@ class RayBackend:
         answer = self._request("GET", f"/api/jobs/{_submission(job)}/logs")
         return str(answer.json().get("logs") or "")[-256 * 1024 :] if answer.is_success else ""
 
-    def _keep_log(self, job: Job, folder: Path) -> None:
+    def _copy_log(self, job: Job, folder: Path) -> None:
         try:
             text = self._fetch_log(job)
             folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ class RayBackend:
         except httpx.HTTPError as error:
             raise Unreachable(f"the cluster cannot be reached: {type(error).__name__}") from error
         if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            raise Unreachable("the cluster does not take our token (WTL_RAY_TOKEN)")
+            raise Unreachable("the cluster does not accept the token (WTL_RAY_TOKEN)")
         return answer
 
 
@@ -113,6 +113,6 @@ def _submission(job: Job) -> str:
 
 
 def _sentence(answer: httpx.Response) -> str:
-    """The last line: Ray answers with tracebacks."""
-    said = [line.strip() for line in answer.text.splitlines() if line.strip()]
-    return said[-1][:200] if said else "nothing"
+    """Return the last line of an answer, since Ray answers with tracebacks."""
+    lines = [line.strip() for line in answer.text.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "nothing"

@@ -1,4 +1,4 @@
-"""Training jobs as frozen values, and the lines of the journal that `wtl train` keeps. Knows no database."""
+"""Training jobs as frozen values, and the event log that `wtl train` writes. Knows no database."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ STATES: tuple[State, ...] = ("queued", "running", "succeeded", "failed", "stoppe
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What a client wants trained; `id` and `name` may be left to us."""
+    """A training that a client requests; the server chooses `id` and `name` if they are None."""
 
     experiment: str
     seed: int | None = None
@@ -26,11 +26,11 @@ class Job:
     """One training job. Times are seconds since 1970.
 
     Attributes:
-        position: orders pages.
-        uid: names its run's folder, and with the attempt its submission on a cluster.
-        attempt: from 1; a run that was killed from outside is started again and resumes from its checkpoint.
-        read_bytes: how much of its journal has become events.
-        progress: the newest line of progress, or None.
+        position: the order of jobs on pages.
+        uid: the name of the folder of the run, and with the attempt that of the submission to a cluster.
+        attempt: the number of the attempt, from 1; a killed run is started again and resumes from its checkpoint.
+        read_bytes: the bytes of the event log of the run that have become events.
+        progress: the newest progress, or None.
     """
 
     position: int
@@ -57,12 +57,12 @@ class Job:
 
     @property
     def active(self) -> bool:
-        """Whether something may still happen to it."""
+        """True while the job is queued or running."""
         return self.state in ACTIVE
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Of `wtl train`, without where to."""
+        """The arguments of `wtl train`, without the output folder."""
         seed = () if self.seed is None else ("--seed", str(self.seed))
         steps = () if self.steps is None else ("--steps", str(self.steps))
         return (self.experiment, *seed, *steps)
@@ -70,7 +70,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a job; numbers count from 1 without gaps."""
+    """An event of a job; numbers count from 1 without gaps."""
 
     number: int
     kind: Literal["state", "progress"]
@@ -80,7 +80,7 @@ class Event:
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line of a journal."""
+    """One line of the event log of a run."""
 
     kind: str
     at: float
@@ -88,17 +88,17 @@ class LogLine:
 
     @property
     def final(self) -> bool:
-        """Whether the run said how it ended."""
+        """True if the line reports the end of the run."""
         return self.kind in {"finished", "stopped", "failed"}
 
     @property
     def detail(self) -> str:
-        """Why it ended so."""
+        """The reason of the end."""
         return str(self.fields.get("detail", ""))
 
 
 def parse_event_log(text: bytes) -> list[LogLine]:
-    """The whole lines in `text`; what is none of ours is passed over."""
+    """Parse the lines of an event log; invalid lines are ignored."""
     lines = []
     for raw in text.splitlines():
         try:
@@ -110,6 +110,6 @@ def parse_event_log(text: bytes) -> list[LogLine]:
 
 
 def last_log_line(log: str) -> str:
-    """The last thing that a log says, as a sentence for a client: no traceback, no paths of files in one."""
-    said = [line.strip() for line in log.splitlines() if line.strip()]
-    return said[-1].removeprefix("wtl: ")[:500] if said else ""
+    """Return the last line of a log, for a client: the line after a traceback, without its file paths."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return lines[-1].removeprefix("wtl: ")[:500] if lines else ""

@@ -1,4 +1,4 @@
-"""Training jobs and their events in the database: all that is known of a job, whatever happens to whoever runs it."""
+"""Training jobs, their events and the leases of supervisors in the database."""
 
 import json
 import secrets
@@ -16,7 +16,7 @@ from service.training_jobs.records import ACTIVE, STATES, Event, Job, JobRequest
 
 
 class TrainingJobRepository:
-    """The jobs of all tenants."""
+    """The training jobs of all tenants."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -31,15 +31,15 @@ class TrainingJobRepository:
         now: float,
         most_queued: int,
     ) -> tuple[Job, bool]:
-        """A new job, queued, and True; or the one that the same request made before, and False.
+        """Queue a new job and return it and True; or return the job of an earlier, equal request and False.
 
         Raises:
-            IdempotencyKeyReused: the key came with another request.
-            JobConflict: a job of that id wants something else.
-            Busy: too many wait already.
+            IdempotencyKeyReused: the key belongs to another request.
+            JobConflict: the id belongs to a job with other settings.
+            Busy: the queue is full.
         """
         with self._database.write() as c:
-            lock_tenant(c, tenant)  # two servers may be asked for the same job at once
+            lock_tenant(c, tenant)  # two servers may get the same request at once
             known = self._known(c, tenant, request, idempotency_key)
             if known is not None:
                 return known, False
@@ -60,7 +60,7 @@ class TrainingJobRepository:
             return _job(_row(c, uid)), True
 
     def read(self, tenant: str, job_id: str) -> Job:
-        """One job of a tenant. Raises JobNotFound."""
+        """Return one job of a tenant. Raises JobNotFound."""
         where = (training_jobs.c.tenant == tenant, training_jobs.c.id == job_id)
         with self._database.read() as c:
             row = c.execute(select(training_jobs).where(*where)).first()
@@ -69,7 +69,7 @@ class TrainingJobRepository:
         return _job(row)
 
     def page(self, tenant: str, limit: int, after: int) -> tuple[list[Job], int | None]:
-        """At most `limit` jobs of a tenant, oldest first, and the position to go on from."""
+        """Return at most `limit` jobs of a tenant, oldest first, and the position of the next page, or None."""
         where = (training_jobs.c.tenant == tenant, training_jobs.c.position > after)
         query = select(training_jobs).where(*where).order_by(training_jobs.c.position).limit(limit + 1)
         with self._database.read() as c:
@@ -77,20 +77,20 @@ class TrainingJobRepository:
         return [_job(row) for row in rows[:limit]], rows[limit - 1].position if len(rows) > limit else None
 
     def active(self) -> list[Job]:
-        """Every job that is queued or runs, oldest first."""
+        """Return every job that is queued or running, oldest first."""
         query = select(training_jobs).where(training_jobs.c.state.in_(ACTIVE)).order_by(training_jobs.c.position)
         with self._database.read() as c:
             return [_job(row) for row in c.execute(query)]
 
     def counts(self) -> Mapping[str, int]:
-        """How many jobs are in each state."""
+        """Return the number of jobs in each state."""
         query = select(training_jobs.c.state, func.count()).group_by(training_jobs.c.state)
         with self._database.read() as c:
             found: dict[str, int] = {row[0]: row[1] for row in c.execute(query)}
         return {state: found.get(state, 0) for state in STATES}
 
     def request_stop(self, tenant: str, job_id: str) -> Job:
-        """Note that a job should end. Raises JobNotFound."""
+        """Mark a job to be stopped. Raises JobNotFound."""
         job = self.read(tenant, job_id)
         active = (training_jobs.c.uid == job.uid, training_jobs.c.state.in_(ACTIVE))
         with self._database.write() as c:
@@ -100,53 +100,54 @@ class TrainingJobRepository:
     def advance(
         self, job: Job, now: float, events: Iterable[tuple[str, float, Mapping[str, Any]]] = (), **changes: Any
     ) -> Job:
-        """Change a job and add events, both or neither. Nothing happens to one that has ended meanwhile."""
+        """Change a job and add events, in one transaction. A job that has ended meanwhile stays as it is."""
         if "progress" in changes:
             changes["progress"] = json.dumps(changes["progress"])
-        same = training_jobs.c.read_bytes == job.read_bytes  # somebody else may have read on
+        same = training_jobs.c.read_bytes == job.read_bytes  # another supervisor may have advanced the job
         this = (training_jobs.c.uid == job.uid, training_jobs.c.state.in_(ACTIVE), same)
         with self._database.write() as c:
             if c.execute(update(training_jobs).where(*this).values(uid=job.uid, **changes)).rowcount:
                 for kind, at, data in events:
                     _add_event(c, job.uid, kind, at, data)
                 if "state" in changes:
-                    act_response = {"state", "error", "model", "model_version"} & set(changes)
-                    _add_event(c, job.uid, "state", now, {name: changes[name] for name in sorted(act_response)})
+                    names = {"state", "error", "model", "model_version"} & set(changes)
+                    _add_event(c, job.uid, "state", now, {name: changes[name] for name in sorted(names)})
             return _job(_row(c, job.uid))
 
     def events(self, uid: str, after: int, limit: int = 500) -> list[Event]:
-        """What happened to a job after event `after`."""
+        """Return the events of a job after event `after`."""
         where = (training_events.c.job == uid, training_events.c.number > after)
         query = select(training_events).where(*where).order_by(training_events.c.number).limit(limit)
         with self._database.read() as c:
             return [Event(row.number, row.kind, row.at, json.loads(row.data)) for row in c.execute(query)]
 
     def expired(self, before: float) -> list[Job]:
-        """Jobs that ended before then."""
+        """Return the jobs that ended before a time."""
         query = select(training_jobs).where(training_jobs.c.finished_at < before)
         with self._database.read() as c:
             return [_job(row) for row in c.execute(query)]
 
     def delete(self, job: Job) -> None:
-        """Forget a job and its events."""
+        """Delete a job and its events."""
         with self._database.write() as c:
             c.execute(delete(training_jobs).where(training_jobs.c.uid == job.uid))
 
     def hold(self, lease: str, holder: str, now: float, for_s: float) -> bool:
-        """Take or keep a lease; False while somebody else has it."""
+        """Take or renew a lease; return False while another holder has it."""
         mine = {"holder": holder, "expires_at": now + for_s}
         free = (leases.c.name == lease, or_(leases.c.holder == holder, leases.c.expires_at <= now))
         with self._database.write() as c:
-            insert_new(c, leases, [{"name": lease, "holder": holder, "expires_at": 0.0}])  # others may, at this instant
+            # Another server may insert the same row at this moment.
+            insert_new(c, leases, [{"name": lease, "holder": holder, "expires_at": 0.0}])
             return bool(c.execute(update(leases).where(*free).values(mine)).rowcount)
 
     def held_until(self, lease: str) -> float:
-        """When a lease ends or ended; 0 if nobody ever took it."""
+        """Return the end of a lease; 0 if it was never taken."""
         with self._database.read() as c:
             return c.scalar(select(leases.c.expires_at).where(leases.c.name == lease)) or 0.0
 
     def release(self, lease: str, holder: str) -> None:
-        """Let others take it at once."""
+        """End a lease, so that others can take it at once."""
         this = (leases.c.name == lease, leases.c.holder == holder)
         with self._database.write() as c:
             c.execute(update(leases).where(*this).values(expires_at=0.0))
@@ -160,7 +161,7 @@ class TrainingJobRepository:
                 select(training_jobs).where(of_tenant, training_jobs.c.idempotency_key == idempotency_key.key)
             ).first()
             if row is not None and row.fingerprint != idempotency_key.fingerprint:
-                detail = "this Idempotency-Key came with another request before"
+                detail = "this Idempotency-Key belongs to an earlier, different request"
                 raise IdempotencyKeyReused(detail, field="Idempotency-Key", got=quote(idempotency_key.key))
             if row is not None:
                 return _job(row)
@@ -169,7 +170,7 @@ class TrainingJobRepository:
             return None
         job = _job(row)
         if JobRequest(job.experiment, job.seed, job.steps, job.name, job.id) != request:
-            detail = f"the training job {quote(job.id)} exists and wants something else"
+            detail = f"the training job {quote(job.id)} exists with other settings"
             raise JobConflict(detail, field="id", got=quote(job.id))
         return job
 

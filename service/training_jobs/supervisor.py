@@ -1,7 +1,7 @@
-"""The training jobs of one server: taken, started a few at a time, followed, and their bundles registered.
+"""The supervisor of training jobs: queues them, starts a few at a time, follows them, and registers their bundles.
 
-A thread looks at every job once a second. All that it knows is in the database, in the runs' folders and with
-whoever runs them, so it may be killed at any instant; of several server processes the one with the lease does it.
+A thread polls every job. All of its state is in the database, the folders of the runs and the backend, so it may be
+killed at any time. Of several server processes, the one with the lease polls.
 """
 
 import shutil
@@ -25,17 +25,17 @@ from service.training_jobs.records import Event, Job, JobRequest, LogLine, last_
 from service.training_jobs.repository import TrainingJobRepository
 
 Register = Callable[[Bundle, str], int]
-"""Puts a bundle on offer under a name; returns its version. The same bundle again is the same version."""
+"""Registers a bundle under a name and returns its version. A bundle that is registered again keeps its version."""
 
 ATTEMPTS = 3
 _LEASE_S = 15.0
 _ADOPT_AFTER_S = 300.0
-_PART = 0.005  # of a phase: less progress is no event
+_MIN_PROGRESS = 0.005  # share of a phase; smaller steps make no event
 _log = structlog.get_logger("service.training_jobs")
 
 
 class TrainingJobSupervisor:
-    """Takes jobs for `backend`; None trains nothing, and says so."""
+    """Runs the jobs of one server on `backend`; with None every new job is refused."""
 
     def __init__(
         self,
@@ -64,35 +64,35 @@ class TrainingJobSupervisor:
     def create(
         self, tenant: str, request: JobRequest, idempotency_key: IdempotencyKey | None = None
     ) -> tuple[Job, bool]:
-        """Take a job, or find the one that the same request made; and whether it is new.
+        """Queue a new job and return it and True; or return the job of an earlier, equal request and False.
 
         Raises:
-            NoTraining: there is nowhere to train.
+            NoTraining: the server has no backend.
             Busy, JobConflict, IdempotencyKeyReused: see `TrainingJobRepository.create`.
         """
         if self._backend is None:
-            raise NoTraining("this server trains nothing: WTL_TRAINING_JOBS is 0")
+            raise NoTraining("this server runs no training jobs: WTL_TRAINING_JOBS is 0")
         backend, now = self._backend, self._now()
         return self._store.create(tenant, request, idempotency_key, backend.name, backend.host, now, self._most_queued)
 
     def read(self, tenant: str, job_id: str) -> Job:
-        """One job. Raises JobNotFound."""
+        """Return one job. Raises JobNotFound."""
         return self._store.read(tenant, job_id)
 
     def page(self, tenant: str, limit: int, after: int) -> tuple[list[Job], int | None]:
-        """Some jobs, oldest first, and the position to go on from."""
+        """Return some jobs, oldest first, and the position of the next page, or None."""
         return self._store.page(tenant, limit, after)
 
     def stop(self, tenant: str, job_id: str) -> Job:
-        """Ask a job to end; one that has ended stays as it is. Raises JobNotFound."""
+        """Request that a job stops; one that has ended stays as it is. Raises JobNotFound."""
         return self._store.request_stop(tenant, job_id)
 
     def events(self, job: Job, after: int) -> list[Event]:
-        """What happened after event `after`."""
+        """Return the events of a job after event `after`."""
         return self._store.events(job.uid, after)
 
     def log(self, job: Job) -> str:
-        """The end of what it printed; what can be had of it now."""
+        """Return the end of the log of a job, as far as it is available."""
         if self._backend is not None and job.backend == self._backend.name:
             try:
                 return self._backend.log(job, self._folder(job))
@@ -101,19 +101,19 @@ class TrainingJobSupervisor:
         return tail(self._folder(job) / "log")
 
     def counts(self) -> Mapping[str, int]:
-        """How many jobs are in each state."""
+        """Return the number of jobs in each state."""
         return self._store.counts()
 
     # -- the thread -------------------------------------------------------------------------------------------
 
     def start(self, every_s: float) -> None:
-        """Begin to look after jobs."""
+        """Start the thread, which polls every `every_s` seconds."""
         if self._backend is not None:
             self._thread = threading.Thread(target=self._work, args=(every_s,), name="training jobs", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
-        """Stop looking; the jobs go on."""
+        """Stop the thread; the jobs continue."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
@@ -129,18 +129,18 @@ class TrainingJobSupervisor:
                 if self._store.hold(lease, self._holder, self._now(), _LEASE_S):
                     self.poll(self._backend)
             except Exception:
-                _log.exception("training jobs could not be looked after; trying again")
+                _log.exception("polling the training jobs failed; trying again")
         try:
             self._store.release(lease, self._holder)
         except Exception:
-            _log.warning("the lease of the training jobs runs out by itself")
+            _log.warning("the lease of the training jobs could not be released; it will expire")
 
     def poll(self, backend: Backend) -> None:
-        """Look at every job once: start, stop, follow, end."""
+        """Poll every job once: start, stop, follow or end it."""
         running, queued = 0, []
         for job in self._store.active():
             if self._is_mine(job, backend):
-                job = self._supervised(job, backend)  # noqa: PLW2901
+                job = self._advance(job, backend)  # noqa: PLW2901
                 running += job.state == "running"
                 queued += [job] if job.state == "queued" else []
         for job in queued[: max(0, self._at_once - running)]:
@@ -157,15 +157,15 @@ class TrainingJobSupervisor:
             return self._store.advance(job, self._now(), host=backend.host).active
         return False
 
-    def _supervised(self, job: Job, backend: Backend) -> Job:
+    def _advance(self, job: Job, backend: Backend) -> Job:
         if job.state == "queued":
             return self._end(job, "stopped") if job.stop_requested else job
         return self._guarded(job, lambda job: self._follow(job, backend))
 
     def _guarded(self, job: Job, do: Callable[[Job], Job]) -> Job:
-        """What one job fails at is no reason to leave the others alone."""
+        """Call `do`, and handle its errors, so that one job does not affect the others."""
         try:
-            done = do(job)
+            advanced = do(job)
         except Unreachable as error:
             if str(error) != self._unreachable:
                 _log.warning("training jobs wait", reason=str(error))
@@ -174,13 +174,13 @@ class TrainingJobSupervisor:
         except Refused as error:
             return self._end(job, "failed", error=str(error))
         except Exception:
-            _log.exception("a training job could not be looked after; trying again", job=job.id)
+            _log.exception("polling a training job failed; trying again", job=job.id)
             return job
         self._unreachable = ""
-        return done
+        return advanced
 
     def _start_attempt(self, job: Job, backend: Backend) -> Job:
-        """The next attempt. Starting comes first: it is harmless to start what was started already."""
+        """Start the next attempt. It starts before it is stored, since starting it twice is harmless."""
         job = replace(job, attempt=job.attempt + 1)
         backend.start(job, self._folder(job))
         now = self._now()
@@ -190,31 +190,31 @@ class TrainingJobSupervisor:
 
     def _follow(self, job: Job, backend: Backend) -> Job:
         folder = self._folder(job)
-        status = backend.poll(job, folder)  # before the journal: what it said before it ended is in there then
-        job = self._read_journal(job, folder)
+        status = backend.poll(job, folder)  # before the event log, which is then complete if the run has ended
+        job = self._read_event_log(job, folder)
         if status is JobStatus.RUNS:
             if job.stop_requested:
                 backend.stop(job, folder)
             return job
-        words = parse_event_log(tail(folder / EVENT_LOG).encode())
-        return self._resolve(job, backend, status, words[-1] if words else None)
+        lines = parse_event_log(tail(folder / EVENT_LOG).encode())
+        return self._resolve(job, backend, status, lines[-1] if lines else None)
 
     def _resolve(self, job: Job, backend: Backend, status: JobStatus, last: LogLine | None) -> Job:
-        """What an attempt that is over means for the job."""
+        """Decide what happens to a job whose attempt has ended: success, failure, or another attempt."""
         if last is not None and last.kind == "finished":
             return self._register_bundle(job)
         if job.stop_requested:
             return self._end(job, "stopped")
         if last is not None and last.kind == "failed":
             return self._end(job, "failed", error=last.detail)
-        words = last_log_line(backend.log(job, self._folder(job)))
+        log_line = last_log_line(backend.log(job, self._folder(job)))
         if last is None and status is JobStatus.DONE:
             return self._end(job, "failed", error="the run left nothing in WTL_RUNS: cluster and server must share it")
         if last is None and status is JobStatus.ENDED:
-            return self._end(job, "failed", error=words or "the training ended without a word")
+            return self._end(job, "failed", error=log_line or "the training ended without any output")
         if job.attempt < ATTEMPTS:
             return self._start_attempt(job, backend)
-        ending = f"; its log ends: {words}" if words else ""
+        ending = f"; its log ends: {log_line}" if log_line else ""
         return self._end(job, "failed", error=f"the training was killed {job.attempt} times{ending}")
 
     def _register_bundle(self, job: Job) -> Job:
@@ -224,7 +224,7 @@ class TrainingJobSupervisor:
             version = self._register(bundle, name)
         except InvalidConfig as error:
             _log.warning("the bundle of a training job cannot be used", job=job.id, error=str(error))
-            return self._end(job, "failed", error="the training finished, and its bundle cannot be used")
+            return self._end(job, "failed", error="the training finished, but its bundle cannot be used")
         return self._end(job, "succeeded", model=name, model_version=version)
 
     def _end(self, job: Job, state: str, **fields: Any) -> Job:
@@ -234,8 +234,8 @@ class TrainingJobSupervisor:
         _log.info("training job ended", job=job.id, state=state, **fields)
         return ended
 
-    def _read_journal(self, job: Job, folder: Path) -> Job:
-        """New lines of the journal become events, but not every small step."""
+    def _read_event_log(self, job: Job, folder: Path) -> Job:
+        """Convert new lines of the event log to events, except small steps."""
         try:
             with (folder / EVENT_LOG).open("rb") as file:
                 file.seek(job.read_bytes)
@@ -247,7 +247,7 @@ class TrainingJobSupervisor:
         kept: list[tuple[str, float, Mapping[str, Any]]] = []
         before = job.progress
         for line in parse_event_log(text[0]):
-            if line.kind == "progress" and (fields := _progress(line)) and _tells_more(fields, before):
+            if line.kind == "progress" and (fields := _progress(line)) and _is_news(fields, before):
                 kept.append(("progress", line.at, fields))
                 before = fields
         changes: dict[str, Any] = {"read_bytes": job.read_bytes + len(text[0]) + 1}
@@ -260,7 +260,7 @@ class TrainingJobSupervisor:
 
 
 def _progress(line: LogLine) -> Mapping[str, Any] | None:
-    """What clients are told of a line; None of one that another version of `wtl train` may have written."""
+    """Return the progress in a line, for clients; None if the line is not valid."""
     fields = line.fields
     if not isinstance(fields.get("phase"), str) or not all(type(fields.get(name)) is int for name in ("done", "total")):
         return None
@@ -268,9 +268,9 @@ def _progress(line: LogLine) -> Mapping[str, Any] | None:
     return {name: fields[name] for name in ("phase", "done", "total")} | {k: float(v) for k, v in figures.items()}
 
 
-def _tells_more(fields: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
-    """Whether this is a new phase, its end, something measured, or a visible step on."""
+def _is_news(fields: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
+    """Return True for a new phase, the end of one, a measurement, or a large enough step."""
     if before is None or fields.get("phase") != before.get("phase") or "trial" in fields:
         return True
     done, total, since = fields.get("done", 0), fields.get("total", 1), before.get("done", 0)
-    return bool(done == total or done - since >= _PART * total)
+    return bool(done == total or done - since >= _MIN_PROGRESS * total)
