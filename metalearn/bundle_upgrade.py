@@ -8,12 +8,12 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from metalearn.bundle import SCHEMA, Bundle
+from metalearn.bundle import SCHEMA, Bundle, Weights
 from metalearn.config import ModelConfig
 from metalearn.data.dataset import DAMAGE
 from metalearn.data.errors import InvalidConfig
@@ -24,6 +24,10 @@ _TRAINING = {
     "ramp_steps": "anneal_steps",
     "settled_after": "freeze_batchnorm_after",
 }
+_POLICY_WEIGHTS = {"encoder.features.": "encoder.observations.", "encoder.memory.": "encoder.observations.memory."}
+_TWICE = "features."
+"""The normaliser of observations, a second time."""
+_BASELINE_WEIGHTS = {"mean": "observations.mean", "std": "observations.std"}
 _GRAPHS = ("believe", "stance", "act")
 _WORKSHOP = ".upgrading"
 """Beside the bundles, and deeper than bundles are looked for."""
@@ -94,6 +98,8 @@ def _rewrite(folder: Path, head: dict[str, Any]) -> Bundle:
     renamed = {**head, "schema": SCHEMA, "model": _renamed(head["model"], _MODEL), "provenance": provenance, "onnx": {}}
     (folder / "bundle.json").write_text(json.dumps(renamed))
     bundle = Bundle.load(folder)
+    baselines = {name: _renamed(weights, _BASELINE_WEIGHTS) for name, weights in bundle.baselines.items()}
+    bundle = replace(bundle, weights=_policy_weights(bundle.weights), baselines=baselines)
     ModelConfig.model_validate(bundle.model)
     if head.get("onnx"):
         from metalearn.model.export import with_graphs  # imports torch
@@ -117,6 +123,13 @@ def _provenance(value: Mapping[str, Any]) -> dict[str, Any]:
             for name, made in baselines.items()
         }
     return changed
+
+
+def _policy_weights(weights: Weights) -> Weights:
+    kept = {name: value for name, value in weights.items() if not name.startswith(_TWICE)}
+    for old, new in _POLICY_WEIGHTS.items():
+        kept = {new + name.removeprefix(old) if name.startswith(old) else name: value for name, value in kept.items()}
+    return kept
 
 
 def _renamed(value: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def of_answer(cls: type[T], answer: Mapping[str, Any], **more: Any) -> T:
     required = {name for name, one in known.items() if one.default is MISSING and one.default_factory is MISSING}
     if missing := sorted(required - set(given)):
         detail = f"{cls.__name__} without {', '.join(missing)}: is this a watch-try-learn server of this version?"
-        raise ClientError({"title": "the answer is incomplete", "detail": detail})
+        raise ClientError({"title": "the response is incomplete", "detail": detail})
     return cls(**given)
 
 
@@ -53,19 +53,8 @@ class ResponseModel:
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
-<<<<<<< HEAD
-        """From an answer. Raises ClientError: the server left something out."""
-        return of_answer(cls, answer, **more)
-=======
         """Make the value from a response. Raises ClientError if a field is missing."""
-        known = {one.name: one for one in fields(cls)}  # type: ignore[arg-type]
-        given = {name: value for name, value in answer.items() if name in known} | more
-        required = {name for name, one in known.items() if one.default is MISSING and one.default_factory is MISSING}
-        if missing := sorted(required - set(given)):
-            detail = f"{cls.__name__} without {', '.join(missing)}: is this a watch-try-learn server of this version?"
-            raise ClientError({"title": "the response is incomplete", "detail": detail})
-        return cls(**given)
->>>>>>> service-prose
+        return of_answer(cls, answer, **more)
 
 
 @dataclass(frozen=True)
@@ -134,15 +123,6 @@ class JobState(ResponseModel):
     """A training job. `state` is queued, running, succeeded, failed or stopped.
 
     Attributes:
-<<<<<<< HEAD
-        seed, steps, name: as they were asked for; None: the experiment's.
-        stop_requested: whether it was asked to stop.
-        backend: what runs it.
-        attempt: how often it was started.
-        progress: phase, done, total, and what was measured last; None before there is any.
-        error: why it failed, in one sentence.
-        model, model_version: the registered result.
-=======
         seed, steps, name: the requested values; None: those of the experiment.
         stop_requested: True if a client has requested that the job stops.
         backend: the backend that runs the job.
@@ -150,7 +130,6 @@ class JobState(ResponseModel):
         progress: phase, done, total, and the last measurements; None before the first report.
         error: the reason of a failure, in one sentence.
         model, model_version: the registered model.
->>>>>>> service-prose
     """
 
     id: str
@@ -198,49 +177,6 @@ class JobEvent:
         return self.kind == "state" and self.data.get("state") in _ENDED
 
 
-<<<<<<< HEAD
-=======
-@dataclass(frozen=True)
-class QualityWarning(ResponseModel):
-    """A warning about an episode: a stable code and a sentence."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quality(ResponseModel):
-    """The quality report of an uploaded or recorded episode; `episode` is its position, such as `demos[0]`."""
-
-    episode: str
-    steps: int
-    horizon: int
-    rate_hz: float
-    duration_s: float
-    clipped: float | None
-    constant_actions: tuple[int, ...]
-    constant_observations: tuple[int, ...]
-    duplicate_of: str | None
-    total_reward: float | None
-    success: bool | None
-    novelty: float | None
-    warnings: tuple[QualityWarning, ...]
-
-    @classmethod
-    def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
-        """Make the value from an entry of `quality`."""
-        return super().of(
-            {
-                **answer,
-                "constant_actions": tuple(answer.get("constant_actions", ())),
-                "constant_observations": tuple(answer.get("constant_observations", ())),
-                "warnings": tuple(QualityWarning.of(one) for one in answer.get("warnings", ())),
-            },
-            **more,
-        )
-
-
->>>>>>> service-prose
 @dataclass(frozen=True, kw_only=True)
 class AdaptationState(ResponseModel):
     """One version of an adaptation.
@@ -267,13 +203,8 @@ class AdaptationState(ResponseModel):
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
-<<<<<<< HEAD
-        """From an answer, with the client that asked."""
-        quality = tuple(_quality(entry) for entry in answer.get("quality") or ())
-=======
         """Make the value from a response."""
-        quality = tuple(Quality.of(entry) for entry in answer.get("quality") or ())
->>>>>>> service-prose
+        quality = tuple(_quality(entry) for entry in answer.get("quality") or ())
         return super().of({**answer, "quality": quality}, **more)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from metalearn import bundle_upgrade
 from metalearn.baselines.methods import MilConfig
@@ -45,14 +46,20 @@ def test_an_old_bundle_is_refused_with_the_command_that_upgrades_it(old: Path) -
 def test_everything_is_carried_over_under_new_names(old: Path) -> None:
     (old / "notes.txt").write_text("mine")
     before = content(old)
+    policy, mil = load_file(old / "weights.safetensors"), load_file(old / "baselines" / "mil.safetensors")
     [done] = upgrade(old)
     bundle, after = Bundle.load(old), content(old)
     assert done == Upgrade(old, ID, bundle.id)
     assert bundle.provenance["upgraded"] == {"schema": 1, "id": ID}
-    kept = {name for name in before if name.endswith((".safetensors", ".txt")) or name == "report.json"}
-    assert len(kept) == 6
+    kept = {"confidence.safetensors", "report.json", "notes.txt"}
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
-    assert set(after) - kept == {"bundle.json", "belief.onnx", "conditioning.onnx", "act.onnx"}
+    graphs = {"belief.onnx", "conditioning.onnx", "act.onnx"}
+    weights = {"weights.safetensors", "baselines/bc.safetensors", "baselines/mil.safetensors"}
+    assert set(after) == kept | graphs | weights | {"bundle.json"}
+    assert bundle.weights["encoder.observations.std"].tobytes() == policy.pop("features.std").tobytes()
+    assert {value.tobytes() for value in bundle.weights.values()} == {value.tobytes() for value in policy.values()}
+    assert bundle.baselines["mil"]["observations.mean"].tobytes() == mil["mean"].tobytes()
+    assert len(bundle.baselines["mil"]) == len(mil)
     training = Experiment.model_validate(bundle.provenance["experiment"]).training
     assert (training.demo_dropout, training.anneal_steps, training.freeze_batchnorm_after) == (0.3, 7, 0.5)
     config = MilConfig.model_validate(bundle.provenance["baselines"]["mil"]["config"])
@@ -63,6 +70,7 @@ def test_everything_is_carried_over_under_new_names(old: Path) -> None:
 
 def test_beliefs_and_actions_stay_bit_for_bit(old: Path) -> None:
     names, rng = {"believe": "belief", "stance": "conditioning", "act": "act"}, np.random.default_rng(0)
+    weights = load_file(old / "weights.safetensors")
     graphs = {name: (old / f"{name}.onnx").read_bytes() for name in names}
     list(upgrade(old))
     bundle = Bundle.load(old)
@@ -74,7 +82,7 @@ def test_beliefs_and_actions_stay_bit_for_bit(old: Path) -> None:
         for name in FIELDS
     }
     for was, now in names.items():
-        expected = Graph(graphs[was], bundle.weights).run(inputs)
+        expected = Graph(graphs[was], weights).run(inputs)
         renamed = {
             {"code": "latent", "stance": "conditioning"}.get(name, name): value for name, value in inputs.items()
         }
