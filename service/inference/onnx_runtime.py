@@ -108,7 +108,7 @@ class Graph:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        # A pass takes less than it takes to wake other threads, and requests want the other cores.
+        # A batch takes less than it takes to wake other threads, and requests want the other cores.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         referred = [one for one in onnx.load_from_string(graph).graph.initializer if one.external_data]

@@ -30,7 +30,7 @@ class TorchRuntime:
 
         from metalearn.model.inference import Inference
 
-        # A pass takes less than it takes to wake other threads, and requests want the other cores.
+        # A batch takes less than it takes to wake other threads, and requests want the other cores.
         torch.set_num_threads(1)
         try:
             return cls(Inference.load(bundle))
