@@ -107,7 +107,7 @@ class Graph:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        # A pass is faster than waking other threads, and other requests need the other cores.
+        # A batch is faster than waking other threads, and other requests need the other cores.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         referred = [one for one in onnx.load_from_string(graph).graph.initializer if one.external_data]

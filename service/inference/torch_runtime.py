@@ -30,7 +30,7 @@ class TorchRuntime:
 
         from metalearn.model.inference import Inference
 
-        # A pass is faster than waking other threads, and other requests need the other cores.
+        # A batch is faster than waking other threads, and other requests need the other cores.
         torch.set_num_threads(1)
         try:
             return cls(Inference.load(bundle))

@@ -176,6 +176,65 @@ with TestClient(create_app(settings, runtime_factory=pointing.PointingRuntime)) 
 """,
 )
 
+ENCODER = Addition(
+    heading="An observation encoder",
+    at_most=6,
+    inserted={
+        "metalearn/model/observations.py": [
+            (
+                "        return EntitySetEncoder(spec.observation_size, config.fourier, config.entities, config)\n",
+                """    if spec.observation_space.is_bounded():
+        return BoundedVectorEncoder(spec, config.fourier)
+""",
+            ),
+            (
+                """        return self.get_buffer("std")
+""",
+                '''
+
+class BoundedVectorEncoder(VectorEncoder):
+    """Vectors with bounds, which say what is large: nothing is fitted to data."""
+
+    def __init__(self, spec: Spec, fourier: tuple[float, ...]) -> None:
+        super().__init__(spec.observation_size, fourier)
+        space = spec.observation_space
+        low, high = (torch.as_tensor(bound).flatten().float() for bound in (space.low, space.high))
+        self.scale_by((low + high) / 2, (high - low) / 2)
+
+    def fit(self, observations: Float[Tensor, "n o"]) -> None:
+        """Do nothing."""
+''',
+            ),
+        ]
+    },
+    proof="""
+import numpy as np, torch
+from gymnasium import spaces
+from metalearn.bundle import Bundle
+from metalearn.config import ModelConfig
+from metalearn.data.context import Context
+from metalearn.data.spec import Spec
+from metalearn.model.export import with_graphs
+from metalearn.model.inference import Inference
+from metalearn.model.observations import BoundedVectorEncoder
+from metalearn.model.policy import ConditionalPolicy
+from service.inference.onnx_runtime import OnnxRuntime
+spec = Spec(spaces.Box(-4, 4, (2, 3), np.float32), spaces.Box(-1, 1, (2,), np.float32), 8, rate_hz=1.0)
+config, rng = ModelConfig(), np.random.default_rng(0)
+policy = ConditionalPolicy(config, spec)
+assert isinstance(policy.observations, BoundedVectorEncoder)
+policy.observations.fit(torch.zeros(5, 6))
+bundle = with_graphs(Bundle("bounded", spec, config.model_dump(mode="json"), policy.to_weights()))
+context = Context((spec.example_episode(rng, 5),), (spec.example_episode(rng, 4),))
+observation = context.demos[0].observations[:1]
+actions = []
+for runtime in (Inference.load(bundle), OnnxRuntime.load(bundle)):
+    (belief,) = runtime.infer_belief([context])
+    actions.append(belief.latent)
+np.testing.assert_allclose(*actions, atol=1e-4)
+""",
+)
+
 FORMAT = Addition(
     heading="A dataset format",
     at_most=2,
@@ -281,4 +340,4 @@ with TestClient(app) as http:
 """,
 )
 
-ADDITIONS = (FAMILY, ASK, FORMAT, ROUTE)
+ADDITIONS = (FAMILY, ASK, ENCODER, FORMAT, ROUTE)
