@@ -42,13 +42,13 @@ SESSIONS = (1, 8, 64, 512)
 class Server:
     """One of `benchmarks.serving.servers`, in a process of its own."""
 
-    def __init__(self, kind: str, folder: Path, runtime: str) -> None:
+    def __init__(self, kind: str, folder: Path, runtime: str, root: Path = ROOT) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         command = [sys.executable, "-W", "ignore", "-m", "benchmarks.serving.servers"]
         self.process = subprocess.Popen(
             [*command, kind, str(self.port), str(folder), runtime],
-            cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd=root, env=os.environ | {"PYTHONPATH": str(root)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self.url = f"http://127.0.0.1:{self.port}"
         until_s = time.monotonic() + 60
@@ -73,8 +73,8 @@ class Server:
 
 
 @contextmanager
-def running(kind: str, folder: Path, runtime: str) -> Iterator[Server]:
-    server = Server(kind, folder / kind, runtime)
+def running(kind: str, folder: Path, runtime: str, root: Path = ROOT) -> Iterator[Server]:
+    server = Server(kind, folder / kind, runtime, root)
     try:
         yield server
     finally:

@@ -7,12 +7,14 @@ again; everything else is carried over.
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from metalearn.bundle import SCHEMA, Bundle
+from metalearn.bundle import SCHEMA, Bundle, Weights
+from metalearn.config import ModelConfig
 from metalearn.data.dataset import DAMAGE
 from metalearn.data.errors import InvalidConfig
 
@@ -22,9 +24,13 @@ _TRAINING = {
     "ramp_steps": "anneal_steps",
     "settled_after": "freeze_batchnorm_after",
 }
+_POLICY_WEIGHTS = {"encoder.features.": "encoder.observations.", "encoder.memory.": "encoder.observations.memory."}
+_TWICE = "features."
+"""The normaliser of observations, a second time."""
+_BASELINE_WEIGHTS = {"mean": "observations.mean", "std": "observations.std"}
 _GRAPHS = ("believe", "stance", "act")
 _WORKSHOP = ".upgrading"
-"""Beside the bundles, one folder deeper than they are looked for: what is being made, and what it replaces."""
+"""Beside the bundles, and deeper than bundles are looked for."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,12 @@ def upgrade(folder: Path) -> Iterator[Upgrade]:
     Raises:
         InvalidConfig: no bundle there.
     """
-    _take_up(folder.parent, folder.name)
-    if (folder / "bundle.json").exists():
-        yield _upgrade(folder)
-        return
-    _take_up(folder)
-    found = sorted(path.parent for path in folder.glob("*/bundle.json"))
+    folder = folder.resolve()
+    _put_back(folder)
+    for old in folder.glob(f"{_WORKSHOP}/*/old"):
+        _put_back(folder / old.parent.name)
+    alone = (folder / "bundle.json").exists()
+    found = [folder] if alone else sorted(path.parent for path in folder.glob("*/bundle.json"))
     if not found:
         raise InvalidConfig(f"no bundle at {folder}")
     for one in found:
@@ -58,6 +64,7 @@ def upgrade(folder: Path) -> Iterator[Upgrade]:
 
 
 def _upgrade(folder: Path) -> Upgrade:
+    workshop = _workshop(folder)
     try:
         head = json.loads((folder / "bundle.json").read_text())
         if head.get("schema") == SCHEMA:
@@ -68,16 +75,19 @@ def _upgrade(folder: Path) -> Upgrade:
             return Upgrade(
                 folder, problem=f"exporting its graphs again needs {missing[0]}, which is not installed here"
             )
-        workshop = folder.parent / _WORKSHOP / folder.name
         shutil.rmtree(workshop, ignore_errors=True)
         shutil.copytree(folder, workshop / "new")
         bundle = _rewrite(workshop / "new", head)
-        _replace(folder, workshop)
+        folder.rename(workshop / "old")
+        (workshop / "new").rename(folder)
         return Upgrade(folder, head["id"], bundle.id)
-    except (InvalidConfig, OSError, RuntimeError, *DAMAGE) as error:
+    except (InvalidConfig, OSError, RuntimeError, ValueError, *DAMAGE) as error:
         return Upgrade(folder, problem=" ".join(str(error).split())[:300])
     finally:
-        _tidy(folder.parent, folder.name)
+        _put_back(folder)
+        shutil.rmtree(workshop, ignore_errors=True)
+        with suppress(OSError):  # others are in it, or it was never there
+            workshop.parent.rmdir()
 
 
 def _rewrite(folder: Path, head: dict[str, Any]) -> Bundle:
@@ -88,6 +98,9 @@ def _rewrite(folder: Path, head: dict[str, Any]) -> Bundle:
     renamed = {**head, "schema": SCHEMA, "model": _renamed(head["model"], _MODEL), "provenance": provenance, "onnx": {}}
     (folder / "bundle.json").write_text(json.dumps(renamed))
     bundle = Bundle.load(folder)
+    baselines = {name: _renamed(weights, _BASELINE_WEIGHTS) for name, weights in bundle.baselines.items()}
+    bundle = replace(bundle, weights=_policy_weights(bundle.weights), baselines=baselines)
+    ModelConfig.model_validate(bundle.model)
     if head.get("onnx"):
         from metalearn.model.export import with_graphs  # imports torch
 
@@ -112,26 +125,24 @@ def _provenance(value: Mapping[str, Any]) -> dict[str, Any]:
     return changed
 
 
+def _policy_weights(weights: Weights) -> Weights:
+    kept = {name: value for name, value in weights.items() if not name.startswith(_TWICE)}
+    for old, new in _POLICY_WEIGHTS.items():
+        kept = {new + name.removeprefix(old) if name.startswith(old) else name: value for name, value in kept.items()}
+    return kept
+
+
 def _renamed(value: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     return {names.get(key, key): entry for key, entry in value.items()}
 
 
-def _replace(folder: Path, workshop: Path) -> None:
-    """Put the new bundle where the old one is. Stopped between the two, the next run puts the old one back."""
-    folder.rename(workshop / "old")
-    (workshop / "new").rename(folder)
+def _workshop(folder: Path) -> Path:
+    """Where a bundle is worked on: `new` is being made, `old` was set aside for it."""
+    return folder.parent / _WORKSHOP / folder.name
 
 
-def _take_up(parent: Path, name: str = "*") -> None:
-    """Put back what a run that was stopped had set aside."""
-    for old in parent.glob(f"{_WORKSHOP}/{name}/old"):
-        if not (parent / old.parent.name).exists():
-            old.rename(parent / old.parent.name)
-
-
-def _tidy(parent: Path, name: str) -> None:
-    """Remove what was worked on; an old bundle only if there is a new one in its place."""
-    if (parent / name / "bundle.json").exists():
-        shutil.rmtree(parent / _WORKSHOP / name, ignore_errors=True)
-    if (parent / _WORKSHOP).is_dir() and not any((parent / _WORKSHOP).iterdir()):
-        (parent / _WORKSHOP).rmdir()
+def _put_back(folder: Path) -> None:
+    """Undo a run that was stopped after it set the old bundle aside and before the new one was in its place."""
+    old = _workshop(folder) / "old"
+    if old.is_dir() and not folder.exists():
+        old.rename(folder)

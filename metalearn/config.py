@@ -4,6 +4,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+EVENT_LOG = "progress.jsonl"
+"""File in the folder of a run: the events of the run as JSON lines, for whoever follows it."""
+
 
 class Config(BaseModel):
     """A frozen value; unknown fields are refused."""

@@ -4,56 +4,19 @@ Says what is there and warns of what is probably not meant; refuses nothing. Doe
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from metalearn.confidence import UNLIKE, Confidence
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
+from metalearn.data.quality import EpisodeQuality, QualityWarning
 from metalearn.data.spec import Spec
 
 FEW_STEPS = 3
 MUCH_CLIPPED = 0.5
 ANOTHER_RATE = 0.1  # a tenth faster or slower than the model's is another rate
-
-
-@dataclass(frozen=True)
-class Remark:
-    """Something that is probably not meant: a stable code, and a sentence for a person."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How one episode looks.
-
-    Attributes:
-        episode: which, as `demos[0]`.
-        rate_hz: that of the recording if it was said, else the model's.
-        clipped: share of the actions' numbers at a bound of the action space; None without bounded actions.
-        constant_actions: components that never change.
-        constant_observations: numbers that never change; empty for images.
-        duplicate_of: `demos[0]` of the same upload, or `stored`.
-        total_reward: the sum of the rewards; None without.
-        novelty: 0 .. 1, where a demo stands among those of the model's validation tasks; None where it cannot be said.
-    """
-
-    episode: str
-    steps: int
-    horizon: int
-    rate_hz: float
-    duration_s: float
-    clipped: float | None
-    constant_actions: tuple[int, ...]
-    constant_observations: tuple[int, ...]
-    duplicate_of: str | None
-    total_reward: float | None
-    success: bool | None
-    novelty: float | None
-    warnings: tuple[Remark, ...]
 
 
 def inspect(
@@ -63,7 +26,7 @@ def inspect(
     *,
     stored: Collection[str] = (),
     rate_hz: float | None = None,
-) -> list[Quality]:
+) -> list[EpisodeQuality]:
     """One entry per episode, demos first.
 
     Args:
@@ -87,11 +50,11 @@ def inspect(
 
 def _inspect(
     name: str, episode: Episode, spec: Spec, copy_of: str | None, novelty: float | None, rate_hz: float | None
-) -> Quality:
+) -> EpisodeQuality:
     actions, seen = episode.actions, episode.observations
     rate = rate_hz or spec.rate_hz
     still = _constant(actions) if actions is not None and actions.ndim == 2 else ()
-    quality = Quality(
+    quality = EpisodeQuality(
         episode=name,
         steps=len(episode),
         horizon=spec.horizon,
@@ -107,50 +70,54 @@ def _inspect(
         warnings=(),
     )
     warnings = [*_of_length(quality, spec), *_of_motion(quality, episode, spec), *_of_meaning(quality, episode)]
-    return Quality(**{**vars(quality), "warnings": tuple(warnings)})
+    return replace(quality, warnings=tuple(warnings))
 
 
-def _of_length(q: Quality, spec: Spec) -> list[Remark]:
+def _of_length(q: EpisodeQuality, spec: Spec) -> list[QualityWarning]:
     remarks = []
     if q.steps < FEW_STEPS:
-        remarks.append(Remark("short", f"only {q.steps} step{'s' * (q.steps > 1)}: too few to show how it is done"))
+        remarks.append(
+            QualityWarning("short", f"only {q.steps} step{'s' * (q.steps > 1)}: too few to show how it is done")
+        )
     if q.steps == spec.horizon and not q.success:
-        remarks.append(Remark("at-horizon", f"it ends at the horizon of {spec.horizon} steps: was it cut off?"))
+        remarks.append(QualityWarning("at-horizon", f"it ends at the horizon of {spec.horizon} steps: was it cut off?"))
     if abs(q.rate_hz - spec.rate_hz) > ANOTHER_RATE * spec.rate_hz:
         message = f"recorded at {q.rate_hz:g} Hz, and the model acts at {spec.rate_hz:g} Hz: resample it"
-        remarks.append(Remark("rate-differs", message))
+        remarks.append(QualityWarning("rate-differs", message))
     return remarks
 
 
-def _of_motion(q: Quality, episode: Episode, spec: Spec) -> list[Remark]:
+def _of_motion(q: EpisodeQuality, episode: Episode, spec: Spec) -> list[QualityWarning]:
     remarks = []
     if q.clipped is not None and q.clipped >= MUCH_CLIPPED:
         message = f"{100 * q.clipped:.0f}% of the actions' numbers are at their bounds: are they in the right unit?"
-        remarks.append(Remark("clipped-actions", message))
+        remarks.append(QualityWarning("clipped-actions", message))
     if q.steps < FEW_STEPS:
         return remarks
     actions = episode.actions
     if actions is not None and bool((actions == actions[:1]).all()):
-        remarks.append(Remark("constant-actions", "the action never changes"))
+        remarks.append(QualityWarning("constant-actions", "the action never changes"))
     if bool((episode.observations == episode.observations[:1]).all()):
-        remarks.append(Remark("constant-observations", "nothing that is observed ever changes"))
+        remarks.append(QualityWarning("constant-observations", "nothing that is observed ever changes"))
     return remarks
 
 
-def _of_meaning(q: Quality, episode: Episode) -> list[Remark]:
+def _of_meaning(q: EpisodeQuality, episode: Episode) -> list[QualityWarning]:
     remarks, demo = [], q.episode.startswith("demos")
     if q.duplicate_of is not None:
         what = "an episode that is stored already" if q.duplicate_of == "stored" else q.duplicate_of
         code = "duplicate-stored" if q.duplicate_of == "stored" else "duplicate"
-        remarks.append(Remark(code, f"the same, number by number, as {what}: it adds little"))
+        remarks.append(QualityWarning(code, f"the same, number by number, as {what}: it adds little"))
     if episode.actions is None and not demo:
-        remarks.append(Remark("no-actions", "a trial without its actions: the model does not know what it did"))
+        remarks.append(QualityWarning("no-actions", "a trial without its actions: the model does not know what it did"))
     if demo and q.success is False:
-        remarks.append(Remark("failed-demo", "a demonstration that failed is taken for one that shows what is wanted"))
+        remarks.append(
+            QualityWarning("failed-demo", "a demonstration that failed is taken for one that shows what is wanted")
+        )
     if not demo and not episode.scored:
-        remarks.append(Remark("no-outcome", "neither success nor rewards: nobody said how the trial went"))
+        remarks.append(QualityWarning("no-outcome", "neither success nor rewards: nobody said how the trial went"))
     if q.novelty is not None and q.novelty >= UNLIKE:
-        remarks.append(Remark("unlike-training", "unlike every demonstration that the model was trained on"))
+        remarks.append(QualityWarning("unlike-training", "unlike every demonstration that the model was trained on"))
     return remarks
 
 

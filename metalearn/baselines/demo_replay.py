@@ -15,6 +15,7 @@ from metalearn.baselines.nearest_neighbour import NearestNeighbourIndex
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
+from metalearn.data.spec import observation_vectors
 
 N_MATCHED = 256
 """Training tasks whose states are matched: of 8 to 1,024 tried on `reach-m2`, fewer did worse, more no better."""
@@ -164,7 +165,7 @@ def _found(context: Context, i: int, index: NearestNeighbourIndex | None) -> Rec
 
 
 def _flat(observations: Array) -> Float[np.ndarray, "n d"]:
-    return observations.reshape(len(observations), -1).astype(np.float64)
+    return observation_vectors(observations).astype(np.float64)
 
 
 def _spread(observations: Array) -> Float[np.ndarray, " d"]:

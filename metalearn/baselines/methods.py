@@ -26,7 +26,7 @@ from metalearn.baselines.paper_network import PaperConfig
 from metalearn.baselines.trial_only import WithoutTrials, trial_only
 from metalearn.bundle import Bundle
 from metalearn.config import Config, Experiment
-from metalearn.data.dataset import Dataset
+from metalearn.data.dataset import INDEX_FILE, Dataset
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
@@ -84,7 +84,7 @@ def _train_policy(
 ) -> None:
     """The meta-training loop. A dataset that lies (or is linked) at `folder / "dataset"` is taken to be `dataset`."""
     started, derived = time.monotonic(), derive(experiment.with_seed(seed))
-    if not (folder / "dataset" / "dataset.json").exists():
+    if not (folder / "dataset" / INDEX_FILE).exists():
         dataset.save(folder / "dataset")
 
     def listen(event: Event) -> None:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from metalearn.config import Config
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Array
-from metalearn.data.spec import Spec
+from metalearn.data.spec import Spec, observation_vectors
+from metalearn.model.observations import make_baseline_encoder
 
 Pairs = Sequence[tuple[Array, Array]]
 """The episodes of one task to imitate: observations `[t, *o]` and actions `[t, *a]` of each."""
@@ -54,7 +55,7 @@ class PairBatch:
         for row, of_task in enumerate(pairs):
             if of_task:
                 seen = np.concatenate([episode for episode, _ in of_task])
-                observations[row, : lengths[row]] = seen.reshape(len(seen), -1)
+                observations[row, : lengths[row]] = observation_vectors(seen)
                 actions[row, : lengths[row]] = np.concatenate([done for _, done in of_task])
                 actions[row, : lengths[row]] -= getattr(spec.action_space, "start", 0)
         mask = np.arange(t) < np.array(lengths)[:, None]
@@ -68,19 +69,17 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         self.discrete = spec.discrete
-        n_inputs = spec.observation_size * (1 + 2 * len(config.fourier))
         n_outputs = spec.action_size if spec.discrete else config.n_components * (1 + spec.action_size)
-        self.register_buffer("mean", torch.zeros(spec.observation_size))
-        self.register_buffer("std", torch.ones(spec.observation_size))
-        self.layers = nn.ModuleList([nn.Linear(n_inputs, config.width), nn.Linear(config.width, config.width)])
+        self.observations = make_baseline_encoder(spec, config.fourier)
+        self.layers = nn.ModuleList(
+            [nn.Linear(self.observations.size, config.width), nn.Linear(config.width, config.width)]
+        )
         self.modulations = nn.ModuleList([nn.Linear(config.latent_dim, 2 * config.width) for _ in self.layers])
         self.head = nn.Linear(config.width, n_outputs)
 
     def forward(self, observations: Float[Tensor, "b t o"], latents: Float[Tensor, "b d"]) -> Float[Tensor, "b t n"]:
         """Parameters of the action distribution."""
-        x = (observations - self.get_buffer("mean")) / self.get_buffer("std")
-        angles = [torch.pi * frequency * x for frequency in self.config.fourier]
-        x = torch.cat([x, *map(torch.sin, angles), *map(torch.cos, angles)], -1)
+        x = self.observations(observations)
         for layer, modulation in zip(self.layers, self.modulations, strict=True):
             scale, shift = modulation(latents[:, None]).chunk(2, -1)
             x = torch.relu(layer(x) * (1 + scale) + shift)
@@ -121,7 +120,7 @@ class MixtureActor:
     @torch.no_grad()
     def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
         """The most probable action of each task."""
-        flat = torch.from_numpy(observations.reshape(len(observations), -1).astype(np.float32))
+        flat = torch.from_numpy(observation_vectors(observations))
         actions = self._network.best(flat, self._latents).numpy()
         space: Any = self._spec.action_space
         return actions + int(space.start) if self._spec.discrete else np.clip(actions, space.low, space.high)
@@ -133,9 +132,7 @@ def initial_network(dataset: Dataset, config: MixtureConfig, seed: int) -> Netwo
         torch.manual_seed(seed)
         network = Network(dataset.spec, config)
     episodes = [e for record in dataset.tasks for e in (*record.demos, *record.experts)]
-    seen = np.concatenate([e.observations.reshape(len(e.observations), -1) for e in episodes]).astype(np.float32)
-    network.get_buffer("mean").copy_(torch.from_numpy(seen.mean(0, dtype=np.float64)))
-    network.get_buffer("std").copy_(torch.from_numpy(seen.std(0, dtype=np.float64) + 1e-3))
+    network.observations.fit(torch.from_numpy(np.concatenate([observation_vectors(e.observations) for e in episodes])))
     return network
 
 

@@ -14,6 +14,7 @@ from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.spec import observation_vectors
 
 N_NEAREST = 64
 """Training tasks that are looked up for a context, to repeat one episode of theirs."""
@@ -51,7 +52,9 @@ class NearestNeighbourIndex:
         total = np.cumsum([sum(map(len, record.experts)) for record in dataset.tasks])
         records = dataset.tasks[: max(1, int((total <= max_steps).sum()))]
         pairs = [pair for record in records for pair in record.targets()]
-        seen = np.concatenate([flat(episode.observations) for r in records for episode in (*r.demos, *r.experts)])
+        seen = np.concatenate(
+            [observation_vectors(episode.observations) for r in records for episode in (*r.demos, *r.experts)]
+        )
         mean, std = seen.mean(0, dtype=np.float64), seen.std(0, dtype=np.float64) + 1e-3
         mean, std = mean.astype(np.float32), std.astype(np.float32)
         unknown = np.zeros(3 * len(mean), np.float32)
@@ -62,7 +65,8 @@ class NearestNeighbourIndex:
             experts=np.stack([_key(episode, mean, std) for r in records for episode in r.experts]),
             tasks=np.repeat(np.arange(len(records)), [len(r.experts) for r in records]),
             starts=np.cumsum([0, *(len(actions) for _, actions in pairs)]),
-            observations=(np.concatenate([flat(observations) for observations, _ in pairs]) - mean) / std,
+            observations=(np.concatenate([observation_vectors(observations) for observations, _ in pairs]) - mean)
+            / std,
             actions=np.concatenate([actions for _, actions in pairs]),
         )
 
@@ -80,7 +84,7 @@ class NearestNeighbourIndex:
 
     def normalised(self, observations: Shaped[np.ndarray, "b *o"]) -> Float32[np.ndarray, "b o"]:
         """Each number in units of its spread over the training data."""
-        return (flat(observations) - self.mean) / self.std
+        return (observation_vectors(observations) - self.mean) / self.std
 
     def near(self, context: Context, n: int = N_NEAREST) -> Int[np.ndarray, " e"]:
         """Expert episodes of the tasks most like a context, nearest first.
@@ -115,15 +119,10 @@ class NearestNeighbourIndex:
         return np.square(self.experts).sum(1)
 
 
-def flat(observations: Array) -> Float32[np.ndarray, "t o"]:
-    """Observations as vectors."""
-    return observations.reshape(len(observations), -1).astype(np.float32)
-
-
 def _key(episode: Episode, mean: Array, std: Array) -> Float32[np.ndarray, " f"]:
     """Return the key by which episodes are compared: the first, the middle and the last observation."""
     moments = [0, len(episode) // 2, len(episode)]
-    return ((flat(episode.observations[moments]) - mean) / std).ravel()
+    return ((observation_vectors(episode.observations[moments]) - mean) / std).ravel()
 
 
 def _nearest(keys: Array, norms: Array, wanted: Array, n: int) -> Int[np.ndarray, " m"]:

@@ -27,7 +27,7 @@ from metalearn.baselines.ray_start import start_ray
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
-from metalearn.data.spec import Spec
+from metalearn.data.spec import Spec, observation_vectors
 from metalearn.training.collect import one_thread
 
 EPISODES_PER_FILE = 4096
@@ -109,7 +109,7 @@ def _algorithm(dataset: Dataset, config: OfflineConfig, seed: int, folder: Path)
     for name in ("ray", "ray.data", "ray.rllib"):
         logging.getLogger(name).setLevel(logging.ERROR)  # it warns of its own use of what it deprecates
     network = initial_network(dataset, config, seed)
-    scale = {name: network.get_buffer(name).numpy().copy() for name in ("mean", "std")}
+    scale = {name: network.observations.get_buffer(name).numpy().copy() for name in ("mean", "std")}
     model_config = {"spec": dataset.spec.to_json(), "cloned": network, **scale}
     rate, n_steps = config.learning_rate, config.steps * config.batch_steps
     chosen = MARWILConfig().training(beta=config.beta) if config.beta else BCConfig()
@@ -160,7 +160,7 @@ def _rows(dataset: Dataset) -> Iterator[dict[str, Any]]:
             yield {
                 "eps_id": f"{record.task}/{i}",
                 "task": record.task,
-                "obs": episode.observations.reshape(len(episode.observations), -1).astype(np.float32).tolist(),
+                "obs": observation_vectors(episode.observations).tolist(),
                 "actions": (actions - start if dataset.spec.discrete else actions).tolist(),
                 "rewards": _rewards(episode).tolist(),
                 "success": episode.success,

@@ -25,7 +25,7 @@ from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
-from metalearn.data.spec import Spec
+from metalearn.data.spec import Spec, observation_vectors
 from metalearn.tasks.family import TaskId, make_vec
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import episode_seeds, rollout
@@ -145,7 +145,7 @@ class PaperActor:
     @torch.no_grad()
     def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
         """The most probable action of each task."""
-        flat = torch.from_numpy(observations.reshape(len(observations), -1).astype(np.float32))
+        flat = torch.from_numpy(observation_vectors(observations))
         space = self._spec.action_space
         actions = np.zeros((len(flat), *space.shape), space.dtype)  # type: ignore[misc]
         for rows, network, context in self._parts:
@@ -210,9 +210,9 @@ class _Triplets:
             if not record.demos:
                 raise InvalidData(f"{record.task}.demos", "a demonstration (wtl-paper cannot do without)", "none")
         pairs = [pair for record in dataset.tasks for pair in record.targets()]
-        seen = np.concatenate([observations.reshape(len(observations), -1) for observations, _ in pairs])
+        seen = np.concatenate([observation_vectors(observations) for observations, _ in pairs])
         done = np.concatenate([actions for _, actions in pairs]) - getattr(dataset.spec.action_space, "start", 0)
-        self.observations, self.actions = torch.from_numpy(seen.astype(np.float32)), torch.from_numpy(done)
+        self.observations, self.actions = torch.from_numpy(seen), torch.from_numpy(done)
         self.demos = resampled([demo for record in dataset.tasks for demo in record.demos], config.n_frames)
         self._n_tasks = len(dataset.tasks)
         self._demo_count, self._demo_start = _spans([len(record.demos) for record in dataset.tasks])
@@ -221,9 +221,7 @@ class _Triplets:
 
     def fit_normaliser(self, network: PaperNetwork) -> None:
         """Mean and spread of everything that is shown or imitated on."""
-        seen = torch.cat([self.observations, self.demos.flatten(0, 1)]).double()
-        network.get_buffer("mean").copy_(seen.mean(0))
-        network.get_buffer("std").copy_(seen.std(0) + 1e-3)
+        network.observations.fit(torch.cat([self.observations, self.demos.flatten(0, 1)]))
 
     def draw(
         self, n_tasks: int, n_steps: int, generator: torch.Generator

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from metalearn.config import Config
 from metalearn.data.episode import Episode
-from metalearn.data.spec import Spec
+from metalearn.data.spec import Spec, observation_vectors
+from metalearn.model.observations import make_baseline_encoder
 
 
 class PaperConfig(Config):
@@ -70,24 +71,16 @@ class PaperNetwork(nn.Module):
     def __init__(self, spec: Spec, config: PaperConfig, n_context: int) -> None:
         super().__init__()
         self.config, self.discrete = config, spec.discrete
-        self.register_buffer("mean", torch.zeros(spec.observation_size))
-        self.register_buffer("std", torch.ones(spec.observation_size))
-        self.seen_size = spec.observation_size * (1 + 2 * len(config.fourier))
-        self.demo = EpisodeNet(self.seen_size, config)
+        self.observations = make_baseline_encoder(spec, config.fourier, ddof=1)
+        self.demo = EpisodeNet(self.observations.size, config)
         n_outputs = spec.action_size if spec.discrete else config.n_components * (1 + spec.action_size)
         self.actor = nn.Sequential(
-            *_layer(self.seen_size + n_context, config.hidden),
+            *_layer(self.observations.size + n_context, config.hidden),
             *_layer(config.hidden, config.hidden),
             nn.Linear(config.hidden, n_outputs),
         )
         self.apply(_initialise)
         self.log_sigma = nn.Parameter(torch.full((config.n_components, spec.action_size), -1.0))
-
-    def seen(self, observations: Float[Tensor, "*b o"]) -> Float[Tensor, "*b s"]:
-        """Each number in units of its spread over the training data, and sines and cosines of it."""
-        x = (observations - self.get_buffer("mean")) / self.get_buffer("std")
-        angles = [torch.pi * frequency * x for frequency in self.config.fourier]
-        return torch.cat([x, *map(torch.sin, angles), *map(torch.cos, angles)], -1)
 
     def losses(
         self, context: Float[Tensor, "b d"], observations: Float[Tensor, "b t o"], actions: Shaped[Tensor, "b t *a"]
@@ -110,7 +103,7 @@ class PaperNetwork(nn.Module):
         return means[torch.arange(len(means)), logits.argmax(-1)]
 
     def _out(self, context: Float[Tensor, "b d"], observations: Float[Tensor, "b t o"]) -> Float[Tensor, "b t n"]:
-        seen = self.seen(observations)
+        seen = self.observations(observations)
         return self.actor(torch.cat([seen, context[:, None].expand(-1, seen.shape[1], -1)], -1))
 
     def _mixture(self, out: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,7 +119,7 @@ class TrialNetwork(PaperNetwork):
 
     def context(self, demos: Float[Tensor, "b f o"]) -> Float[Tensor, "b d"]:
         """Return the actor's context of each task."""
-        return self.demo(self.seen(demos))
+        return self.demo(self.observations(demos))
 
 
 class RetrialNetwork(PaperNetwork):
@@ -134,7 +127,7 @@ class RetrialNetwork(PaperNetwork):
 
     def __init__(self, spec: Spec, config: PaperConfig) -> None:
         super().__init__(spec, config, 2 * config.embedding + 1)
-        self.trial = EpisodeNet(self.seen_size + 1 + config.embedding, config)
+        self.trial = EpisodeNet(self.observations.size + 1 + config.embedding, config)
         self.trial.apply(_initialise)
 
     @torch.no_grad()
@@ -151,10 +144,10 @@ class RetrialNetwork(PaperNetwork):
         self, demos: Float[Tensor, "b f o"], trials: Float[Tensor, "b f o"], success: Float[Tensor, " b"]
     ) -> Float[Tensor, "b d"]:
         """Return the actor's context of each task; `success` is +1 or -1, and 0 if it is unknown."""
-        shown = self.demo(self.seen(demos))
+        shown = self.demo(self.observations(demos))
         said = success[:, None]
         beside = torch.cat([said, shown], -1)[:, None].expand(-1, trials.shape[1], -1)
-        return torch.cat([shown, self.trial(torch.cat([self.seen(trials), beside], -1)), said], -1)
+        return torch.cat([shown, self.trial(torch.cat([self.observations(trials), beside], -1)), said], -1)
 
 
 def resampled(episodes: Sequence[Episode], n_frames: int) -> Float[Tensor, "n f o"]:
@@ -164,7 +157,7 @@ def resampled(episodes: Sequence[Episode], n_frames: int) -> Float[Tensor, "n f 
     a touch that ends the episode is invisible.
     """
     frames = [
-        e.observations[np.round(np.linspace(0, len(e), n_frames)).astype(np.int64)].reshape(n_frames, -1)
+        observation_vectors(e.observations[np.round(np.linspace(0, len(e), n_frames)).astype(np.int64)])
         for e in episodes
     ]
     return torch.from_numpy(np.stack(frames).astype(np.float32))

@@ -17,7 +17,8 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, distributions, nn
 
 from metalearn.baselines.mixture import Network
-from metalearn.data.spec import Spec
+from metalearn.data.spec import Spec, observation_vectors
+from metalearn.model.observations import ObservationEncoder, make_baseline_encoder
 
 WIDTH = 64
 STANDING_STILL = 0.01  # scale of a fresh actor's last layer
@@ -33,9 +34,10 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):  # type: ignore[misc]  # Ray
         """Build the networks; RLlib calls this."""
         config = self.model_config
         spec = Spec.from_json(config["spec"])
-        scaled = Scaled(torch.tensor(config["mean"]), torch.tensor(config["std"]))
-        self.actor: Fresh | Cloned = Fresh(spec, scaled) if config["cloned"] is None else Cloned(spec, config["cloned"])
-        self.critic = nn.Sequential(scaled, *_layers(spec.observation_size, 1))
+        seen = make_baseline_encoder(spec)
+        seen.scale_by(torch.tensor(config["mean"]), torch.tensor(config["std"]))
+        self.actor: Fresh | Cloned = Fresh(spec, seen) if config["cloned"] is None else Cloned(spec, config["cloned"])
+        self.critic = nn.Sequential(seen, *_layers(seen.size, 1))
         if not spec.discrete:
             self.action_dist_cls = mixture_of(self.actor.n_components, spec.action_size)
 
@@ -49,22 +51,9 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):  # type: ignore[misc]  # Ray
     @torch.no_grad()
     def best(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
         """The most probable discrete action, counted from 0, or the mean of the most probable Gaussian."""
-        flat = torch.from_numpy(observations.reshape(len(observations), -1).astype(np.float32))
+        flat = torch.from_numpy(observation_vectors(observations))
         chosen = self.get_inference_action_dist_cls().from_logits(self.actor(flat)).to_deterministic()
         return chosen.sample().numpy()
-
-
-class Scaled(nn.Module):
-    """Observations to numbers of mean 0 and deviation 1."""
-
-    def __init__(self, mean: Float[Tensor, " o"], std: Float[Tensor, " o"]) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean.float())
-        self.register_buffer("std", std.float())
-
-    def forward(self, observations: Float[Tensor, "b o"]) -> Float[Tensor, "b o"]:
-        """Scale each number by itself."""
-        return (observations - self.get_buffer("mean")) / self.get_buffer("std")
 
 
 class Fresh(nn.Module):
@@ -72,9 +61,9 @@ class Fresh(nn.Module):
 
     n_components = 1
 
-    def __init__(self, spec: Spec, scaled: Scaled) -> None:
+    def __init__(self, spec: Spec, seen: ObservationEncoder) -> None:
         super().__init__()
-        self.net = nn.Sequential(scaled, *_layers(spec.observation_size, spec.action_size))
+        self.net = nn.Sequential(seen, *_layers(seen.size, spec.action_size))
         self.discrete = spec.discrete
         with torch.no_grad():
             for parameter in self.net[-1].parameters():

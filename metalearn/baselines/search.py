@@ -15,7 +15,7 @@ from jaxtyping import Float, Shaped
 from metalearn.baselines.learning_curve import Examination, LearningCurve, milestones, training_seeds
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
-from metalearn.data.spec import Spec
+from metalearn.data.spec import Spec, observation_vectors
 from metalearn.tasks.family import Family, make_vec
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import RandomActor, rollout
@@ -94,13 +94,13 @@ class Scaler:
     @classmethod
     def of(cls, episodes: list[Episode]) -> "Scaler":
         """Fitted to what episodes show; numbers that never change stay as they are."""
-        seen = np.concatenate([e.observations.reshape(len(e.observations), -1) for e in episodes]).astype(np.float64)
+        seen = np.concatenate([observation_vectors(e.observations) for e in episodes]).astype(np.float64)
         std = seen.std(0)
         return cls(seen.mean(0), np.where(std > 1e-6, std, 1.0))
 
     def __call__(self, observations: Shaped[np.ndarray, "b *o"]) -> Float[np.ndarray, "b n"]:
         """Observations, flat and scaled."""
-        return (observations.reshape(len(observations), -1) - self.mean) / self.std
+        return (observation_vectors(observations) - self.mean) / self.std
 
 
 class LinearActor:

@@ -15,7 +15,7 @@ import ray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_bytes
 
-from metalearn.data.dataset import DAMAGE, SCHEMA, Dataset, unpack_shard
+from metalearn.data.dataset import DAMAGE, INDEX_FILE, SCHEMA, Dataset, unpack_shard
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 
@@ -112,7 +112,7 @@ def _read_file(row: dict[str, Any]) -> dict[str, Any]:
 
 def _index(url: str) -> tuple[dict[str, Any], bytes]:
     try:
-        with fsspec.open(f"{url}/dataset.json", "rb") as file:
+        with fsspec.open(f"{url}/{INDEX_FILE}", "rb") as file:
             content: bytes = file.read()
         index = json.loads(content)
         if index["schema"] != SCHEMA:

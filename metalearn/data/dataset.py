@@ -18,6 +18,7 @@ from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.spec import Spec
 
 SCHEMA = 1
+INDEX_FILE = "dataset.json"
 TASKS_PER_SHARD = 1024
 DAMAGE = (
     json.JSONDecodeError,
@@ -94,7 +95,7 @@ class Dataset:
         index = {"schema": SCHEMA, "spec": self.spec.to_json(), "shards": shards}
         scratch = folder / "dataset.tmp"  # the index comes last, and in one move: half a dataset is none
         scratch.write_text(json.dumps(index))
-        scratch.replace(folder / "dataset.json")
+        scratch.replace(folder / INDEX_FILE)
 
     @classmethod
     def load(cls, folder: Path) -> "Dataset":
@@ -104,7 +105,7 @@ class Dataset:
             InvalidConfig: no dataset there, one of an unknown schema, or a damaged one.
         """
         try:
-            index = json.loads((folder / "dataset.json").read_text())
+            index = json.loads((folder / INDEX_FILE).read_text())
             if index["schema"] != SCHEMA:
                 raise InvalidConfig(f"dataset {folder}: expected schema {SCHEMA}, got {index['schema']}")
             tasks: list[TaskRecord] = []

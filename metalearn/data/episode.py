@@ -25,8 +25,8 @@ class Episode:
     Attributes:
         observations: `[t+1, *o]`, float32 (or uint8 for images).
         actions: `[t, a]` float32 (continuous), `[t]` int64 (discrete), or None for an observation-only demo.
-        rewards: `[t]` float32, `rewards[i]` following `actions[i]`, or None if nobody scored the steps.
-        success: whether the task was solved, or None if nobody said.
+        rewards: `[t]` float32, `rewards[i]` following `actions[i]`, or None where the steps were not scored.
+        success: whether the task was solved, or None where it is unknown.
 
     Build one from lists or any dtype with `Episode.of`. Arrays are read-only.
 
@@ -80,7 +80,7 @@ class Episode:
 
     @property
     def scored(self) -> bool:
-        """Whether somebody said how well it went."""
+        """Whether success or rewards are known."""
         return self.success is not None or self.rewards is not None
 
     @cached_property
@@ -98,7 +98,7 @@ class Episode:
         return hasher.hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, as they travel and as files hold them; `Episode.of(**fields)` makes the episode again."""
+        """The fields by name, as requests and files hold them. `Episode.of(**fields)` gives the episode back."""
         return {
             "observations": self.observations,
             "actions": self.actions,
@@ -111,7 +111,7 @@ class Episode:
         return {name: value for name, value in self.to_dict().items() if isinstance(value, np.ndarray)}
 
     def without_actions(self) -> "Episode":
-        """The same episode as somebody saw it who could not see the actions."""
+        """The episode without its actions, as an observer saw it."""
         return replace(self, actions=None)
 
     def __eq__(self, other: object) -> bool:

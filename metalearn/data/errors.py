@@ -1,4 +1,4 @@
-"""The exceptions that data raises. They know what was wrong; they do not know HTTP or the terminal.
+"""The exceptions that data raises. They name what is wrong, and know neither HTTP nor the console.
 
 WatchTryLearnError
 ├── InvalidData(ValueError)   a value breaks a rule: field, expected, got

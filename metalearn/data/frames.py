@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, Shaped
 
 from metalearn.data.episode import Episode
-from metalearn.data.spec import Spec
+from metalearn.data.spec import Spec, observation_vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class Frames:
     def _fill(self, i: int, episode: Episode, n_frames: int, spec: Spec) -> None:
         steps = np.round(np.linspace(0, len(episode), n_frames)).astype(np.int64)
         left = np.minimum(steps, len(episode) - 1)  # the step that leaves the frame; at the end, the last one
-        flat = episode.observations.reshape(len(episode.observations), -1)
+        flat = observation_vectors(episode.observations)
         self.observations[i] = flat[steps]
         self.changes[i] = flat[left + 1] - flat[left]
         self.times[i] = steps / spec.horizon
@@ -139,7 +139,7 @@ def add_effects(
     spec: Spec,
 ) -> Float32[np.ndarray, " c"]:
     """A conditioning, which ends in effects, with those of t actions on the n = t + 1 observations around them."""
-    changes = np.diff(observations.reshape(len(observations), -1).astype(np.float32), axis=0)
+    changes = np.diff(observation_vectors(observations), axis=0)
     effects = effects_of(changes, spec.as_vectors(actions)).sum(0)
     known = len(conditioning) - len(effects)
     return np.concatenate([conditioning[:known], conditioning[known:] + effects])

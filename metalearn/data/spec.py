@@ -13,6 +13,11 @@ from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 
 
+def observation_vectors(observations: Array) -> Array:
+    """A copy of observations `[n, *o]` as float32 vectors `[n, o]`: how everything but their encoders hands them on."""
+    return observations.reshape(len(observations), -1).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Spec:
     """Spaces, horizon (most steps an episode may have), control rate in Hz, version of the meaning."""

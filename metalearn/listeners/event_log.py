@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from metalearn.config import EVENT_LOG
 from metalearn.data.errors import WatchTryLearnError
 from metalearn.training.events import Event, Stopped
 
-FILE = "progress.jsonl"
 _PAUSE_S = 0.5
 _LONGEST_DETAIL = 500
 
@@ -47,7 +47,7 @@ class EventLog:
 def event_log(folder: Path) -> Iterator[EventLog]:
     """Log in `folder` that a run started, and how it ended: finished, stopped, or failed and why."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = EventLog(folder / FILE)
+    lines = EventLog(folder / EVENT_LOG)
     lines.write("started", pid=os.getpid())
     try:
         yield lines

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from metalearn.config import ModelConfig
 from metalearn.data.frames import Frames
 from metalearn.model.batchnorm import GlobalBatchNorm
-from metalearn.model.entities import KEY_SIZE, N_HEADS, EntityMemory, split
+from metalearn.model.observations import ObservationEncoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,26 +81,6 @@ class EpisodeTensors:
         return EpisodeTensors(**values)
 
 
-class ObservationFeatures(nn.Module):
-    """Normalised observations, and their sines and cosines: layouts that differ a little must look different."""
-
-    def __init__(self, observation_size: int, frequencies: tuple[float, ...]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(observation_size))
-        self.register_buffer("std", torch.ones(observation_size))
-        self.register_buffer("frequencies", torch.tensor(frequencies) * torch.pi, persistent=False)
-
-    def normalise(self, observations: Float[Tensor, "*n o"]) -> Float[Tensor, "*n o"]:
-        """Zero mean and unit deviation over the training data, clipped at 5 deviations."""
-        return ((observations - self.get_buffer("mean")) / self.get_buffer("std")).clamp(-5, 5)
-
-    def forward(self, observations: Float[Tensor, "*n o"]) -> Float[Tensor, "*n v o"]:
-        """v views of each number: normalised, then its sines, then its cosines."""
-        normal = self.normalise(observations)[..., None, :]
-        phases = normal * self.get_buffer("frequencies")[:, None]
-        return torch.cat([normal, phases.sin(), phases.cos()], -2)
-
-
 class ContextEncoder(nn.Module):
     """latent = BatchNorm(mean of demos + sum of trials), where a trial is read in the light of the demos.
 
@@ -109,19 +89,15 @@ class ContextEncoder(nn.Module):
     keys of those that the demos and the trials were about are appended to the latent.
     """
 
-    def __init__(
-        self, config: ModelConfig, features: ObservationFeatures, observation_size: int, action_size: int
-    ) -> None:
+    def __init__(self, config: ModelConfig, observations: ObservationEncoder, action_size: int) -> None:
         super().__init__()
-        self.features = features
-        width, d = config.encoder_width, config.latent_dim
-        layout, n_views = config.entities, 1 + 2 * len(config.fourier)
-        self.memory = EntityMemory(layout, config.n_frames, n_views, width) if layout else None
-        plain = observation_size - (layout.count * layout.size if layout else 0)
-        size = config.n_frames * (plain * (n_views + 1) + action_size + 2) + 4
-        self.means = config.frame_means
-        size += config.n_frames * (observation_size + 1) if self.means else 0
-        n_keys, n_matches = (N_HEADS * KEY_SIZE, N_HEADS**2) if layout else (0, 0)
+        self.observations = observations
+        width, d, self.means = config.encoder_width, config.latent_dim, config.frame_means
+        frame_size = observations.frame_size + action_size + 2
+        frame_size += observations.mean_size + 1 if self.means else 0
+        size = config.n_frames * frame_size + 4
+        n_heads, key_size = observations.memory_shape or (0, 0)
+        n_keys, n_matches = n_heads * key_size, n_heads**2
         self.demo = _mlp(size + n_keys, width, d)
         self.trial = _mlp(size + n_keys + n_matches + d + 1, width, d)
         self.counts = nn.Linear(2, d)
@@ -150,18 +126,12 @@ class ContextEncoder(nn.Module):
         self, episodes: EpisodeTensors, kind: str
     ) -> tuple[Float[Tensor, "b k p"], Float[Tensor, "b k h c"] | None]:
         """All that is known of each episode in one vector, and the keys of the entities that it was about."""
-        views, keys = self.features(episodes.observations), None
-        changes = episodes.changes / self.features.get_buffer("std")
-        if self.memory is not None:
-            keys = self.memory.remember(views, kind)
-            views, changes = (split(numbers, self.memory.layout)[0] for numbers in (views, changes))
-        frames = torch.cat(
-            [views.flatten(-2), changes, episodes.actions, episodes.rewards[..., None], episodes.times[..., None]], -1
-        )
+        seen, keys = self.observations.read(episodes.observations, episodes.changes, kind)
+        frames = torch.cat([seen, episodes.actions, episodes.rewards[..., None], episodes.times[..., None]], -1)
         flags = [episodes.success, episodes.rewards.sum(-1), episodes.has_actions, episodes.has_rewards]
         remembered = [] if keys is None else [keys.flatten(2)]
         if self.means:
-            observed = self.features.normalise(episodes.mean_observations)
+            observed = self.observations.read_means(episodes.mean_observations)
             remembered += [observed.flatten(2), episodes.mean_rewards]
         return torch.cat([frames.flatten(2), *remembered, torch.stack(flags, -1)], -1), keys
 

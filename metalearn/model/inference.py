@@ -13,7 +13,7 @@ from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.frames import add_effects, effects_of, gather
-from metalearn.data.spec import Spec
+from metalearn.data.spec import Spec, observation_vectors
 from metalearn.model.encoder import EpisodeTensors
 from metalearn.model.policy import ConditionalPolicy
 
@@ -77,7 +77,7 @@ class Inference:
         """The conditioning of b tasks after one step of each."""
         if not self.adapts_online:
             return conditioning
-        changes = (next_observations - observations).reshape(len(observations), -1).astype(np.float32)
+        changes = observation_vectors(next_observations) - observation_vectors(observations)
         conditioning = conditioning.copy()
         conditioning[:, -self.policy.n_sums :] += effects_of(changes, self.spec.as_vectors(actions))
         return conditioning
@@ -103,9 +103,7 @@ class Inference:
         return HypothesisActor(self, np.stack([belief.latent for belief in beliefs]), np.array(hypotheses, np.int64))
 
     def _flat(self, observations: Shaped[np.ndarray, "b *o"]) -> Tensor:
-        return torch.from_numpy(
-            np.array(observations, np.float32).reshape(len(observations), -1)
-        )  # torch wants its own
+        return torch.from_numpy(observation_vectors(observations))
 
     def _within(self, out: Tensor) -> Array:
         """Outputs as actions of the space."""

@@ -17,8 +17,8 @@ from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.model.dynamics import Dynamics
-from metalearn.model.encoder import ContextEncoder, EpisodeTensors, ObservationFeatures
-from metalearn.model.entities import KEY_SIZE, N_HEADS, split
+from metalearn.model.encoder import ContextEncoder, EpisodeTensors
+from metalearn.model.observations import ObservationEncoder, make_observation_encoder
 
 LOG_SIGMA_RANGE = (-3.0, 1.0)
 
@@ -51,16 +51,15 @@ class ConditionalPolicy(nn.Module):
         self.config = config
         self.discrete = spec.discrete
         o, a, width = spec.observation_size, spec.action_size, config.policy_width
-        self.features = ObservationFeatures(o, config.fourier)
-        self.encoder = ContextEncoder(config, self.features, o, a)
-        d, layout = config.latent_dim, config.entities
+        observations, d = make_observation_encoder(spec, config), config.latent_dim
+        self.encoder = ContextEncoder(config, observations, a)
         self.prior = nn.Sequential(nn.Linear(d, width), nn.ReLU(), nn.Linear(width, config.n_hypotheses))
         self.hypotheses = nn.Embedding(config.n_hypotheses, 32)
         self.completion = nn.Sequential(nn.Linear(d + 32, width), nn.ReLU(), nn.Linear(width, d))
-        plain, found = o, 0
-        if layout:
-            plain -= layout.count * layout.size
-            found, n_queries = N_HEADS * layout.size, N_HEADS * (2 * N_HEADS + KEY_SIZE)
+        plain, found = observations.plain_size, observations.found_size
+        if observations.memory_shape:
+            n_heads, key_size = observations.memory_shape
+            n_queries = n_heads * (2 * n_heads + key_size)
             self.steering = nn.Sequential(nn.Linear(d, width), nn.ReLU(), nn.Linear(width, n_queries))
         self._film_sizes = [width] * 4 + [plain]
         self.modulation = nn.Sequential(nn.Linear(d, width), nn.ReLU(), nn.Linear(width, sum(self._film_sizes)))
@@ -96,16 +95,21 @@ class ConditionalPolicy(nn.Module):
 
     def outputs(self, conditioning: Float[Tensor, "b c"], observations: Float[Tensor, "b o"]) -> Float[Tensor, "b a"]:
         """The mean action, or the logits of discrete ones."""
-        if self.encoder.memory is None and self.dynamics is None:
+        if self.observations.memory_shape is None and self.dynamics is None:
             # Nothing but the layers: without the axes of z and t an exported graph takes half the time.
             film = conditioning.split(self._film_sizes, -1)
-            return self._layers(film, self.features.normalise(observations), [])
+            return self._layers(film, self.observations.look(observations, None)[0], [])
         n_film, end = sum(self._film_sizes), conditioning.shape[-1] - self.n_sums
         queries = None
-        if self.encoder.memory is not None:
-            queries = conditioning[:, None, n_film:end].unflatten(-1, (N_HEADS, KEY_SIZE))
+        if self.observations.memory_shape is not None:
+            queries = conditioning[:, None, n_film:end].unflatten(-1, self.observations.memory_shape)
         modulation = _Modulation(conditioning[:, None, None, :n_film].split(self._film_sizes, -1), queries)
         return self._out(modulation, conditioning[:, None, end:], observations[:, None, None])[:, 0, 0]
+
+    @property
+    def observations(self) -> ObservationEncoder:
+        """What reads observations."""
+        return self.encoder.observations
 
     @property
     def n_sums(self) -> int:
@@ -143,29 +147,27 @@ class ConditionalPolicy(nn.Module):
         d, n_sums = self.config.latent_dim, self.n_sums
         latent, remembered, _ = latent.split([d, latent.shape[-1] - d - n_sums, n_sums], -1)
         completed = latent + self.completion(torch.cat([latent, embedded], -1))
-        if self.encoder.memory is None:
+        if self.observations.memory_shape is None:
             film, queries = self.modulation(completed), None
         else:
             # Here a hypothesis says which entity is meant, and nothing else: it cannot become a heading.
-            film, queries = self.modulation(latent), _queries(self.steering(completed), remembered)
+            film, queries = (
+                self.modulation(latent),
+                _queries(self.steering(completed), remembered, *self.observations.memory_shape),
+            )
         return _Modulation(film[:, :, None].split(self._film_sizes, -1), queries)
 
     def _out(
         self, modulation: _Modulation, tried: Float[Tensor, "b t s"], observations: Float[Tensor, "b #z t o"]
     ) -> Float[Tensor, "b z t a"]:
         """Logits, or means of the actions; `tried` are the sums over all steps that went before."""
-        found = []
-        if self.encoder.memory is None or modulation.queries is None:
-            plain = self.features.normalise(observations)
-        else:
-            views = self.features(observations)
-            plain, _ = split(views[..., 0, :], self.encoder.memory.layout)
-            found = [self.encoder.memory.find(views, modulation.queries)]
-        out = self._layers(modulation.film, plain.expand(-1, modulation.film[-1].shape[1], -1, -1), found)
+        plain, found = self.observations.look(observations, modulation.queries)
+        plain = plain.expand(-1, modulation.film[-1].shape[1], -1, -1)
+        out = self._layers(modulation.film, plain, [] if found is None else [found])
         if self.dynamics is None:
             return out
         with torch.autocast(out.device.type, enabled=False):  # small inverses want all their digits
-            world = self.dynamics(tried, self.features.get_buffer("std"))
+            world = self.dynamics(tried, self.observations.unit)
             return self.dynamics.act_through(out.float(), *world)
 
     def _layers(
@@ -182,12 +184,6 @@ class ConditionalPolicy(nn.Module):
         out: Tensor = self.head(hidden)
         return out
 
-    def fit_normaliser(self, observations: Float[Tensor, "n o"]) -> None:
-        """Take mean and deviation from training observations; a constant component keeps its unit."""
-        std = observations.std(0)
-        self.features.get_buffer("mean").copy_(observations.mean(0))
-        self.features.get_buffer("std").copy_(torch.where(std > 1e-3, std, torch.ones_like(std)))
-
     def to_weights(self) -> dict[str, Array]:
         """Parameters and buffers as numpy arrays, for a bundle."""
         return {name: value.detach().cpu().numpy().copy() for name, value in self.state_dict().items()}
@@ -200,9 +196,11 @@ class ConditionalPolicy(nn.Module):
         return policy.eval()
 
 
-def _queries(steering: Float[Tensor, "b z q"], remembered: Float[Tensor, "b z p"]) -> Float[Tensor, "b z h c"]:
+def _queries(
+    steering: Float[Tensor, "b z q"], remembered: Float[Tensor, "b z p"], n_heads: int, key_size: int
+) -> Float[Tensor, "b z h c"]:
     """What to look for: to begin with what head h remembers of demos and trials; then any mixture, or else."""
-    mixture, other = steering.split([N_HEADS * 2 * N_HEADS, N_HEADS * KEY_SIZE], -1)
-    same = torch.eye(N_HEADS, device=steering.device).repeat(1, 2)
-    keys = remembered.unflatten(-1, (2 * N_HEADS, KEY_SIZE))
-    return (same + mixture.unflatten(-1, (N_HEADS, 2 * N_HEADS))) @ keys + other.unflatten(-1, (N_HEADS, KEY_SIZE))
+    mixture, other = steering.split([2 * n_heads**2, n_heads * key_size], -1)
+    same = torch.eye(n_heads, device=steering.device).repeat(1, 2)
+    keys = remembered.unflatten(-1, (2 * n_heads, key_size))
+    return (same + mixture.unflatten(-1, (n_heads, 2 * n_heads))) @ keys + other.unflatten(-1, (n_heads, key_size))

@@ -16,7 +16,7 @@ from metalearn.config import ModelConfig, TrainingConfig
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.frames import Frames
-from metalearn.data.spec import Spec
+from metalearn.data.spec import Spec, observation_vectors
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import EpisodeTensors
 from metalearn.training.collect import TaskTrials
@@ -66,7 +66,7 @@ class Steps:
         start = int(spec.action_space.start) if spec.discrete else 0  # type: ignore[union-attr]
         for i, (episode, wanted) in enumerate(targets):
             n = lengths[i] = len(wanted)
-            seen = episode.observations.reshape(len(episode.observations), -1)
+            seen = observation_vectors(episode.observations)
             observations[i, :n] = seen[:-1]
             actions[i, :n] = wanted - start if spec.discrete else wanted
             if effects and episode.actions is not None:

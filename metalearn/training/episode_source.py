@@ -12,7 +12,7 @@ import numpy as np
 
 from metalearn.config import Experiment
 from metalearn.data.context import Context
-from metalearn.data.dataset import Dataset, TaskRecord
+from metalearn.data.dataset import INDEX_FILE, Dataset, TaskRecord
 from metalearn.tasks.family import Family, tasks_of
 from metalearn.training.collect import (
     STREAM_PROGRESS,
@@ -172,7 +172,7 @@ class EpisodeSource:
         made: list[Dataset] = []
 
         def keep() -> str:
-            if not afresh and self._store.fetch(name) and (self._store.folder / name / "dataset.json").exists():
+            if not afresh and self._store.fetch(name) and (self._store.folder / name / INDEX_FILE).exists():
                 return ""
             dataset = make()
             dataset.save(self._store.folder / name)

@@ -122,9 +122,9 @@ class _Run:
         torch.manual_seed(self.experiment.seed)
         policy = ConditionalPolicy(self.model, dataset.spec)
         self.data = TrainingSet(dataset, self.model)
-        policy.fit_normaliser(self.data.observations())
+        policy.observations.fit(self.data.observations())
         if policy.dynamics:
-            policy.dynamics.fit(self.data.effects(), policy.features.get_buffer("std"))
+            policy.dynamics.fit(self.data.effects(), policy.observations.unit)
         self.learner = Learner(policy, self.config, self.compute, self.group)
         self.generator = torch.Generator().manual_seed(self.experiment.seed)
         held_out = self.source is not None and self.recorded is None

@@ -12,8 +12,6 @@ from service.adaptations.records import Adaptation
 from service.api.schemas.adaptations import (
     AdaptationState,
     EpisodeBody,
-    EpisodeQuality,
-    Remark,
     Uploaded,
 )
 from service.api.schemas.models import (
@@ -58,18 +56,7 @@ def upload_answer(
     """Present an adaptation after an upload, with a quality report. A repeated POST gets the same report."""
     digests = [episode.digest for episode in upload.demos + upload.trials]
     stored = container.repository.earlier(adaptation, digests)
-    reports = inspect(upload, model.spec, model.confidence, stored=stored, rate_hz=rate_hz)
-    quality = [
-        EpisodeQuality.model_validate(
-            {
-                **vars(report),
-                "constant_actions": list(report.constant_actions),
-                "constant_observations": list(report.constant_observations),
-                "warnings": [Remark(code=remark.code, message=remark.message) for remark in report.warnings],
-            }
-        )
-        for report in reports
-    ]
+    quality = inspect(upload, model.spec, model.confidence, stored=stored, rate_hz=rate_hz)
     return Uploaded(**dict(adaptation_state(container, adaptation)), quality=quality)
 
 

@@ -15,6 +15,7 @@ from fastapi import Request, Response
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
+from metalearn.data.quality import EpisodeQuality, QualityWarning
 from service.api.schemas.adaptations import Body
 from service.api.validation import to_problem
 from service.codecs import CODECS, JSON, MSGPACK, UPLOADS, Codec, decode, gunzip
@@ -130,8 +131,10 @@ def plain(value: Any) -> Any:
     """Convert a schema's value to dicts and lists, without copying its arrays as pydantic would."""
     if isinstance(value, Body):
         return {name: plain(getattr(value, name)) for name in type(value).model_fields}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, EpisodeQuality | QualityWarning):
+        return {name: plain(item) for name, item in vars(value).items()}
     return value
 
 

@@ -11,6 +11,7 @@
 `responses`, and the retries in `retry`.
 """
 
+from metalearn.data.quality import EpisodeQuality, QualityWarning
 from service.client.async_client import (
     AsyncAdaptation,
     AsyncClient,
@@ -28,8 +29,6 @@ from service.client.responses import (
     JobState,
     Model,
     ModelVersion,
-    Quality,
-    QualityWarning,
 )
 from service.client.sync_client import Adaptation, Client, Policy, RecordedEpisode, TrainingJob
 
@@ -45,13 +44,13 @@ __all__ = [
     "AsyncTrainingJob",
     "Client",
     "ClientError",
+    "EpisodeQuality",
     "Export",
     "JobEvent",
     "JobState",
     "Model",
     "ModelVersion",
     "Policy",
-    "Quality",
     "QualityWarning",
     "RecordedEpisode",
     "TrainingJob",

@@ -5,11 +5,13 @@ ClientError(WatchTryLearnError)   the server refused, or could not be reached
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from metalearn.data.episode import Episode
 from metalearn.data.errors import WatchTryLearnError
+from metalearn.data.quality import EpisodeQuality, QualityWarning
 
+T = TypeVar("T")
 _ENDED = frozenset({"succeeded", "failed", "stopped"})
 
 
@@ -35,19 +37,24 @@ class ClientError(WatchTryLearnError):
         return type(self), (self.problem,)
 
 
+def of_answer(cls: type[T], answer: Mapping[str, Any], **more: Any) -> T:
+    """Make a frozen value of those fields of an answer that it has. Raises ClientError: one is missing."""
+    known = {one.name: one for one in fields(cls)}  # type: ignore[arg-type]
+    given = {name: value for name, value in answer.items() if name in known} | more
+    required = {name for name, one in known.items() if one.default is MISSING and one.default_factory is MISSING}
+    if missing := sorted(required - set(given)):
+        detail = f"{cls.__name__} without {', '.join(missing)}: is this a watch-try-learn server of this version?"
+        raise ClientError({"title": "the response is incomplete", "detail": detail})
+    return cls(**given)
+
+
 class ResponseModel:
     """Base class of frozen values made of the fields of a response."""
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
         """Make the value from a response. Raises ClientError if a field is missing."""
-        known = {one.name: one for one in fields(cls)}  # type: ignore[arg-type]
-        given = {name: value for name, value in answer.items() if name in known} | more
-        required = {name for name, one in known.items() if one.default is MISSING and one.default_factory is MISSING}
-        if missing := sorted(required - set(given)):
-            detail = f"{cls.__name__} without {', '.join(missing)}: is this a watch-try-learn server of this version?"
-            raise ClientError({"title": "the response is incomplete", "detail": detail})
-        return cls(**given)
+        return of_answer(cls, answer, **more)
 
 
 @dataclass(frozen=True)
@@ -170,46 +177,6 @@ class JobEvent:
         return self.kind == "state" and self.data.get("state") in _ENDED
 
 
-@dataclass(frozen=True)
-class QualityWarning(ResponseModel):
-    """A warning about an episode: a stable code and a sentence."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quality(ResponseModel):
-    """The quality report of an uploaded or recorded episode; `episode` is its position, such as `demos[0]`."""
-
-    episode: str
-    steps: int
-    horizon: int
-    rate_hz: float
-    duration_s: float
-    clipped: float | None
-    constant_actions: tuple[int, ...]
-    constant_observations: tuple[int, ...]
-    duplicate_of: str | None
-    total_reward: float | None
-    success: bool | None
-    novelty: float | None
-    warnings: tuple[QualityWarning, ...]
-
-    @classmethod
-    def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
-        """Make the value from an entry of `quality`."""
-        return super().of(
-            {
-                **answer,
-                "constant_actions": tuple(answer.get("constant_actions", ())),
-                "constant_observations": tuple(answer.get("constant_observations", ())),
-                "warnings": tuple(QualityWarning.of(one) for one in answer.get("warnings", ())),
-            },
-            **more,
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class AdaptationState(ResponseModel):
     """One version of an adaptation.
@@ -232,10 +199,17 @@ class AdaptationState(ResponseModel):
     novelty: float | None = None
     created_at: str
     expires_at: str
-    quality: tuple[Quality, ...] = field(default=(), compare=False)
+    quality: tuple[EpisodeQuality, ...] = field(default=(), compare=False)
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
         """Make the value from a response."""
-        quality = tuple(Quality.of(entry) for entry in answer.get("quality") or ())
+        quality = tuple(_quality(entry) for entry in answer.get("quality") or ())
         return super().of({**answer, "quality": quality}, **more)
+
+
+def _quality(entry: Mapping[str, Any]) -> EpisodeQuality:
+    """One entry of `quality`."""
+    lists = {name: tuple(entry.get(name, ())) for name in ("constant_actions", "constant_observations")}
+    warnings = tuple(of_answer(QualityWarning, one) for one in entry.get("warnings", ()))
+    return of_answer(EpisodeQuality, {**entry, **lists, "warnings": warnings})

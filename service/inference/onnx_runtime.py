@@ -15,7 +15,7 @@ from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import add_effects, gather
-from metalearn.data.spec import Spec
+from metalearn.data.spec import Spec, observation_vectors
 
 _GRAPHS = ("belief", "conditioning", "act")
 
@@ -91,7 +91,7 @@ class OnnxRuntime:
     ) -> Shaped[np.ndarray, "b *a"]:
         """Return the action of each row, within the action space."""
         if observations.ndim > 2 or observations.dtype != np.float32:
-            observations = observations.reshape(len(observations), -1).astype(np.float32)
+            observations = observation_vectors(observations)
         (out,) = self._act.run({"conditioning": conditioning, "observations": observations})
         space = self._spec.action_space
         if self._spec.discrete:

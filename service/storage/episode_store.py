@@ -14,8 +14,6 @@ from safetensors.numpy import load, save
 from metalearn.data.episode import Episode
 from service.storage.object_store import open_object_store, with_room
 
-_ARRAYS = ("observations", "actions", "rewards")
-
 _SUCCESS = {"true": True, "false": False, "unknown": None}
 
 _SUFFIX = ".safetensors"
@@ -64,13 +62,12 @@ class EpisodeStore:
 
 def size(episode: Episode) -> int:
     """Return the size of an episode's arrays in bytes."""
-    return sum(array.nbytes for name in _ARRAYS if (array := getattr(episode, name)) is not None)
+    return sum(array.nbytes for array in episode.arrays().values())
 
 
 def _encode(episode: Episode) -> bytes:
-    present = {name: getattr(episode, name) for name in _ARRAYS}
     success = next(key for key, value in _SUCCESS.items() if value is episode.success)
-    return save({name: value for name, value in present.items() if value is not None}, {"success": success})
+    return save(episode.arrays(), {"success": success})
 
 
 def _decode(data: bytes) -> Episode:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 State = Literal["queued", "running", "succeeded", "failed", "stopped"]
 ACTIVE: tuple[State, ...] = ("queued", "running")
 STATES: tuple[State, ...] = ("queued", "running", "succeeded", "failed", "stopped")
-EVENT_LOG = "progress.jsonl"
 
 
 @dataclass(frozen=True)

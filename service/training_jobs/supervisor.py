@@ -14,13 +14,14 @@ from typing import Any
 import structlog
 
 from metalearn.bundle import Bundle
+from metalearn.config import EVENT_LOG
 from metalearn.data.errors import InvalidConfig
 from service.errors import NoTraining
 from service.ids import new_id
 from service.observability.metrics import Metrics
 from service.storage.idempotency import IdempotencyKey
 from service.training_jobs.backend import Backend, JobStatus, Refused, Unreachable, tail
-from service.training_jobs.records import EVENT_LOG, Event, Job, JobRequest, LogLine, last_log_line, parse_event_log
+from service.training_jobs.records import Event, Job, JobRequest, LogLine, last_log_line, parse_event_log
 from service.training_jobs.repository import TrainingJobRepository
 
 Register = Callable[[Bundle, str], int]

@@ -6,13 +6,14 @@ from gymnasium import spaces
 
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
+from metalearn.data.quality import EpisodeQuality
 from metalearn.data.spec import Spec
-from metalearn.quality import Quality, inspect
+from metalearn.quality import inspect
 
 SPEC = Spec(spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32), 10, 20.0)
 
 
-def report(episode: Episode, role: str = "demos", spec: Spec = SPEC) -> Quality:
+def report(episode: Episode, role: str = "demos", spec: Spec = SPEC) -> EpisodeQuality:
     [found] = inspect(Context(**{role: (episode,)}), spec)
     return found
 

@@ -54,7 +54,7 @@ while step < arguments.steps:
         os.kill(os.getpid(), signal.SIGKILL)
 note("progress", phase="train", done=step, total=arguments.steps, loss=0.5, trial=0.5, retrial=1.0)
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 from support.pointing import bundle  # noqa: E402
 
 bundle(gain=1.0 + arguments.seed).save(out / "bundle")

@@ -29,7 +29,7 @@ def untrained(experiment: str, out: Path) -> Path:
     return bundle.save(out / "bundle")
 
 
-def test_demo_leaves_models_figures_and_picture_behind(tmp_path: Path) -> None:
+def test_demo_leaves_models_report_and_plot_behind(tmp_path: Path) -> None:
     console = Console(record=True, width=100)
     report = run_demo(
         tmp_path,
@@ -45,7 +45,7 @@ def test_demo_leaves_models_figures_and_picture_behind(tmp_path: Path) -> None:
     assert Bundle.load(tmp_path / "models" / "reach").id == report.bundle
     said = console.export_text()
     assert "What to type next" in said
-    assert "Adapt to 6 unseen tasks over REST" in said
+    assert "Adapt to 6 held-out tasks over REST" in said
 
 
 def test_every_task_is_an_adaptation_that_learns_from_each_attempt(tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ def _print_version(wanted: bool | None) -> None:
 @app.callback()
 def _wtl(
     version: Annotated[
-        bool | None, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and exit.")
+        bool | None,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = None,
 ) -> None:
     pass

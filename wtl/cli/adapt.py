@@ -3,20 +3,18 @@
 import json as json_text
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.quality import EpisodeQuality
 from wtl.cli.bundles import bundle_folder
 from wtl.cli.connection import connected
 from wtl.cli.options import DEFAULT_URL, AdaptationId, Json, Key, Url
 from wtl.cli.recordings import Episodes, From, Observations, Success, TrialsFrom, read_sources
-
-if TYPE_CHECKING:
-    from metalearn.quality import Quality
-    from service.client import Quality as AnsweredQuality
 
 
 def adapt(
@@ -51,7 +49,7 @@ def adapt(
         raise InvalidConfig("nothing to add: name recordings with --from or --trials-from")
     rate_hz = shown.rate_hz or tried.rate_hz
     with connected(url, key) as client:
-        quality: tuple[AnsweredQuality, ...] = ()
+        quality: tuple[EpisodeQuality, ...] = ()
         if model is not None:
             adaptation = client.adapt(model, shown.episodes, tried.episodes, rate_hz=rate_hz)
             quality = adaptation.quality
@@ -66,7 +64,7 @@ def adapt(
     if json:
         names = ("id", "model", "model_version", "version", "n_demos", "n_trials", "confidence", "value_of_trial")
         answer = {name: getattr(adaptation, name) for name in (*names, "novelty", "created_at", "expires_at")}
-        typer.echo(json_text.dumps(answer | {"quality": [_plain(one) for one in quality]}))
+        typer.echo(json_text.dumps(answer | {"quality": [asdict(one) for one in quality]}))
         return
     typer.echo(f"{adaptation.id}  version {adaptation.version} of {adaptation.model}@{adaptation.model_version}")
     typer.echo(f"demos: {adaptation.n_demos}, trials: {adaptation.n_trials}, {_trust(adaptation.confidence)}")
@@ -130,7 +128,7 @@ def check(
     upload = Context(demos=shown.episodes, trials=tried.episodes)
     quality = inspect(upload, bundle.spec, Confidence.of(bundle), rate_hz=shown.rate_hz or tried.rate_hz)
     if json:
-        typer.echo(json_text.dumps([_plain(one) for one in quality]))
+        typer.echo(json_text.dumps([asdict(one) for one in quality]))
     else:
         _print_quality(quality)
 
@@ -191,13 +189,7 @@ def _trust(confidence: float | None) -> str:
     return "not calibrated" if confidence is None else f"the next attempt succeeds with probability {confidence:.2f}"
 
 
-def _plain(quality: "Quality | AnsweredQuality") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(quality)
-
-
-def _print_quality(quality: "Iterable[Quality | AnsweredQuality]") -> None:
+def _print_quality(quality: Iterable[EpisodeQuality]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""npz and safetensors, as bytes: named arrays and JSON, read from a stranger.
+"""npz and safetensors as bytes: named arrays and JSON, read from untrusted input.
 
 Sizes come from the headers and are checked before anything is inflated or copied; object arrays, and with them
 pickles, are refused; nothing is written anywhere. Does not know what the arrays mean.
@@ -26,11 +26,11 @@ from metalearn.data.formats.naming import METADATA, flatten, nest
 
 @dataclass(frozen=True)
 class Limits:
-    """What is read of a stranger's bytes.
+    """How much is read of untrusted bytes.
 
     Attributes:
-        n_bytes: of all arrays, inflated.
-        n_arrays: also of lists and objects in the metadata.
+        n_bytes: of all arrays together, decompressed.
+        n_arrays: of arrays, and of lists and objects in the metadata.
     """
 
     n_bytes: int = 2 * 1024**3
@@ -115,7 +115,7 @@ def decode_safetensors(data: bytes, limits: Limits = Limits()) -> dict[str, Any]
 
 
 def _check_members(members: list[zipfile.ZipInfo], limits: Limits) -> None:
-    """Raise unless the headers of an archive promise something that can be read."""
+    """Raise unless an archive can be read, going by the headers of its members."""
     names = [member.filename for member in members]
     if len(names) > limits.n_arrays:
         raise TooLarge("arrays", f"at most {limits.n_arrays}", str(len(names)))
@@ -188,5 +188,5 @@ def _reason(error: BaseException) -> str:
 
 
 def _safe(name: str) -> str:
-    """A stranger's name in a sentence."""
+    """An untrusted name, escaped and shortened for an error message."""
     return ascii(name[:80]).strip("'")

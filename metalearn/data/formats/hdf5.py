@@ -1,4 +1,4 @@
-"""Opening a stranger's HDF5: everything in it is in it, and of a size that can be read. The home of h5py."""
+"""Opens untrusted HDF5 files, and refuses links out of them and more data than is read. The home of h5py."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,10 +21,10 @@ _DAMAGE = (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexE
 
 @contextmanager
 def opened(path: Path, limits: Limits) -> Iterator["h5py.File"]:
-    """The file, checked, for reading.
+    """Open a file for reading, after checking all of it.
 
     Raises:
-        InvalidBytes: not HDF5, damaged, or one that points out of itself.
+        InvalidBytes: not HDF5, damaged, or with links to other files.
         TooLarge: its arrays, as its headers describe them, are larger than `limits` allows.
         FileNotFoundError, PermissionError: of the file system.
     """

@@ -106,7 +106,7 @@ def _rule_key(selection: Selection) -> str:
 
 
 def _files(folder: Path) -> Sequence[Path]:
-    """The data files. Their names in info.json are a template of a stranger's, and not needed."""
+    """The data files. The template of their names in info.json is untrusted, and not needed."""
     found = sorted((folder / "data").glob("chunk-*/*.parquet"))
     if not found:
         raise InvalidData(f"{folder}: data", "Parquet files data/chunk-*/*.parquet", "none")

@@ -1,4 +1,4 @@
-"""A value with arrays in it as named arrays and the rest: `demos/0/observations`, and JSON without the arrays.
+"""Splits a value into named arrays such as `demos/0/observations` and the JSON that is left, and joins them again.
 
 Does not know bytes.
 """

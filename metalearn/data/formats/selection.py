@@ -1,4 +1,4 @@
-"""What of a recording becomes an episode: which observations in which order, which actions, what is a success.
+"""How a recording becomes an episode: which observations in which order, which actions, what counts as success.
 
 Does not know files.
 """
@@ -18,7 +18,7 @@ WORDS = {"yes": True, "no": False, "unknown": None}
 
 @dataclass(frozen=True)
 class Selection:
-    """What to take of a recording.
+    """Which part of a recording to use.
 
     Attributes:
         observations: keys to concatenate, in this order; may be empty where there is only one.
@@ -35,7 +35,7 @@ class Selection:
     actions: str | None = None
 
     def pick(self, n_episodes: int) -> Sequence[int]:
-        """The episodes that are wanted of so many. Raises InvalidData."""
+        """The numbers of the episodes to read, of this many. Raises InvalidData."""
         if n_episodes == 0:
             raise InvalidData("episodes", "at least one episode", "none")
         wanted = range(n_episodes) if self.episodes is None else self.episodes
@@ -47,14 +47,14 @@ class Selection:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a file holds: episodes, and how often per second it was recorded, if it says so."""
+    """The episodes of a dataset, and its steps per second if it says so."""
 
     episodes: tuple[Episode, ...]
     rate_hz: float | None = None
 
     @classmethod
     def of(cls, episodes: Sequence[Episode], rate_hz: object = None) -> "Recorded":
-        """With the rate passed over where it is none."""
+        """Make one; a rate that is not a positive number is ignored."""
         known = isinstance(rate_hz, int | float) and not isinstance(rate_hz, bool) and 0 < rate_hz < math.inf
         return cls(tuple(episodes), float(rate_hz) if known else None)  # type: ignore[arg-type]
 
@@ -89,7 +89,7 @@ def to_episode(steps: Steps, selection: Selection, usual_success: str = "unknown
 def _observations(steps: Steps, keys: tuple[str, ...]) -> Array:
     known = ", ".join(sorted(steps.observations)) or "none"
     if not keys and len(steps.observations) != 1:
-        raise InvalidData("observations", f"to be told which, and in which order: some of {known}", "nothing")
+        raise InvalidData("observations", f"the keys to use, in order: some of {known}", "none")
     for key in keys:
         if key not in steps.observations:
             raise InvalidData("observations", f"some of {known}", key)

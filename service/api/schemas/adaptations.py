@@ -15,6 +15,7 @@ from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode, check_finite, numbers
 from metalearn.data.errors import InvalidData
+from metalearn.data.quality import EpisodeQuality
 from metalearn.data.spec import Spec
 
 LARGEST = 1e9
@@ -87,9 +88,8 @@ class EpisodeBody(Body):
             raise InvalidData("observations", f"at most {spec.horizon} steps", f"{n_steps} steps")
         observations = pixels("observations", self.observations, spec)
         episode = spec.check(Episode.of(observations, self.actions, self.rewards, self.success))
-        for name in ("observations", "actions", "rewards"):
-            if (array := getattr(episode, name)) is not None:
-                check_size(name, array)
+        for name, array in episode.arrays().items():
+            check_size(name, array)
         return episode
 
 
@@ -200,38 +200,6 @@ class AdaptationState(Body):
     )
     created_at: str = Field(description="Time of creation, ISO 8601 in UTC.")
     expires_at: str = Field(description="Time of expiry unless the adaptation is used again, ISO 8601 in UTC.")
-
-
-class Remark(Body):
-    """A warning about an episode that is probably not what its sender intended."""
-
-    code: str = Field(description="Stable code of the warning, for programs.")
-    message: str = Field(description="The warning as a sentence, for people.")
-
-
-class EpisodeQuality(Body):
-    """A quality report on one uploaded or recorded episode. No episode is refused because of its report."""
-
-    episode: str = Field(description="Position of the episode in the upload, such as `demos[0]`.")
-    steps: int = Field(description="Number of steps.")
-    horizon: int = Field(description="Largest number of steps that the model accepts.")
-    rate_hz: float = Field(description="Control rate of the recording if the request has one, else that of the model.")
-    duration_s: float = Field(description="Duration at this rate, in seconds.")
-    clipped: Share | None = Field(description="Share of the action components that are at a bound of the action space.")
-    constant_actions: list[int] = Field(description="Indices of the action components that never change.")
-    constant_observations: list[int] = Field(
-        description="Indices of the observation components that never change. Empty for images."
-    )
-    duplicate_of: str | None = Field(
-        description="Position of the same episode earlier in the upload, such as `demos[0]`, or `stored` if the tenant "
-        "had uploaded it before. Null if the episode is new."
-    )
-    total_reward: float | None = Field(description="Sum of the rewards. Null if the episode has none.")
-    success: bool | None = Field(description="Outcome of the episode. Null if it is not known.")
-    novelty: Share | None = Field(
-        description="Quantile of a demonstration among those of the validation tasks. Null if it is not known."
-    )
-    warnings: list[Remark] = Field(description="Warnings about the episode. Empty if there are none.")
 
 
 class Uploaded(AdaptationState):

@@ -209,7 +209,7 @@ def test_rules_of_success(tmp_path: Path, rule: str, successes: list[bool | None
 @pytest.mark.parametrize(
     ("selection", "expected"),
     [
-        (Selection(), "observations: expected to be told which, and in which order: some of eef_pos, gripper"),
+        (Selection(), "observations: expected the keys to use, in order: some of eef_pos, gripper"),
         (Selection(("eef",)), "expected some of eef_pos, gripper, got eef"),
         (Selection(KEYS, episodes=(3,)), "episodes: expected numbers from 0 to 2, got 3"),
         (Selection(KEYS, "solved"), "demo_0.success: expected one of auto"),

@@ -22,9 +22,9 @@ def made(config: TrainingConfig = CONFIG, compute: Compute = CPU) -> tuple[Learn
     data = TrainingSet(dataset, model)
     torch.manual_seed(0)
     policy = ConditionalPolicy(model, dataset.spec)
-    policy.fit_normaliser(data.observations())
+    policy.observations.fit(data.observations())
     assert policy.dynamics
-    policy.dynamics.fit(data.effects(), policy.features.get_buffer("std"))
+    policy.dynamics.fit(data.effects(), policy.observations.unit)
     return Learner(policy, config, compute), data
 
 

@@ -112,7 +112,7 @@ def test_what_was_exported_makes_the_same_adaptation_again(shipped: TestClient, 
     assert (again.model_version, again.n_demos, again.n_trials) == (adaptation.model_version, 1, 1)
     sessions = shipped.app.state.container.adaptations
     beliefs = [sessions.adapted_policy(sessions.read("default", one.id)).belief for one in (adaptation, again)]
-    np.testing.assert_array_equal(beliefs[0].code, beliefs[1].code)
+    np.testing.assert_array_equal(beliefs[0].latent, beliefs[1].latent)
     np.testing.assert_array_equal(beliefs[0].probabilities, beliefs[1].probabilities)
     assert again.export().policy == adaptation.export().policy
     assert again.episodes() == adaptation.episodes()
@@ -124,7 +124,7 @@ def test_the_same_version_makes_the_same_bytes_and_another_one_others(shipped: T
     now, before = shipped.get(path), shipped.get(path, params={"version": 1})
     assert now.headers["content-type"] == "application/zip"
     assert now.headers["content-disposition"] == f'attachment; filename="{adaptation.id}-v2.zip"'
-    shipped.app.state.container.engine.forget(adaptation.id)
+    shipped.app.state.container.engine.evict(adaptation.id)
     adapted(shipped, "reach")
     assert shipped.get(path).content == shipped.get(path, params={"version": 2}).content == now.content
     exported, older = Export.of(now.content), Export.of(before.content)

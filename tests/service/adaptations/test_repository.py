@@ -107,7 +107,7 @@ def test_postgresql_is_migrated_by_hand(postgres) -> None:
     [
         ("mysql://x", "use sqlite"),
         ("nonsense", "cannot be read"),
-        ("sqlite://", "forgets"),
+        ("sqlite://", "is lost with the process"),
         ("postgresql+psycopg://wtl@127.0.0.1:1/wtl", "cannot be reached"),
     ],
 )

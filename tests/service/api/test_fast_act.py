@@ -108,7 +108,7 @@ def test_both_ways_give_the_same_answer(
 def test_what_is_not_in_memory_goes_the_long_way_and_then_it_is(http: TestClient, demo: Episode) -> None:
     made = Client(http=http).adapt("point", demos=[demo])
     container = http.app.state.container  # type: ignore[attr-defined]
-    container.engine.forget(made.id)
+    container.engine.evict(made.id)
     for _ in range(2):
         np.testing.assert_allclose(made.act([[0.5, 0.5, 0]]), [[0.5, 0.5]])
     made.delete()

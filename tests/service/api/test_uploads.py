@@ -17,7 +17,7 @@ from metalearn.data.episode import Episode
 from metalearn.data.formats import FORMATS as TABLE
 from metalearn.data.formats import encode_npz, encode_safetensors
 from service.app import create_app
-from service.client import Client, Quality
+from service.client import Client, EpisodeQuality
 from service.codecs import UPLOADS, decode
 from service.errors import BodyTooLarge, MalformedBody
 
@@ -140,7 +140,7 @@ def test_a_refusal_is_a_problem_that_names_the_field(http: TestClient) -> None:
     assert answer.status_code == 415
 
 
-def codes(entry: Quality) -> list[str]:
+def codes(entry: EpisodeQuality) -> list[str]:
     return [warning.code for warning in entry.warnings]
 
 
