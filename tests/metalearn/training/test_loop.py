@@ -22,7 +22,7 @@ SMALL = Experiment(
 )
 
 
-def update(n: int) -> Callable[[], bool]:
+def after(n: int) -> Callable[[], bool]:
     """Asked for the n-th time, says stop."""
     asked = iter(range(10_000))
     return lambda: next(asked) >= n - 1
