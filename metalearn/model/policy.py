@@ -147,14 +147,12 @@ class ConditionalPolicy(nn.Module):
         d, n_sums = self.config.latent_dim, self.n_sums
         latent, remembered, _ = latent.split([d, latent.shape[-1] - d - n_sums, n_sums], -1)
         completed = latent + self.completion(torch.cat([latent, embedded], -1))
-        if self.observations.memory_shape is None:
+        shape = self.observations.memory_shape
+        if shape is None:
             film, queries = self.modulation(completed), None
         else:
             # Here a hypothesis says which entity is meant, and nothing else: it cannot become a heading.
-            film, queries = (
-                self.modulation(latent),
-                _queries(self.steering(completed), remembered, *self.observations.memory_shape),
-            )
+            film, queries = self.modulation(latent), _queries(self.steering(completed), remembered, *shape)
         return _Modulation(film[:, :, None].split(self._film_sizes, -1), queries)
 
     def _out(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
-from service.storage.object_store import Folder, open_object_store, with_room
+from service.storage.object_store import open_object_store, with_room
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -43,9 +43,6 @@ class BundleStore:
         try:
             content = self._store.get(_name(bundle_id))
         except OSError as error:
-            # Servers before this one kept folders.
-            if isinstance(self._store, Folder) and (self._store.path / bundle_id).is_dir():
-                return Bundle.load(self._store.path / bundle_id)
             raise InvalidConfig(f"no bundle {bundle_id} is stored: {error!r}") from error
         with tempfile.TemporaryDirectory() as folder:
             try:

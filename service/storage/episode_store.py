@@ -53,7 +53,7 @@ class EpisodeStore:
 
     def delete(self, digest: str) -> None:
         """Delete the episode with this digest, if it exists."""
-        self._store.drop(digest + _SUFFIX)
+        self._store.delete(digest + _SUFFIX)
 
     def digests(self) -> Iterator[str]:
         """Return the digests of all episodes."""

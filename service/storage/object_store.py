@@ -34,7 +34,7 @@ class ObjectStore(Protocol):
         """Return the contents of a file. Raises OSError."""
         ...
 
-    def drop(self, name: str) -> None:
+    def delete(self, name: str) -> None:
         """Delete a file, if it exists."""
         ...
 
@@ -43,17 +43,12 @@ class ObjectStore(Protocol):
         ...
 
 
-class Folder:
+class LocalObjectStore:
     """A local folder. A file gets its name when it is whole and on the disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         path.mkdir(parents=True, exist_ok=True)
-
-    @property
-    def path(self) -> Path:
-        """The path of the folder."""
-        return self._path
 
     def has(self, name: str) -> bool:
         """Return True if the file exists; incomplete files have other names."""
@@ -81,7 +76,7 @@ class Folder:
         """Return the contents of a file. Raises OSError."""
         return (self._path / name).read_bytes()
 
-    def drop(self, name: str) -> None:
+    def delete(self, name: str) -> None:
         """Delete a file, if it exists."""
         (self._path / name).unlink(missing_ok=True)
 
@@ -119,7 +114,7 @@ class FsspecObjectStore:
         """Return the contents of a file. Raises OSError."""
         return bytes(self._fs.cat_file(self._at(name)))
 
-    def drop(self, name: str) -> None:
+    def delete(self, name: str) -> None:
         """Delete a file, if it exists."""
         with suppress(FileNotFoundError):
             self._fs.rm_file(self._at(name))
@@ -138,8 +133,8 @@ def open_object_store(url: str) -> ObjectStore:
     """Open a folder, by its path or as `file://`, or any URL that fsspec knows. Raises InvalidConfig."""
     scheme, separator, rest = url.partition("://")
     if not separator:
-        return Folder(Path(url))
-    return Folder(Path(rest)) if scheme in {"file", "local"} else FsspecObjectStore(url)
+        return LocalObjectStore(Path(url))
+    return LocalObjectStore(Path(rest)) if scheme in {"file", "local"} else FsspecObjectStore(url)
 
 
 def with_room(put: Callable[[], None]) -> None:
