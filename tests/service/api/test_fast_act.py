@@ -94,7 +94,7 @@ def test_both_ways_give_the_same_answer(
     short = http.post(url, **asked)
     assert before - counted.count("testclient").left == 2 - (short.status_code == 401)  # once, and by this line
     assert bool(took) == (name in SHORT)
-    monkeypatch.setattr(shortcut, "_plain", lambda scope: None)
+    monkeypatch.setattr(shortcut, "_plain_request", lambda scope: None)
     long = http.post(url, **asked)
     assert answer(short) == answer(long)
     assert set(short.headers) - {"x-request-id"} == set(long.headers) - {"x-request-id"}

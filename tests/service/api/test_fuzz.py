@@ -6,6 +6,8 @@ import pytest
 from fastapi.responses import JSONResponse
 from support.fuzzing import fuzz, served
 
+from service.api.scopes import PUBLIC
+
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 
 
@@ -21,15 +23,15 @@ def test_nothing_that_can_be_asked_makes_the_server_fail_or_lie(tmp_path: Path) 
 def test_the_fuzzer_sees_a_server_that_fails_and_one_that_lies(tmp_path: Path) -> None:
     app = served(tmp_path)
 
-    @app.get("/fails")
+    @app.get("/fails", dependencies=[PUBLIC])
     def fails(wanted: int) -> None:
         raise RuntimeError("by design")
 
-    @app.get("/lies", responses={404: {"description": "nothing"}})
+    @app.get("/lies", dependencies=[PUBLIC], responses={404: {"description": "nothing"}})
     def lies() -> dict[str, int]:
         return JSONResponse({"not": "a number"})  # type: ignore[return-value]
 
-    @app.get("/refuses", responses={409: {"description": "no problem"}})
+    @app.get("/refuses", dependencies=[PUBLIC], responses={409: {"description": "no problem"}})
     def refuses() -> None:
         return JSONResponse({}, 409)  # type: ignore[return-value]
 

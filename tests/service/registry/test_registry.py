@@ -349,7 +349,7 @@ def test_whoever_wants_the_same_version_waits_for_one_loading() -> None:
 def test_bundles_are_kept_anywhere_and_checked_when_read(kind: str, tmp_path: Path) -> None:
     place = {"folder": str(tmp_path / "kept"), "file": f"file://{tmp_path / 'kept'}", "memory": f"memory://{tmp_path}"}
     bundles, source = BundleStore(place[kind]), calibrated(bundle())
-    with pytest.raises(InvalidConfig, match="is kept"):
+    with pytest.raises(InvalidConfig, match="is stored"):
         bundles.read(source.id)
     bundles.keep(source.id, bundle())
     assert bundles.read(source.id).confidence is None
@@ -358,12 +358,12 @@ def test_bundles_are_kept_anywhere_and_checked_when_read(kind: str, tmp_path: Pa
     assert (found.id, found.report, found.confidence is None) == (source.id, source.report, False)
     other = bundle(gain=0.5)
     bundles.keep("0" * 64, other)
-    with pytest.raises(InvalidConfig, match="kept as"):
+    with pytest.raises(InvalidConfig, match="stored as"):
         bundles.read("0" * 64)
     name = f"{source.id}.zip"
-    content = bundles._shelf.get(name)
+    content = bundles._store.get(name)
     for broken in (content[:-9], b"", content.replace(np.float32(1).tobytes(), np.float32(2).tobytes(), 1)):
-        bundles._shelf.put({name: broken})
+        bundles._store.put({name: broken})
         with pytest.raises(InvalidConfig):
             bundles.read(source.id)
 
@@ -377,8 +377,8 @@ def test_a_version_is_read_from_a_url_and_one_that_is_gone_is_a_problem(settings
         assert client.adapt("point@1").model_version == 1
         assert client.set_alias("point", "stable", 1).version == 1
     with served(kept) as client:
-        shelf = service_of(client).registry._bundles._shelf
-        shelf.drop(f"{bundle().id}.zip")
+        store = service_of(client).registry._bundles._store
+        store.drop(f"{bundle().id}.zip")
         for ask in (lambda: client.adapt("point@stable"), lambda: client.set_alias("point", "canary", 1)):
             with pytest.raises(ClientError) as refused:
                 ask()
