@@ -68,7 +68,7 @@ def adapted(http: TestClient, model: str) -> tuple[Adaptation, np.ndarray]:
     adaptation = client.adapt(model, [spec.example_episode(rng, 12)]).add_trials([failed])
     weights = http.app.state.container.registry.get(model).bundle.weights
     drawn = rng.normal(size=(64, spec.observation_size)).astype(np.float32)
-    return adaptation, weights["features.mean"] + weights["features.std"] * drawn
+    return adaptation, weights["encoder.observations.mean"] + weights["encoder.observations.std"] * drawn
 
 
 @pytest.mark.parametrize("model", SHIPPED)

@@ -192,7 +192,7 @@ def test_an_awaited_policy_does_the_same(app: FastAPI, demo: Episode) -> None:
             policy, env = await client.policy((await client.adapt("point", demos=[demo])).id, explore=False), LogLine()
             assert np.shape(await policy(np.zeros((4, 3)))) == (4, 2)
             (observation, _), reward, done = env.reset(), None, False
-            with pytest.raises(InvalidData, match="begun with reset"):
+            with pytest.raises(InvalidData, match="started with reset"):
                 await policy.finish(observation)
             await policy.reset()
             while not done:
@@ -229,7 +229,7 @@ def test_a_policy_acts_for_vectorised_environments(client: Client, demo: Episode
 
 
 def test_an_episode_has_to_be_begun(client: Client) -> None:
-    with pytest.raises(InvalidData, match="begun with reset"):
+    with pytest.raises(InvalidData, match="started with reset"):
         client.policy(client.adapt("point")).finish([0, 0, 0])
 
 

@@ -85,7 +85,7 @@ def test_a_refusal_ends_it_and_so_does_silence(follow: Follow) -> None:
     with scripted(JOB, busy(503)) as server, pytest.raises(ClientError, match="503"):
         follow(server.url, patience_s=0)
     other = (200, {"Content-Type": "text/event-stream"}, b"data: no JSON\n\n")
-    with scripted(JOB, other) as server, pytest.raises(ClientError, match="other events"):
+    with scripted(JOB, other) as server, pytest.raises(ClientError, match="an invalid event"):
         follow(server.url)
 
 
