@@ -45,14 +45,14 @@ class OnlineConditioning:
         """Return the conditioning to act on `observation`, the result of the last action of the episode."""
         if not episode or not self.runtime.adapts_online:
             return self.value
-        seen, done = episode.observations, episode.actions
+        past, actions = episode.observations, episode.actions
         # The last step is left out: it may be repeated with another observation.
-        new = slice(self.n_updates, len(seen) - 1)
+        new = slice(self.n_updates, len(past) - 1)
         if new.start < new.stop:
-            observations = np.stack(seen[new.start : new.stop + 1])
-            self.value = self.runtime.update(self.value, observations, np.stack(done[new]))
+            observations = np.stack(past[new.start : new.stop + 1])
+            self.value = self.runtime.update(self.value, observations, np.stack(actions[new]))
             self.n_updates = new.stop
-        return self.runtime.update(self.value, np.stack([seen[-1], observation]), np.stack(done[-1:]))
+        return self.runtime.update(self.value, np.stack([past[-1], observation]), np.stack(actions[-1:]))
 
 
 class Acting:

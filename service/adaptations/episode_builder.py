@@ -69,7 +69,7 @@ class EpisodeBuilder:
             EpisodeEmpty: the episode has no actions.
         """
         if not self.actions:
-            raise EpisodeEmpty("no action was asked for in this episode: there is nothing to learn from")
+            raise EpisodeEmpty("the episode has no actions: there is nothing to learn from")
         rewards = [*self.rewards, reward]
         return Episode.of(
             observations=np.stack([*self.observations, observation]),
