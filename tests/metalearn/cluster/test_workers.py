@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture(scope="module")
 def collector():
-    with RayCollector("local", n_actors=2) as collector:
+    with RayCollector("local", n_actors=2, spare=1) as collector:  # a CPU for the collector of another test
         yield collector
 
 
