@@ -1,4 +1,4 @@
-"""What `wtl train` looks like from outside, in a moment: a journal, a checkpoint, a bundle, an end by SIGTERM.
+"""What `wtl train` looks like from outside, in a moment: an event log, a checkpoint, a bundle, an end by SIGTERM.
 
 Counts `--steps` steps of 20 ms; a checkpoint says where an earlier run in the folder was stopped or killed.
 """

@@ -167,10 +167,10 @@ def test_a_job_that_was_stopped_goes_on_from_its_storage_where_nothing_else_is_l
     shutil.rmtree(home / "runs")
     done = submit(address, home, *wanted, "--again", *arguments)
     assert done.returncode == 0, last(home)
-    journal = [json.loads(line) for line in (home / "runs" / "kept" / "progress.jsonl").read_text().splitlines()]
-    phases = {entry.get("phase") for entry in journal}
+    event_log = [json.loads(line) for line in (home / "runs" / "kept" / "progress.jsonl").read_text().splitlines()]
+    phases = {entry.get("phase") for entry in event_log}
     assert "demonstrate" not in phases
-    assert min(entry["done"] for entry in journal if entry.get("phase") == "train") > steps
+    assert min(entry["done"] for entry in event_log if entry.get("phase") == "train") > steps
     assert Bundle.load(tmp_path / "run" / "bundle").provenance["history"][-1]["step"] == 600
 
 
