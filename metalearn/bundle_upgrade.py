@@ -4,10 +4,12 @@ The one place that knows the names of schema 1. Needs torch and onnx where a bun
 again; everything else is carried over.
 """
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,21 +48,29 @@ class Upgrade:
 def upgrade(folder: Path) -> Iterator[Upgrade]:
     """Upgrade a bundle, or every bundle of a folder, in place; what is of schema 2 stays as it is.
 
-    A bundle is replaced as a whole when the new one is complete. What cannot be upgraded is not touched.
+    A bundle is replaced as a whole when the new one is complete and on the disk. What cannot be upgraded is not
+    touched. Runs on one folder take turns, and one that was stopped is put right by the next.
 
     Raises:
         InvalidConfig: no bundle there.
     """
     folder = folder.resolve()
-    _put_back(folder)
-    for old in folder.glob(f"{_WORKSHOP}/*/old"):
-        _put_back(folder / old.parent.name)
+    with _turn(folder.parent):
+        _recover(folder)
+    if folder.is_dir():
+        with _turn(folder):
+            for old in sorted(folder.glob(f"{_WORKSHOP}/*/old")):
+                _recover(folder / old.parent.name)
     alone = (folder / "bundle.json").exists()
-    found = [folder] if alone else sorted(path.parent for path in folder.glob("*/bundle.json"))
+    found = [folder] if alone else sorted({path.parent.resolve() for path in folder.glob("*/bundle.json")})
     if not found:
         raise InvalidConfig(f"no bundle at {folder}")
     for one in found:
-        yield _upgrade(one)
+        try:
+            with _turn(one.parent):
+                yield _upgrade(one)
+        except OSError as error:
+            yield Upgrade(one, problem=_sentence(error))
 
 
 def _upgrade(folder: Path) -> Upgrade:
@@ -75,19 +85,67 @@ def _upgrade(folder: Path) -> Upgrade:
             return Upgrade(
                 folder, problem=f"exporting its graphs again needs {missing[0]}, which is not installed here"
             )
-        shutil.rmtree(workshop, ignore_errors=True)
+        shutil.rmtree(workshop / "new", ignore_errors=True)
         shutil.copytree(folder, workshop / "new")
         bundle = _rewrite(workshop / "new", head)
+        _sync(workshop / "new")
         folder.rename(workshop / "old")
         (workshop / "new").rename(folder)
+        _sync(folder.parent)
         return Upgrade(folder, head["id"], bundle.id)
     except (InvalidConfig, OSError, RuntimeError, ValueError, *DAMAGE) as error:
-        return Upgrade(folder, problem=" ".join(str(error).split())[:300])
+        return Upgrade(folder, problem=_sentence(error))
     finally:
-        _put_back(folder)
-        shutil.rmtree(workshop, ignore_errors=True)
-        with suppress(OSError):  # others are in it, or it was never there
-            workshop.parent.rmdir()
+        _recover(folder)
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Wait for other runs that upgrade bundles of this folder, and keep them waiting meanwhile."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _recover(folder: Path) -> None:
+    """Leave a whole bundle in the place of `folder`, the earlier one if need be, and nothing of it in the workshop."""
+    workshop = _workshop(folder)
+    old = workshop / "old"
+    if old.is_dir():
+        if folder.exists() and _schema(folder) != SCHEMA:
+            return  # somebody's own bundle of this name: neither of the two is ours to delete
+        try:
+            Bundle.load(folder)
+        except (InvalidConfig, OSError):
+            shutil.rmtree(folder, ignore_errors=True)
+            old.rename(folder)
+    shutil.rmtree(workshop, ignore_errors=True)
+    with suppress(OSError):  # others are in it, or it was never there
+        workshop.parent.rmdir()
+
+
+def _schema(folder: Path) -> object:
+    with suppress(OSError, ValueError, AttributeError):
+        return json.loads((folder / "bundle.json").read_text()).get("schema")
+    return SCHEMA  # damaged: not a bundle that somebody would miss
+
+
+def _sync(folder: Path) -> None:
+    """Put the files of a folder on the disk, and the names in it."""
+    for path in [*(path for path in folder.rglob("*") if _WORKSHOP not in path.parts), folder]:
+        if path.is_file() or path.is_dir():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _rewrite(folder: Path, head: dict[str, Any]) -> Bundle:
@@ -139,10 +197,3 @@ def _renamed(value: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, An
 def _workshop(folder: Path) -> Path:
     """Where a bundle is worked on: `new` is being made, `old` was set aside for it."""
     return folder.parent / _WORKSHOP / folder.name
-
-
-def _put_back(folder: Path) -> None:
-    """Undo a run that was stopped after it set the old bundle aside and before the new one was in its place."""
-    old = _workshop(folder) / "old"
-    if old.is_dir() and not folder.exists():
-        old.rename(folder)

@@ -32,27 +32,28 @@ class OnlineConditioning:
     """The conditioning of one episode, updated with its steps if the model adapts online.
 
     Attributes:
-        runtime: the runtime of the model.
         value: the conditioning after the first `n_updates` steps of the episode.
         n_updates: the number of steps in `value`.
     """
 
-    runtime: Runtime
     value: Array
     n_updates: int = 0
 
-    def at(self, episode: EpisodeBuilder, observation: Array) -> Array:
-        """Return the conditioning to act on `observation`, the result of the last action of the episode."""
-        if not episode or not self.runtime.adapts_online:
+    def at(self, runtime: Runtime, episode: EpisodeBuilder, observation: Array) -> Array:
+        """Return the conditioning to act on `observation`, the result of the last action of the episode.
+
+        `runtime` is that of the model. It is not kept: an abandoned episode would keep it in memory.
+        """
+        if not episode or not runtime.adapts_online:
             return self.value
         past, actions = episode.observations, episode.actions
         # The last step is left out: it may be repeated with another observation.
         new = slice(self.n_updates, len(past) - 1)
         if new.start < new.stop:
             observations = np.stack(past[new.start : new.stop + 1])
-            self.value = self.runtime.update(self.value, observations, np.stack(actions[new]))
+            self.value = runtime.update(self.value, observations, np.stack(actions[new]))
             self.n_updates = new.stop
-        return self.runtime.update(self.value, np.stack([past[-1], observation]), np.stack(actions[-1:]))
+        return runtime.update(self.value, np.stack([past[-1], observation]), np.stack(actions[-1:]))
 
 
 class Acting:

@@ -51,7 +51,7 @@ class EpisodeBuilder:
             InvalidData: a reward other than 0 before the first action.
         """
         if len(self) >= self.horizon:
-            raise EpisodeOver(f"the episode has its {self.horizon} steps and can only be finished or reset")
+            raise EpisodeOver(f"the episode has its {self.horizon} steps and can only be finished")
         if reward and not self.actions:
             raise InvalidData("reward", "none before the first action", str(reward))
 
@@ -67,6 +67,7 @@ class EpisodeBuilder:
 
         Raises:
             EpisodeEmpty: the episode has no actions.
+            InvalidData: the observations or actions do not fit together.
         """
         if not self.actions:
             raise EpisodeEmpty("the episode has no actions: there is nothing to learn from")

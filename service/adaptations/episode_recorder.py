@@ -86,7 +86,8 @@ class EpisodeRecorder:
         """Record an observation, and return the next action, `[a]` or a scalar, and the number of the step.
 
         Raises:
-            EpisodeNotFound, EpisodeFinished, EpisodeOver, Busy: see `service.errors`.
+            EpisodeNotFound, EpisodeFinished, EpisodeOver, ModelUnavailable, IdempotencyKeyReused, Busy: see
+                `service.errors`.
             InvalidData: a reward before the first action.
         """
         recording = self._find(adaptation, recording_id)
@@ -120,8 +121,10 @@ class EpisodeRecorder:
         if recording.conditioning is None:
             policy = self._adaptations.adapted_policy(adaptation, recording.row.version)
             start = policy.conditioning_under(recording.row.hypothesis, model.runtime)
-            recording.conditioning = OnlineConditioning(model.runtime, start)
-        result = self._engine.act(model.runtime, recording.conditioning.at(episode, observation), observation[None])
+            recording.conditioning = OnlineConditioning(start)
+        result = self._engine.act(
+            model.runtime, recording.conditioning.at(model.runtime, episode, observation), observation[None]
+        )
         key, fingerprint = (idempotency_key.key, idempotency_key.fingerprint) if idempotency_key else (None, None)
         step = Step(observation, result.actions[0], reward, key, fingerprint)
         self._recordings.add(recording.row.id, len(episode), step)
@@ -141,7 +144,9 @@ class EpisodeRecorder:
         """End an episode, and return the next version of the adaptation, with the episode as its newest trial.
 
         Raises:
-            EpisodeNotFound, EpisodeFinished, EpisodeEmpty, TooManyEpisodes, Busy: see `service.errors`.
+            EpisodeNotFound, EpisodeFinished, EpisodeEmpty, TooManyEpisodes, QuotaExceeded, IdempotencyKeyReused, Busy:
+                see `service.errors`.
+            InvalidData: the episode does not fit the spec of the model.
         """
         done = self._adaptations.completed(idempotency_key)
         if done is not None:

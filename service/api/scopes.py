@@ -63,6 +63,15 @@ def all_routes(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
 
 
 def public_paths(routes: Iterable[BaseRoute]) -> frozenset[str]:
-    """Return the paths that need no key. Raises RuntimeError if a route declares no scope."""
-    scopes = {getattr(route, "path", ""): scope_of(route) for route in all_routes(routes)}
-    return frozenset(path for path, scope in scopes.items() if scope is None)
+    """Return the paths that need no key.
+
+    Raises:
+        RuntimeError: a route declares no scope; or a path is public for one method and not for another, or has
+            parameters: such a path is not known before the route is.
+    """
+    declared = [(getattr(route, "path", ""), scope_of(route)) for route in all_routes(routes)]
+    public = {path for path, scope in declared if scope is None}
+    for path in public:
+        if "{" in path or any(other == path and scope is not None for other, scope in declared):
+            raise RuntimeError(f"{path}: a public path has no parameters, and is public for every method")
+    return frozenset(public)

@@ -69,7 +69,8 @@ class StreamSession:
 
         Raises:
             MalformedBody, InvalidPayload, InvalidData: the frame cannot be used.
-            EpisodeOver, EpisodeEmpty, TooManyEpisodes, AdaptationNotFound, Busy: see `service.errors`.
+            EpisodeOver, EpisodeEmpty, TooManyEpisodes, QuotaExceeded, AdaptationNotFound, ModelUnavailable, Busy: see
+                `service.errors`.
         """
         started_s = time.perf_counter()
         message = decode_msgpack(frame, _MAX_CONTAINERS)
@@ -84,7 +85,7 @@ class StreamSession:
         await self._refresh()
         episode = self._episode or await self._begin(None)
         episode.steps.check(reward)
-        conditioning = episode.conditioning.at(episode.steps, observation)
+        conditioning = episode.conditioning.at(self._actor.model.runtime, episode.steps, observation)
         result = await self._acting.act_once(self._actor, observation[None], conditioning)
         episode.steps.append(observation, result.actions[0], reward)
         return act_response(result, (decoded_s - started_s) * 1e3, (time.perf_counter() - started_s) * 1e3)
@@ -94,7 +95,7 @@ class StreamSession:
         explores, hypothesis = commit(actor.adaptation, actor.policy.belief, explore, self._rng)
         conditioning = actor.policy.conditioning_under(hypothesis, actor.model.runtime)
         steps = EpisodeBuilder(self._adaptations.horizon(actor.model))
-        online = OnlineConditioning(actor.model.runtime, conditioning)
+        online = OnlineConditioning(conditioning)
         self._episode = _Episode(actor.adaptation.version, explores, online, steps)
         return self._episode
 

@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidBytes
@@ -55,7 +56,8 @@ class Export:
                     raise InvalidBytes("export", f"schema {_SCHEMA}", ascii(manifest["schema"])[:40])
                 members = {name: _checked(name, file.read(name), sha) for name, sha in manifest["sha256"].items()}
             spec, body = Spec.from_json(manifest["spec"]), decode_safetensors(members[_EPISODES])
-            context = Context(_episodes(body, "demos", spec), _episodes(body, "trials", spec))
+            ask = Ask.from_json(body.get("ask"))
+            context = Context(_episodes(body, "demos", spec), _episodes(body, "trials", spec), ask)
         except InvalidBytes:
             raise
         except _DAMAGE as error:

@@ -182,6 +182,7 @@ class AdaptationState(ResponseModel):
     """One version of an adaptation.
 
     Attributes:
+        ask: what was asked for, by kind.
         confidence: the calibrated probability that the next attempt succeeds; None if the model is not calibrated.
         value_of_trial: the probability that the attempt after that one succeeds, minus `confidence`.
         novelty: the novelty of the demonstrations, 0 to 1: 0.5 is typical, from 0.99 on they are unlike any known one.
@@ -194,6 +195,7 @@ class AdaptationState(ResponseModel):
     version: int
     n_demos: int
     n_trials: int
+    ask: Mapping[str, Any] = field(default_factory=dict)
     confidence: float | None = None
     value_of_trial: float | None = None
     novelty: float | None = None

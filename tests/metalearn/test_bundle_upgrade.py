@@ -1,6 +1,10 @@
 """Bundles of schema 1, made by the code of that time, become bundles of schema 2 with the same numbers."""
 
+import errno
 import json
+import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -159,6 +163,53 @@ def test_a_run_that_was_stopped_half_way_is_taken_up(old: Path) -> None:
     assert [one.before for one in upgrade(old.parent)] == [ID]
     assert Bundle.load(old).provenance["upgraded"]["id"] == ID
     assert not aside.parent.exists()
+
+
+def test_a_new_bundle_that_is_damaged_gives_way_to_the_old_one(old: Path) -> None:
+    aside = old.parent / ".upgrading" / "tiny"
+    aside.mkdir(parents=True)
+    shutil.copytree(old, aside / "old")
+    (old / "weights.safetensors").write_bytes(b"")
+    (old / "bundle.json").write_text(json.dumps(json.loads((old / "bundle.json").read_text()) | {"schema": 2}))
+    assert [one.before for one in upgrade(old.parent)] == [ID]
+    assert Bundle.load(old).provenance["upgraded"]["id"] == ID
+
+
+def test_a_rename_that_fails_leaves_the_old_bundle(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, rename = content(old), Path.rename
+
+    def fails_once_it_matters(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise OSError(errno.ENOSPC, "no space")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails_once_it_matters)
+    assert ["no space" in (one.problem or "") for one in upgrade(old.parent)] == [True]
+    assert content(old) == before
+
+
+def test_a_bundle_behind_a_link_is_upgraded_where_it_is(old: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models-of-links"
+    models.mkdir()
+    (models / "linked").symlink_to(old)
+    assert [(one.folder, one.problem) for one in upgrade(models)] == [(old.resolve(), None)]
+    assert (models / "linked").is_symlink()
+    assert Bundle.load(models / "linked").provenance["upgraded"]["id"] == ID
+
+
+def test_runs_at_the_same_time_take_turns(old: Path) -> None:
+    for name in ("another", "third"):
+        shutil.copytree(old, old.parent / name)
+    program = (
+        "import sys, pathlib; from metalearn.bundle_upgrade import upgrade; "
+        "print(*(one.problem for one in upgrade(pathlib.Path(sys.argv[1])) if one.problem))"
+    )
+    command = [sys.executable, "-c", program, str(old.parent)]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [run.communicate(timeout=100)[0].strip() for run in runs] == [""] * 3
+    for name in (old.name, "another", "third"):
+        assert Bundle.load(old.parent / name).provenance["upgraded"]["id"] == ID
+    assert not (old.parent / ".upgrading").exists()
 
 
 def test_the_command_line_says_what_became_of_each(old: Path, capsys: pytest.CaptureFixture[str]) -> None:

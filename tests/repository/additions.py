@@ -171,6 +171,10 @@ with TestClient(create_app(settings, runtime_factory=pointing.PointingRuntime)) 
     assert [v["ask"] for v in http.get(at + "/versions").json()["items"]] == [{"speed": 3.0}] * 2
     archive = zipfile.ZipFile(io.BytesIO(http.get(at + "/export?policy=false").content))
     assert json.loads(archive.read("manifest.json"))["ask"] == {"speed": 3.0}
+    from service.client import Client
+    state = Client(http=http).adaptation(made.json()["id"])
+    assert state.ask == {"speed": 3.0}
+    assert state.export(policy=False).context.ask.to_json() == {"speed": 3.0}
 with TestClient(create_app(settings, runtime_factory=pointing.PointingRuntime)) as http:
     assert http.get(fork.headers["location"]).json()["ask"] == {"speed": 3.0}, "it survives a restart"
 """,

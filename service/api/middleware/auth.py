@@ -33,7 +33,7 @@ _PAGE_POLICY = (
     f"default-src 'none'; connect-src 'self'; script-src 'unsafe-inline' {_CDN}; style-src {_CDN} 'unsafe-inline'; "
     "img-src 'self' data: https://fastapi.tiangolo.com; frame-ancestors 'none'"
 )
-RATE_LIMIT_STATUS = "wtl.standing"
+RATE_LIMIT_STATUS = "wtl.rate_limit_status"
 """Key in the ASGI scope of the rate limit status of a request that has been counted already."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _log = structlog.get_logger("service")
@@ -143,7 +143,8 @@ class _Responder:
     def _is_change(self) -> bool:
         """True unless the request reads or acts; actions are too frequent for the audit log."""
         method = self._scope.get("method", "GET")
-        return method not in _READS and not self._scope["path"].endswith("/act")
+        path, public = self._scope["path"], self._scope["app"].state.public_paths
+        return method not in _READS and not path.endswith("/act") and path not in public
 
 
 def rate_limit_subject(scope: Scope, caller: Caller) -> str:

@@ -110,8 +110,8 @@ def test_what_was_exported_makes_the_same_adaptation_again(shipped: TestClient, 
     assert answer.status_code == 201, answer.text
     again = Client(http=shipped).adaptation(answer.json()["id"])
     assert (again.model_version, again.n_demos, again.n_trials) == (adaptation.model_version, 1, 1)
-    sessions = shipped.app.state.container.adaptations
-    beliefs = [sessions.adapted_policy(sessions.read("default", one.id)).belief for one in (adaptation, again)]
+    adaptations = shipped.app.state.container.adaptations
+    beliefs = [adaptations.adapted_policy(adaptations.read("default", one.id)).belief for one in (adaptation, again)]
     np.testing.assert_array_equal(beliefs[0].latent, beliefs[1].latent)
     np.testing.assert_array_equal(beliefs[0].probabilities, beliefs[1].probabilities)
     assert again.export().policy == adaptation.export().policy

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from support.pointing import PointingRuntime, settings_in
 
 from metalearn.data.episode import Episode
-from service.api.middleware import fast_act as shortcut
+from service.api.middleware import fast_act
 from service.app import create_app
 from service.client import Client
 from service.codecs import JSON, MSGPACK, decode_msgpack, encode_json, encode_msgpack
@@ -83,18 +83,18 @@ def test_both_ways_give_the_same_answer(
     asked = REQUESTS[name]
     counted = http.app.state.container.rate_limiter  # type: ignore[attr-defined]
     took: list[bool] = []
-    plainly = shortcut.FastActMiddleware._answer
+    plainly = fast_act.FastActMiddleware._answer
 
     async def watch(*args: Any) -> None:
         took.append(True)
         await plainly(*args)
 
-    monkeypatch.setattr(shortcut.FastActMiddleware, "_answer", watch)
+    monkeypatch.setattr(fast_act.FastActMiddleware, "_answer", watch)
     before = counted.count("testclient").left
     short = http.post(url, **asked)
     assert before - counted.count("testclient").left == 2 - (short.status_code == 401)  # once, and by this line
     assert bool(took) == (name in SHORT)
-    monkeypatch.setattr(shortcut, "_plain_request", lambda scope: None)
+    monkeypatch.setattr(fast_act, "_plain_request", lambda scope: None)
     long = http.post(url, **asked)
     assert answer(short) == answer(long)
     assert set(short.headers) - {"x-request-id"} == set(long.headers) - {"x-request-id"}

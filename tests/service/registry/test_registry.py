@@ -1,9 +1,11 @@
 """Versions and aliases of models: registered, moved and rolled back while the server runs, and seen by all servers."""
 
 import asyncio
+import gc
 import json
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -304,6 +306,18 @@ def test_versions_are_loaded_when_wanted_and_let_go_when_not(settings: Settings,
         assert runtimes() == [False, True, True]
         np.testing.assert_array_equal(first.act(ORIGIN), [[1, 1]])
         assert runtimes() == [True, False, True]
+
+
+def test_an_episode_that_is_never_finished_keeps_no_model_in_memory(settings: Settings, demo: Episode) -> None:
+    with served(settings) as client:
+        put(settings, 2)
+        client.register()
+    with served(settings.model_copy(update={"cached_model_versions": 0})) as client:
+        client.adapt("point@1", demos=[demo]).episode().act(ORIGIN[0])
+        runtime = weakref.ref(service_of(client).registry.get("point", 1).runtime)
+        client.adapt("point@2", demos=[demo])
+        gc.collect()
+        assert runtime() is None
 
 
 def test_what_is_in_use_is_not_let_go() -> None:

@@ -79,6 +79,15 @@ def test_a_route_that_does_not_declare_one_scope_stops_the_application_at_its_st
         public_paths(app.routes)
 
 
+@pytest.mark.parametrize(("path", "other"), [("/status", "/status"), ("/status/{name}", "/other")])
+def test_a_public_path_is_known_before_its_route_and_public_for_every_method(path: str, other: str) -> None:
+    app = FastAPI()
+    app.get(path, dependencies=[PUBLIC])(lambda: None)
+    app.post(other, dependencies=[requires("adapt")])(lambda: None)
+    with pytest.raises(RuntimeError, match="a public path has no parameters"):
+        public_paths(app.routes)
+
+
 def test_a_key_without_the_scope_opens_no_websocket(settings: Settings, make: Make, wire: dict[str, object]) -> None:
     with served(settings) as http:
         made = http.post("/v1/adaptations", json={"model": "point", "demos": [wire]}, headers=make("a"))
@@ -255,6 +264,10 @@ def test_the_audit_log_says_who_changed_what_and_never_how(
         http.post(path + "/trials", json={"trials": "secret"}, headers=header)
         http.delete(path, headers=header)
         http.get("/v1/models", headers={"Authorization": "Bearer nothing"})
+        assert [http.post(public).status_code for public in ("/livez", "/openapi.json")] == [
+            405,
+            405,
+        ]  # no line of these
     capsys.readouterr()  # a log that nobody has configured goes there
     assert main(["audit", "--data", str(settings.data)]) == 0
     text = capsys.readouterr().out
