@@ -16,7 +16,6 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,23 +74,32 @@ def compare(old_root: Path, folder: Path, rounds: int, runtime: str) -> dict[str
         shown = encode_msgpack({"model": "reach", "demos": [episode]})
         ids = [[adapt(server, shown) for _ in range(64)] for server in servers]
 
-        def note(name: str, measure: Callable[[int], float], i: int) -> None:
-            for which in (0, 1) if i % 2 else (1, 0):
-                found[name][which].append(measure(which))
+        def note(name: str, which: int, value: float) -> None:
+            found[name][which].append(value)
 
         for i in range(rounds):
+            turns = (0, 1) if i % 2 else (1, 0)
             for wire in ("json", "msgpack", "ws"):
-                one = [[bench.ours(of[0], wire)] for of in ids]
-                many = [[bench.ours(id_, wire) for id_ in of] for of in ids]
-                note(f"act p50, ms, 1 session, {wire}", lambda k, p=one: drive(servers[k], p[k], 2.0)["p50_ms"], i)  # type: ignore[misc]
-                note(f"acts a second, 64 sessions, {wire}", lambda k, p=many: drive(servers[k], p[k], 2.0)["per_s"], i)  # type: ignore[misc]
+                for n in (1, 64):
+                    for which in turns:
+                        plan = [bench.ours(one, wire) for one in ids[which][:n]]
+                        result = drive(servers[which], plan, seconds=1.5)
+                        note(f"processor us an act, {n} sessions, {wire}", which, result["cpu_us"])
+                        if n == 1:
+                            note(f"act p50, ms, 1 session, {wire}", which, result["p50_ms"])
+                        else:
+                            note(f"acts a second, 64 sessions, {wire}", which, result["per_s"])
             bodies = [
                 encode_msgpack({"model": "push", "demos": [demo.to_dict()], "trials": [trial.to_dict()]})
                 for demo, trial in ((push.spec.example_episode(rng, 100), push.spec.example_episode(rng, 100))
                                     for _ in range(N_ADAPTATIONS))
             ]  # fmt: skip
-            note("adaptation p50, ms, 1 demo and 1 trial of 100 steps",
-                 lambda k, b=bodies: adaptation_p50_ms(servers[k], b), i)  # type: ignore[misc]  # fmt: skip
+            for which in turns:
+                before_s = servers[which].cpu_s
+                p50_ms = adaptation_p50_ms(servers[which], bodies)
+                note("adaptation p50, ms, 1 demo and 1 trial of 100 steps", which, p50_ms)
+                cpu_ms = (servers[which].cpu_s - before_s) / len(bodies) * 1e3
+                note("processor ms an adaptation", which, cpu_ms)
     return {name: ratio(*values) for name, values in found.items()}
 
 
