@@ -14,6 +14,8 @@ from metalearn.data.episode import Episode
 from service.client import Client, ClientError
 from service.settings import Settings
 
+ROOT = Path(__file__).parents[3]
+
 
 def test_two_servers_share_a_session_and_one_outlives_the_other(
     settings: Settings, tmp_path: Path, database_url: str, demo: Episode
