@@ -59,7 +59,7 @@ def test_a_store_that_fails_on_the_way_stops_nothing(uri, tmp_path, caplog):
         listen(Event("train", 10, 100, loss=2.0))
         listen(Event("train", 20, 100, loss=2.0))
     (said,) = [record.message for record in caplog.records if record.name == "metalearn.listeners.mlflow"]
-    assert said.startswith("MLflow does not take figures any more")
+    assert said.startswith("MLflow does not accept metrics any more")
 
 
 def test_without_mlflow_or_a_place_to_write_it_is_one_sentence(tmp_path, monkeypatch):
