@@ -32,8 +32,8 @@ class OnlineConditioning:
     """The conditioning of one episode, updated with its steps if the model adapts online.
 
     Attributes:
-        value: the conditioning after the first `n_updates` steps of the episode.
-        n_updates: the number of steps in `value`.
+        value: the conditioning of the last action.
+        n_updates: the number of steps in `value`, each with the observation that it led to.
     """
 
     value: Array
@@ -46,14 +46,12 @@ class OnlineConditioning:
         """
         if not episode or not runtime.adapts_online:
             return self.value
-        past, actions = episode.observations, episode.actions
-        # The last step is left out: it may be repeated with another observation.
-        new = slice(self.n_updates, len(past) - 1)
-        if new.start < new.stop:
-            observations = np.stack(past[new.start : new.stop + 1])
-            self.value = runtime.update(self.value, observations, np.stack(actions[new]))
-            self.n_updates = new.stop
-        return runtime.update(self.value, np.stack([past[-1], observation]), np.stack(actions[-1:]))
+        observations = np.stack([*episode.observations[self.n_updates :], observation])
+        return runtime.update(self.value, observations, np.stack(episode.actions[self.n_updates :]))
+
+    def keep(self, value: Array, episode: EpisodeBuilder) -> None:
+        """Keep what `at` returned, now that the step is part of the episode: until then it may be repeated."""
+        self.value, self.n_updates = value, len(episode) - 1
 
 
 class Acting:
@@ -72,11 +70,7 @@ class Acting:
     def cached_actor(self, tenant: str, adaptation_id: str) -> Actor | None:
         """Return the actor of the newest version if all of it is in memory, else None. Never blocks."""
         adaptation = self.cached_adaptation(tenant, adaptation_id)
-        if adaptation is None:
-            return None
-        model = self._registry.cached_model(adaptation.model, adaptation.model_version)
-        policy = self._engine.cached((adaptation.id, adaptation.version))
-        return None if model is None or policy is None else Actor(adaptation, model, policy)
+        return None if adaptation is None else self._cached_actor_of(adaptation)
 
     async def find_adaptation(self, tenant: str, adaptation_id: str) -> Adaptation:
         """Return an adaptation in its newest version. Raises AdaptationNotFound."""
@@ -89,11 +83,8 @@ class Acting:
 
     async def find_actor(self, adaptation: Adaptation) -> Actor:
         """Return the actor of this version without blocking the event loop. Raises ModelUnavailable, Busy."""
-        model = self._registry.cached_model(adaptation.model, adaptation.model_version)
-        policy = self._engine.cached((adaptation.id, adaptation.version))
-        if model is not None and policy is not None:
-            return Actor(adaptation, model, policy)
-        return await run_in_threadpool(self.actor, adaptation)
+        cached = self._cached_actor_of(adaptation)
+        return cached if cached is not None else await run_in_threadpool(self.actor, adaptation)
 
     async def act_once(self, actor: Actor, observations: Array, conditioning: Array | None = None) -> ActResult:
         """Return actions for `[n, *o]` observations, and postpone the expiry of the adaptation.
@@ -111,3 +102,8 @@ class Acting:
             await run_in_threadpool(self._adaptations.touch, actor.adaptation)
         chosen = actor.policy.conditioning if conditioning is None else conditioning
         return await self._engine.act_async(actor.model.runtime, chosen, observations)
+
+    def _cached_actor_of(self, adaptation: Adaptation) -> Actor | None:
+        model = self._registry.cached_model(adaptation.model, adaptation.model_version)
+        policy = self._engine.cached((adaptation.id, adaptation.version))
+        return None if model is None or policy is None else Actor(adaptation, model, policy)

@@ -122,13 +122,13 @@ class EpisodeRecorder:
             policy = self._adaptations.adapted_policy(adaptation, recording.row.version)
             start = policy.conditioning_under(recording.row.hypothesis, model.runtime)
             recording.conditioning = OnlineConditioning(start)
-        result = self._engine.act(
-            model.runtime, recording.conditioning.at(model.runtime, episode, observation), observation[None]
-        )
+        conditioning = recording.conditioning.at(model.runtime, episode, observation)
+        result = self._engine.act(model.runtime, conditioning, observation[None])
         key, fingerprint = (idempotency_key.key, idempotency_key.fingerprint) if idempotency_key else (None, None)
         step = Step(observation, result.actions[0], reward, key, fingerprint)
         self._recordings.add(recording.row.id, len(episode), step)
         recording.add(step)
+        recording.conditioning.keep(conditioning, episode)
         self._adaptations.touch(adaptation)
         return step.action, len(episode) - 1
 

@@ -88,6 +88,7 @@ class StreamSession:
         conditioning = episode.conditioning.at(self._actor.model.runtime, episode.steps, observation)
         result = await self._acting.act_once(self._actor, observation[None], conditioning)
         episode.steps.append(observation, result.actions[0], reward)
+        episode.conditioning.keep(conditioning, episode.steps)
         return act_response(result, (decoded_s - started_s) * 1e3, (time.perf_counter() - started_s) * 1e3)
 
     async def _begin(self, explore: bool | None) -> _Episode:
@@ -102,8 +103,7 @@ class StreamSession:
     async def _refresh(self) -> None:
         """Read the adaptation again, which other clients may have changed. Raises AdaptationNotFound."""
         before = self._actor.adaptation
-        cached = self._acting.cached_adaptation(before.tenant, before.id)
-        newest = cached or await self._acting.find_adaptation(before.tenant, before.id)
+        newest = await self._acting.find_adaptation(before.tenant, before.id)
         if newest is not before:
             self._actor = replace(self._actor, adaptation=newest)
 
