@@ -4,14 +4,10 @@ import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from weakref import WeakValueDictionary
-
-import numpy as np
 
 from metalearn.bundle import Bundle
 from metalearn.confidence import Confidence
-from metalearn.data.episode import Episode
 from metalearn.data.spec import Spec
 from service.inference import Runtime
 
@@ -37,11 +33,6 @@ class Model:
     def asks(self) -> tuple[str, ...]:
         """The kinds of ask that the model was trained for."""
         return tuple(self.bundle.model.get("asks", ()))
-
-    @cached_property
-    def example(self) -> Episode:
-        """An episode that the model accepts as a demonstration and as a trial."""
-        return self.spec.example_episode(np.random.default_rng(0))
 
 
 class ModelCache:
