@@ -85,6 +85,12 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
             raise ValueError(f"seed: expected one seed for each of {self.num_envs} rows, got {len(seeds)}")
         return seeds
 
+    def reseed(self, rngs: list[np.random.Generator], seed: int | Sequence[int | None] | None) -> None:
+        """Replace the generators of the rows that `reset` was given a seed for; the others go on."""
+        for row, row_seed in enumerate(self.row_seeds(seed)):
+            if row_seed is not None:
+                rngs[row] = np.random.default_rng(row_seed)
+
 
 @runtime_checkable
 class Family(Protocol):

@@ -156,10 +156,9 @@ class CheetahVectorEnv(TaskVectorEnv):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
         """Start an episode in every row; a row without a seed goes on with its generator."""
-        for row, row_seed in enumerate(self.row_seeds(seed)):
-            if row_seed is not None:
-                self._rngs[row] = np.random.default_rng(row_seed)
-            self.cheetahs.reset(row, self._rngs[row])
+        self.reseed(self._rngs, seed)
+        for row, rng in enumerate(self._rngs):
+            self.cheetahs.reset(row, rng)
         self._n_steps = 0
         return self._observations(), {}
 

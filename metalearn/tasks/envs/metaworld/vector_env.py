@@ -73,10 +73,9 @@ class MetaWorldVectorEnv(TaskVectorEnv):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
         """Start an episode in every row; a row without a seed goes on with its generator."""
-        for row, row_seed in enumerate(self.row_seeds(seed)):
-            if row_seed is not None:
-                self._rngs[row] = np.random.default_rng(row_seed)
-            self._start(row, self._rngs[row])
+        self.reseed(self._rngs, seed)
+        for row, rng in enumerate(self._rngs):
+            self._start(row, rng)
         self._steps[:], self._solved_at[:], self._ended[:] = 0, -1, False
         self._experts = None
         return self._observations(), {}
