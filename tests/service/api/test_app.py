@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -65,9 +66,9 @@ def test_importing_the_service_loads_no_torch_and_no_ray() -> None:
     assert not {"torch", "ray", "mujoco", "learn2learn"} & set(loaded)
 
 
-def test_other_machines_are_let_in_explicitly() -> None:
+def test_other_machines_are_let_in_explicitly(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="without a key"):
-        service.server.serve(Settings(host="0.0.0.0"))
+        service.server.serve(Settings(host="0.0.0.0", data=tmp_path))
     assert Settings(host="127.0.0.2").loopback
     assert not Settings(host="example.org").loopback
 
