@@ -82,8 +82,7 @@ def _title(head: Json, experiment: Json) -> list[str]:
         f"# {head['name']}",
         "",
         f"A policy{about} that learns a new task from a demonstration and from its own scored trials, in milliseconds",
-        "and without a gradient step. It was meta-trained with watch-try-learn. This file is written when the bundle is",
-        "saved.",
+        "and without a gradient step. It was meta-trained with watch-try-learn. Saving the bundle writes this file.",
     ]
 
 
@@ -166,8 +165,7 @@ def _evaluation(report: Json) -> list[str]:
     lines = [
         "## Evaluation",
         "",
-        f"Success in %, with 95% intervals, on {_count(report, 'n_tasks'):,} held-out tasks of the manifest "
-        f"`{manifest}`.",
+        f"Success in %, with 95% intervals, on {_count(report, 'n_tasks'):,} held-out tasks of manifest `{manifest}`.",
         "",
         "| | " + " | ".join(f"after {_trials(point['trials'])}" for point in columns) + " |",
         "|---|" + "---|" * len(columns),

@@ -5,8 +5,8 @@ import pytest
 from support.small_run import SMALL, after
 
 from metalearn.bundle import Bundle
-from metalearn.data.dataset import Dataset
 from metalearn.config import DataConfig
+from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 from metalearn.training.collect import DemonstrationChunk, ProcessCollector, SerialCollector, demonstrate_chunk
 from metalearn.training.events import Event, Stopped
