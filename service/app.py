@@ -19,7 +19,19 @@ from service.api.middleware.auth import AuthMiddleware
 from service.api.middleware.fast_act import FastActMiddleware
 from service.api.openapi import TAGS, describe, operation_id
 from service.api.readiness import Readiness
-from service.api.routes import acting, adaptations, episodes, exports, health, models, stream, training_jobs, versions
+from service.api.routes import (
+    acting,
+    adaptations,
+    episodes,
+    experiments,
+    exports,
+    health,
+    models,
+    pages,
+    stream,
+    training_jobs,
+    versions,
+)  # fmt: skip
 from service.api.scopes import public_paths
 from service.container import Container
 from service.inference import RuntimeFactory, factory_of
@@ -35,7 +47,7 @@ Bodies are JSON or msgpack (numpy arrays in openpi's convention), gzipped or not
 
 _ROUTERS = (
     acting.router, stream.router, adaptations.router, versions.router, episodes.router, exports.router, models.changes,
-    models.router, training_jobs.router, health.router, health.scraped,
+    models.router, experiments.router, training_jobs.router, health.router, health.scraped, pages.router,
 )  # fmt: skip
 
 
@@ -79,7 +91,7 @@ def create_app(
         version="1",
         lifespan=lifespan,
         redirect_slashes=False,
-        redoc_url=None,
+        openapi_url=None,  # `pages` has it, with examples for the models that are served
         generate_unique_id_function=operation_id,
         telemetry={"tracer_provider": traces, "tracing": traces is not None, "metrics": False, "logs": False},
     )

@@ -16,7 +16,16 @@ from metalearn.data.episode import Array, Episode
 from service.client import requests
 from service.client.event_stream import TIMEOUT, EventReader
 from service.client.export import Export
-from service.client.responses import AdaptationState, AliasChange, Aliases, JobEvent, JobState, Model, ModelVersion
+from service.client.responses import (
+    AdaptationState,
+    AliasChange,
+    Aliases,
+    ExperimentInfo,
+    JobEvent,
+    JobState,
+    Model,
+    ModelVersion,
+)
 from service.client.retry import RetryPolicy, Send, send_with_retries
 from service.client.spaces import ModelSpaces, no_open_episode
 
@@ -242,6 +251,10 @@ class AsyncClient:
     async def rollback(self, name: str, alias: str) -> AliasChange:
         """Point an alias at the version that it pointed at before. A second call goes one change further back."""
         return AliasChange.of(await self.send(requests.rollback(name, alias)))
+
+    async def experiments(self) -> list[ExperimentInfo]:
+        """Return the experiments that the server can train; none if it runs no training jobs."""
+        return [ExperimentInfo.of(item) async for item in self._pages(requests.list_experiments)]
 
     async def train(
         self,

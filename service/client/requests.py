@@ -109,6 +109,11 @@ def export_adaptation(adaptation_id: str, version: int, policy: bool) -> ApiRequ
     return get(f"{adaptation_path(adaptation_id)}/export", version=version, policy=None if policy else "false")
 
 
+def list_experiments(cursor: str | None) -> ApiRequest:
+    """Read a page of the experiments that can be trained."""
+    return get("/v1/experiments", limit=100, cursor=cursor)
+
+
 def create_job(
     experiment: str, seed: int | None, steps: int | None, name: str | None, job_id: str | None
 ) -> ApiRequest:

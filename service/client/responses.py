@@ -119,6 +119,36 @@ class Aliases:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExperimentInfo(ResponseModel):
+    """An experiment that a server can train.
+
+    Attributes:
+        name: the argument of `train`.
+        model: the name of the model that it makes.
+        family: the family of its tasks.
+        suite: the manifest of held-out tasks that measures the model; None: there is none.
+        n_tasks: the number of training tasks.
+        demos_per_task: the demonstrations that are collected per task.
+        trials_per_task, rounds: the trials that the policy collects per task, and how many times it does.
+        steps, batch_tasks: the gradient steps, and the tasks in the batch of one.
+        n_hypotheses, latent_dim: the sizes of the model.
+    """
+
+    name: str
+    model: str
+    family: str
+    suite: str | None
+    n_tasks: int
+    demos_per_task: int
+    trials_per_task: int
+    rounds: int
+    steps: int
+    batch_tasks: int
+    n_hypotheses: int
+    latent_dim: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobState(ResponseModel):
     """A training job. `state` is queued, running, succeeded, failed or stopped.
 

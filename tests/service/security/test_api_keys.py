@@ -40,7 +40,10 @@ def test_without_a_key_nothing_but_health_and_documentation(settings: Settings, 
         found = routes(http.app)  # type: ignore[arg-type]
         assert ("POST", "/v1/adaptations/{adaptation_id}/act", "adapt") in found
         public = http.app.state.public_paths  # type: ignore[attr-defined]
-        assert public == {"/livez", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect"}
+        files = {
+            f"/docs/{name}" for name in ("swagger-ui.js", "swagger-ui.css", "start.js", "landing.css", "favicon.png")
+        }
+        assert public == {"/", "/livez", "/readyz", "/openapi.json", "/docs", *files}
         for method, path, _ in found:
             answer = http.request("GET" if method == "WS" else method, path.replace("{", "").replace("}", ""))
             if path in public:
