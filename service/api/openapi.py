@@ -116,13 +116,14 @@ def _describe_scopes(document: dict[str, Any], routes: Iterable[BaseRoute]) -> N
 def _describe_operations(document: dict[str, Any]) -> None:
     """Make the first sentence of each description the summary, and say what a response without a text is."""
     for operation in _operations(document):
-        operation["summary"] = _first_sentence(operation["description"])
+        operation["summary"] = _first_sentence(operation.get("description", operation["summary"]))
         if body := operation.get("requestBody"):
-            body["description"] = _first_sentence(_schema(document, body)["description"])
+            body["description"] = _first_sentence(_described(document, body))
         for status, response in operation["responses"].items():
             if response["description"] == _DERIVED:
-                shown = _NO_BODY if status == "204" else _schema(document, response)["description"]
-                response["description"] = _first_sentence(shown)
+                response["description"] = _first_sentence(
+                    _NO_BODY if status == "204" else _described(document, response)
+                )
 
 
 def _describe_responses(document: dict[str, Any]) -> None:
@@ -142,9 +143,11 @@ def _operations(document: dict[str, Any], prefix: str = "/") -> Iterator[dict[st
             yield from item.values()
 
 
-def _schema(document: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema that the JSON of a body or a response refers to."""
-    return document["components"]["schemas"][part["content"][JSON]["schema"]["$ref"].rpartition("/")[2]]
+def _described(document: dict[str, Any], part: dict[str, Any]) -> str:
+    """Return the description of the schema that the JSON of a body or a response refers to; empty if it has none."""
+    reference = part.get("content", {}).get(JSON, {}).get("schema", {}).get("$ref", "")
+    schema = document["components"]["schemas"].get(reference.rpartition("/")[2], {})
+    return str(schema.get("description", ""))
 
 
 def _first_sentence(text: str) -> str:
