@@ -60,7 +60,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
+        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.request_threads
         manager = Container.open(settings, metrics, factory, draining, now)
         container = await run_in_threadpool(manager.__enter__)
         app.state.container, app.state.readiness = container, Readiness(container)

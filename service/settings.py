@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     )
 
     runtime: RuntimeName = Field("auto", description="torch, onnx, or auto: torch if it is installed, else onnx")
-    threads: int = Field(64, gt=0, description="threads that decode and store requests")
+    request_threads: int = Field(64, gt=0, description="threads that decode and store requests")
     connections: int = Field(16, gt=0, description="connections to the database")
     queue_size: int = Field(1024, gt=0, description="requests that may wait for inference; further ones get a 503")
     batch_rows: int = Field(1024, gt=0, description="observations in one forward pass of a policy")

@@ -260,6 +260,7 @@ class _Run:
             "history": self.progress.history,
             "collections": self.progress.collections,
             "wall_s": round(time.monotonic() - self.started, 1),
+            "threads": torch.get_num_threads(),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {
                 "watch-try-learn": __version__,
