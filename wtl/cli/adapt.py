@@ -166,7 +166,7 @@ def _observations(source: str) -> Any:
     """`[n, *o]` from a file or standard input. Raises InvalidConfig, InvalidData."""
     import numpy as np
 
-    from metalearn.data.episode import numbers
+    from metalearn.data.values import numbers
     from metalearn.data.errors import InvalidData
     from metalearn.data.formats import FORMATS, Limits, find_format
 

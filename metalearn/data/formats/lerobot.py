@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _VERSIONS = ("v2.", "v3.")
-_NUMBERS = frozenset({"float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"})
+_NUMBERS = frozenset(
+    {
+        "bool",
+        *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
+        "float16",
+        "float32",
+        "float64",
+    }
+)
 _REWARD, _DONE = "next.reward", "next.done"
 _STATE = "observation.state"
 
@@ -65,8 +73,8 @@ def _steps(frames: Mapping[str, Array], selection: Selection) -> Steps:
     return Steps(
         observations={key: frames[key] for key in keys},
         actions=frames[selection.actions or "action"],
-        rewards=frames[_REWARD].reshape(-1) if _REWARD in frames else None,
-        terminated=None if dones is None else bool(dones.reshape(-1)[-1]),
+        rewards=frames.get(_REWARD),
+        terminated=None if dones is None else dones[-1],
         flags={name: values for name, values in frames.items() if name in (*SUCCESS_KEYS, _rule_key(selection))},
     )
 

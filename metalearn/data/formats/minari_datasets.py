@@ -143,7 +143,7 @@ def _steps(recorded: "minari.EpisodeData") -> Steps:
         observations=observations,
         actions=np.asarray(next(iter(actions.values()))),
         rewards=None if infos.get(_UNREWARDED, np.zeros(1)).any() else np.asarray(recorded.rewards),
-        terminated=bool(recorded.terminations[-1]) if len(recorded.terminations) else None,
+        terminated=recorded.terminations[-1] if len(recorded.terminations) else None,
         flags=infos,
     )
 

@@ -67,7 +67,7 @@ def _steps(demo: "h5py.Group", selection: Selection) -> Steps:
         observations=observations,
         actions=array(demo, selection.actions or "actions"),
         rewards=array(demo, "rewards") if "rewards" in demo else None,
-        terminated=None if dones is None or not dones.size else bool(dones[-1]),
+        terminated=None if dones is None or not dones.size else dones[-1],
         flags=flags,
     )
 

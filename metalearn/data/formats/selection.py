@@ -11,6 +11,7 @@ import numpy as np
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
+from metalearn.data.values import any_flag, flag, flags
 
 SUCCESS_KEYS = ("success", "is_success", "next.success")
 WORDS = {"yes": True, "no": False, "unknown": None}
@@ -61,12 +62,15 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Steps:
-    """One episode as recorded: t actions, and t or t + 1 of every observation, by their keys."""
+    """One episode as recorded: t actions, and t or t + 1 of every observation, by their keys.
+
+    `terminated` is the last flag of it, and `flags` are as recorded too: they are read only if they are asked for.
+    """
 
     observations: Mapping[str, Array]
     actions: Array
     rewards: Array | None = None
-    terminated: bool | None = None
+    terminated: object = None
     flags: Mapping[str, Array] = field(default_factory=dict)
 
 
@@ -112,10 +116,11 @@ def _success(steps: Steps, rule: str, usual: str) -> bool | None:
     if rule == "reward":
         return None if steps.rewards is None else bool((np.asarray(steps.rewards) > 0).any())
     if rule == "terminated":
-        return steps.terminated
+        return flag("terminated", steps.terminated)
     key = rule.removeprefix("any:")
-    flags = np.asarray(steps.flags.get(key, ()))
-    if not flags.size or flags.dtype.kind not in "biuf":
+    recorded = np.asarray(steps.flags.get(key, ()))
+    if not recorded.size:
         known = ", ".join((*sorted(steps.flags), "auto", "reward", "terminated", *WORDS))
-        raise InvalidData("success", f"one of {known}", key)
-    return bool(flags.astype(bool).any()) if rule.startswith("any:") else bool(flags.reshape(-1)[-1])
+        raise InvalidData("success", f"one of {known}", key or "nothing")
+    found = flags(key, recorded)
+    return any_flag(found) if rule.startswith("any:") else found[-1]
