@@ -31,10 +31,12 @@ class Limits:
     Attributes:
         n_bytes: of all arrays together, decompressed.
         n_arrays: of arrays, and of lists and objects in the metadata.
+        n_episodes: that a dataset says it has.
     """
 
     n_bytes: int = 2 * 1024**3
     n_arrays: int = 10_000
+    n_episodes: int = 1_000_000
 
 
 _TEXT_BYTES = 1_000_000
