@@ -20,11 +20,11 @@ from service.api.openapi import TAGS, describe, operation_id
 from service.api.readiness import Readiness
 from service.api.routes import acting, adaptations, episodes, exports, health, models, stream, training_jobs, versions
 from service.api.scopes import public_paths
+from service.api.shutdown import Shutdown
 from service.container import Container
 from service.inference import RuntimeFactory, factory_of
 from service.observability.metrics import Metrics
 from service.settings import Settings
-from service.api.shutdown import Shutdown
 
 _log = structlog.get_logger("service")
 

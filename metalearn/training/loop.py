@@ -20,6 +20,7 @@ from metalearn.bundle import Bundle
 from metalearn.config import Experiment, UnitsConfig
 from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.typical import typical
 from metalearn.data.units import Units
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.registry import find_family
@@ -279,7 +280,7 @@ class _Run:
             model=self.model.model_dump(mode="json"),
             weights=self.learner.policy.to_weights(),
             provenance=provenance,
-        )
+        ).with_example(typical(record.demos[0] for record in dataset.tasks if record.demos))
 
     def _save(self, bundle: Bundle) -> None:
         bundle.save(self.store.folder / "bundle")

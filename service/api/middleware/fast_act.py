@@ -19,6 +19,7 @@ from service.api.middleware.access_log import LOGGER, RAW_HEADER, request_id_of
 from service.api.middleware.auth import RATE_LIMIT_STATUS, rate_limit_subject, raw_headers
 from service.api.presenters import act_response, server_timing
 from service.api.schemas.adaptations import to_observations
+from service.api.shutdown import Shutdown
 from service.codecs import CODECS, JSON, MSGPACK, Codec
 from service.container import Container
 from service.errors import ServiceError, ShuttingDown
@@ -26,7 +27,6 @@ from service.inference import ActResult
 from service.observability.metrics import Metrics
 from service.observability.stage_timings import Stage, StageTimings
 from service.security.caller import Caller
-from service.api.shutdown import Shutdown
 
 ROUTE = "/v1/adaptations/{adaptation_id}/act"
 _PATH = re.compile(r"/v1/adaptations/([0-9a-f]{24})/act")
