@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -33,6 +32,7 @@ from service.api.routes import (
     versions,
 )  # fmt: skip
 from service.api.scopes import public_paths
+from service.api.shutdown import Shutdown
 from service.container import Container
 from service.inference import RuntimeFactory, factory_of
 from service.observability.metrics import Metrics
@@ -68,12 +68,12 @@ def create_app(
     """
     factory = runtime_factory or factory_of(settings.runtime)
     metrics = Metrics.make()
-    draining = threading.Event()
+    shutdown = Shutdown()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
-        manager = Container.open(settings, metrics, factory, draining, now)
+        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.request_threads
+        manager = Container.open(settings, metrics, factory, shutdown.draining, now)
         container = await run_in_threadpool(manager.__enter__)
         app.state.container, app.state.readiness = container, Readiness(container)
         sweeper = asyncio.create_task(_sweep(container))
@@ -95,7 +95,7 @@ def create_app(
         generate_unique_id_function=operation_id,
         telemetry={"tracer_provider": traces, "tracing": traces is not None, "metrics": False, "logs": False},
     )
-    app.state.draining = draining
+    app.state.shutdown = shutdown
     app.add_middleware(AuthMiddleware, now=now)
     error_handlers.install(app)
     for router in _ROUTERS:

@@ -23,7 +23,9 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return train(SMALL, tmp_path_factory.mktemp("uninterrupted"))
 
 
-@pytest.mark.parametrize("n", [2, 9, 24, 33])
+@pytest.mark.parametrize(
+    "n", [pytest.param(2, marks=pytest.mark.slow), 9, pytest.param(24, marks=pytest.mark.slow), 33]
+)
 def test_a_run_that_was_stopped_resumes_to_the_same_weights(tmp_path: Path, uninterrupted: Bundle, n: int):
     with pytest.raises(Stopped):
         train(SMALL, tmp_path, stopping=after(n))
@@ -46,7 +48,7 @@ class Vanishing(SerialCollector):
             raise WatchTryLearnError("the machines are gone")
 
 
-@pytest.mark.parametrize("n", [4, 17])
+@pytest.mark.parametrize("n", [pytest.param(4, marks=pytest.mark.slow), 17])
 def test_a_collector_that_is_lost_is_noticed_while_nothing_is_collected_and_costs_time_alone(
     tmp_path: Path, uninterrupted: Bundle, n: int
 ):
@@ -59,7 +61,7 @@ def test_a_collector_that_is_lost_is_noticed_while_nothing_is_collected_and_cost
     assert resumed.provenance["history"] == uninterrupted.provenance["history"]
 
 
-@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("n", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_run_that_dies_while_a_checkpoint_is_written_goes_on_from_the_one_before(
     tmp_path: Path, uninterrupted: Bundle, monkeypatch: pytest.MonkeyPatch, n: int
 ):
