@@ -3,7 +3,7 @@
 The one place that checks an episode against its spaces, and that makes an example of one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.values import components
 
 
 def observation_vectors(observations: Array) -> Array:
@@ -58,11 +59,30 @@ class Spec:
             return int(self.action_space.n)
         return int(self.action_space.shape[0])
 
-    def as_vectors(self, actions: Array) -> Array:
-        """Actions as float32 vectors `[t a]`: continuous ones as they are, discrete ones one-hot."""
-        if isinstance(self.action_space, spaces.Discrete):
-            return np.eye(self.action_size, dtype=np.float32)[actions - int(self.action_space.start)]
-        return actions.astype(np.float32)
+    def fit(self, episode: Episode) -> Episode:
+        """The episode as one of this kind, checked: how everything that comes from outside meets its spaces.
+
+        An action of one component may come without its axis (`[t]`), a discrete one with it (`[t, 1]`) or as whole
+        floats, and a state as uint8.
+
+        Raises:
+            InvalidData: naming field, expected and got.
+        """
+        observations, actions = episode.observations, episode.actions
+        if observations.dtype == np.uint8 and self.observation_space.dtype != np.uint8:
+            observations = observations.astype(np.float32)
+        if actions is not None:
+            actions = self._fit_actions(actions)
+        if observations is not episode.observations or actions is not episode.actions:
+            episode = replace(episode, observations=observations, actions=actions)
+        return self.check(episode)
+
+    def _fit_actions(self, actions: Array) -> Array:
+        if not self.discrete:
+            return components(actions).astype(np.float32) if actions.ndim == 1 else actions
+        if actions.ndim == 2 and actions.shape[1] == 1 and bool((actions == np.floor(actions)).all()):
+            return actions[:, 0].astype(np.int64)
+        return actions
 
     def check(self, episode: Episode) -> Episode:
         """Return `episode` if it is one of this kind.
@@ -97,7 +117,7 @@ class Spec:
             if actions.shape[1:] != self.action_space.shape:
                 shape = _join(self.action_space.shape)
                 raise InvalidData("actions", f"shape [t, {shape}]", f"shape {list(actions.shape)}")
-            slack = 1e-4  # float32 round trips through JSON and robot drivers
+            slack = _slack(self.action_space)
             wrong = (actions < self.action_space.low - slack) | (actions > self.action_space.high + slack)
             expected = "values within the action space"
         if wrong.any():
@@ -108,17 +128,15 @@ class Spec:
         """A random episode that `check` accepts: for tests, documentation and first requests."""
         n = n_steps or min(self.horizon, 5)
         box = self.observation_space
-        low, high = np.maximum(box.low, -1.0), np.minimum(box.high, 1.0)
         if box.dtype == np.uint8:
             observations: Any = rng.integers(box.low, box.high, (n + 1, *box.shape), dtype=np.uint8, endpoint=True)
         else:
-            observations = rng.uniform(low, high, (n + 1, *box.shape))
+            observations = rng.uniform(*_usual(box), (n + 1, *box.shape))
         if isinstance(self.action_space, spaces.Discrete):
             start = int(self.action_space.start)
             actions: Array = rng.integers(start, start + int(self.action_space.n), n)
         else:
-            low, high = np.maximum(self.action_space.low, -1.0), np.minimum(self.action_space.high, 1.0)
-            actions = rng.uniform(low, high, (n, self.action_size))
+            actions = rng.uniform(*_usual(self.action_space), (n, self.action_size))
         return self.check(Episode.of(observations, actions, np.zeros(n), True))
 
     def to_json(self) -> dict[str, Any]:
@@ -158,6 +176,22 @@ class Spec:
             raise
         except (KeyError, TypeError, ValueError, OverflowError, AssertionError) as error:
             raise InvalidConfig(f"not a spec: {error!r}") from error
+
+
+def _usual(box: spaces.Box) -> tuple[Array, Array]:
+    """Bounds within those of a box, of numbers of a usual size: of -1 .. 1 if it has any of these, else its own."""
+    low, high = box.low.astype(np.float64), box.high.astype(np.float64)
+    usual = (low <= 1) & (high >= -1)
+    beside = np.where(np.isfinite(low), low, high - 1), np.where(np.isfinite(high), high, low + 1)
+    return np.where(usual, np.maximum(low, -1), beside[0]), np.where(usual, np.minimum(high, 1), beside[1])
+
+
+def _slack(box: spaces.Box) -> Array:
+    """What float32 and round trips through JSON and robot drivers may add to an action, in its own unit."""
+    low, high = (np.where(np.isfinite(bound), bound, 0).astype(np.float64) for bound in (box.low, box.high))
+    bounded = np.isfinite(box.low) & np.isfinite(box.high)
+    rounding: Array = 4 * np.finfo(np.float32).eps * np.maximum(np.abs(low), np.abs(high))
+    return rounding + np.where(bounded, 1e-4 * (high - low) / 2, 0)
 
 
 def _join(shape: tuple[int, ...]) -> str:
