@@ -11,7 +11,7 @@ An episode is kept in memory until it is finished. It is lost if the client disc
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,12 +23,14 @@ from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
 from service.adaptations.acting import Acting, Actor, OnlineConditioning
 from service.adaptations.episode_builder import EpisodeBuilder, commit
+from service.adaptations.records import Adaptation
 from service.adaptations.service import AdaptationService
 from service.api.presenters import act_response
 from service.api.schemas.adaptations import FinishRequest, ResetRequest, StepRequest, to_observation
 from service.api.validation import describe, to_problem
 from service.codecs import decode_msgpack
 from service.errors import MalformedBody
+from service.inference import ActResult
 
 _FIELDS = frozenset({"observation", "reward", "success", "reset", "explore"})
 _MAX_CONTAINERS = 10_000
@@ -42,6 +44,25 @@ class _Episode:
     explore: bool
     conditioning: OnlineConditioning
     steps: EpisodeBuilder
+
+
+@dataclass(eq=False, slots=True)
+class _Step:
+    """A step that lacks its action."""
+
+    episode: _Episode
+    observation: Array
+    reward: float | None
+    conditioning: Array
+    started_s: float
+    decode_ms: float
+
+    def taken(self, result: ActResult) -> dict[str, Any]:
+        """Add the step to its episode, and return the response."""
+        episode = self.episode
+        episode.steps.append(self.observation, result.actions[0], self.reward)
+        episode.conditioning.keep(self.conditioning, episode.steps)
+        return act_response(result, self.decode_ms, (time.perf_counter() - self.started_s) * 1e3)
 
 
 class StreamSession:
@@ -73,9 +94,7 @@ class StreamSession:
                 `service.errors`.
         """
         started_s = time.perf_counter()
-        message = decode_msgpack(frame, _MAX_CONTAINERS)
-        if not isinstance(message, dict) or not {str}.issuperset(map(type, message)):
-            raise MalformedBody("a frame must be a map whose keys are text")
+        message = _decode(frame)
         if "reset" in message:
             return await self._reset(message)
         if "success" in message:
@@ -84,12 +103,46 @@ class StreamSession:
         decoded_s = time.perf_counter()
         await self._refresh()
         episode = self._episode or await self._begin(None)
+        step = self._step(episode, observation, reward, started_s, decoded_s)
+        return step.taken(await self._acting.act_once(self._actor, observation[None], step.conditioning))
+
+    def answer_soon(self, frame: bytes, call: Callable[[dict[str, Any] | Exception], None]) -> bool:
+        """Answer a frame without a coroutine if all that it needs is in memory; otherwise return False.
+
+        `call` gets the response, or the error, now or later, and must not raise.
+
+        Raises:
+            The same as `answer`.
+        """
+        started_s = time.perf_counter()
+        message, episode, before = _decode(frame), self._episode, self._actor.adaptation
+        if episode is None or "reset" in message or "success" in message:
+            return False
+        observation, reward = self._read(message)
+        decoded_s = time.perf_counter()
+        newest = self._acting.cached_adaptation(before.tenant, before.id)
+        if newest is None:
+            return False
+        self._follow(newest)
+        if self._acting.rested(self._actor):
+            return False
+        step = self._step(episode, observation, reward, started_s, decoded_s)
+
+        def take(result: ActResult | Exception) -> None:
+            call(result if isinstance(result, Exception) else step.taken(result))
+
+        result = self._acting.act_soon(self._actor, observation[None], step.conditioning, take)
+        if result is not None:
+            take(result)
+        return True
+
+    def _step(
+        self, episode: _Episode, observation: Array, reward: float | None, started_s: float, decoded_s: float
+    ) -> "_Step":
+        """Make the next step of the episode, to be taken with an action. Raises EpisodeOver, InvalidData."""
         episode.steps.check(reward)
         conditioning = episode.conditioning.at(self._actor.model.runtime, episode.steps, observation)
-        result = await self._acting.act_once(self._actor, observation[None], conditioning)
-        episode.steps.append(observation, result.actions[0], reward)
-        episode.conditioning.keep(conditioning, episode.steps)
-        return act_response(result, (decoded_s - started_s) * 1e3, (time.perf_counter() - started_s) * 1e3)
+        return _Step(episode, observation, reward, conditioning, started_s, (decoded_s - started_s) * 1e3)
 
     async def _begin(self, explore: bool | None) -> _Episode:
         self._actor = actor = await self._acting.find_actor(self._actor.adaptation)
@@ -103,8 +156,10 @@ class StreamSession:
     async def _refresh(self) -> None:
         """Read the adaptation again, which other clients may have changed. Raises AdaptationNotFound."""
         before = self._actor.adaptation
-        newest = await self._acting.find_adaptation(before.tenant, before.id)
-        if newest is not before:
+        self._follow(await self._acting.find_adaptation(before.tenant, before.id))
+
+    def _follow(self, newest: Adaptation) -> None:
+        if newest is not self._actor.adaptation:
             self._actor = replace(self._actor, adaptation=newest)
 
     async def _reset(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,6 +193,13 @@ class StreamSession:
             expected = f"`observation`, or one array of shape {list(shape)} under a name of your own"
             raise InvalidData("observation", expected, got or "an empty map")
         return to_observation(found[0], spec), None
+
+
+def _decode(frame: bytes) -> dict[str, Any]:
+    message = decode_msgpack(frame, _MAX_CONTAINERS)
+    if not isinstance(message, dict) or not {str}.issuperset(map(type, message)):
+        raise MalformedBody("a frame must be a map whose keys are text")
+    return message
 
 
 def _parse(schema: Any, message: Mapping[str, Any]) -> Any:

@@ -78,7 +78,7 @@ def test_openpis_client_acts_starts_anew_and_makes_a_trial(url: str, session: st
 
 def test_one_hypothesis_per_episode_and_another_may_be_drawn_in_the_next(socket: ClientConnection) -> None:
     first = set()
-    for _ in range(12):
+    for _ in range(30):
         ask(socket, {"reset": True, "explore": True})
         acted = {ask(socket, {"observation": HERE})["actions"].tobytes() for _ in range(5)}
         assert len(acted) == 1
