@@ -5,12 +5,16 @@ detail as without picows. Once it is accepted, picows gets the connection. Knows
 `receive`, or, to an application that asks for it, by a call (`service.api.direct_frames`).
 """
 
+import asyncio
 import logging
+import os
+import socket
 import struct
 from collections import deque
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
+import aiofastnet
 from picows import (
     WSAutoPingStrategy,
     WSCloseCode,
@@ -25,7 +29,7 @@ from picows import (
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # as picows.ws_create_server makes it
 from starlette.types import Message
-from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.utils import ClientDisconnected, is_ssl
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from service.api.direct_frames import DIRECT, Reply, TakeFrame
@@ -49,7 +53,7 @@ class PicowsProtocol(WebSocketsSansIOProtocol):
     """A protocol class for uvicorn's setting `ws`."""
 
     _frames: "_Frames | None" = None
-    _take: TakeFrame | None = None
+    _answer: TakeFrame | None = None
     _at_application = True
     """True while the application has a frame, or has not asked for its first one."""
     _is_pumping = False
@@ -72,15 +76,16 @@ class PicowsProtocol(WebSocketsSansIOProtocol):
 
     async def receive(self) -> Any:
         """Return the next message. The application has dealt with the one before."""
-        self._at_application = False
-        self._pump()
+        if self._frames is not None:
+            self._at_application = False
+            self._pump()
         return await self.queue.get()
 
     async def send(self, message: Any) -> None:
         """Send a message of the application. Raises ClientDisconnected."""
         if self._frames is None:
             if message["type"] == "websocket.accept":
-                self._accept(message)
+                await self._accept(message)
             else:
                 await super().send(message)
             return
@@ -133,7 +138,12 @@ class PicowsProtocol(WebSocketsSansIOProtocol):
 
     def take(self, data: bytes | str) -> None:
         """Take a message of the client."""
-        if not self.close_sent:
+        if self.close_sent:
+            return
+        if self._answer is not None and not self._at_application and isinstance(data, bytes):
+            self._at_application = True  # then there is no backlog either
+            self._answer(data)
+        else:
             self._backlog.append(data)
             self._pump()
 
@@ -157,29 +167,29 @@ class PicowsProtocol(WebSocketsSansIOProtocol):
         assert self._frames is not None
         self._frames.transport.send(_BINARY, data)
         self._at_application = False
-        if not self._is_pumping:
+        if self._backlog and not self._is_pumping:
             self._pump()
 
     def pass_on(self, message: Message) -> None:
         """Leave a frame that was delivered by a call to the coroutine that waits in `receive`."""
         self.queue.put_nowait(message)  # type: ignore[arg-type]
 
-    def _accept(self, message: MutableMapping[str, Any]) -> None:
-        """Answer the request and hand the connection to picows, which wants to see the request itself."""
+    async def _accept(self, message: MutableMapping[str, Any]) -> None:
+        """Hand the connection to picows, which wants to see a request itself before it answers."""
         if self.transport.is_closing():
             self.disconnected = True
             return
-        headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in self.default_headers]
-        headers += [(k.decode("latin-1"), v.decode("latin-1")) for k, v in message.get("headers", ())]
+        headers = [*self.default_headers, *message.get("headers", ())]
         if message.get("subprotocol"):
-            headers.append(("Sec-WebSocket-Protocol", message["subprotocol"]))
-        response = WSUpgradeResponse.create_101_response(headers)
+            headers.append((b"Sec-WebSocket-Protocol", message["subprotocol"].encode()))
+        response = WSUpgradeResponse.create_101_response(
+            [(k.decode("latin-1"), v.decode("latin-1")) for k, v in headers]
+        )
         self._frames = _Frames(self)
         protocol = _picows_protocol(
             lambda _: WSUpgradeResponseWithListener(response, self._frames), self.config.ws_max_size
         )
-        protocol.connection_made(self.transport)
-        self.transport.set_protocol(protocol)
+        await self._hand_over(protocol)
         key = self.request.headers["Sec-WebSocket-Key"]
         head = (
             "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -191,8 +201,21 @@ class PicowsProtocol(WebSocketsSansIOProtocol):
         self._read(True)
         self.start_keepalive()
 
+    async def _hand_over(self, protocol: Any) -> None:
+        """Make picows the protocol of the connection, without TLS on a transport that is faster than the loop's."""
+        if is_ssl(self.transport):
+            protocol.connection_made(self.transport)
+            self.transport.set_protocol(protocol)
+            return
+        before = self.transport
+        connection = socket.socket(fileno=os.dup(before.get_extra_info("socket").fileno()))
+        before.set_protocol(asyncio.Protocol())
+        before.abort()  # closes its own file descriptor of the connection, and so not the connection
+        self.transport, _ = await aiofastnet.connect_accepted_socket(self.loop, lambda: protocol, connection)
+        self.transport.pause_reading()
+
     def _offer(self, make: Callable[[Reply], TakeFrame]) -> None:
-        self._take = make(self)
+        self._answer = make(self)
 
     def _pump(self) -> None:
         """Give the application the next frames, one at a time; stop reading while any wait."""
@@ -202,10 +225,10 @@ class PicowsProtocol(WebSocketsSansIOProtocol):
             self._at_application = True
             if isinstance(data, str):
                 self.queue.put_nowait({"type": "websocket.receive", "text": data})
-            elif self._take is None:
+            elif self._answer is None:
                 self.queue.put_nowait({"type": "websocket.receive", "bytes": data})
             else:
-                self._take(data)
+                self._answer(data)
         self._is_pumping = False
         self._read(not self._backlog and self.writable.is_set())
 

@@ -34,6 +34,8 @@ from service.inference import ActResult
 
 _FIELDS = frozenset({"observation", "reward", "success", "reset", "explore"})
 _MAX_CONTAINERS = 10_000
+Answered = Callable[[dict[str, Any] | Exception], None]
+"""Gets the response to a frame, or its error; must not raise."""
 
 
 @dataclass(eq=False)
@@ -56,6 +58,12 @@ class _Step:
     conditioning: Array
     started_s: float
     decode_ms: float
+    call: Answered | None = None
+
+    def take(self, result: ActResult | Exception) -> None:
+        """Answer with a result that came without a coroutine."""
+        assert self.call is not None
+        self.call(result if isinstance(result, Exception) else self.taken(result))
 
     def taken(self, result: ActResult) -> dict[str, Any]:
         """Add the step to its episode, and return the response."""
@@ -106,7 +114,7 @@ class StreamSession:
         step = self._step(episode, observation, reward, started_s, decoded_s)
         return step.taken(await self._acting.act_once(self._actor, observation[None], step.conditioning))
 
-    def answer_soon(self, frame: bytes, call: Callable[[dict[str, Any] | Exception], None]) -> bool:
+    def answer_soon(self, frame: bytes, call: Answered) -> bool:
         """Answer a frame without a coroutine if all that it needs is in memory; otherwise return False.
 
         `call` gets the response, or the error, now or later, and must not raise.
@@ -127,13 +135,10 @@ class StreamSession:
         if self._acting.rested(self._actor):
             return False
         step = self._step(episode, observation, reward, started_s, decoded_s)
-
-        def take(result: ActResult | Exception) -> None:
-            call(result if isinstance(result, Exception) else step.taken(result))
-
-        result = self._acting.act_soon(self._actor, observation[None], step.conditioning, take)
+        step.call = call
+        result = self._acting.act_soon(self._actor, observation[None], step.conditioning, step.take)
         if result is not None:
-            take(result)
+            step.take(result)
         return True
 
     def _step(

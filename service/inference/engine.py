@@ -160,7 +160,7 @@ class Engine:
                 and self._n_waiting == 0
                 and self._latency.is_short(request.runtime, request.n_rows)
             ):
-                return self._act_alone(request.runtime, request.conditioning, request.observations)
+                return self._act_alone(request.runtime, request.conditioning, request.observations, loop)
         if not self._gathering:
             loop.call_soon(self._dispatch, loop, 1, _TURNS)
         self._gathering.append(request)
@@ -169,14 +169,16 @@ class Engine:
     def _end_turn(self) -> None:
         self._n_last_turn, self._n_this_turn = self._n_this_turn, 0
 
-    def _act_alone(self, runtime: Runtime, conditioning: Array, observations: Array) -> ActResult:
-        """Run the model at once, for a single request."""
+    def _act_alone(
+        self, runtime: Runtime, conditioning: Array, observations: Array, loop: asyncio.AbstractEventLoop
+    ) -> ActResult:
+        """Run the model at once, for a single request, and count it when the answer is on its way."""
         began_s = time.perf_counter()
         actions = runtime.act(batches.repeated(conditioning, len(observations)), observations)
         ended_s = time.perf_counter()
         if not batches.finite(actions):
             raise batches.overflow("observations")
-        self._count(runtime, len(observations), ended_s - began_s)
+        loop.call_soon(self._count, runtime, len(observations), ended_s - began_s)
         stages.note("infer", began_s, ended_s)
         return ActResult(actions, 0.0, (ended_s - began_s) * 1e3)
 

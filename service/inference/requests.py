@@ -106,26 +106,26 @@ class LoopFuture:
 class Callback:
     """A function that is called on an event loop with the result or the exception: no coroutine has to wake."""
 
-    __slots__ = ("_call", "_watchers", "abandoned", "loop")
+    __slots__ = ("_call", "_watcher", "abandoned", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, call: Callable[[Any], None]) -> None:
         """`call` must not raise."""
         self.loop: asyncio.AbstractEventLoop | None = loop
         self.abandoned = False
         self._call = call
-        self._watchers: list[Callable[[object], object]] = []
+        self._watcher: Callable[[object], object] | None = None
 
     def when_done(self, callback: Callable[[object], object]) -> None:
-        """Call `callback` after the function."""
-        self._watchers.append(callback)
+        """Call `callback`, the only one, after the function."""
+        self._watcher = callback
 
     def set_outcome(self, outcome: Any) -> None:
         """Call the function, with the first outcome only. Called on its loop only."""
         if not self.abandoned:
             self.abandoned = True
             self._call(outcome)
-            for callback in self._watchers:
-                callback(self)
+            if self._watcher is not None:
+                self._watcher(self)
 
 
 @dataclass(eq=False, slots=True)
