@@ -16,6 +16,7 @@ from service.api.direct_frames import DIRECT, OfferDirect, Reply
 from service.api.middleware.access_log import CONNECTION
 from service.api.openapi import PROBLEM
 from service.api.scopes import requires
+from service.api.stream_options import StreamOptions
 from service.api.stream_session import StreamSession
 from service.codecs import encode_msgpack
 from service.container import Container
@@ -33,16 +34,18 @@ async def stream(socket: WebSocket, adaptation_id: str) -> None:
     container: Container = socket.app.state.container
     with ExitStack() as stack:
         try:
+            options = StreamOptions.of(socket.query_params)
             stack.enter_context(container.stream_limiter.opened(socket.state.tenant))
             adaptation = await container.acting.find_adaptation(socket.state.tenant, adaptation_id)
             actor = await container.acting.find_actor(adaptation)
-            session = StreamSession(actor, container.acting, container.adaptations, np.random.default_rng())
+            session = StreamSession(actor, container.acting, container.adaptations, np.random.default_rng(), options)
             greeting = await session.greeting()
             if container.draining.is_set():
                 raise Busy("the server is shutting down")
-        except ServiceError as error:
-            problem = json.dumps(error.to_json())
-            await socket.send_denial_response(Response(problem, error.status, error.headers, PROBLEM))
+        except (InvalidData, ServiceError) as error:
+            refusal = InvalidPayload.of(error) if isinstance(error, InvalidData) else error
+            problem = json.dumps(refusal.to_json())
+            await socket.send_denial_response(Response(problem, refusal.status, refusal.headers, PROBLEM))
             return
         await socket.accept()
         with suppress(WebSocketDisconnect, OSError):  # the unfinished episode of a lost client is dropped

@@ -219,9 +219,7 @@ def test_frames_count_as_requests_do(settings: Settings, tmp_path: Path, demo: E
         assert httpx.get(f"{url}/v1/models").status_code == 429
 
 
-def test_streams_have_a_limit_per_tenant_and_one_per_process(
-    settings: Settings, tmp_path: Path, demo: Episode
-) -> None:
+def test_streams_have_a_limit_per_tenant_and_one_per_process(settings: Settings, tmp_path: Path, demo: Episode) -> None:
     settings = settings.model_copy(update={"tenant_streams": 2, "data": tmp_path})
 
     def refused(url: str, session: str) -> tuple[int, str, dict[str, Any]]:
