@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 RuntimeName = Literal["auto", "torch", "onnx"]
+StreamListener = Literal["auto", "picows", "websockets"]
 SHIPPED_MODELS = (Path(__file__).parent / "shipped_models").resolve()
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -56,6 +57,10 @@ class Settings(BaseSettings):
     )
     tenant_streams: int = Field(1024, gt=0, description="WebSockets and event streams of one tenant, per process")
     streams: int = Field(4096, gt=0, description="WebSockets and event streams of all tenants, per process")
+
+    stream_listener: StreamListener = Field(
+        "auto", description="library that reads and writes WebSockets; auto: picows if it is installed, else websockets"
+    )
 
     log_format: Literal["text", "json"] = Field("text", description="lines for people, or JSON for machines")
     traces: bool = Field(False, description="send OpenTelemetry traces to where the OTEL_ variables say")
