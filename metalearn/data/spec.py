@@ -59,12 +59,6 @@ class Spec:
             return int(self.action_space.n)
         return int(self.action_space.shape[0])
 
-    def as_vectors(self, actions: Array) -> Array:
-        """Actions as float32 vectors `[t a]`: continuous ones as they are, discrete ones one-hot."""
-        if isinstance(self.action_space, spaces.Discrete):
-            return np.eye(self.action_size, dtype=np.float32)[actions - int(self.action_space.start)]
-        return actions.astype(np.float32)
-
     def fit(self, episode: Episode) -> Episode:
         """The episode as one of this kind, checked: how everything that comes from outside meets its spaces.
 
@@ -136,7 +130,7 @@ class Spec:
             if actions.shape[1:] != self.action_space.shape:
                 shape = _join(self.action_space.shape)
                 raise InvalidData("actions", f"shape [t, {shape}]", f"shape {list(actions.shape)}")
-            slack = 1e-4  # float32 round trips through JSON and robot drivers
+            slack = _slack(self.action_space)
             wrong = (actions < self.action_space.low - slack) | (actions > self.action_space.high + slack)
             expected = "values within the action space"
         if wrong.any():
@@ -147,17 +141,15 @@ class Spec:
         """A random episode that `check` accepts: for tests, documentation and first requests."""
         n = n_steps or min(self.horizon, 5)
         box = self.observation_space
-        low, high = np.maximum(box.low, -1.0), np.minimum(box.high, 1.0)
         if box.dtype == np.uint8:
             observations: Any = rng.integers(box.low, box.high, (n + 1, *box.shape), dtype=np.uint8, endpoint=True)
         else:
-            observations = rng.uniform(low, high, (n + 1, *box.shape))
+            observations = rng.uniform(*_usual(box), (n + 1, *box.shape))
         if isinstance(self.action_space, spaces.Discrete):
             start = int(self.action_space.start)
             actions: Array = rng.integers(start, start + int(self.action_space.n), n)
         else:
-            low, high = np.maximum(self.action_space.low, -1.0), np.minimum(self.action_space.high, 1.0)
-            actions = rng.uniform(low, high, (n, self.action_size))
+            actions = rng.uniform(*_usual(self.action_space), (n, self.action_size))
         return self.check(Episode.of(observations, actions, np.zeros(n), True))
 
     def to_json(self) -> dict[str, Any]:
@@ -197,6 +189,22 @@ class Spec:
             raise
         except (KeyError, TypeError, ValueError, OverflowError, AssertionError) as error:
             raise InvalidConfig(f"not a spec: {error!r}") from error
+
+
+def _usual(box: spaces.Box) -> tuple[Array, Array]:
+    """Bounds within those of a box, of numbers of a usual size: of -1 .. 1 if it has any of these, else its own."""
+    low, high = box.low.astype(np.float64), box.high.astype(np.float64)
+    usual = (low <= 1) & (high >= -1)
+    beside = np.where(np.isfinite(low), low, high - 1), np.where(np.isfinite(high), high, low + 1)
+    return np.where(usual, np.maximum(low, -1), beside[0]), np.where(usual, np.minimum(high, 1), beside[1])
+
+
+def _slack(box: spaces.Box) -> Array:
+    """What float32 and round trips through JSON and robot drivers may add to an action, in its own unit."""
+    low, high = (np.where(np.isfinite(bound), bound, 0).astype(np.float64) for bound in (box.low, box.high))
+    bounded = np.isfinite(box.low) & np.isfinite(box.high)
+    rounding: Array = 4 * np.finfo(np.float32).eps * np.maximum(np.abs(low), np.abs(high))
+    return rounding + np.where(bounded, 1e-4 * (high - low) / 2, 0)
 
 
 def _join(shape: tuple[int, ...]) -> str:

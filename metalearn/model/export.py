@@ -22,6 +22,7 @@ from metalearn.bundle import Bundle, Graphs
 from metalearn.config import ModelConfig
 from metalearn.data.frames import gather
 from metalearn.data.spec import Spec
+from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import EpisodeTensors
 from metalearn.model.policy import ConditionalPolicy
@@ -102,7 +103,7 @@ def _episodes(config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
     tensors: list[Tensor] = []
     for k in (2, 4):
         shown = [[spec.example_episode(rng) for _ in range(k)] for _ in range(3)]
-        arrays = gather(shown, config.n_frames, spec, effects=effects, means=means)
+        arrays = gather(shown, config.n_frames, Units(spec), effects=effects, means=means)
         tensors += [torch.from_numpy(arrays[name]) for name in FIELDS]
     return tuple(tensors)
 

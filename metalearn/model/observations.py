@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from metalearn.config import EntityLayout, ModelConfig
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
+from metalearn.data.units import EPSILON
 from metalearn.model.entities import KEY_SIZE, N_HEADS, EntityMemory, split
 
 
@@ -105,9 +106,8 @@ class VectorEncoder(ObservationEncoder):
         self.mean_size = self.plain_size = observation_size
 
     def fit(self, observations: Float[Tensor, "n o"]) -> None:
-        """Take mean and deviation from training observations; a constant component keeps its unit."""
-        std = observations.std(0)
-        self.scale_by(observations.mean(0), torch.where(std > 1e-3, std, torch.ones_like(std)))
+        """Take mean and deviation from training observations, whatever their units; constant components are ignored."""
+        self.scale_by(*_mean_and_deviation(observations, correction=1))
 
     def scale_by(self, mean: Float[Tensor, " o"], std: Float[Tensor, " o"]) -> None:
         """Normalise with these from now on."""
@@ -160,9 +160,18 @@ class UnclippedVectorEncoder(VectorEncoder):
         self._ddof = ddof
 
     def fit(self, observations: Float[Tensor, "n o"]) -> None:
-        """Take mean and deviation from training observations; nothing is divided by zero."""
-        exact = observations.double()
-        self.scale_by(exact.mean(0), exact.std(0, correction=self._ddof) + 1e-3)
+        """Take mean and deviation from training observations; constant components are ignored."""
+        self.scale_by(*_mean_and_deviation(observations, self._ddof))
+
+
+def _mean_and_deviation(
+    observations: Float[Tensor, "n o"], correction: int
+) -> tuple[Float[Tensor, " o"], Float[Tensor, " o"]]:
+    """In double precision. What never varied says nothing, in any unit: divided by the largest number it is 0."""
+    exact = observations.double()
+    std = exact.std(0, correction=correction) if len(exact) > correction else torch.zeros_like(exact[0])
+    constant = std <= EPSILON * exact.abs().amax(0)
+    return exact.mean(0), std.masked_fill(constant, torch.finfo(torch.float32).max)
 
 
 class EntitySetEncoder(VectorEncoder):

@@ -17,9 +17,11 @@ import torch
 
 from metalearn import __version__
 from metalearn.bundle import Bundle
-from metalearn.config import Experiment
+from metalearn.config import Experiment, UnitsConfig
 from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.typical import typical
+from metalearn.data.units import Units
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.registry import find_family
 from metalearn.training import checkpoint
@@ -118,7 +120,9 @@ class _Run:
         stored = checkpoint.read(path) if path else None
         dataset = self._first_data(stored.steps if stored else 0)
         longest = max(1, self.config.trials_per_task, self.recorded.max_trials if self.recorded else 0)
-        self.model = self.experiment.model.model_copy(update={"max_trials": longest})
+        units = UnitsConfig.model_validate(stored.progress.units) if stored else _units_of(dataset)
+        self.progress.units = units.model_dump(mode="json")
+        self.model = self.experiment.model.model_copy(update={"max_trials": longest, "units": units})
         torch.manual_seed(self.experiment.seed)
         policy = ConditionalPolicy(self.model, dataset.spec)
         self.data = TrainingSet(dataset, self.model)
@@ -260,6 +264,7 @@ class _Run:
             "history": self.progress.history,
             "collections": self.progress.collections,
             "wall_s": round(time.monotonic() - self.started, 1),
+            "threads": torch.get_num_threads(),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {
                 "watch-try-learn": __version__,
@@ -275,12 +280,17 @@ class _Run:
             model=self.model.model_dump(mode="json"),
             weights=self.learner.policy.to_weights(),
             provenance=provenance,
-        )
+        ).with_example(typical(record.demos[0] for record in dataset.tasks if record.demos))
 
     def _save(self, bundle: Bundle) -> None:
         bundle.save(self.store.folder / "bundle")
         for name in ("bundle", "tensorboard"):
             self.store.publish(name)
+
+
+def _units_of(dataset: Dataset) -> UnitsConfig:
+    units = Units.fitted(dataset)
+    return UnitsConfig(actions=units.actions, reward=units.reward)
 
 
 def _tensorboard(out: Path) -> Any:
