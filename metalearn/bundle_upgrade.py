@@ -21,6 +21,7 @@ from metalearn.config import DataConfig, ModelConfig
 from metalearn.data.dataset import DAMAGE
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.reading import read_json
 from metalearn.data.typical import typical
 
 _MODEL = {"code_size": "latent_dim"}
@@ -88,7 +89,7 @@ def upgrade(folder: Path) -> Iterator[Upgrade]:
 def _upgrade(folder: Path) -> Upgrade:
     workshop = _workshop(folder)
     try:
-        head = json.loads((folder / "bundle.json").read_text())
+        head = read_json(folder / "bundle.json")
         if head.get("schema") == SCHEMA:
             return _complete(folder)
         if head.get("schema") != 1:
@@ -179,7 +180,7 @@ def _recover(folder: Path) -> None:
 
 def _schema(folder: Path) -> object:
     with suppress(OSError, ValueError, AttributeError):
-        return json.loads((folder / "bundle.json").read_text()).get("schema")
+        return read_json(folder / "bundle.json").get("schema")
     return SCHEMA  # damaged: not a bundle that somebody would miss
 
 

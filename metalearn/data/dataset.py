@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.reading import read_arrays, read_json
 from metalearn.data.spec import Spec
 
-SCHEMA = 1
+SCHEMA = 2
 INDEX_FILE = "dataset.json"
 TASKS_PER_SHARD = 1024
 DAMAGE = (
@@ -89,7 +90,9 @@ class Dataset:
         for start in range(0, len(self.tasks), TASKS_PER_SHARD):
             name = f"tasks-{start // TASKS_PER_SHARD:05d}.safetensors"
             arrays: dict[str, Array] = {}
-            entries = [_pack(record, arrays) for record in self.tasks[start : start + TASKS_PER_SHARD]]
+            shard = self.tasks[start : start + TASKS_PER_SHARD]
+            # Numbers name the arrays, since the names of tasks are a user's: two may be the same, or hold a slash.
+            entries = [_pack(str(i), record, arrays) for i, record in enumerate(shard)]
             save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / name)
             shards.append({"file": name, "tasks": entries})
         index = {"schema": SCHEMA, "spec": self.spec.to_json(), "shards": shards}
@@ -105,32 +108,34 @@ class Dataset:
             InvalidConfig: no dataset there, one of an unknown schema, or a damaged one.
         """
         try:
-            index = json.loads((folder / INDEX_FILE).read_text())
+            index = read_json(folder / INDEX_FILE)
             if index["schema"] != SCHEMA:
                 raise InvalidConfig(f"dataset {folder}: expected schema {SCHEMA}, got {index['schema']}")
             tasks: list[TaskRecord] = []
             for shard in index["shards"]:
-                arrays = load_file(folder / Path(shard["file"]).name)
+                arrays = read_arrays(folder / Path(shard["file"]).name)
                 tasks.extend(unpack_shard(shard, arrays))
             return cls(Spec.from_json(index["spec"]), tuple(tasks))
         except OSError as error:
             raise InvalidConfig(f"no dataset at {folder}: {error.filename}: {error.strerror}") from error
+        except InvalidData as error:
+            raise InvalidConfig(f"dataset {folder} is damaged: {error}") from error
         except DAMAGE as error:
             raise InvalidConfig(f"dataset {folder} is damaged: {error!r}") from error
 
 
 def unpack_shard(shard: dict[str, Any], arrays: dict[str, Array]) -> list[TaskRecord]:
     """The tasks of one shard: its entry in `dataset.json`, and the arrays of its file. Raises one of DAMAGE."""
-    return [_unpack(entry, arrays) for entry in shard["tasks"]]
+    return [_unpack(str(i), entry, arrays) for i, entry in enumerate(shard["tasks"])]
 
 
-def _pack(record: TaskRecord, arrays: dict[str, Array]) -> dict[str, Any]:
-    """Put the arrays of `record` into `arrays` and return what JSON has to know to find them again."""
+def _pack(key: str, record: TaskRecord, arrays: dict[str, Array]) -> dict[str, Any]:
+    """Put the arrays of `record` into `arrays`, under `key`, and return what JSON has to know to find them again."""
     entry: dict[str, Any] = {"task": record.task, "labels": len(record.labels)}
     for role in ("demos", "experts", "trials"):
-        entry[role] = _pack_episodes(f"{record.task}/{role}", getattr(record, role), arrays)
+        entry[role] = _pack_episodes(f"{key}/{role}", getattr(record, role), arrays)
     for i, label in enumerate(record.labels):
-        arrays[f"{record.task}/labels/{i}"] = label
+        arrays[f"{key}/labels/{i}"] = label
     return entry
 
 
@@ -140,19 +145,17 @@ def _pack_episodes(prefix: str, episodes: Sequence[Episode], arrays: dict[str, A
     return [{"success": episode.success} for episode in episodes]
 
 
-def _unpack(entry: dict[str, Any], arrays: dict[str, Array]) -> TaskRecord:
-    task = entry["task"]
-
+def _unpack(key: str, entry: dict[str, Any], arrays: dict[str, Array]) -> TaskRecord:
     def episodes(role: str) -> tuple[Episode, ...]:
         return tuple(
             Episode(
-                observations=arrays[f"{task}/{role}/{i}/observations"],
-                actions=arrays.get(f"{task}/{role}/{i}/actions"),
-                rewards=arrays.get(f"{task}/{role}/{i}/rewards"),
+                observations=arrays[f"{key}/{role}/{i}/observations"],
+                actions=arrays.get(f"{key}/{role}/{i}/actions"),
+                rewards=arrays.get(f"{key}/{role}/{i}/rewards"),
                 success=item["success"],
             )
             for i, item in enumerate(entry[role])
         )
 
-    labels = tuple(arrays[f"{task}/labels/{i}"] for i in range(entry["labels"]))
-    return TaskRecord(task, episodes("demos"), episodes("experts"), labels, episodes("trials"))
+    labels = tuple(arrays[f"{key}/labels/{i}"] for i in range(entry["labels"]))
+    return TaskRecord(entry["task"], episodes("demos"), episodes("experts"), labels, episodes("trials"))

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable
 from metalearn.data.errors import InvalidData
 
 
-def near(name: str, known: Iterable[str]) -> str | None:
+def near(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
     """The known name that was probably meant: `actions` for `action` or `Actions`, `observations` for `obs`."""
     folded = {one.casefold(): one for one in known}
     wanted = name.casefold()
-    if close := difflib.get_close_matches(wanted, folded, n=1):
+    if close := difflib.get_close_matches(wanted, folded, n=1, cutoff=likeness):
         return folded[close[0]]
     return next((one for text, one in folded.items() if len(wanted) > 2 and text.startswith(wanted)), None)
 
