@@ -36,6 +36,11 @@ class Spec:
             raise InvalidConfig(f"action space: expected Box or Discrete, got {type(self.action_space).__name__}")
         if isinstance(self.action_space, spaces.Box) and len(self.action_space.shape) != 1:
             raise InvalidConfig(f"action space: expected a Box of shape [a], got {self.action_space.shape}")
+        for name, box in (("observation", self.observation_space), ("action", self.action_space)):
+            if isinstance(box, spaces.Box) and not np.prod(box.shape):
+                raise InvalidConfig(f"{name} space: expected at least one component, got shape {list(box.shape)}")
+            if isinstance(box, spaces.Box) and not np.all(box.low <= box.high):
+                raise InvalidConfig(f"{name} space: expected low <= high, got low {box.low} and high {box.high}")
         if self.horizon < 1:
             raise InvalidConfig(f"horizon: expected at least 1, got {self.horizon}")
         if not 0 < self.rate_hz < np.inf:

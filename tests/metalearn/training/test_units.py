@@ -12,7 +12,6 @@ from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Array, Episode
 from metalearn.data.spec import Spec
-from metalearn.data.units import Units
 from metalearn.model.inference import Inference
 from metalearn.training.loop import train
 
