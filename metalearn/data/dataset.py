@@ -93,13 +93,13 @@ class Dataset:
 
     def check(self) -> "Dataset":
         """Return it if every episode fits the spec and it can be trained on. Raises InvalidData."""
+        for record in self.tasks:
+            record.check(self.spec)
         if len(self.tasks) < FEWEST_TASKS:
             raise InvalidData("tasks", f"at least {FEWEST_TASKS}, to learn what tasks differ in", str(len(self.tasks)))
         twice = [name for name, n in Counter(record.task for record in self.tasks).items() if n > 1]
         if twice:
             raise InvalidData("tasks", "names that differ", f"{twice[0]} twice")
-        for record in self.tasks:
-            record.check(self.spec)
         return self
 
     def save(self, folder: Path) -> None:
