@@ -10,6 +10,9 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 # A subset begins with the versions of the whole, so that an image runs what was tested.
 subset = cp requirements.lock requirements-$(1).lock && $(COMPILE) $(2) --output-file requirements-$(1).lock
 
+# Tests and demos start many short processes: without compiled bytecode each would compile its libraries anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo train serve test test-all check audit fix docs lock wheel clean images images-test secrets up stack stack-test
 
@@ -27,11 +30,11 @@ train: $(READY) ## meta-train: make train EXPERIMENT=reach-m2
 serve: $(READY) ## serve the shipped models on http://127.0.0.1:8000
 	$(BIN)/wtl serve
 
-test: $(READY) ## the fast tests
-	$(BIN)/pytest -m "not slow"
+test: $(READY) ## the fast tests, one process per core (about 3 minutes on 2 cores that do nothing else)
+	$(BIN)/pytest -m "not slow" --numprocesses auto --dist loadscope
 
-test-all: $(READY) ## every test, the slow ones too
-	$(BIN)/pytest
+test-all: test ## every test, the slow ones too, which use all cores one after the other
+	$(BIN)/pytest -m slow
 
 check: $(READY) ## formatting, lint, types, import contracts, declared and pinned dependencies
 	$(BIN)/ruff format --check .
@@ -55,7 +58,7 @@ docs: $(READY) ## build the site into build/site, every link checked, and run th
 lock: $(READY) ## pin what pyproject.toml asks for in requirements*.lock; versions that still fit stay
 	$(COMPILE) pyproject.toml --all-extras --output-file requirements.lock
 	$(call subset,serve,pyproject.toml)
-	$(call subset,train,pyproject.toml --extra train)
+	$(call subset,train,pyproject.toml --extra train --extra mil)
 	$(call subset,images,--group images)
 
 wheel: $(READY) ## build the wheel and the source distribution, shipped models included, into build/dist

@@ -16,8 +16,9 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     && /opt/tools/bin/pip install --no-deps --require-hashes -r requirements-images.lock
 COPY LICENSE README.md pyproject.toml ./
 # Of metalearn only what serving needs.
-COPY metalearn/__init__.py metalearn/adapter.py metalearn/bundle.py metalearn/confidence.py metalearn/config.py \
-    metalearn/bundle_upgrade.py metalearn/quality.py metalearn/
+COPY metalearn/__init__.py metalearn/adapter.py metalearn/confidence.py metalearn/config.py \
+    metalearn/bundle_upgrade.py metalearn/experiments.py metalearn/quality.py metalearn/
+COPY metalearn/bundle metalearn/bundle
 COPY metalearn/data metalearn/data
 COPY service service
 COPY wtl wtl

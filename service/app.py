@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -21,6 +20,7 @@ from service.api.openapi import TAGS, describe, operation_id
 from service.api.readiness import Readiness
 from service.api.routes import acting, adaptations, episodes, exports, health, models, stream, training_jobs, versions
 from service.api.scopes import public_paths
+from service.api.shutdown import Shutdown
 from service.container import Container
 from service.inference import RuntimeFactory, factory_of
 from service.observability.metrics import Metrics
@@ -56,12 +56,12 @@ def create_app(
     """
     factory = runtime_factory or factory_of(settings.runtime)
     metrics = Metrics.make()
-    draining = threading.Event()
+    shutdown = Shutdown()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
-        manager = Container.open(settings, metrics, factory, draining, now)
+        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.request_threads
+        manager = Container.open(settings, metrics, factory, shutdown.draining, now)
         container = await run_in_threadpool(manager.__enter__)
         app.state.container, app.state.readiness = container, Readiness(container)
         sweeper = asyncio.create_task(_sweep(container))
@@ -83,7 +83,7 @@ def create_app(
         generate_unique_id_function=operation_id,
         telemetry={"tracer_provider": traces, "tracing": traces is not None, "metrics": False, "logs": False},
     )
-    app.state.draining = draining
+    app.state.shutdown = shutdown
     app.add_middleware(AuthMiddleware, now=now)
     error_handlers.install(app)
     for router in _ROUTERS:

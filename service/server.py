@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
+from service.api.shutdown import Shutdown
 from service.app import create_app
 from service.inference import Runtime, RuntimeFactory, factory_of
 from service.observability import logging as logs
@@ -65,20 +66,23 @@ def check_exposed(settings: Settings) -> None:
 class _Server(uvicorn.Server):
     """A uvicorn server that drains before it stops: streams end, and load balancers notice that it is not ready."""
 
-    def __init__(self, config: uvicorn.Config, draining: threading.Event, drain_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, shutdown: Shutdown, drain_s: float) -> None:
         super().__init__(config)
-        self._draining, self._drain_s = draining, drain_s
+        self._shutdown, self._drain_s = shutdown, drain_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain and then stop at the first signal, stop at once at the second."""
-        if self._draining.is_set() or self._drain_s == 0:
-            self._draining.set()
-            super().handle_exit(sig, frame)
+        if self._shutdown.draining.is_set() or self._drain_s == 0:
+            self._stop(sig, frame)
         else:
-            self._draining.set()
-            timer = threading.Timer(self._drain_s, super().handle_exit, (sig, frame))
+            self._shutdown.draining.set()
+            timer = threading.Timer(self._drain_s, self._stop, (sig, frame))
             timer.daemon = True
             timer.start()
+
+    def _stop(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._shutdown.stop()
 
 
 def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
@@ -94,6 +98,7 @@ def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         ws_per_message_deflate=False,
         ws_max_size=settings.max_body_bytes,
         server_header=False,
+        timeout_keep_alive=math.ceil(settings.keep_alive_s),
         timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
     )
 
@@ -102,7 +107,7 @@ def _run(app: FastAPI, settings: Settings) -> None:
     # Uvicorn raises the signal again after the last response, but a requested end is no failure.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        _Server(uvicorn_config(app, settings), app.state.draining, settings.drain_s).run()
+        _Server(uvicorn_config(app, settings), app.state.shutdown, settings.drain_s).run()
     except KeyboardInterrupt:
         pass
     finally:

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     audit_ttl_s: float = Field(90 * 86400.0, gt=0, description="time that entries of the audit log are kept")
 
     max_body_bytes: int = Field(32 * 1024**2, gt=0, description="size of a request body, compressed or not")
+    keep_alive_s: float = Field(
+        75.0, gt=0, description="time that an idle connection stays open; longer than a load balancer keeps it"
+    )
     body_timeout_s: float = Field(60.0, gt=0, description="time in which a request body must arrive")
     max_containers: int = Field(1_000_000, gt=0, description="lists and maps in one request body")
     max_episodes: int = Field(1000, gt=0, description="demos and trials of one adaptation")
@@ -70,7 +73,7 @@ class Settings(BaseSettings):
     )
 
     runtime: RuntimeName = Field("auto", description="torch, onnx, or auto: torch if it is installed, else onnx")
-    threads: int = Field(64, gt=0, description="threads that decode and store requests")
+    request_threads: int = Field(64, gt=0, description="threads that decode and store requests")
     connections: int = Field(16, gt=0, description="connections to the database")
     queue_size: int = Field(1024, gt=0, description="requests that may wait for inference; further ones get a 503")
     batch_rows: int = Field(1024, gt=0, description="observations in one forward pass of a policy")

@@ -114,7 +114,7 @@ class SuiteResults(Config):
     seeds: Mapping[str, Spread]
     comparisons: Mapping[str, tuple[Difference, ...]]
     return_comparisons: Mapping[str, tuple[Difference, ...]] = {}
-    control_returns: Mapping[str, Return] = Field({}, description="of controls in which every row counts")
+    control_returns: Mapping[str, Return] = Field({}, description="of controls that all rows can have wrong")
     grid: tuple[Cell, ...] = ()
     tracks: Mapping[str, MethodReport] = Field({}, description="`wtl` of seed 0 on other manifests")
     target_to_match: float | None = None

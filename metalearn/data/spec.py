@@ -3,7 +3,7 @@
 The one place that checks an episode against its spaces, and that makes an example of one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.values import components
 
 
 def observation_vectors(observations: Array) -> Array:
@@ -62,6 +63,31 @@ class Spec:
         if isinstance(self.action_space, spaces.Discrete):
             return int(self.action_space.n)
         return int(self.action_space.shape[0])
+
+    def fit(self, episode: Episode) -> Episode:
+        """The episode as one of this kind, checked: how everything that comes from outside meets its spaces.
+
+        An action of one component may come without its axis (`[t]`), a discrete one with it (`[t, 1]`) or as whole
+        floats, and a state as uint8.
+
+        Raises:
+            InvalidData: naming field, expected and got.
+        """
+        observations, actions = episode.observations, episode.actions
+        if observations.dtype == np.uint8 and self.observation_space.dtype != np.uint8:
+            observations = observations.astype(np.float32)
+        if actions is not None:
+            actions = self._fit_actions(actions)
+        if observations is not episode.observations or actions is not episode.actions:
+            episode = replace(episode, observations=observations, actions=actions)
+        return self.check(episode)
+
+    def _fit_actions(self, actions: Array) -> Array:
+        if not self.discrete:
+            return components(actions).astype(np.float32) if actions.ndim == 1 else actions
+        if actions.ndim == 2 and actions.shape[1] == 1 and bool((actions == np.floor(actions)).all()):
+            return actions[:, 0].astype(np.int64)
+        return actions
 
     def check(self, episode: Episode) -> Episode:
         """Return `episode` if it is one of this kind.

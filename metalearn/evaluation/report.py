@@ -29,6 +29,13 @@ class Point(Rate):
     trials: int
 
 
+class Control(Rate):
+    """The attempt with one thing wrong in its context, over the rows that can have it wrong."""
+
+    n: int = Field(description="episodes that the rate rests on")
+    instead_of: Rate | None = Field(description="the same rows with the right context; null: nobody kept it")
+
+
 class Gain(Config):
     """curve[1] - curve[0] over the same tasks, with its 95% interval."""
 
@@ -85,7 +92,7 @@ class Report(Config):
     n_episodes: int
     seed: int
     methods: Mapping[str, MethodReport]
-    controls: Mapping[str, Rate]
+    controls: Mapping[str, Control]
     wall_s: float
     created: str = Field(description="ISO 8601, UTC")
 

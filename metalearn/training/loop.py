@@ -21,6 +21,7 @@ from metalearn.config import Experiment, UnitsConfig
 from metalearn.data.dataset import FEWEST_TASKS, Dataset
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
+from metalearn.data.typical import typical
 from metalearn.data.units import Units
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.family import tasks_of
@@ -288,6 +289,7 @@ class _Run:
             "history": self.progress.history,
             "collections": self.progress.collections,
             "wall_s": round(time.monotonic() - self.started, 1),
+            "threads": torch.get_num_threads(),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {
                 "watch-try-learn": __version__,
@@ -303,7 +305,7 @@ class _Run:
             model=self.model.model_dump(mode="json"),
             weights=self.learner.policy.to_weights(),
             provenance=provenance,
-        )
+        ).with_example(typical(record.demos[0] for record in dataset.tasks if record.demos))
 
     def _save(self, bundle: Bundle) -> None:
         bundle.save(self.store.folder / "bundle")

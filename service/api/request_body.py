@@ -3,7 +3,6 @@
 The bytes are received on the event loop. They are decoded in the thread that calls `read`.
 """
 
-import asyncio
 import hashlib
 import re
 import time
@@ -43,9 +42,9 @@ class RequestBody:
 
     @classmethod
     async def receive(cls, request: Request, tenant: str, settings: Settings) -> "RequestBody":
-        """Receive the body. Raises BodyTooLarge, TooSlow, MalformedBody."""
+        """Receive the body. Raises BodyTooLarge, TooSlow, MalformedBody, ShuttingDown."""
         try:
-            async with asyncio.timeout(settings.body_timeout_s):
+            async with request.app.state.shutdown.timeout(settings.body_timeout_s):
                 body = await _body(request, settings.max_body_bytes)
         except TimeoutError as error:
             limit = f"within {settings.body_timeout_s:g} s"

@@ -81,4 +81,4 @@ def _checked(name: str, content: bytes, digest: str) -> bytes:
 
 
 def _episodes(body: Mapping[str, Any], role: str, spec: "Spec") -> tuple[Episode, ...]:
-    return tuple(spec.check(Episode.of(**one)) for one in body.get(role) or ())
+    return tuple(spec.fit(Episode.of(**one)) for one in body.get(role) or ())

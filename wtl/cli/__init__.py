@@ -23,6 +23,7 @@ from wtl.cli.models import export, models
 from wtl.cli.recordings import formats
 from wtl.cli.serve import demo, serve
 from wtl.cli.train import experiments, train
+from wtl.threads import use_threads
 
 app = typer.Typer(
     name="wtl",
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `wtl` and return its exit code."""
     sys.path.insert(0, str(Path.cwd()))  # where the user's own module:Class is
     try:
+        use_threads()
         return app(args=arguments, prog_name="wtl", standalone_mode=False) or 0
     except typer.TyperException as error:
         sentence, code = error.format_message(), error.exit_code

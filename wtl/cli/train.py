@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 
 from metalearn.data.errors import InvalidConfig
-from wtl.cli.options import Family, RayAddress, Seed, Steps, Workers
+from wtl.cli.options import Family, RayAddress, Seed, Steps, Threads, Workers
+from wtl.threads import use_threads
 
 if TYPE_CHECKING:
     from metalearn.config import Experiment
@@ -25,6 +26,7 @@ def train(
     ] = None,
     steps: Steps = None,
     workers: Workers = 0,
+    threads: Threads = None,
     ray: Annotated[bool, typer.Option("--ray", help="Collect episodes in Ray actors.")] = False,
     ray_address: RayAddress = None,
     actors: Annotated[
@@ -64,6 +66,7 @@ def train(
       wtl train reach-m2 --ray --learners 1:4 --staleness 100 --storage s3://bucket/runs
       wtl train ml10-large --device cuda --workers 15    # learn on a GPU in bfloat16, simulate on the CPU's cores
     """
+    use_threads(threads)
     from metalearn.baselines.bundled import BASELINES
     from metalearn.cluster.jobs import persistent_path
     from metalearn.training.learner import Compute

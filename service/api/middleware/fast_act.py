@@ -4,7 +4,6 @@ All other requests, including every one that is refused, go through the whole ap
 the same responses to the same requests; this one takes a fraction of the time.
 """
 
-import asyncio
 import logging
 import re
 import time
@@ -20,9 +19,10 @@ from service.api.middleware.access_log import LOGGER, RAW_HEADER, request_id_of
 from service.api.middleware.auth import RATE_LIMIT_STATUS, rate_limit_subject, raw_headers
 from service.api.presenters import act_response, server_timing
 from service.api.schemas.adaptations import to_observations
+from service.api.shutdown import Shutdown
 from service.codecs import CODECS, JSON, MSGPACK, Codec
 from service.container import Container
-from service.errors import ServiceError
+from service.errors import ServiceError, ShuttingDown
 from service.inference import ActResult
 from service.observability.metrics import Metrics
 from service.observability.stage_timings import Stage, StageTimings
@@ -69,7 +69,7 @@ class FastActMiddleware:
             await self._app(scope, receive, send)
             return
         container: Container = scope["app"].state.container
-        body, again = await _body(receive, container.settings.body_timeout_s)
+        body, again = await _body(receive, scope["app"].state.shutdown, container.settings.body_timeout_s)
         prepared = None if body is None else _prepare(container, plain, body)
         result = None if prepared is None else await self._act(container, plain, prepared)
         if prepared is None or result is None:
@@ -139,13 +139,13 @@ def _plain_request(scope: Scope) -> _PlainRequest | None:
     return _PlainRequest(scope, found[1], codec, key)
 
 
-async def _body(receive: Receive, timeout_s: float) -> tuple[bytes | None, Receive]:
+async def _body(receive: Receive, shutdown: Shutdown, timeout_s: float) -> tuple[bytes | None, Receive]:
     """Return the body if it came in one piece, and a `receive` that yields its message once more."""
     first: Message | None = None
     try:
-        async with asyncio.timeout(timeout_s):
+        async with shutdown.timeout(timeout_s):
             first = await receive()
-    except TimeoutError:
+    except (TimeoutError, ShuttingDown):
         pass
     unread = [first]
 
