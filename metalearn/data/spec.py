@@ -73,14 +73,27 @@ class Spec:
         Raises:
             InvalidData: naming field, expected and got.
         """
+        return self.check(self._shaped(episode))
+
+    def clip(self, episode: Episode) -> Episode:
+        """The episode with its actions moved into the bounds of a Box; the same object if they are inside already."""
+        shaped = self._shaped(episode)
+        if not isinstance(self.action_space, spaces.Box) or shaped.actions is None:
+            return episode
+        if shaped.actions.shape[1:] != self.action_space.shape:
+            return episode  # `fit` says what is wrong with it
+        inside = np.clip(shaped.actions, self.action_space.low, self.action_space.high).astype(np.float32)
+        return episode if np.array_equal(inside, shaped.actions) else replace(shaped, actions=inside)
+
+    def _shaped(self, episode: Episode) -> Episode:
         observations, actions = episode.observations, episode.actions
         if observations.dtype == np.uint8 and self.observation_space.dtype != np.uint8:
             observations = observations.astype(np.float32)
         if actions is not None:
             actions = self._fit_actions(actions)
-        if observations is not episode.observations or actions is not episode.actions:
-            episode = replace(episode, observations=observations, actions=actions)
-        return self.check(episode)
+        if observations is episode.observations and actions is episode.actions:
+            return episode
+        return replace(episode, observations=observations, actions=actions)
 
     def _fit_actions(self, actions: Array) -> Array:
         if not self.discrete:
