@@ -72,7 +72,7 @@ def metric_listeners(experiment: Experiment, out: Path, on_ray: bool, mlflow: st
 def run_training(
     experiment: Experiment,
     out: Path,
-    dataset: str | Path | None,
+    dataset: str | Path | Dataset | None,
     collector: Collector,
     baselines: Sequence[str],
     console: Console,
@@ -86,7 +86,7 @@ def run_training(
     Args:
         experiment: what to train.
         out: folder of the run.
-        dataset: folder or URL of recorded episodes to train on; None: collect them.
+        dataset: recorded episodes to train on, or their folder or URL; None: collect them.
         collector: collects episodes.
         baselines: names of the baselines to train too.
         console: where to show the progress.
@@ -121,7 +121,7 @@ def run_training(
 def _train(
     experiment: Experiment,
     store: RunStore,
-    dataset: str | Path | None,
+    dataset: str | Path | Dataset | None,
     recorded: RecordedData | None,
     collector: Collector,
     baselines: Sequence[str],
@@ -155,7 +155,7 @@ def _train(
 
 
 def _recorded(
-    experiment: Experiment, store: RunStore, dataset: str | Path | None, learners: Learners
+    experiment: Experiment, store: RunStore, dataset: str | Path | Dataset | None, learners: Learners
 ) -> RecordedData | None:
     """The recorded episodes to train on, if there are any, whether this process will learn from them or others do."""
     if dataset is None:
@@ -167,7 +167,9 @@ def _recorded(
     return InMemoryData(_load_recorded(store, dataset))
 
 
-def _load_recorded(store: RunStore, dataset: str | Path) -> Dataset:
+def _load_recorded(store: RunStore, dataset: str | Path | Dataset) -> Dataset:
+    if isinstance(dataset, Dataset):
+        return dataset
     return Dataset.load(fetch_folder(str(dataset), store.folder / "recorded"))
 
 
@@ -176,14 +178,16 @@ def _load_collected(store: RunStore) -> Dataset:
     return Dataset.load(store.folder / "dataset")
 
 
-def _as_url(dataset: str | Path) -> str:
+def _as_url(dataset: str | Path | Dataset) -> str:
+    if isinstance(dataset, Dataset):
+        raise InvalidConfig("learners read recorded episodes from a folder or a URL")
     return str(dataset) if "://" in str(dataset) else str(Path(dataset).absolute())
 
 
 def _train_on_learners(
     experiment: Experiment,
     store: RunStore,
-    dataset: str | Path | None,
+    dataset: str | Path | Dataset | None,
     collector: Collector,
     listen: Listen,
     stopping: Callable[[], bool],
