@@ -4,6 +4,7 @@ On disk: `dataset.json` and one safetensors file per shard of tasks. Never pickl
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from metalearn.data.spec import Spec
 SCHEMA = 2
 INDEX_FILE = "dataset.json"
 TASKS_PER_SHARD = 1024
+FEWEST_TASKS = 2
 DAMAGE = (
     json.JSONDecodeError,
     UnicodeDecodeError,
@@ -52,12 +54,34 @@ class TaskRecord:
     labels: tuple[Array, ...] = ()
     trials: tuple[Episode, ...] = ()
 
+    def check(self, spec: Spec) -> "TaskRecord":
+        """Return it if its episodes fit the spec, and there is something to imitate. Raises InvalidData."""
+        if not self.experts:
+            raise InvalidData(f"{self.task}.experts", "at least one episode to imitate", "none")
+        if self.labels and len(self.labels) != len(self.experts):
+            expected = f"none, or one array for each of {len(self.experts)} experts"
+            raise InvalidData(f"{self.task}.labels", expected, str(len(self.labels)))
+        for name in ("demos", "experts", "trials"):
+            for i, episode in enumerate(getattr(self, name)):
+                try:
+                    spec.check(episode)
+                except InvalidData as error:
+                    raise error.within(f"{self.task}.{name}[{i}]") from error
+        for i, label in enumerate(self.labels):
+            try:
+                spec.check(Episode(self.experts[i].observations, label.copy()))
+            except InvalidData as error:
+                raise error.within(f"{self.task}.labels[{i}]") from error
+        for _ in self.targets():
+            pass
+        return self
+
     def targets(self) -> Iterator[tuple[Array, Array]]:
         """Each expert episode as `(observations [t, o], actions to imitate [t, a])`. Raises InvalidData."""
         for i, episode in enumerate(self.experts):
             actions = self.labels[i] if self.labels else episode.actions
             if actions is None:
-                raise InvalidData(f"experts[{i}].actions", "actions to imitate", "none")
+                raise InvalidData(f"{self.task}.experts[{i}].actions", "actions to imitate", "none")
             yield episode.observations[:-1], actions
 
 
@@ -69,18 +93,14 @@ class Dataset:
     tasks: tuple[TaskRecord, ...]
 
     def check(self) -> "Dataset":
-        """Return it if every episode fits the spec and every task can be trained on. Raises InvalidData."""
-        if not self.tasks:
-            raise InvalidData("tasks", "at least one task", "none")
+        """Return it if every episode fits the spec and it can be trained on. Raises InvalidData."""
         for record in self.tasks:
-            if not record.experts:
-                raise InvalidData(f"{record.task}.experts", "at least one episode to imitate", "none")
-            for name in ("demos", "experts", "trials"):
-                for i, episode in enumerate(getattr(record, name)):
-                    try:
-                        self.spec.check(episode)
-                    except InvalidData as error:
-                        raise error.within(f"{record.task}.{name}[{i}]") from error
+            record.check(self.spec)
+        if len(self.tasks) < FEWEST_TASKS:
+            raise InvalidData("tasks", f"at least {FEWEST_TASKS}, to learn what tasks differ in", str(len(self.tasks)))
+        twice = [name for name, n in Counter(record.task for record in self.tasks).items() if n > 1]
+        if twice:
+            raise InvalidData("tasks", "names that differ", f"{twice[0]} twice")
         return self
 
     def save(self, folder: Path) -> None:

@@ -28,6 +28,16 @@ from wtl.cli.recordings import (
     say,
     selection_of,
 )
+from wtl.cli.task_sets import (
+    Demos,
+    HeldOut,
+    Horizon,
+    Rate,
+    TaskBy,
+    describe,
+    read_task_set,
+    save_task_set,
+)
 
 if TYPE_CHECKING:
     from metalearn.data.spec import Spec
@@ -159,7 +169,13 @@ def check(
 
 
 def convert(
-    out: Annotated[str, typer.Argument(metavar="[KIND:]PATH", help="Where to: a file, or KIND:PATH as minari:ID.")],
+    out: Annotated[
+        str,
+        typer.Argument(
+            metavar="[KIND:]PATH",
+            help="Where to: a file, KIND:PATH as minari:ID, or dataset:DIR for a data set that `wtl train` takes.",
+        ),
+    ],
     demos_from: From = None,
     observations: Observations = None,
     success: Success = "auto",
@@ -171,6 +187,11 @@ def convert(
         str | None,
         typer.Option(help="Model that the episodes have to fit; a Minari dataset needs one, for its spaces."),
     ] = None,
+    task_by: TaskBy = "file",
+    demos: Demos = 1,
+    held_out: HeldOut = 0.0,
+    rate: Rate = None,
+    horizon: Horizon = None,
 ) -> None:
     """Write recordings in another format. `wtl formats` lists the formats.
 
@@ -178,17 +199,32 @@ def convert(
     Examples:
       wtl convert demos.safetensors --from robomimic:low_dim.hdf5 --observations robot0_eef_pos,object
       wtl convert minari:robot/reach-v0 --from episodes.npz --model reach
+      wtl convert dataset:training --from lerobot:DIR --task-by instruction --held-out 0.1
     """
     from metalearn.bundle import Bundle
     from metalearn.data.formats import write_episodes
+    from metalearn.data.task_sets import TaskRule
 
     if not demos_from:
         raise InvalidConfig("convert what? Name recordings with --from")
     if clip and model is None:
         raise InvalidConfig("--clip moves actions into the bounds of a model: name the --model")
     selection = selection_of(observations, success, episodes, skip_bad=skip_bad, links_under=links_under)
-    found = read_sources(demos_from, None, selection)
     spec = None if model is None else Bundle.load(bundle_folder(model)).spec
+    kind, _, target = out.partition(":")
+    if kind == "dataset":
+        if not target:
+            raise InvalidConfig("convert where to? Name the folder, as dataset:DIR")
+        rule = TaskRule(demos, held_out)
+        made = read_task_set(
+            demos_from, selection, rule, task_by=task_by, rate_hz=rate, horizon=horizon, spec=spec, clip=clip
+        )
+        aside = save_task_set(made, Path(target))
+        typer.echo(f"{describe(made)}: {target}")
+        if made.held_out is not None:
+            typer.echo(f"{len(made.held_out.tasks)} tasks held out: {aside}")
+        return
+    found = read_sources(demos_from, None, selection)
     if spec is not None:
         found = fitted(found, spec, clip=clip, skip_bad=skip_bad)
     say(found, remarks=True)

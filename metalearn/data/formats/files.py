@@ -43,6 +43,8 @@ def read_file(
         OSError: it cannot be read.
     """
     path = Path(path)
+    if selection.task_by:
+        raise InvalidData(f"{path}: task", "one task in a file of this format", f"tasks by {selection.task_by}")
     if (size := path.stat().st_size) > limits.n_bytes:
         raise TooLarge(str(path), f"at most {limits.n_bytes} bytes", str(size))
     try:

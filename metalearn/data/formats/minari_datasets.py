@@ -155,6 +155,7 @@ def _steps(recorded: "minari.EpisodeData", selection: Selection) -> Steps:
         rewards=None if infos.get(_UNREWARDED, np.zeros(1)).any() else np.asarray(recorded.rewards),
         terminated=recorded.terminations[-1] if len(recorded.terminations) else None,
         flags=infos,
+        labels={**observations, **infos},
     )
 
 
