@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
+from service.api.shutdown import Shutdown
 from service.app import create_app
 from service.inference import Runtime, RuntimeFactory, factory_of
 from service.observability import logging as logs
@@ -20,7 +21,6 @@ from service.observability.tracing import exporting
 from service.registry.registry import read_bundles
 from service.security.api_keys import ApiKeys
 from service.settings import Settings
-from service.api.shutdown import Shutdown
 from service.storage.database import Database
 
 _log = structlog.get_logger("service")

@@ -19,6 +19,7 @@ from service.api.middleware.access_log import LOGGER, RAW_HEADER, request_id_of
 from service.api.middleware.auth import RATE_LIMIT_STATUS, rate_limit_subject, raw_headers
 from service.api.presenters import act_response, server_timing
 from service.api.schemas.adaptations import to_observations
+from service.api.shutdown import Shutdown
 from service.codecs import CODECS, JSON, MSGPACK, Codec
 from service.container import Container
 from service.errors import ServiceError, ShuttingDown
@@ -26,13 +27,15 @@ from service.inference import ActResult
 from service.observability.metrics import Metrics
 from service.observability.stage_timings import Stage, StageTimings
 from service.security.caller import Caller
-from service.api.shutdown import Shutdown
+from service.security.web_access import WebAccess
 
 ROUTE = "/v1/adaptations/{adaptation_id}/act"
 _PATH = re.compile(r"/v1/adaptations/([0-9a-f]{24})/act")
 _SMALL = 64 * 1024  # bytes; decoding a larger body takes longer than handing it to a thread
 _CODECS: Mapping[bytes, Codec] = {name.encode(): CODECS[name] for name in (JSON, MSGPACK)}
-_UNUSUAL_HEADERS = frozenset({b"content-encoding", b"idempotency-key", b"traceparent", b"expect"})
+_UNUSUAL_HEADERS = frozenset(
+    {b"content-encoding", b"idempotency-key", b"traceparent", b"expect", b"origin", b"sec-fetch-site"}
+)
 
 
 @dataclass(eq=False)
@@ -59,12 +62,12 @@ class _Prepared:
 class FastActMiddleware:
     """ASGI middleware around all other middleware."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: Metrics, access: WebAccess) -> None:
+        self._app, self._metrics, self._access = app, metrics, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request or pass it on."""
-        plain = _plain_request(scope)
+        plain = _plain_request(scope, self._access)
         if plain is None:
             await self._app(scope, receive, send)
             return
@@ -113,30 +116,25 @@ class FastActMiddleware:
         self._metrics.answered("POST", ROUTE, 200, time.perf_counter() - plain.started_s, StageTimings(None, spent_s))
 
 
-def _plain_request(scope: Scope) -> _PlainRequest | None:
+def _plain_request(scope: Scope, access: WebAccess) -> _PlainRequest | None:
     """Return the request if it is a small JSON or msgpack body for the newest version, and needs no line in the log."""
     if scope["type"] != "http" or scope["method"] != "POST" or scope["query_string"]:
         return None
     found = _PATH.fullmatch(scope["path"])
     if found is None or logging.getLogger(LOGGER).isEnabledFor(logging.DEBUG):
         return None
-    content_type, accept, key, size = b"", b"*/*", None, b""
-    for name, value in scope["headers"]:
-        if name == b"content-type":
-            content_type = value
-        elif name == b"content-length":
-            size = value
-        elif name == b"accept":
-            accept = value
-        elif name == b"authorization":
-            key = value.decode("latin-1")
-        elif name in _UNUSUAL_HEADERS:
-            return None
+    headers = dict(scope["headers"])
+    if len(headers) != len(scope["headers"]) or not _UNUSUAL_HEADERS.isdisjoint(headers):
+        return None
+    content_type, size = headers.get(b"content-type", b""), headers.get(b"content-length", b"")
     codec = _CODECS.get(content_type)
     small = size.isdigit() and len(size) <= 6 and int(size) <= _SMALL
-    if codec is None or accept not in {b"*/*", content_type} or not small:
+    if codec is None or headers.get(b"accept", b"*/*") not in {b"*/*", content_type} or not small:
         return None
-    return _PlainRequest(scope, found[1], codec, key)
+    if not access.answers_as(headers.get(b"host", b"").decode("latin-1")):
+        return None
+    key = headers.get(b"authorization")
+    return _PlainRequest(scope, found[1], codec, None if key is None else key.decode("latin-1"))
 
 
 async def _body(receive: Receive, shutdown: Shutdown, timeout_s: float) -> tuple[bytes | None, Receive]:
