@@ -85,7 +85,6 @@ def create_app(
         version="1",
         lifespan=lifespan,
         redirect_slashes=False,
-        root_path=settings.root_path,
         redoc_url=None,
         generate_unique_id_function=operation_id,
         telemetry={"tracer_provider": traces, "tracing": traces is not None, "metrics": False, "logs": False},
@@ -109,7 +108,7 @@ def create_app(
     if traces is None:
         app.add_middleware(FastActMiddleware, metrics=metrics, access=access)
     if settings.root_path:
-        app.add_middleware(PrefixMiddleware, root_path=settings.root_path)
+        app.add_middleware(PrefixMiddleware, prefix=settings.root_path)
     return app
 
 

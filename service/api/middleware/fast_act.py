@@ -45,6 +45,7 @@ class _PlainRequest:
     scope: Scope
     adaptation_id: str
     codec: Codec
+    host: str
     key: str | None
     started_s: float = field(default_factory=time.perf_counter)
 
@@ -67,8 +68,8 @@ class FastActMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request or pass it on."""
-        plain = _plain_request(scope, self._access)
-        if plain is None:
+        plain = _plain_request(scope)
+        if plain is None or not self._access.answers_as(plain.host):
             await self._app(scope, receive, send)
             return
         container: Container = scope["app"].state.container
@@ -116,7 +117,7 @@ class FastActMiddleware:
         self._metrics.answered("POST", ROUTE, 200, time.perf_counter() - plain.started_s, StageTimings(None, spent_s))
 
 
-def _plain_request(scope: Scope, access: WebAccess) -> _PlainRequest | None:
+def _plain_request(scope: Scope) -> _PlainRequest | None:
     """Return the request if it is a small JSON or msgpack body for the newest version, and needs no line in the log."""
     if scope["type"] != "http" or scope["method"] != "POST" or scope["query_string"]:
         return None
@@ -131,10 +132,8 @@ def _plain_request(scope: Scope, access: WebAccess) -> _PlainRequest | None:
     small = size.isdigit() and len(size) <= 6 and int(size) <= _SMALL
     if codec is None or headers.get(b"accept", b"*/*") not in {b"*/*", content_type} or not small:
         return None
-    if not access.answers_as(headers.get(b"host", b"").decode("latin-1")):
-        return None
-    key = headers.get(b"authorization")
-    return _PlainRequest(scope, found[1], codec, None if key is None else key.decode("latin-1"))
+    key, host = headers.get(b"authorization"), headers.get(b"host", b"").decode("latin-1")
+    return _PlainRequest(scope, found[1], codec, host, None if key is None else key.decode("latin-1"))
 
 
 async def _body(receive: Receive, shutdown: Shutdown, timeout_s: float) -> tuple[bytes | None, Receive]:

@@ -33,12 +33,13 @@ CORS: Mapping[str, Any] = {
 class PrefixMiddleware:
     """ASGI middleware around all other middleware: takes the prefix off the path where the proxy has left it."""
 
-    def __init__(self, app: ASGIApp, root_path: str) -> None:
-        self._app, self._prefix = app, root_path
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self._app, self._prefix = app, prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with the path that the routes know."""
         path = scope.get("path", "")
+        scope["root_path"] = self._prefix
         if path == self._prefix or path.startswith(self._prefix + "/"):
             scope["path"] = path[len(self._prefix) :] or "/"
             raw = scope.get("raw_path")
