@@ -166,9 +166,9 @@ def _observations(source: str) -> Any:
     """`[n, *o]` from a file or standard input. Raises InvalidConfig, InvalidData."""
     import numpy as np
 
-    from metalearn.data.values import numbers
     from metalearn.data.errors import InvalidData
     from metalearn.data.formats import FORMATS, Limits, find_format
+    from metalearn.data.values import numbers
 
     found, path = (FORMATS["json"], "") if source == "-" else find_format(source)
     if found.decode is None:
