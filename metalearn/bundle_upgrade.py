@@ -21,6 +21,7 @@ from metalearn.config import DataConfig, ModelConfig
 from metalearn.data.dataset import DAMAGE
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.extras import not_installed
 from metalearn.data.reading import read_json
 from metalearn.data.typical import typical
 
@@ -95,9 +96,7 @@ def _upgrade(folder: Path) -> Upgrade:
         if head.get("schema") != 1:
             return Upgrade(folder, problem=f"expected schema 1 or {SCHEMA}, got {head.get('schema')}")
         if head.get("onnx") and (missing := [name for name in ("torch", "onnx") if find_spec(name) is None]):
-            return Upgrade(
-                folder, problem=f"exporting its graphs again needs {missing[0]}, which is not installed here"
-            )
+            return Upgrade(folder, problem=str(not_installed(missing[0], "exporting its graphs again")))
         shutil.rmtree(workshop / "new", ignore_errors=True)
         shutil.copytree(folder, workshop / "new")
         bundle = _rewrite(workshop / "new", head)

@@ -88,7 +88,7 @@ def train(
       wtl train ml10-large --device cuda --workers 15    # learn on a GPU in bfloat16, simulate on the CPU's cores
     """
     use_threads(threads)
-    from metalearn.baselines.bundled import BASELINES
+    from metalearn.baselines.bundled import usual_baselines
     from metalearn.cluster.jobs import persistent_path
     from metalearn.data.task_sets import TaskRule
     from metalearn.training.learner import Compute
@@ -112,7 +112,8 @@ def train(
         wanted = wanted.with_staleness(staleness)
     folder = persistent_path(out or usual, Path.cwd(), Path.home())
     url = f"{storage.rstrip('/')}/{folder.name}" if storage else None
-    on_ray, names, together = ray or ray_address is not None, BASELINES if baselines else (), _learners(learners)
+    names = usual_baselines() if baselines else ()
+    on_ray, together = ray or ray_address is not None, _learners(learners)
     if (actors or together) and not on_ray:
         raise InvalidConfig("--actors and --learners need --ray; without Ray use --workers")
     if together and device != "cpu":
