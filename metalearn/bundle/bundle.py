@@ -27,6 +27,7 @@ from metalearn.bundle.model_card import model_card
 from metalearn.data.dataset import DAMAGE
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.names import check_file_names
 from metalearn.data.reading import read_json, refuse_pointer
 from metalearn.data.spec import Spec
 
@@ -112,7 +113,9 @@ class Bundle:
         return replace(self, example=None if demo is None else self.spec.check(demo))
 
     def save(self, folder: Path) -> Path:
-        """Write it to `folder` (made if absent); returns the folder."""
+        """Write it to `folder` (made if absent); returns the folder. Raises InvalidConfig for names of no files."""
+        check_file_names(f"baselines of {self.name}", self.baselines)
+        check_file_names(f"graphs of {self.name}", self.graphs)
         (folder / "baselines").mkdir(parents=True, exist_ok=True)
         digests = {"weights": _write(folder / "weights.safetensors", self.weights)}
         for method, weights in self.baselines.items():
