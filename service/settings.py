@@ -1,16 +1,26 @@
 """Settings of one server: frozen values from arguments, `WTL_...` environment variables, or files of secrets."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
-from limits import parse
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 RuntimeName = Literal["auto", "torch", "onnx"]
 SHIPPED_MODELS = (Path(__file__).parent / "shipped_models").resolve()
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+_RATE = re.compile(rf"([1-9][0-9]*)/({'|'.join(_SECONDS)})")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def parse_rate(text: str) -> tuple[int, int]:
+    """The number of requests in a window, and its seconds. Raises ValueError."""
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"expected a rate, as in 100/second or 5000/minute; got {text!r}")
+    return int(found[1]), _SECONDS[found[2]]
 
 
 class Settings(BaseSettings):
@@ -89,10 +99,7 @@ class Settings(BaseSettings):
     @field_validator("rate")
     @classmethod
     def _is_a_rate(cls, value: str) -> str:
-        try:
-            parse(value)
-        except ValueError as error:
-            raise ValueError("a rate, as in 100/second or 5000/minute") from error
+        parse_rate(value)
         return value
 
     @classmethod
