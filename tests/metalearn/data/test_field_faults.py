@@ -154,6 +154,12 @@ def test_fields_of_no_known_meaning_are_refused_and_text_that_nobody_needs_is_pa
         read_episodes(tmp_path / "z.npz")
 
 
+@pytest.mark.parametrize("name", ["my notes", "ünits", "0", "a//b", "../x", "." * 70, "a/b/c/d/e/f/g/h/i/j"])
+def test_what_is_not_read_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    np.savez(tmp_path / "x.npz", **{"observations": np.zeros((3, 1)), name: np.array(["a", "b"])})
+    assert codes(read_episodes(tmp_path / "x.npz")) == ["arrays-unread"]
+
+
 def test_what_a_foreign_dataset_has_besides_stops_nothing(tmp_path: Path) -> None:
     folder = lerobot(tmp_path / "x", frames(task=["pick"] * 6))
     (folder / "data" / "chunk-000" / "._episode_000000.parquet").write_bytes(b"\0\5\x16\7")
