@@ -59,6 +59,11 @@ class TrainingJobSupervisor:
         self._thread: threading.Thread | None = None
         self._unreachable = ""
 
+    @property
+    def enabled(self) -> bool:
+        """True if this server runs training jobs."""
+        return self._backend is not None
+
     # -- for routes -------------------------------------------------------------------------------------------
 
     def create(
