@@ -21,6 +21,8 @@ from metalearn.config import DataConfig, ModelConfig
 from metalearn.data.dataset import DAMAGE
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.extras import not_installed
+from metalearn.data.reading import read_json
 from metalearn.data.typical import typical
 
 _MODEL = {"code_size": "latent_dim"}
@@ -88,15 +90,13 @@ def upgrade(folder: Path) -> Iterator[Upgrade]:
 def _upgrade(folder: Path) -> Upgrade:
     workshop = _workshop(folder)
     try:
-        head = json.loads((folder / "bundle.json").read_text())
+        head = read_json(folder / "bundle.json")
         if head.get("schema") == SCHEMA:
             return _complete(folder)
         if head.get("schema") != 1:
             return Upgrade(folder, problem=f"expected schema 1 or {SCHEMA}, got {head.get('schema')}")
         if head.get("onnx") and (missing := [name for name in ("torch", "onnx") if find_spec(name) is None]):
-            return Upgrade(
-                folder, problem=f"exporting its graphs again needs {missing[0]}, which is not installed here"
-            )
+            return Upgrade(folder, problem=str(not_installed(missing[0], "exporting its graphs again")))
         shutil.rmtree(workshop / "new", ignore_errors=True)
         shutil.copytree(folder, workshop / "new")
         bundle = _rewrite(workshop / "new", head)
@@ -179,7 +179,7 @@ def _recover(folder: Path) -> None:
 
 def _schema(folder: Path) -> object:
     with suppress(OSError, ValueError, AttributeError):
-        return json.loads((folder / "bundle.json").read_text()).get("schema")
+        return read_json(folder / "bundle.json").get("schema")
     return SCHEMA  # damaged: not a bundle that somebody would miss
 
 

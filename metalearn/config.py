@@ -75,7 +75,7 @@ class TrainingConfig(Config):
     staleness: int = Field(
         0, ge=0, description="gradient steps that trials may lag behind the policy that learns from them; 0: wait"
     )
-    batch_tasks: int = 128
+    batch_tasks: int = Field(128, ge=2)
     learning_rate: float = 1.5e-3
     weight_decay: float = 1e-4
     steps_per_episode: int = Field(0, ge=0, description="random steps of a target imitated per update; 0: all")

@@ -10,12 +10,14 @@ import structlog
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from opentelemetry.trace import TracerProvider
+from starlette.middleware.cors import CORSMiddleware
 
 from service.api import error_handlers
 from service.api.gauges import shared_state_gauges
 from service.api.middleware.access_log import AccessLogMiddleware
 from service.api.middleware.auth import AuthMiddleware
 from service.api.middleware.fast_act import FastActMiddleware
+from service.api.middleware.front_door import CORS, FrontDoorMiddleware, HeadMiddleware, PrefixMiddleware
 from service.api.openapi import TAGS, describe, operation_id
 from service.api.readiness import Readiness
 from service.api.routes import (
@@ -36,6 +38,7 @@ from service.api.shutdown import Shutdown
 from service.container import Container
 from service.inference import RuntimeFactory, factory_of
 from service.observability.metrics import Metrics
+from service.security.web_access import WebAccess
 from service.settings import Settings
 
 _log = structlog.get_logger("service")
@@ -65,6 +68,9 @@ def create_app(
         runtime_factory: makes a runtime of a bundle; that of the settings if absent.
         now: the clock, in seconds since 1970, that decides when adaptations and keys expire.
         traces: the destination of spans; None: no spans are made.
+
+    Raises:
+        InvalidConfig: an allowed host or origin in the settings is none.
     """
     factory = runtime_factory or factory_of(settings.runtime)
     metrics = Metrics.make()
@@ -96,7 +102,12 @@ def create_app(
         telemetry={"tracer_provider": traces, "tracing": traces is not None, "metrics": False, "logs": False},
     )
     app.state.shutdown = shutdown
+    access = WebAccess(settings.allowed_hosts, settings.allowed_origins, settings.host)
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(AuthMiddleware, now=now)
+    if access.origins:
+        app.add_middleware(CORSMiddleware, allow_origins=sorted(access.origins), **CORS)
+    app.add_middleware(FrontDoorMiddleware, access=access, shutdown=shutdown)
     error_handlers.install(app)
     for router in _ROUTERS:
         app.include_router(router)
@@ -107,7 +118,9 @@ def create_app(
         AccessLogMiddleware, metrics=metrics, tracer=None if traces is None else traces.get_tracer("service")
     )
     if traces is None:
-        app.add_middleware(FastActMiddleware, metrics=metrics)
+        app.add_middleware(FastActMiddleware, metrics=metrics, access=access)
+    if settings.root_path:
+        app.add_middleware(PrefixMiddleware, prefix=settings.root_path)
     return app
 
 

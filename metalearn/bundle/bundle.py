@@ -27,6 +27,8 @@ from metalearn.bundle.model_card import model_card
 from metalearn.data.dataset import DAMAGE
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.names import check_file_names
+from metalearn.data.reading import read_json, refuse_pointer
 from metalearn.data.spec import Spec
 
 SCHEMA = 2
@@ -111,7 +113,9 @@ class Bundle:
         return replace(self, example=None if demo is None else self.spec.check(demo))
 
     def save(self, folder: Path) -> Path:
-        """Write it to `folder` (made if absent); returns the folder."""
+        """Write it to `folder` (made if absent); returns the folder. Raises InvalidConfig for names of no files."""
+        check_file_names(f"baselines of {self.name}", self.baselines)
+        check_file_names(f"graphs of {self.name}", self.graphs)
         (folder / "baselines").mkdir(parents=True, exist_ok=True)
         digests = {"weights": _write(folder / "weights.safetensors", self.weights)}
         for method, weights in self.baselines.items():
@@ -147,7 +151,7 @@ class Bundle:
             InvalidConfig: no bundle there, an unknown schema, or content that does not match its digest.
         """
         try:
-            head = json.loads((folder / "bundle.json").read_text())
+            head = read_json(folder / "bundle.json")
             if head.get("schema") == 1:
                 raise InvalidConfig(f"bundle {folder} is of schema 1: `wtl models upgrade {folder}` upgrades it")
             if head.get("schema") != SCHEMA:
@@ -172,6 +176,8 @@ class Bundle:
             )
         except OSError as error:
             raise InvalidConfig(f"no bundle at {folder}: {error.filename}: {error.strerror}") from error
+        except InvalidData as error:
+            raise InvalidConfig(f"bundle {folder} is damaged: {error}") from error
         except DAMAGE as error:
             raise InvalidConfig(f"bundle {folder} is damaged: {error!r}") from error
 
@@ -184,7 +190,7 @@ def _spec(folder: Path, value: dict[str, Any]) -> Spec:
 
 
 def _report(file: Path) -> dict[str, Any]:
-    report = json.loads(file.read_text())
+    report = read_json(file)
     if not isinstance(report, dict):
         raise InvalidConfig(f"{file}: expected an object, got {type(report).__name__}")
     return report
@@ -193,7 +199,7 @@ def _report(file: Path) -> dict[str, Any]:
 def _example(file: Path, spec: Spec) -> Episode | None:
     if not file.exists():
         return None
-    given = json.loads(file.read_text())
+    given = read_json(file)
     if spec.observation_space.dtype == np.uint8:  # JSON does not say which integers are pixels
         given["observations"] = np.asarray(given["observations"], np.uint8)
     try:
@@ -218,6 +224,7 @@ def _read(path: Path, digest: str) -> Weights:
 
 def _read_bytes(path: Path, digest: str) -> bytes:
     content = path.read_bytes()
+    refuse_pointer(content, path.name)
     if hashlib.sha256(content).hexdigest() != digest:
         raise InvalidConfig(f"{path} does not match the digest in its bundle.json: it was changed or cut short")
     return content

@@ -5,10 +5,14 @@ Every command that reads JSON from a file reads it here, so that all of them tak
 
 import json
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
+from safetensors.numpy import load_file
+
 from metalearn.data.errors import InvalidBytes
+from metalearn.data.values import Array
 
 _POINTER = re.compile(rb"version https?://\S*git-lfs\S*\r?\n")
 
@@ -31,6 +35,24 @@ def read_json(path: Path) -> Any:
         OSError: the file cannot be read.
     """
     return parse_json(path.read_bytes(), f"{path}: file")
+
+
+def read_json_bytes(path: Path) -> bytes:
+    """The bytes of a JSON file in UTF-8 without its byte order mark, for a parser of its own. Raises as `read_json`."""
+    data = path.read_bytes()
+    refuse_pointer(data, f"{path}: file")
+    return data.removeprefix(BOM_UTF8)
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """The arrays of a safetensors file.
+
+    Raises:
+        InvalidBytes: it is a Git LFS pointer, naming the file.
+        OSError, SafetensorError: the file cannot be read, or is none.
+    """
+    refuse_pointer_at(path, f"{path}: file")
+    return load_file(path)
 
 
 def refuse_pointer(data: bytes, field: str) -> None:

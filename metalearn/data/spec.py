@@ -3,6 +3,7 @@
 The one place that checks an episode against its spaces, and that makes an example of one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,6 +38,11 @@ class Spec:
             raise InvalidConfig(f"action space: expected Box or Discrete, got {type(self.action_space).__name__}")
         if isinstance(self.action_space, spaces.Box) and len(self.action_space.shape) != 1:
             raise InvalidConfig(f"action space: expected a Box of shape [a], got {self.action_space.shape}")
+        for name, box in (("observation", self.observation_space), ("action", self.action_space)):
+            if isinstance(box, spaces.Box) and not np.prod(box.shape):
+                raise InvalidConfig(f"{name} space: expected at least one component, got shape {list(box.shape)}")
+            if isinstance(box, spaces.Box) and not np.all(box.low <= box.high):
+                raise InvalidConfig(f"{name} space: expected low <= high, got low {box.low} and high {box.high}")
         if self.horizon < 1:
             raise InvalidConfig(f"horizon: expected at least 1, got {self.horizon}")
         if not 0 < self.rate_hz < np.inf:
@@ -68,14 +74,27 @@ class Spec:
         Raises:
             InvalidData: naming field, expected and got.
         """
+        return self.check(self._shaped(episode))
+
+    def clip(self, episode: Episode) -> Episode:
+        """The episode with its actions moved into the bounds of a Box; the same object if they are inside already."""
+        shaped = self._shaped(episode)
+        if not isinstance(self.action_space, spaces.Box) or shaped.actions is None:
+            return episode
+        if shaped.actions.shape[1:] != self.action_space.shape:
+            return episode  # `fit` says what is wrong with it
+        inside = np.clip(shaped.actions, self.action_space.low, self.action_space.high).astype(np.float32)
+        return episode if np.array_equal(inside, shaped.actions) else replace(shaped, actions=inside)
+
+    def _shaped(self, episode: Episode) -> Episode:
         observations, actions = episode.observations, episode.actions
         if observations.dtype == np.uint8 and self.observation_space.dtype != np.uint8:
             observations = observations.astype(np.float32)
         if actions is not None:
             actions = self._fit_actions(actions)
-        if observations is not episode.observations or actions is not episode.actions:
-            episode = replace(episode, observations=observations, actions=actions)
-        return self.check(episode)
+        if observations is episode.observations and actions is episode.actions:
+            return episode
+        return replace(episode, observations=observations, actions=actions)
 
     def _fit_actions(self, actions: Array) -> Array:
         if not self.discrete:
@@ -138,6 +157,33 @@ class Spec:
         else:
             actions = rng.uniform(*_usual(self.action_space), (n, self.action_size))
         return self.check(Episode.of(observations, actions, np.zeros(n), True))
+
+    @classmethod
+    def of_episodes(cls, episodes: Sequence[Episode], rate_hz: float, horizon: int | None = None) -> "Spec":
+        """The spec of recordings that nobody described: actions are bounded by those that were recorded.
+
+        Raises:
+            InvalidData: episodes of several kinds, or none with actions.
+        """
+        done = [episode.actions for episode in episodes if episode.actions is not None]
+        if not done:
+            raise InvalidData("episodes", "actions to imitate", "none in any episode")
+        seen = [episode.observations for episode in episodes]
+        for name, arrays in (("observations", seen), ("actions", done)):
+            kind = str(arrays[0].dtype), arrays[0].shape[1:]
+            for array in arrays:
+                if (str(array.dtype), array.shape[1:]) != kind:
+                    got = f"{array.dtype} of shape [{_join(array.shape[1:])}]"
+                    raise InvalidData(f"episodes.{name}", f"{kind[0]} of shape [{_join(kind[1])}], as in others", got)
+        actions = np.concatenate(done)
+        low, high = actions.min(0), actions.max(0)
+        action_space: spaces.Box | spaces.Discrete[Any] = (
+            spaces.Discrete(int(high - low) + 1, start=int(low)) if actions.dtype.kind == "i" else spaces.Box(low, high)
+        )
+        pictures = seen[0].dtype == np.uint8
+        ends = (0, 255) if pictures else (-np.inf, np.inf)
+        observation_space = spaces.Box(*ends, seen[0].shape[1:], np.uint8 if pictures else np.float32)
+        return cls(observation_space, action_space, horizon or max(map(len, episodes)), rate_hz)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value that `from_json` turns into an equal spec. Infinite bounds become null."""

@@ -68,9 +68,10 @@ def auroc(ordinary: Shaped[np.ndarray, " n"], sought: Shaped[np.ndarray, " m"]) 
     """
     if len(ordinary) == 0 or len(sought) == 0:
         return None
-    ranked = np.sort(ordinary)
-    below, up_to = np.searchsorted(ranked, sought, "left"), np.searchsorted(ranked, sought, "right")
-    return float((below + up_to).mean() / (2 * len(ordinary)))
+    from scipy.stats import mannwhitneyu
+
+    statistic = mannwhitneyu(sought, ordinary, method="asymptotic").statistic
+    return float(statistic / (len(ordinary) * len(sought)))
 
 
 def describe(predicted: Float[np.ndarray, " n"], success: Bool[np.ndarray, " n"]) -> dict[str, Any]:

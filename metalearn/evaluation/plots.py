@@ -78,7 +78,7 @@ def report_figure(report: Report, family: Family | None = None, stories: Sequenc
         headline,
         f"{sentence} {STORIES}" if told else sentence,
     )
-    places = figure.add_gridspec(1, 2 if told else 1, width_ratios=(1.25, 1) if told else (1,), wspace=0.04)
+    places = figure.add_gridspec(1, 2 if told else 1, width_ratios=(1, 1.1) if told else (1,), wspace=0.04)
     axes = figure.add_subplot(places[0])
     if isinstance(family, DrawableFamily) and told:
         draw_stories(figure, places[1], family, told)

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from metalearn.config import Config
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.reading import read_json
 
 SCHEMA = 1
 
@@ -129,7 +130,7 @@ class Report(Config):
             InvalidConfig: no file there, an unknown schema, or something that is not a report.
         """
         try:
-            return cls.from_json(json.loads(path.read_text()))
+            return cls.from_json(read_json(path))
         except OSError as error:
             raise InvalidConfig(f"no report at {path}: {error.strerror}") from error
         except ValueError as error:

@@ -14,7 +14,7 @@ from metalearn.evaluation.report import Control, MethodReport, Rate, Report, Ret
 TRIAL_CONTROLS = {
     "other_task_trial": "after another task's trial",
     "same_demo_other_target": "after a trial for another target",
-    "flipped_reward": "after its own trial, told the opposite",
+    "flipped_reward": "after a trial told the opposite",
 }
 DEMO_CONTROLS = {"other_task_demo": "after another task's demo"}
 CONTROLS = {**TRIAL_CONTROLS, **DEMO_CONTROLS}

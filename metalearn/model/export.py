@@ -20,6 +20,7 @@ from torch.onnx.utils import register_custom_op_symbolic
 
 from metalearn.bundle import Bundle, Graphs
 from metalearn.config import ModelConfig
+from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import gather
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
@@ -67,6 +68,18 @@ class _Act(nn.Module):
 def with_graphs(bundle: Bundle) -> Bundle:
     """The same bundle (the same id), that also runs where there is no torch."""
     return bundle.with_graphs(graphs_of(bundle))
+
+
+def check_exportable(config: ModelConfig, spec: Spec) -> None:
+    """Export an untrained policy: what cannot be exported is known before it is trained. Raises InvalidConfig."""
+    policy = ConditionalPolicy(config, spec)
+    try:
+        graphs_of(Bundle("untrained", spec, config.model_dump(mode="json"), policy.to_weights()))
+    except InvalidConfig:
+        raise
+    except Exception as error:  # torch raises whatever its operators raise
+        sentence = " ".join(str(error).split())[:200]
+        raise InvalidConfig(f"a policy for these spaces cannot be exported: {sentence}") from error
 
 
 def graphs_of(bundle: Bundle) -> Graphs:

@@ -19,6 +19,11 @@ from metalearn.model.entities import KEY_SIZE, N_HEADS, EntityMemory, split
 def make_observation_encoder(spec: Spec, config: ModelConfig) -> "ObservationEncoder":
     """What the policy reads the observations of `spec` with."""
     if config.entities is not None:
+        layout, size = config.entities, spec.observation_size
+        if layout.start + layout.count * layout.size > size or layout.place >= layout.size:
+            end = layout.start + layout.count * layout.size
+            got = f"{layout.place} of {layout.size} that are places, up to number {end}"
+            raise InvalidConfig(f"entities: expected places and looks within {size} numbers, got {got}")
         return EntitySetEncoder(spec.observation_size, config.fourier, config.entities, config)
     return VectorEncoder(spec.observation_size, config.fourier)
 

@@ -178,6 +178,8 @@ class TrainingSet:
     def _draw_demos(self, task: Tensor, demo_dropout: float, generator: torch.Generator) -> Int[Tensor, "b k"]:
         """1 .. K of each task's demos, rotated at random, or none with probability `demo_dropout`."""
         demo, k = self._demo[task], self._demo.shape[1]
+        if k == 0:
+            return demo
         order = torch.argsort(torch.rand(demo.shape, generator=generator), 1)
         count = torch.randint(1, k + 1, (len(task), 1), generator=generator)
         count[torch.rand(len(task), generator=generator) < demo_dropout] = 0

@@ -18,11 +18,13 @@ import torch
 from metalearn import __version__
 from metalearn.bundle import Bundle
 from metalearn.config import Experiment, UnitsConfig
-from metalearn.data.dataset import Dataset
+from metalearn.data.dataset import FEWEST_TASKS, Dataset
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.spec import Spec
 from metalearn.data.typical import typical
 from metalearn.data.units import Units
 from metalearn.model.policy import ConditionalPolicy
+from metalearn.tasks.family import tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.training import checkpoint
 from metalearn.training.batches import TrainingSet
@@ -35,7 +37,7 @@ from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
 
-__all__ = ["Event", "Stopped", "train"]
+__all__ = ["Event", "Stopped", "check_trainable", "train"]
 
 UNIMODAL_ENOUGH = 0.8  # success with an expert's trial as context at which hypotheses may begin to compete
 RAMP_FROM = 0.01
@@ -84,6 +86,29 @@ def train(
     return run.run(collector or SerialCollector(), cluster or {})
 
 
+def check_trainable(experiment: Experiment, recorded: RecordedData | None, n_learners: int = 1) -> Spec:
+    """Return the spec of what is trained, if it can be trained. Nothing was collected or written yet.
+
+    Raises:
+        InvalidConfig: too few tasks, or spaces, data and configuration that do not fit each other.
+    """
+    family = find_family(experiment.family) if experiment.family else None
+    if recorded is None:
+        if family is None:
+            raise InvalidConfig("an experiment without a family is trained from recorded episodes")
+        tasks_of(family, "train", experiment.data.n_tasks, experiment.seed)
+        spec, n_tasks = family.spec, experiment.data.n_tasks
+    else:
+        spec, n_tasks = recorded.spec, recorded.n_tasks
+        if family is not None and family.spec.to_json() != spec.to_json():
+            raise InvalidConfig(f"the recorded episodes are of other spaces than family {family.name}")
+    fewest = max(FEWEST_TASKS, n_learners)
+    if n_tasks < fewest:
+        raise InvalidConfig(f"tasks: expected at least {fewest} for {n_learners} learners, got {n_tasks}")
+    ConditionalPolicy(experiment.model, spec)
+    return spec
+
+
 class _Run:
     """The state of one call of `train`."""
 
@@ -104,6 +129,7 @@ class _Run:
         compute.torch_device  # noqa: B018 (a device that is not there is said before the work, not after it)
         self.started = time.monotonic()
         self.family = find_family(experiment.family) if experiment.family else None
+        check_trainable(experiment, recorded, group.size)
         self.progress = Progress()
         self.collecting: Snapshot | None = None
         store.folder.mkdir(parents=True, exist_ok=True)
@@ -149,8 +175,7 @@ class _Run:
             dataset = self.recorded.at(step)
             assert dataset is not None
             return dataset
-        if self.source is None:
-            raise InvalidConfig("an experiment without a family is trained from recorded episodes")
+        assert self.source is not None
         return self.source.demonstrations()
 
     # -- the loop ---------------------------------------------------------------------------------------------

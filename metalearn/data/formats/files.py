@@ -23,6 +23,7 @@ Decoder = Callable[[bytes, Limits], Any]
 Encoder = Callable[[Mapping[str, Any]], bytes]
 _GROUPS = ("demos", "trials", "episodes")
 _FIELDS = tuple(field.name for field in fields(Episode))
+_NEARLY = 0.9  # `action` is a slip of the pen for `actions`, and `action_names` is not
 _REQUEST = ("model", "ask", "rate_hz")
 _MIXED = (QualityWarning("another-role", "the file holds demos and trials, and this is not one of its demos"),)
 _ASK = (QualityWarning("ask-unused", "the file asks for something, which is not read with its episodes"),)
@@ -42,6 +43,8 @@ def read_file(
         OSError: it cannot be read.
     """
     path = Path(path)
+    if selection.task_by:
+        raise InvalidData(f"{path}: task", "one task in a file of this format", f"tasks by {selection.task_by}")
     if (size := path.stat().st_size) > limits.n_bytes:
         raise TooLarge(str(path), f"at most {limits.n_bytes} bytes", str(size))
     try:
@@ -96,7 +99,7 @@ def _check_selection(selection: Selection) -> None:
 
 def _check_fields(given: Mapping[str, Any], known: Collection[str]) -> tuple[QualityWarning, ...]:
     """Refuse unknown fields, but for arrays that can be no field at all, of which a remark is made."""
-    passed = [name for name, value in given.items() if isinstance(value, Unread) and near(name, known) is None]
+    passed = [name for name, value in given.items() if isinstance(value, Unread) and near(name, known, _NEARLY) is None]
     refuse_unknown((name for name in given if name not in passed), known)
     if not passed:
         return ()

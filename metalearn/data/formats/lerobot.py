@@ -16,7 +16,7 @@ from metalearn.data.errors import InvalidBytes, InvalidData, TooLarge
 from metalearn.data.formats.arrays import Limits
 from metalearn.data.formats.doubts import of_timestamps
 from metalearn.data.formats.selection import Recorded, Selection, Skipped, Steps, gather, usable
-from metalearn.data.reading import own_file, read_json, refuse_pointer_at
+from metalearn.data.reading import own_file, parse_json, read_json, refuse_pointer_at
 from metalearn.data.values import check_finite, column
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _NUMBERS = frozenset(
     }
 )
 _REWARD, _DONE = "next.reward", "next.done"
-_STATE, _TIME = "observation.state", "timestamp"
+_STATE, _TIME, _TASK = "observation.state", "timestamp", "task_index"
 Columns = dict[str, Array]
 """Values by the names of their columns, a row per frame."""
 
@@ -55,10 +55,11 @@ def read_lerobot(
     needed, useful = _columns(features, selection, folder)
     frames, unread = _frames(_files(folder, selection.links_under), needed, useful, selection, limits)
     numbers = list(frames)
+    instructions = read_instructions(folder, selection.links_under) if selection.task_by == "instruction" else {}
 
     def steps(index: int) -> Steps:
         rate_hz = Recorded.of((), info.get("fps")).rate_hz
-        return _steps(_joined(frames[numbers[index]]), selection, rate_hz)
+        return _steps(_joined(frames[numbers[index]]), selection, rate_hz, instructions)
 
     try:
         found = gather(selection, [f"episode {number}" for number in numbers], steps, rate_hz=info.get("fps"))
@@ -95,7 +96,7 @@ def _joined(parts: Sequence[Columns]) -> Columns:
     return {name: values[order] for name, values in joined.items()}
 
 
-def _steps(frames: Columns, selection: Selection, rate_hz: float | None) -> Steps:
+def _steps(frames: Columns, selection: Selection, rate_hz: float | None, instructions: Mapping[int, str]) -> Steps:
     order = frames["frame_index"].reshape(-1)
     if not np.array_equal(order, np.arange(len(order))):
         raise InvalidData("frame_index", f"0 to {len(order) - 1}, each once", "gaps or repetitions")
@@ -108,7 +109,49 @@ def _steps(frames: Columns, selection: Selection, rate_hz: float | None) -> Step
         terminated=None if dones is None else dones[-1],
         flags={name: values for name, values in frames.items() if name in selection.flag_keys},
         remarks=tuple(of_timestamps(frames[_TIME], rate_hz)) if _TIME in frames else (),
+        labels=_labels(frames, selection, instructions),
     )
+
+
+def _labels(frames: Columns, selection: Selection, instructions: Mapping[int, str]) -> dict[str, object]:
+    if selection.task_by != "instruction":
+        return {key: frames[key] for key in selection.task_keys}
+    numbers = np.unique(frames[_TASK])
+    if len(numbers) != 1 or int(numbers[0]) not in instructions:
+        raise InvalidData(_TASK, "one task of meta/tasks in an episode", ", ".join(map(str, numbers[:5])))
+    return {"instruction": instructions[int(numbers[0])]}
+
+
+def read_instructions(folder: Path, links_under: Path | None = None) -> dict[int, str]:
+    """The sentences of `meta/tasks.jsonl` (v2) or `meta/tasks.parquet` (v3), by their numbers. Raises InvalidData."""
+    lines, table = folder / "meta" / "tasks.jsonl", folder / "meta" / "tasks.parquet"
+    if table.exists():
+        return _instructions_of_table(own_file(table, folder, links_under))
+    if not lines.exists():
+        raise InvalidData(f"{folder}: task", "instructions in meta/tasks.jsonl or meta/tasks.parquet", "neither")
+    found = {}
+    for line in own_file(lines, folder, links_under).read_bytes().splitlines():
+        one = parse_json(line)
+        if not isinstance(one, dict) or type(one.get(_TASK)) is not int or not isinstance(one.get("task"), str):
+            raise InvalidData(f"{lines}: task", "objects with task_index and task", ascii(line.decode("latin1"))[:60])
+        found[one[_TASK]] = one["task"]
+    return found
+
+
+def _instructions_of_table(path: Path) -> dict[int, str]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InvalidBytes(f"{path}: file", "Parquet", " ".join(str(error).split())[:120]) from error
+    # Pandas wrote the sentences as the index, whose name differs between versions.
+    texts = [name for name, kind in zip(table.schema.names, table.schema.types, strict=True)
+             if pa.types.is_string(kind) or pa.types.is_large_string(kind)]  # fmt: skip
+    if _TASK not in table.schema.names or not texts:
+        raise InvalidData(f"{path}: columns", "task_index and a column of text", ", ".join(table.schema.names))
+    return dict(zip(table[_TASK].to_pylist(), table[texts[0]].to_pylist(), strict=True))
 
 
 def _info(path: Path) -> dict[str, Any]:
@@ -133,8 +176,13 @@ def _columns(features: Mapping[str, Any], selection: Selection, folder: Path) ->
             if key not in features:
                 known = ", ".join(sorted(features)) or "none"
                 raise InvalidData(f"{folder}: {field}", f"numeric features, of {known}", key)
+    if selection.task_by:
+        needed["task"] = (_TASK if selection.task_by == "instruction" else selection.task_by,)
+        if needed["task"][0] not in features:
+            known = ", ".join(sorted(features)) or "none"
+            raise InvalidData(f"{folder}: task", f"instruction, or a numeric feature, of {known}", needed["task"][0])
     usual = (_REWARD, *((_DONE,) if selection.success == "terminated" else ()), *selection.flag_keys, _TIME)
-    wanted = list(dict.fromkeys(["episode_index", "frame_index", *needed["observations"], *needed["actions"]]))
+    wanted = list(dict.fromkeys(["episode_index", "frame_index", *(key for keys in needed.values() for key in keys)]))
     return wanted, [name for name in dict.fromkeys(usual) if name in features and name not in wanted]
 
 

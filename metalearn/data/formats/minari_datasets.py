@@ -50,7 +50,7 @@ def read_minari(
     def steps(index: int) -> Steps:
         with _readable():
             [recorded] = found.iterate_episodes([index])
-            return _steps(recorded)
+            return _steps(recorded, selection)
 
     try:
         with _readable():
@@ -142,18 +142,20 @@ def _metadata(path: Path, links_under: Path | None) -> Mapping[str, Any]:
     return metadata
 
 
-def _steps(recorded: "minari.EpisodeData") -> Steps:
+def _steps(recorded: "minari.EpisodeData", selection: Selection) -> Steps:
     observations = {name or "observation": _columns(value) for name, value in leaves(recorded.observations)}
-    actions = dict(leaves(recorded.actions))
-    if len(actions) != 1:
-        raise InvalidData("actions", "one array", f"{', '.join(actions)}")
+    actions = {name or "action": np.asarray(value) for name, value in leaves(recorded.actions)}
+    keys = list(actions) if selection.actions is None else [selection.actions]
+    if len(keys) != 1 or keys[0] not in actions:
+        raise InvalidData("actions", f"one of {', '.join(actions)}", selection.actions or "several")
     infos = {} if recorded.infos is None else {name: np.asarray(value) for name, value in leaves(recorded.infos)}
     return Steps(
         observations=observations,
-        actions=np.asarray(next(iter(actions.values()))),
+        actions=actions[keys[0]],
         rewards=None if infos.get(_UNREWARDED, np.zeros(1)).any() else np.asarray(recorded.rewards),
         terminated=recorded.terminations[-1] if len(recorded.terminations) else None,
         flags=infos,
+        labels={**observations, **infos},
     )
 
 

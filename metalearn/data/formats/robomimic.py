@@ -74,7 +74,20 @@ def _steps(demo: "h5py.Group", selection: Selection) -> Steps:
         terminated=None if dones is None or not dones.size else dones[-1],
         flags={name: array(demo, name) for name in selection.flag_keys if name in demo},
         remarks=tuple(remarks),
+        labels=_labels(demo, seen, selection),
     )
+
+
+def _labels(demo: "h5py.Group", seen: "h5py.Group", selection: Selection) -> dict[str, object]:
+    """What may say the task: attributes of the demo, its arrays, and its observations."""
+    found: dict[str, object] = {}
+    for key in selection.task_keys:
+        holder = next((group for group in (demo, seen) if key in group), None)
+        if key in demo.attrs:
+            found[key] = demo.attrs[key]
+        elif holder is not None:
+            found[key] = array(holder, key)
+    return found
 
 
 def _rate(data: "h5py.Group") -> object:

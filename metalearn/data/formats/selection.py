@@ -18,6 +18,7 @@ from metalearn.data.values import any_flag, column, flag, flags
 
 SUCCESS_KEYS = ("success", "is_success", "next.success")
 T = TypeVar("T")
+INSTRUCTION_KEYS = ("instruction", "language_instruction", "task", "mission")
 WORDS = {"yes": True, "no": False, "unknown": None}
 
 
@@ -34,6 +35,8 @@ class Selection:
         actions: the key of the actions, where that is not the usual one.
         skip_bad: leave out episodes that cannot be used, instead of refusing all.
         links_under: a folder that links of a dataset may lead into, such as the cache that downloaded it.
+        task_by: what says which task an episode is of: `instruction`, the sentence that goes with it, or a key that
+            has one value in each episode; empty where all episodes are of one task.
     """
 
     observations: tuple[str, ...] = ()
@@ -42,6 +45,7 @@ class Selection:
     actions: str | None = None
     skip_bad: bool = False
     links_under: Path | None = None
+    task_by: str = ""
 
     def pick(self, n_episodes: int) -> Sequence[int]:
         """The numbers of the episodes to read, of this many. Raises InvalidData."""
@@ -54,6 +58,11 @@ class Selection:
             if not 0 <= index < n_episodes:
                 raise InvalidData("episodes", f"numbers from 0 to {n_episodes - 1}", str(index))
         return wanted
+
+    @property
+    def task_keys(self) -> tuple[str, ...]:
+        """The keys that may say the task of an episode, the first of those that it has."""
+        return INSTRUCTION_KEYS if self.task_by == "instruction" else (self.task_by,) if self.task_by else ()
 
     @property
     def flag_keys(self) -> tuple[str, ...]:
@@ -78,14 +87,18 @@ class Recorded:
         rate_hz: steps per second; None where the dataset does not say.
         remarks: what was left out, assumed or doubtful, for each of `episodes`.
         skipped: what could not be used, with `Selection.skip_bad`.
+        tasks: of which task each of `episodes` is; empty strings unless `Selection.task_by` says what tells.
     """
 
     episodes: tuple[Episode, ...]
     rate_hz: float | None = None
     remarks: tuple[tuple[QualityWarning, ...], ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    tasks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if len(self.tasks) != len(self.episodes):
+            object.__setattr__(self, "tasks", ("",) * len(self.episodes))
         if len(self.remarks) != len(self.episodes):
             object.__setattr__(self, "remarks", ((),) * len(self.episodes))
 
@@ -109,7 +122,7 @@ class Steps:
     """One episode as recorded: t actions, and t or t + 1 of every observation, by their keys.
 
     `terminated` is the last flag of it, and `flags` are as recorded too: they are read only if they are asked for.
-    `remarks` say what the reader left out, or found doubtful.
+    `remarks` say what the reader left out, or found doubtful; `labels` hold what may say its task.
     """
 
     observations: Mapping[str, Array]
@@ -118,6 +131,7 @@ class Steps:
     terminated: object = None
     flags: Mapping[str, Array] = field(default_factory=dict)
     remarks: tuple[QualityWarning, ...] = ()
+    labels: Mapping[str, object] = field(default_factory=dict)
 
 
 def gather(
@@ -141,13 +155,35 @@ def gather(
         InvalidData: a selection of nothing, or an episode that cannot be used; with `skip_bad` only if none can.
     """
 
-    def one(index: int) -> tuple[Episode, tuple[QualityWarning, ...]]:
-        return _convert(read(index), selection, usual_success)
+    def one(index: int) -> tuple[Episode, tuple[QualityWarning, ...], str]:
+        steps = read(index)
+        return (*_convert(steps, selection, usual_success), _task(steps, selection))
 
     kept, skipped = usable(selection, names, one)
-    made = Recorded.of([episode for episode, _ in kept], rate_hz)
-    remarks = tuple(own + more for (_, own), more in zip(kept, made.remarks, strict=True))
-    return replace(made, remarks=remarks, skipped=skipped)
+    made = Recorded.of([episode for episode, _, _ in kept], rate_hz)
+    remarks = tuple(own + more for (_, own, _), more in zip(kept, made.remarks, strict=True))
+    return replace(made, remarks=remarks, skipped=skipped, tasks=tuple(task for _, _, task in kept))
+
+
+def _task(steps: Steps, selection: Selection) -> str:
+    """The name of the episode's task. Raises InvalidData where nothing says it, or its value changes."""
+    if not selection.task_by:
+        return ""
+    found = [steps.labels[key] for key in selection.task_keys if key in steps.labels]
+    if not found:
+        known = ", ".join(sorted(steps.labels)) or "nothing"
+        raise InvalidData("task", f"a value of {selection.task_by}, of {known}", "none")
+    if isinstance(found[0], str | bytes):
+        text = found[0] if isinstance(found[0], str) else found[0].decode(errors="replace")
+    else:
+        rows = np.atleast_1d(np.asarray(found[0]))
+        if not len(rows) or not (rows == rows[:1]).all():
+            raise InvalidData("task", f"one value of {selection.task_by} in an episode", f"{len(rows)} that differ")
+        value = rows[0]
+        text = value.decode(errors="replace") if isinstance(value, bytes) else " ".join(map(str, np.ravel(value)))
+    if not text.strip():
+        raise InvalidData("task", f"a value of {selection.task_by}", "nothing")
+    return " ".join(text.split())[:200]
 
 
 def usable(selection: Selection, names: Sequence[str], read: Callable[[int], T]) -> tuple[list[T], tuple[Skipped, ...]]:

@@ -41,7 +41,7 @@ def create(request: RequestBodyDep, container: ContainerDep) -> Response:
     container.metrics.episodes.labels("demo").inc(len(context.demos))
     container.metrics.episodes.labels("trial").inc(len(context.trials))
     answer = upload_answer(container, adaptation, model, context, body.rate_hz)
-    return request.answer(answer, 201, {"Location": f"/v1/adaptations/{adaptation.id}"})
+    return request.created(answer, f"/v1/adaptations/{adaptation.id}")
 
 
 @router.get("", response_model=AdaptationPage)

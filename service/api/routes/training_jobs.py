@@ -44,7 +44,7 @@ def create(request: RequestBodyDep, container: ContainerDep) -> Response:
     body = request.read(TrainingJobRequest)
     job_request = JobRequest(body.experiment, body.seed, body.steps, body.name, body.id)
     job, _ = container.training_jobs.create(request.tenant, job_request, request.idempotency_key)
-    return request.answer(training_job_state(job), 201, {"Location": f"/v1/training-jobs/{job.id}"})
+    return request.created(training_job_state(job), f"/v1/training-jobs/{job.id}")
 
 
 @router.get("", response_model=TrainingJobPage)

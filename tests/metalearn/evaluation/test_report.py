@@ -30,9 +30,7 @@ def report_of(retrial: float = 0.9, **controls: float) -> Report:
         n_episodes=100,
         seed=0,
         methods={"wtl": MethodReport(curve=curve, gain=gain)},
-        controls={
-            name: control(rate, 0.5 if name == "other_task_demo" else retrial) for name, rate in controls.items()
-        },
+        controls=given,
         wall_s=1.0,
         created="2026-01-01T00:00:00+00:00",
     )

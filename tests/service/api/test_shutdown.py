@@ -16,11 +16,12 @@ from service.server import uvicorn_config
 from service.settings import Settings
 
 
-def half_sent(url: str, head: str) -> Callable[[], tuple[int, str, dict[str, object], float]]:
+def half_sent(url: str, line: str) -> Callable[[], tuple[int, str, dict[str, object], float]]:
     """Send the head of a request and half of its body; return a function that reads the answer and its delay."""
     host, port = url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)), timeout=30)
-    connection.sendall(f"{head}\r\nHost: {host}:{port}\r\n\r\n".encode() + b'{"model": ')
+    head = f"{line} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    connection.sendall(head.encode() + b'{"model": ')
 
     def read() -> tuple[int, str, dict[str, object], float]:
         started_s = time.monotonic()
@@ -35,18 +36,13 @@ def half_sent(url: str, head: str) -> Callable[[], tuple[int, str, dict[str, obj
 
 
 @pytest.mark.parametrize(
-    "head",
-    [
-        "POST /v1/adaptations HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 100",
-        "POST /v1/adaptations/0123456789abcdef01234567/act HTTP/1.1\r\nContent-Type: application/json\r\n"
-        "Content-Length: 100",
-        "PUT /v1/models/point/aliases/stable HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 100",
-    ],
+    "line",
+    ["POST /v1/adaptations", f"POST /v1/adaptations/{'0' * 24}/act", "PUT /v1/models/point/aliases/stable"],
     ids=["create", "act, on the fast path", "alias"],
 )
-def test_a_half_sent_body_is_refused_as_soon_as_the_server_stops(app: FastAPI, settings: Settings, head: str) -> None:
+def test_a_half_sent_body_is_refused_as_soon_as_the_server_stops(app: FastAPI, settings: Settings, line: str) -> None:
     with served(app, settings) as url:
-        read = half_sent(url, head)
+        read = half_sent(url, line)
         time.sleep(0.2)
         threading.Timer(0.1, app.state.shutdown.stop).start()
         status, top, problem, waited_s = read()
@@ -61,7 +57,7 @@ def test_a_slow_body_is_refused_after_its_time_and_not_as_a_shutdown(settings: S
     app = create_app(settings, runtime_factory=PointingRuntime)
     app.state.shutdown.draining.set()  # draining alone refuses nothing
     with served(app, settings) as url:
-        read = half_sent(url, "POST /v1/adaptations HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 100")
+        read = half_sent(url, "POST /v1/adaptations")
         assert read()[0] == 408
 
 
