@@ -26,6 +26,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 
 SCHEMA = 2
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _OBJECTS = ("spec", "model", "provenance", "sha256")
 Weights = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 Graphs = Mapping[str, bytes]
@@ -123,7 +124,9 @@ class Bundle:
             InvalidConfig: no bundle there, an unknown schema, or content that does not match its digest.
         """
         try:
-            head = json.loads((folder / "bundle.json").read_text())
+            head = json.loads(_without_pointer(folder / "bundle.json"))
+            if not isinstance(head, dict):
+                raise InvalidConfig(f"bundle {folder}: expected an object in bundle.json, got {type(head).__name__}")
             if head.get("schema") == 1:
                 raise InvalidConfig(f"bundle {folder} is of schema 1: `wtl models upgrade {folder}` upgrades it")
             if head.get("schema") != SCHEMA:
@@ -148,6 +151,14 @@ class Bundle:
             raise InvalidConfig(f"no bundle at {folder}: {error.filename}: {error.strerror}") from error
         except DAMAGE as error:
             raise InvalidConfig(f"bundle {folder} is damaged: {error!r}") from error
+
+
+def run_bundle(folder: Path) -> Path | None:
+    """Return `folder` if it is a bundle, the bundle in it if it is the folder of a run, else None."""
+    if (folder / "bundle.json").exists():
+        return folder
+    inside = [path.parent for path in folder.glob("*/bundle.json")]
+    return folder / "bundle" if inside == [folder / "bundle"] else None
 
 
 def _spec(folder: Path, value: dict[str, Any]) -> Spec:
@@ -178,8 +189,16 @@ def _read(path: Path, digest: str) -> Weights:
     return load_bytes(_read_bytes(path, digest))
 
 
-def _read_bytes(path: Path, digest: str) -> bytes:
+def _without_pointer(path: Path) -> bytes:
+    """Read a file. Raises InvalidConfig if Git LFS has left a pointer in its place."""
     content = path.read_bytes()
+    if content.startswith(_LFS_POINTER):
+        raise InvalidConfig(f"{path} is a Git LFS pointer, not the file: `git lfs pull` fetches it")
+    return content
+
+
+def _read_bytes(path: Path, digest: str) -> bytes:
+    content = _without_pointer(path)
     if hashlib.sha256(content).hexdigest() != digest:
         raise InvalidConfig(f"{path} does not match the digest in its bundle.json: it was changed or cut short")
     return content

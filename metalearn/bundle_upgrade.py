@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from metalearn.bundle import SCHEMA, Bundle, Weights
+from metalearn.bundle import SCHEMA, Bundle, Weights, run_bundle
 from metalearn.config import ModelConfig
 from metalearn.data.dataset import DAMAGE
 from metalearn.data.errors import InvalidConfig
@@ -46,7 +46,7 @@ class Upgrade:
 
 
 def upgrade(folder: Path) -> Iterator[Upgrade]:
-    """Upgrade a bundle, or every bundle of a folder, in place; what is of schema 2 stays as it is.
+    """Upgrade a bundle, that of a run, or every bundle of a folder, in place; what is of schema 2 stays as it is.
 
     A bundle is replaced as a whole when the new one is complete and on the disk. What cannot be upgraded is not
     touched. Runs on one folder take turns, and one that was stopped is put right by the next.
@@ -54,7 +54,7 @@ def upgrade(folder: Path) -> Iterator[Upgrade]:
     Raises:
         InvalidConfig: no bundle there.
     """
-    folder = folder.resolve()
+    folder = (run_bundle(folder) or folder).resolve()
     with _turn(folder.parent):
         _recover(folder)
     if folder.is_dir():

@@ -18,7 +18,7 @@ from service.app import create_app
 from service.inference import Runtime, RuntimeFactory, factory_of
 from service.observability import logging as logs
 from service.observability.tracing import exporting
-from service.registry.registry import read_bundles
+from service.registry.models_folder import ModelsFolder, reason
 from service.security.api_keys import ApiKeys
 from service.settings import Settings
 from service.storage.database import Database
@@ -35,8 +35,7 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) 
     check_exposed(settings)
     with logs.configured(settings.log_format):
         factory = runtime_factory or factory_of(settings.runtime)
-        # Loaded here rather than in the lifespan, where an error would end in a traceback.
-        loaded = {bundle.id: factory(bundle) for bundle in read_bundles(settings.models).values()}
+        loaded = _load(settings, factory)
         if not loaded:
             _log.warning("there is no model: nothing can be adapted", models=str(settings.models))
 
@@ -50,6 +49,21 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) 
         finally:
             if traces is not None:
                 traces.shutdown()
+
+
+def _load(settings: Settings, factory: RuntimeFactory) -> dict[str, Runtime]:
+    """Load the models before the lifespan, where an error would end in a traceback. Raises InvalidConfig.
+
+    One bundle of several that cannot be loaded is left to the registry, which says so and serves the others.
+    """
+    found, loaded = ModelsFolder.read(settings.models), {}
+    for bundle in found.bundles.values():
+        try:
+            loaded[bundle.id] = factory(bundle)
+        except Exception as error:
+            if found.alone:
+                raise InvalidConfig(f"{settings.models}: {reason(error, settings.models)}") from error
+    return loaded
 
 
 def check_exposed(settings: Settings) -> None:

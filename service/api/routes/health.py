@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from service.api.dependencies import ContainerDep
 from service.api.openapi import PROBLEMS
+from service.api.readiness import Readiness
 from service.api.scopes import PUBLIC, requires
 from service.errors import NotReady
 from service.observability.metrics import MEDIA_TYPE
@@ -19,12 +20,15 @@ async def live() -> dict[str, str]:
 
 
 @router.get("/readyz")
-def ready(request: Request) -> dict[str, str]:
-    """Return 200 if the server can serve: the database, the inference thread, the models and the disk are fine."""
-    problems = request.app.state.readiness.problems()
-    if problems:
+def ready(request: Request) -> dict[str, str | dict[str, str]]:
+    """Return 200 if the server can serve: the database, the inference thread, the models and the disk are fine.
+
+    `unusable` says which bundles of the models folder are not served, and why.
+    """
+    readiness: Readiness = request.app.state.readiness
+    if problems := readiness.problems():
         raise NotReady(problems)
-    return {"status": "ready"}
+    return {"status": "ready"} | ({"unusable": dict(readiness.unusable)} if readiness.unusable else {})
 
 
 @scraped.get("/metrics", response_class=Response)
