@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
+from metalearn.proxies import http_client
 from service.api.shutdown import Shutdown
 from service.app import create_app
 from service.inference import Runtime, RuntimeFactory, factory_of
@@ -30,9 +31,11 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) 
     """Serve until SIGTERM or SIGINT; requests in progress are answered first.
 
     Raises:
-        InvalidConfig: other machines could connect without a key, or the models or the database cannot be used.
+        InvalidConfig: other machines could connect without a key, or a model, the database or a proxy cannot be used.
     """
     check_exposed(settings)
+    if settings.ray_address is not None:
+        http_client(settings.ray_address).close()  # in the lifespan an error would end in a traceback
     with logs.configured(settings.log_format):
         factory = runtime_factory or factory_of(settings.runtime)
         loaded = _load(settings, factory)
@@ -52,17 +55,23 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) 
 
 
 def _load(settings: Settings, factory: RuntimeFactory) -> dict[str, Runtime]:
-    """Load the models before the lifespan, where an error would end in a traceback. Raises InvalidConfig.
+    """Load the models before the lifespan, where an error would end in a traceback.
 
-    One bundle of several that cannot be loaded is left to the registry, which says so and serves the others.
+    If some of several bundles cannot be loaded, the registry says so and serves the others.
+
+    Raises:
+        InvalidConfig: there is no such folder, or it has bundles, none of which can be used.
     """
     found, loaded = ModelsFolder.read(settings.models), {}
-    for bundle in found.bundles.values():
+    unusable = dict(found.unusable)
+    for name, bundle in found.bundles.items():
         try:
             loaded[bundle.id] = factory(bundle)
-        except Exception as error:
-            if found.alone:
-                raise InvalidConfig(f"{settings.models}: {reason(error, settings.models)}") from error
+        except Exception as error:  # whatever a damaged graph makes its library raise
+            unusable[name] = reason(error, settings.models)
+    if unusable and not loaded:
+        reasons = "; ".join(f"{name}: {why}" for name, why in unusable.items())
+        raise InvalidConfig(f"no bundle in {settings.models} can be used: {reasons}")
     return loaded
 
 

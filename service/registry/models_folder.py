@@ -45,9 +45,7 @@ class ModelsFolder:
         if not folder.is_dir():
             raise InvalidConfig(f"no folder of models at {folder}")
         if (folder / EVENT_LOG).exists():
-            raise InvalidConfig(
-                f"{folder} is the folder of a run that has made no bundle yet: name a folder of bundles"
-            )
+            raise InvalidConfig(f"{folder} is the folder of a run that has no bundle yet: name a folder of bundles")
         bundles, unusable = {}, {}
         for path in _candidates(folder):
             try:

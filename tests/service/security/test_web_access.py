@@ -177,7 +177,8 @@ def test_pages_of_the_settings_may_use_the_server_and_no_others(settings: Settin
     "content_type",
     [
         "text/plain", "Text/Plain; charset=utf-8", "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x", "text/plain;application/json", "application/json, text/plain", "text/html", "",
+        "multipart/form-data; boundary=x", "text/plain;application/json", "application/json, text/plain", "text/html",
+        "",
         None,
     ],
 )  # fmt: skip
