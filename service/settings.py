@@ -78,6 +78,9 @@ class Settings(BaseSettings):
 
     adaptation_ttl_s: float = Field(24 * 3600.0, gt=0, description="time after its last use when an adaptation expires")
     sweep_every_s: float = Field(60.0, gt=0, description="interval at which expired adaptations are deleted")
+    clock_settle_s: float = Field(
+        3600.0, ge=0, description="time after a start in which nothing is deleted because of the time before it"
+    )
     audit_ttl_s: float = Field(90 * 86400.0, gt=0, description="time that entries of the audit log are kept")
 
     max_body_bytes: int = Field(32 * 1024**2, gt=0, description="size of a request body, compressed or not")

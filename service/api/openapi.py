@@ -42,7 +42,7 @@ TAGS = [
 _SECURITY = {
     "type": "http",
     "scheme": "bearer",
-    "description": "An API key, as `wtl keys create` prints it. A server on loopback needs none until the first is made.",
+    "description": "An API key, as `wtl keys create` prints it. On loopback none is needed until the first is made.",
 }
 
 _SENTENCE = re.compile(r"(.+?[.])(?:\s|$)", re.DOTALL)
