@@ -207,7 +207,7 @@ class StreamSession:
             self._actor = replace(self._actor, adaptation=newest)
 
     async def _reset(self, message: dict[str, Any]) -> dict[str, Any]:
-        message.pop(self._options.field, None)
+        message.pop(self._options.field or "", None)
         request = _parse(ResetRequest, message)
         await self._refresh()
         self._episode = episode = await self._begin(request.explore)
@@ -217,7 +217,7 @@ class StreamSession:
         if self._chunk > 1:
             expected = "none on a stream with chunks: nobody observed what the held actions did"
             raise InvalidData("success", expected, describe(message["success"]))
-        message.pop(self._options.field, None)
+        message.pop(self._options.field or "", None)
         request = _parse(FinishRequest, message)
         spec = self._actor.model.spec
         observation = to_observation(request.observation, spec)
