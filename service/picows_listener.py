@@ -67,7 +67,7 @@ class PicowsProtocol(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         """Run the application, which may have frames delivered by a call."""
-        self.scope["extensions"][DIRECT] = self._offer  # type: ignore[index, assignment]
+        self.scope["extensions"][DIRECT] = self._offer  # type: ignore[assignment]
         await super().run_asgi()
 
     async def receive(self) -> Any:
@@ -267,7 +267,8 @@ class _Frames(WSListener):
         elif kind in (_BINARY, _TEXT, _CONTINUATION):
             self._join(kind, frame)
         elif kind == WSMsgType.CLOSE:
-            self._protocol.closed_by_client(int(frame.get_close_code()), frame.get_close_reason() or "")
+            code: Any = frame.get_close_code()  # an integer, if the code is not one of picows' names
+            self._protocol.closed_by_client(int(code), frame.get_close_reason() or "")
         elif kind == WSMsgType.PONG:
             self._protocol.pong_received(frame.get_payload_as_bytes())
 
