@@ -115,6 +115,7 @@ def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
+        loop="auto" if settings.stream_listener == "websockets" else "service.event_loop:new_event_loop",
         log_config=None,
         access_log=False,
         ws=websocket_protocol(settings.stream_listener),

@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     streams: int = Field(4096, gt=0, description="WebSockets and event streams of all tenants, per process")
 
     stream_listener: StreamListener = Field(
-        "auto", description="library that reads and writes WebSockets; auto: picows if it is installed, else websockets"
+        "auto", description="library that reads WebSockets; auto: picows if it is installed, else websockets"
     )
 
     log_format: Literal["text", "json"] = Field("text", description="lines for people, or JSON for machines")
