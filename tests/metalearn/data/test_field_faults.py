@@ -272,6 +272,29 @@ def test_a_key_that_next_obs_lacks_is_said(tmp_path: Path) -> None:
     assert "no goal" in found.remarks[0][0].message
 
 
+def test_a_name_that_is_only_near_is_said(tmp_path: Path) -> None:
+    found = read_episodes(robomimic(tmp_path / "x.hdf5", rewards=None, reward=np.ones(4)))
+    assert (codes(found), found.episodes[0].rewards) == (["perhaps-meant"], None)
+    assert "no rewards, and reward is not read" in found.remarks[0][0].message
+    columns = frames()
+    columns["reward"] = columns.pop("next.reward")
+    assert "perhaps-meant" in codes(read_episodes(f"lerobot:{lerobot(tmp_path / 'x', columns)}"))
+
+
+@pytest.mark.parametrize(("name", "value"), [("success", 1), ("success", [[True]])])
+def test_a_flag_of_the_whole_episode_is_one(tmp_path: Path, name: str, value: Any) -> None:
+    assert read_episodes(robomimic(tmp_path / "x.hdf5", **{name: value})).episodes[0].success is True
+
+
+@pytest.mark.parametrize("name", ["actions", "rewards", "obs/state"])
+def test_an_array_without_steps_is_refused_by_its_name(tmp_path: Path, name: str) -> None:
+    path = robomimic(tmp_path / "x.hdf5", **{name: 1.0, "next_obs/state": None})
+    with pytest.raises(
+        InvalidData, match=rf"demo_0\.{name.removeprefix('obs/').replace('state', 'observations.state')}"
+    ):
+        read_episodes(path)
+
+
 def test_observations_that_jump_are_said(tmp_path: Path) -> None:
     found = read_episodes(robomimic(tmp_path / "x.hdf5", **{"next_obs/state": [1.0, 2.0, 9.0, 4.0]}))
     assert codes(found)[0] == "observations-jump"
