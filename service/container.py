@@ -27,6 +27,7 @@ from service.security.authenticator import Authenticator
 from service.security.rate_limits import RateLimiter, StreamLimiter
 from service.settings import Settings
 from service.storage.database import Database
+from service.storage.dataset_store import DatasetStore
 from service.storage.episode_store import EpisodeStore
 from service.training_jobs import TrainingJobSupervisor
 from service.training_jobs import local_backend as local
@@ -50,6 +51,7 @@ class Container:
     acting: Acting
     episode_recorder: EpisodeRecorder
     training_jobs: TrainingJobSupervisor
+    datasets: DatasetStore
     authenticator: Authenticator
     rate_limiter: RateLimiter
     stream_limiter: StreamLimiter
@@ -106,8 +108,11 @@ class Container:
                 cache_s=settings.key_cache_s,
                 now=now,
             )
+            datasets = DatasetStore(
+                database, settings.datasets_url, settings.max_datasets, settings.max_dataset_bytes, now
+            )
             cache = AdaptationCache(database.file, settings.cached_adaptations)
-            with closing(cache), closing(_training(settings, repository, registry, metrics, now)) as jobs:
+            with closing(cache), closing(_training(settings, repository, registry, datasets, metrics, now)) as jobs:
                 yield cls(
                     settings,
                     metrics,
@@ -118,6 +123,7 @@ class Container:
                     Acting(cache, registry, adaptations, engine),
                     recorder,
                     jobs,
+                    datasets,
                     auth,
                     RateLimiter(settings.rate),
                     StreamLimiter(settings.tenant_streams, settings.streams),
@@ -139,6 +145,7 @@ class Container:
     def tidy(self) -> None:
         """Delete files that crashes left behind, and old entries of the audit log."""
         self.repository.tidy()
+        self.datasets.tidy()
         self.audit_log.forget(self.now() - self.settings.audit_ttl_s)
 
     def _evict(self, adaptation_ids: Iterable[str]) -> None:
@@ -149,7 +156,12 @@ class Container:
 
 
 def _training(
-    settings: Settings, repository: AdaptationRepository, registry: Registry, metrics: Metrics, now: Callable[[], float]
+    settings: Settings,
+    repository: AdaptationRepository,
+    registry: Registry,
+    datasets: DatasetStore,
+    metrics: Metrics,
+    now: Callable[[], float],
 ) -> TrainingJobSupervisor:
     """Start the supervisor of the training jobs."""
     jobs = TrainingJobSupervisor(
@@ -157,6 +169,7 @@ def _training(
         _backend(settings),
         lambda bundle, name: registry.register(bundle, name).version,
         metrics,
+        load_dataset=datasets.load,
         runs=settings.runs or settings.data / "runs",
         at_once=settings.training_jobs,
         most_queued=settings.training_queue,
