@@ -127,7 +127,9 @@ def describe(value: object) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float | np.number):
+    if isinstance(value, np.number):
+        value = value.item()
+    if isinstance(value, int | float):
         return "a huge number" if 1e18 < abs(value) < math.inf else str(value)
     if isinstance(value, str):
         return f"the string {value[:40]!a}"
