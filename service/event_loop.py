@@ -10,10 +10,11 @@ import asyncio
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """Make the event loop, for uvicorn's setting `loop`; with Python's own sockets or loop where these are missing."""
     try:
-        from uvloop import new_event_loop as new_loop
+        import uvloop
     except ImportError:
-        from asyncio import new_event_loop as new_loop
-    loop: asyncio.AbstractEventLoop = new_loop()
+        loop = asyncio.new_event_loop()
+    else:
+        loop = uvloop.new_event_loop()
     try:
         from aiofastnet import patch_loop
     except ImportError:
