@@ -208,6 +208,11 @@ class AdaptationRepository:
         self._collect(freed)
         return True
 
+    def shorten(self, latest: float) -> None:
+        """Let no adaptation expire later than this."""
+        with self.database.write() as c:
+            c.execute(update(adaptations).where(adaptations.c.expires_at > latest).values(expires_at=latest))
+
     def expired(self, now: float) -> list[tuple[str, str]]:
         """Return tenant and id of the expired adaptations."""
         query = select(adaptations.c.tenant, adaptations.c.id).where(adaptations.c.expires_at <= now)
@@ -231,7 +236,7 @@ class AdaptationRepository:
             created = lookup(c, idempotency_key)
             return None if created is None else _created_version(c, idempotency_key.tenant, created)
 
-    def tidy(self) -> None:
+    def tidy(self, now: float | None = None) -> None:
         """Delete episodes without references, which crashes leave behind, and idempotency keys older than a day."""
         for chunk in _chunks(self._episodes.digests()):
             with self.database.write() as c:
@@ -242,7 +247,7 @@ class AdaptationRepository:
         with self.database.read() as c:
             digests = list(c.scalars(unreferred))
         self._collect(digests)
-        old = (requests.c.adaptation.is_(None), requests.c.created_at < self._now() - _DAY_S)
+        old = (requests.c.adaptation.is_(None), requests.c.created_at < (self._now() if now is None else now) - _DAY_S)
         with self.database.write() as c:
             c.execute(delete(requests).where(*old))
 

@@ -12,7 +12,7 @@ _NAME = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 class TrainingJobRequest(Body):
     """An experiment to meta-train. Its bundle becomes the next version of model `name`."""
 
-    experiment: str = Field(pattern=_NAME, description="Name of the experiment.", examples=["reach-m2"])
+    experiment: str = Field(pattern=_NAME, description="Name of the experiment; `GET /v1/experiments` lists them.")
     seed: int | None = Field(None, ge=0, le=2**31 - 1, description="Random seed, instead of the experiment's.")
     steps: int | None = Field(
         None, ge=10, le=10**8, description="Total number of gradient steps, instead of the experiment's."

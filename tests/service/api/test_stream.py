@@ -105,7 +105,7 @@ def test_one_hypothesis_per_episode_and_another_may_be_drawn_in_the_next(socket:
         ({"observation": HERE, "reward": "much"}, "invalid-payload", "reward"),
         ({"observation": HERE, "more": 1}, "invalid-payload", "more"),
         ({"reset": False}, "invalid-payload", "reset"),
-        ({"observation": HERE, "success": 1}, "invalid-payload", "success"),
+        ({"observation": HERE, "success": 0.5}, "invalid-payload", "success"),
     ],
 )
 def test_a_bad_frame_is_explained_and_nothing_is_lost(

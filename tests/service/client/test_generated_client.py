@@ -99,4 +99,4 @@ def test_examples_of_bodies_are_bodies(app: FastAPI) -> None:
                 )
                 schema.model_validate(content["example"])
                 checked += 1
-    assert checked == 9
+    assert checked == 11
