@@ -1,9 +1,9 @@
 """The time by which stored things expire. It does not follow the wall clock when that jumps, and survives restarts.
 
 While a server runs, time passes as its monotonic clock says. The database remembers how far it has come, and what the
-wall clock showed then; the difference at the next start is the time that nobody was running, or a wrong clock. It counts
-for what is refused at once, and for what is deleted only after a while in which the wall clock did not take it back
-(docs/decisions/0041).
+wall clock showed then; the difference at the next start is the time that nobody was running, or a wrong clock. It
+counts at once for what is refused, and for what is deleted only after a while in which the wall clock did not take it
+back (docs/decisions/0041).
 """
 
 import threading
