@@ -127,8 +127,10 @@ def describe(value: object) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float | np.number):
-        return "a huge number" if 1e18 < abs(value) < math.inf else str(value)  # type: ignore[operator]
+    if isinstance(value, np.number):
+        value = value.item()
+    if isinstance(value, int | float):
+        return "a huge number" if 1e18 < abs(value) < math.inf else str(value)
     if isinstance(value, str):
         return f"the string {value[:40]!a}"
     if isinstance(value, list | tuple):
