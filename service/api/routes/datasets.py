@@ -23,7 +23,12 @@ DatasetName = Annotated[
 PartNumber = Annotated[int, Path(ge=1, le=10_000, description="Number of the part, counted from 1 without gaps.")]
 
 
-@router.put("/{name}", response_model=DatasetState, openapi_extra=request_body_docs(DatasetRequest))
+@router.put(
+    "/{name}",
+    response_model=DatasetState,
+    responses={201: {"model": DatasetState, "description": "The data set is new."}},
+    openapi_extra=request_body_docs(DatasetRequest),
+)
 def put(name: DatasetName, request: RequestBodyDep, container: ContainerDep) -> Response:
     """Upload a data set, or replace the one of this name. Training jobs name it as `dataset`.
 
