@@ -92,7 +92,7 @@ def frame(payload: bytes) -> bytes:
 def websocket(path: str, message: dict[str, Any], every: int = 0) -> dict[str, Any]:
     """A connection of the generator's plan; `every` so many frames a reset, since an episode has a horizon."""
     head = (
-        f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     asked = [encode_msgpack(message)] * (every or 1)
@@ -101,7 +101,7 @@ def websocket(path: str, message: dict[str, Any], every: int = 0) -> dict[str, A
 
 
 def http(path: str, body: bytes, media_type: str) -> dict[str, Any]:
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     return {"kind": "http", "head": "", "requests": [_b64(head.encode() + body)]}
 
 

@@ -188,7 +188,7 @@ def test_a_draining_server_answers_a_frame_and_closes(settings: Settings, demo: 
         session = client.adapt("point", demos=[demo]).id
         with connect(f"{url.replace('http', 'ws')}/v1/adaptations/{session}/stream", compression=None) as socket:
             socket.recv()
-            app.state.draining.set()
+            app.state.container.draining.set()
             socket.send(ASK)
             assert "actions" in received(socket)
             with pytest.raises(ConnectionClosed) as closed:
