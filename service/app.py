@@ -20,7 +20,20 @@ from service.api.middleware.fast_act import FastActMiddleware
 from service.api.middleware.front_door import CORS, FrontDoorMiddleware, HeadMiddleware, PrefixMiddleware
 from service.api.openapi import TAGS, describe, operation_id
 from service.api.readiness import Readiness
-from service.api.routes import acting, adaptations, episodes, exports, health, models, stream, training_jobs, versions
+from service.api.routes import (
+    acting,
+    adaptations,
+    datasets,
+    episodes,
+    experiments,
+    exports,
+    health,
+    models,
+    pages,
+    stream,
+    training_jobs,
+    versions,
+)  # fmt: skip
 from service.api.scopes import public_paths
 from service.api.shutdown import Shutdown
 from service.container import Container
@@ -38,7 +51,8 @@ Bodies are JSON or msgpack (numpy arrays in openpi's convention), gzipped or not
 
 _ROUTERS = (
     acting.router, stream.router, adaptations.router, versions.router, episodes.router, exports.router, models.changes,
-    models.router, training_jobs.router, health.router, health.scraped,
+    models.router, experiments.router, datasets.router, training_jobs.router, health.router, health.scraped,
+    pages.router,
 )  # fmt: skip
 
 
@@ -69,7 +83,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
+        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.request_threads
         manager = Container.open(settings, metrics, factory, shutdown.draining, now, steady)
         container = await run_in_threadpool(manager.__enter__)
         app.state.container, app.state.readiness = container, Readiness(container)
@@ -88,7 +102,7 @@ def create_app(
         version="1",
         lifespan=lifespan,
         redirect_slashes=False,
-        redoc_url=None,
+        openapi_url=None,  # `pages` has it, with examples for the models that are served
         generate_unique_id_function=operation_id,
         telemetry={"tracer_provider": traces, "tracing": traces is not None, "metrics": False, "logs": False},
     )

@@ -5,6 +5,7 @@ Bounded in size, nesting and number of containers. Nothing is ever unpickled. Kn
 
 import json
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,7 @@ def decode_json(data: bytes, max_containers: int) -> Any:
     if data.count(b"[") + data.count(b"{") > max_containers:
         raise too_many_containers(max_containers)
     try:
-        return from_json(data)
+        return from_json(data.removeprefix(BOM_UTF8))
     except ValueError as error:
         raise MalformedBody(f"the body is not JSON: {error}") from error
 

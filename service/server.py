@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from types import FrameType
+from typing import Any
 
 import structlog
 import uvicorn
@@ -21,7 +22,7 @@ from service.observability import logging as logs
 from service.observability.tracing import exporting
 from service.registry.models_folder import ModelsFolder, reason
 from service.security.api_keys import ApiKeys
-from service.settings import Settings
+from service.settings import Settings, StreamListener
 from service.storage.database import Database
 
 _log = structlog.get_logger("service")
@@ -114,16 +115,32 @@ def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
+        loop="auto" if settings.stream_listener == "websockets" else "service.event_loop:new_event_loop",
         log_config=None,
         access_log=False,
-        # Actions are too small to be worth compressing. This implementation needs no task per frame, so it is faster.
-        ws="websockets-sansio",
+        ws=websocket_protocol(settings.stream_listener),
+        # Actions are too small to be worth compressing.
         ws_per_message_deflate=False,
         ws_max_size=settings.max_body_bytes,
         server_header=False,
         timeout_keep_alive=math.ceil(settings.keep_alive_s),
         timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
     )
+
+
+def websocket_protocol(listener: StreamListener) -> Any:
+    """Return uvicorn's setting for the protocol of WebSockets. Raises InvalidConfig if picows is wanted and missing."""
+    if listener != "websockets":
+        try:
+            from service.picows_listener import PicowsProtocol
+
+            return PicowsProtocol
+        except ImportError as error:
+            if listener == "picows":
+                raise InvalidConfig(
+                    "stream_listener: picows is not installed; install it (pip install picows), or choose auto"
+                ) from error
+    return "websockets-sansio"  # it needs no task per frame, so it is faster than uvicorn's default
 
 
 def _run(app: FastAPI, settings: Settings) -> None:

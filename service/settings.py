@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from limits import parse
 from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -16,7 +15,10 @@ from pydantic_settings import (
 )
 
 RuntimeName = Literal["auto", "torch", "onnx"]
+StreamListener = Literal["auto", "picows", "websockets"]
 SHIPPED_MODELS = (Path(__file__).parent / "shipped_models").resolve()
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+_RATE = re.compile(rf"([1-9][0-9]*)/({'|'.join(_SECONDS)})")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -32,6 +34,14 @@ def _split(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def parse_rate(text: str) -> tuple[int, int]:
+    """The number of requests in a window, and its seconds. Raises ValueError."""
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"expected a rate, as in 100/second or 5000/minute; got {text!r}")
+    return int(found[1]), _SECONDS[found[2]]
 
 
 class Settings(BaseSettings):
@@ -90,12 +100,22 @@ class Settings(BaseSettings):
     tenant_streams: int = Field(1024, gt=0, description="WebSockets and event streams of one tenant, per process")
     streams: int = Field(4096, gt=0, description="WebSockets and event streams of all tenants, per process")
 
+    stream_listener: StreamListener = Field(
+        "auto", description="library that reads WebSockets; auto: picows if it is installed, else websockets"
+    )
+
     log_format: Literal["text", "json"] = Field("text", description="lines for people, or JSON for machines")
     traces: bool = Field(False, description="send OpenTelemetry traces to where the OTEL_ variables say")
     drain_s: float = Field(0.0, ge=0, description="time after SIGTERM in which only /readyz fails")
     shutdown_s: float = Field(30.0, gt=0, description="time after that in which open requests may finish")
     min_free_bytes: int = Field(64 * 1024**2, ge=0, description="free disk space below which /readyz fails")
 
+    datasets: str | None = Field(None, description="folder or fsspec URL of uploaded data sets; DATA/datasets")
+    max_datasets: int = Field(100, ge=0, description="uploaded data sets of one tenant")
+    max_dataset_bytes: int = Field(1024**3, gt=0, description="size of one uploaded data set")
+    training_families: str = Field(
+        "", description="modules and packages, separated by commas, whose families of tasks clients may train"
+    )
     runs: Path | None = Field(None, description="folder of training runs, shared with the cluster; DATA/runs if absent")
     train_command: str | None = Field(None, description="command to run instead of `wtl train`, in shell syntax")
     training_jobs: int = Field(1, ge=0, description="training jobs that run at a time; 0: this server runs none")
@@ -106,7 +126,7 @@ class Settings(BaseSettings):
     )
 
     runtime: RuntimeName = Field("auto", description="torch, onnx, or auto: torch if it is installed, else onnx")
-    threads: int = Field(64, gt=0, description="threads that decode and store requests")
+    request_threads: int = Field(64, gt=0, description="threads that decode and store requests")
     connections: int = Field(16, gt=0, description="connections to the database")
     queue_size: int = Field(1024, gt=0, description="requests that may wait for inference; further ones get a 503")
     batch_rows: int = Field(1024, gt=0, description="observations in one forward pass of a policy")
@@ -132,10 +152,7 @@ class Settings(BaseSettings):
     @field_validator("rate")
     @classmethod
     def _is_a_rate(cls, value: str) -> str:
-        try:
-            parse(value)
-        except ValueError as error:
-            raise ValueError("a rate, as in 100/second or 5000/minute") from error
+        parse_rate(value)
         return value
 
     @classmethod
@@ -166,6 +183,16 @@ class Settings(BaseSettings):
     def bundles_url(self) -> str:
         """Folder or URL of the registered bundles."""
         return self.bundles or str(self.data / "bundles")
+
+    @property
+    def datasets_url(self) -> str:
+        """Folder or URL of the uploaded data sets."""
+        return self.datasets or str(self.data / "datasets")
+
+    @property
+    def family_modules(self) -> tuple[str, ...]:
+        """The modules and packages whose families clients may train."""
+        return tuple(one.strip() for one in self.training_families.split(",") if one.strip())
 
     @property
     def loopback(self) -> bool:

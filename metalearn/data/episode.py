@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from metalearn.data.errors import InvalidData
+from metalearn.data.values import Array, check_finite, column, components, flag, numbers
 
-Array = np.ndarray[Any, np.dtype[Any]]
-_NUMBERS = frozenset({float, int})
+__all__ = ["Array", "Episode"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,20 +58,22 @@ class Episode:
         rewards: object = None,
         success: object = None,
     ) -> "Episode":
-        """Make an episode of whatever holds numbers: lists, arrays of any real dtype.
+        """Make an episode of whatever holds numbers: lists, arrays of any real dtype, tensors on the CPU.
 
-        Strings, booleans (except `success`), ragged nestings, NaN and infinities are refused.
+        What has one component may be written with or without its axis: observations `[t+1]`, actions `[t]` of floats,
+        rewards `[t, 1]`. Booleans alone are 0 and 1. An outcome of NaN is unknown. Strings, booleans among numbers,
+        ragged nestings, other outcomes than 0 and 1, and otherwise NaN and infinities are refused.
 
         Raises:
             InvalidData: naming field, expected and got.
         """
-        if success is not None and not isinstance(success, bool | np.bool_):
-            raise InvalidData("success", "true, false or null", f"{type(success).__name__}")
+        outcome = flag("success", success)
+        acted = None if actions is None else numbers("actions", actions, discrete=True)
         return cls(
-            observations=numbers("observations", observations, keep_uint8=True),
-            actions=None if actions is None else numbers("actions", actions, discrete=True),
-            rewards=None if rewards is None else _rewards(rewards),
-            success=None if success is None else bool(success),
+            observations=components(numbers("observations", observations, keep_uint8=True)),
+            actions=acted if acted is None or acted.dtype.kind == "i" else components(acted),
+            rewards=None if rewards is None else column("rewards", numbers("rewards", rewards)),
+            success=outcome,
         )
 
     def __len__(self) -> int:
@@ -106,6 +108,12 @@ class Episode:
             "success": self.success,
         }
 
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON, with the fewest digits that `Episode.of(**fields)` makes the same episode of."""
+        return {
+            name: _digits(value) if isinstance(value, np.ndarray) else value for name, value in self.to_dict().items()
+        }
+
     def arrays(self) -> dict[str, Array]:
         """The arrays that the episode has, by the names of their fields."""
         return {name: value for name, value in self.to_dict().items() if isinstance(value, np.ndarray)}
@@ -125,64 +133,6 @@ def _shape(value: Array) -> str:
     return f"shape {list(value.shape)}"
 
 
-def check_finite(field: str, array: Array) -> Array:
-    """Return `array` if it has neither NaN nor infinity. Raises InvalidData."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise InvalidData(field, "finite numbers", f"{array[where]} at {list(where)}")
-    return array
-
-
-def numbers(field: str, value: object, *, keep_uint8: bool = False, discrete: bool = False) -> Array:
-    """Canonical copy of real numbers: float32, or uint8 pixels, or int64 for 1-D integer actions.
-
-    Raises:
-        InvalidData: strings, booleans, ragged nestings, or nothing at all.
-    """
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise InvalidData(field, "a rectangular array of numbers", "ragged or mixed nesting") from error
-    if array.size == 0:
-        raise InvalidData(field, "at least one step", f"an empty array of {_shape(array)}")
-    if array.dtype.kind not in "fiu" or _holds_booleans(value):
-        got = "booleans" if array.dtype.kind in "bfiu" else _intruder(value) or f"dtype {array.dtype}"
-        raise InvalidData(field, "a rectangular array of numbers", got)
-    if keep_uint8 and array.dtype == np.uint8:
-        return array.copy()
-    if discrete and array.ndim == 1 and array.dtype.kind in "iu":
-        return array.astype(np.int64)
-    if array.dtype == np.float32:
-        return array.copy()
-    with np.errstate(over="ignore"):
-        return array.astype(np.float32)
-
-
-def _intruder(value: object, where: tuple[int, ...] = ()) -> str | None:
-    """What in a (nested) list made numpy give up on numbers, and where it stands."""
-    if isinstance(value, list | tuple):
-        return next((found for i, item in enumerate(value) if (found := _intruder(item, (*where, i)))), None)
-    if isinstance(value, int) and not isinstance(value, bool):
-        kind = None if -(2**63) <= value < 2**64 else "an integer beyond 64 bits"
-    elif isinstance(value, float | np.number) or (isinstance(value, np.ndarray) and value.dtype.kind in "fiu"):
-        kind = None
-    else:
-        kinds = {type(None): "null", bool: "a boolean", str: "a string", dict: "an object"}
-        kind = kinds.get(type(value), type(value).__name__)
-    return f"{kind} at {list(where)}" if kind else None
-
-
-def _rewards(value: object) -> Array:
-    array = numbers("rewards", value)
-    if array.ndim != 1:
-        raise InvalidData("rewards", "[t]", _shape(array))
-    return array
-
-
-def _holds_booleans(value: object) -> bool:
-    """Whether a (nested) list has a bool in it, which numpy would silently turn into a number."""
-    if isinstance(value, bool):
-        return True
-    if isinstance(value, list | tuple):
-        return not _NUMBERS.issuperset(map(type, value)) and any(map(_holds_booleans, value))
-    return isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "b"
+def _digits(array: Array) -> list[Any]:
+    """The numbers as lists, those of float32 with the fewest digits that read back as the same."""
+    return (array.astype("U32").astype(np.float64) if array.dtype == np.float32 else array).tolist()

@@ -13,14 +13,15 @@ from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from metalearn.data.errors import InvalidConfig
 from service.errors import DatabaseUnavailable, StorageFull
 from service.observability.stage_timings import note_storage
 from service.storage import migrations
+from service.storage.database_url import parse_url
 from service.storage.reserve import Reserve
 
 _log = structlog.get_logger("service")
@@ -36,7 +37,7 @@ class Database:
     """
 
     def __init__(self, url: str, connections: int = 16) -> None:
-        parsed = _parse_url(url)
+        parsed = parse_url(url)
         self._sqlite = parsed.get_backend_name() == "sqlite"
         if self._sqlite:
             migrations.upgrade(url)
@@ -114,26 +115,8 @@ class Database:
         try:
             with self._reader.connect() as connection:
                 migrations.check(connection)
-        except (OperationalError, InterfaceError) as error:
+        except DBAPIError as error:
             raise InvalidConfig(f"the database cannot be reached: {_sentence(error)}") from error
-
-
-def _parse_url(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise InvalidConfig(
-            "the database URL cannot be read: use sqlite:///FILE or postgresql+psycopg://..."
-        ) from error
-    if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
-        raise InvalidConfig(f"the database is {parsed.drivername}: use sqlite:///FILE or postgresql+psycopg://...")
-    if parsed.get_backend_name() == "sqlite":
-        if not parsed.database or parsed.database == ":memory:":
-            raise InvalidConfig("a SQLite database in memory is lost with the process: name a file, sqlite:///FILE")
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    return parsed
 
 
 def _sqlite(url: URL, synchronous: str, connections: int) -> Engine:
@@ -194,5 +177,5 @@ def _is_full(error: OperationalError | InterfaceError) -> bool:
     return code in {_FULL_ON_POSTGRESQL, sqlite3.SQLITE_FULL}
 
 
-def _sentence(error: OperationalError | InterfaceError) -> str:
+def _sentence(error: DBAPIError) -> str:
     return " ".join(str(error.orig).split())[:300]

@@ -53,7 +53,7 @@ class TrainingJobRepository:
                 "idempotency_key": None if idempotency_key is None else idempotency_key.key,
                 "fingerprint": None if idempotency_key is None else idempotency_key.fingerprint,
                 "backend": backend, "host": host, "attempt": 0, "stop_requested": False, "created_at": now,
-                "read_bytes": 0,
+                "read_bytes": 0, "dataset": request.dataset, "family": request.family,
             }  # fmt: skip
             c.execute(insert(training_jobs).values(row))
             _add_event(c, uid, "state", now, {"state": "queued"})
@@ -173,7 +173,7 @@ class TrainingJobRepository:
         if row is None:
             return None
         job = _job(row)
-        if JobRequest(job.experiment, job.seed, job.steps, job.name, job.id) != request:
+        if JobRequest(job.experiment, job.seed, job.steps, job.name, job.id, job.dataset, job.family) != request:
             detail = f"the training job {quote(job.id)} exists with other settings"
             raise JobConflict(detail, field="id", got=quote(job.id))
         return job

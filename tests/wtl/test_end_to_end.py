@@ -14,6 +14,7 @@ from wtl.demo import serving
 N_TASKS = 60
 
 
+@pytest.mark.slow  # `make demo` is the same at full length
 @pytest.mark.timeout(180)
 def test_the_retrial_beats_the_trial_over_http(tmp_path: Path):
     from own_task import Doors

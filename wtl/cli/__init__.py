@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from metalearn.data.errors import WatchTryLearnError
+from metalearn.data.extras import missing_library
 from wtl.cli.adapt import act, adapt, check, convert
 from wtl.cli.admin import audit, keys, migrate
 from wtl.cli.cluster import rl_module, submit, tune
@@ -23,6 +24,7 @@ from wtl.cli.models import export, models
 from wtl.cli.recordings import formats
 from wtl.cli.serve import demo, serve
 from wtl.cli.train import experiments, train
+from wtl.threads import use_threads
 
 app = typer.Typer(
     name="wtl",
@@ -49,11 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `wtl` and return its exit code."""
     sys.path.insert(0, str(Path.cwd()))  # where the user's own module:Class is
     try:
+        use_threads()
         return app(args=arguments, prog_name="wtl", standalone_mode=False) or 0
     except typer.TyperException as error:
         sentence, code = error.format_message(), error.exit_code
     except WatchTryLearnError as error:
         sentence, code = str(error), 2
+    except ImportError as error:
+        sentence, code = str(missing_library(error)), 2
     except OSError as error:
         sentence, code = ": ".join(str(part) for part in (error.filename, error.strerror) if part), 2
     except (KeyboardInterrupt, typer.Abort):

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from metalearn.data.errors import InvalidConfig
 from wtl.cli.bundles import bundle_folder
-from wtl.cli.options import BundleName, Family, Seed, Workers
+from wtl.cli.options import BundleName, Family, Seed, Threads, Workers
+from wtl.threads import use_threads
 
 
 def evaluate(
@@ -24,6 +25,7 @@ def evaluate(
     ] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report to this JSON file.")] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Plot the report to this PNG file.")] = None,
+    threads: Threads = None,
     save: Annotated[bool, typer.Option("--save", help="Store the report in the bundle.")] = False,
 ) -> None:
     """Evaluate a bundle on held-out tasks, and compare it with baselines, an upper bound and controls.
@@ -34,6 +36,7 @@ def evaluate(
       wtl evaluate runs/reach-m2 --report report.json --plot report.png
       wtl evaluate reach --seed 7 --episodes 500    # other held-out tasks
     """
+    use_threads(threads)
     from metalearn.evaluation.table import print_report
     from wtl.runs import run_evaluation
 
@@ -66,6 +69,7 @@ def benchmark(
         Path | None, typer.Option(help="Folder of the intermediate results. [default: runs/benchmark/SUITE]")
     ] = None,
     workers: Workers = 0,
+    threads: Threads = None,
     page: Annotated[
         bool, typer.Option("--page", help="Only draw the page again from an existing report.json.")
     ] = False,
@@ -83,6 +87,7 @@ def benchmark(
       wtl benchmark reach-m2 --part optimisers       # episodes to match one demo and one trial
       wtl benchmark reach-m2 --page                  # draw the page again
     """
+    use_threads(threads)
     if suite is None:
         from metalearn.benchmark.suites import list_suites
 

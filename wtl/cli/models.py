@@ -69,6 +69,8 @@ def upgrade_folder(
 ) -> None:
     """Upgrade bundles of an earlier schema in place: the same numbers under the names of today.
 
+    A bundle without an example demonstration or a model card (README.md) gets them, if its tasks can be run here.
+
     \b
     Examples:
       wtl models upgrade models
@@ -80,6 +82,8 @@ def upgrade_folder(
     for one in upgrade(folder):
         if one.problem is not None:
             failed.append(f"{one.folder}: {one.problem}")
+        elif one.added:
+            typer.echo(f"{one.folder}: {' and '.join(one.added)} added; it is {(one.before or '')[:12]} as before")
         elif one.after is None:
             typer.echo(f"{one.folder}: is of this schema already")
         else:

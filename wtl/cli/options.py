@@ -21,6 +21,15 @@ Seed = Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Random see
 Steps = Annotated[int | None, typer.Option(min=10, help="Gradient steps in total, instead of the experiment's number.")]
 Workers = Annotated[int, typer.Option(min=0, help="Collect episodes in this many processes; 0: in this one.")]
 Family = Annotated[str | None, typer.Option(metavar="MODULE:CLASS", help="Your own family of tasks.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=1024,
+        help="Threads that compute. [default: WTL_THREADS, else OMP_NUM_THREADS, else 1, which is best for the models "
+        "here and on a busy machine]",
+    ),
+]
 RayAddress = Annotated[
     str | None,
     typer.Option(

@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 
 from metalearn.data.errors import InvalidConfig
-from wtl.cli.options import ModelsFolder, RayAddress, Seed
+from wtl.cli.options import ModelsFolder, RayAddress, Seed, Threads
+from wtl.threads import use_threads
 
 
 def serve(
@@ -54,6 +55,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the models, the report and its plot.")] = Path("runs/demo"),
     tasks: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of held-out tasks to adapt to.")] = 1000,
     seed: Seed = None,
+    threads: Threads = None,
 ) -> None:
     """Train reach-m2 from scratch, serve it, and adapt it to held-out tasks over REST. This takes some minutes.
 
@@ -62,6 +64,7 @@ def demo(
       wtl demo
       wtl demo --tasks 200 --out /tmp/demo
     """
+    use_threads(threads)
     from metalearn.baselines.bundled import methods_of
     from metalearn.experiments import find_experiment
     from wtl.demo import run_demo

@@ -21,7 +21,8 @@ from safetensors.numpy import save
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidBytes, TooLarge
-from metalearn.data.formats.naming import METADATA, flatten, nest
+from metalearn.data.formats.naming import METADATA, flatten, leaves, nest
+from metalearn.data.reading import refuse_pointer
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,19 @@ class Limits:
     Attributes:
         n_bytes: of all arrays together, decompressed.
         n_arrays: of arrays, and of lists and objects in the metadata.
+        n_episodes: that a dataset says it has.
     """
 
     n_bytes: int = 2 * 1024**3
     n_arrays: int = 10_000
+    n_episodes: int = 1_000_000
+
+
+@dataclass(frozen=True)
+class Unread:
+    """An array of text, objects or records in an .npz, which is not read; `what` is its type and shape."""
+
+    what: str
 
 
 _TEXT_BYTES = 1_000_000
@@ -71,6 +81,23 @@ def decode_npz(data: bytes, limits: Limits = Limits()) -> dict[str, Any]:
         InvalidBytes: not an .npz of numbers (and of text without axes).
         TooLarge: too many arrays, or more bytes than `limits` allows, going by the headers.
     """
+    value = read_npz(data, limits)
+    for name, found in leaves(value):
+        if isinstance(found, Unread):
+            raise InvalidBytes(_safe(name), "booleans, integers or floats", found.what)
+    return value
+
+
+def read_npz(data: bytes, limits: Limits = Limits()) -> dict[str, Any]:
+    """The same, with `Unread` in the place of every array that is not of numbers, such as a list of text.
+
+    Files of other people hold such arrays besides, and whoever needs one of them refuses it. They are never unpickled.
+
+    Raises:
+        InvalidBytes: not an .npz of numbers (and of text without axes).
+        TooLarge: too many arrays, or more bytes than `limits` allows, going by the headers.
+    """
+    refuse_pointer(data, "body")
     if data.count(_MEMBER) > limits.n_arrays:
         raise TooLarge("arrays", f"at most {limits.n_arrays}", "more")
     try:
@@ -99,6 +126,7 @@ def decode_safetensors(data: bytes, limits: Limits = Limits()) -> dict[str, Any]
         InvalidBytes: not safetensors of numbers.
         TooLarge: too many arrays, or more bytes than `limits` allows.
     """
+    refuse_pointer(data, "body")
     header_size = int.from_bytes(data[:8], "little")
     if header_size > min(len(data), _TEXT_BYTES + 300 * limits.n_arrays):
         raise InvalidBytes("body", "safetensors with a header that fits it", f"a header of {header_size} bytes")
@@ -132,8 +160,8 @@ def _check_members(members: list[zipfile.ZipInfo], limits: Limits) -> None:
         raise TooLarge("arrays", f"at most {limits.n_bytes} bytes, inflated", str(total))
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
-    """One array. numpy parses its header; its data is taken as it is, and never as objects."""
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> "Array | Unread":
+    """One array, if it is of numbers. numpy parses its header; its data is taken as it is, and never as objects."""
     with archive.open(member) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd escapes in a header
         content = BytesIO(file.read(member.file_size))
@@ -144,7 +172,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     left = member.file_size - content.tell()
     text = dtype.kind == "U" and shape == () and size <= _TEXT_BYTES
     if not (text or (dtype.kind in "biuf" and dtype.itemsize <= 8)) or any(n < 0 for n in shape) or len(shape) > 32:
-        raise InvalidBytes(_safe(member.filename), "booleans, integers or floats", f"{dtype.str} of shape {shape}"[:80])
+        return Unread(f"{dtype.str} of shape {shape}"[:80])
     if size != left:
         raise InvalidBytes(_safe(member.filename), f"{size} bytes, as its header says", f"{left} bytes")
     array = np.ndarray(shape, dtype, content.read(), order="F" if fortran_order else "C")

@@ -19,8 +19,6 @@ from service.security.audit_log import Entry
 from service.security.caller import Caller
 from service.security.rate_limits import RateLimitStatus
 
-_PAGES = frozenset({"/docs", "/docs/oauth2-redirect"})
-_CDN = "https://cdn.jsdelivr.net"
 SECURITY_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -29,10 +27,6 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-_PAGE_POLICY = (
-    f"default-src 'none'; connect-src 'self'; script-src 'unsafe-inline' {_CDN}; style-src {_CDN} 'unsafe-inline'; "
-    "img-src 'self' data: https://fastapi.tiangolo.com; frame-ancestors 'none'"
-)
 RATE_LIMIT_STATUS = "wtl.rate_limit_status"
 """Key in the ASGI scope of the rate limit status of a request that has been counted already."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -52,8 +46,6 @@ class AuthMiddleware:
             return
         container: Container = scope["app"].state.container
         headers = dict(SECURITY_HEADERS)
-        if scope["path"] in _PAGES:
-            headers["Content-Security-Policy"] = _PAGE_POLICY
         responder = _Responder(self, container, scope, send, headers)
         try:
             if scope["path"] not in scope["app"].state.public_paths:

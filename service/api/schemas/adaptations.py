@@ -4,19 +4,29 @@ Strict: strings and booleans are not numbers, and unknown fields are refused. Co
 spec of a model. Knows neither bytes nor HTTP.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, FailFast, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from metalearn.data.asks import Ask
 from metalearn.data.context import Context
-from metalearn.data.episode import Array, Episode, check_finite, numbers
+from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
 from metalearn.data.quality import EpisodeQuality
 from metalearn.data.spec import Spec
+from metalearn.data.values import check_finite, components, flag, number, numbers
 
 LARGEST = 1e9
 """The largest absolute value of a number: beyond any training data, and small enough not to overflow in float32."""
@@ -29,15 +39,40 @@ def _list_or_array(value: Any) -> Any:
     raise PydanticCustomError("numbers", "a list of numbers")
 
 
+def _by_the_rule_of(read: Callable[[str, object], Any]) -> Callable[[Any], Any]:
+    """Make a validator of one of the rules that files follow too, see `metalearn.data.values`."""
+
+    def validate(value: Any) -> Any:
+        try:
+            return read("value", value)
+        except InvalidData as error:
+            raise PydanticCustomError("value", "{expected}", {"expected": error.expected}) from error
+
+    return validate
+
+
+def _number_or_more(value: Any) -> Any:
+    """Return the numbers unconverted: an observation of one component may be a number without its axis."""
+    return value if isinstance(value, bool | int | float) else _list_or_array(value)
+
+
 _NUMBER = {"type": "number"}
 _ACTION = {"anyOf": [{"type": "array", "items": _NUMBER}, {"type": "integer"}]}
 _Numbers = Annotated[Any, PlainValidator(_list_or_array)]
 Observations = Annotated[_Numbers, WithJsonSchema({"type": "array", "items": {"type": "array", "items": {}}})]
-Observation = Annotated[_Numbers, WithJsonSchema({"type": "array", "items": {}})]
+Observation = Annotated[Any, PlainValidator(_number_or_more), WithJsonSchema({"type": "array", "items": {}})]
 Actions = Annotated[_Numbers, WithJsonSchema({"type": "array", "items": _ACTION})]
 Rewards = Annotated[_Numbers, WithJsonSchema({"type": "array", "items": _NUMBER})]
 Share = Annotated[float, Field(ge=0, le=1)]
-Reward = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Reward = Annotated[
+    Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)] | None,
+    BeforeValidator(_by_the_rule_of(number)),
+]
+Success = Annotated[
+    bool | None,
+    BeforeValidator(_by_the_rule_of(flag)),
+    Field(description="Outcome of the episode: true or 1, false or 0, and null where it is not known."),
+]
 Rate = Annotated[float | None, Field(gt=0, le=1e6, allow_inf_nan=False)]
 AskBody = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "null"}]})]
 
@@ -78,7 +113,7 @@ class EpisodeBody(Body):
         None, description="Actions as numbers of shape [t, a], or as integers of shape [t] for discrete actions."
     )
     rewards: Rewards | None = Field(None, description="Rewards as numbers of shape [t], one per action.")
-    success: bool | None = Field(None, description="Outcome of the episode. Null if it is not known.")
+    success: Success = None
 
     def to_episode(self, spec: Spec) -> Episode:
         """Convert the body to an episode. Raises InvalidData."""
@@ -87,7 +122,7 @@ class EpisodeBody(Body):
             n_steps = len(self.observations) - 1
             raise InvalidData("observations", f"at most {spec.horizon} steps", f"{n_steps} steps")
         observations = pixels("observations", self.observations, spec)
-        episode = spec.check(Episode.of(observations, self.actions, self.rewards, self.success))
+        episode = spec.fit(Episode.of(observations, self.actions, self.rewards, self.success))
         for name, array in episode.arrays().items():
             check_size(name, array)
         return episode
@@ -103,8 +138,7 @@ class AdaptationRequest(Body):
     model: str = Field(
         min_length=1,
         max_length=200,
-        description="Name of the model, optionally with a version or an alias.",
-        examples=["reach", "reach@3", "reach@stable"],
+        description="Name of the model, optionally with a version or an alias, as `reach`, `reach@3`, `reach@stable`.",
     )
     demos: Episodes = Field(description="Demonstrations of the task.")
     trials: Episodes = Field([], description="Scored attempts of the policy at the task.")
@@ -158,15 +192,15 @@ class StepRequest(Body):
     """One step of a recorded episode: the current observation and the reward of the previous action."""
 
     observation: Observation = Field(description="Current observation as numbers of shape [...o].")
-    reward: Reward | None = Field(None, description="Reward of the previous action. Null if it is not known.")
+    reward: Reward = Field(None, description="Reward of the previous action. Null if it is not known.")
 
 
 class FinishRequest(Body):
     """The end of a recorded episode: its last observation, the reward of its last action, and its outcome."""
 
     observation: Observation = Field(description="Last observation as numbers of shape [...o].")
-    reward: Reward | None = Field(None, description="Reward of the last action. Null if it is not known.")
-    success: bool | None = Field(None, description="Outcome of the episode. Null if it is not known.")
+    reward: Reward = Field(None, description="Reward of the last action. Null if it is not known.")
+    success: Success = None
 
 
 class ResetRequest(Body):
@@ -309,6 +343,8 @@ def to_observations(field: str, value: Any, spec: Spec, max_rows: int = 1) -> Ar
     if len(value) > max_rows:
         raise InvalidData(field, f"at most {max_rows} rows", f"{len(value)} rows")
     array = pixels(field, value, spec)
+    if spec.observation_space.shape == (1,):
+        array = components(array)
     if array.ndim == 0 or array.shape[1:] != spec.observation_space.shape:
         expected = ", ".join(map(str, ("n", *spec.observation_space.shape)))
         raise InvalidData(field, f"shape [{expected}]", f"shape {list(array.shape)}")
@@ -326,6 +362,8 @@ def to_observation(value: Any, spec: Spec) -> Array:
     ):
         return check_size("observation", value)
     array = numbers("observation", value, keep_uint8=True)
+    if array.ndim == 0 and shape == (1,):
+        array = array.reshape(1)
     if array.shape != shape:
         raise InvalidData("observation", f"shape {list(shape)}", f"shape {list(array.shape)}")
     return to_observations("observation", array[None], spec)[0]

@@ -88,6 +88,7 @@ def test_an_address_where_nobody_answers_is_one_sentence_that_says_what_to_do():
         RayCollector("127.0.0.1:1", n_actors=1)
 
 
+@pytest.mark.slow  # Ray tries for ten seconds
 def test_a_cluster_that_wants_a_token_is_one_sentence_to_who_has_none(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"

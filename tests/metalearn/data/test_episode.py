@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -63,14 +65,16 @@ def test_changing_what_was_handed_in_does_not_change_the_episode():
         ("observations", {"observations": [[0.0], [0.0, 1.0]]}),
         ("observations", {"observations": [[0.0], [float("nan")]]}),
         ("observations", {"observations": [["a"], ["b"]]}),
-        ("observations", {"observations": [[True], [False]]}),
+        ("observations", {"observations": [[True], [0.5]]}),
         ("observations", {"observations": [[0.0], [1e40]]}),
         ("observations", {"observations": [[0.0], [10**400]]}),
         ("actions", {"observations": [[0.0], [1.0]], "actions": [[0.0], [1.0]]}),
         ("actions", {"observations": [[0.0], [1.0]], "actions": [[True]]}),
-        ("rewards", {"observations": [[0.0], [1.0]], "rewards": [[1.0]]}),
+        ("rewards", {"observations": [[0.0], [1.0]], "rewards": [[1.0, 2.0]]}),
         ("rewards", {"observations": [[0.0], [1.0]], "rewards": [float("inf")]}),
-        ("success", {"observations": [[0.0], [1.0]], "success": 1}),
+        ("success", {"observations": [[0.0], [1.0]], "success": 2}),
+        ("success", {"observations": [[0.0], [1.0]], "success": "yes"}),
+        ("success", {"observations": [[0.0], [1.0]], "success": [True, True]}),
     ],
 )
 def test_a_bad_value_names_its_field(field: str, arguments: dict[str, object]):
@@ -113,3 +117,24 @@ def test_a_discrete_action_out_of_range_is_refused(action: int):
     pixels = np.zeros((2, 2, 2, 3), np.uint8)
     with pytest.raises(InvalidData, match="integers from 1 to 4"):
         DISCRETE.check(Episode.of(pixels, [action]))
+
+
+@pytest.mark.parametrize("space", [spaces.Box(-1, 1, (1,)), spaces.Discrete(2)])
+@pytest.mark.parametrize(
+    "actions", [[0, 1], [[0], [1]], [0.0, 1.0], [[0.0], [1.0]], np.array([0, 1], np.uint16), [False, True]]
+)
+def test_one_component_comes_with_or_without_its_axis(space: spaces.Space[Any], actions: object):
+    spec = Spec(spaces.Box(-np.inf, np.inf, (1,)), space, horizon=5, rate_hz=10.0)
+    fitted = spec.fit(Episode.of([0.0, 0.5, 1.0], actions, [[0.0], [1.0]]))
+    plain = spec.fit(Episode.of([[0.0], [0.5], [1.0]], [[0.0], [1.0]], [0.0, 1.0]))
+    assert fitted == plain == spec.check(fitted)
+
+
+def test_actions_between_two_choices_are_none():
+    spec = Spec(spaces.Box(-np.inf, np.inf, (1,)), spaces.Discrete(2), horizon=5, rate_hz=10.0)
+    with pytest.raises(InvalidData, match="actions: expected"):
+        spec.fit(Episode.of([0.0, 0.5, 1.0], [0.0, 0.5]))
+
+
+def test_a_state_of_small_integers_is_no_image():
+    assert SPEC.fit(Episode.of(np.ones((3, 3), np.uint8))) == Episode.of(np.ones((3, 3)))

@@ -6,6 +6,7 @@ from support.small_run import SMALL, after
 
 from metalearn.bundle import Bundle
 from metalearn.config import DataConfig
+from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 from metalearn.training.collect import DemonstrationChunk, ProcessCollector, SerialCollector, demonstrate_chunk
 from metalearn.training.events import Event, Stopped
@@ -22,7 +23,9 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return train(SMALL, tmp_path_factory.mktemp("uninterrupted"))
 
 
-@pytest.mark.parametrize("n", [2, 9, 24, 33])
+@pytest.mark.parametrize(
+    "n", [pytest.param(2, marks=pytest.mark.slow), 9, pytest.param(24, marks=pytest.mark.slow), 33]
+)
 def test_a_run_that_was_stopped_resumes_to_the_same_weights(tmp_path: Path, uninterrupted: Bundle, n: int):
     with pytest.raises(Stopped):
         train(SMALL, tmp_path, stopping=after(n))
@@ -45,7 +48,7 @@ class Vanishing(SerialCollector):
             raise WatchTryLearnError("the machines are gone")
 
 
-@pytest.mark.parametrize("n", [4, 17])
+@pytest.mark.parametrize("n", [pytest.param(4, marks=pytest.mark.slow), 17])
 def test_a_collector_that_is_lost_is_noticed_while_nothing_is_collected_and_costs_time_alone(
     tmp_path: Path, uninterrupted: Bundle, n: int
 ):
@@ -58,7 +61,7 @@ def test_a_collector_that_is_lost_is_noticed_while_nothing_is_collected_and_cost
     assert resumed.provenance["history"] == uninterrupted.provenance["history"]
 
 
-@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("n", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_run_that_dies_while_a_checkpoint_is_written_goes_on_from_the_one_before(
     tmp_path: Path, uninterrupted: Bundle, monkeypatch: pytest.MonkeyPatch, n: int
 ):
@@ -154,3 +157,10 @@ def test_a_url_that_nobody_can_open_is_one_sentence(tmp_path: Path):
         RunStore(tmp_path, "warp://runs")
     with pytest.raises(InvalidConfig, match="nothing at memory://nowhere/bundle"):
         fetch_folder("memory://nowhere/bundle", tmp_path)
+
+
+def test_the_example_of_a_bundle_is_a_demonstration_that_it_was_trained_on(tmp_path: Path):
+    bundle = train(SMALL.with_steps(1), tmp_path)
+    demos = [demo for record in Dataset.load(tmp_path / "dataset").tasks for demo in record.demos]
+    assert bundle.example in demos
+    assert Bundle.load(tmp_path / "bundle").example == bundle.example

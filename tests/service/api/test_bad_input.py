@@ -65,7 +65,6 @@ EPISODES = {
     "rewards beyond bearing": ({"observations": ROWS, "rewards": [0, 1e30]}, "rewards"),
     "an integer of 400 digits": ({"observations": [[0, 0, 10**400], [1, 0, 0]]}, "observations"),
     "a huge integer among floats": ({"observations": [[0, 0.5, 10**400], [1, 0, 0]]}, "observations"),
-    "booleans": ({"observations": [[True, False, True], [True, True, True]]}, "observations"),
     "a boolean among numbers": ({"observations": [[0, 0, True], [1, 0, 0]]}, "observations"),
     "strings": ({"observations": [["0", "0", "0"], ["1", "0", "0"]]}, "observations"),
     "null among numbers": ({"observations": [[0, 0, None], [1, 0, 0]]}, "observations"),
@@ -80,13 +79,38 @@ EPISODES = {
     "too wide actions": ({"observations": ROWS, "actions": [[1, 0, 0], [0, 1, 0]]}, "actions"),
     "actions out of bounds": ({"observations": ROWS, "actions": [[2, 0], [0, 1]]}, "actions"),
     "too many rewards": ({"observations": ROWS, "rewards": [0, 0, 0]}, "rewards"),
-    "nested rewards": ({"observations": ROWS, "rewards": [[0], [0]]}, "rewards"),
+    "rewards in two columns": ({"observations": ROWS, "rewards": [[0, 1], [0, 1]]}, "rewards"),
+    "boolean actions": ({"observations": ROWS, "actions": [[True, False], [True, True]]}, "actions"),
     "a boolean reward": ({"observations": ROWS, "rewards": [0, True]}, "rewards"),
-    "success as a number": ({"observations": ROWS, "success": 1}, "success"),
+    "success as a share": ({"observations": ROWS, "success": 0.5}, "success"),
+    "success as another number": ({"observations": ROWS, "success": 2}, "success"),
+    "success per step": ({"observations": ROWS, "success": [False, True]}, "success"),
     "success as a string": ({"observations": ROWS, "success": "true"}, "success"),
     "an unknown field": ({"observations": ROWS, "done": True}, "done"),
     "no observations at all": ({}, "observations"),
 }
+
+
+PLAIN = {
+    "booleans alone": {"observations": [[True, False, True], [True, True, True], [False, False, True]]},
+    "rewards as a column": {"observations": ROWS, "rewards": [[0], [1]]},
+    "boolean rewards": {"observations": ROWS, "rewards": [False, True]},
+    "success as 1": {"observations": ROWS, "success": 1},
+    "success as 0.0": {"observations": ROWS, "success": 0.0},
+    "success in an array": {"observations": ROWS, "success": [True]},
+    "success that is not a number": {"observations": ROWS, "success": float("nan")},
+}
+
+
+@pytest.mark.parametrize("episode", PLAIN.values(), ids=PLAIN.keys())
+def test_what_has_a_plain_meaning_is_taken_as_files_are(client: Client, http: TestClient, episode: Any) -> None:
+    body = {"model": "point", "demos": [], "trials": [episode]}
+    made = http.post("/v1/adaptations", content=json.dumps(body), headers=JSON)
+    assert made.status_code == 201, made.text
+    adaptation = client.adaptation(made.json()["id"])
+    [stored] = adaptation.episodes().trials
+    assert stored == Episode.of(**episode)
+    adaptation.delete()
 
 
 @pytest.mark.parametrize("role", ["demos", "trials"])
@@ -201,7 +225,6 @@ PACKED = {
     "a huge shape of nothing": (array(shape=[2**31 - 1] * 20 + [0], data=b""), 400),
     "too many axes": (array(shape=[1] * 60 + [6]), 400),
     "data as text": (array(data="zeros"), 400),
-    "booleans": (array(dtype="|b1", data=bytes(6)), 422),
     "NaN": (array(data=np.full((2, 3), np.nan, "<f4").tobytes()), 422),
     "no axes": (array(shape=[], data=bytes(4)), 422),
     "broken text": (b"\x81\xa5model\xa2\xff\xfe", 400),
@@ -291,7 +314,7 @@ def test_actions_and_steps(client: Client, http: TestClient, demo: Episode) -> N
     step = f"{path}/episodes/{episode.id}/act"
     for observation in ([], [0, 0], [[0, 0, 0]], [0, 0, True], 0, None):
         refused(http.post(step, json={"observation": observation}), 422, field="observation")
-    for reward in ("1", True, [1], 1e39, 1e10, -1e10, 10**400):
+    for reward in ("1", [1, 1], [], float("nan"), 1e39, 1e10, -1e10, 10**400):
         body = json.dumps({"observation": [0, 0, 0], "reward": reward})
         refused(http.post(step, content=body, headers=JSON), 422, field="reward")
     refused(http.post(f"{path}/episodes/{'0' * 24}/act", json={"observation": [0, 0, 0]}), 404)

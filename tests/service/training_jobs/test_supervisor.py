@@ -192,6 +192,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_training_outlives_the_server_that_started_it(folder: Path) -> None:
     server = Server(folder)
     server.http.post(JOBS, json={"experiment": "reach-m2", "steps": 200, "id": "mine"})
