@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 RESERVED_BYTES = 4 * 1024**2
+_STEP = 64 * 1024
 
 
 class Reserve:
@@ -17,22 +18,13 @@ class Reserve:
         """Take up the room, or as much of it as there is."""
         try:
             with self._path.open("ab") as file:
-                has = file.tell()
-                for n_bytes in (RESERVED_BYTES, RESERVED_BYTES // 2, RESERVED_BYTES // 4):
-                    if has >= n_bytes or _allocate(file.fileno(), n_bytes):
-                        return
+                has, disk = file.tell(), os.fstatvfs(file.fileno())
+                n_bytes = min(RESERVED_BYTES, has + disk.f_bavail * disk.f_frsize // _STEP * _STEP)
+                if n_bytes > has:
+                    os.posix_fallocate(file.fileno(), 0, n_bytes)
         except OSError:
-            return  # not even a name fits; the next deletion tries again
+            return  # others have taken it meanwhile; the next deletion tries again
 
     def release(self) -> None:
         """Give the room back, until `fill` takes it again."""
         self._path.unlink(missing_ok=True)
-
-
-def _allocate(descriptor: int, n_bytes: int) -> bool:
-    """Return True if the file has room for so many bytes now."""
-    try:
-        os.posix_fallocate(descriptor, 0, n_bytes)
-    except OSError:
-        return False
-    return True
