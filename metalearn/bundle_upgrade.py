@@ -16,11 +16,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from metalearn.bundle import SCHEMA, Bundle, Weights
+from metalearn.bundle import SCHEMA, Bundle, Weights, run_bundle
 from metalearn.config import DataConfig, ModelConfig
 from metalearn.data.dataset import DAMAGE
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.extras import not_installed
 from metalearn.data.reading import read_json
 from metalearn.data.typical import typical
 
@@ -58,7 +59,7 @@ class Upgrade:
 
 
 def upgrade(folder: Path) -> Iterator[Upgrade]:
-    """Upgrade a bundle, or every bundle of a folder, in place; to one of schema 2 only missing files are added.
+    """Upgrade a bundle, that of a run, or every bundle of a folder, in place; one of schema 2 gets what it lacks.
 
     A bundle is replaced as a whole when the new one is complete and on the disk. What cannot be upgraded is not
     touched. Runs on one folder take turns, and one that was stopped is put right by the next. The example is a
@@ -67,7 +68,7 @@ def upgrade(folder: Path) -> Iterator[Upgrade]:
     Raises:
         InvalidConfig: no bundle there.
     """
-    folder = folder.resolve()
+    folder = (run_bundle(folder) or folder).resolve()
     with _turn(folder.parent):
         _recover(folder)
     if folder.is_dir():
@@ -95,9 +96,7 @@ def _upgrade(folder: Path) -> Upgrade:
         if head.get("schema") != 1:
             return Upgrade(folder, problem=f"expected schema 1 or {SCHEMA}, got {head.get('schema')}")
         if head.get("onnx") and (missing := [name for name in ("torch", "onnx") if find_spec(name) is None]):
-            return Upgrade(
-                folder, problem=f"exporting its graphs again needs {missing[0]}, which is not installed here"
-            )
+            return Upgrade(folder, problem=str(not_installed(missing[0], "exporting its graphs again")))
         shutil.rmtree(workshop / "new", ignore_errors=True)
         shutil.copytree(folder, workshop / "new")
         bundle = _rewrite(workshop / "new", head)

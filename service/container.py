@@ -29,6 +29,7 @@ from service.settings import Settings
 from service.storage.database import Database
 from service.storage.dataset_store import DatasetStore
 from service.storage.episode_store import EpisodeStore
+from service.storage.service_clock import ServiceClock
 from service.training_jobs import TrainingJobSupervisor
 from service.training_jobs import local_backend as local
 from service.training_jobs import ray_backend as ray
@@ -57,7 +58,7 @@ class Container:
     stream_limiter: StreamLimiter
     audit_log: AuditLog
     draining: threading.Event
-    now: Callable[[], float]
+    clock: ServiceClock
 
     @classmethod
     @contextmanager
@@ -68,6 +69,7 @@ class Container:
         factory: RuntimeFactory,
         draining: threading.Event,
         now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         rng: np.random.Generator | None = None,
     ) -> Iterator["Container"]:
         """Load the models and open the data folder, and close them after the block.
@@ -87,12 +89,19 @@ class Container:
         with closing(Database(settings.database_url, settings.connections)) as database, closing(engine):
             quota = Quota(settings.max_episodes, settings.max_adaptations, settings.max_storage_bytes)
             repository = AdaptationRepository(database, EpisodeStore(settings.episodes_url), quota, now)
+            clock = ServiceClock(database, now, monotonic, settings.clock_settle_s)
             engine.start()
             bundle_store = BundleStore(settings.bundles_url)
             registry = Registry(ModelCatalog(database, now), bundle_store, factory, settings.cached_model_versions)
             registry.scan(settings.models)
             adaptations = AdaptationService(
-                repository, registry, engine, ttl_s=settings.adaptation_ttl_s, max_steps=settings.max_steps, now=now
+                repository,
+                registry,
+                engine,
+                ttl_s=settings.adaptation_ttl_s,
+                max_steps=settings.max_steps,
+                now=now,
+                clock=clock,
             )
             recordings = RecordingRepository(database, now)
             recorder = EpisodeRecorder(
@@ -106,13 +115,17 @@ class Container:
                 ApiKeys(database),
                 opened=settings.loopback or settings.allow_unauthenticated,
                 cache_s=settings.key_cache_s,
-                now=now,
+                now=lambda: max(now(), clock.certain()),  # a clock that is put back revives no key
+                monotonic=monotonic,
             )
             datasets = DatasetStore(
                 database, settings.datasets_url, settings.max_datasets, settings.max_dataset_bytes, now
             )
             cache = AdaptationCache(database.file, settings.cached_adaptations)
-            with closing(cache), closing(_training(settings, repository, registry, datasets, metrics, now)) as jobs:
+            with (
+                closing(cache),
+                closing(_training(settings, repository, registry, datasets, metrics, now, clock)) as jobs,
+            ):
                 yield cls(
                     settings,
                     metrics,
@@ -129,7 +142,7 @@ class Container:
                     StreamLimiter(settings.tenant_streams, settings.streams),
                     AuditLog(database),
                     draining,
-                    now,
+                    clock,
                 )
 
     def delete(self, tenant: str, adaptation_id: str) -> None:
@@ -144,9 +157,9 @@ class Container:
 
     def tidy(self) -> None:
         """Delete files that crashes left behind, and old entries of the audit log."""
-        self.repository.tidy()
+        self.repository.tidy(self.clock.agreed())
         self.datasets.tidy()
-        self.audit_log.forget(self.now() - self.settings.audit_ttl_s)
+        self.audit_log.forget(self.clock.agreed() - self.settings.audit_ttl_s)
 
     def _evict(self, adaptation_ids: Iterable[str]) -> None:
         """Drop deleted adaptations from memory."""
@@ -162,6 +175,7 @@ def _training(
     datasets: DatasetStore,
     metrics: Metrics,
     now: Callable[[], float],
+    clock: ServiceClock,
 ) -> TrainingJobSupervisor:
     """Start the supervisor of the training jobs."""
     jobs = TrainingJobSupervisor(
@@ -175,6 +189,7 @@ def _training(
         most_queued=settings.training_queue,
         keep_s=settings.training_ttl_s,
         now=now,
+        clock=clock,
     )
     jobs.start(settings.training_poll_s)
     return jobs

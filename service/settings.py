@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from limits import parse
 from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -18,6 +17,8 @@ from pydantic_settings import (
 RuntimeName = Literal["auto", "torch", "onnx"]
 StreamListener = Literal["auto", "picows", "websockets"]
 SHIPPED_MODELS = (Path(__file__).parent / "shipped_models").resolve()
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+_RATE = re.compile(rf"([1-9][0-9]*)/({'|'.join(_SECONDS)})")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -33,6 +34,14 @@ def _split(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def parse_rate(text: str) -> tuple[int, int]:
+    """The number of requests in a window, and its seconds. Raises ValueError."""
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"expected a rate, as in 100/second or 5000/minute; got {text!r}")
+    return int(found[1]), _SECONDS[found[2]]
 
 
 class Settings(BaseSettings):
@@ -69,6 +78,9 @@ class Settings(BaseSettings):
 
     adaptation_ttl_s: float = Field(24 * 3600.0, gt=0, description="time after its last use when an adaptation expires")
     sweep_every_s: float = Field(60.0, gt=0, description="interval at which expired adaptations are deleted")
+    clock_settle_s: float = Field(
+        3600.0, ge=0, description="time after a start in which nothing is deleted because of the time before it"
+    )
     audit_ttl_s: float = Field(90 * 86400.0, gt=0, description="time that entries of the audit log are kept")
 
     max_body_bytes: int = Field(32 * 1024**2, gt=0, description="size of a request body, compressed or not")
@@ -89,7 +101,7 @@ class Settings(BaseSettings):
     streams: int = Field(4096, gt=0, description="WebSockets and event streams of all tenants, per process")
 
     stream_listener: StreamListener = Field(
-        "auto", description="library that reads and writes WebSockets; auto: picows if it is installed, else websockets"
+        "auto", description="library that reads WebSockets; auto: picows if it is installed, else websockets"
     )
 
     log_format: Literal["text", "json"] = Field("text", description="lines for people, or JSON for machines")
@@ -140,10 +152,7 @@ class Settings(BaseSettings):
     @field_validator("rate")
     @classmethod
     def _is_a_rate(cls, value: str) -> str:
-        try:
-            parse(value)
-        except ValueError as error:
-            raise ValueError("a rate, as in 100/second or 5000/minute") from error
+        parse_rate(value)
         return value
 
     @classmethod

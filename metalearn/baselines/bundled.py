@@ -7,17 +7,22 @@ from pydantic import ValidationError
 
 from metalearn.adapter import Adapter
 from metalearn.baselines.bc import Bc, BcConfig, train_bc
-from metalearn.baselines.mil import Mil, MilConfig, train_mil
+from metalearn.baselines.mil import Mil, MilConfig, can_train_mil, train_mil
 from metalearn.bundle import Bundle
 from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidConfig
 from metalearn.model.inference import Inference
 
 BASELINES = ("bc", "mil")
-"""The baselines that `wtl train` puts beside the policy into its bundle."""
+"""The baselines that `wtl train` puts beside the policy into its bundle, where what trains them is installed."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the method, the steps done and the steps in all."""
+
+
+def usual_baselines() -> tuple[str, ...]:
+    """The baselines that can be trained here: `mil` needs learn2learn, which is hard to install."""
+    return tuple(name for name in BASELINES if name != "mil" or can_train_mil())
 
 
 def methods_of(bundle: Bundle) -> dict[str, Adapter]:

@@ -9,6 +9,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.extras import missing_library
 from metalearn.data.spec import Spec
 from metalearn.training.collect import one_thread
 
@@ -164,10 +166,18 @@ def _actions_of(episodes: Sequence[Episode], field: str) -> Iterator[tuple[Array
         yield episode.observations[:-1], episode.actions
 
 
+def can_train_mil() -> bool:
+    """Whether learn2learn is installed; a trained `mil` adapts without it."""
+    return find_spec("learn2learn") is not None
+
+
 def _learn2learn() -> Any:
     """`learn2learn.algorithms`, imported late and without the banners of what it imports."""
     quiet = io.StringIO()
     with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from learn2learn import algorithms
+        try:
+            from learn2learn import algorithms
+        except ImportError as error:
+            raise missing_library(error, "mil") from error
     return algorithms

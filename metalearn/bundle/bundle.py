@@ -27,6 +27,7 @@ from metalearn.bundle.model_card import model_card
 from metalearn.data.dataset import DAMAGE
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.names import check_file_names
 from metalearn.data.reading import read_json, refuse_pointer
 from metalearn.data.spec import Spec
 
@@ -112,7 +113,9 @@ class Bundle:
         return replace(self, example=None if demo is None else self.spec.check(demo))
 
     def save(self, folder: Path) -> Path:
-        """Write it to `folder` (made if absent); returns the folder."""
+        """Write it to `folder` (made if absent); returns the folder. Raises InvalidConfig for names of no files."""
+        check_file_names(f"baselines of {self.name}", self.baselines)
+        check_file_names(f"graphs of {self.name}", self.graphs)
         (folder / "baselines").mkdir(parents=True, exist_ok=True)
         digests = {"weights": _write(folder / "weights.safetensors", self.weights)}
         for method, weights in self.baselines.items():
@@ -149,6 +152,8 @@ class Bundle:
         """
         try:
             head = read_json(folder / "bundle.json")
+            if not isinstance(head, dict):
+                raise InvalidConfig(f"bundle {folder}: expected an object in bundle.json, got {type(head).__name__}")
             if head.get("schema") == 1:
                 raise InvalidConfig(f"bundle {folder} is of schema 1: `wtl models upgrade {folder}` upgrades it")
             if head.get("schema") != SCHEMA:
@@ -177,6 +182,14 @@ class Bundle:
             raise InvalidConfig(f"bundle {folder} is damaged: {error}") from error
         except DAMAGE as error:
             raise InvalidConfig(f"bundle {folder} is damaged: {error!r}") from error
+
+
+def run_bundle(folder: Path) -> Path | None:
+    """Return `folder` if it is a bundle, the bundle in it if it is the folder of a run, else None."""
+    if (folder / "bundle.json").exists():
+        return folder
+    inside = [path.parent for path in folder.glob("*/bundle.json")]
+    return folder / "bundle" if inside == [folder / "bundle"] else None
 
 
 def _spec(folder: Path, value: dict[str, Any]) -> Spec:

@@ -24,6 +24,7 @@ from metalearn.cluster.connection import connect
 from metalearn.cluster.workers import extend_search_path
 from metalearn.config import Config, Experiment
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.names import check_file_names
 from metalearn.data.reading import read_json
 from metalearn.training.events import Event
 from metalearn.training.loop import train
@@ -58,6 +59,7 @@ class Sweep:
     name: str
 
     def __post_init__(self) -> None:
+        check_file_names("--name", [self.name])
         for key, values in self.space.items():
             if not isinstance(values, Mapping):
                 for value in values:

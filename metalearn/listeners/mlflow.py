@@ -12,6 +12,7 @@ from typing import Any
 
 from metalearn.config import Experiment
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.extras import missing_library
 from metalearn.listeners.console import Listen
 from metalearn.training.events import Event
 
@@ -30,7 +31,7 @@ def mlflow_run(uri: str, experiment: Experiment, folder: Path) -> Iterator[Liste
     try:
         import mlflow
     except ImportError as error:
-        raise InvalidConfig("--mlflow needs MLflow: pip install 'watch-try-learn[mlflow]'") from error
+        raise missing_library(error, "--mlflow") from error
     try:
         client: Any = mlflow.MlflowClient(tracking_uri=uri)
         run = _begun(client, experiment, folder)

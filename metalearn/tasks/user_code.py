@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
+from metalearn.data.extras import extra_of, missing_library
 
 _CALLERS = (__file__, str(Path(__file__).with_name("family.py")), str(Path(__file__).with_name("registry.py")))
 
@@ -21,9 +22,17 @@ def user_code(attempt: str) -> Iterator[None]:
         yield
     except WatchTryLearnError:
         raise
+    except ModuleNotFoundError as error:
+        if error.name and extra_of(error.name):
+            raise missing_library(error, attempt) from error
+        raise _failed(attempt, error) from error
     except (Exception, SystemExit) as error:
-        text = " ".join(str(error).split())
-        raise InvalidConfig(f"{attempt}: {type(error).__name__}: {text}{_where(error)}") from error
+        raise _failed(attempt, error) from error
+
+
+def _failed(attempt: str, error: BaseException) -> InvalidConfig:
+    text = " ".join(str(error).split())
+    return InvalidConfig(f"{attempt}: {type(error).__name__}: {text}{_where(error)}")
 
 
 def _where(error: BaseException) -> str:

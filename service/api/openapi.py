@@ -39,6 +39,12 @@ TAGS = [
     {"name": "health", "description": "Probe the process, its readiness and its metrics."},
 ]
 
+_SECURITY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key, as `wtl keys create` prints it. On loopback none is needed until the first is made.",
+}
+
 _SENTENCE = re.compile(r"(.+?[.])(?:\s|$)", re.DOTALL)
 
 _EVENT_FIELDS = {
@@ -98,7 +104,7 @@ def describe(app: FastAPI) -> None:
             ]
             _, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
             document["components"]["schemas"] |= definitions["$defs"]
-            document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            document["components"]["securitySchemes"] = {"key": _SECURITY}
             _describe_operations(document)
             _describe_responses(document)
             _describe_scopes(document, app.routes)

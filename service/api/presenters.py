@@ -53,7 +53,7 @@ def adaptation_state(container: Container, adaptation: Adaptation) -> Adaptation
         value_of_trial=None if confidence is None else round(confidence.value_of_trial, 4),
         novelty=None if confidence is None or confidence.novelty is None else round(confidence.novelty, 4),
         created_at=iso(adaptation.created_at),
-        expires_at=iso(adaptation.expires_at),
+        expires_at=iso(container.clock.to_wall(adaptation.expires_at)),
     )
 
 

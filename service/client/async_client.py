@@ -15,6 +15,7 @@ import numpy as np
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import WatchTryLearnError
+from metalearn.proxies import async_http_client
 from service.client import requests
 from service.client.event_stream import TIMEOUT, EventReader
 from service.client.export import Export
@@ -208,7 +209,7 @@ class AsyncClient:
         longest_wait_s: float = 30.0,
         http: httpx.AsyncClient | None = None,
     ) -> None:
-        self._http = http or httpx.AsyncClient(base_url=url, timeout=timeout_s)
+        self._http = http or async_http_client(url, timeout=timeout_s)
         self._api_key = api_key or os.environ.get("WTL_API_KEY")
         self._retry_policy = RetryPolicy(retries, longest_wait_s)
 

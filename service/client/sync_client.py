@@ -15,6 +15,7 @@ import numpy as np
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import WatchTryLearnError
+from metalearn.proxies import http_client
 from service.client import requests
 from service.client.event_stream import TIMEOUT, EventReader
 from service.client.export import Export
@@ -221,6 +222,9 @@ class Client:
         retries: the number of retries after a lost connection or from a busy server.
         longest_wait_s: the longest wait between two attempts; a longer Retry-After ends the retries.
         http: an httpx client to use instead of a new one.
+
+    Raises:
+        InvalidConfig: the proxy that the environment names cannot be used. A server on this machine needs none.
     """
 
     def __init__(
@@ -233,7 +237,7 @@ class Client:
         longest_wait_s: float = 30.0,
         http: httpx.Client | None = None,
     ) -> None:
-        self._http = http or httpx.Client(base_url=url, timeout=timeout_s)
+        self._http = http or http_client(url, timeout=timeout_s)
         self._api_key = api_key or os.environ.get("WTL_API_KEY")
         self._retry_policy = RetryPolicy(retries, longest_wait_s)
 

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from metalearn.data.errors import InvalidConfig
+from metalearn.data.extras import not_installed
 from service.inference.onnx_runtime import OnnxRuntime
 from service.inference.runtime import RuntimeFactory
 from service.inference.torch_runtime import TorchRuntime
@@ -14,7 +14,5 @@ def factory_of(name: RuntimeName) -> RuntimeFactory:
     installed = {"torch": find_spec("torch") is not None, "onnx": find_spec("onnxruntime") is not None}
     chosen = name if name != "auto" else "torch" if installed["torch"] else "onnx"
     if not installed[chosen]:
-        raise InvalidConfig(
-            f"runtime {chosen}: {'torch' if chosen == 'torch' else 'onnxruntime'} is not installed here"
-        )
+        raise not_installed("torch" if chosen == "torch" else "onnxruntime", f"runtime {chosen}")
     return TorchRuntime.load if chosen == "torch" else OnnxRuntime.load

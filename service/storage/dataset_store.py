@@ -184,7 +184,7 @@ class DatasetStore:
         if grown.n_bytes > self._most_bytes:
             expected, got = f"at most {self._most_bytes} bytes", f"{grown.n_bytes} bytes"
             raise DatasetTooLarge(f"a data set holds {expected}", field="tasks", expected=expected, got=got)
-        with_room(lambda: self._files.put({part["file"]: content}))
+        with_room(lambda: self._files.put({str(part["file"]): content}))
         values = {"spec": grown.spec, "parts": grown.parts, "updated_at": grown.updated_at}
         c.execute(update(datasets).where(datasets.c.uid == grown.uid).values(values))
         return grown

@@ -241,6 +241,15 @@ training_events = Table(
     Column("data", String, nullable=False),
 )
 
+# How far the clock by which things expire has come, and what the wall clock showed then.
+clocks = Table(
+    "clocks",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("counted_s", Float, nullable=False),
+    Column("wall_s", Float, nullable=False),
+)
+
 # Leases on work that only one server process at a time may do.
 leases = Table(
     "leases",

@@ -90,11 +90,15 @@ class TrainingJobRepository:
         return {state: found.get(state, 0) for state in STATES}
 
     def request_stop(self, tenant: str, job_id: str) -> Job:
-        """Mark a job to be stopped. Raises JobNotFound."""
+        """Mark a job to be stopped, on a full disk too. Raises JobNotFound."""
         job = self.read(tenant, job_id)
         active = (training_jobs.c.uid == job.uid, training_jobs.c.state.in_(ACTIVE))
-        with self._database.write() as c:
-            c.execute(update(training_jobs).where(*active).values(stop_requested=True))
+
+        def mark() -> None:
+            with self._database.write() as c:
+                c.execute(update(training_jobs).where(*active).values(stop_requested=True))
+
+        self._database.freeing(mark)
         return self.read(tenant, job_id)
 
     def advance(

@@ -146,7 +146,7 @@ def test_without_what_exports_graphs_nothing_is_touched(
     monkeypatch.setattr(bundle_upgrade, "find_spec", lambda name: None if name == absent else object())
     before = content(old)
     assert main(["models", "upgrade", str(old.parent)]) == 2
-    assert f"needs {absent}, which is not installed here" in capsys.readouterr().err
+    assert f"exporting its graphs again: {absent} is not installed" in capsys.readouterr().err
     assert content(old) == before
 
 

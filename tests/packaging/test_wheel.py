@@ -1,6 +1,8 @@
 """The wheel, alone in a fresh environment and away from the repository, serves the shipped models."""
 
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import httpx
@@ -21,6 +24,15 @@ UV = Path(sys.executable).parent / "uv"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SHIPPED = sorted(path.parent.name for path in (ROOT / "models").glob("*/bundle.json"))
 SERVER_ONLY = ("alembic", "fastapi", "onnx", "onnxruntime", "ray", "sqlalchemy", "starlette", "torch", "uvicorn")
+EVERY_COMMAND = ROOT / "tests" / "support" / "every_command.py"
+TRAINS = (
+    ("train", "reach-m2"), ("train", "--family", "nowhere:Nothing"), ("evaluate", "reach"), ("demo",),
+    ("benchmark", "smoke"), ("export", "reach"), ("tune", "reach-m2", "--space", "seed=1,2"), ("submit", "reach-m2"),
+    ("rl-module", "reach", "out"), ("serve", "--ray-serve", "--port", "0"),
+    ("adapt", "--model", "reach", "--from", "minari:any/thing-v0"),
+    ("check", "--from", "robomimic:any.hdf5"),
+)  # fmt: skip
+"""Commands that need the extra `train`."""
 IMPORT_THE_CLIENT = f"""
 import sys
 from service.client import Client
@@ -59,7 +71,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv = tmp_path_factory.mktemp("fresh") / "venv"
     output(UV, "venv", "--quiet", "--python", sys.executable, venv)
     python = venv / "bin" / "python"
-    output(UV, "pip", "install", "--quiet", "--python", python, "--constraint", ROOT / "requirements-serve.lock", wheel)
+    output(UV, "pip", "install", "--quiet", "--python", python, "--constraint", ROOT / "requirements.lock", wheel)
     return venv / "bin"
 
 
@@ -109,6 +121,48 @@ def test_the_client_imports_nothing_that_only_a_server_needs():
     command = [sys.executable, "-c", IMPORT_THE_CLIENT]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def libraries_of(extra: str) -> list[str]:
+    """Modules of the libraries that an extra installs, and that the base does not."""
+    wanted = {re.match(r"[A-Za-z0-9._-]+", line).group() for line in PROJECT["optional-dependencies"][extra]}
+    return [module for module, names in packages_distributions().items() if wanted & {name.lower() for name in names}]
+
+
+def check_that_every_command_answers(done: str) -> None:
+    """With a page of help, an answer, or one sentence; where the extra `train` is missing, the sentence names it."""
+    answers = json.loads(done)
+    assert len(answers) > 60
+    for answer in answers:
+        assert answer["code"] in (0, 1, 2), answer  # None: an exception came through
+        if "--help" in answer["arguments"]:
+            assert (answer["code"], answer["err"]) == (0, ""), answer
+        if tuple(answer["arguments"]) in TRAINS:
+            assert re.fullmatch(
+                r"wtl: [^\n]* is not installed: pip install 'watch-try-learn\[train\]'\n", answer["err"]
+            )
+            assert (answer["code"], answer["out"]) == (2, ""), answer
+
+
+def test_without_extras_every_command_answers_in_a_sentence(tmp_path: Path):
+    hidden = json.dumps([*libraries_of("train"), *libraries_of("mil"), *libraries_of("mlflow")])
+    command = [sys.executable, EVERY_COMMAND, hidden, json.dumps(TRAINS)]
+    path = os.pathsep.join([str(ROOT), *sys.path])
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment() | {"PYTHONPATH": path}, stdin=subprocess.DEVNULL, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    check_that_every_command_answers(done.stdout)
+    assert not (tmp_path / "runs").exists()  # a command that failed leaves nothing
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_command_of_the_bare_wheel_answers_in_a_sentence(installed: Path, tmp_path: Path):
+    check_that_every_command_answers(
+        output(installed / "python", EVERY_COMMAND, "[]", json.dumps(TRAINS), cwd=tmp_path)
+    )
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from metalearn.data.errors import WatchTryLearnError
+from metalearn.data.extras import missing_library
 from wtl.cli.adapt import act, adapt, check, convert
 from wtl.cli.admin import audit, keys, migrate
 from wtl.cli.cluster import rl_module, submit, tune
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sentence, code = error.format_message(), error.exit_code
     except WatchTryLearnError as error:
         sentence, code = str(error), 2
+    except ImportError as error:
+        sentence, code = str(missing_library(error)), 2
     except OSError as error:
         sentence, code = ": ".join(str(part) for part in (error.filename, error.strerror) if part), 2
     except (KeyboardInterrupt, typer.Abort):

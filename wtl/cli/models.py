@@ -37,28 +37,35 @@ Alias = Annotated[
 
 @models.command("list")
 def list_folder(
-    folder: Annotated[Path | None, typer.Argument(help="Folder of bundles. [default: the shipped models]")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Of bundles, one bundle, or of a run. [default: the shipped models]")
+    ] = None,
 ) -> None:
     """List the bundles in a folder, with their evaluated success."""
     from rich.table import Table
 
-    from metalearn.bundle import Bundle
+    from service.registry.models_folder import ModelsFolder
     from service.settings import SHIPPED_MODELS
 
-    if folder is not None and not folder.is_dir():
-        raise InvalidConfig(f"no folder of bundles at {folder}")
-    found = sorted((folder or SHIPPED_MODELS).glob("*/bundle.json"))
+    at = folder or SHIPPED_MODELS
+    if not at.is_dir():
+        raise InvalidConfig(f"no folder of bundles at {at}")
+    found = ModelsFolder.read(at)
     table = Table("model", "id", "observation", "action", "success after 0, 1, ... trials", box=None, pad_edge=False)
-    for path in found:
-        bundle = Bundle.load(path.parent)
+    for name, bundle in found.bundles.items():
         size = ("discrete " if bundle.spec.discrete else "") + str(bundle.spec.action_size)
-        table.add_row(bundle.name, bundle.id[:12], str(bundle.spec.observation_size), size, _curve(bundle))
-    Console().print(table if found else f"no bundles in {folder or SHIPPED_MODELS}")
+        table.add_row(name, bundle.id[:12], str(bundle.spec.observation_size), size, _curve(bundle))
+    if found.bundles or not found.unusable:
+        Console().print(table if found.bundles else f"no bundles in {at}")
+    if found.unusable:
+        raise InvalidConfig(
+            "; ".join(f"the bundle {name} cannot be used: {why}" for name, why in found.unusable.items())
+        )
 
 
 @models.command("upgrade")
 def upgrade_folder(
-    folder: Annotated[Path, typer.Argument(help="Of bundles, or one bundle.")],
+    folder: Annotated[Path, typer.Argument(help="Of bundles, one bundle, or of a run.")],
 ) -> None:
     """Upgrade bundles of an earlier schema in place: the same numbers under the names of today.
 
@@ -161,10 +168,10 @@ def export(
       wtl export runs/reach-m2
       WTL_RUNTIME=onnx wtl serve --models runs/reach-m2/bundle
     """
-    from metalearn.bundle import Bundle
+    from metalearn.bundle import Bundle, run_bundle
     from metalearn.model.export import with_graphs
 
-    folder = next((path for path in (bundle, bundle / "bundle") if (path / "bundle.json").exists()), bundle)
+    folder = run_bundle(bundle) or bundle
     exported = with_graphs(Bundle.load(folder))
     exported.save(folder)
     for name in exported.graphs:

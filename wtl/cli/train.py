@@ -88,7 +88,7 @@ def train(
       wtl train ml10-large --device cuda --workers 15    # learn on a GPU in bfloat16, simulate on the CPU's cores
     """
     use_threads(threads)
-    from metalearn.baselines.bundled import BASELINES
+    from metalearn.baselines.bundled import usual_baselines
     from metalearn.cluster.jobs import persistent_path
     from metalearn.data.task_sets import TaskRule
     from metalearn.training.learner import Compute
@@ -106,13 +106,14 @@ def train(
         made = read_task_set(episodes, selection, TaskRule(demos), task_by=task_by, rate_hz=rate)
         typer.echo(describe(made))
         data = made.training
-    wanted = _experiment(experiment, family, dataset or (episodes or [None])[0], seed, steps)
+    wanted = _experiment(experiment, family, dataset or (episodes[0] if episodes else None), seed, steps)
     usual = Path("runs") / (wanted.name if seed is None else f"{wanted.name}-seed{seed}")
     if staleness is not None:
         wanted = wanted.with_staleness(staleness)
     folder = persistent_path(out or usual, Path.cwd(), Path.home())
     url = f"{storage.rstrip('/')}/{folder.name}" if storage else None
-    on_ray, names, together = ray or ray_address is not None, BASELINES if baselines else (), _learners(learners)
+    names = usual_baselines() if baselines else ()
+    on_ray, together = ray or ray_address is not None, _learners(learners)
     if (actors or together) and not on_ray:
         raise InvalidConfig("--actors and --learners need --ray; without Ray use --workers")
     if together and device != "cpu":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.extras import missing_library
 from metalearn.data.formats.arrays import decode_npz, decode_safetensors, encode_npz, encode_safetensors, read_npz
 from metalearn.data.formats.files import Decoder, Encoder, decode_json, read_file, write_file
 from metalearn.data.formats.lerobot import read_lerobot
@@ -168,7 +169,7 @@ def read_episodes(source: str | Path, selection: Selection = Selection()) -> Rec
     try:
         return entry.read(path, selection)
     except ImportError as error:
-        raise _not_installed(entry, error) from error
+        raise missing_library(error, entry.name) from error
 
 
 def write_episodes(
@@ -197,9 +198,4 @@ def write_episodes(
     try:
         entry.write(path, Recorded.of(episodes, rate_hz), spec, description)
     except ImportError as error:
-        raise _not_installed(entry, error) from error
-
-
-def _not_installed(entry: DatasetFormat, error: ImportError) -> InvalidConfig:
-    needs = f": pip install 'watch-try-learn[{entry.extra}]'" if entry.extra else ""
-    return InvalidConfig(f"{entry.name}: {error.name or error} is not installed{needs}")
+        raise missing_library(error, entry.name) from error

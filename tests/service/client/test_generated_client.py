@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from support.pointing import PointingRuntime, settings_in
 from support.serving import served
 
-from service.api.schemas import datasets
 from service.api.schemas import adaptations as schemas
+from service.api.schemas import datasets
 from service.api.schemas import models as cards
 from service.api.schemas import training_jobs as jobs
 from service.app import create_app

@@ -6,6 +6,7 @@ import time
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 from starlette.testclient import WebSocketDenialResponse
 from support.api_keys import ALL, Make
 from support.pointing import PointingRuntime
@@ -16,7 +17,7 @@ from service.api.middleware.auth import SECURITY_HEADERS
 from service.api.scopes import PUBLIC, all_routes, public_paths, requires, scope_of
 from service.app import create_app
 from service.security.api_keys import ApiKeys, hash_secret
-from service.settings import Settings
+from service.settings import Settings, parse_rate
 from wtl.cli import main
 
 
@@ -223,6 +224,23 @@ def test_a_server_that_others_reach_wants_a_key_to_exist(settings: Settings, key
         service.server.serve(exposed, runtime_factory=PointingRuntime)
     with served(exposed) as http:
         assert http.get("/v1/adaptations").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("rate", "parsed"), [("100/second", (100, 1)), ("5000/minute", (5000, 60)), ("1/day", (1, 86_400))]
+)
+def test_rates_are_a_number_and_a_window(rate: str, parsed: tuple[int, int]) -> None:
+    assert parse_rate(rate) == parsed
+
+
+@pytest.mark.parametrize(
+    "rate", ["fast", "", "0/second", "-1/minute", "1.5/minute", "5/minutes ", "5 / minute", "5/year"]
+)
+def test_what_is_no_rate_is_refused(rate: str) -> None:
+    with pytest.raises(ValueError, match="expected a rate, as in 100/second or 5000/minute; got"):
+        parse_rate(rate)
+    with pytest.raises(ValidationError, match="expected a rate"):
+        Settings(rate=rate)
 
 
 def test_too_many_requests_are_told_when_to_come_back(settings: Settings, make: Make) -> None:

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002_datasets"
-down_revision = "0001_tables"
+revision = "0003_datasets"
+down_revision = "0002_clocks"
 _POSITION = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
