@@ -92,6 +92,8 @@ def _check_selection(selection: Selection) -> None:
         if keys := getattr(selection, name):
             got = keys if isinstance(keys, str) else ", ".join(keys)
             raise InvalidData(name, "no such choice, since this file holds whole episodes", got)
+    if selection.filter_key:
+        raise InvalidData("filter", "none, since this file lists no subsets of its episodes", selection.filter_key)
     if selection.success not in {"auto", "reward", *WORDS}:
         words = ", ".join(("auto", "reward", *WORDS))
         raise InvalidData("success", f"one of {words}, since this file holds whole episodes", selection.success)
