@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metalearn.data.errors import InvalidData
-from metalearn.data.formats import aloha, d4rl, maniskill, robomimic
+from metalearn.data.formats import aloha, d4rl, maniskill, rllib, robomimic
 from metalearn.data.formats.arrays import Limits
+from metalearn.data.formats.files import decode_json, read_file
 from metalearn.data.formats.hdf5 import opened
 from metalearn.data.formats.selection import Recorded, Selection
 
@@ -53,3 +54,14 @@ def read_hdf5(
         known = "; ".join(f"{name} with {layout.members}" for name, layout in LAYOUTS.items())
         there = ", ".join(sorted(file)[:10]) or "nothing"
         raise InvalidData("layout", f"one of {known}", there[:200])
+
+
+def read_json_file(
+    path: str | Path,
+    selection: Selection = Selection(),  # noqa: B008  frozen
+    limits: Limits = Limits(),  # noqa: B008  frozen
+) -> Recorded:
+    """The episodes of a JSON file: RLlib's lines of batches, or a request body. Raises InvalidData, OSError."""
+    if rllib.fits(Path(path)):
+        return rllib.read_rllib(path, selection, limits)
+    return read_file(path, selection, limits, decode=decode_json)

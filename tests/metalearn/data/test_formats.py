@@ -336,7 +336,7 @@ def test_lerobot_episodes_and_observations_are_selected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("selection", "info", "expected"),
     [
-        (Selection(), {"codebase_version": "v9.0"}, "codebase_version: expected v2.x or v3.x, got 'v9.0'"),
+        (Selection(), {"codebase_version": "v9.0"}, "codebase_version: expected v1.x, v2.x or v3.x, got 'v9.0'"),
         (Selection(), {"features": None}, "features: expected an object"),
         (Selection(("observation.images.top",)), {}, "observations: expected numeric features"),
         (Selection(episodes=(2,)), {}, "episodes: expected numbers from 0 to 1"),
