@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import load, save_file
-
 from support.fuzzed_files import told
 from support.fuzzed_files.layout import Layout, Rng, arrays, lengths, load_json
 from support.fuzzed_files.told import Contradiction, Recording, Tree, under
@@ -29,9 +28,7 @@ def _tell_body(tree: Tree) -> Recording:
             raise Contradiction
         found += [under(own, f"{number}/") for number in numbers]
     fields = ("observations", "actions", "rewards", "success")
-    episodes = tuple(
-        told.episode(*(one.get(name) for name in fields), after=True) for one in found or [tree]
-    )
+    episodes = tuple(told.episode(*(one.get(name) for name in fields), after=True) for one in found or [tree])
     return Recording(episodes, told.rate(tree.get("rate_hz")))
 
 
@@ -131,7 +128,10 @@ def _tell_imitation(tree: Tree) -> Recording:
         starts = [int(one) for one in told.plain(tree["indices"]).reshape(-1)]
         if starts != list(told.plain(tree["indices"]).reshape(-1)):
             raise Contradiction
-        if len(obs) != len(acts) + len(starts) + 1 or len(np.atleast_1d(tree.get("terminal", 0))) not in {1 if "terminal" not in tree else -1, len(starts) + 1}:
+        if len(obs) != len(acts) + len(starts) + 1 or len(np.atleast_1d(tree.get("terminal", 0))) not in {
+            1 if "terminal" not in tree else -1,
+            len(starts) + 1,
+        }:
             raise Contradiction
         for i, (start, stop) in enumerate(zip([0, *starts], [*starts, len(acts)], strict=True)):
             own = None if rews is None else rews[start:stop]

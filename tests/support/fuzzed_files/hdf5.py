@@ -9,7 +9,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-
 from support.fuzzed_files import told
 from support.fuzzed_files.layout import Layout, Rng, arrays, lengths
 from support.fuzzed_files.told import Contradiction, Recording, Tree, under
@@ -22,7 +21,7 @@ def write_hdf5(tree: Tree, path: Path) -> None:
         for name, value in tree.items():
             home, at, attribute = name.partition("@")
             if at:
-                file.require_group(home).attrs[attribute] = value
+                file.require_group(home or "/").attrs[attribute] = value
             else:
                 array = np.asarray(value)
                 text = array.dtype.kind in "US"
@@ -41,6 +40,7 @@ def load_hdf5(path: Path) -> Tree:
             tree[name] = np.asarray(item[()])
 
     with h5py.File(path) as file:
+        tree.update({f"@{key}": value for key, value in file.attrs.items()})
         file.visititems(visit)
     return tree
 
@@ -79,9 +79,7 @@ def _tell_robomimic(tree: Tree) -> Recording:
         rewards = demo.get("rewards")
         flags = [demo[key] for key in ("success", "is_success", "next.success") if key in demo]
         success = flags[0] if flags else None if rewards is None else bool((np.asarray(rewards) > 0).any())
-        episodes.append(
-            told.episode(np.concatenate(seen, axis=1), demo.get("actions"), rewards, success, after=after)
-        )
+        episodes.append(told.episode(np.concatenate(seen, axis=1), demo.get("actions"), rewards, success, after=after))
         if demo.get("actions") is None:
             raise Contradiction
     if not episodes:
@@ -123,7 +121,9 @@ def _tell_maniskill(tree: Tree) -> Recording:
         if "actions" not in own:
             raise Contradiction
         episodes.append(
-            told.episode(own.get("obs"), own["actions"], own.get("rewards"), _flag(own), after=_after(own, "obs", "actions"))
+            told.episode(
+                own.get("obs"), own["actions"], own.get("rewards"), _flag(own), after=_after(own, "obs", "actions")
+            )
         )
     if not episodes:
         raise Contradiction
@@ -175,7 +175,9 @@ def _tell_d4rl(tree: Tree) -> Recording:
                 raise Contradiction
             own = np.concatenate([own, following[stop - 1 : stop]])
         earned = None if rewards is None else rewards[start:stop]
-        success = next((np.asarray(tree[key])[start:stop] for one in _FLAGS for key in (one, f"infos/{one}") if key in tree), None)
+        success = next(
+            (np.asarray(tree[key])[start:stop] for one in _FLAGS for key in (one, f"infos/{one}") if key in tree), None
+        )
         episodes.append(told.episode(own, acted[start:stop], earned, success, after=following is not None))
     return Recording(tuple(episodes), None)
 
@@ -198,7 +200,11 @@ def _tell_aloha(tree: Tree) -> Recording:
     if "action" not in tree:
         raise Contradiction
     own = told.episode(
-        tree.get("observations/qpos"), tree["action"], None, _flag(tree), after=_after(tree, "observations/qpos", "action")
+        tree.get("observations/qpos"),
+        tree["action"],
+        None,
+        _flag(tree),
+        after=_after(tree, "observations/qpos", "action"),
     )
     return Recording((own,), None)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from support.fuzzed_files import told
 from support.fuzzed_files.told import Array, Contradiction, Recording, Tree
 
@@ -16,7 +15,7 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Layout:
-    """A format: `make` a tree, `write` it into a folder and give its source, `load` what is there, `tell` what it says."""
+    """A format: `make` a tree, `write` it into a folder and give its source, `load` it, `tell` what it says."""
 
     make: Callable[[Rng], Tree]
     write: Callable[[Tree, Path], str]
