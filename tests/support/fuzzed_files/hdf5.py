@@ -63,7 +63,7 @@ def _tell_robomimic(tree: Tree) -> Recording:
     episodes = []
     for number in told.numbered(list(under(tree, "data/")), "demo_"):
         demo = under(tree, f"data/demo_{number}/")
-        keys = ("eef", "gripper")
+        keys = ("state",) if "obs/state" in demo else ("eef", "gripper")
         seen = [told.plain(demo.get(f"obs/{key}")) for key in keys]
         following = [demo.get(f"next_obs/{key}") for key in keys]
         after = all(one is not None for one in following)
@@ -212,11 +212,20 @@ def _tell_aloha(tree: Tree) -> Recording:
 # Any of them
 
 
-_MEMBERS = {"data": "robomimic", "traj": "maniskill", "terminals": "d4rl", "timeouts": "d4rl", "action": "aloha"}
-
-
 def _make_any(rng: Rng) -> Tree:
-    return (_make_robomimic, _make_maniskill, _make_d4rl, _make_aloha)[rng.integers(4)](rng)
+    return (_make_of_one_key, _make_maniskill, _make_d4rl, _make_aloha)[rng.integers(4)](rng)
+
+
+def _make_of_one_key(rng: Rng) -> Tree:
+    """Of robomimic, with all observations in one array."""
+    tree = _make_robomimic(rng)
+    return {
+        name.replace("/eef", "/state"): np.concatenate([value, tree[name.replace("eef", "gripper")]], axis=1)
+        if name.endswith("/eef")
+        else value
+        for name, value in tree.items()
+        if not name.endswith("/gripper")
+    }
 
 
 def _tell_any(tree: Tree) -> Recording:

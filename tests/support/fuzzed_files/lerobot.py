@@ -91,7 +91,6 @@ def _tell_lerobot(tree: Tree) -> Recording:
             frames.setdefault(_whole(one["episode_index"]), []).append(one)
     if not frames:
         raise Contradiction
-    features = under(tree, "info#features#")
     episodes = []
     for _, unordered in sorted(frames.items()):
         own = sorted(unordered, key=lambda one: _whole(one["frame_index"]))
@@ -99,8 +98,7 @@ def _tell_lerobot(tree: Tree) -> Recording:
             raise Contradiction
 
         def of(name: str, own: list[dict[str, Any]] = own) -> Any:
-            known = name in features and all(name in one for one in own)
-            return [one[name] for one in own] if known else None
+            return [one[name] for one in own] if all(name in one for one in own) else None
 
         episodes.append(
             told.episode(of("observation.state"), of("action"), of("next.reward"), of("next.success"), after=False)
