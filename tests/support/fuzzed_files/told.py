@@ -133,7 +133,7 @@ def under(tree: Mapping[str, Any], prefix: str) -> Tree:
     return {name.removeprefix(prefix): value for name, value in tree.items() if name.startswith(prefix)}
 
 
-def numbered(names: Sequence[str], prefix: str) -> list[int]:
-    """The numbers of members such as `demo_3/...`, in order."""
+def numbered(names: Sequence[str], prefix: str) -> list[str]:
+    """What comes after the prefix in members such as `demo_3/...`, in the order of the numbers."""
     heads = {name.split("/")[0].removeprefix(prefix) for name in names if name.startswith(prefix)}
-    return sorted(int(head) for head in heads if head.isdecimal() and head.isascii())
+    return sorted((head for head in heads if head.isdecimal() and head.isascii()), key=int)
