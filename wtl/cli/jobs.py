@@ -9,6 +9,7 @@ from rich.console import Console
 
 from wtl.cli.connection import connected
 from wtl.cli.options import DEFAULT_URL, ExperimentName, Json, Key, Seed, Steps, Url
+from wtl.cli.tables import print_table
 
 if TYPE_CHECKING:
     from service.client import TrainingJob
@@ -52,18 +53,18 @@ def create(
 @jobs.command("list")
 def list_all(url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
     """List the training jobs, the oldest first."""
-    from rich.table import Table
-
     with connected(url, key) as client:
         found = list(client.jobs())
     if as_json:
         public = [{name: value for name, value in vars(job).items() if not name.startswith("_")} for job in found]
         typer.echo(json.dumps(public, indent=1))
         return
-    table = Table("job", "experiment", "state", "progress", "model", "created", box=None, pad_edge=False)
-    for job in found:
-        table.add_row(job.id, job.experiment, job.state, _progress(job), _model(vars(job)), job.created_at[:16])
-    Console().print(table if found else "no training jobs")
+    rows = [(j.id, j.experiment, j.state, _progress(j), _model(vars(j)), j.created_at[:16]) for j in found]
+    if not rows:
+        typer.echo("no training jobs")
+        return
+    columns = ("job", "experiment", "state", "progress", "model", "created")
+    print_table(columns, rows, whole=("job", "experiment", "model"))
 
 
 @jobs.command()

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from metalearn.data.errors import InvalidConfig
 from wtl.cli.connection import connected
 from wtl.cli.options import DEFAULT_URL, Json, Key, Url
+from wtl.cli.tables import print_table
 
 if TYPE_CHECKING:
     from metalearn.bundle import Bundle
@@ -40,20 +40,22 @@ def list_folder(
     folder: Annotated[Path | None, typer.Argument(help="Folder of bundles. [default: the shipped models]")] = None,
 ) -> None:
     """List the bundles in a folder, with their evaluated success."""
-    from rich.table import Table
-
     from metalearn.bundle import Bundle
     from service.settings import SHIPPED_MODELS
 
     if folder is not None and not folder.is_dir():
         raise InvalidConfig(f"no folder of bundles at {folder}")
     found = sorted((folder or SHIPPED_MODELS).glob("*/bundle.json"))
-    table = Table("model", "id", "observation", "action", "success after 0, 1, ... trials", box=None, pad_edge=False)
+    rows = []
     for path in found:
         bundle = Bundle.load(path.parent)
         size = ("discrete " if bundle.spec.discrete else "") + str(bundle.spec.action_size)
-        table.add_row(bundle.name, bundle.id[:12], str(bundle.spec.observation_size), size, _curve(bundle))
-    Console().print(table if found else f"no bundles in {folder or SHIPPED_MODELS}")
+        rows.append((bundle.name, bundle.id[:12], str(bundle.spec.observation_size), size, _curve(bundle)))
+    if not rows:
+        typer.echo(f"no bundles in {folder or SHIPPED_MODELS}")
+        return
+    columns = ("model", "id", "observation", "action", "success after 0, 1, ... trials")
+    print_table(columns, rows, whole=("model", "id"))
 
 
 @models.command("upgrade")
@@ -127,8 +129,6 @@ def rollback(name: Name, alias: Alias, url: Url = DEFAULT_URL, key: Key = None) 
 @models.command()
 def aliases(name: Name, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
     """List the aliases of a model, and the history of their changes, the newest first."""
-    from rich.table import Table
-
     with connected(url, key) as client:
         found = client.aliases(name)
     if as_json:
@@ -136,13 +136,12 @@ def aliases(name: Name, url: Url = DEFAULT_URL, key: Key = None, as_json: Json =
             json.dumps({"current": found.current, "history": [vars(change) for change in found.history]}, indent=1)
         )
         return
-    table = Table("at", "alias", "version", "by", box=None, pad_edge=False)
-    for change in found.history:
-        table.add_row(
-            change.at[:19], change.alias, "-" if change.version is None else str(change.version), change.action
-        )
-    Console().print(", ".join(f"{name}@{one} is {version}" for one, version in found.current.items()) or "no aliases")
-    Console().print(table)
+    typer.echo(", ".join(f"{name}@{one} is {version}" for one, version in found.current.items()) or "no aliases")
+    rows = [
+        (change.at[:19], change.alias, "-" if change.version is None else str(change.version), change.action)
+        for change in found.history
+    ]
+    print_table(("at", "alias", "version", "by"), rows, whole=("at", "alias"))
 
 
 def export(
