@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := uv==0.13.9
 EXPERIMENT ?= reach-m2
-COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
-# A subset begins with the versions of the whole, so that an image runs what was tested.
-subset = cp requirements.lock requirements-$(1).lock && $(COMPILE) $(2) --output-file requirements-$(1).lock
+# The build of torch: cpu, cu132 and so on from PyTorch's index, or locked: the registry's, with 4 GB of CUDA.
+TORCH ?= cpu
+TORCH_IS_APART := .ci/torch-is-apart
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 # Tests and demos start many short processes: without compiled bytecode each would compile its libraries anew.
 export PYTHONDONTWRITEBYTECODE :=
@@ -55,11 +56,11 @@ docs: $(READY) ## build the site into build/site, every link checked, and run th
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	$(BIN)/pytest tests/repository/test_docs.py
 
-lock: $(READY) ## pin what pyproject.toml asks for in requirements*.lock; versions that still fit stay
-	$(COMPILE) pyproject.toml --all-extras --output-file requirements.lock
-	$(call subset,serve,pyproject.toml)
-	$(call subset,train,pyproject.toml --extra train --extra mil)
-	$(call subset,images,--group images)
+lock: $(READY) ## pin what pyproject.toml asks for in requirements.lock; versions that still fit stay
+	@# Versions stay, their hashes are asked for again: uv would keep those of the Pythons that were wanted before.
+	sed -i -e '/--hash=/d' -e 's/ \\$$//' requirements.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \
+		pyproject.toml --all-extras --group images --output-file requirements.lock
 
 wheel: $(READY) ## build the wheel and the source distribution, shipped models included, into build/dist
 	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir build/dist
@@ -94,9 +95,19 @@ clean: ## remove caches and build output; .venv, runs/ and data/ stay
 
 $(READY): requirements.lock pyproject.toml
 	@./.ci/prerequisites >/dev/null
-	@echo "Setting up $(VENV): one to five minutes, about 6 GB."
+	@echo "Setting up $(VENV): one to five minutes, about 3 GB (6 GB with CUDA)."
 	@test -x $(BIN)/pip || "$$(./.ci/prerequisites)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+ifeq ($(TORCH),locked)
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+else
+	$(INSTALL) --exact --require-hashes --constraint requirements.lock --excludes $(TORCH_IS_APART) \
+		-r pyproject.toml --all-extras --group images
+	@awk '/^[^ ]/ {torch = /^(torch|torchvision|triton)==/} !torch' requirements.lock > $(VENV)/apart.lock
+	@$(INSTALL) --torch-backend $(TORCH) --constraint $(VENV)/apart.lock \
+		$$(grep -oE '^torch(vision)?==[0-9.]+' requirements.lock) || { \
+		echo "PyTorch's index has not answered: taking the registry's torch, with CUDA."; \
+		$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock; }
+endif
+	$(INSTALL) --no-deps -e .
 	@touch $@

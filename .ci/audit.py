@@ -102,7 +102,7 @@ def inconsistent(pins: dict[str, str]) -> Iterator[str]:
             installed = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue  # for another platform or Python
-        if Version(installed) != Version(version):
+        if Version(installed).public != Version(version).public:  # 2.15.0+cpu is another build of 2.15.0
             yield f"{name}: {installed} is installed, {version} is pinned"
 
 

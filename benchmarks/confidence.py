@@ -21,7 +21,8 @@ from metalearn.bundle import Bundle
 from metalearn.confidence import Confidence, ConfidenceEstimate
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
-from metalearn.evaluation.calibration import Bin, auroc, describe, draw_reliability
+from metalearn.evaluation.calibration import Bin, auroc, describe
+from metalearn.evaluation.plots import draw_reliability
 from metalearn.model.inference import Inference
 from metalearn.tasks.envs.reach import Reach
 from metalearn.tasks.family import Family, make_vec, tasks_of

@@ -3,28 +3,31 @@
 
 FROM debian:bookworm-slim AS build
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-ENV DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+ENV DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv
 WORKDIR /src
-COPY requirements-serve.lock requirements-images.lock ./
+COPY LICENSE README.md pyproject.toml requirements.lock ./
 # Behind a proxy or a mirror the secrets hold pip's configuration and the certificates to trust; both may be absent.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt,target=/run/ca.crt \
-    python3 -m venv /opt/venv \
-    && python3 -m venv /opt/tools \
-    && /opt/venv/bin/pip install --no-deps --require-hashes -r requirements-serve.lock \
-    && /opt/tools/bin/pip install --no-deps --require-hashes -r requirements-images.lock
-COPY LICENSE README.md pyproject.toml ./
+    if [ -f /run/ca.crt ]; then export SSL_CERT_FILE=/run/ca.crt; fi \
+    && python3 -m venv /opt/tools && python3 -m venv --without-pip /opt/venv \
+    && export PATH="/opt/tools/bin:$PATH" \
+    && awk '/^[^ ]/ {uv = /^uv==/} uv' requirements.lock > /tmp/uv.lock \
+    && pip install --no-deps --require-hashes -r /tmp/uv.lock \
+    && if index="$(pip config get global.index-url 2>/dev/null)"; then export UV_DEFAULT_INDEX="$index"; fi \
+    && export UV_REQUIRE_HASHES=1 UV_CONSTRAINT=/src/requirements.lock \
+    && uv pip install --python /opt/tools/bin/python --group images \
+    && uv pip install --python /opt/venv/bin/python -r pyproject.toml
 # Of metalearn only what serving needs.
-COPY metalearn/__init__.py metalearn/adapter.py metalearn/bundle.py metalearn/confidence.py metalearn/config.py \
-    metalearn/bundle_upgrade.py metalearn/quality.py metalearn/
+COPY metalearn/__init__.py metalearn/adapter.py metalearn/confidence.py metalearn/config.py \
+    metalearn/bundle_upgrade.py metalearn/experiments.py metalearn/quality.py metalearn/
+COPY metalearn/bundle metalearn/bundle
 COPY metalearn/data metalearn/data
 COPY service service
 COPY wtl wtl
-# pip and setuptools go: what runs installs nothing.
 RUN /opt/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheels . \
-    && /opt/venv/bin/pip install --no-deps --no-index /tmp/wheels/*.whl \
-    && /opt/venv/bin/pip uninstall --yes pip setuptools \
+    && /opt/tools/bin/uv pip install --python /opt/venv/bin/python --no-deps --no-index /tmp/wheels/*.whl \
     && /opt/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
        --output-file /tmp/sbom.cdx.json /opt/venv
 
@@ -63,6 +66,6 @@ VOLUME ["/data"]
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["python3", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['WTL_PORT'] + '/livez', timeout=2)"]
+    CMD ["python3", "-c", "import os, urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['WTL_PORT'] + '/livez', timeout=2)"]
 ENTRYPOINT ["wtl"]
 CMD ["serve"]

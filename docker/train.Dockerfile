@@ -9,7 +9,7 @@ ENV DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates gcc libc6-dev python3 python3-dev python3-venv
 WORKDIR /src
-COPY LICENSE README.md pyproject.toml requirements-train.lock requirements-images.lock ./
+COPY LICENSE README.md pyproject.toml requirements.lock .ci/torch-is-apart ./
 ARG TORCH_BACKEND=cpu
 # Instead of the locked versions, where a backend has no build of them: TORCH="torch==2.13.0+cpu".
 ARG TORCH=""
@@ -18,15 +18,18 @@ ARG TORCH=""
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt,target=/run/ca.crt \
     if [ -f /run/ca.crt ]; then export SSL_CERT_FILE=/run/ca.crt; fi \
-    && python3 -m venv /opt/tools \
-    && /opt/tools/bin/pip install --no-deps --require-hashes -r requirements-images.lock \
-    && python3 -m venv --without-pip /opt/venv \
+    && python3 -m venv /opt/tools && python3 -m venv --without-pip /opt/venv \
     && export PATH="/opt/tools/bin:$PATH" VIRTUAL_ENV=/opt/venv \
-    && awk '/^[^ ]/ {torch = /^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+)(\[[a-z,]+\])?==/} !torch' \
-       requirements-train.lock > /tmp/rest.lock \
-    && uv pip sync --require-hashes /tmp/rest.lock \
-    && LOCKED="$(grep -oE '^(torch|torchvision)==[0-9.]+' requirements-train.lock | tr '\n' ' ')" \
-    && echo "${TORCH:-$LOCKED}" | xargs uv pip install ${TORCH_BACKEND:+--torch-backend "$TORCH_BACKEND"}
+    && awk '/^[^ ]/ {uv = /^uv==/} uv' requirements.lock > /tmp/uv.lock \
+    && pip install --no-deps --require-hashes -r /tmp/uv.lock \
+    && if index="$(pip config get global.index-url 2>/dev/null)"; then export UV_DEFAULT_INDEX="$index"; fi \
+    && hashed() { uv pip install --require-hashes --constraint requirements.lock "$@"; } \
+    && hashed --python /opt/tools/bin/python --group images \
+    && hashed --excludes torch-is-apart -r pyproject.toml --extra train --extra mil \
+    && LOCKED="$(grep -oE '^(torch|torchvision)==[0-9.]+' requirements.lock | tr '\n' ' ')" \
+    && awk '/^[^ ]/ {torch = /^(torch|torchvision|triton)==/} !torch' requirements.lock > /tmp/apart.lock \
+    && echo "${TORCH:-$LOCKED}" \
+       | xargs uv pip install --constraint /tmp/apart.lock ${TORCH_BACKEND:+--torch-backend "$TORCH_BACKEND"}
 COPY metalearn metalearn
 COPY service service
 COPY wtl wtl

@@ -1,7 +1,8 @@
-"""Bundles of schema 1 become bundles of schema 2: the same numbers under the names of today.
+"""Bundles of schema 1 become bundles of schema 2, the same numbers under the names of today; and bundles without an
+example or a model card get them.
 
-The one place that knows the names of schema 1. Needs torch and onnx where a bundle has graphs, which are exported
-again; everything else is carried over.
+The one place that knows the names of schema 1. Needs torch and onnx where a bundle of schema 1 has graphs, which are
+exported again, and the simulator of the tasks for an example; everything else is carried over.
 """
 
 import fcntl
@@ -15,11 +16,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from metalearn.bundle import SCHEMA, Bundle, Weights
-from metalearn.config import ModelConfig
+from metalearn.bundle import SCHEMA, Bundle, Weights, run_bundle
+from metalearn.config import DataConfig, ModelConfig
 from metalearn.data.dataset import DAMAGE
+from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.extras import not_installed
+from metalearn.data.reading import read_json
+from metalearn.data.typical import typical
 
 _MODEL = {"code_size": "latent_dim"}
 _TRAINING = {
@@ -36,26 +40,35 @@ _WORKSHOP = ".upgrading"
 """Beside the bundles, and deeper than bundles are looked for."""
 
 
+_EXAMPLE, _CARD = "example.json", "README.md"
+N_CANDIDATES, STREAM_EXAMPLE = 32, 16
+
+
 @dataclass(frozen=True)
 class Upgrade:
-    """What became of one bundle: a new id, or the id it already had; or else why it was left as it was."""
+    """What became of one bundle: a new id, or the id it already had; or else why it was left as it was.
+
+    `added` names the files that were written into a bundle of today's schema, which does not change its id.
+    """
 
     folder: Path
     before: str | None = None
     after: str | None = None
     problem: str | None = None
+    added: tuple[str, ...] = ()
 
 
 def upgrade(folder: Path) -> Iterator[Upgrade]:
-    """Upgrade a bundle, or every bundle of a folder, in place; what is of schema 2 stays as it is.
+    """Upgrade a bundle, that of a run, or every bundle of a folder, in place; one of schema 2 gets what it lacks.
 
     A bundle is replaced as a whole when the new one is complete and on the disk. What cannot be upgraded is not
-    touched. Runs on one folder take turns, and one that was stopped is put right by the next.
+    touched. Runs on one folder take turns, and one that was stopped is put right by the next. The example is a
+    demonstration of a validation task; there is none where its tasks cannot be run here, or have no expert.
 
     Raises:
         InvalidConfig: no bundle there.
     """
-    folder = folder.resolve()
+    folder = (run_bundle(folder) or folder).resolve()
     with _turn(folder.parent):
         _recover(folder)
     if folder.is_dir():
@@ -77,9 +90,9 @@ def upgrade(folder: Path) -> Iterator[Upgrade]:
 def _upgrade(folder: Path) -> Upgrade:
     workshop = _workshop(folder)
     try:
-        head = json.loads((folder / "bundle.json").read_text())
+        head = read_json(folder / "bundle.json")
         if head.get("schema") == SCHEMA:
-            return Upgrade(folder, before=Bundle.load(folder).id)
+            return _complete(folder)
         if head.get("schema") != 1:
             return Upgrade(folder, problem=f"expected schema 1 or {SCHEMA}, got {head.get('schema')}")
         if head.get("onnx") and (missing := [name for name in ("torch", "onnx") if find_spec(name) is None]):
@@ -96,6 +109,44 @@ def _upgrade(folder: Path) -> Upgrade:
         return Upgrade(folder, problem=_sentence(error))
     finally:
         _recover(folder)
+
+
+def _complete(folder: Path) -> Upgrade:
+    """Add the files that a bundle of today's schema lacks."""
+    bundle = Bundle.load(folder)
+    shown = bundle if bundle.example is not None else bundle.with_example(_record_example(bundle))
+    added = tuple(
+        name
+        for name, made in ((_EXAMPLE, shown.example is not None), (_CARD, True))
+        if made and not (folder / name).exists()
+    )
+    if added:
+        shown.save_description(folder)
+        _sync(folder)
+    return Upgrade(folder, before=bundle.id, added=added)
+
+
+def _record_example(bundle: Bundle) -> Episode | None:
+    """Let the expert demonstrate some validation tasks, and return the most typical demonstration, or None."""
+    try:
+        from metalearn.tasks.registry import FAMILIES, find_family  # an image that only serves has no tasks
+        from metalearn.tasks.rollout import demonstrate, episode_seeds
+    except ImportError:
+        return None
+    experiment = bundle.provenance.get("experiment")
+    name = experiment.get("family") if isinstance(experiment, dict) else None
+    # A bundle may come from anywhere, so it does not decide which module is imported.
+    if not isinstance(experiment, dict) or name not in FAMILIES or bundle.provenance.get("recorded"):
+        return None
+    data = DataConfig.model_validate(experiment.get("data", {}))
+    try:
+        family = find_family(name)
+        indices = family.splits["validation"][:N_CANDIDATES]
+        seeds = episode_seeds(indices, STREAM_EXAMPLE, 0)
+        demo = typical(demonstrate(family, indices, seeds, "demo", data.demo_noise).episodes)
+    except InvalidConfig:  # its simulator is not installed here, or it has no expert
+        return None
+    return demo if demo is None or data.demo_actions else demo.without_actions()
 
 
 @contextmanager
@@ -128,7 +179,7 @@ def _recover(folder: Path) -> None:
 
 def _schema(folder: Path) -> object:
     with suppress(OSError, ValueError, AttributeError):
-        return json.loads((folder / "bundle.json").read_text()).get("schema")
+        return read_json(folder / "bundle.json").get("schema")
     return SCHEMA  # damaged: not a bundle that somebody would miss
 
 
@@ -162,6 +213,7 @@ def _rewrite(folder: Path, head: dict[str, Any]) -> Bundle:
         from metalearn.model.export import with_graphs  # imports torch
 
         bundle = with_graphs(bundle)
+    bundle = bundle.with_example(_record_example(bundle))
     bundle.save(folder)
     return bundle
 

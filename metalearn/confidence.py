@@ -17,6 +17,7 @@ from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import Frames
 from metalearn.data.spec import Spec
+from metalearn.data.units import Units
 
 N_FRAMES = 6
 N_KINDS, STRANGE_UNTRIED = 4, 2  # of `kind`
@@ -53,7 +54,7 @@ def portraits(demos: Sequence[Episode], spec: Spec) -> Float[np.ndarray, "n p"]:
 
     Actions, rewards and success are left out: a demo is no stranger for what nobody recorded of it.
     """
-    frames = Frames.of([Episode(demo.observations) for demo in demos], N_FRAMES, spec)
+    frames = Frames.of([Episode(demo.observations) for demo in demos], N_FRAMES, Units(spec))
     blocks = (frames.observations, frames.changes, frames.times)
     return np.concatenate([block.reshape(len(demos), -1) for block in blocks], 1)
 

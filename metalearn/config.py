@@ -51,6 +51,13 @@ class EntityLayout(Config):
     place: int = Field(ge=1)
 
 
+class UnitsConfig(Config):
+    """The units that a network counts in, offset and size of each (`metalearn.data.units`); set by training."""
+
+    actions: tuple[tuple[float, float], ...] = Field((), description="of each component of an action; none: as it is")
+    reward: tuple[float, float] = (0.0, 1.0)
+
+
 class ModelConfig(Config):
     """The conditional policy (`metalearn.model.policy`)."""
 
@@ -67,6 +74,7 @@ class ModelConfig(Config):
     )
     asks: tuple[str, ...] = Field((), description="kinds of ask (`metalearn.data.asks`) that the model is trained for")
     entities: EntityLayout | None = Field(None, description="read these numbers as a set of entities, not by slot")
+    units: UnitsConfig = Field(UnitsConfig(), description="set by training, from the bounds and the training data")
 
 
 class DataConfig(Config):
@@ -77,7 +85,9 @@ class DataConfig(Config):
     demos_per_task: int = 1
     experts_per_task: int = 2
     demo_actions: bool = Field(True, description="whether demonstrations come with their actions")
-    demo_noise: float = Field(0.0, ge=0, description="standard deviation of the action noise of demonstrations")
+    demo_noise: float = Field(
+        0.0, ge=0, description="standard deviation of the action noise of demonstrations, in halves of the range"
+    )
     expert_noise: float = Field(0.0, ge=0)
 
 
@@ -91,7 +101,7 @@ class TrainingConfig(Config):
     staleness: int = Field(
         0, ge=0, description="gradient steps that trials may lag behind the policy that learns from them; 0: wait"
     )
-    batch_tasks: int = 128
+    batch_tasks: int = Field(128, ge=2)
     learning_rate: float = 1.5e-3
     weight_decay: float = 1e-4
     steps_per_episode: int = Field(0, ge=0, description="random steps of a target imitated per update; 0: all")

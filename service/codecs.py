@@ -5,6 +5,7 @@ Bounded in size, nesting and number of containers. Nothing is ever unpickled. Kn
 
 import json
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +15,17 @@ from pydantic_core import from_json
 
 from metalearn.data.errors import InvalidBytes, TooLarge
 from metalearn.data.formats import FORMATS, Limits
-from service.errors import BodyTooLarge, MalformedBody
+from service.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType, quote
 from service.msgpack_arrays import MSGPACK, decode_msgpack, encode_msgpack, too_many_containers
 
 __all__ = [
-    "CODECS", "JSON", "MSGPACK", "UPLOADS", "Codec", "decode", "decode_json", "decode_msgpack", "encode_json",
-    "encode_msgpack", "gunzip",
+    "CODECS", "JSON", "MSGPACK", "UPLOADS", "Codec", "check_content_type", "decode", "decode_json", "decode_msgpack",
+    "encode_json", "encode_msgpack", "gunzip", "media_type_of",
 ]  # fmt: skip
 
 JSON = "application/json"
+_CHUNK = 64 * 1024
+_MAX_MEMBERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def decode_json(data: bytes, max_containers: int) -> Any:
     if data.count(b"[") + data.count(b"{") > max_containers:
         raise too_many_containers(max_containers)
     try:
-        return from_json(data)
+        return from_json(data.removeprefix(BOM_UTF8))
     except ValueError as error:
         raise MalformedBody(f"the body is not JSON: {error}") from error
 
@@ -55,22 +58,31 @@ def encode_json(value: Any) -> bytes:
 
 
 def gunzip(data: bytes, max_bytes: int) -> bytes:
-    """Decompress `data`, never to more than `max_bytes`.
+    """Decompress the members of a gzip file, never to more than `max_bytes`.
 
     Raises:
-        MalformedBody: not one complete gzip stream.
-        BodyTooLarge: the result would be larger.
+        MalformedBody: not one or more complete gzip streams.
+        BodyTooLarge: the result would be larger, or has too many members.
     """
-    inflater = zlib.decompressobj(wbits=31)
-    try:
-        plain = inflater.decompress(data, max_bytes + 1)
-    except zlib.error as error:
-        raise MalformedBody(f"the body is not gzip: {error}") from error
-    if len(plain) > max_bytes:
-        raise BodyTooLarge("the body inflates to too much", expected=f"at most {max_bytes} bytes")
-    if not inflater.eof or inflater.unused_data:
-        raise MalformedBody("the body is not one complete gzip stream")
-    return plain
+    plain, n_bytes, n_members, inflater = [], 0, 0, zlib.decompressobj(wbits=31)
+    for start in range(0, len(data), _CHUNK):  # in chunks, since the end of each member copies what follows it
+        rest = data[start : start + _CHUNK]
+        while rest:
+            if inflater.eof:
+                inflater, n_members = zlib.decompressobj(wbits=31), n_members + 1
+                if n_members >= _MAX_MEMBERS:
+                    raise BodyTooLarge("the body has too many members", expected=f"at most {_MAX_MEMBERS} gzip streams")
+            try:
+                plain.append(inflater.decompress(rest, max_bytes + 1 - n_bytes))
+            except zlib.error as error:
+                raise MalformedBody(f"the body is not gzip: {error}") from error
+            n_bytes += len(plain[-1])
+            if n_bytes > max_bytes:
+                raise BodyTooLarge("the body inflates to too much", expected=f"at most {max_bytes} bytes")
+            rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+    if not inflater.eof:
+        raise MalformedBody("the body is not complete gzip")
+    return b"".join(plain)
 
 
 CODECS: Mapping[str, Codec] = {
@@ -87,6 +99,23 @@ UPLOADS: Mapping[str, Callable[[bytes, Limits], Any]] = {
 }
 """Decoders of formats that are only read, by media type."""
 MOST_ARRAYS = 10_000
+_READABLE = "one of " + ", ".join((JSON, MSGPACK, *UPLOADS))
+
+
+def media_type_of(content_type: str) -> str:
+    """Return the media type in a Content-Type header, without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def check_content_type(content_type: str) -> str:
+    """Return the media type of a body. Raises UnsupportedMediaType unless it is one that the server reads."""
+    media_type = media_type_of(content_type)
+    if media_type not in CODECS and media_type not in UPLOADS:
+        got = quote(content_type) if content_type else "none"
+        raise UnsupportedMediaType(
+            f"Content-Type: expected {_READABLE}, got {got}", field="Content-Type", expected=_READABLE, got=got
+        )
+    return media_type
 
 
 def decode(media_type: str, data: bytes, max_bytes: int, max_containers: int) -> Any:

@@ -5,13 +5,16 @@ ServiceError
 ├── BadParameter               400  in the query, the path or a header
 ├── Unauthenticated            401  no key, or an unknown, expired or revoked one
 ├── Forbidden                  403  the key lacks a scope
+├── FamilyNotAllowed           403  the server does not import this module for clients
+├── ForeignOrigin              403  a page of another site may not change anything here
 ├── NotFound                   404
 │   ├── AdaptationNotFound          unknown, deleted or expired
 │   ├── VersionNotFound
 │   ├── EpisodeNotFound
 │   ├── ModelNotFound
 │   ├── AliasNotFound
-│   └── JobNotFound
+│   ├── JobNotFound
+│   └── DatasetNotFound
 ├── MethodNotAllowed           405
 ├── TooSlow                    408  the body took too long to arrive
 ├── Conflict                   409
@@ -27,14 +30,17 @@ ServiceError
 │   ├── JobConflict                 the id belongs to a different training job
 │   └── NoTraining                  this server runs no training jobs
 ├── BodyTooLarge               413
+├── DatasetTooLarge            413  the data set holds no more
 ├── UnsupportedMediaType       415
+├── ForeignHost                421  the server does not answer under this name
 ├── InvalidPayload             422  well-formed, but invalid: field, expected, got
 │   └── IdempotencyKeyReused
 ├── TooManyRequests            429  repeat later
 │   └── TooManyStreams              the tenant has no room for more streams
 ├── InternalError              500  a bug in the server; the log has the details
 ├── Busy                       503  repeat
-│   └── DatabaseUnavailable
+│   ├── DatabaseUnavailable
+│   └── ShuttingDown                the server stops; another one may answer
 ├── NotReady                   503  a check of the server has failed
 └── StorageFull                507  nothing of the request was stored
 """
@@ -121,6 +127,27 @@ class Forbidden(ServiceError):
         )
 
 
+class ForeignOrigin(ServiceError):
+    """A page of another site asks for a change."""
+
+    status, type, title = 403, "foreign-origin", "Pages of other sites may not change anything here"
+
+    def __init__(self, got: str) -> None:
+        super().__init__(
+            f"the request comes from a page of another site, {got}; WTL_ALLOWED_ORIGINS of the server names the sites "
+            "whose pages may change something",
+            field="Origin",
+            expected="the server's own pages, or an origin in WTL_ALLOWED_ORIGINS",
+            got=got,
+        )
+
+
+class FamilyNotAllowed(ServiceError):
+    """The operator has not allowed the module of this family."""
+
+    status, type, title = 403, "family-not-allowed", "This server does not train this family"
+
+
 class NotFound(ServiceError):
     """Nothing exists at this path."""
 
@@ -165,6 +192,12 @@ class JobNotFound(NotFound):
     """The training job does not exist."""
 
     type, title = "job-not-found", "No such training job"
+
+
+class DatasetNotFound(NotFound):
+    """The tenant has uploaded no such data set."""
+
+    type, title = "dataset-not-found", "No such data set"
 
 
 class MethodNotAllowed(ServiceError):
@@ -263,10 +296,30 @@ class BodyTooLarge(ServiceError):
     status, type, title = 413, "body-too-large", "The body is too large"
 
 
+class DatasetTooLarge(ServiceError):
+    """The data set would be larger than one may be."""
+
+    status, type, title = 413, "dataset-too-large", "The data set is too large"
+
+
 class UnsupportedMediaType(ServiceError):
     """The server does not read this content type or encoding."""
 
     status, type, title = 415, "unsupported-media-type", "The format of the body is not supported"
+
+
+class ForeignHost(ServiceError):
+    """The request is addressed to a name that is not the server's: perhaps a page has bound its own name to it."""
+
+    status, type, title = 421, "foreign-host", "The server does not answer under this name"
+
+    def __init__(self, got: str) -> None:
+        super().__init__(
+            f"the server does not answer as {got}; WTL_ALLOWED_HOSTS of the server names the hosts it answers as",
+            field="Host",
+            expected="localhost, or a name in WTL_ALLOWED_HOSTS",
+            got=got,
+        )
 
 
 class InvalidPayload(ServiceError):
@@ -340,6 +393,16 @@ class DatabaseUnavailable(Busy):
     """The database does not answer. A write may have happened: repeat it with its idempotency key."""
 
     type, title = "database-unavailable", "The database does not answer"
+
+
+class ShuttingDown(Busy):
+    """The server stops, and takes no more requests."""
+
+    type, title = "shutting-down", "The server is shutting down"
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down: repeat the request, to this server later or to another one")
+        self.headers["Connection"] = "close"
 
 
 class StorageFull(ServiceError):

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from types import FrameType
+from typing import Any
 
 import structlog
 import uvicorn
@@ -13,13 +14,15 @@ from fastapi import FastAPI
 
 from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
+from metalearn.proxies import http_client
+from service.api.shutdown import Shutdown
 from service.app import create_app
 from service.inference import Runtime, RuntimeFactory, factory_of
 from service.observability import logging as logs
 from service.observability.tracing import exporting
-from service.registry.registry import read_bundles
+from service.registry.models_folder import ModelsFolder, reason
 from service.security.api_keys import ApiKeys
-from service.settings import Settings
+from service.settings import Settings, StreamListener
 from service.storage.database import Database
 
 _log = structlog.get_logger("service")
@@ -29,13 +32,14 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) 
     """Serve until SIGTERM or SIGINT; requests in progress are answered first.
 
     Raises:
-        InvalidConfig: other machines could connect without a key, or the models or the database cannot be used.
+        InvalidConfig: other machines could connect without a key, or a model, the database or a proxy cannot be used.
     """
     check_exposed(settings)
+    if settings.ray_address is not None:
+        http_client(settings.ray_address).close()  # in the lifespan an error would end in a traceback
     with logs.configured(settings.log_format):
         factory = runtime_factory or factory_of(settings.runtime)
-        # Loaded here rather than in the lifespan, where an error would end in a traceback.
-        loaded = {bundle.id: factory(bundle) for bundle in read_bundles(settings.models).values()}
+        loaded = _load(settings, factory)
         if not loaded:
             _log.warning("there is no model: nothing can be adapted", models=str(settings.models))
 
@@ -49,6 +53,27 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) 
         finally:
             if traces is not None:
                 traces.shutdown()
+
+
+def _load(settings: Settings, factory: RuntimeFactory) -> dict[str, Runtime]:
+    """Load the models before the lifespan, where an error would end in a traceback.
+
+    If some of several bundles cannot be loaded, the registry says so and serves the others.
+
+    Raises:
+        InvalidConfig: there is no such folder, or it has bundles, none of which can be used.
+    """
+    found, loaded = ModelsFolder.read(settings.models), {}
+    unusable = dict(found.unusable)
+    for name, bundle in found.bundles.items():
+        try:
+            loaded[bundle.id] = factory(bundle)
+        except Exception as error:  # whatever a damaged graph makes its library raise
+            unusable[name] = reason(error, settings.models)
+    if unusable and not loaded:
+        reasons = "; ".join(f"{name}: {why}" for name, why in unusable.items())
+        raise InvalidConfig(f"no bundle in {settings.models} can be used: {reasons}")
+    return loaded
 
 
 def check_exposed(settings: Settings) -> None:
@@ -65,20 +90,23 @@ def check_exposed(settings: Settings) -> None:
 class _Server(uvicorn.Server):
     """A uvicorn server that drains before it stops: streams end, and load balancers notice that it is not ready."""
 
-    def __init__(self, config: uvicorn.Config, draining: threading.Event, drain_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, shutdown: Shutdown, drain_s: float) -> None:
         super().__init__(config)
-        self._draining, self._drain_s = draining, drain_s
+        self._shutdown, self._drain_s = shutdown, drain_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain and then stop at the first signal, stop at once at the second."""
-        if self._draining.is_set() or self._drain_s == 0:
-            self._draining.set()
-            super().handle_exit(sig, frame)
+        if self._shutdown.draining.is_set() or self._drain_s == 0:
+            self._stop(sig, frame)
         else:
-            self._draining.set()
-            timer = threading.Timer(self._drain_s, super().handle_exit, (sig, frame))
+            self._shutdown.draining.set()
+            timer = threading.Timer(self._drain_s, self._stop, (sig, frame))
             timer.daemon = True
             timer.start()
+
+    def _stop(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._shutdown.stop()
 
 
 def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
@@ -87,22 +115,39 @@ def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
+        loop="auto" if settings.stream_listener == "websockets" else "service.event_loop:new_event_loop",
         log_config=None,
         access_log=False,
-        # Actions are too small to be worth compressing. This implementation needs no task per frame, so it is faster.
-        ws="websockets-sansio",
+        ws=websocket_protocol(settings.stream_listener),
+        # Actions are too small to be worth compressing.
         ws_per_message_deflate=False,
         ws_max_size=settings.max_body_bytes,
         server_header=False,
+        timeout_keep_alive=math.ceil(settings.keep_alive_s),
         timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
     )
+
+
+def websocket_protocol(listener: StreamListener) -> Any:
+    """Return uvicorn's setting for the protocol of WebSockets. Raises InvalidConfig if picows is wanted and missing."""
+    if listener != "websockets":
+        try:
+            from service.picows_listener import PicowsProtocol
+
+            return PicowsProtocol
+        except ImportError as error:
+            if listener == "picows":
+                raise InvalidConfig(
+                    "stream_listener: picows is not installed; install it (pip install picows), or choose auto"
+                ) from error
+    return "websockets-sansio"  # it needs no task per frame, so it is faster than uvicorn's default
 
 
 def _run(app: FastAPI, settings: Settings) -> None:
     # Uvicorn raises the signal again after the last response, but a requested end is no failure.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        _Server(uvicorn_config(app, settings), app.state.draining, settings.drain_s).run()
+        _Server(uvicorn_config(app, settings), app.state.shutdown, settings.drain_s).run()
     except KeyboardInterrupt:
         pass
     finally:

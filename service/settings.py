@@ -1,16 +1,47 @@
 """Settings of one server: frozen values from arguments, `WTL_...` environment variables, or files of secrets."""
 
 import os
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from limits import parse
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
+from pydantic import BeforeValidator, Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 RuntimeName = Literal["auto", "torch", "onnx"]
+StreamListener = Literal["auto", "picows", "websockets"]
 SHIPPED_MODELS = (Path(__file__).parent / "shipped_models").resolve()
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+_RATE = re.compile(rf"([1-9][0-9]*)/({'|'.join(_SECONDS)})")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+_PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_OWN_PATHS = (["v1"], ["docs"], ["openapi.json"], ["livez"], ["readyz"], ["metrics"])
+
+
+def _split(value: object) -> object:
+    """Split `a,b c` from the environment or a file; anything else is as it is."""
+    return (
+        tuple(re.split(r"[,\s]+", value.strip(" ,\n\t"))) if isinstance(value, str) and value.strip() else value or ()
+    )
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def parse_rate(text: str) -> tuple[int, int]:
+    """The number of requests in a window, and its seconds. Raises ValueError."""
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"expected a rate, as in 100/second or 5000/minute; got {text!r}")
+    return int(found[1]), _SECONDS[found[2]]
 
 
 class Settings(BaseSettings):
@@ -33,14 +64,29 @@ class Settings(BaseSettings):
     allow_unauthenticated: bool = Field(False, description="serve other machines without API keys")
     key_cache_s: float = Field(5.0, ge=0, description="time that a key is cached, so a revoked one may still work")
 
+    allowed_hosts: Names = Field(
+        (),
+        description="names that the server answers as beside those of loopback, as robots.example.org,*.lab",
+    )
+    allowed_origins: Names = Field(
+        (), description="origins whose pages may use the server, as https://console.example.org; its own may"
+    )
+    root_path: str = Field("", description="prefix of its addresses behind a proxy, as /wtl; stripped or not")
+
     ray_address: str | None = Field(None, description="URL of Ray's Jobs API; training runs here if absent")
     ray_token: str | None = Field(None, repr=False, description="bearer token for Ray's Jobs API")
 
     adaptation_ttl_s: float = Field(24 * 3600.0, gt=0, description="time after its last use when an adaptation expires")
     sweep_every_s: float = Field(60.0, gt=0, description="interval at which expired adaptations are deleted")
+    clock_settle_s: float = Field(
+        3600.0, ge=0, description="time after a start in which nothing is deleted because of the time before it"
+    )
     audit_ttl_s: float = Field(90 * 86400.0, gt=0, description="time that entries of the audit log are kept")
 
     max_body_bytes: int = Field(32 * 1024**2, gt=0, description="size of a request body, compressed or not")
+    keep_alive_s: float = Field(
+        75.0, gt=0, description="time that an idle connection stays open; longer than a load balancer keeps it"
+    )
     body_timeout_s: float = Field(60.0, gt=0, description="time in which a request body must arrive")
     max_containers: int = Field(1_000_000, gt=0, description="lists and maps in one request body")
     max_episodes: int = Field(1000, gt=0, description="demos and trials of one adaptation")
@@ -54,12 +100,22 @@ class Settings(BaseSettings):
     tenant_streams: int = Field(1024, gt=0, description="WebSockets and event streams of one tenant, per process")
     streams: int = Field(4096, gt=0, description="WebSockets and event streams of all tenants, per process")
 
+    stream_listener: StreamListener = Field(
+        "auto", description="library that reads WebSockets; auto: picows if it is installed, else websockets"
+    )
+
     log_format: Literal["text", "json"] = Field("text", description="lines for people, or JSON for machines")
     traces: bool = Field(False, description="send OpenTelemetry traces to where the OTEL_ variables say")
     drain_s: float = Field(0.0, ge=0, description="time after SIGTERM in which only /readyz fails")
     shutdown_s: float = Field(30.0, gt=0, description="time after that in which open requests may finish")
     min_free_bytes: int = Field(64 * 1024**2, ge=0, description="free disk space below which /readyz fails")
 
+    datasets: str | None = Field(None, description="folder or fsspec URL of uploaded data sets; DATA/datasets")
+    max_datasets: int = Field(100, ge=0, description="uploaded data sets of one tenant")
+    max_dataset_bytes: int = Field(1024**3, gt=0, description="size of one uploaded data set")
+    training_families: str = Field(
+        "", description="modules and packages, separated by commas, whose families of tasks clients may train"
+    )
     runs: Path | None = Field(None, description="folder of training runs, shared with the cluster; DATA/runs if absent")
     train_command: str | None = Field(None, description="command to run instead of `wtl train`, in shell syntax")
     training_jobs: int = Field(1, ge=0, description="training jobs that run at a time; 0: this server runs none")
@@ -83,13 +139,20 @@ class Settings(BaseSettings):
     belief_cache_bytes: int = Field(64 * 1024**2, ge=0, description="size of the adapted policies kept in memory")
     cached_recordings: int = Field(4096, gt=0, description="episodes in progress kept in memory")
 
+    @field_validator("root_path", mode="after")
+    @classmethod
+    def _is_a_prefix(cls, value: str) -> str:
+        prefix = value.rstrip("/")
+        if prefix and not _PREFIX.fullmatch(prefix):
+            raise ValueError("a path as /wtl or /robots/wtl, of letters, digits, dots, dashes and underscores")
+        if prefix.split("/")[1:2] in _OWN_PATHS:
+            raise ValueError(f"a path that does not begin as the server's own, got {prefix}")
+        return prefix
+
     @field_validator("rate")
     @classmethod
     def _is_a_rate(cls, value: str) -> str:
-        try:
-            parse(value)
-        except ValueError as error:
-            raise ValueError("a rate, as in 100/second or 5000/minute") from error
+        parse_rate(value)
         return value
 
     @classmethod
@@ -120,6 +183,16 @@ class Settings(BaseSettings):
     def bundles_url(self) -> str:
         """Folder or URL of the registered bundles."""
         return self.bundles or str(self.data / "bundles")
+
+    @property
+    def datasets_url(self) -> str:
+        """Folder or URL of the uploaded data sets."""
+        return self.datasets or str(self.data / "datasets")
+
+    @property
+    def family_modules(self) -> tuple[str, ...]:
+        """The modules and packages whose families clients may train."""
+        return tuple(one.strip() for one in self.training_families.split(",") if one.strip())
 
     @property
     def loopback(self) -> bool:

@@ -34,6 +34,7 @@ from metalearn.evaluation.protocol import ATTEMPTS, Progress, Protocol, succeede
 from metalearn.evaluation.report import Report
 from metalearn.evaluation.table import print_report
 from metalearn.listeners.progress import show_progress
+from metalearn.proxies import http_client
 from metalearn.tasks.family import Family
 from metalearn.tasks.registry import find_family
 from service.client import Client, RecordedEpisode
@@ -248,8 +249,9 @@ def _wait_until_ready(server: "subprocess.Popen[bytes]", url: str, log: Path) ->
         if server.poll() is not None:
             raise DemoFailed(f"the server ended with exit code {server.returncode}; see the end of {log}")
         try:
-            if httpx.get(f"{url}/readyz", timeout=5).status_code == httpx.codes.OK:
-                return
+            with http_client(url, timeout=5) as http:
+                if http.get("/readyz").status_code == httpx.codes.OK:
+                    return
         except httpx.TransportError:
             pass
         time.sleep(0.2)

@@ -22,13 +22,14 @@ from metalearn.listeners.console import Listen, stop_request, training_progress
 from metalearn.listeners.event_log import event_log
 from metalearn.listeners.mlflow import mlflow_run
 from metalearn.listeners.progress import show_progress
-from metalearn.model.export import with_graphs
+from metalearn.model.export import check_exportable, with_graphs
 from metalearn.tasks.family import Family
 from metalearn.tasks.registry import FAMILIES, find_family
 from metalearn.training.calibrate import calibrate
 from metalearn.training.collect import Collector, ProcessCollector, SerialCollector
 from metalearn.training.learner import CPU, Compute
-from metalearn.training.loop import Event, Stopped, train
+from metalearn.training.loop import Event, Stopped, check_trainable, train
+from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import RunStore, fetch_folder
 from wtl.folders import nothing_left_of_a_failure
 
@@ -73,7 +74,7 @@ def metric_listeners(experiment: Experiment, out: Path, on_ray: bool, mlflow: st
 def run_training(
     experiment: Experiment,
     out: Path,
-    dataset: str | Path | None,
+    dataset: str | Path | Dataset | None,
     collector: Collector,
     baselines: Sequence[str],
     console: Console,
@@ -87,7 +88,7 @@ def run_training(
     Args:
         experiment: what to train.
         out: folder of the run.
-        dataset: folder or URL of recorded episodes to train on; None: collect them.
+        dataset: recorded episodes to train on, or their folder or URL; None: collect them.
         collector: collects episodes.
         baselines: names of the baselines to train too.
         console: where to show the progress.
@@ -101,6 +102,8 @@ def run_training(
     """
     store = RunStore(out, url)
     with nothing_left_of_a_failure(out), stop_request() as request, training_progress(console) as show:
+        recorded = _recorded(experiment, store, dataset, learners)
+        check_exportable(experiment.model, check_trainable(experiment, recorded))
         try:
             with event_log(out) as log:
                 everybody: list[Listen] = [show, log, *listeners]
@@ -110,7 +113,7 @@ def run_training(
                         listener(event)
 
                 return _train(
-                    experiment, store, dataset, collector, baselines, listen, request.asked, compute, learners
+                    experiment, store, dataset, recorded, collector, baselines, listen, request.asked, compute, learners
                 )
         except Stopped as stopped:
             console.print(str(stopped))
@@ -120,7 +123,8 @@ def run_training(
 def _train(
     experiment: Experiment,
     store: RunStore,
-    dataset: str | Path | None,
+    dataset: str | Path | Dataset | None,
+    recorded: RecordedData | None,
     collector: Collector,
     baselines: Sequence[str],
     listen: Listen,
@@ -129,11 +133,9 @@ def _train(
     learners: Learners,
 ) -> Bundle:
     """Train the policy, its confidence and the baselines. Raises Stopped."""
-    recorded: Dataset | None = None
     if learners:
         bundle = _train_on_learners(experiment, store, dataset, collector, listen, stopping, learners)
     else:
-        recorded = Dataset.load(fetch_folder(str(dataset), store.folder / "recorded")) if dataset else None
         bundle = train(
             experiment, store, dataset=recorded, collector=collector, listen=listen, stopping=stopping,
             compute=compute, cluster=_cluster_description(collector),
@@ -146,22 +148,48 @@ def _train(
 
     bundle = calibrate(bundle, seed=experiment.seed, collector=collector, progress=progress)
     if baselines:
-        if recorded is None and not dataset:
-            store.fetch("dataset")
-            recorded = Dataset.load(store.folder / "dataset")
-        elif recorded is None:
-            recorded = Dataset.load(fetch_folder(str(dataset), store.folder / "recorded"))
-        bundle = with_baselines(bundle, recorded, experiment.seed, progress, baselines)
+        shown = _load_recorded(store, dataset) if dataset else _load_collected(store)
+        bundle = with_baselines(bundle, shown, experiment.seed, progress, baselines)
     bundle = with_graphs(bundle)
     bundle.save(store.folder / "bundle")
     store.publish("bundle")
     return bundle
 
 
+def _recorded(
+    experiment: Experiment, store: RunStore, dataset: str | Path | Dataset | None, learners: Learners
+) -> RecordedData | None:
+    """The recorded episodes to train on, if there are any, whether this process will learn from them or others do."""
+    if dataset is None:
+        return None
+    if learners:
+        from metalearn.cluster.data import StreamedDataOpener
+
+        return StreamedDataOpener(_as_url(dataset), experiment.seed)()
+    return InMemoryData(_load_recorded(store, dataset))
+
+
+def _load_recorded(store: RunStore, dataset: str | Path | Dataset) -> Dataset:
+    if isinstance(dataset, Dataset):
+        return dataset
+    return Dataset.load(fetch_folder(str(dataset), store.folder / "recorded"))
+
+
+def _load_collected(store: RunStore) -> Dataset:
+    store.fetch("dataset")
+    return Dataset.load(store.folder / "dataset")
+
+
+def _as_url(dataset: str | Path | Dataset) -> str:
+    if isinstance(dataset, Dataset):
+        raise InvalidConfig("learners read recorded episodes from a folder or a URL")
+    return str(dataset) if "://" in str(dataset) else str(Path(dataset).absolute())
+
+
 def _train_on_learners(
     experiment: Experiment,
     store: RunStore,
-    dataset: str | Path | None,
+    dataset: str | Path | Dataset | None,
     collector: Collector,
     listen: Listen,
     stopping: Callable[[], bool],
@@ -174,13 +202,12 @@ def _train_on_learners(
 
     if not isinstance(collector, RayCollector):
         raise InvalidConfig("--learners needs --ray")
-    url = None if dataset is None else str(dataset) if "://" in str(dataset) else str(Path(dataset).absolute())
     return train_on_learners(
         experiment,
         store,
         learners=learners,
         n_actors=collector.n_actors,
-        recorded=None if url is None else StreamedDataOpener(url, experiment.seed),
+        recorded=None if dataset is None else StreamedDataOpener(_as_url(dataset), experiment.seed),
         listen=listen,
         stopping=stopping,
     )

@@ -41,9 +41,9 @@ def page(document: dict) -> Iterator[str]:
 
 def operation(method: str, path: str, call: dict) -> Iterator[str]:
     """One call: what it does, takes and answers."""
-    yield f"### {call['summary']} {{ #{call['operationId']} }}\n"
+    yield f"### {call['summary'].rstrip('.')} {{ #{call['operationId']} }}\n"
     yield f"`{method.upper()} {path}`\n{{ .call }}\n"
-    yield f"{call.get('description', '')}\n"
+    yield f"{' '.join(call.get('description', '').split()).removeprefix(call['summary']).strip()}\n"
     if parameters := call.get("parameters"):
         yield "| parameter | in | type | |\n|---|---|---|---|"
         for one in parameters:

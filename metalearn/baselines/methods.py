@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from metalearn.adapter import Adapter
 from metalearn.baselines.bc import Bc, BcConfig, train_bc
@@ -29,6 +29,7 @@ from metalearn.config import Config, Experiment
 from metalearn.data.dataset import INDEX_FILE, Dataset
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.reading import read_arrays, read_json
 from metalearn.data.spec import Spec
 from metalearn.model.inference import Inference
 from metalearn.training.collect import Collector
@@ -168,8 +169,8 @@ def _load_policy(folder: Path, spec: Spec) -> Adapter:
 def _load_network(make: Callable[[Mapping[str, Array], dict[str, Any]], T], folder: Path) -> T:
     """Raises InvalidConfig: nothing trained there, or not what was trained."""
     try:
-        made = json.loads((folder / "method.json").read_text())
-        return make(load_file(folder / "weights.safetensors"), made["config"])
+        made = read_json(folder / "method.json")
+        return make(read_arrays(folder / "weights.safetensors"), made["config"])
     except OSError as error:
         raise InvalidConfig(f"no trained method at {folder}: {error.filename}: {error.strerror}") from error
     except (KeyError, RuntimeError, SafetensorError, TypeError, ValueError) as error:

@@ -17,6 +17,7 @@ from metalearn.config import Config
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Array
 from metalearn.data.spec import Spec, observation_vectors
+from metalearn.data.units import Units
 from metalearn.model.observations import make_baseline_encoder
 
 Pairs = Sequence[tuple[Array, Array]]
@@ -47,17 +48,19 @@ class PairBatch:
 
     @classmethod
     def of(cls, pairs: Sequence[Pairs], spec: Spec) -> "PairBatch":
-        """Pad; a task may have nothing to imitate. Discrete actions are counted from 0."""
+        """Pad; a task may have nothing to imitate. Discrete actions count from 0, others in halves of their range."""
+        space: Any = spec.action_space
+        units = Units.of_bounds(spec)
         lengths = [sum(len(actions) for _, actions in of_task) for of_task in pairs]
         b, t = len(pairs), max(1, *lengths)
         observations = np.zeros((b, t, spec.observation_size), np.float32)
-        actions = np.zeros((b, t) if spec.discrete else (b, t, spec.action_size), spec.action_space.dtype)
+        actions = np.zeros((b, t) if spec.discrete else (b, t, spec.action_size), space.dtype)
         for row, of_task in enumerate(pairs):
             if of_task:
                 seen = np.concatenate([episode for episode, _ in of_task])
                 observations[row, : lengths[row]] = observation_vectors(seen)
-                actions[row, : lengths[row]] = np.concatenate([done for _, done in of_task])
-                actions[row, : lengths[row]] -= getattr(spec.action_space, "start", 0)
+                done = np.concatenate([done for _, done in of_task])
+                actions[row, : lengths[row]] = done - space.start if spec.discrete else units.encode_actions(done)
         mask = np.arange(t) < np.array(lengths)[:, None]
         return cls(torch.from_numpy(observations), torch.from_numpy(actions), torch.from_numpy(mask).float())
 
@@ -114,16 +117,14 @@ class MixtureActor:
 
     def __init__(self, network: Network, spec: Spec, latents: Float[Tensor, "b d"]) -> None:
         self._network = network
-        self._spec = spec
+        self._units = Units.of_bounds(spec)
         self._latents = latents
 
     @torch.no_grad()
     def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
         """The most probable action of each task."""
         flat = torch.from_numpy(observation_vectors(observations))
-        actions = self._network.best(flat, self._latents).numpy()
-        space: Any = self._spec.action_space
-        return actions + int(space.start) if self._spec.discrete else np.clip(actions, space.low, space.high)
+        return self._units.decode_actions(self._network.best(flat, self._latents).numpy())
 
 
 def initial_network(dataset: Dataset, config: MixtureConfig, seed: int) -> Network:

@@ -15,6 +15,7 @@ from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import observation_vectors
+from metalearn.data.units import deviation
 
 N_NEAREST = 64
 """Training tasks that are looked up for a context, to repeat one episode of theirs."""
@@ -55,8 +56,8 @@ class NearestNeighbourIndex:
         seen = np.concatenate(
             [observation_vectors(episode.observations) for r in records for episode in (*r.demos, *r.experts)]
         )
-        mean, std = seen.mean(0, dtype=np.float64), seen.std(0, dtype=np.float64) + 1e-3
-        mean, std = mean.astype(np.float32), std.astype(np.float32)
+        mean, std = seen.mean(0, dtype=np.float64).astype(np.float32), deviation(seen)
+        std = np.where(std > 0, std, np.finfo(np.float32).max).astype(np.float32)
         unknown = np.zeros(3 * len(mean), np.float32)
         return cls(
             mean=mean,

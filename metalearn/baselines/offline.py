@@ -8,6 +8,7 @@ import logging
 import signal
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -155,10 +156,12 @@ def _spaces(spec: Spec) -> dict[str, gym.Space[Any]]:
 
 def _rows(dataset: Dataset) -> Iterator[dict[str, Any]]:
     start = getattr(dataset.spec.action_space, "start", 0)
+    known: Counter[str] = Counter()  # two tasks may have one name, and their episodes are two all the same
     for record in dataset.tasks:
-        for i, (episode, (_, actions)) in enumerate(zip(record.experts, record.targets(), strict=True)):
+        for episode, (_, actions) in zip(record.experts, record.targets(), strict=True):
+            known[record.task] += 1
             yield {
-                "eps_id": f"{record.task}/{i}",
+                "eps_id": f"{record.task}/{known[record.task] - 1}",
                 "task": record.task,
                 "obs": observation_vectors(episode.observations).tolist(),
                 "actions": (actions - start if dataset.spec.discrete else actions).tolist(),

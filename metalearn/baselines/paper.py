@@ -6,6 +6,7 @@ imitates experts given (demonstration, trial, success). Does not know how the ne
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.spec import Spec, observation_vectors
+from metalearn.data.units import Units
 from metalearn.tasks.family import TaskId, make_vec
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import episode_seeds, rollout
@@ -140,17 +142,16 @@ class PaperActor:
     """Acts in b tasks, some under the trial policy and some under the retrial policy."""
 
     def __init__(self, parts: Sequence[tuple[Array, PaperNetwork, Tensor]], spec: Spec) -> None:
-        self._parts, self._spec = parts, spec
+        self._parts, self._units = parts, Units.of_bounds(spec)
 
     @torch.no_grad()
     def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
         """The most probable action of each task."""
         flat = torch.from_numpy(observation_vectors(observations))
-        space = self._spec.action_space
+        space = self._units.spec.action_space
         actions = np.zeros((len(flat), *space.shape), space.dtype)  # type: ignore[misc]
         for rows, network, context in self._parts:
-            best = network.best(context, flat[rows]).numpy()
-            actions[rows] = best + space.start if self._spec.discrete else np.clip(best, space.low, space.high)  # type: ignore[union-attr]
+            actions[rows] = self._units.decode_actions(network.best(context, flat[rows]).numpy())
         return actions
 
 
@@ -211,7 +212,9 @@ class _Triplets:
                 raise InvalidData(f"{record.task}.demos", "a demonstration (wtl-paper cannot do without)", "none")
         pairs = [pair for record in dataset.tasks for pair in record.targets()]
         seen = np.concatenate([observation_vectors(observations) for observations, _ in pairs])
-        done = np.concatenate([actions for _, actions in pairs]) - getattr(dataset.spec.action_space, "start", 0)
+        space: Any = dataset.spec.action_space
+        done = np.concatenate([actions for _, actions in pairs])
+        done = done - space.start if dataset.spec.discrete else Units.of_bounds(dataset.spec).encode_actions(done)
         self.observations, self.actions = torch.from_numpy(seen), torch.from_numpy(done)
         self.demos = resampled([demo for record in dataset.tasks for demo in record.demos], config.n_frames)
         self._n_tasks = len(dataset.tasks)

@@ -4,7 +4,6 @@ From scratch, or from the behaviour-cloned policy. Knows rewards and whether an 
 the cloned policy. With `rl_module` the home of Ray among the baselines; RLlib is imported when something is learnt.
 """
 
-import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,7 +17,6 @@ import numpy as np
 import torch
 from jaxtyping import Shaped
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from metalearn.baselines.bc import BcConfig
 from metalearn.baselines.learning_curve import Examination, LearningCurve, milestones, training_seeds
@@ -27,6 +25,7 @@ from metalearn.baselines.search import Scaler, random_episodes
 from metalearn.bundle import Bundle
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.reading import read_arrays, read_json
 from metalearn.data.spec import Spec
 from metalearn.tasks.family import Family
 from metalearn.tasks.registry import find_family
@@ -124,8 +123,8 @@ def cloned_network(start: Path, spec: Spec) -> Network:
             bundle = Bundle.load(start)
             weights, made = bundle.baselines["bc"], bundle.provenance["baselines"]["bc"]
         else:
-            made = json.loads((start / "method.json").read_text())
-            weights = load_file(start / "weights.safetensors")
+            made = read_json(start / "method.json")
+            weights = read_arrays(start / "weights.safetensors")
         network = Network(spec, BcConfig.model_validate(made["config"]))
         network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
     except OSError as error:

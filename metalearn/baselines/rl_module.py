@@ -18,6 +18,7 @@ from torch import Tensor, distributions, nn
 
 from metalearn.baselines.mixture import Network
 from metalearn.data.spec import Spec, observation_vectors
+from metalearn.data.units import Units
 from metalearn.model.observations import ObservationEncoder, make_baseline_encoder
 
 WIDTH = 64
@@ -93,7 +94,11 @@ class Cloned(nn.Module):
         self.net = deepcopy(network).train()
         self.discrete = spec.discrete
         self.n_components = config.n_components
-        self.log_std = nn.Parameter(torch.full((spec.action_size,), float(np.log(config.sigma))))
+        units = Units.of_bounds(spec)
+        for name, values in (("offsets", units.offsets), ("sizes", units.sizes)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
+        sigma = np.broadcast_to(config.sigma * units.sizes, spec.action_size)
+        self.log_std = nn.Parameter(torch.tensor(np.log(sigma), dtype=torch.float32))
         self.register_buffer("latent", torch.zeros(config.latent_dim))
 
     def forward(self, observations: Float[Tensor, "b o"]) -> Float[Tensor, "b n"]:
@@ -103,7 +108,8 @@ class Cloned(nn.Module):
             return out
         parts = out.unflatten(-1, (self.n_components, -1))
         log_std = self.log_std.expand(len(out), -1)
-        return torch.cat([parts[..., 0], parts[..., 1:].flatten(1), log_std], -1)
+        means = parts[..., 1:] * self.get_buffer("sizes") + self.get_buffer("offsets")
+        return torch.cat([parts[..., 0], means.flatten(1), log_std], -1)
 
 
 def mixture_of(n_components: int, action_size: int) -> type[TorchDistribution]:

@@ -16,6 +16,7 @@ from metalearn.baselines.learning_curve import Examination, LearningCurve, miles
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec, observation_vectors
+from metalearn.data.units import deviation
 from metalearn.tasks.family import Family, make_vec
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import RandomActor, rollout
@@ -95,8 +96,8 @@ class Scaler:
     def of(cls, episodes: list[Episode]) -> "Scaler":
         """Fitted to what episodes show; numbers that never change stay as they are."""
         seen = np.concatenate([observation_vectors(e.observations) for e in episodes]).astype(np.float64)
-        std = seen.std(0)
-        return cls(seen.mean(0), np.where(std > 1e-6, std, 1.0))
+        std = deviation(seen)
+        return cls(seen.mean(0), np.where(std > 0, std, 1.0))
 
     def __call__(self, observations: Shaped[np.ndarray, "b *o"]) -> Float[np.ndarray, "b n"]:
         """Observations, flat and scaled."""

@@ -11,7 +11,7 @@ from metalearn.benchmark.parts import generalisation, grid, methods, optimisers,
 from metalearn.benchmark.report import SuiteReport, SuiteResults
 from metalearn.benchmark.store import left_out, read_json, seconds_at
 from metalearn.bundle import Bundle
-from metalearn.evaluation.evaluate import MAIN_METHOD, rate_of
+from metalearn.evaluation.evaluate import MAIN_METHOD, control_reports
 from metalearn.evaluation.report import ManifestRef
 
 
@@ -48,7 +48,7 @@ def assemble(bench: BenchmarkRun) -> SuiteReport:
         n_episodes=bench.protocol.n_rows,
         seed=bench.protocol.seed,
         methods=reports,
-        controls={name: rate_of(bench.protocol, outcome) for name, outcome in methods.controls(bench).items()},
+        controls={} if wtl is None else control_reports(bench.protocol, methods.controls(bench), wtl[0]),
         wall_s=seconds_at(bench.folder / "wall_s.json"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         suite=results,

@@ -7,8 +7,8 @@ from metalearn.benchmark.plots import draw_plots
 from metalearn.benchmark.report import Interval, SuiteReport, Trained, read_report
 from metalearn.benchmark.suites import Suite, find_suite
 from metalearn.evaluation.evaluate import MAIN_METHOD
-from metalearn.evaluation.report import Gain
-from metalearn.evaluation.table import DEMO_CONTROLS, TRIAL_CONTROLS
+from metalearn.evaluation.report import Control, Gain
+from metalearn.evaluation.table import CONTROLS
 
 PLOTS = {
     "curve.png": "success of each attempt, every method",
@@ -147,12 +147,12 @@ def _evidence(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
     yield "## Evidence\n"
     yield from _plot("evidence.png", drawn)
     if report.controls:
-        words = TRIAL_CONTROLS | DEMO_CONTROLS
-        rows = [(words.get(name, name), _rate(rate.success, rate.ci95)) for name, rate in report.controls.items()]
-        yield from _table((f"control: {MAIN_METHOD} with one thing wrong", "success in %"), rows)
+        yield "The right column is the attempt with the right context, over the same episodes as the control.\n"
+        head = (f"control: {MAIN_METHOD} with one thing wrong", "episodes", "success in %", "instead of")
+        yield from _table(head, [(CONTROLS[name], *_control(one)) for name, one in report.controls.items()])
     if report.suite.control_returns:
         means = report.suite.control_returns.items()
-        returns = [((TRIAL_CONTROLS | DEMO_CONTROLS)[name], _plain(one.mean, one.mean_ci95)) for name, one in means]
+        returns = [(CONTROLS[name], _plain(one.mean, one.mean_ci95)) for name, one in means]
         yield from _table((f"control: {MAIN_METHOD} with one thing wrong", "mean return"), returns)
 
 
@@ -260,6 +260,11 @@ def _bold(name: str) -> str:
 
 def _rate(success: float, ci95: Interval) -> str:
     return f"{100 * success:.1f} ({100 * ci95[0]:.1f}..{100 * ci95[1]:.1f})"
+
+
+def _control(one: Control) -> tuple[str, str, str]:
+    real = one.instead_of
+    return f"{one.n:,}", _rate(one.success, one.ci95), "" if real is None else _rate(real.success, real.ci95)
 
 
 def _plain(mean: float, ci95: Interval) -> str:

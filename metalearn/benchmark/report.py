@@ -3,7 +3,6 @@
 Does not run anything and does not draw.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pydantic import Field
 from metalearn.benchmark.store import write_json
 from metalearn.config import Config
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.reading import read_json
 from metalearn.evaluation.report import MethodReport, Point, Rate, Report, Return
 
 Interval = tuple[float, float]
@@ -114,7 +114,7 @@ class SuiteResults(Config):
     seeds: Mapping[str, Spread]
     comparisons: Mapping[str, tuple[Difference, ...]]
     return_comparisons: Mapping[str, tuple[Difference, ...]] = {}
-    control_returns: Mapping[str, Return] = Field({}, description="of controls in which every row counts")
+    control_returns: Mapping[str, Return] = Field({}, description="of controls that all rows can have wrong")
     grid: tuple[Cell, ...] = ()
     tracks: Mapping[str, MethodReport] = Field({}, description="`wtl` of seed 0 on other manifests")
     target_to_match: float | None = None
@@ -158,7 +158,7 @@ def read_report(path: Path) -> SuiteReport:
         InvalidConfig: no file there, an unknown schema, or something that is not such a report.
     """
     try:
-        report = SuiteReport.from_json(json.loads(path.read_text()))
+        report = SuiteReport.from_json(read_json(path))
     except OSError as error:
         raise InvalidConfig(f"no report at {path}: {error.strerror}; run the suite first") from error
     except ValueError as error:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from metalearn.data import reading
 from metalearn.data.errors import WatchTryLearnError
 from metalearn.training.events import Stopped
 
@@ -35,7 +36,7 @@ def write_json(path: Path, value: Any) -> Any:
 def read_json(path: Path) -> Any:
     """Read JSON; return None if there is no file, or none that can be read."""
     try:
-        return json.loads(path.read_text())
+        return reading.read_json(path)
     except (OSError, ValueError):
         return None
 

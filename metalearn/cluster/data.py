@@ -4,7 +4,6 @@ Shards come in an order that the seed decides, so a run that goes on learns from
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.numpy import load as load_bytes
 
 from metalearn.data.dataset import DAMAGE, INDEX_FILE, SCHEMA, Dataset, unpack_shard
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.reading import parse_json
 from metalearn.data.spec import Spec
 
 WINDOW_TASKS = 16_384
@@ -114,7 +114,7 @@ def _index(url: str) -> tuple[dict[str, Any], bytes]:
     try:
         with fsspec.open(f"{url}/{INDEX_FILE}", "rb") as file:
             content: bytes = file.read()
-        index = json.loads(content)
+        index = parse_json(content, INDEX_FILE)
         if index["schema"] != SCHEMA:
             raise InvalidConfig(f"dataset {url}: expected schema {SCHEMA}, got {index['schema']}")
     except (OSError, ImportError) as error:

@@ -29,7 +29,9 @@ class RunningMoments:
     @property
     def scale(self) -> Float64[np.ndarray, " o"]:
         """The factor of deviations from the mean."""
-        return 1 / np.sqrt(self.variance + 1e-8)
+        # Relative to the mean, so that no unit is too small; what never varied stays as it is.
+        std = np.sqrt(self.variance)
+        return 1 / np.where(std > 1e-7 * np.abs(self.mean), std, 1)
 
     @classmethod
     def unknown(cls, size: int) -> "RunningMoments":

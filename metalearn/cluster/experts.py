@@ -30,6 +30,7 @@ from metalearn.baselines.ray_start import start_ray
 from metalearn.cluster.env_runner import RunningMoments, VectorEnvRunner
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.reading import read_json
 from metalearn.tasks.envs.cheetah import HORIZON, TOP_SPEED, CheetahVectorEnv, CheetahVel
 from metalearn.tasks.expert import Expert
 
@@ -136,7 +137,7 @@ class _Run:
     def run(self) -> Expert:
         if self.progress.exists():
             self.algorithm.restore_from_path(str(self.checkpoint))
-            saved = json.loads(self.progress.read_text())
+            saved = read_json(self.progress)
             self.best, self.steps, self.wall_s = saved["best"], saved["steps"], saved["wall_s"]
             self.stages = saved["stages"]
         if not self.stages or self.stages[-1]["recipe"] != _plain(self.recipe):

@@ -22,6 +22,7 @@ from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
+from metalearn.data.units import Units
 from metalearn.model.inference import Inference
 from metalearn.model.policy import LOG_SIGMA_RANGE, ConditionalPolicy
 
@@ -36,7 +37,8 @@ class PolicyModule(TorchRLModule):  # type: ignore[misc]  # Ray has no types
     def setup(self) -> None:
         """Build the networks; RLlib calls this."""
         self.spec = Spec.from_json(self.model_config["spec"])
-        self.policy = ConditionalPolicy(ModelConfig.model_validate(self.model_config["model"]), self.spec)
+        config = ModelConfig.model_validate(self.model_config["model"])
+        self.policy, self.units = ConditionalPolicy(config, self.spec), Units(self.spec, **dict(config.units))
 
     @property
     def inference(self) -> Inference:
@@ -49,7 +51,10 @@ class PolicyModule(TorchRLModule):  # type: ignore[misc]  # Ray has no types
         latent, observations = seen["latent"].float(), seen["observation"].flatten(1).float()
         out = self.policy.outputs(self.policy.conditioning(latent, seen["hypothesis"].long()), observations)
         if not self.spec.discrete:
-            out = torch.cat([out, self.policy.log_sigma.clamp(*LOG_SIGMA_RANGE).expand_as(out)], -1)
+            # RLlib draws in the units of the environment.
+            offsets, sizes = (torch.from_numpy(values).to(out) for values in (self.units.offsets, self.units.sizes))
+            log_sigma = self.policy.log_sigma.clamp(*LOG_SIGMA_RANGE) + sizes.log()
+            out = torch.cat([out * sizes + offsets, log_sigma.expand_as(out)], -1)
         return {Columns.ACTION_DIST_INPUTS: out}
 
     @torch.no_grad()

@@ -24,6 +24,8 @@ from metalearn.cluster.connection import connect
 from metalearn.cluster.workers import extend_search_path
 from metalearn.config import Config, Experiment, faults
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.names import check_file_names
+from metalearn.data.reading import read_json
 from metalearn.training.events import Event
 from metalearn.training.loop import train
 from metalearn.training.run_store import RunStore
@@ -57,6 +59,7 @@ class Sweep:
     name: str
 
     def __post_init__(self) -> None:
+        check_file_names("--name", [self.name])
         for key, values in self.space.items():
             if not isinstance(values, Mapping):
                 for value in values:
@@ -228,7 +231,7 @@ def parse_space(texts: Sequence[str]) -> Space:
             space[key.strip()] = [_value(part) for part in values.split(",")]
             continue
         try:
-            read = json.loads(Path(text).read_text())
+            read = read_json(Path(text))
         except (OSError, ValueError) as error:
             raise InvalidConfig(f"--space: expected KEY=a,b,c or a JSON file, got {text!r}") from error
         if not isinstance(read, dict) or not all(isinstance(v, list | dict) for v in read.values()):

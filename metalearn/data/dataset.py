@@ -4,6 +4,7 @@ On disk: `dataset.json` and one safetensors file per shard of tasks. Never pickl
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +12,17 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.reading import read_arrays, read_json
 from metalearn.data.spec import Spec
 
-SCHEMA = 1
+SCHEMA = 2
 INDEX_FILE = "dataset.json"
 TASKS_PER_SHARD = 1024
+FEWEST_TASKS = 2
 DAMAGE = (
     json.JSONDecodeError,
     UnicodeDecodeError,
@@ -51,12 +54,34 @@ class TaskRecord:
     labels: tuple[Array, ...] = ()
     trials: tuple[Episode, ...] = ()
 
+    def check(self, spec: Spec) -> "TaskRecord":
+        """Return it if its episodes fit the spec, and there is something to imitate. Raises InvalidData."""
+        if not self.experts:
+            raise InvalidData(f"{self.task}.experts", "at least one episode to imitate", "none")
+        if self.labels and len(self.labels) != len(self.experts):
+            expected = f"none, or one array for each of {len(self.experts)} experts"
+            raise InvalidData(f"{self.task}.labels", expected, str(len(self.labels)))
+        for name in ("demos", "experts", "trials"):
+            for i, episode in enumerate(getattr(self, name)):
+                try:
+                    spec.check(episode)
+                except InvalidData as error:
+                    raise error.within(f"{self.task}.{name}[{i}]") from error
+        for i, label in enumerate(self.labels):
+            try:
+                spec.check(Episode(self.experts[i].observations, label.copy()))
+            except InvalidData as error:
+                raise error.within(f"{self.task}.labels[{i}]") from error
+        for _ in self.targets():
+            pass
+        return self
+
     def targets(self) -> Iterator[tuple[Array, Array]]:
         """Each expert episode as `(observations [t, o], actions to imitate [t, a])`. Raises InvalidData."""
         for i, episode in enumerate(self.experts):
             actions = self.labels[i] if self.labels else episode.actions
             if actions is None:
-                raise InvalidData(f"experts[{i}].actions", "actions to imitate", "none")
+                raise InvalidData(f"{self.task}.experts[{i}].actions", "actions to imitate", "none")
             yield episode.observations[:-1], actions
 
 
@@ -68,18 +93,14 @@ class Dataset:
     tasks: tuple[TaskRecord, ...]
 
     def check(self) -> "Dataset":
-        """Return it if every episode fits the spec and every task can be trained on. Raises InvalidData."""
-        if not self.tasks:
-            raise InvalidData("tasks", "at least one task", "none")
+        """Return it if every episode fits the spec and it can be trained on. Raises InvalidData."""
         for record in self.tasks:
-            if not record.experts:
-                raise InvalidData(f"{record.task}.experts", "at least one episode to imitate", "none")
-            for name in ("demos", "experts", "trials"):
-                for i, episode in enumerate(getattr(record, name)):
-                    try:
-                        self.spec.check(episode)
-                    except InvalidData as error:
-                        raise error.within(f"{record.task}.{name}[{i}]") from error
+            record.check(self.spec)
+        if len(self.tasks) < FEWEST_TASKS:
+            raise InvalidData("tasks", f"at least {FEWEST_TASKS}, to learn what tasks differ in", str(len(self.tasks)))
+        twice = [name for name, n in Counter(record.task for record in self.tasks).items() if n > 1]
+        if twice:
+            raise InvalidData("tasks", "names that differ", f"{twice[0]} twice")
         return self
 
     def save(self, folder: Path) -> None:
@@ -89,7 +110,9 @@ class Dataset:
         for start in range(0, len(self.tasks), TASKS_PER_SHARD):
             name = f"tasks-{start // TASKS_PER_SHARD:05d}.safetensors"
             arrays: dict[str, Array] = {}
-            entries = [_pack(record, arrays) for record in self.tasks[start : start + TASKS_PER_SHARD]]
+            shard = self.tasks[start : start + TASKS_PER_SHARD]
+            # Numbers name the arrays, since the names of tasks are a user's: two may be the same, or hold a slash.
+            entries = [_pack(str(i), record, arrays) for i, record in enumerate(shard)]
             save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / name)
             shards.append({"file": name, "tasks": entries})
         index = {"schema": SCHEMA, "spec": self.spec.to_json(), "shards": shards}
@@ -105,32 +128,34 @@ class Dataset:
             InvalidConfig: no dataset there, one of an unknown schema, or a damaged one.
         """
         try:
-            index = json.loads((folder / INDEX_FILE).read_text())
+            index = read_json(folder / INDEX_FILE)
             if index["schema"] != SCHEMA:
                 raise InvalidConfig(f"dataset {folder}: expected schema {SCHEMA}, got {index['schema']}")
             tasks: list[TaskRecord] = []
             for shard in index["shards"]:
-                arrays = load_file(folder / Path(shard["file"]).name)
+                arrays = read_arrays(folder / Path(shard["file"]).name)
                 tasks.extend(unpack_shard(shard, arrays))
             return cls(Spec.from_json(index["spec"]), tuple(tasks))
         except OSError as error:
             raise InvalidConfig(f"no dataset at {folder}: {error.filename}: {error.strerror}") from error
+        except InvalidData as error:
+            raise InvalidConfig(f"dataset {folder} is damaged: {error}") from error
         except DAMAGE as error:
             raise InvalidConfig(f"dataset {folder} is damaged: {error!r}") from error
 
 
 def unpack_shard(shard: dict[str, Any], arrays: dict[str, Array]) -> list[TaskRecord]:
     """The tasks of one shard: its entry in `dataset.json`, and the arrays of its file. Raises one of DAMAGE."""
-    return [_unpack(entry, arrays) for entry in shard["tasks"]]
+    return [_unpack(str(i), entry, arrays) for i, entry in enumerate(shard["tasks"])]
 
 
-def _pack(record: TaskRecord, arrays: dict[str, Array]) -> dict[str, Any]:
-    """Put the arrays of `record` into `arrays` and return what JSON has to know to find them again."""
+def _pack(key: str, record: TaskRecord, arrays: dict[str, Array]) -> dict[str, Any]:
+    """Put the arrays of `record` into `arrays`, under `key`, and return what JSON has to know to find them again."""
     entry: dict[str, Any] = {"task": record.task, "labels": len(record.labels)}
     for role in ("demos", "experts", "trials"):
-        entry[role] = _pack_episodes(f"{record.task}/{role}", getattr(record, role), arrays)
+        entry[role] = _pack_episodes(f"{key}/{role}", getattr(record, role), arrays)
     for i, label in enumerate(record.labels):
-        arrays[f"{record.task}/labels/{i}"] = label
+        arrays[f"{key}/labels/{i}"] = label
     return entry
 
 
@@ -140,19 +165,17 @@ def _pack_episodes(prefix: str, episodes: Sequence[Episode], arrays: dict[str, A
     return [{"success": episode.success} for episode in episodes]
 
 
-def _unpack(entry: dict[str, Any], arrays: dict[str, Array]) -> TaskRecord:
-    task = entry["task"]
-
+def _unpack(key: str, entry: dict[str, Any], arrays: dict[str, Array]) -> TaskRecord:
     def episodes(role: str) -> tuple[Episode, ...]:
         return tuple(
             Episode(
-                observations=arrays[f"{task}/{role}/{i}/observations"],
-                actions=arrays.get(f"{task}/{role}/{i}/actions"),
-                rewards=arrays.get(f"{task}/{role}/{i}/rewards"),
+                observations=arrays[f"{key}/{role}/{i}/observations"],
+                actions=arrays.get(f"{key}/{role}/{i}/actions"),
+                rewards=arrays.get(f"{key}/{role}/{i}/rewards"),
                 success=item["success"],
             )
             for i, item in enumerate(entry[role])
         )
 
-    labels = tuple(arrays[f"{task}/labels/{i}"] for i in range(entry["labels"]))
-    return TaskRecord(task, episodes("demos"), episodes("experts"), labels, episodes("trials"))
+    labels = tuple(arrays[f"{key}/labels/{i}"] for i in range(entry["labels"]))
+    return TaskRecord(entry["task"], episodes("demos"), episodes("experts"), labels, episodes("trials"))

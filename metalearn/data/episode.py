@@ -108,6 +108,12 @@ class Episode:
             "success": self.success,
         }
 
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON, with the fewest digits that `Episode.of(**fields)` makes the same episode of."""
+        return {
+            name: _digits(value) if isinstance(value, np.ndarray) else value for name, value in self.to_dict().items()
+        }
+
     def arrays(self) -> dict[str, Array]:
         """The arrays that the episode has, by the names of their fields."""
         return {name: value for name, value in self.to_dict().items() if isinstance(value, np.ndarray)}
@@ -125,3 +131,8 @@ class Episode:
 
 def _shape(value: Array) -> str:
     return f"shape {list(value.shape)}"
+
+
+def _digits(array: Array) -> list[Any]:
+    """The numbers as lists, those of float32 with the fewest digits that read back as the same."""
+    return (array.astype("U32").astype(np.float64) if array.dtype == np.float32 else array).tolist()

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, Shaped
 
 from metalearn.data.episode import Episode
-from metalearn.data.spec import Spec, observation_vectors
+from metalearn.data.spec import observation_vectors
+from metalearn.data.units import Units
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +21,8 @@ class Frames:
     Attributes:
         observations: at the frame.
         changes: of the observation over one step, from the frame to the next (at the end: from the last).
-        actions: taken at the frame (at the end: the last), discrete ones one-hot; zeros where unknown.
-        rewards: received on arriving at the frame; zeros where unknown.
+        actions: taken at the frame (at the end: the last), in their units, discrete ones one-hot; zeros where unknown.
+        rewards: received on arriving at the frame, in their unit; zeros where unknown.
         times: of the frame, as a fraction of the horizon.
         success: +1, -1, or 0 where unknown.
         has_actions: whether the actions are known.
@@ -46,10 +47,10 @@ class Frames:
 
     @classmethod
     def of(
-        cls, episodes: Sequence[Episode], n_frames: int, spec: Spec, *, effects: bool = False, means: bool = False
+        cls, episodes: Sequence[Episode], n_frames: int, units: Units, *, effects: bool = False, means: bool = False
     ) -> "Frames":
-        """The frames of `episodes`, which fit `spec`; with `effects` or `means`, those too."""
-        n, o, a = len(episodes), spec.observation_size, spec.action_size
+        """The frames of `episodes`, which fit the spec of `units`; with `effects` or `means`, those too."""
+        n, o, a = len(episodes), units.spec.observation_size, units.spec.action_size
         frames = cls(
             observations=np.zeros((n, n_frames, o), np.float32),
             changes=np.zeros((n, n_frames, o), np.float32),
@@ -64,29 +65,30 @@ class Frames:
             mean_rewards=np.zeros((n, n_frames), np.float32),
         )
         for i, episode in enumerate(episodes):
-            frames._fill(i, episode, n_frames, spec)
+            frames._fill(i, episode, n_frames, units)
         return frames
 
-    def _fill(self, i: int, episode: Episode, n_frames: int, spec: Spec) -> None:
+    def _fill(self, i: int, episode: Episode, n_frames: int, units: Units) -> None:
         steps = np.round(np.linspace(0, len(episode), n_frames)).astype(np.int64)
         left = np.minimum(steps, len(episode) - 1)  # the step that leaves the frame; at the end, the last one
         flat = observation_vectors(episode.observations)
         self.observations[i] = flat[steps]
         self.changes[i] = flat[left + 1] - flat[left]
-        self.times[i] = steps / spec.horizon
+        self.times[i] = steps / units.spec.horizon
         if episode.actions is not None:
-            done = spec.as_vectors(episode.actions)
+            done = units.encode_actions(episode.actions)
             self.actions[i] = done[left]
             self.has_actions[i] = True
             if self.effects.size:
                 self.effects[i] = effects_of(np.diff(flat, axis=0), done).sum(0)
-        if episode.rewards is not None:
-            self.rewards[i, 1:] = episode.rewards[np.maximum(steps[1:] - 1, 0)]
+        rewards = None if episode.rewards is None else units.encode_rewards(episode.rewards)
+        if rewards is not None:
+            self.rewards[i, 1:] = rewards[np.maximum(steps[1:] - 1, 0)]
             self.has_rewards[i] = True
         if self.mean_observations.size:
             self.mean_observations[i] = _means_since(flat, steps)
-            if episode.rewards is not None:
-                arrived = np.concatenate([np.zeros(1, np.float32), episode.rewards])[:, None]
+            if rewards is not None:
+                arrived = np.concatenate([np.zeros(1, np.float32), rewards])[:, None]
                 self.mean_rewards[i] = _means_since(arrived, steps)[:, 0]
         if episode.success is not None:
             self.success[i] = 1.0 if episode.success else -1.0
@@ -113,14 +115,14 @@ def effects_of(
 
 
 def gather(
-    episodes: Sequence[Sequence[Episode]], n_frames: int, spec: Spec, *, effects: bool, means: bool
+    episodes: Sequence[Sequence[Episode]], n_frames: int, units: Units, *, effects: bool, means: bool
 ) -> dict[str, np.ndarray]:
     """The frames of k episodes of each of b tasks, `[b, k, ...]` float32, and the `mask [b, k]` of who is there.
 
     k is the largest number of episodes of a task, and at least one; what nobody fills is zeros.
     """
     flat = [episode for of_task in episodes for episode in of_task]
-    pool = Frames.of(flat, n_frames, spec, effects=effects, means=means)
+    pool = Frames.of(flat, n_frames, units, effects=effects, means=means)
     shape = (len(episodes), max(1, *(len(of_task) for of_task in episodes)))
     mask = np.zeros(shape, bool)
     for row, of_task in enumerate(episodes):
@@ -136,10 +138,10 @@ def add_effects(
     conditioning: Float32[np.ndarray, " c"],
     observations: Shaped[np.ndarray, "n *o"],
     actions: Shaped[np.ndarray, "t *a"],
-    spec: Spec,
+    units: Units,
 ) -> Float32[np.ndarray, " c"]:
     """A conditioning, which ends in effects, with those of t actions on the n = t + 1 observations around them."""
     changes = np.diff(observation_vectors(observations), axis=0)
-    effects = effects_of(changes, spec.as_vectors(actions)).sum(0)
+    effects = effects_of(changes, units.encode_actions(actions)).sum(0)
     known = len(conditioning) - len(effects)
     return np.concatenate([conditioning[:known], conditioning[known:] + effects])

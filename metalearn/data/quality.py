@@ -3,7 +3,8 @@
 How they are found is in `metalearn.quality`.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -46,3 +47,11 @@ class EpisodeQuality:
         "Quantile of a demonstration among those of the validation tasks, 0 to 1. Null if it is not known."
     )
     warnings: tuple[QualityWarning, ...] = _described("Warnings about the episode. Empty if there are none.")
+
+
+def remarked(
+    reports: Iterable[EpisodeQuality], remarks: Mapping[str, Sequence[Sequence[QualityWarning]]]
+) -> tuple[EpisodeQuality, ...]:
+    """Reports with what a reader has to say about the same episodes, by their role and in their order, in front."""
+    known = {f"{role}[{i}]": tuple(own) for role, many in remarks.items() for i, own in enumerate(many)}
+    return tuple(replace(one, warnings=known.get(one.episode, ()) + one.warnings) for one in reports)

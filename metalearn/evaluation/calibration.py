@@ -1,11 +1,9 @@
-"""Calibration of probabilities: reliability, calibration error, Brier score, ranking; and the diagram.
+"""Calibration of probabilities: reliability, calibration error, Brier score, ranking.
 
 Pure functions of predicted probabilities and outcomes; runs nothing. Axes: n predictions, bins of equal width.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,6 @@ from metalearn.data.errors import InvalidData
 from metalearn.evaluation.statistics import Interval, wilson
 
 N_BINS = 10
-INK, FAINT, BLUE = "#222222", "#8a8a8a", "#0072B2"
 
 
 @dataclass(frozen=True)
@@ -71,9 +68,10 @@ def auroc(ordinary: Shaped[np.ndarray, " n"], sought: Shaped[np.ndarray, " m"]) 
     """
     if len(ordinary) == 0 or len(sought) == 0:
         return None
-    ranked = np.sort(ordinary)
-    below, up_to = np.searchsorted(ranked, sought, "left"), np.searchsorted(ranked, sought, "right")
-    return float((below + up_to).mean() / (2 * len(ordinary)))
+    from scipy.stats import mannwhitneyu
+
+    statistic = mannwhitneyu(sought, ordinary, method="asymptotic").statistic
+    return float(statistic / (len(ordinary) * len(sought)))
 
 
 def describe(predicted: Float[np.ndarray, " n"], success: Bool[np.ndarray, " n"]) -> dict[str, Any]:
@@ -89,28 +87,6 @@ def describe(predicted: Float[np.ndarray, " n"], success: Bool[np.ndarray, " n"]
         "auroc": auroc(predicted[~success], predicted[success]),
         "bins": [vars(b) for b in reliability(predicted, success)],
     }
-
-
-def draw_reliability(panels: Mapping[str, Sequence[Bin]], path: Path) -> Path:
-    """One reliability diagram per name, side by side, as PNG: rate of success against what was predicted."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.6 * len(panels), 4.0), dpi=200, facecolor="white", layout="constrained")
-    for i, (name, bins) in enumerate(panels.items(), 1):
-        axes = figure.add_subplot(1, len(panels), i)
-        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
-        x, y = [b.predicted for b in bins], [b.success for b in bins]
-        reach = [[b.success - b.ci95[0] for b in bins], [b.ci95[1] - b.success for b in bins]]
-        axes.errorbar(x, y, reach, color=BLUE, linewidth=0, elinewidth=1.4, capsize=2)
-        total = sum(b.n for b in bins)
-        axes.scatter(x, y, [20 + 180 * b.n / total for b in bins], color=BLUE, zorder=3)
-        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xlabel="confidence")
-        axes.set_title(f"{name} (n = {total:,})", fontsize=10.5, color=INK)
-        if i == 1:
-            axes.set_ylabel("success of the next attempt")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    return path
 
 
 def _places(predicted: Float[np.ndarray, " n"], n_bins: int) -> Shaped[np.ndarray, " n"]:

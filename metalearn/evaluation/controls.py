@@ -17,6 +17,9 @@ from metalearn.data.episode import Episode
 from metalearn.evaluation.protocol import CONTROLS, Player, Progress, Protocol, returned, succeeded, with_trials
 from metalearn.tasks.family import Family
 
+COMPARED_WITH = {"other_task_trial": 1, "same_demo_other_target": 1, "flipped_reward": 1, "other_task_demo": 0}
+"""The attempt of which each control is a copy with one thing wrong: the first (0) or the second (1)."""
+
 
 @runtime_checkable
 class SiblingFamily(Family, TypingProtocol):

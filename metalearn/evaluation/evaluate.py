@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Shaped
 
 from metalearn.adapter import Adapter
 from metalearn.data.episode import Episode
-from metalearn.evaluation.controls import Outcome, run_controls
+from metalearn.evaluation.controls import COMPARED_WITH, Outcome, run_controls
 from metalearn.evaluation.manifest import Manifest
 from metalearn.evaluation.protocol import (
     Player,
@@ -27,7 +27,17 @@ from metalearn.evaluation.protocol import (
     succeeded,
     with_trials,
 )
-from metalearn.evaluation.report import Gain, ManifestRef, MethodReport, Point, Rate, Report, Return, ReturnPoint
+from metalearn.evaluation.report import (
+    Control,
+    Gain,
+    ManifestRef,
+    MethodReport,
+    Point,
+    Rate,
+    Report,
+    Return,
+    ReturnPoint,
+)
 from metalearn.evaluation.statistics import (
     interquartile_mean,
     mean_of,
@@ -69,12 +79,13 @@ def evaluate(
         players["expert"] = expert_player
 
     reports: dict[str, MethodReport] = {}
-    controls: Mapping[str, Outcome] = {}
+    controls: Mapping[str, Control] = {}
     for name, player in players.items():
         played = protocol.attempts(player, contexts, _counter(progress, name, protocol))
         reports[name] = report_of(protocol, played)
         if name == MAIN_METHOD:
-            controls = run_controls(protocol, player, contexts, played[0], progress)
+            outcomes = run_controls(protocol, player, contexts, played[0], progress)
+            controls = control_reports(protocol, outcomes, [succeeded(episodes) for episodes in played])
     if isinstance(family, BoundedFamily):
         reports["bayes"] = bayes_report(family, manifest.budget.trials)
     return Report(
@@ -84,10 +95,22 @@ def evaluate(
         n_episodes=protocol.n_rows,
         seed=protocol.seed,
         methods=reports,
-        controls={name: rate_of(protocol, outcome) for name, outcome in controls.items()},
+        controls=controls,
         wall_s=round(clock() - started, 3),
         created=datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds"),
     )
+
+
+def control_reports(
+    protocol: Protocol, outcomes: Mapping[str, Outcome], real: Sequence[Bool[np.ndarray, " n"]]
+) -> dict[str, Control]:
+    """Report each control beside the attempt that it copies, `real[t][i]`, over the rows that the control counts."""
+    reports = {}
+    for name, outcome in outcomes.items():
+        rate = rate_of(protocol, outcome)
+        right = rate_of(protocol, Outcome(real[COMPARED_WITH[name]], outcome.counted))
+        reports[name] = Control(**rate.model_dump(), n=int(outcome.counted.sum()), instead_of=right)
+    return reports
 
 
 def report_of(protocol: Protocol, played: Sequence[Sequence[Episode]]) -> MethodReport:

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from metalearn.config import Config, faults
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.reading import read_json_bytes
 from metalearn.tasks.family import Family, tasks_of
 
 DEFAULT_TASKS = 1000
@@ -125,7 +126,7 @@ def _folder() -> Traversable:
 
 def _parse(name: str, path: Path) -> Manifest:
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(read_json_bytes(path))
     except OSError as error:
         raise InvalidConfig(f"no manifest at {path}: {error.strerror}") from error
     except ValidationError as error:

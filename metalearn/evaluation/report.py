@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from metalearn.config import Config, faults
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.reading import read_json
 
 SCHEMA = 1
 
@@ -27,6 +28,13 @@ class Point(Rate):
     """One point of a curve: success of the attempt itself, given `trials` earlier attempts as context."""
 
     trials: int
+
+
+class Control(Rate):
+    """The attempt with one thing wrong in its context, over the rows that can have it wrong."""
+
+    n: int = Field(description="episodes that the rate rests on")
+    instead_of: Rate | None = Field(description="the same rows with the right context; null: nobody kept it")
 
 
 class Gain(Config):
@@ -85,7 +93,7 @@ class Report(Config):
     n_episodes: int
     seed: int
     methods: Mapping[str, MethodReport]
-    controls: Mapping[str, Rate]
+    controls: Mapping[str, Control]
     wall_s: float
     created: str = Field(description="ISO 8601, UTC")
 
@@ -122,7 +130,7 @@ class Report(Config):
             InvalidConfig: no file there, an unknown schema, or something that is not a report.
         """
         try:
-            return cls.from_json(json.loads(path.read_text()))
+            return cls.from_json(read_json(path))
         except OSError as error:
             raise InvalidConfig(f"no report at {path}: {error.strerror}") from error
         except ValueError as error:

@@ -4,7 +4,6 @@ Axes: b tasks, k episodes per task. Knows numbers only; no tasks, no methods, no
 """
 
 from collections.abc import Callable
-from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -17,24 +16,16 @@ N_RESAMPLES = 2000
 
 
 def wilson(n_successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """Score interval of a binomial rate, for n independent episodes with s successes.
-
-    With p = s / n and z the normal quantile of (1 + confidence) / 2:
-
-        (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+    """Score interval of a binomial rate, for n independent episodes with so many successes, by scipy.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     """
     if not 0 <= n_successes <= n or n == 0:
         raise InvalidData("n_successes", "0 <= n_successes <= n with n >= 1", f"{n_successes} of {n}")
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    p = n_successes / n
-    middle = p + z**2 / (2 * n)
-    half = z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
-    scale = 1 + z**2 / n
-    low = 0.0 if n_successes == 0 else (middle - half) / scale
-    high = 1.0 if n_successes == n else (middle + half) / scale
-    return low, high
+    from scipy.stats import binomtest
+
+    interval = binomtest(n_successes, n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def cluster_bootstrap(

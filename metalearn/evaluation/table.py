@@ -1,21 +1,23 @@
 """A report in the terminal: curves with their intervals, then the controls and what they mean in plain words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from metalearn.evaluation.controls import COMPARED_WITH
 from metalearn.evaluation.evaluate import MAIN_METHOD
-from metalearn.evaluation.report import MethodReport, Rate, Report, Return
+from metalearn.evaluation.report import Control, MethodReport, Rate, Report, Return
 
 TRIAL_CONTROLS = {
     "other_task_trial": "after another task's trial",
     "same_demo_other_target": "after a trial for another target",
-    "flipped_reward": "after its own trial, told the opposite",
+    "flipped_reward": "after a trial told the opposite",
 }
 DEMO_CONTROLS = {"other_task_demo": "after another task's demo"}
+CONTROLS = {**TRIAL_CONTROLS, **DEMO_CONTROLS}
 
 
 def render(report: Report) -> RenderableType:
@@ -54,31 +56,32 @@ def conclusions(report: Report) -> list[tuple[str, str]]:
     if method is None:
         return []
     said = []
-    if "other_task_demo" in report.controls:
-        helps = _below(report.controls["other_task_demo"], method.curve[0])
+    controls = {name: one for name, one in report.controls.items() if one.instead_of is not None}
+    if "other_task_demo" in controls:
+        helps = _below(controls["other_task_demo"])
         said.append(("watching helps", "yes" if helps else "no: another task's demo does as well"))
     if method.gain is not None:
-        said.append(("trying helps", _trying(report, method)))
-    if "flipped_reward" in report.controls:
-        reads = _below(report.controls["flipped_reward"], method.curve[1])
+        said.append(("trying helps", _trying(controls, method)))
+    if "flipped_reward" in controls:
+        reads = _below(controls["flipped_reward"])
         said.append(("it heeds the score", "yes" if reads else "no: a flipped score does as well"))
     return said
 
 
-def _trying(report: Report, method: MethodReport) -> str:
+def _trying(controls: Mapping[str, Control], method: MethodReport) -> str:
     """A gain that a trial of no use to the task cannot give."""
     assert method.gain is not None
     if method.gain.ci95[0] <= 0:
         return "not shown: the interval of the gain does not exclude 0"
     for name in ("other_task_trial", "same_demo_other_target"):
-        if name in report.controls and not _below(report.controls[name], method.curve[1]):
+        if name in controls and not _below(controls[name]):
             return f"no: an attempt {TRIAL_CONTROLS[name]} does as well"
     return "yes"
 
 
-def _below(control: Rate, real: Rate) -> bool:
-    """Return whether the control's interval is wholly below the other one: stricter than a test at 5%."""
-    return control.ci95[1] < real.ci95[0]
+def _below(control: Control) -> bool:
+    """Return whether its interval is wholly below that of the right context: stricter than a test at 5%."""
+    return control.instead_of is not None and control.ci95[1] < control.instead_of.ci95[0]
 
 
 def _after_failure(failed: Rate) -> Text:
@@ -96,13 +99,12 @@ def _controls(report: Report) -> Table:
     controls.add_column("success", justify="right")
     controls.add_column("", style="dim")
     controls.add_column("instead of", justify="right")
-    curve = report.methods[MAIN_METHOD].curve
-    for named, attempt in ((TRIAL_CONTROLS, 1), (DEMO_CONTROLS, 0)):
-        for name, words in named.items():
-            if name in report.controls:
-                rate = report.controls[name]
-                real = f"{100 * curve[attempt].success:.1f}"
-                controls.add_row(words, f"{100 * rate.success:.1f}", _interval(rate.ci95), real)
+    controls.add_column("n", justify="right")
+    for name in COMPARED_WITH:
+        if name in report.controls:
+            one = report.controls[name]
+            real = "" if one.instead_of is None else f"{100 * one.instead_of.success:.1f}"
+            controls.add_row(CONTROLS[name], f"{100 * one.success:.1f}", _interval(one.ci95), real, f"{one.n:,}")
     return controls
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 DAMPING = 0.01  # of the inverse, in units of the mean squared singular value of the average Jacobian
+SMALLEST_SPREAD = 1e-8
 NOISE = 1e-4  # variance of what the linear model leaves unexplained in one step, in squared standard deviations
 
 
@@ -52,9 +53,11 @@ class Dynamics(nn.Module):
         jacobians = torch.linalg.solve(power + 1e-6 * torch.eye(a), cross.transpose(1, 2)).transpose(1, 2)
         mean, rank = jacobians.mean(0), len(self.get_buffer("spread"))
         _, deviations, directions = torch.linalg.svd((jacobians - mean).flatten(1), full_matrices=False)
+        found = min(rank, len(directions))  # few tasks differ in few directions
         self.get_buffer("mean").copy_(mean)
-        self.get_buffer("basis").copy_(directions[:rank].unflatten(1, (o, a)))
-        self.get_buffer("spread").copy_((deviations[:rank].square() / len(jacobians)).clamp(min=1e-8))
+        self.get_buffer("basis")[:found].copy_(directions[:found].unflatten(1, (o, a)))
+        self.get_buffer("spread").fill_(SMALLEST_SPREAD)
+        self.get_buffer("spread")[:found].copy_((deviations[:found].square() / len(jacobians)).clamp(SMALLEST_SPREAD))
         self.get_buffer("damping").copy_(DAMPING * jacobians.square().sum((1, 2)).mean() / a)
 
     def forward(

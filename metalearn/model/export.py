@@ -20,8 +20,10 @@ from torch.onnx.utils import register_custom_op_symbolic
 
 from metalearn.bundle import Bundle, Graphs
 from metalearn.config import ModelConfig
+from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import gather
 from metalearn.data.spec import Spec
+from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import EpisodeTensors
 from metalearn.model.policy import ConditionalPolicy
@@ -68,6 +70,18 @@ def with_graphs(bundle: Bundle) -> Bundle:
     return bundle.with_graphs(graphs_of(bundle))
 
 
+def check_exportable(config: ModelConfig, spec: Spec) -> None:
+    """Export an untrained policy: what cannot be exported is known before it is trained. Raises InvalidConfig."""
+    policy = ConditionalPolicy(config, spec)
+    try:
+        graphs_of(Bundle("untrained", spec, config.model_dump(mode="json"), policy.to_weights()))
+    except InvalidConfig:
+        raise
+    except Exception as error:  # torch raises whatever its operators raise
+        sentence = " ".join(str(error).split())[:200]
+        raise InvalidConfig(f"a policy for these spaces cannot be exported: {sentence}") from error
+
+
 def graphs_of(bundle: Bundle) -> Graphs:
     """`belief`, `conditioning` and `act` of a bundle, as ONNX without weights."""
     config = ModelConfig.model_validate(bundle.model)
@@ -102,7 +116,7 @@ def _episodes(config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
     tensors: list[Tensor] = []
     for k in (2, 4):
         shown = [[spec.example_episode(rng) for _ in range(k)] for _ in range(3)]
-        arrays = gather(shown, config.n_frames, spec, effects=effects, means=means)
+        arrays = gather(shown, config.n_frames, Units(spec), effects=effects, means=means)
         tensors += [torch.from_numpy(arrays[name]) for name in FIELDS]
     return tuple(tensors)
 

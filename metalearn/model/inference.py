@@ -14,6 +14,7 @@ from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.frames import add_effects, effects_of, gather
 from metalearn.data.spec import Spec, observation_vectors
+from metalearn.data.units import Units
 from metalearn.model.encoder import EpisodeTensors
 from metalearn.model.policy import ConditionalPolicy
 
@@ -23,7 +24,7 @@ class Inference:
 
     def __init__(self, policy: ConditionalPolicy, spec: Spec) -> None:
         self.policy = policy.eval()
-        self.spec = spec
+        self.spec, self.units = spec, Units(spec, **dict(policy.config.units))
 
     @classmethod
     def load(cls, bundle: Bundle) -> "Inference":
@@ -60,7 +61,9 @@ class Inference:
     ) -> Shaped[np.ndarray, "b *a"]:
         """The action of each task, within the action space."""
         with torch.inference_mode():
-            return self._within(self.policy.act(torch.from_numpy(conditioning), self._flat(observations)))
+            return self.units.decode_actions(
+                self.policy.act(torch.from_numpy(conditioning), self._flat(observations)).numpy()
+            )
 
     @property
     def adapts_online(self) -> bool:
@@ -79,7 +82,7 @@ class Inference:
             return conditioning
         changes = observation_vectors(next_observations) - observation_vectors(observations)
         conditioning = conditioning.copy()
-        conditioning[:, -self.policy.n_sums :] += effects_of(changes, self.spec.as_vectors(actions))
+        conditioning[:, -self.policy.n_sums :] += effects_of(changes, self.units.encode_actions(actions))
         return conditioning
 
     def update(
@@ -91,7 +94,7 @@ class Inference:
         """The conditioning of one task after t actions and the n = t + 1 observations around them."""
         if len(actions) == 0 or not self.adapts_online:
             return conditioning
-        return add_effects(conditioning, observations, actions, self.spec)
+        return add_effects(conditioning, observations, actions, self.units)
 
     def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> "HypothesisActor":
         """Sample one hypothesis per task where no trial was scored yet, else take the most probable one."""
@@ -105,16 +108,9 @@ class Inference:
     def _flat(self, observations: Shaped[np.ndarray, "b *o"]) -> Tensor:
         return torch.from_numpy(observation_vectors(observations))
 
-    def _within(self, out: Tensor) -> Array:
-        """Outputs as actions of the space."""
-        space = self.spec.action_space
-        if self.spec.discrete:
-            return np.asarray(out.numpy() + space.start, np.int64)  # type: ignore[union-attr]
-        return np.minimum(np.maximum(out.numpy(), space.low), space.high)  # type: ignore[union-attr]
-
     def _tensors(self, episodes: Sequence[Sequence[Episode]]) -> EpisodeTensors:
         config, effects = self.policy.config, self.adapts_online
-        arrays = gather(episodes, config.n_frames, self.spec, effects=effects, means=config.frame_means)
+        arrays = gather(episodes, config.n_frames, self.units, effects=effects, means=config.frame_means)
         return EpisodeTensors(**{name: torch.from_numpy(values) for name, values in arrays.items()})
 
 

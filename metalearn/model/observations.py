@@ -12,12 +12,18 @@ from torch import Tensor, nn
 from metalearn.config import EntityLayout, ModelConfig
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
+from metalearn.data.units import EPSILON
 from metalearn.model.entities import KEY_SIZE, N_HEADS, EntityMemory, split
 
 
 def make_observation_encoder(spec: Spec, config: ModelConfig) -> "ObservationEncoder":
     """What the policy reads the observations of `spec` with."""
     if config.entities is not None:
+        layout, size = config.entities, spec.observation_size
+        if layout.start + layout.count * layout.size > size or layout.place >= layout.size:
+            end = layout.start + layout.count * layout.size
+            got = f"{layout.place} of {layout.size} that are places, up to number {end}"
+            raise InvalidConfig(f"entities: expected places and looks within {size} numbers, got {got}")
         return EntitySetEncoder(spec.observation_size, config.fourier, config.entities, config)
     return VectorEncoder(spec.observation_size, config.fourier)
 
@@ -105,9 +111,8 @@ class VectorEncoder(ObservationEncoder):
         self.mean_size = self.plain_size = observation_size
 
     def fit(self, observations: Float[Tensor, "n o"]) -> None:
-        """Take mean and deviation from training observations; a constant component keeps its unit."""
-        std = observations.std(0)
-        self.scale_by(observations.mean(0), torch.where(std > 1e-3, std, torch.ones_like(std)))
+        """Take mean and deviation from training observations, whatever their units; constant components are ignored."""
+        self.scale_by(*_mean_and_deviation(observations, correction=1))
 
     def scale_by(self, mean: Float[Tensor, " o"], std: Float[Tensor, " o"]) -> None:
         """Normalise with these from now on."""
@@ -160,9 +165,18 @@ class UnclippedVectorEncoder(VectorEncoder):
         self._ddof = ddof
 
     def fit(self, observations: Float[Tensor, "n o"]) -> None:
-        """Take mean and deviation from training observations; nothing is divided by zero."""
-        exact = observations.double()
-        self.scale_by(exact.mean(0), exact.std(0, correction=self._ddof) + 1e-3)
+        """Take mean and deviation from training observations; constant components are ignored."""
+        self.scale_by(*_mean_and_deviation(observations, self._ddof))
+
+
+def _mean_and_deviation(
+    observations: Float[Tensor, "n o"], correction: int
+) -> tuple[Float[Tensor, " o"], Float[Tensor, " o"]]:
+    """In double precision. What never varied says nothing, in any unit: divided by the largest number it is 0."""
+    exact = observations.double()
+    std = exact.std(0, correction=correction) if len(exact) > correction else torch.zeros_like(exact[0])
+    constant = std <= EPSILON * exact.abs().amax(0)
+    return exact.mean(0), std.masked_fill(constant, torch.finfo(torch.float32).max)
 
 
 class EntitySetEncoder(VectorEncoder):

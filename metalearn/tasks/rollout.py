@@ -9,6 +9,7 @@ from jaxtyping import Bool, Shaped
 from metalearn.adapter import Actor
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.units import Units
 from metalearn.tasks.family import Family, Scene, TaskVectorEnv, make_vec
 
 Policy = Callable[[TaskVectorEnv, Array], Array]
@@ -45,14 +46,14 @@ def demonstrate(
 ) -> Rollout:
     """Run one expert episode of each task.
 
-    `noise` (standard deviation, in action units) is added to the actions taken and never to the recorded labels, so
-    that the expert's corrections are recorded too.
+    `noise` (standard deviation, in halves of the action's range) is added to the actions taken and never to the
+    recorded labels, so that the expert's corrections are recorded too.
 
     Raises:
         InvalidConfig: the family has no expert.
     """
     rng = np.random.default_rng(seed)
-    space = family.spec.action_space
+    space, half_ranges = family.spec.action_space, Units.of_bounds(family.spec).sizes
 
     def expert(env: TaskVectorEnv, observations: Array) -> Array:
         actions = env.expert_actions()
@@ -60,7 +61,7 @@ def demonstrate(
             raise InvalidConfig(f"family {family.name} has no expert to demonstrate: train it from recorded episodes")
         if noise == 0 or family.spec.discrete:
             return actions
-        noisy = actions + rng.normal(0, noise, actions.shape)
+        noisy = actions + rng.normal(0, noise, actions.shape) * half_ranges
         return np.clip(noisy, space.low, space.high).astype(np.float32)  # type: ignore[union-attr]
 
     env = make_vec(family, indices, scene)

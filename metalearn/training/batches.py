@@ -16,7 +16,8 @@ from metalearn.config import ModelConfig, TrainingConfig
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.frames import Frames
-from metalearn.data.spec import Spec, observation_vectors
+from metalearn.data.spec import observation_vectors
+from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import EpisodeTensors
 from metalearn.training.collect import TaskTrials
@@ -55,7 +56,8 @@ class Steps:
     actions that were done there did to the observation.
     """
 
-    def __init__(self, targets: Sequence[tuple[Episode, Array]], spec: Spec, *, effects: bool) -> None:
+    def __init__(self, targets: Sequence[tuple[Episode, Array]], units: Units, *, effects: bool) -> None:
+        spec = units.spec
         longest = max(len(actions) for _, actions in targets)
         m, tail = len(targets), () if spec.discrete else (spec.action_size,)
         observations = np.zeros((m, longest, spec.observation_size), np.float32)
@@ -68,9 +70,9 @@ class Steps:
             n = lengths[i] = len(wanted)
             seen = observation_vectors(episode.observations)
             observations[i, :n] = seen[:-1]
-            actions[i, :n] = wanted - start if spec.discrete else wanted
+            actions[i, :n] = wanted - start if spec.discrete else units.encode_actions(wanted)
             if effects and episode.actions is not None:
-                changes[i, :n], done[i, :n] = np.diff(seen, axis=0), spec.as_vectors(episode.actions)
+                changes[i, :n], done[i, :n] = np.diff(seen, axis=0), units.encode_actions(episode.actions)
         self.observations, self.actions = torch.from_numpy(observations), torch.from_numpy(actions)
         self.lengths = torch.from_numpy(lengths)
         self._changes, self._done = torch.from_numpy(changes), torch.from_numpy(done)
@@ -104,7 +106,7 @@ class TrainingSet:
     """Demos, expert episodes and (once collected) own trials of n training tasks."""
 
     def __init__(self, dataset: Dataset, config: ModelConfig) -> None:
-        self._spec, self._config = dataset.spec, config
+        self._units, self._config = Units(dataset.spec, **dict(config.units)), config
         records = dataset.tasks
         self.n_tasks = len(records)
         shown = [episode for record in records for episode in record.demos]
@@ -176,6 +178,8 @@ class TrainingSet:
     def _draw_demos(self, task: Tensor, demo_dropout: float, generator: torch.Generator) -> Int[Tensor, "b k"]:
         """1 .. K of each task's demos, rotated at random, or none with probability `demo_dropout`."""
         demo, k = self._demo[task], self._demo.shape[1]
+        if k == 0:
+            return demo
         order = torch.argsort(torch.rand(demo.shape, generator=generator), 1)
         count = torch.randint(1, k + 1, (len(task), 1), generator=generator)
         count[torch.rand(len(task), generator=generator) < demo_dropout] = 0
@@ -200,9 +204,9 @@ class TrainingSet:
 
     def _refresh(self) -> None:
         config, effects = self._config, self._config.dynamics_rank > 0
-        frames = Frames.of(self._episodes, config.n_frames, self._spec, effects=effects, means=config.frame_means)
+        frames = Frames.of(self._episodes, config.n_frames, self._units, effects=effects, means=config.frame_means)
         self._frames = EpisodeTensors.pool(frames)
-        self._steps = Steps(self._targets, self._spec, effects=effects)
+        self._steps = Steps(self._targets, self._units, effects=effects)
 
 
 def _table(counts: Sequence[int], width: int | None = None) -> Int[Tensor, "n k"]:

@@ -39,7 +39,7 @@ from metalearn.training.novelty import STEPS, fit_novelty
 from metalearn.training.success import fit_head
 
 STREAM_CALIBRATION = 15
-MOST_TASKS = 2048
+MOST_TASKS, FEWEST_TASKS = 2048, 4
 LARGEST_OBSERVATION = 1024
 NO_DEMO, TWO_DEMOS, NO_ACTIONS = 0.1, 0.1, 0.2  # how often a context is not one demo with its actions
 STRANGE = 0.2  # how often it has a demo that makes no sense
@@ -99,8 +99,8 @@ def calibrate(
     """Return the same bundle (same weights, same id) with a calibrated confidence.
 
     It is about the tasks that its experiment's manifest is about, or else those it was trained on. A bundle of
-    recorded episodes alone, whose tasks nobody can play, and one whose family has no expert, come back as
-    they are.
+    recorded episodes alone, whose tasks nobody can play, and one whose family has no expert or hardly any tasks of
+    that split, come back as they are.
 
     Args:
         bundle: a trained policy.
@@ -148,10 +148,12 @@ def plan_of(bundle: Bundle, split: str, n_tasks: int | None, seed: int) -> Plan 
         return None
     name = load_manifest(experiment.manifest).family if experiment.manifest else experiment.family
     family = find_family(name)
+    if len(family.splits[split]) < FEWEST_TASKS:
+        return None
     n = min(MOST_TASKS, experiment.data.n_tasks // 4) if n_tasks is None else n_tasks
     data = experiment.data.model_copy(update={"demos_per_task": 2, "experts_per_task": 0})
     n_attempts = ModelConfig.model_validate(bundle.model).max_trials + 2
-    return Plan(name, split, max(4, min(n, len(family.splits[split]))), n_attempts, data, seed)
+    return Plan(name, split, max(FEWEST_TASKS, min(n, len(family.splits[split]))), n_attempts, data, seed)
 
 
 def demonstrate(plan: Plan, collector: Collector, progress: Progress) -> list[TaskRecord]:

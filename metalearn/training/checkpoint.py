@@ -30,6 +30,7 @@ class Progress:
         history: one entry per look at held-out success.
         collections: one entry per round of own trials (`episode_source.summary`).
         collecting: version of the policy whose trials are being collected, or None.
+        units: of the policy (`UnitsConfig` as JSON), which later data of the same run must not change.
     """
 
     round: int = 0
@@ -37,6 +38,7 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     collections: list[dict[str, Any]] = field(default_factory=list)
     collecting: int | None = None
+    units: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,14 @@ import torch
 
 from metalearn import __version__
 from metalearn.bundle import Bundle
-from metalearn.config import Experiment
-from metalearn.data.dataset import Dataset
+from metalearn.config import Experiment, UnitsConfig
+from metalearn.data.dataset import FEWEST_TASKS, Dataset
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.spec import Spec
+from metalearn.data.typical import typical
+from metalearn.data.units import Units
 from metalearn.model.policy import ConditionalPolicy
+from metalearn.tasks.family import tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.training import checkpoint
 from metalearn.training.batches import TrainingSet
@@ -33,7 +37,7 @@ from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
 
-__all__ = ["Event", "Stopped", "train"]
+__all__ = ["Event", "Stopped", "check_trainable", "train"]
 
 UNIMODAL_ENOUGH = 0.8  # success with an expert's trial as context at which hypotheses may begin to compete
 RAMP_FROM = 0.01
@@ -82,6 +86,29 @@ def train(
     return run.run(collector or SerialCollector(), cluster or {})
 
 
+def check_trainable(experiment: Experiment, recorded: RecordedData | None, n_learners: int = 1) -> Spec:
+    """Return the spec of what is trained, if it can be trained. Nothing was collected or written yet.
+
+    Raises:
+        InvalidConfig: too few tasks, or spaces, data and configuration that do not fit each other.
+    """
+    family = find_family(experiment.family) if experiment.family else None
+    if recorded is None:
+        if family is None:
+            raise InvalidConfig("an experiment without a family is trained from recorded episodes")
+        tasks_of(family, "train", experiment.data.n_tasks, experiment.seed)
+        spec, n_tasks = family.spec, experiment.data.n_tasks
+    else:
+        spec, n_tasks = recorded.spec, recorded.n_tasks
+        if family is not None and family.spec.to_json() != spec.to_json():
+            raise InvalidConfig(f"the recorded episodes are of other spaces than family {family.name}")
+    fewest = max(FEWEST_TASKS, n_learners)
+    if n_tasks < fewest:
+        raise InvalidConfig(f"tasks: expected at least {fewest} for {n_learners} learners, got {n_tasks}")
+    ConditionalPolicy(experiment.model, spec)
+    return spec
+
+
 class _Run:
     """The state of one call of `train`."""
 
@@ -102,6 +129,7 @@ class _Run:
         compute.torch_device  # noqa: B018 (a device that is not there is said before the work, not after it)
         self.started = time.monotonic()
         self.family = find_family(experiment.family) if experiment.family else None
+        check_trainable(experiment, recorded, group.size)
         self.progress = Progress()
         self.collecting: Snapshot | None = None
         store.folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +146,9 @@ class _Run:
         stored = checkpoint.read(path) if path else None
         dataset = self._first_data(stored.steps if stored else 0)
         longest = max(1, self.config.trials_per_task, self.recorded.max_trials if self.recorded else 0)
-        self.model = self.experiment.model.model_copy(update={"max_trials": longest})
+        units = UnitsConfig.model_validate(stored.progress.units) if stored else _units_of(dataset)
+        self.progress.units = units.model_dump(mode="json")
+        self.model = self.experiment.model.model_copy(update={"max_trials": longest, "units": units})
         torch.manual_seed(self.experiment.seed)
         policy = ConditionalPolicy(self.model, dataset.spec)
         self.data = TrainingSet(dataset, self.model)
@@ -145,8 +175,7 @@ class _Run:
             dataset = self.recorded.at(step)
             assert dataset is not None
             return dataset
-        if self.source is None:
-            raise InvalidConfig("an experiment without a family is trained from recorded episodes")
+        assert self.source is not None
         return self.source.demonstrations()
 
     # -- the loop ---------------------------------------------------------------------------------------------
@@ -276,12 +305,17 @@ class _Run:
             model=self.model.model_dump(mode="json"),
             weights=self.learner.policy.to_weights(),
             provenance=provenance,
-        )
+        ).with_example(typical(record.demos[0] for record in dataset.tasks if record.demos))
 
     def _save(self, bundle: Bundle) -> None:
         bundle.save(self.store.folder / "bundle")
         for name in ("bundle", "tensorboard"):
             self.store.publish(name)
+
+
+def _units_of(dataset: Dataset) -> UnitsConfig:
+    units = Units.fitted(dataset)
+    return UnitsConfig(actions=units.actions, reward=units.reward)
 
 
 def _tensorboard(out: Path) -> Any:

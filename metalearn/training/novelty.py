@@ -14,8 +14,10 @@ from torch.nn import functional
 from metalearn.confidence import FAR, N_FRAMES, Novelty, portraits
 from metalearn.data.episode import Array, Episode
 from metalearn.data.spec import Spec
+from metalearn.data.units import deviation
 
 N_COMPONENTS = 64
+HARDLY = 1e-3  # as varied as this, relative to all frames, is as good as constant
 FLOOR = 0.05  # added to every variance: directions in which demos hardly differ shall not decide
 WIDTH = 128
 STEPS = 1000
@@ -28,8 +30,7 @@ def fit_novelty(demos: Sequence[Episode], spec: Spec, seed: int, steps: int = ST
     seen = portraits(demos, spec)
     order = np.random.default_rng(seed).permutation(len(seen))
     fitted, held_out = seen[order[: len(seen) // 2]], seen[order[len(seen) // 2 :]]
-    std = fitted.std(0)
-    weights = {"mean": fitted.mean(0), "std": np.where(std > 1e-6, std, 1).astype(np.float32)}
+    weights = {"mean": fitted.mean(0, dtype=np.float64).astype(np.float32), "std": _unit(fitted, spec)}
     normal = np.clip((fitted - weights["mean"]) / weights["std"], -FAR, FAR)
     weights |= _principal(normal) | _contrast(torch.from_numpy(normal), spec.observation_size, seed, steps)
     weights |= {"middle": np.zeros(2, np.float32), "spread": np.ones(2, np.float32), "known": np.zeros(1, np.float32)}
@@ -41,6 +42,24 @@ def fit_novelty(demos: Sequence[Episode], spec: Spec, seed: int, steps: int = ST
     n_known = min(N_KNOWN, len(scores))
     weights["known"] = np.quantile(scores, (np.arange(n_known) + 0.5) / n_known).astype(np.float32)
     return weights
+
+
+def _unit(seen: Float[np.ndarray, "n p"], spec: Spec) -> Float[np.ndarray, " p"]:
+    """The deviation of every number of portraits; where it hardly varies at a frame, that over all frames.
+
+    A start that is always the same thus stays a start, in any unit. What never varies at all says nothing.
+    """
+    n_seen = 2 * N_FRAMES * spec.observation_size
+    at_frame = deviation(seen)
+    over_frames = np.concatenate(
+        [
+            np.tile(deviation(block.reshape(-1, spec.observation_size)), N_FRAMES)
+            for block in np.split(seen[:, :n_seen], 2, axis=1)
+        ]
+        + [np.full(N_FRAMES, deviation(seen[:, n_seen:].reshape(-1, 1))[0])]
+    )
+    found = np.where(at_frame > HARDLY * over_frames, at_frame, over_frames)
+    return np.where(found > 0, found, np.finfo(np.float32).max).astype(np.float32)
 
 
 def _principal(normal: Float[np.ndarray, "n p"]) -> dict[str, Array]:

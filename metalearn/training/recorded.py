@@ -41,6 +41,8 @@ class InMemoryData:
         recorded = hashlib.sha256()
         for record in dataset.tasks:
             recorded.update(" ".join(e.digest for e in (*record.demos, *record.experts, *record.trials)).encode())
+            for label in record.labels:
+                recorded.update(label.tobytes())
         self.digest = recorded.hexdigest()
 
     def at(self, step: int) -> Dataset | None:

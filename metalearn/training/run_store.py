@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from metalearn.config import Experiment
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.reading import read_json
 
 CHECKPOINT = "checkpoint.safetensors"
 RUN = "run.json"
@@ -45,7 +46,7 @@ class RunStore:
             self.publish(RUN)
             return
         try:
-            kept = json.loads(path.read_text())
+            kept = read_json(path)
             same = (Experiment.model_validate(kept["experiment"]), kept["recorded"]) == (experiment, recorded)
         except (ValidationError, ValueError, KeyError, TypeError):
             same = False

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from metalearn.confidence import N_KINDS, STRANGE_UNTRIED, standardised
 from metalearn.data.episode import Array
+from metalearn.data.units import deviation
 from metalearn.training.novelty import layers
 
 WIDTH = 32
@@ -34,8 +35,8 @@ def fit_head(
     everywhere else, apart for each `group` (`confidence.kind`). Outcomes are 0 or 1, NaN where nobody knows.
     """
     check = learnt & (task // 2 % 5 == 0)
-    mean, std = seen[learnt].mean(0), seen[learnt].std(0)
-    std = np.where(std > 1e-6, std, 1).astype(np.float32)
+    mean, std = seen[learnt].mean(0, dtype=np.float64).astype(np.float32), deviation(seen[learnt])
+    std = np.where(std > 0, std, np.finfo(np.float32).max).astype(np.float32)
     inputs, targets = torch.from_numpy(standardised(seen, mean, std)), torch.from_numpy(outcomes).float()
     fitted, checked = torch.from_numpy(learnt & ~check), torch.from_numpy(check)
     network = _fit(inputs[fitted], targets[fitted], inputs[checked], targets[checked], seed, steps)

@@ -4,6 +4,7 @@ The `act` route, its fast path and streams all act through `act_once`, on the ev
 inference of beliefs are done in a thread.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,10 +99,20 @@ class Acting:
             Busy: the queue is full, or the model took too long.
             InvalidData: the numbers overflow in the model.
         """
-        if self._adaptations.touch_due(actor.adaptation):
+        if self.rested(actor):
             await run_in_threadpool(self._adaptations.touch, actor.adaptation)
         chosen = actor.policy.conditioning if conditioning is None else conditioning
         return await self._engine.act_async(actor.model.runtime, chosen, observations)
+
+    def act_soon(
+        self, actor: Actor, observations: Array, conditioning: Array, call: Callable[[ActResult | Exception], None]
+    ) -> ActResult | None:
+        """Return actions, or None: then `call` gets them, or the error, later. See `Engine.act_soon`. Raises Busy."""
+        return self._engine.act_soon(actor.model.runtime, conditioning, observations, call)
+
+    def rested(self, actor: Actor) -> bool:
+        """Return True if acting must first postpone the expiry of the adaptation, which `act_once` does."""
+        return self._adaptations.touch_due(actor.adaptation)
 
     def _cached_actor_of(self, adaptation: Adaptation) -> Actor | None:
         model = self._registry.cached_model(adaptation.model, adaptation.model_version)

@@ -72,7 +72,8 @@ def _methods(request: Request) -> str:
     """Return the methods of the documented routes with the path of the request."""
     paths = request.app.openapi()["paths"]
     fitting = [item for path, item in paths.items() if compile_path(path)[0].fullmatch(request.url.path)]
-    return ", ".join(sorted({method.upper() for item in fitting for method in item}))
+    methods = {method.upper() for item in fitting for method in item}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 def _from_unexpected(request: Request, __: Exception) -> Response:

@@ -1,6 +1,10 @@
-"""Parts of the OpenAPI document that FastAPI cannot derive: tags, bodies that routes decode, problems, examples."""
+"""Parts of the OpenAPI document that FastAPI cannot derive: tags, summaries, bodies that routes decode, problems.
 
-from collections.abc import Iterable
+The examples are in `api.examples`, since they depend on the models that are served.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -9,7 +13,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 
-from service.api.schemas import adaptations, models, training_jobs
+from service.api.examples import fill, shipped_examples
+from service.api.schemas import adaptations, datasets, models, training_jobs
 from service.api.schemas.adaptations import Body
 from service.api.scopes import all_routes, scope_of
 from service.codecs import JSON, MSGPACK, UPLOADS
@@ -29,29 +34,29 @@ TAGS = [
     {"name": "adaptations", "description": "Adapt a model to a task with demonstrations and trials, and act with it."},
     {"name": "episodes", "description": "Let the server record an episode while it acts, and keep it as a trial."},
     {"name": "models", "description": "Read the available models, register new versions, and point aliases at them."},
+    {"name": "experiments", "description": "Read which experiments the server can train, with their sizes."},
     {"name": "training jobs", "description": "Meta-train a model on the server or on its cluster."},
     {"name": "health", "description": "Probe the process, its readiness and its metrics."},
 ]
 
-_DEMO = {
-    "observations": [[0.0, 0.1], [0.1, 0.1], [0.2, 0.1]],
-    "actions": [[1.0], [1.0]],
-    "rewards": [0.0, 1.0],
-    "success": True,
+_SECURITY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key, as `wtl keys create` prints it. On loopback none is needed until the first is made.",
 }
 
-_EXAMPLES: dict[str, Any] = {
-    "AdaptationRequest": {"model": "reach", "demos": [_DEMO]},
-    "DemosRequest": {"demos": [_DEMO]},
-    "TrialsRequest": {"trials": [_DEMO | {"success": False}]},
-    "RegisterRequest": {"name": "reach"},
-    "AliasRequest": {"version": 1},
-    "ActRequest": {"observations": [[0.0, 0.1], [0.1, 0.1]]},
-    "EpisodeRequest": {"explore": True},
-    "StepRequest": {"observation": [0.0, 0.1], "reward": 0.0},
-    "FinishRequest": {"observation": [0.2, 0.1], "reward": 1.0, "success": True},
+_SENTENCE = re.compile(r"(.+?[.])(?:\s|$)", re.DOTALL)
+
+_EVENT_FIELDS = {
+    "data": "The event as JSON: `at`, the time in ISO 8601, and the fields of its kind.",
+    "event": "Kind of the event: `state` or `progress`.",
+    "id": "Number of the event, from 1; the client sends the last one as Last-Event-ID when it reconnects.",
+    "retry": "Time in milliseconds until the client should reconnect. Not sent.",
 }
-"""Example bodies, for a model with two numbers per observation and one per action."""
+_EVENTS = "text/event-stream"
+_DERIVED = "Successful Response"
+"""What FastAPI says of a response that says nothing."""
+_NO_BODY = "It is done, and the answer has no body."
 
 
 def operation_id(route: APIRoute) -> str:
@@ -74,8 +79,6 @@ def request_body_docs(schema: type[Body] | None, *, required: bool = True) -> di
     if schema is None:
         return {"parameters": [_KEY]}
     content: dict[str, Any] = {kind: {"schema": {"$ref": _REF + schema.__name__}} for kind in (JSON, MSGPACK)}
-    if schema.__name__ in _EXAMPLES:
-        content[JSON]["example"] = _EXAMPLES[schema.__name__]
     if "demos" in schema.model_fields or "trials" in schema.model_fields:
         binary = {"type": "string", "format": "binary", "description": f"{schema.__name__} as named arrays."}
         content |= {kind: {"schema": binary} for kind in UPLOADS}
@@ -91,14 +94,21 @@ def describe(app: FastAPI) -> None:
             document = generate()
             inputs: list[tuple[type[BaseModel], Literal["validation"]]] = [
                 (schema, "validation")
-                for schema in (*adaptations.REQUESTS, *models.REQUESTS, *training_jobs.REQUESTS, adaptations.Problem)
+                for schema in (
+                    *adaptations.REQUESTS,
+                    *models.REQUESTS,
+                    *datasets.REQUESTS,
+                    *training_jobs.REQUESTS,
+                    adaptations.Problem,
+                )
             ]
             _, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
             document["components"]["schemas"] |= definitions["$defs"]
-            document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            document["components"]["securitySchemes"] = {"key": _SECURITY}
+            _describe_operations(document)
             _describe_responses(document)
             _describe_scopes(document, app.routes)
-            app.openapi_schema = document
+            app.openapi_schema = fill(document, shipped_examples())
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -115,10 +125,43 @@ def _describe_scopes(document: dict[str, Any], routes: Iterable[BaseRoute]) -> N
                 )
 
 
+def _describe_operations(document: dict[str, Any]) -> None:
+    """Make the first sentence of each description the summary, and say what a response without a text is."""
+    for operation in _operations(document):
+        operation["summary"] = _first_sentence(operation.get("description", operation["summary"]))
+        if body := operation.get("requestBody"):
+            body["description"] = _first_sentence(_described(document, body))
+        for status, response in operation["responses"].items():
+            if response["description"] == _DERIVED:
+                response["description"] = _first_sentence(
+                    _NO_BODY if status == "204" else _described(document, response)
+                )
+
+
 def _describe_responses(document: dict[str, Any]) -> None:
-    """Add msgpack to every JSON response under `/v1`."""
-    operations = (item for path, item in document["paths"].items() if path.startswith("/v1/"))
-    for response in (r for item in operations for one in item.values() for r in one["responses"].values()):
-        content = response.get("content", {})
-        if JSON in content:
-            content[MSGPACK] = content[JSON]
+    """Add msgpack to every JSON response under `/v1`, and describe the fields of server-sent events."""
+    for operation in _operations(document, "/v1/"):
+        for response in operation["responses"].values():
+            content = response.get("content", {})
+            if JSON in content:
+                content[MSGPACK] = content[JSON]
+            for name, field in content.get(_EVENTS, {}).get("itemSchema", {}).get("properties", {}).items():
+                field["description"] = _EVENT_FIELDS[name]
+
+
+def _operations(document: dict[str, Any], prefix: str = "/") -> Iterator[dict[str, Any]]:
+    for path, item in document["paths"].items():
+        if path.startswith(prefix):
+            yield from item.values()
+
+
+def _described(document: dict[str, Any], part: dict[str, Any]) -> str:
+    """Return the description of the schema that the JSON of a body or a response refers to; empty if it has none."""
+    reference = part.get("content", {}).get(JSON, {}).get("schema", {}).get("$ref", "")
+    schema = document["components"]["schemas"].get(reference.rpartition("/")[2], {})
+    return str(schema.get("description", ""))
+
+
+def _first_sentence(text: str) -> str:
+    found = _SENTENCE.match(text)
+    return " ".join((found[1] if found else text).split())

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from metalearn.bundle import Bundle
+from metalearn.config import Experiment
 from metalearn.data.context import Context
+from metalearn.data.episode import Episode
 from metalearn.quality import inspect
 from service.adaptations.records import Adaptation
 from service.api.schemas.adaptations import (
@@ -14,9 +17,12 @@ from service.api.schemas.adaptations import (
     EpisodeBody,
     Uploaded,
 )
+from service.api.schemas.datasets import DatasetState
+from service.api.schemas.experiments import ExperimentState
 from service.api.schemas.models import (
     AliasState,
     ModelCard,
+    ModelSpec,
     ModelVersion,
     ModelVersionPage,
 )
@@ -28,6 +34,7 @@ from service.container import Container
 from service.inference import ActResult
 from service.registry.catalog import AliasChange, ModelVersionRow
 from service.registry.registry import Model, ModelInfo
+from service.storage.dataset_store import UploadedDataset
 from service.training_jobs import Job
 
 
@@ -46,7 +53,7 @@ def adaptation_state(container: Container, adaptation: Adaptation) -> Adaptation
         value_of_trial=None if confidence is None else round(confidence.value_of_trial, 4),
         novelty=None if confidence is None or confidence.novelty is None else round(confidence.novelty, 4),
         created_at=iso(adaptation.created_at),
-        expires_at=iso(adaptation.expires_at),
+        expires_at=iso(container.clock.to_wall(adaptation.expires_at)),
     )
 
 
@@ -72,10 +79,34 @@ def model_card(info: ModelInfo) -> ModelCard:
         version=info.version,
         aliases=list(info.aliases),
         runtime=info.runtime,
-        spec=info.bundle.spec.to_json(),
+        spec=ModelSpec(**info.bundle.spec.to_json()),
         report=info.bundle.report,
         provenance=info.bundle.provenance,
-        example=EpisodeBody(**info.bundle.spec.example_episode(np.random.default_rng(0)).to_dict()),
+        example=EpisodeBody(**example_of(info.bundle).to_json()),
+    )
+
+
+def example_of(bundle: Bundle) -> Episode:
+    """Return the demonstration that a bundle has as its example; random numbers that fit its spec if it has none."""
+    return bundle.example or bundle.spec.example_episode(np.random.default_rng(0))
+
+
+def experiment_state(experiment: Experiment) -> ExperimentState:
+    """Present an experiment that can be trained."""
+    data, model, training = experiment.data, experiment.model, experiment.training
+    return ExperimentState(
+        name=experiment.name,
+        model=experiment.model_name,
+        family=experiment.family,
+        suite=experiment.manifest,
+        n_tasks=data.n_tasks,
+        demos_per_task=data.demos_per_task,
+        trials_per_task=training.trials_per_task,
+        rounds=training.rounds,
+        steps=training.total_steps,
+        batch_tasks=training.batch_tasks,
+        n_hypotheses=model.n_hypotheses,
+        latent_dim=model.latent_dim,
     )
 
 
@@ -104,11 +135,26 @@ def model_versions(container: Container, rows: Sequence[ModelVersionRow]) -> Mod
     return ModelVersionPage(items=items, next_cursor=None)
 
 
+def dataset_state(dataset: UploadedDataset) -> DatasetState:
+    """Present an uploaded data set, without its episodes."""
+    return DatasetState(
+        name=dataset.name,
+        spec=dataset.spec,
+        n_tasks=len(dataset.task_names),
+        n_episodes=dataset.n_episodes,
+        n_bytes=dataset.n_bytes,
+        created_at=iso(dataset.created_at),
+        updated_at=iso(dataset.updated_at),
+    )
+
+
 def training_job_state(job: Job) -> TrainingJobState:
     """Present a training job, without its log."""
     return TrainingJobState(
         id=job.id,
-        experiment=job.experiment,
+        experiment=job.experiment or None,
+        dataset=job.dataset,
+        family=job.family,
         seed=job.seed,
         steps=job.steps,
         name=job.name,

@@ -3,7 +3,6 @@
 The bytes are received on the event loop. They are decoded in the thread that calls `read`.
 """
 
-import asyncio
 import hashlib
 import re
 import time
@@ -18,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from metalearn.data.quality import EpisodeQuality, QualityWarning
 from service.api.schemas.adaptations import Body
 from service.api.validation import to_problem
-from service.codecs import CODECS, JSON, MSGPACK, UPLOADS, Codec, decode, gunzip
+from service.codecs import CODECS, JSON, Codec, check_content_type, decode, gunzip, media_type_of
 from service.errors import BadParameter, BodyTooLarge, MalformedBody, TooSlow, UnsupportedMediaType, quote
 from service.observability.stage_timings import note, stage
 from service.settings import Settings
@@ -26,7 +25,7 @@ from service.storage.idempotency import IdempotencyKey
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _QUALITY = re.compile(r";\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", re.IGNORECASE)
-_READABLE = "one of " + ", ".join((JSON, MSGPACK, *UPLOADS))
+_GZIP = frozenset({"gzip", "x-gzip"})
 B = TypeVar("B", bound=Body)
 
 
@@ -43,9 +42,9 @@ class RequestBody:
 
     @classmethod
     async def receive(cls, request: Request, tenant: str, settings: Settings) -> "RequestBody":
-        """Receive the body. Raises BodyTooLarge, TooSlow, MalformedBody."""
+        """Receive the body. Raises BodyTooLarge, TooSlow, MalformedBody, ShuttingDown."""
         try:
-            async with asyncio.timeout(settings.body_timeout_s):
+            async with request.app.state.shutdown.timeout(settings.body_timeout_s):
                 body = await _body(request, settings.max_body_bytes)
         except TimeoutError as error:
             limit = f"within {settings.body_timeout_s:g} s"
@@ -61,7 +60,7 @@ class RequestBody:
             UnsupportedMediaType, MalformedBody, BodyTooLarge, InvalidPayload: the body cannot be used.
         """
         decode_s = time.perf_counter()
-        value = self._decode(self._media_type())
+        value = self._decode(check_content_type(self.request.headers.get("content-type", "")))
         try:
             return schema.model_validate(value)
         except ValidationError as error:
@@ -101,27 +100,20 @@ class RequestBody:
             body = codec.encode(plain(value))
         return Response(body, status, {**(headers or {}), "Vary": "Accept"}, codec.media_type)
 
-    def _media_type(self) -> str:
-        """Return the media type of the body. Raises UnsupportedMediaType."""
-        content_type = self.request.headers.get("content-type", "")
-        media_type = _media_type(content_type)
-        if media_type not in CODECS and media_type not in UPLOADS:
-            got = quote(content_type) if content_type else "none"
-            raise UnsupportedMediaType(
-                f"Content-Type: expected {_READABLE}, got {got}", field="Content-Type", expected=_READABLE, got=got
-            )
-        return media_type
+    def created(self, value: Body, path: str) -> Response:
+        """Make the response to a request that has created what is at `path`."""
+        return self.answer(value, 201, {"Location": self.request.scope.get("root_path", "") + path})
 
     def _decode(self, media_type: str) -> Any:
         encoding = self.request.headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in {"identity", "gzip", ""}:
+        if encoding not in {"identity", "", *_GZIP}:
             raise UnsupportedMediaType(
                 f"Content-Encoding: expected gzip or none, got {quote(encoding)}",
                 field="Content-Encoding",
                 expected="gzip or none",
                 got=quote(encoding),
             )
-        data = gunzip(self.body, self.settings.max_body_bytes) if encoding == "gzip" else self.body
+        data = gunzip(self.body, self.settings.max_body_bytes) if encoding in _GZIP else self.body
         if not data:
             raise MalformedBody("the body is empty")
         return decode(media_type, data, self.settings.max_body_bytes, self.settings.max_containers)
@@ -156,10 +148,6 @@ async def _body(request: Request, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def _media_type(header: str) -> str:
-    return header.partition(";")[0].strip().lower()
-
-
 def _quality(part: str) -> float:
     """Return the quality value of a part of Accept, 1 if it has none or cannot be parsed."""
     found = _QUALITY.search(part)
@@ -168,7 +156,9 @@ def _quality(part: str) -> float:
 
 def _accepted(accept: str, content_type: str | None) -> Codec:
     """Return the first of the best formats in Accept; without a preference that of the request, else JSON."""
-    formats = [(_quality(part), CODECS[_media_type(part)]) for part in accept.split(",") if _media_type(part) in CODECS]
+    formats = [
+        (_quality(part), CODECS[media_type_of(part)]) for part in accept.split(",") if media_type_of(part) in CODECS
+    ]
     if formats and (best := max(formats, key=lambda entry: entry[0]))[0] > 0:
         return best[1]
-    return CODECS.get(_media_type(content_type or ""), CODECS[JSON])
+    return CODECS.get(media_type_of(content_type or ""), CODECS[JSON])

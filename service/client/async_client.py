@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,11 +13,25 @@ import httpx
 import numpy as np
 
 from metalearn.data.context import Context
+from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
+from metalearn.data.errors import WatchTryLearnError
+from metalearn.proxies import async_http_client
 from service.client import requests
 from service.client.event_stream import TIMEOUT, EventReader
 from service.client.export import Export
-from service.client.responses import AdaptationState, AliasChange, Aliases, JobEvent, JobState, Model, ModelVersion
+from service.client.responses import (
+    AdaptationState,
+    AliasChange,
+    Aliases,
+    ClientError,
+    DatasetInfo,
+    ExperimentInfo,
+    JobEvent,
+    JobState,
+    Model,
+    ModelVersion,
+)
 from service.client.retry import RetryPolicy, Send, send_with_retries
 from service.client.spaces import ModelSpaces, no_open_episode
 
@@ -31,13 +46,27 @@ class AsyncAdaptation(AdaptationState):
         """Return actions `[n, a]` (or `[n]`) for observations `[n, *o]`, under the most probable hypothesis."""
         return np.asarray((await self._client.send(requests.act(self.id, observations)))["actions"])
 
-    async def add_demos(self, demos: Sequence[Episode], rate_hz: float | None = None) -> "AsyncAdaptation":
-        """Add demonstrations and return the next version. `rate_hz` is the control rate of the recording, if known."""
-        return await self._client._send_for_adaptation(requests.add_episodes(self.id, "demos", demos, rate_hz))
+    async def add_demos(self, demos: Iterable[Episode], rate_hz: float | None = None) -> "AsyncAdaptation":
+        """Add demonstrations and return the newest version. `rate_hz` is the control rate of the recording, if known.
 
-    async def add_trials(self, trials: Sequence[Episode], rate_hz: float | None = None) -> "AsyncAdaptation":
-        """Add scored trials and return the next version. `rate_hz` is the control rate of the recording, if known."""
-        return await self._client._send_for_adaptation(requests.add_episodes(self.id, "trials", trials, rate_hz))
+        What is too much for one request is sent in several, each of which makes a version.
+
+        Raises:
+            InvalidData: what are no episodes.
+            ClientError: the server refused. Its detail says how many episodes had been added before.
+        """
+        return await self._client._send_parts(replace(self, quality=()), requests.more_parts("demos", demos), rate_hz)
+
+    async def add_trials(self, trials: Iterable[Episode], rate_hz: float | None = None) -> "AsyncAdaptation":
+        """Add scored trials and return the newest version. `rate_hz` is the control rate of the recording, if known.
+
+        What is too much for one request is sent in several, each of which makes a version.
+
+        Raises:
+            InvalidData: what are no episodes.
+            ClientError: the server refused. Its detail says how many episodes had been added before.
+        """
+        return await self._client._send_parts(replace(self, quality=()), requests.more_parts("trials", trials), rate_hz)
 
     async def versions(self) -> list[Mapping[str, Any]]:
         """Return all versions of this adaptation, oldest first."""
@@ -124,7 +153,7 @@ class AsyncPolicy:
             InvalidData: the observation has another shape.
             ClientError: the server refused.
         """
-        observed = np.asarray(observation)
+        observed = self._spaces.observed(observation)
         if not self._spaces.is_single(observed):
             return await self.adaptation.act(observed)
         if self._episode is not None:
@@ -137,7 +166,7 @@ class AsyncPolicy:
         """End the episode, and continue with the next version, which has it as a trial."""
         if self._episode is None:
             raise no_open_episode()
-        self.adaptation = await self._episode.finish(np.asarray(observation), reward, success)
+        self.adaptation = await self._episode.finish(observation, reward, success)
         self._episode = None
         return self.adaptation
 
@@ -178,20 +207,37 @@ class AsyncClient:
         longest_wait_s: float = 30.0,
         http: httpx.AsyncClient | None = None,
     ) -> None:
-        self._http = http or httpx.AsyncClient(base_url=url, timeout=timeout_s)
+        self._http = http or async_http_client(url, timeout=timeout_s)
         self._api_key = api_key or os.environ.get("WTL_API_KEY")
         self._retry_policy = RetryPolicy(retries, longest_wait_s)
 
     async def adapt(
         self,
         model: str,
-        demos: Sequence[Episode] = (),
-        trials: Sequence[Episode] = (),
+        demos: Iterable[Episode] = (),
+        trials: Iterable[Episode] = (),
         ask: Any = None,
         rate_hz: float | None = None,
     ) -> AsyncAdaptation:
-        """Create an adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
-        return await self._send_for_adaptation(requests.create_adaptation(model, demos, trials, ask, rate_hz))
+        """Create an adaptation of `model` ("reach", "reach@3" or "reach@stable").
+
+        What is too much for one request is sent in several, each of which makes a version. If one of them is refused,
+        the adaptation is deleted again.
+
+        Raises:
+            InvalidData: what are no episodes.
+            ClientError: the server refused.
+        """
+        first_demos, first_trials, more = requests.first_request(requests.parts(demos, trials))
+        made = await self._send_for_adaptation(
+            requests.create_adaptation(model, first_demos, first_trials, ask, rate_hz)
+        )
+        try:
+            return await self._send_parts(made, more, rate_hz)
+        except WatchTryLearnError:
+            with suppress(ClientError):
+                await made.delete()
+            raise
 
     async def adaptation(self, adaptation_id: str, version: int | None = None) -> AsyncAdaptation:
         """Return an adaptation by its id."""
@@ -243,19 +289,44 @@ class AsyncClient:
         """Point an alias at the version that it pointed at before. A second call goes one change further back."""
         return AliasChange.of(await self.send(requests.rollback(name, alias)))
 
+    async def experiments(self) -> list[ExperimentInfo]:
+        """Return the experiments that the server can train; none if it runs no training jobs."""
+        return [ExperimentInfo.of(item) async for item in self._pages(requests.list_experiments)]
+
+    async def put_dataset(self, name: str, dataset: Dataset) -> DatasetInfo:
+        """Upload a data set to train on, or replace the one of this name; a large one in several requests."""
+        first, *others = requests.put_dataset(name, dataset)
+        answer = await self.send(first)
+        for part in others:
+            answer = await self.send(part)
+        return DatasetInfo.of(answer)
+
+    async def datasets(self) -> list[DatasetInfo]:
+        """Return the uploaded data sets, oldest first."""
+        return [DatasetInfo.of(item) async for item in self._pages(requests.list_datasets)]
+
+    async def delete_dataset(self, name: str) -> None:
+        """Delete an uploaded data set. Jobs that have started keep their copy of it."""
+        await self.send(requests.delete_dataset(name))
+
     async def train(
         self,
-        experiment: str,
+        experiment: str | None = None,
         *,
+        dataset: str | None = None,
+        family: str | None = None,
         seed: int | None = None,
         steps: int | None = None,
         name: str | None = None,
         job_id: str | None = None,
     ) -> AsyncTrainingJob:
-        """Start a training job. Its bundle becomes the next version of model `name`."""
-        return AsyncTrainingJob.of(
-            await self.send(requests.create_job(experiment, seed, steps, name, job_id)), _client=self
-        )
+        """Start a training job. Its bundle becomes the next version of model `name`.
+
+        What is trained is an experiment, an uploaded data set, or a family as `module:Class` of a module that the
+        operator has allowed.
+        """
+        request = requests.create_job(experiment, seed, steps, name, job_id, dataset, family)
+        return AsyncTrainingJob.of(await self.send(request), _client=self)
 
     async def job(self, job_id: str) -> AsyncTrainingJob:
         """Return a training job by its id; `(await client.job(id)).follow()` yields its events."""
@@ -291,6 +362,19 @@ class AsyncClient:
     async def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, **params: Any) -> Any:
         """Send any request, with retries, and return the decoded response. Raises ClientError."""
         return await self.send(requests.any_request(method, path, body, params))
+
+    async def _send_parts(
+        self, adaptation: AsyncAdaptation, parts: Sequence[requests.Part], rate_hz: float | None
+    ) -> AsyncAdaptation:
+        """Add parts to an adaptation, one request each, with the reports on all of them. Raises ClientError."""
+        for part in parts:
+            request = requests.add_episodes(adaptation.id, part.role, part.episodes, rate_hz)
+            try:
+                after = await self._send_for_adaptation(request)
+            except ClientError as error:
+                raise error.moved(part.role, part.start) from error
+            adaptation = after.reported_after(adaptation.quality, part.role, part.start)
+        return adaptation
 
     async def _send_for_adaptation(self, request: requests.ApiRequest) -> AsyncAdaptation:
         """Send a request whose response is an adaptation. Raises ClientError."""

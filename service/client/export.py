@@ -1,7 +1,6 @@
 """Exported adaptations: reading an archive and checking it against its manifest."""
 
 import hashlib
-import json
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidBytes
+from metalearn.data.reading import parse_json, refuse_pointer
 
 if TYPE_CHECKING:
     from metalearn.data.spec import Spec
@@ -47,11 +47,12 @@ class Export:
         from metalearn.data.formats import decode_safetensors
         from metalearn.data.spec import Spec
 
+        refuse_pointer(archive, "export")
         try:
             with zipfile.ZipFile(BytesIO(archive)) as file:
                 if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist()):
                     raise InvalidBytes("export", "stored files", "compressed ones")
-                manifest = json.loads(file.read("manifest.json"))
+                manifest = parse_json(file.read("manifest.json"), "manifest.json")
                 if manifest["schema"] != _SCHEMA:
                     raise InvalidBytes("export", f"schema {_SCHEMA}", ascii(manifest["schema"])[:40])
                 members = {name: _checked(name, file.read(name), sha) for name, sha in manifest["sha256"].items()}

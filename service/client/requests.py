@@ -1,14 +1,30 @@
-"""The requests of the API as values: method, path and body. Knows no connection."""
+"""The requests of the API as values: method, path and body. Knows no connection.
+
+The arguments are a user's. Whatever is not what it should be is an InvalidData here, with field, expected and got.
+"""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
+from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Episode
+from metalearn.data.errors import InvalidData
+from metalearn.data.values import describe, flag, number, numbers
+
+PART_BYTES = 16 * 1024**2
+"""What one request with episodes holds at most, unless one episode is larger: half of what servers usually take."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Episodes that travel in one request; the first of them is number `start` of those with its role."""
+
+    role: str
+    start: int
+    episodes: list[Episode]
 
 
 @dataclass(frozen=True)
@@ -38,17 +54,50 @@ def any_request(method: str, path: str, body: Mapping[str, Any] | None, params: 
     return ApiRequest(method, path, body, params, key)
 
 
+def parts(demos: object, trials: object = ()) -> list[Part]:
+    """The episodes in requests of at most `PART_BYTES`. Raises InvalidData for what are no episodes."""
+    found: list[Part] = []
+    for role, given in (("demos", demos), ("trials", trials)):
+        n_bytes = PART_BYTES
+        for i, episode in enumerate(_episodes(role, given)):
+            size = sum(array.nbytes for array in episode.arrays().values())
+            if n_bytes + size > PART_BYTES:
+                found.append(Part(role, i, []))
+                n_bytes = 0
+            n_bytes += size
+            found[-1].episodes.append(episode)
+    return found
+
+
+def more_parts(role: str, episodes: object) -> list[Part]:
+    """At least one episode to add, in requests of at most `PART_BYTES`. Raises InvalidData."""
+    found = parts(episodes) if role == "demos" else parts((), episodes)
+    if not found:
+        raise InvalidData(role, "at least one Episode", "none")
+    return found
+
+
+def first_request(found: list[Part]) -> tuple[list[Episode], list[Episode], list[Part]]:
+    """Demos and trials to create an adaptation with, and the parts to add to it: all at once where they fit."""
+    sizes = [array.nbytes for part in found for episode in part.episodes for array in episode.arrays().values()]
+    now = found if sum(sizes) <= PART_BYTES else found[:1]
+    demos, trials = (
+        [one for part in now if part.role == role for one in part.episodes] for role in ("demos", "trials")
+    )
+    return demos, trials, found[len(now) :]
+
+
 def create_adaptation(
-    model: str, demos: Sequence[Episode], trials: Sequence[Episode], ask: Any, rate_hz: float | None = None
+    model: str, demos: Iterable[Episode], trials: Iterable[Episode], ask: Any, rate_hz: float | None = None
 ) -> ApiRequest:
     """Create an adaptation of a model."""
-    body = {"model": model, "demos": _to_dicts(demos), "trials": _to_dicts(trials), "ask": ask}
+    body = {"model": _text("model", model), "demos": _to_dicts(demos), "trials": _to_dicts(trials), "ask": ask}
     return post("/v1/adaptations", _with_rate(body, rate_hz))
 
 
 def get_adaptation(adaptation_id: str, version: int | None) -> ApiRequest:
     """Read an adaptation, in its newest version or another one."""
-    return get(adaptation_path(adaptation_id), version=version)
+    return get(adaptation_path(adaptation_id), version=_whole("version", version))
 
 
 def list_adaptations(cursor: str | None) -> ApiRequest:
@@ -62,7 +111,7 @@ def delete_adaptation(adaptation_id: str) -> ApiRequest:
 
 
 def add_episodes(
-    adaptation_id: str, role: str, episodes: Sequence[Episode], rate_hz: float | None = None
+    adaptation_id: str, role: str, episodes: Iterable[Episode], rate_hz: float | None = None
 ) -> ApiRequest:
     """Add episodes to an adaptation; `role` is "demos" or "trials"."""
     return post(f"{adaptation_path(adaptation_id)}/{role}", _with_rate({role: _to_dicts(episodes)}, rate_hz))
@@ -70,33 +119,33 @@ def add_episodes(
 
 def act(adaptation_id: str, observations: Any) -> ApiRequest:
     """Get actions for observations `[n, *o]`, without recording."""
-    return post(f"{adaptation_path(adaptation_id)}/act", {"observations": np.asarray(observations)})
+    return post(f"{adaptation_path(adaptation_id)}/act", {"observations": _seen("observations", observations)})
 
 
 def start_episode(adaptation_id: str, explore: bool | None) -> ApiRequest:
     """Start a recorded episode."""
-    return post(f"{adaptation_path(adaptation_id)}/episodes", {"explore": explore})
+    return post(f"{adaptation_path(adaptation_id)}/episodes", {"explore": flag("explore", explore)})
 
 
 def act_in_episode(adaptation_id: str, episode_id: str, observation: Any, reward: Any) -> ApiRequest:
     """Get the next action of a recorded episode; `reward` is that of the previous action."""
-    body = {"observation": np.asarray(observation), "reward": _number(reward)}
+    body = {"observation": _seen("observation", observation), "reward": number("reward", reward)}
     return post(f"{adaptation_path(adaptation_id)}/episodes/{_quoted(episode_id)}/act", body)
 
 
 def finish_episode(adaptation_id: str, episode_id: str, observation: Any, reward: Any, success: Any) -> ApiRequest:
     """End a recorded episode."""
     body = {
-        "observation": np.asarray(observation),
-        "reward": _number(reward),
-        "success": None if success is None else bool(success),
+        "observation": _seen("observation", observation),
+        "reward": number("reward", reward),
+        "success": flag("success", success),
     }
     return post(f"{adaptation_path(adaptation_id)}/episodes/{_quoted(episode_id)}/finish", body)
 
 
 def fork_adaptation(adaptation_id: str, version: int | None) -> ApiRequest:
     """Create an adaptation that starts from a version of another one."""
-    return post(f"{adaptation_path(adaptation_id)}/fork", {"version": version})
+    return post(f"{adaptation_path(adaptation_id)}/fork", {"version": _whole("version", version)})
 
 
 def list_versions(adaptation_id: str, cursor: str | None) -> ApiRequest:
@@ -106,14 +155,64 @@ def list_versions(adaptation_id: str, cursor: str | None) -> ApiRequest:
 
 def export_adaptation(adaptation_id: str, version: int, policy: bool) -> ApiRequest:
     """Export one version as a zip archive, with or without its policy."""
-    return get(f"{adaptation_path(adaptation_id)}/export", version=version, policy=None if policy else "false")
+    return get(
+        f"{adaptation_path(adaptation_id)}/export",
+        version=_whole("version", version),
+        policy=None if policy else "false",
+    )
+
+
+def list_experiments(cursor: str | None) -> ApiRequest:
+    """Read a page of the experiments that can be trained."""
+    return get("/v1/experiments", limit=100, cursor=cursor)
+
+
+def put_dataset(name: str, dataset: Dataset) -> Iterator[ApiRequest]:
+    """Upload a data set: its first tasks, and further ones in requests of at most PART_BYTES, or of one task each."""
+    path = f"/v1/datasets/{_quoted(name)}"
+    parts: list[list[dict[str, Any]]] = [[]]
+    size = 0
+    for record in dataset.tasks:
+        roles = {role: getattr(record, role) for role in ("demos", "experts", "trials")}
+        n_bytes = sum(a.nbytes for episodes in roles.values() for e in episodes for a in e.arrays().values())
+        if parts[-1] and size + n_bytes > PART_BYTES:
+            parts.append([])
+            size = 0
+        size += n_bytes
+        episodes = {role: [episode.to_dict() for episode in found] for role, found in roles.items()}
+        parts[-1].append({"task": record.task, **episodes, "labels": list(record.labels)})
+    yield ApiRequest("PUT", path, {"spec": dataset.spec.to_json(), "tasks": parts[0]})
+    for i, tasks in enumerate(parts[1:], 1):
+        yield ApiRequest("PUT", f"{path}/parts/{i}", {"tasks": tasks})
+
+
+def get_dataset(name: str) -> ApiRequest:
+    """Read what is known of an uploaded data set."""
+    return get(f"/v1/datasets/{_quoted(name)}")
+
+
+def delete_dataset(name: str) -> ApiRequest:
+    """Delete an uploaded data set."""
+    return ApiRequest("DELETE", f"/v1/datasets/{_quoted(name)}")
+
+
+def list_datasets(cursor: str | None) -> ApiRequest:
+    """Read a page of uploaded data sets."""
+    return get("/v1/datasets", limit=100, cursor=cursor)
 
 
 def create_job(
-    experiment: str, seed: int | None, steps: int | None, name: str | None, job_id: str | None
+    experiment: str | None,
+    seed: int | None,
+    steps: int | None,
+    name: str | None,
+    job_id: str | None,
+    dataset: str | None = None,
+    family: str | None = None,
 ) -> ApiRequest:
     """Start a training job."""
-    body = {"experiment": experiment, "seed": seed, "steps": steps, "name": name, "id": job_id}
+    body = {"experiment": experiment, "seed": seed, "steps": steps, "name": name, "id": job_id,
+            "dataset": dataset, "family": family}  # fmt: skip
     return post("/v1/training-jobs", {key: value for key, value in body.items() if value is not None})
 
 
@@ -144,7 +243,8 @@ def list_models() -> ApiRequest:
 
 def get_model(name: str, version: int | None) -> ApiRequest:
     """Read the card of one model."""
-    return get(f"/v1/models/{_quoted(name)}" + ("" if version is None else f"/{version}"))
+    number_of = _whole("version", version)
+    return get(f"/v1/models/{_quoted(name)}" + ("" if number_of is None else f"/{number_of}"))
 
 
 def list_model_versions(name: str) -> ApiRequest:
@@ -164,7 +264,7 @@ def get_aliases(name: str, cursor: str | None) -> ApiRequest:
 
 def set_alias(name: str, alias: str, version: int) -> ApiRequest:
     """Point an alias at a version."""
-    return ApiRequest("PUT", _alias(name, alias), {"version": int(version)})
+    return ApiRequest("PUT", _alias(name, alias), {"version": _whole("version", version)})
 
 
 def delete_alias(name: str, alias: str) -> ApiRequest:
@@ -187,23 +287,48 @@ def job_path(job_id: str) -> str:
     return f"/v1/training-jobs/{_quoted(job_id)}"
 
 
-def _to_dicts(episodes: Sequence[Episode]) -> list[dict[str, Any]]:
+def _to_dicts(episodes: Iterable[Episode]) -> list[dict[str, Any]]:
     return [episode.to_dict() for episode in episodes]
 
 
-def _with_rate(body: dict[str, Any], rate_hz: float | None) -> dict[str, Any]:
-    return body if rate_hz is None else body | {"rate_hz": float(rate_hz)}
+def _episodes(field: str, given: object) -> list[Episode]:
+    """The episodes in any iterable of them. Raises InvalidData."""
+    if isinstance(given, Episode | Mapping | str | bytes) or not isinstance(given, Iterable):
+        raise InvalidData(field, "a list of Episode", describe(given))
+    found = list(given)
+    for i, one in enumerate(found):
+        if not isinstance(one, Episode):
+            raise InvalidData(f"{field}[{i}]", "an Episode (Episode.of(observations, ...) makes one)", describe(one))
+    return found
+
+
+def _seen(field: str, observations: object) -> Any:
+    return numbers(field, observations, keep_uint8=True)
+
+
+def _with_rate(body: dict[str, Any], rate_hz: object) -> dict[str, Any]:
+    rate = number("rate_hz", rate_hz)
+    return body if rate is None else body | {"rate_hz": rate}
 
 
 def _alias(name: str, alias: str) -> str:
-    return f"/v1/models/{_quoted(name)}/aliases/{_quoted(alias)}"
+    return f"/v1/models/{_quoted(name)}/aliases/{_quoted(alias, 'alias')}"
 
 
-def _quoted(part: str) -> str:
-    """Quote a user's value, so that it stays one part of the path."""
-    return quote(part, safe="")
+def _text(field: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidData(field, "text", describe(value))
+    return value
 
 
-def _number(value: Any) -> float | None:
-    """Convert a reward, which environments return as a Python number, a numpy scalar or a 0-d array."""
-    return None if value is None else float(value)
+def _quoted(part: object, field: str = "id or name") -> str:
+    """Quote a user's value, so that it stays one part of the path. Raises InvalidData."""
+    return quote(_text(field, part), safe="")
+
+
+def _whole(field: str, value: object) -> int | None:
+    """A whole number, or None where there is none. Raises InvalidData."""
+    found = number(field, value)
+    if found is not None and (isinstance(value, bool) or found != int(found)):
+        raise InvalidData(field, "a whole number", describe(value))
+    return None if found is None else int(found)

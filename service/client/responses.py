@@ -3,8 +3,9 @@
 ClientError(WatchTryLearnError)   the server refused, or could not be reached
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Self, TypeVar
 
 from metalearn.data.episode import Episode
@@ -35,6 +36,22 @@ class ClientError(WatchTryLearnError):
     def __reduce__(self) -> tuple[type["ClientError"], tuple[dict[str, Any]]]:
         """Pickle the exception with its problem, for other processes."""
         return type(self), (self.problem,)
+
+    def moved(self, role: str, start: int) -> "ClientError":
+        """The same error about episodes that are counted from `start`, of which earlier requests held the others."""
+        if not start:
+            return self
+        parts = {
+            name: _moved(self.problem[name], role, start) for name in ("detail", "field") if self.problem.get(name)
+        }
+        if "detail" in parts:
+            parts["detail"] += f" ({start} of the {role} had been added before)"
+        return ClientError({**self.problem, **parts})
+
+
+def _moved(text: str, role: str, start: int) -> str:
+    """A text in which `demos[0]` of a later request is numbered as in the whole upload."""
+    return re.sub(rf"\b{role}\[(\d{{1,9}})\]", lambda found: f"{role}[{int(found[1]) + start}]", text)
 
 
 def of_answer(cls: type[T], answer: Mapping[str, Any], **more: Any) -> T:
@@ -119,10 +136,41 @@ class Aliases:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExperimentInfo(ResponseModel):
+    """An experiment that a server can train.
+
+    Attributes:
+        name: the argument of `train`.
+        model: the name of the model that it makes.
+        family: the family of its tasks.
+        suite: the manifest of held-out tasks that measures the model; None: there is none.
+        n_tasks: the number of training tasks.
+        demos_per_task: the demonstrations that are collected per task.
+        trials_per_task, rounds: the trials that the policy collects per task, and how many times it does.
+        steps, batch_tasks: the gradient steps, and the tasks in the batch of one.
+        n_hypotheses, latent_dim: the sizes of the model.
+    """
+
+    name: str
+    model: str
+    family: str
+    suite: str | None
+    n_tasks: int
+    demos_per_task: int
+    trials_per_task: int
+    rounds: int
+    steps: int
+    batch_tasks: int
+    n_hypotheses: int
+    latent_dim: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobState(ResponseModel):
     """A training job. `state` is queued, running, succeeded, failed or stopped.
 
     Attributes:
+        dataset, family: what it trains on, if that is not the experiment's.
         seed, steps, name: the requested values; None: those of the experiment.
         stop_requested: True if a client has requested that the job stops.
         backend: the backend that runs the job.
@@ -133,7 +181,9 @@ class JobState(ResponseModel):
     """
 
     id: str
-    experiment: str
+    experiment: str | None
+    dataset: str | None = None
+    family: str | None = None
     seed: int | None = None
     steps: int | None = None
     name: str | None = None
@@ -153,6 +203,19 @@ class JobState(ResponseModel):
     def ended(self) -> bool:
         """True if the job has ended."""
         return self.state in _ENDED
+
+
+@dataclass(frozen=True)
+class DatasetInfo(ResponseModel):
+    """An uploaded data set, without its episodes."""
+
+    name: str
+    spec: Mapping[str, Any]
+    n_tasks: int
+    n_episodes: int
+    n_bytes: int
+    created_at: str
+    updated_at: str
 
 
 @dataclass(frozen=True)
@@ -208,6 +271,16 @@ class AdaptationState(ResponseModel):
         """Make the value from a response."""
         quality = tuple(_quality(entry) for entry in answer.get("quality") or ())
         return super().of({**answer, "quality": quality}, **more)
+
+    def reported_after(self, earlier: tuple[EpisodeQuality, ...], role: str, start: int) -> Self:
+        """The same version, with the reports of earlier requests in front, and its own numbered after them."""
+        return replace(self, quality=earlier + tuple(_renumbered(one, role, start) for one in self.quality))
+
+
+def _renumbered(report: EpisodeQuality, role: str, start: int) -> EpisodeQuality:
+    warnings = tuple(replace(one, message=_moved(one.message, role, start)) for one in report.warnings)
+    copy_of = None if report.duplicate_of is None else _moved(report.duplicate_of, role, start)
+    return replace(report, episode=_moved(report.episode, role, start), duplicate_of=copy_of, warnings=warnings)
 
 
 def _quality(entry: Mapping[str, Any]) -> EpisodeQuality:

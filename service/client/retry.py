@@ -5,12 +5,13 @@ receives its outcome.
 """
 
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
+from metalearn.data.errors import InvalidData
 from service.client.requests import ApiRequest
 from service.client.responses import ClientError
 from service.errors import ServiceError
@@ -130,8 +131,16 @@ def _send_step(request: ApiRequest, api_key: str | None) -> Send:
     options: dict[str, Any] = {"headers": headers, "params": dict(request.params)}
     if request.body is not None:
         headers["Content-Type"] = MSGPACK
-        options["content"] = encode_msgpack(request.body)
+        options["content"] = _encoded(request.body)
     return Send(request.method, request.path, options)
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    """The body as msgpack. Raises InvalidData for values that have no form in it."""
+    try:
+        return encode_msgpack(body)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidData("body", "numbers, text, lists, maps and arrays of numbers", str(error)[:120]) from error
 
 
 def retry_after_s(response: httpx.Response) -> float:

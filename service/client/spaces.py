@@ -7,6 +7,7 @@ import numpy as np
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
+from metalearn.data.values import numbers
 
 
 class ModelSpaces:
@@ -15,6 +16,16 @@ class ModelSpaces:
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self._shape = tuple(spec["observation_space"]["shape"])
         self._discrete = spec["action_space"]["type"] == "discrete"
+
+    def observed(self, observation: object) -> Array:
+        """An observation of an environment, or a batch of them, as an array. Raises InvalidData.
+
+        Where the model observes one number, the environment may leave out its axis: a number, or `[n]`.
+        """
+        array = numbers("observation", observation, keep_uint8=True)
+        if self._shape == (1,) and array.ndim < 2 and array.shape != (1,):
+            return array.reshape(1) if array.ndim == 0 else array[:, None]
+        return array
 
     def is_single(self, observation: Array) -> bool:
         """Return True for one observation `[*o]`, False for a batch `[n, *o]`. Raises InvalidData for other shapes."""

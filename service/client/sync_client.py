@@ -2,8 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,11 +13,25 @@ import httpx
 import numpy as np
 
 from metalearn.data.context import Context
+from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
+from metalearn.data.errors import WatchTryLearnError
+from metalearn.proxies import http_client
 from service.client import requests
 from service.client.event_stream import TIMEOUT, EventReader
 from service.client.export import Export
-from service.client.responses import AdaptationState, AliasChange, Aliases, JobEvent, JobState, Model, ModelVersion
+from service.client.responses import (
+    AdaptationState,
+    AliasChange,
+    Aliases,
+    ClientError,
+    DatasetInfo,
+    ExperimentInfo,
+    JobEvent,
+    JobState,
+    Model,
+    ModelVersion,
+)
 from service.client.retry import RetryPolicy, Send, send_with_retries
 from service.client.spaces import ModelSpaces, no_open_episode
 
@@ -31,13 +46,27 @@ class Adaptation(AdaptationState):
         """Return actions `[n, a]` (or `[n]`) for observations `[n, *o]`, under the most probable hypothesis."""
         return np.asarray(self._client.send(requests.act(self.id, observations))["actions"])
 
-    def add_demos(self, demos: Sequence[Episode], rate_hz: float | None = None) -> "Adaptation":
-        """Add demonstrations and return the next version. `rate_hz` is the control rate of the recording, if known."""
-        return self._client._send_for_adaptation(requests.add_episodes(self.id, "demos", demos, rate_hz))
+    def add_demos(self, demos: Iterable[Episode], rate_hz: float | None = None) -> "Adaptation":
+        """Add demonstrations and return the newest version. `rate_hz` is the control rate of the recording, if known.
 
-    def add_trials(self, trials: Sequence[Episode], rate_hz: float | None = None) -> "Adaptation":
-        """Add scored trials and return the next version. `rate_hz` is the control rate of the recording, if known."""
-        return self._client._send_for_adaptation(requests.add_episodes(self.id, "trials", trials, rate_hz))
+        What is too much for one request is sent in several, each of which makes a version.
+
+        Raises:
+            InvalidData: what are no episodes.
+            ClientError: the server refused. Its detail says how many episodes had been added before.
+        """
+        return self._client._send_parts(replace(self, quality=()), requests.more_parts("demos", demos), rate_hz)
+
+    def add_trials(self, trials: Iterable[Episode], rate_hz: float | None = None) -> "Adaptation":
+        """Add scored trials and return the newest version. `rate_hz` is the control rate of the recording, if known.
+
+        What is too much for one request is sent in several, each of which makes a version.
+
+        Raises:
+            InvalidData: what are no episodes.
+            ClientError: the server refused. Its detail says how many episodes had been added before.
+        """
+        return self._client._send_parts(replace(self, quality=()), requests.more_parts("trials", trials), rate_hz)
 
     def versions(self) -> list[Mapping[str, Any]]:
         """Return all versions of this adaptation, oldest first."""
@@ -142,7 +171,7 @@ class Policy:
             InvalidData: the observation has another shape.
             ClientError: the server refused.
         """
-        observed = np.asarray(observation)
+        observed = self._spaces.observed(observation)
         if not self._spaces.is_single(observed):
             return self.adaptation.act(observed)
         if self._episode is not None:
@@ -153,7 +182,7 @@ class Policy:
         """End the episode, and continue with the next version, which has it as a trial."""
         if self._episode is None:
             raise no_open_episode()
-        self.adaptation = self._episode.finish(np.asarray(observation), reward, success)
+        self.adaptation = self._episode.finish(observation, reward, success)
         self._episode = None
         return self.adaptation
 
@@ -191,6 +220,9 @@ class Client:
         retries: the number of retries after a lost connection or from a busy server.
         longest_wait_s: the longest wait between two attempts; a longer Retry-After ends the retries.
         http: an httpx client to use instead of a new one.
+
+    Raises:
+        InvalidConfig: the proxy that the environment names cannot be used. A server on this machine needs none.
     """
 
     def __init__(
@@ -203,20 +235,35 @@ class Client:
         longest_wait_s: float = 30.0,
         http: httpx.Client | None = None,
     ) -> None:
-        self._http = http or httpx.Client(base_url=url, timeout=timeout_s)
+        self._http = http or http_client(url, timeout=timeout_s)
         self._api_key = api_key or os.environ.get("WTL_API_KEY")
         self._retry_policy = RetryPolicy(retries, longest_wait_s)
 
     def adapt(
         self,
         model: str,
-        demos: Sequence[Episode] = (),
-        trials: Sequence[Episode] = (),
+        demos: Iterable[Episode] = (),
+        trials: Iterable[Episode] = (),
         ask: Any = None,
         rate_hz: float | None = None,
     ) -> Adaptation:
-        """Create an adaptation of `model` ("reach", "reach@3" or "reach@stable")."""
-        return self._send_for_adaptation(requests.create_adaptation(model, demos, trials, ask, rate_hz))
+        """Create an adaptation of `model` ("reach", "reach@3" or "reach@stable").
+
+        What is too much for one request is sent in several, each of which makes a version. If one of them is refused,
+        the adaptation is deleted again.
+
+        Raises:
+            InvalidData: what are no episodes.
+            ClientError: the server refused.
+        """
+        first_demos, first_trials, more = requests.first_request(requests.parts(demos, trials))
+        made = self._send_for_adaptation(requests.create_adaptation(model, first_demos, first_trials, ask, rate_hz))
+        try:
+            return self._send_parts(made, more, rate_hz)
+        except WatchTryLearnError:
+            with suppress(ClientError):
+                made.delete()
+            raise
 
     def adaptation(self, adaptation_id: str, version: int | None = None) -> Adaptation:
         """Return an adaptation by its id."""
@@ -266,17 +313,44 @@ class Client:
         """Point an alias at the version that it pointed at before. A second call goes one change further back."""
         return AliasChange.of(self.send(requests.rollback(name, alias)))
 
+    def experiments(self) -> list[ExperimentInfo]:
+        """Return the experiments that the server can train; none if it runs no training jobs."""
+        return [ExperimentInfo.of(item) for item in self._pages(requests.list_experiments)]
+
+    def put_dataset(self, name: str, dataset: Dataset) -> DatasetInfo:
+        """Upload a data set to train on, or replace the one of this name; a large one in several requests."""
+        first, *others = requests.put_dataset(name, dataset)
+        answer = self.send(first)
+        for part in others:
+            answer = self.send(part)
+        return DatasetInfo.of(answer)
+
+    def datasets(self) -> list[DatasetInfo]:
+        """Return the uploaded data sets, oldest first."""
+        return [DatasetInfo.of(item) for item in self._pages(requests.list_datasets)]
+
+    def delete_dataset(self, name: str) -> None:
+        """Delete an uploaded data set. Jobs that have started keep their copy of it."""
+        self.send(requests.delete_dataset(name))
+
     def train(
         self,
-        experiment: str,
+        experiment: str | None = None,
         *,
+        dataset: str | None = None,
+        family: str | None = None,
         seed: int | None = None,
         steps: int | None = None,
         name: str | None = None,
         job_id: str | None = None,
     ) -> TrainingJob:
-        """Start a training job. Its bundle becomes the next version of model `name`."""
-        return TrainingJob.of(self.send(requests.create_job(experiment, seed, steps, name, job_id)), _client=self)
+        """Start a training job. Its bundle becomes the next version of model `name`.
+
+        What is trained is an experiment, an uploaded data set, or a family as `module:Class` of a module that the
+        operator has allowed.
+        """
+        request = requests.create_job(experiment, seed, steps, name, job_id, dataset, family)
+        return TrainingJob.of(self.send(request), _client=self)
 
     def job(self, job_id: str) -> TrainingJob:
         """Return a training job by its id; `client.job(id).follow()` yields its events."""
@@ -311,6 +385,17 @@ class Client:
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, **params: Any) -> Any:
         """Send any request, with retries, and return the decoded response. Raises ClientError."""
         return self.send(requests.any_request(method, path, body, params))
+
+    def _send_parts(self, adaptation: Adaptation, parts: Sequence[requests.Part], rate_hz: float | None) -> Adaptation:
+        """Add parts to an adaptation, one request each, with the reports on all of them. Raises ClientError."""
+        for part in parts:
+            request = requests.add_episodes(adaptation.id, part.role, part.episodes, rate_hz)
+            try:
+                after = self._send_for_adaptation(request)
+            except ClientError as error:
+                raise error.moved(part.role, part.start) from error
+            adaptation = after.reported_after(adaptation.quality, part.role, part.start)
+        return adaptation
 
     def _send_for_adaptation(self, request: requests.ApiRequest) -> Adaptation:
         """Send a request whose response is an adaptation. Raises ClientError."""

@@ -26,6 +26,7 @@ from service.inference.requests import (
     ActRequest,
     ActResult,
     BeliefRequest,
+    Callback,
     LoopFuture,
     Outcome,
     Request,
@@ -124,36 +125,61 @@ class Engine:
 
     async def act_async(self, runtime: Runtime, conditioning: Array, observations: Array) -> ActResult:
         """Return actions for `[n, *o]` observations, in a batch with other requests of the event loop. Raises Busy."""
+        loop = asyncio.get_running_loop()
+        future = LoopFuture(loop)
+        request = ActRequest(runtime, conditioning, observations, future)
+        result = self._act_soon(request, loop)
+        if result is None:
+            result = await future.future
+            request.times.note()
+        return result
+
+    def act_soon(
+        self, runtime: Runtime, conditioning: Array, observations: Array, call: Callable[[ActResult | Exception], None]
+    ) -> ActResult | None:
+        """Return actions for `[n, *o]` observations, or None: then `call` gets them, or the error, later.
+
+        Runs on the event loop and never blocks. `call` must not raise.
+
+        Raises:
+            Busy: the queue is full.
+        """
+        loop = asyncio.get_running_loop()
+        return self._act_soon(ActRequest(runtime, conditioning, observations, Callback(loop, call)), loop)
+
+    def _act_soon(self, request: ActRequest, loop: asyncio.AbstractEventLoop) -> ActResult | None:
+        """Run a single request at once, or gather it for the next batch."""
         if self._closed:
             raise Busy(_CLOSING)
         if len(self._gathering) + self._n_waiting >= self._queue_size:
             raise Busy(_FULL)
-        loop = asyncio.get_running_loop()
         self._n_this_turn += 1
         if self._n_this_turn == 1:
             loop.call_soon(self._end_turn)
-            if self._n_last_turn <= 1 and self._n_waiting == 0 and self._latency.is_short(runtime, len(observations)):
-                return self._act_alone(runtime, conditioning, observations)
-        future = LoopFuture(loop)
+            if (
+                self._n_last_turn <= 1
+                and self._n_waiting == 0
+                and self._latency.is_short(request.runtime, request.n_rows)
+            ):
+                return self._act_alone(request.runtime, request.conditioning, request.observations, loop)
         if not self._gathering:
             loop.call_soon(self._dispatch, loop, 1, _TURNS)
-        request = ActRequest(runtime, conditioning, observations, future)
         self._gathering.append(request)
-        result: ActResult = await future.future
-        request.times.note()
-        return result
+        return None
 
     def _end_turn(self) -> None:
         self._n_last_turn, self._n_this_turn = self._n_this_turn, 0
 
-    def _act_alone(self, runtime: Runtime, conditioning: Array, observations: Array) -> ActResult:
-        """Run the model at once, for a single request."""
+    def _act_alone(
+        self, runtime: Runtime, conditioning: Array, observations: Array, loop: asyncio.AbstractEventLoop
+    ) -> ActResult:
+        """Run the model at once, for a single request, and count it when the answer is on its way."""
         began_s = time.perf_counter()
         actions = runtime.act(batches.repeated(conditioning, len(observations)), observations)
         ended_s = time.perf_counter()
         if not batches.finite(actions):
             raise batches.overflow("observations")
-        self._count(runtime, len(observations), ended_s - began_s)
+        loop.call_soon(self._count, runtime, len(observations), ended_s - began_s)
         stages.note("infer", began_s, ended_s)
         return ActResult(actions, 0.0, (ended_s - began_s) * 1e3)
 
@@ -283,8 +309,7 @@ def _set_timeout(timeout_s: float, requests: Sequence[Request], loop: asyncio.Ab
 
     timer = loop.call_later(timeout_s, lambda: set_outcomes((request.future, Busy(_LATE)) for request in requests))
     for request in requests:
-        if isinstance(request.future, LoopFuture):
-            request.future.future.add_done_callback(one_less)
+        request.future.when_done(one_less)
 
 
 def _parts(requests: Sequence[ActRequest], n_rows: int) -> Iterator[list[ActRequest]]:

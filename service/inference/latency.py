@@ -6,6 +6,8 @@ from service.inference.runtime import Runtime
 
 _TRY_EVERY = 32
 """One of so many batches that seem too long is tried on the event loop."""
+_GROWTH = 1.25
+"""The largest growth of a known duration with one batch: what a batch takes is what it takes undisturbed."""
 _TRY_FACTOR = 8
 """A batch that seems longer than the limit times this is never tried."""
 
@@ -27,9 +29,9 @@ class LatencyTracker:
         self._n_long = 0
 
     def record(self, runtime: Runtime, n_rows: int, taken_s: float) -> None:
-        """Record the duration of a batch. A single outlier at most doubles the known duration."""
+        """Record the duration of a batch. Outliers, when other work had the processor or the lock, hardly count."""
         known, size = self._of(runtime), n_rows.bit_length()
-        known[size] = min(taken_s, 2 * known.get(size, taken_s))
+        known[size] = min(taken_s, _GROWTH * known.get(size, taken_s))
 
     def is_short(self, runtime: Runtime, n_rows: int, n_requests: int = 1) -> bool:
         """Return True if a batch of this size is known to be short, or worth a try. An unknown size is neither."""

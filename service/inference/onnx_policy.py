@@ -17,6 +17,7 @@ from metalearn.bundle import Bundle, Weights
 from metalearn.config import ModelConfig
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
+from metalearn.data.units import Units
 
 _ROWS = "rows"
 
@@ -30,7 +31,8 @@ def standalone(bundle: Bundle, belief: Belief) -> bytes:
     """Make the policy of a belief, from `observation [n, ...o]` and optionally `hypothesis [n]` to `action`.
 
     A model that adapts online has a further optional input `effects [n, s]`: the sums over the steps of the running
-    episode (`metalearn.data.frames.effects_of`). The same belief gives the same bytes.
+    episode (`metalearn.data.frames.effects_of`), of actions in the units that `signature` lists, if it lists any.
+    The same belief gives the same bytes.
 
     Raises:
         InvalidConfig: the bundle has no graphs, or they do not fit its weights.
@@ -45,7 +47,7 @@ def standalone(bundle: Bundle, belief: Belief) -> bytes:
     except (DecodeError, KeyError, ValueError) as error:
         sentence = " ".join(str(error).split())[:200]
         raise InvalidConfig(f"bundle {bundle.name}: its graphs do not fit it: {sentence}") from error
-    builder = _GraphBuilder(bundle.spec)
+    builder = _GraphBuilder(Units(bundle.spec, **dict(config.units)))
     builder.rows()
     builder.latent(belief, _n_sums(config, bundle.spec))
     builder.hypothesis(belief.map_hypothesis)
@@ -58,13 +60,15 @@ def standalone(bundle: Bundle, belief: Belief) -> bytes:
 
 def signature(bundle: Bundle) -> dict[str, list[dict[str, Any]]]:
     """Describe the inputs and outputs of the policy."""
-    spec, n_sums = bundle.spec, _n_sums(ModelConfig.model_validate(bundle.model), bundle.spec)
+    spec, config = bundle.spec, ModelConfig.model_validate(bundle.model)
+    n_sums = _n_sums(config, spec)
     observation = {"name": "observation", "dtype": _dtype(spec).name, "shape": ["n", *spec.observation_space.shape]}
     hypothesis = {"name": "hypothesis", "dtype": "int64", "shape": ["n"], "optional": "the most probable one"}
     inputs: list[dict[str, Any]] = [observation, hypothesis]
     if n_sums:
         nothing = "zeros: no steps in this episode yet"
-        inputs.append({"name": "effects", "dtype": "float32", "shape": ["n", n_sums], "optional": nothing})
+        units = {"action_units": config.units.actions} if config.units.actions else {}
+        inputs.append({"name": "effects", "dtype": "float32", "shape": ["n", n_sums], "optional": nothing, **units})
     kind, size = ("int64", []) if spec.discrete else ("float32", [spec.action_size])
     return {"inputs": inputs, "outputs": [{"name": "action", "dtype": kind, "shape": ["n", *size]}]}
 
@@ -72,8 +76,8 @@ def signature(bundle: Bundle) -> dict[str, list[dict[str, Any]]]:
 class _GraphBuilder:
     """Builds the nodes before and after the bundle's graph."""
 
-    def __init__(self, spec: Spec) -> None:
-        self._spec = spec
+    def __init__(self, units: Units) -> None:
+        self._spec, self._units = units.spec, units
         self._inputs: list[onnx.ValueInfoProto] = []
         self._constants: list[TensorProto] = []
         self._nodes: list[onnx.NodeProto] = []
@@ -123,6 +127,8 @@ class _GraphBuilder:
             self._node("Add", [actions, self._constant("start", start)], "action")
             output = helper.make_tensor_value_info("action", TensorProto.INT64, ["n"])
         else:
+            if self._units.actions:
+                actions = self._in_their_units(actions)
             low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))  # type: ignore[union-attr]
             self._node("Max", [actions, self._constant("low", low)], "above")
             self._node("Min", ["above", self._constant("high", high)], "action")
@@ -130,6 +136,14 @@ class _GraphBuilder:
         nodes = [*before, *inside.node, *self._nodes]
         constants = [*self._constants, *inside.initializer]
         return helper.make_graph(nodes, "adaptation", self._inputs, [output], constants)
+
+    def _in_their_units(self, actions: str) -> str:
+        """Add what `Units.decode_actions` does before it clips; in double precision, as there."""
+        self._node("Cast", [actions], "exact", to=TensorProto.DOUBLE)
+        self._node("Mul", ["exact", self._constant("sizes", self._units.sizes)], "sized")
+        self._node("Add", ["sized", self._constant("offsets", self._units.offsets)], "moved")
+        self._node("Cast", ["moved"], "in_units", to=TensorProto.FLOAT)
+        return "in_units"
 
     def _optional(self, name: str, default: np.ndarray, shape: Sequence[str | int]) -> None:
         kind = helper.np_dtype_to_tensor_dtype(default.dtype)

@@ -16,6 +16,7 @@ from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import add_effects, gather
 from metalearn.data.spec import Spec, observation_vectors
+from metalearn.data.units import Units
 
 _GRAPHS = ("belief", "conditioning", "act")
 
@@ -26,7 +27,8 @@ class OnnxRuntime:
     name = "onnx"
 
     def __init__(self, belief: "Graph", conditioning: "Graph", act: "Graph", config: ModelConfig, spec: Spec) -> None:
-        self._belief, self._conditioning, self._act, self._config, self._spec = belief, conditioning, act, config, spec
+        self._belief, self._conditioning, self._act, self._config = belief, conditioning, act, config
+        self._units = Units(spec, **dict(config.units))
 
     @classmethod
     def load(cls, bundle: Bundle) -> "OnnxRuntime":
@@ -58,7 +60,7 @@ class OnnxRuntime:
             f"{role}.{name}": values
             for role, episodes in roles.items()
             for name, values in gather(
-                episodes, config.n_frames, self._spec, effects=online, means=config.frame_means
+                episodes, config.n_frames, self._units, effects=online, means=config.frame_means
             ).items()
         }
         latents, probabilities = self._belief.run(inputs)
@@ -84,7 +86,7 @@ class OnnxRuntime:
         """Return the conditioning after these steps of a running episode."""
         if len(actions) == 0 or not self.adapts_online:
             return conditioning
-        return add_effects(conditioning, observations, actions, self._spec)
+        return add_effects(conditioning, observations, actions, self._units)
 
     def act(
         self, conditioning: Float32[np.ndarray, "b c"], observations: Shaped[np.ndarray, "b *o"]
@@ -93,10 +95,7 @@ class OnnxRuntime:
         if observations.ndim > 2 or observations.dtype != np.float32:
             observations = observation_vectors(observations)
         (out,) = self._act.run({"conditioning": conditioning, "observations": observations})
-        space = self._spec.action_space
-        if self._spec.discrete:
-            return np.asarray(out + space.start, np.int64)  # type: ignore[union-attr]
-        return np.minimum(np.maximum(out, space.low), space.high)  # type: ignore[union-attr]
+        return self._units.decode_actions(out)
 
 
 class Graph:

@@ -6,7 +6,7 @@ Does not know batches.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -44,6 +44,10 @@ class ResultFuture(Protocol):
         """Set the result, or the exception that the caller gets."""
         ...
 
+    def when_done(self, callback: Callable[[object], object]) -> None:
+        """Call `callback` once there is an outcome, or the caller has given up."""
+        ...
+
 
 class ThreadFuture:
     """A future that a thread waits for."""
@@ -57,6 +61,10 @@ class ThreadFuture:
     def abandoned(self) -> bool:
         """True if the thread has given up."""
         return self.future.cancelled()
+
+    def when_done(self, callback: Callable[[object], object]) -> None:
+        """Call `callback` in the thread that sets the outcome."""
+        self.future.add_done_callback(callback)
 
     def set_outcome(self, outcome: Any) -> None:
         """Wake the thread."""
@@ -81,6 +89,10 @@ class LoopFuture:
         """True if the coroutine was cancelled or has timed out."""
         return self.future.done()
 
+    def when_done(self, callback: Callable[[object], object]) -> None:
+        """Call `callback` on the loop."""
+        self.future.add_done_callback(callback)
+
     def set_outcome(self, outcome: Any) -> None:
         """Wake the coroutine. Called on its loop only."""
         if self.future.done():
@@ -89,6 +101,31 @@ class LoopFuture:
             self.future.set_exception(outcome)
         else:
             self.future.set_result(outcome)
+
+
+class Callback:
+    """A function that is called on an event loop with the result or the exception: no coroutine has to wake."""
+
+    __slots__ = ("_call", "_watcher", "abandoned", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, call: Callable[[Any], None]) -> None:
+        """`call` must not raise."""
+        self.loop: asyncio.AbstractEventLoop | None = loop
+        self.abandoned = False
+        self._call = call
+        self._watcher: Callable[[object], object] | None = None
+
+    def when_done(self, callback: Callable[[object], object]) -> None:
+        """Call `callback`, the only one, after the function."""
+        self._watcher = callback
+
+    def set_outcome(self, outcome: Any) -> None:
+        """Call the function, with the first outcome only. Called on its loop only."""
+        if not self.abandoned:
+            self.abandoned = True
+            self._call(outcome)
+            if self._watcher is not None:
+                self._watcher(self)
 
 
 @dataclass(eq=False, slots=True)

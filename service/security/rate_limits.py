@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from limits import parse
-
 from service.errors import STREAM_WAIT_S, Busy, TooManyRequests, TooManyStreams
+from service.settings import parse_rate
 
 _DENIALS = "60/minute"
 _MOST_WINDOWS = 10_000
@@ -47,15 +46,13 @@ class _Limit:
 
     @classmethod
     def of(cls, name: str, rate: str) -> "_Limit":
-        item = parse(rate)
-        return cls(name, item.amount, item.get_expiry())
+        return cls(name, *parse_rate(rate))
 
 
 class RateLimiter:
     """Counts requests and frames per key, and refused keys per address, in fixed windows.
 
-    The storage of the `limits` library is not used: it starts a thread every few milliseconds to delete old windows,
-    which takes longer than an action.
+    A library would bring a storage with threads that delete old windows, which take longer than an action.
     """
 
     def __init__(self, rate: str) -> None:

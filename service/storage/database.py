@@ -6,24 +6,27 @@ the same statements: SQLite does not need `FOR UPDATE` and ignores it.
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from metalearn.data.errors import InvalidConfig
 from service.errors import DatabaseUnavailable, StorageFull
 from service.observability.stage_timings import note_storage
 from service.storage import migrations
+from service.storage.database_url import parse_url
+from service.storage.reserve import Reserve
 
 _log = structlog.get_logger("service")
 _FULL_ON_POSTGRESQL = "53100"
+T = TypeVar("T")
 
 
 class Database:
@@ -34,7 +37,7 @@ class Database:
     """
 
     def __init__(self, url: str, connections: int = 16) -> None:
-        parsed = _parse_url(url)
+        parsed = parse_url(url)
         self._sqlite = parsed.get_backend_name() == "sqlite"
         if self._sqlite:
             migrations.upgrade(url)
@@ -49,6 +52,7 @@ class Database:
         quiet = {"begin": None} if self._sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._reader = self._engine.execution_options(**quiet)
         self._check_revision()
+        self._reserve = None if self.file is None else Reserve(self.file.with_name(f"{self.file.name}.reserve"))
 
     @property
     def file(self) -> Path | None:
@@ -91,30 +95,28 @@ class Database:
         with _as_service_errors(), self._write_lock, self._light.begin() as connection:
             yield connection
 
+    def freeing(self, work: Callable[[], T]) -> T:
+        """Do work that frees room, on a full disk too: SQLite needs some to delete, and there is a reserve for that.
+
+        Raises as `write` does.
+        """
+        try:
+            return work()
+        except StorageFull:
+            if self._reserve is None:
+                raise
+            self._reserve.release()
+            return work()
+        finally:
+            if self._reserve is not None:
+                self._reserve.fill()
+
     def _check_revision(self) -> None:
         try:
             with self._reader.connect() as connection:
                 migrations.check(connection)
-        except (OperationalError, InterfaceError) as error:
+        except DBAPIError as error:
             raise InvalidConfig(f"the database cannot be reached: {_sentence(error)}") from error
-
-
-def _parse_url(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise InvalidConfig(
-            "the database URL cannot be read: use sqlite:///FILE or postgresql+psycopg://..."
-        ) from error
-    if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
-        raise InvalidConfig(f"the database is {parsed.drivername}: use sqlite:///FILE or postgresql+psycopg://...")
-    if parsed.get_backend_name() == "sqlite":
-        if not parsed.database or parsed.database == ":memory:":
-            raise InvalidConfig("a SQLite database in memory is lost with the process: name a file, sqlite:///FILE")
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    return parsed
 
 
 def _sqlite(url: URL, synchronous: str, connections: int) -> Engine:
@@ -175,5 +177,5 @@ def _is_full(error: OperationalError | InterfaceError) -> bool:
     return code in {_FULL_ON_POSTGRESQL, sqlite3.SQLITE_FULL}
 
 
-def _sentence(error: OperationalError | InterfaceError) -> str:
+def _sentence(error: DBAPIError) -> str:
     return " ".join(str(error.orig).split())[:300]

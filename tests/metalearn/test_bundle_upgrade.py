@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.model.export import FIELDS, ROLES
 from metalearn.model.inference import Inference
 from service.inference.onnx_runtime import Graph
+from service.settings import SHIPPED_MODELS
 from wtl.cli import main
 
 SCHEMA_1 = Path(__file__).with_name("bundle-schema-1.zip")
@@ -59,7 +61,7 @@ def test_everything_is_carried_over_under_new_names(old: Path) -> None:
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
     graphs = {"belief.onnx", "conditioning.onnx", "act.onnx"}
     weights = {"weights.safetensors", "baselines/bc.safetensors", "baselines/mil.safetensors"}
-    assert set(after) == kept | graphs | weights | {"bundle.json"}
+    assert set(after) == kept | graphs | weights | {"bundle.json", "README.md"}
     assert bundle.weights["encoder.observations.std"].tobytes() == policy.pop("features.std").tobytes()
     assert {value.tobytes() for value in bundle.weights.values()} == {value.tobytes() for value in policy.values()}
     assert bundle.baselines["mil"]["observations.mean"].tobytes() == mil["mean"].tobytes()
@@ -210,6 +212,29 @@ def test_runs_at_the_same_time_take_turns(old: Path) -> None:
     for name in (old.name, "another", "third"):
         assert Bundle.load(old.parent / name).provenance["upgraded"]["id"] == ID
     assert not (old.parent / ".upgrading").exists()
+
+
+def test_a_bundle_without_example_and_card_gets_them_and_nothing_else_changes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(SHIPPED_MODELS / "reach", folder := tmp_path / "reach")
+    shipped = content(folder)
+    for name in ("example.json", "README.md"):
+        (folder / name).unlink()
+    assert main(["models", "upgrade", str(folder)]) == 0
+    assert "example.json and README.md added" in capsys.readouterr().out
+    assert content(folder) == shipped
+    assert [(one.added, one.after) for one in upgrade(folder)] == [((), None)]
+
+
+def test_an_example_is_recorded_of_registered_tasks_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "foreign.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    shipped = Bundle.load(SHIPPED_MODELS / "reach").with_example(None)
+    for changed in ({"experiment": {"family": "foreign:Tasks"}}, {"recorded": True}, {"experiment": None}):
+        replace(shipped, provenance=shipped.provenance | changed).save(tmp_path / "one")
+        (tmp_path / "one" / "README.md").unlink()
+        assert [one.added for one in upgrade(tmp_path / "one")] == [("README.md",)]
 
 
 def test_the_command_line_says_what_became_of_each(old: Path, capsys: pytest.CaptureFixture[str]) -> None:

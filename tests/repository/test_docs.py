@@ -19,6 +19,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 BLOCK = re.compile(r"^```(?P<language>python|bash) run\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
+UNLIKE = "unlike every demonstration"
+PROBLEM = "urn:problem-type:wtl"
 DOCUMENTED_URL = "http://127.0.0.1:8000"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -74,6 +76,9 @@ def test_the_snippets_of_a_page_run(page: Path, request: pytest.FixtureRequest):
         command = [sys.executable, "-c", code] if language == "python" else ["bash", "-euo", "pipefail", "-c", code]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{page.name}:\n{code}\n{done.stdout}\n{done.stderr}"
+        assert UNLIKE not in done.stdout, f"{page.name}:\n{code}\n{done.stdout}"
+        # curl ends with 0 whatever the server answers.
+        assert language == "python" or PROBLEM not in done.stdout, f"{page.name}:\n{code}\n{done.stdout}"
 
 
 def test_only_blocks_marked_run_are_run():

@@ -40,6 +40,15 @@ def ray_job(documents: list[Document]) -> Document:
     return job["spec"]
 
 
+def ingress(documents: list[Document]) -> Document:
+    return the(documents, "Ingress", "wtl")["spec"]
+
+
+def settings(documents: list[Document]) -> Document:
+    [found] = [doc for doc in policies.of_kind(documents, "ConfigMap") if "WTL_RUNTIME" in doc["data"]]
+    return found["data"]
+
+
 def remove(documents: list[Document], kind: str, name: str) -> None:
     documents.remove(the(documents, kind, name))
 
@@ -173,5 +182,13 @@ MISTAKES: list[tuple[str, str, Plant]] = [
         "group_sizes_are_possible",
         "more than there may be",
         lambda d: ray_cluster(d)["workerGroupSpecs"][0].update(minReplicas=99),
+    ),
+    ("answers_as_it_is_called", "another host", lambda d: ingress(d)["rules"][0].update(host="robots.example.org")),
+    ("answers_as_it_is_called", "any host", lambda d: settings(d).update(WTL_ALLOWED_HOSTS="*,wtl,wtl.example.org")),
+    ("answers_as_it_is_called", "nobody", lambda d: settings(d).pop("WTL_ALLOWED_HOSTS")),
+    (
+        "answers_as_it_is_called",
+        "a probe by another name",
+        lambda d: serve(d)["livenessProbe"]["httpGet"].update(httpHeaders=[{"name": "Host", "value": "pod"}]),
     ),
 ]

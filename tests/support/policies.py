@@ -325,6 +325,26 @@ def group_sizes_are_possible(documents: list[Document]) -> Iterator[str]:
                 yield f"{where}: minReplicas <= replicas <= maxReplicas in group {group['groupName']}"
 
 
+def answers_as_it_is_called(documents: list[Document]) -> Iterator[str]:
+    """The server answers under the hosts of its Ingresses and the name of its Service, and to no others."""
+    settings = [d for d in of_kind(documents, "ConfigMap") if d["metadata"]["name"].startswith("wtl-settings")]
+    allowed = {name for d in settings for name in d["data"].get("WTL_ALLOWED_HOSTS", "").split(",")}
+    if "*" in allowed:
+        yield "WTL_ALLOWED_HOSTS: any name"
+    hosts = {rule["host"]: name_of(d) for d in of_kind(documents, "Ingress") for rule in d["spec"]["rules"]}
+    services = {
+        d["metadata"]["name"]: name_of(d) for d in of_kind(documents, "Service") if d["metadata"]["name"] == "wtl"
+    }
+    for host, where in (hosts | services).items():
+        if settings and host not in allowed:
+            yield f"{where}: {host} is not in WTL_ALLOWED_HOSTS"
+    for where, container in _containers(documents):
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            for header in container.get(probe, {}).get("httpGet", {}).get("httpHeaders", []):
+                if header["name"].lower() == "host" and header["value"] not in allowed:
+                    yield f"{where}: its {probe} asks for {header['value']}, which is not in WTL_ALLOWED_HOSTS"
+
+
 RULES: dict[str, Rule] = {
     rule.__name__: rule
     for rule in (
@@ -332,5 +352,6 @@ RULES: dict[str, Rule] = {
         has_probes, names_a_version, mounts_no_token, denies_by_default, every_pod_is_in_a_policy,
         namespace_is_restricted, holds_no_secret, what_is_named_exists, survives_a_drain, ray_is_authenticated,
         ray_head_does_no_work, deletion_is_asked_for_once, gcs_state_is_configured_once, group_sizes_are_possible,
+        answers_as_it_is_called,
     )
 }  # fmt: skip

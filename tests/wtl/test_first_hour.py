@@ -44,6 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return made
 
 
+@pytest.mark.slow
 def test_the_lines_that_a_training_prints_run_as_they_are(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["train", "--family", "short:Short", "--steps", "12", "--no-baselines", "--out", "first run"]) == 0
     lines = [line.strip() for line in capsys.readouterr().out.partition("What to type next:")[2].splitlines() if line]
@@ -51,7 +52,7 @@ def test_the_lines_that_a_training_prints_run_as_they_are(folder: Path, capsys: 
     evaluate, serve = lines
     done = subprocess.run(f"{evaluate} --report made/report.json", shell=True, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    report = Report.load(Path("made/report.json"))
+    report = Report.model_validate_json(Path("made/report.json").read_bytes())
     assert (report.manifest.name, report.n_tasks, len(report.methods["wtl"].curve)) == ("short", 40, 2)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

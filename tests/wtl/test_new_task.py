@@ -19,6 +19,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_what_it_writes_trains_and_its_tests_pass(folder: Path, capsys):
     assert main(["new-task", "my-doors"]) == 0
     line = capsys.readouterr().out.strip().splitlines()[-1].strip()

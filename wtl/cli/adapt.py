@@ -5,18 +5,45 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from metalearn.data.errors import InvalidConfig
-from metalearn.data.quality import EpisodeQuality
+from metalearn.data.quality import EpisodeQuality, remarked
 from wtl.cli import completions
 from wtl.cli.bundles import bundle_folder
 from wtl.cli.connection import connected
 from wtl.cli.options import DEFAULT_URL, AdaptationId, Json, Key, Url
-from wtl.cli.recordings import Episodes, From, Observations, Success, TrialsFrom, read_sources
+from wtl.cli.recordings import (
+    Clip,
+    Episodes,
+    From,
+    LinksUnder,
+    Observations,
+    SkipBad,
+    Success,
+    TrialsFrom,
+    fitted,
+    read_sources,
+    say,
+    selection_of,
+)
 from wtl.cli.tables import print_table
+from wtl.cli.task_sets import (
+    Demos,
+    HeldOut,
+    Horizon,
+    Rate,
+    TaskBy,
+    describe,
+    read_task_set,
+    save_task_set,
+)
+
+if TYPE_CHECKING:
+    from metalearn.data.spec import Spec
+    from service.client import Client
 
 
 def adapt(
@@ -29,6 +56,9 @@ def adapt(
     observations: Observations = None,
     success: Success = "auto",
     episodes: Episodes = None,
+    skip_bad: SkipBad = False,
+    clip: Clip = False,
+    links_under: LinksUnder = None,
     to: Annotated[
         str | None, typer.Option(metavar="ID", help="Add to this adaptation instead of making a new one.")
     ] = None,
@@ -46,14 +76,18 @@ def adapt(
       wtl adapt --model arm --from lerobot:datasets/pick --success yes
       wtl adapt --to ID --trials-from trial.npz      # add a trial and how it went
     """
-    shown = read_sources(demos_from, observations, success, episodes)
-    tried = read_sources(trials_from, observations, success)
     if (model is None) == (to is None):
         raise InvalidConfig("adapt what? Name either a --model, or with --to an adaptation to add to")
-    if not shown.episodes and not tried.episodes and to is not None:
+    if to is not None and not demos_from and not trials_from:
         raise InvalidConfig("nothing to add: name recordings with --from or --trials-from")
-    rate_hz = shown.rate_hz or tried.rate_hz
+    selection = selection_of(observations, success, episodes, skip_bad=skip_bad, links_under=links_under)
+    shown, tried = read_sources(demos_from, trials_from, selection)
     with connected(url, key) as client:
+        if skip_bad or clip:
+            spec = _spec_of(client, model, to)
+            shown, tried = fitted((shown, tried), spec, clip=clip, skip_bad=skip_bad)
+        rate_hz = shown.rate_hz or tried.rate_hz
+        say((shown, tried), remarks=False)
         quality: tuple[EpisodeQuality, ...] = ()
         if model is not None:
             adaptation = client.adapt(model, shown.episodes, tried.episodes, rate_hz=rate_hz)
@@ -66,10 +100,12 @@ def adapt(
             if tried.episodes:
                 adaptation = adaptation.add_trials(tried.episodes, rate_hz)
                 quality += adaptation.quality
+    quality = remarked(quality, {"demos": shown.remarks, "trials": tried.remarks})
     if json:
         names = ("id", "model", "model_version", "version", "n_demos", "n_trials", "confidence", "value_of_trial")
         answer = {name: getattr(adaptation, name) for name in (*names, "novelty", "created_at", "expires_at")}
-        typer.echo(json_text.dumps(answer | {"quality": [asdict(one) for one in quality]}))
+        skipped = [asdict(one) for one in shown.skipped + tried.skipped]
+        typer.echo(json_text.dumps(answer | {"quality": [asdict(one) for one in quality], "skipped": skipped}))
         return
     typer.echo(f"{adaptation.id}  version {adaptation.version} of {adaptation.model}@{adaptation.model_version}")
     typer.echo(f"demos: {adaptation.n_demos}, trials: {adaptation.n_trials}, {_trust(adaptation.confidence)}")
@@ -104,6 +140,9 @@ def check(
     observations: Observations = None,
     success: Success = "auto",
     episodes: Episodes = None,
+    skip_bad: SkipBad = False,
+    clip: Clip = False,
+    links_under: LinksUnder = None,
     json: Json = False,
 ) -> None:
     """Check recordings against a model without a server, and print the report that `wtl adapt` would print.
@@ -116,22 +155,18 @@ def check(
     from metalearn.bundle import Bundle
     from metalearn.confidence import Confidence
     from metalearn.data.context import Context
-    from metalearn.data.errors import InvalidData
     from metalearn.quality import inspect
 
     bundle = Bundle.load(bundle_folder(model))
-    shown = read_sources(demos_from, observations, success, episodes)
-    tried = read_sources(trials_from, observations, success)
-    if not shown.episodes and not tried.episodes:
+    if not demos_from and not trials_from:
         raise InvalidConfig("check what? Name recordings with --from or --trials-from")
-    for role, found in (("demos", shown), ("trials", tried)):
-        for i, episode in enumerate(found.episodes):
-            try:
-                bundle.spec.check(episode)
-            except InvalidData as error:
-                raise error.within(f"{role}[{i}]") from error
+    selection = selection_of(observations, success, episodes, skip_bad=skip_bad, links_under=links_under)
+    read = read_sources(demos_from, trials_from, selection)
+    shown, tried = fitted(read, bundle.spec, clip=clip, skip_bad=skip_bad)
+    say((shown, tried), remarks=False)
     upload = Context(demos=shown.episodes, trials=tried.episodes)
-    quality = inspect(upload, bundle.spec, Confidence.of(bundle), rate_hz=shown.rate_hz or tried.rate_hz)
+    found = inspect(upload, bundle.spec, Confidence.of(bundle), rate_hz=shown.rate_hz or tried.rate_hz)
+    quality = remarked(found, {"demos": shown.remarks, "trials": tried.remarks})
     if json:
         typer.echo(json_text.dumps([asdict(one) for one in quality]))
     else:
@@ -139,15 +174,29 @@ def check(
 
 
 def convert(
-    out: Annotated[str, typer.Argument(metavar="[KIND:]PATH", help="Where to: a file, or KIND:PATH as minari:ID.")],
+    out: Annotated[
+        str,
+        typer.Argument(
+            metavar="[KIND:]PATH",
+            help="Where to: a file, KIND:PATH as minari:ID, or dataset:DIR for a data set that `wtl train` takes.",
+        ),
+    ],
     demos_from: From = None,
     observations: Observations = None,
     success: Success = "auto",
     episodes: Episodes = None,
+    skip_bad: SkipBad = False,
+    clip: Clip = False,
+    links_under: LinksUnder = None,
     model: Annotated[
         str | None,
         typer.Option(help="Model that the episodes have to fit; a Minari dataset needs one, for its spaces."),
     ] = None,
+    task_by: TaskBy = "file",
+    demos: Demos = 1,
+    held_out: HeldOut = 0.0,
+    rate: Rate = None,
+    horizon: Horizon = None,
 ) -> None:
     """Write recordings in another format. `wtl formats` lists the formats.
 
@@ -155,16 +204,51 @@ def convert(
     Examples:
       wtl convert demos.safetensors --from robomimic:low_dim.hdf5 --observations robot0_eef_pos,object
       wtl convert minari:robot/reach-v0 --from episodes.npz --model reach
+      wtl convert dataset:training --from lerobot:DIR --task-by instruction --held-out 0.1
     """
     from metalearn.bundle import Bundle
     from metalearn.data.formats import write_episodes
+    from metalearn.data.task_sets import TaskRule
 
-    found = read_sources(demos_from, observations, success, episodes)
-    if not found.episodes:
+    if not demos_from:
         raise InvalidConfig("convert what? Name recordings with --from")
+    if clip and model is None:
+        raise InvalidConfig("--clip moves actions into the bounds of a model: name the --model")
+    selection = selection_of(observations, success, episodes, skip_bad=skip_bad, links_under=links_under)
     spec = None if model is None else Bundle.load(bundle_folder(model)).spec
-    write_episodes(out, found.episodes, rate_hz=found.rate_hz, spec=spec)
-    typer.echo(f"{len(found.episodes)} episodes: {out}")
+    kind, _, target = out.partition(":")
+    if kind == "dataset":
+        if not target:
+            raise InvalidConfig("convert where to? Name the folder, as dataset:DIR")
+        rule = TaskRule(demos, held_out)
+        made = read_task_set(
+            demos_from, selection, rule, task_by=task_by, rate_hz=rate, horizon=horizon, spec=spec, clip=clip
+        )
+        aside = save_task_set(made, Path(target))
+        typer.echo(f"{describe(made)}: {target}")
+        if made.held_out is not None:
+            typer.echo(f"{len(made.held_out.tasks)} tasks held out: {aside}")
+        return
+    found = read_sources(demos_from, None, selection)
+    if spec is not None:
+        found = fitted(found, spec, clip=clip, skip_bad=skip_bad)
+    say(found, remarks=True)
+    [recorded, _] = found
+    write_episodes(out, recorded.episodes, rate_hz=recorded.rate_hz, spec=spec)
+    typer.echo(f"{len(recorded.episodes)} episodes: {out}")
+
+
+def _spec_of(client: "Client", model: str | None, to: str | None) -> "Spec":
+    """The spec of the model that is adapted, or was. Raises ClientError."""
+    from metalearn.data.spec import Spec
+
+    name, version = (None, None) if to is None else ((known := client.adaptation(to)).model, known.model_version)
+    if name is None:
+        name, _, which = str(model).partition("@")
+        version = int(which) if which.isdecimal() else client.aliases(name).current.get(which) if which else None
+        if which and version is None:
+            raise InvalidConfig(f"--model: {name} has no version or alias {which}")
+    return Spec.from_json(dict(client.model(name, version).spec))
 
 
 def _observations(source: str) -> Any:

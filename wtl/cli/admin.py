@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metalearn.data.errors import InvalidConfig
+from wtl.cli.tables import print_table
 
 if TYPE_CHECKING:
     from service.storage.database import Database

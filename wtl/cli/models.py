@@ -37,32 +37,40 @@ Alias = Annotated[
 
 @models.command("list")
 def list_folder(
-    folder: Annotated[Path | None, typer.Argument(help="Folder of bundles. [default: the shipped models]")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Of bundles, one bundle, or of a run. [default: the shipped models]")
+    ] = None,
 ) -> None:
     """List the bundles in a folder, with their evaluated success."""
-    from metalearn.bundle import Bundle
+    from service.registry.models_folder import ModelsFolder
     from service.settings import SHIPPED_MODELS
 
-    if folder is not None and not folder.is_dir():
-        raise InvalidConfig(f"no folder of bundles at {folder}")
-    found = sorted((folder or SHIPPED_MODELS).glob("*/bundle.json"))
+    at = folder or SHIPPED_MODELS
+    if not at.is_dir():
+        raise InvalidConfig(f"no folder of bundles at {at}")
+    found = ModelsFolder.read(at)
     rows = []
-    for path in found:
-        bundle = Bundle.load(path.parent)
+    for name, bundle in found.bundles.items():
         size = ("discrete " if bundle.spec.discrete else "") + str(bundle.spec.action_size)
-        rows.append((bundle.name, bundle.id[:12], str(bundle.spec.observation_size), size, _curve(bundle)))
-    if not rows:
-        typer.echo(f"no bundles in {folder or SHIPPED_MODELS}")
-        return
-    columns = ("model", "id", "observation", "action", "success after 0, 1, ... trials")
-    print_table(columns, rows, whole=("model", "id"))
+        rows.append((name, bundle.id[:12], str(bundle.spec.observation_size), size, _curve(bundle)))
+    if rows:
+        columns = ("model", "id", "observation", "action", "success after 0, 1, ... trials")
+        print_table(columns, rows, whole=("model", "id"))
+    elif not found.unusable:
+        typer.echo(f"no bundles in {at}")
+    if found.unusable:
+        raise InvalidConfig(
+            "; ".join(f"the bundle {name} cannot be used: {why}" for name, why in found.unusable.items())
+        )
 
 
 @models.command("upgrade")
 def upgrade_folder(
-    folder: Annotated[Path, typer.Argument(help="Of bundles, or one bundle.")],
+    folder: Annotated[Path, typer.Argument(help="Of bundles, one bundle, or of a run.")],
 ) -> None:
     """Upgrade bundles of an earlier schema in place: the same numbers under the names of today.
+
+    A bundle without an example demonstration or a model card (README.md) gets them, if its tasks can be run here.
 
     \b
     Examples:
@@ -75,6 +83,8 @@ def upgrade_folder(
     for one in upgrade(folder):
         if one.problem is not None:
             failed.append(f"{one.folder}: {one.problem}")
+        elif one.added:
+            typer.echo(f"{one.folder}: {' and '.join(one.added)} added; it is {(one.before or '')[:12]} as before")
         elif one.after is None:
             typer.echo(f"{one.folder}: is of this schema already")
         else:
@@ -156,10 +166,10 @@ def export(
       wtl export runs/reach-m2
       WTL_RUNTIME=onnx wtl serve --models runs/reach-m2/bundle
     """
-    from metalearn.bundle import Bundle
+    from metalearn.bundle import Bundle, run_bundle
     from metalearn.model.export import with_graphs
 
-    folder = next((path for path in (bundle, bundle / "bundle") if (path / "bundle.json").exists()), bundle)
+    folder = run_bundle(bundle) or bundle
     exported = with_graphs(Bundle.load(folder))
     exported.save(folder)
     for name in exported.graphs:

@@ -53,4 +53,7 @@ RayAddress = Annotated[
         metavar="HOST:PORT", help="Ray cluster to use. [default: the one that this machine belongs to, or a new one]"
     ),
 ]
-ModelsFolder = Annotated[Path | None, typer.Option(help="Folder of bundles. [default: the shipped models]")]
+ModelsFolder = Annotated[
+    Path | None,
+    typer.Option(help="Folder of bundles, one bundle, or a run's folder. [default: the shipped models]"),
+]

@@ -1,6 +1,9 @@
 """Where recordings come from: `--from KIND:PATH` and what chooses among them, shared by adapt, check and convert."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +13,8 @@ from wtl.cli import completions
 from wtl.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from metalearn.data.formats import Recorded
+    from metalearn.data.formats import Recorded, Selection
+    from metalearn.data.spec import Spec
 
 From = Annotated[
     list[str] | None,
@@ -41,17 +45,82 @@ Episodes = Annotated[
 ]
 
 
-def read_sources(
-    sources: Sequence[str] | None, observations: str | None, success: str, episodes: str | None = None
-) -> "Recorded":
-    """The episodes of every source, and their rate if the sources agree on one. Raises InvalidData, InvalidConfig."""
-    from metalearn.data.formats import Recorded, Selection, read_episodes
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Leave out episodes that cannot be used, and say which and why, not stop."),
+]
+Clip = Annotated[
+    bool, typer.Option("--clip", help="Move actions that are out of bounds to the bounds, and say which episodes.")
+]
+LinksUnder = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Follow links of a dataset into this folder, such as the cache of a download."),
+]
 
-    keys = tuple(key.strip() for key in (observations or "").split(",") if key.strip())
-    selection = Selection(keys, success, None if episodes is None else _numbers(episodes))
-    found = [read_episodes(source, selection) for source in sources or ()]
-    rates = {one.rate_hz for one in found if one.rate_hz is not None}
-    return Recorded(tuple(e for one in found for e in one.episodes), rates.pop() if len(rates) == 1 else None)
+
+def selection_of(
+    observations: str | None,
+    success: str,
+    episodes: str | None,
+    *,
+    skip_bad: bool = False,
+    links_under: Path | None = None,
+) -> "Selection":
+    """What the options choose. Raises InvalidConfig for one that chooses nothing, or is not understood."""
+    from metalearn.data.formats import Selection
+
+    keys = [] if observations is None else [key.strip() for key in observations.split(",")]
+    if not all(keys) or (observations is not None and not keys):
+        raise InvalidConfig(f"--observations: expected keys such as eef_pos,gripper, got {observations!a}")
+    if not success.strip():
+        raise InvalidConfig("--success: expected auto, reward, terminated, yes, no, unknown, or a key, got nothing")
+    if links_under is not None and not links_under.is_dir():
+        raise InvalidConfig(f"--links-under: expected a folder, got {links_under}")
+    chosen = None if episodes is None else _numbers(episodes)
+    return Selection(tuple(keys), success.strip(), chosen, skip_bad=skip_bad, links_under=links_under)
+
+
+def read_sources(demos: Sequence[str] | None, trials: Sequence[str] | None, selection: "Selection") -> "list[Recorded]":
+    """The demonstrations, of which `selection` chooses some, and the trials. Raises InvalidData, InvalidConfig."""
+    from metalearn.data.fitting import joined, say_skipped
+    from metalearn.data.formats import Recorded, Selection, find_format, read_episodes
+
+    # Keys are for datasets that have some: beside one, a file of whole episodes is read without.
+    whole = {source: find_format(source)[0].decode is not None for source in (*(demos or ()), *(trials or ()))}
+    unkeyed = replace(selection, observations=(), actions=None, success=Selection().success)
+
+    def read(source: str, chosen: Selection) -> Recorded:
+        found = read_episodes(source, chosen)
+        named = tuple(replace(one, episode=f"{source}: {one.episode}") for one in found.skipped)
+        return say_skipped(replace(found, skipped=named))
+
+    parts = []
+    for sources, episodes in ((demos, selection.episodes), (trials, None)):
+        given = [(one, unkeyed if whole[one] and not all(whole.values()) else selection) for one in sources or ()]
+        parts.append(joined([read(source, replace(chosen, episodes=episodes)) for source, chosen in given]))
+    return parts
+
+
+def fitted(parts: "Sequence[Recorded]", spec: "Spec", *, clip: bool, skip_bad: bool) -> "list[Recorded]":
+    """Demonstrations and trials as episodes of this spec. Raises InvalidData."""
+    from metalearn.data.fitting import fit_recorded, say_skipped
+
+    found = []
+    for role, part in zip(("demos", "trials"), parts, strict=True):
+        fit = fit_recorded(part, spec, role, clip=clip, skip_bad=skip_bad)
+        news = say_skipped(replace(fit, skipped=fit.skipped[len(part.skipped) :]))
+        found.append(replace(fit, remarks=news.remarks))
+    return found
+
+
+def say(parts: "Sequence[Recorded]", *, remarks: bool) -> None:
+    """Print on standard error what was left out, and the remarks where no report has them."""
+    for part in parts:
+        for one in part.skipped:
+            typer.echo(f"left out {one.episode}: {one.reason}", err=True)
+        counted = Counter(remark for own in part.remarks for remark in own if remark.code != "others-skipped")
+        for remark, n in counted.items() if remarks else ():
+            typer.echo(f"{remark.code} ({n} episode{'s' * (n > 1)}): {remark.message}", err=True)
 
 
 def formats() -> None:
@@ -78,5 +147,9 @@ def _numbers(text: str) -> tuple[int, ...]:
         first, _, last = part.strip().partition("-")
         if not first.isdecimal() or (last and not last.isdecimal()) or len(part) > 20 or int(last or first) > 10**7:
             raise InvalidConfig(f"--episodes: expected numbers such as 0,3,5-9, got {ascii(text)[:60]}")
+        if last and int(last) < int(first):
+            raise InvalidConfig(
+                f"--episodes: expected the smaller number first, as in {last}-{first}, got {part.strip()}"
+            )
         found += range(int(first), int(last or first) + 1)
     return tuple(found)

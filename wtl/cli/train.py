@@ -1,5 +1,6 @@
 """`wtl train` and `wtl experiments`."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,12 +10,15 @@ from rich.console import Console
 from metalearn.data.errors import InvalidConfig
 from wtl.cli import completions
 from wtl.cli.options import Family, RayAddress, Seed, Steps, Threads, Workers
+from wtl.cli.recordings import LinksUnder, Observations, SkipBad, Success, selection_of
 from wtl.cli.tables import print_table
+from wtl.cli.task_sets import Demos, Rate, TaskBy, describe, read_task_set
 from wtl.next_lines import command
 from wtl.threads import use_threads
 
 if TYPE_CHECKING:
     from metalearn.config import Experiment
+    from metalearn.data.dataset import Dataset
 
 
 def train(
@@ -30,6 +34,21 @@ def train(
     dataset: Annotated[
         str | None, typer.Option(help="Train on the recorded episodes in this folder or at this URL.")
     ] = None,
+    episodes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[KIND:]PATH",
+            help="Train on the recordings in this file, folder of files or dataset, as `wtl formats` lists them. May "
+            "be given several times.",
+        ),
+    ] = None,
+    task_by: TaskBy = "file",
+    demos: Demos = 1,
+    observations: Observations = None,
+    success: Success = "auto",
+    skip_bad: SkipBad = False,
+    links_under: LinksUnder = None,
+    rate: Rate = None,
     steps: Steps = None,
     workers: Workers = 0,
     threads: Threads = None,
@@ -68,6 +87,8 @@ def train(
       wtl train reach-m2 --seed 1 --out runs/second
       wtl train --family my_tasks:Doors    # your own Gymnasium environments
       wtl train --dataset recordings       # recorded episodes, no simulator
+      wtl train --episodes lerobot:DIR --task-by instruction    # recordings of others, no simulator
+      wtl train --episodes recordings --observations eef_pos,object    # a folder with one file for each task
       wtl train reach-m2 --ray --actors 2  # collect in Ray actors
       wtl train reach-m2 --ray --learners 1:4 --staleness 100 --storage s3://bucket/runs
       wtl train ml10-large --device cuda --workers 15    # learn on a GPU in bfloat16, simulate on the CPU's cores
@@ -75,11 +96,23 @@ def train(
     use_threads(threads)
     from metalearn.baselines.bundled import usual_baselines
     from metalearn.cluster.jobs import persistent_path
+    from metalearn.data.task_sets import TaskRule
     from metalearn.training.learner import Compute
     from wtl.runs import make_collector, metric_listeners, run_training
 
     compute = Compute(device=device, precision="float32" if device == "cpu" else "bfloat16")
-    wanted = _experiment(experiment, family, dataset, seed, steps)
+    if episodes and dataset:
+        raise InvalidConfig("--episodes and --dataset are both recorded episodes: leave one of them out")
+    data: str | Dataset | None = dataset
+    if episodes:
+        if _learners(learners):
+            hint = "`wtl convert dataset:DIR` makes a data set of the recordings, which --dataset DIR streams to them"
+            raise InvalidConfig(f"--episodes cannot be used with --learners: {hint}")
+        selection = selection_of(observations, success, None, skip_bad=skip_bad, links_under=links_under)
+        made = read_task_set(episodes, selection, TaskRule(demos), task_by=task_by, rate_hz=rate)
+        typer.echo(describe(made))
+        data = made.training
+    wanted = _experiment(experiment, family, dataset or (episodes[0] if episodes else None), seed, steps)
     usual = Path("runs") / (wanted.name if seed is None else f"{wanted.name}-seed{seed}")
     if staleness is not None:
         wanted = wanted.with_staleness(staleness)
@@ -97,12 +130,18 @@ def train(
         make_collector(actors or workers, on_ray, ray_address, together) as collector,
         metric_listeners(wanted, folder, on_ray, mlflow) as listeners,
     ):
-        bundle = run_training(wanted, folder, dataset, collector, names, Console(), compute, listeners, url, together)
+        bundle = run_training(wanted, folder, data, collector, names, Console(), compute, listeners, url, together)
     name = folder / "bundle"
     typer.echo(f"\n{bundle.name} is trained: {name}\n\nWhat to type next:")
     if wanted.family:  # else nothing here can be tried in
         typer.echo("  " + command("evaluate", name))
     typer.echo("  " + command("serve", "--models", name))
+
+
+def _name_of(recordings: str) -> str:
+    """A name for the model, from the place of its recordings."""
+    stem = Path(recordings.rpartition(":")[2]).resolve().stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:64] or "recorded"
 
 
 def _learners(text: str) -> int | tuple[int, int]:
@@ -146,8 +185,9 @@ def _experiment(
         n_tasks = min(DataConfig().n_tasks, len(own.splits["train"]))
         experiment = Experiment(name=own.name, family=family, data=DataConfig(n_tasks=n_tasks))
     elif dataset is not None:
-        experiment = Experiment(name=Path(dataset).resolve().name, family="")
+        experiment = Experiment(name=_name_of(dataset), family="")
     else:
-        raise InvalidConfig("train what? Name an experiment (`wtl experiments` lists them), a --family or a --dataset")
+        known = "an experiment (`wtl experiments` lists them), a --family, a --dataset or --episodes"
+        raise InvalidConfig(f"train what? Name {known}")
     experiment = experiment if seed is None else experiment.with_seed(seed)
     return experiment if steps is None else experiment.with_steps(steps)

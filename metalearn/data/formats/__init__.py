@@ -9,7 +9,7 @@ from metalearn.data.formats.arrays import Limits, decode_npz, decode_safetensors
 from metalearn.data.formats.lerobot import read_lerobot
 from metalearn.data.formats.minari_datasets import read_minari, write_minari
 from metalearn.data.formats.robomimic import read_robomimic
-from metalearn.data.formats.selection import Recorded, Selection
+from metalearn.data.formats.selection import Recorded, Selection, Skipped
 from metalearn.data.formats.table import FORMATS, DatasetFormat, find_format, read_episodes, write_episodes
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Limits",
     "Recorded",
     "Selection",
+    "Skipped",
     "decode_npz",
     "decode_safetensors",
     "encode_npz",

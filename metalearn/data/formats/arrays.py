@@ -6,6 +6,7 @@ pickles, are refused; nothing is written anywhere. Does not know what the arrays
 
 import json
 import math
+import re
 import tokenize
 import warnings
 import zipfile
@@ -21,7 +22,8 @@ from safetensors.numpy import save
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidBytes, TooLarge
-from metalearn.data.formats.naming import METADATA, flatten, nest
+from metalearn.data.formats.naming import METADATA, flatten, leaves, nest, parse
+from metalearn.data.reading import refuse_pointer
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,24 @@ class Limits:
     Attributes:
         n_bytes: of all arrays together, decompressed.
         n_arrays: of arrays, and of lists and objects in the metadata.
+        n_episodes: that a dataset says it has.
     """
 
     n_bytes: int = 2 * 1024**3
     n_arrays: int = 10_000
+    n_episodes: int = 1_000_000
+
+
+@dataclass(frozen=True)
+class Unread:
+    """An array of text, objects or records in an .npz, which is not read; `what` is its type and shape."""
+
+    what: str
 
 
 _TEXT_BYTES = 1_000_000
 _MEMBER = b"PK\x01\x02"
+_ODD = re.compile(r"[^A-Za-z0-9_]|^(?=[0-9])")
 _MOST_DEFLATED = 1040  # deflate packs 1032 bytes into one at best
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, ValueError, TypeError, KeyError, IndexError, OverflowError, EOFError, SyntaxError,
@@ -71,13 +83,32 @@ def decode_npz(data: bytes, limits: Limits = Limits()) -> dict[str, Any]:
         InvalidBytes: not an .npz of numbers (and of text without axes).
         TooLarge: too many arrays, or more bytes than `limits` allows, going by the headers.
     """
+    value = read_npz(data, limits)
+    for name, found in leaves(value):
+        if isinstance(found, Unread):
+            raise InvalidBytes(_safe(name), "booleans, integers or floats", found.what)
+    return value
+
+
+def read_npz(data: bytes, limits: Limits = Limits()) -> dict[str, Any]:
+    """The same, with `Unread` in the place of every array that is not of numbers, such as a list of text.
+
+    Files of other people hold such arrays besides, and whoever needs one of them refuses it. They are never unpickled.
+
+    Raises:
+        InvalidBytes: not an .npz of numbers (and of text without axes).
+        TooLarge: too many arrays, or more bytes than `limits` allows, going by the headers.
+    """
+    refuse_pointer(data, "body")
     if data.count(_MEMBER) > limits.n_arrays:
         raise TooLarge("arrays", f"at most {limits.n_arrays}", "more")
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             members = archive.infolist()
             _check_members(members, limits)
-            arrays = {member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members}
+            read = ((member.filename.removesuffix(".npy"), _read_member(archive, member)) for member in members)
+            # What is not read may be called anything: its name is only said.
+            arrays = {_said(name) if isinstance(one, Unread) else name: one for name, one in read}
     except (InvalidBytes, TooLarge):
         raise
     except _DAMAGE as error:
@@ -99,6 +130,7 @@ def decode_safetensors(data: bytes, limits: Limits = Limits()) -> dict[str, Any]
         InvalidBytes: not safetensors of numbers.
         TooLarge: too many arrays, or more bytes than `limits` allows.
     """
+    refuse_pointer(data, "body")
     header_size = int.from_bytes(data[:8], "little")
     if header_size > min(len(data), _TEXT_BYTES + 300 * limits.n_arrays):
         raise InvalidBytes("body", "safetensors with a header that fits it", f"a header of {header_size} bytes")
@@ -132,19 +164,21 @@ def _check_members(members: list[zipfile.ZipInfo], limits: Limits) -> None:
         raise TooLarge("arrays", f"at most {limits.n_bytes} bytes, inflated", str(total))
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
-    """One array. numpy parses its header; its data is taken as it is, and never as objects."""
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> "Array | Unread":
+    """One array, if it is of numbers. numpy parses its header; its data is taken as it is, and never as objects."""
     with archive.open(member) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd escapes in a header
         content = BytesIO(file.read(member.file_size))
         version = np.lib.format.read_magic(content)
         reads = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in reads:
+            return Unread(f"an .npy of version {version}")  # of records whose fields have odd names
         shape, fortran_order, dtype = reads[version](content)
     size = dtype.itemsize * math.prod(shape)
     left = member.file_size - content.tell()
     text = dtype.kind == "U" and shape == () and size <= _TEXT_BYTES
     if not (text or (dtype.kind in "biuf" and dtype.itemsize <= 8)) or any(n < 0 for n in shape) or len(shape) > 32:
-        raise InvalidBytes(_safe(member.filename), "booleans, integers or floats", f"{dtype.str} of shape {shape}"[:80])
+        return Unread(f"{dtype.str} of shape {shape}"[:80])
     if size != left:
         raise InvalidBytes(_safe(member.filename), f"{size} bytes, as its header says", f"{left} bytes")
     array = np.ndarray(shape, dtype, content.read(), order="F" if fortran_order else "C")
@@ -185,6 +219,15 @@ def _from_json(text: object) -> Any:
 
 def _reason(error: BaseException) -> str:
     return " ".join((str(error) or type(error).__name__).split())[:120]
+
+
+def _said(name: str) -> str:
+    """A name as it is where it can be the place of an array, else one that can."""
+    try:
+        parse(name)
+    except InvalidBytes:
+        return _ODD.sub("_", name)[:64]
+    return name
 
 
 def _safe(name: str) -> str:

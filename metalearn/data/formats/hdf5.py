@@ -10,6 +10,7 @@ import numpy as np
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidBytes, InvalidData, TooLarge
 from metalearn.data.formats.arrays import Limits
+from metalearn.data.reading import refuse_pointer_at
 
 if TYPE_CHECKING:
     import h5py
@@ -30,15 +31,16 @@ def opened(path: Path, limits: Limits) -> Iterator["h5py.File"]:
     """
     import h5py
 
-    with path.open("rb"):
-        pass  # h5py's own errors do not tell a missing file from a damaged one
     try:
+        refuse_pointer_at(path)  # and h5py's own errors do not tell a missing file from a damaged one
         with h5py.File(path, "r") as file:
             _check(file, limits)
             yield file
     except InvalidData as error:
         raise error.in_file(path) from error
     except (OSError, *_DAMAGE) as error:
+        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+            raise
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InvalidBytes(f"{path}: file", "HDF5", reason) from error
 
@@ -54,7 +56,11 @@ def array(group: "h5py.Group", name: str) -> Array:
         raise InvalidData(where, "an array", f"none (there is {known})")
     if found.dtype.kind not in "biuf":
         raise InvalidData(where, "numbers", str(found.dtype))
-    return np.asarray(found[()])
+    try:
+        return np.asarray(found[()])
+    except (OSError, *_DAMAGE) as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise InvalidBytes(where, "an array that can be read", reason) from error
 
 
 def _check(file: "h5py.File", limits: Limits) -> None:

@@ -4,8 +4,8 @@ Each frame is an observation and the action that followed it, so the last action
 after it and is lost. Videos are not read.
 """
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,10 @@ import numpy as np
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidBytes, InvalidData, TooLarge
 from metalearn.data.formats.arrays import Limits
-from metalearn.data.formats.selection import SUCCESS_KEYS, Recorded, Selection, Steps, to_episode
+from metalearn.data.formats.doubts import of_names, of_timestamps
+from metalearn.data.formats.selection import Recorded, Selection, Skipped, Steps, gather, usable
+from metalearn.data.reading import own_file, parse_json, read_json, refuse_pointer_at
+from metalearn.data.values import check_finite, column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +33,9 @@ _NUMBERS = frozenset(
     }
 )
 _REWARD, _DONE = "next.reward", "next.done"
-_STATE = "observation.state"
+_STATE, _TIME, _TASK = "observation.state", "timestamp", "task_index"
+Columns = dict[str, Array]
+"""Values by the names of their columns, a row per frame."""
 
 
 def read_lerobot(
@@ -45,26 +50,54 @@ def read_lerobot(
         OSError: it cannot be read.
     """
     folder = Path(folder)
-    info = _info(folder / "meta" / "info.json")
+    info = _info(own_file(folder / "meta" / "info.json", folder, selection.links_under))
     features = {name: one for name, one in info["features"].items() if _is_numeric(one)}
-    columns = _columns(features, selection, folder)
-    tables = [_read(path, columns, limits) for path in _files(folder)]
-    frames = {name: np.concatenate([table[name] for table in tables]) for name in columns}
-    index = frames["episode_index"].reshape(-1)
-    numbers = np.unique(index)
-    episodes = []
-    for i in selection.pick(len(numbers)):
-        rows = np.flatnonzero(index == numbers[i])
-        rows = rows[np.argsort(frames["frame_index"].reshape(-1)[rows], kind="stable")]
-        own = {name: frames[name][rows] for name in columns}
-        try:
-            episodes.append(to_episode(_steps(own, selection), selection))
-        except InvalidData as error:
-            raise error.within(f"episode {numbers[i]}").in_file(folder) from error
-    return Recorded.of(episodes, info.get("fps"))
+    needed, useful = _columns(features, selection, folder)
+    frames, unread = _frames(_files(folder, selection.links_under), needed, useful, selection, limits)
+    numbers = list(frames)
+    instructions = read_instructions(folder, selection.links_under) if selection.task_by == "instruction" else {}
+
+    def steps(index: int) -> Steps:
+        rate_hz = Recorded.of((), info.get("fps")).rate_hz
+        return _steps(_joined(frames[numbers[index]]), selection, rate_hz, instructions)
+
+    doubts = of_names(features, (_REWARD,))
+    try:
+        found = gather(selection, [f"episode {number}" for number in numbers], steps, rate_hz=info.get("fps"))
+    except InvalidData as error:
+        raise error.in_file(folder) from error
+    return replace(found.remarked(*doubts), skipped=unread + found.skipped)
 
 
-def _steps(frames: Mapping[str, Array], selection: Selection) -> Steps:
+def _frames(
+    files: Sequence[Path], needed: Sequence[str], useful: Sequence[str], selection: Selection, limits: Limits
+) -> tuple[dict[int, list[Columns]], tuple[Skipped, ...]]:
+    """The frames of every episode by its number, and the files that could not be read."""
+    frames: dict[int, list[Columns]] = {}
+    read, unread = usable(
+        replace(selection, episodes=None), [""] * len(files), lambda i: _read(files[i], needed, useful, limits)
+    )
+    for table in read:
+        index = table["episode_index"].reshape(-1)
+        for number in np.unique(index).tolist():
+            rows = np.flatnonzero(index == number)
+            frames.setdefault(int(number), []).append({name: values[rows] for name, values in table.items()})
+    return dict(sorted(frames.items())), tuple(replace(one, episode="file") for one in unread)
+
+
+def _joined(parts: Sequence[Columns]) -> Columns:
+    """The frames of one episode in their order, of those columns that all its files have. Raises InvalidData."""
+    joined = {}
+    for name in set(parts[0]).intersection(*parts):
+        columns = [part[name] for part in parts]
+        if len({column.shape[1:] for column in columns}) > 1:
+            raise InvalidData(name, "one shape in all files", "several")
+        joined[name] = np.concatenate(columns)
+    order = np.argsort(joined["frame_index"].reshape(-1), kind="stable")
+    return {name: values[order] for name, values in joined.items()}
+
+
+def _steps(frames: Columns, selection: Selection, rate_hz: float | None, instructions: Mapping[int, str]) -> Steps:
     order = frames["frame_index"].reshape(-1)
     if not np.array_equal(order, np.arange(len(order))):
         raise InvalidData("frame_index", f"0 to {len(order) - 1}, each once", "gaps or repetitions")
@@ -75,15 +108,55 @@ def _steps(frames: Mapping[str, Array], selection: Selection) -> Steps:
         actions=frames[selection.actions or "action"],
         rewards=frames.get(_REWARD),
         terminated=None if dones is None else dones[-1],
-        flags={name: values for name, values in frames.items() if name in (*SUCCESS_KEYS, _rule_key(selection))},
+        flags={name: values for name, values in frames.items() if name in selection.flag_keys},
+        remarks=tuple(of_timestamps(frames[_TIME], rate_hz)) if _TIME in frames else (),
+        labels=_labels(frames, selection, instructions),
     )
 
 
-def _info(path: Path) -> dict[str, Any]:
+def _labels(frames: Columns, selection: Selection, instructions: Mapping[int, str]) -> dict[str, object]:
+    if selection.task_by != "instruction":
+        return {key: frames[key] for key in selection.task_keys}
+    numbers = np.unique(frames[_TASK])
+    if len(numbers) != 1 or int(numbers[0]) not in instructions:
+        raise InvalidData(_TASK, "one task of meta/tasks in an episode", ", ".join(map(str, numbers[:5])))
+    return {"instruction": instructions[int(numbers[0])]}
+
+
+def read_instructions(folder: Path, links_under: Path | None = None) -> dict[int, str]:
+    """The sentences of `meta/tasks.jsonl` (v2) or `meta/tasks.parquet` (v3), by their numbers. Raises InvalidData."""
+    lines, table = folder / "meta" / "tasks.jsonl", folder / "meta" / "tasks.parquet"
+    if table.exists():
+        return _instructions_of_table(own_file(table, folder, links_under))
+    if not lines.exists():
+        raise InvalidData(f"{folder}: task", "instructions in meta/tasks.jsonl or meta/tasks.parquet", "neither")
+    found = {}
+    for line in own_file(lines, folder, links_under).read_bytes().splitlines():
+        one = parse_json(line)
+        if not isinstance(one, dict) or type(one.get(_TASK)) is not int or not isinstance(one.get("task"), str):
+            raise InvalidData(f"{lines}: task", "objects with task_index and task", ascii(line.decode("latin1"))[:60])
+        found[one[_TASK]] = one["task"]
+    return found
+
+
+def _instructions_of_table(path: Path) -> dict[int, str]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
     try:
-        info = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InvalidBytes(f"{path}: file", "JSON", str(error) or type(error).__name__) from error
+        table = parquet.read_table(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InvalidBytes(f"{path}: file", "Parquet", " ".join(str(error).split())[:120]) from error
+    # Pandas wrote the sentences as the index, whose name differs between versions.
+    texts = [name for name, kind in zip(table.schema.names, table.schema.types, strict=True)
+             if pa.types.is_string(kind) or pa.types.is_large_string(kind)]  # fmt: skip
+    if _TASK not in table.schema.names or not texts:
+        raise InvalidData(f"{path}: columns", "task_index and a column of text", ", ".join(table.schema.names))
+    return dict(zip(table[_TASK].to_pylist(), table[texts[0]].to_pylist(), strict=True))
+
+
+def _info(path: Path) -> dict[str, Any]:
+    info = read_json(path)
     version = info.get("codebase_version") if isinstance(info, dict) else None
     if not isinstance(version, str) or not version.startswith(_VERSIONS):
         raise InvalidData(f"{path}: codebase_version", "v2.x or v3.x", ascii(version)[:80])
@@ -96,48 +169,53 @@ def _is_numeric(feature: Any) -> bool:
     return isinstance(feature, dict) and feature.get("dtype") in _NUMBERS
 
 
-def _columns(features: Mapping[str, Any], selection: Selection, folder: Path) -> list[str]:
-    """What to read. Raises InvalidData."""
+def _columns(features: Mapping[str, Any], selection: Selection, folder: Path) -> tuple[list[str], list[str]]:
+    """What has to be read, and what is read where it is there. Raises InvalidData."""
     needed = {"observations": selection.observations or (_STATE,), "actions": (selection.actions or "action",)}
     for field, keys in needed.items():
         for key in keys:
             if key not in features:
                 known = ", ".join(sorted(features)) or "none"
                 raise InvalidData(f"{folder}: {field}", f"numeric features, of {known}", key)
-    usual = (_REWARD, _DONE, *SUCCESS_KEYS, _rule_key(selection))
-    more = [name for name in usual if name in features]
-    return list(dict.fromkeys(["episode_index", "frame_index", *needed["observations"], *needed["actions"], *more]))
+    if selection.task_by:
+        needed["task"] = (_TASK if selection.task_by == "instruction" else selection.task_by,)
+        if needed["task"][0] not in features:
+            known = ", ".join(sorted(features)) or "none"
+            raise InvalidData(f"{folder}: task", f"instruction, or a numeric feature, of {known}", needed["task"][0])
+    usual = (_REWARD, *((_DONE,) if selection.success == "terminated" else ()), *selection.flag_keys, _TIME)
+    wanted = list(dict.fromkeys(["episode_index", "frame_index", *(key for keys in needed.values() for key in keys)]))
+    return wanted, [name for name in dict.fromkeys(usual) if name in features and name not in wanted]
 
 
-def _rule_key(selection: Selection) -> str:
-    return selection.success.removeprefix("any:")
-
-
-def _files(folder: Path) -> Sequence[Path]:
+def _files(folder: Path, links_under: Path | None) -> Sequence[Path]:
     """The data files. The template of their names in info.json is untrusted, and not needed."""
-    found = sorted((folder / "data").glob("chunk-*/*.parquet"))
+    # Names with a dot in front are what file systems and editors leave behind.
+    found = sorted(path for path in (folder / "data").glob("chunk-*/*.parquet") if not path.name.startswith("."))
     if not found:
         raise InvalidData(f"{folder}: data", "Parquet files data/chunk-*/*.parquet", "none")
-    home = folder.resolve()
-    for path in found:
-        if not path.resolve().is_relative_to(home):
-            raise InvalidBytes(f"{path}: file", "a file of the dataset", "a link out of it")
-    return found
+    return [own_file(path, folder, links_under) for path in found]
 
 
-def _read(path: Path, columns: list[str], limits: Limits) -> dict[str, Array]:
+def _read(path: Path, needed: Sequence[str], useful: Sequence[str], limits: Limits) -> Columns:
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
+        refuse_pointer_at(path)
         with parquet.ParquetFile(path) as file:
-            missing = [name for name in columns if name not in file.schema_arrow.names]
-            if missing:
-                raise InvalidData(missing[0], "a column", f"none (there is {', '.join(file.schema_arrow.names)})")
+            there = file.schema_arrow.names
+            if missing := [name for name in needed if name not in there]:
+                raise InvalidData(missing[0], "a column", f"none (there is {', '.join(there)})")
+            columns = [*needed, *(name for name in useful if name in there)]
             if (n_bytes := 8 * file.metadata.num_rows * len(columns)) > limits.n_bytes:
                 raise TooLarge("rows", f"at most {limits.n_bytes} bytes", f"{n_bytes} or more")
             table = file.read(columns=columns)
-        return {name: _numbers(table.column(name), name) for name in columns}
+        if not table.num_rows:
+            raise InvalidData("rows", "at least one frame", "none")
+        found = {name: _numbers(table.column(name), name) for name in columns}
+        for name in ("episode_index", "frame_index"):
+            check_finite(name, column(name, found[name]))
+        return found
     except InvalidData as error:
         raise error.in_file(path) from error
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
@@ -153,21 +231,21 @@ def _numbers(column: "pa.ChunkedArray", name: str) -> Array:
 
     chunks = column.combine_chunks()
     values = chunks.combine_chunks() if isinstance(chunks, pa.ChunkedArray) else chunks
-    if values.null_count:
-        raise InvalidData(name, "a number in every frame", f"{values.null_count} frames without")
     axes = [len(values)]
     while (
         pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type)
     ):
+        if values.null_count:
+            raise InvalidData(name, "a list in every frame", f"{values.null_count} frames without")
         flat = values.flatten()
         if len(values) == 0 or len(flat) % len(values) or not _even(values, len(flat) // len(values)):
             raise InvalidData(name, "lists of one length", "others")
         axes.append(len(flat) // len(values))
         values = flat
-    if values.null_count or not (
-        pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)
-    ):
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)):
         raise InvalidData(name, "numbers", str(column.type))
+    if values.null_count:  # of which the episodes that they are in will say that they are no numbers
+        values = values.cast(pa.uint8()) if pa.types.is_boolean(values.type) else values
     return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(axes)
 
 

@@ -4,19 +4,20 @@ A dataset that does not say its spaces is refused: Minari would make its environ
 whatever code the metadata name.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from metalearn.data.episode import Array, Episode
-from metalearn.data.errors import InvalidBytes, InvalidConfig, InvalidData
+from metalearn.data.errors import InvalidBytes, InvalidConfig, InvalidData, TooLarge
 from metalearn.data.formats.arrays import Limits
 from metalearn.data.formats.hdf5 import opened
 from metalearn.data.formats.naming import leaves
-from metalearn.data.formats.selection import Recorded, Selection, Steps, to_episode
+from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
+from metalearn.data.reading import own_file, read_json
 
 if TYPE_CHECKING:
     import minari
@@ -41,29 +42,40 @@ def read_minari(
     folder = _folder(dataset)
     if not (folder / "metadata.json").is_file():
         raise InvalidData("dataset", "the id or the folder of a Minari dataset on this machine", ascii(str(dataset)))
-    metadata = _metadata(folder / "metadata.json")
-    for path in sorted(folder.glob("*.hdf5")):
-        with opened(path, limits):
+    metadata = _metadata(folder / "metadata.json", selection.links_under)
+    for path in sorted(folder.glob("[!._]*.hdf5")):
+        with opened(own_file(path, folder, selection.links_under), limits):
             pass  # everything in it is checked before Minari reads it
-    try:
-        from minari import MinariDataset
 
-        # Minari's main file, and the metadata, are in `data`.
-        found = MinariDataset(folder)
-        indices = selection.pick(found.total_episodes)
-        recorded = list(found.iterate_episodes([int(i) for i in indices]))
+    def steps(index: int) -> Steps:
+        with _readable():
+            [recorded] = found.iterate_episodes([index])
+            return _steps(recorded, selection)
+
+    try:
+        with _readable():
+            from minari import MinariDataset
+
+            # Minari's main file, and the metadata, are in `data`.
+            found = MinariDataset(folder)
+            if not 0 <= int(found.total_episodes) <= limits.n_episodes:
+                raise TooLarge("total_episodes", f"at most {limits.n_episodes}", str(found.total_episodes)[:20])
+            names = [f"episode {i}" for i in range(found.total_episodes)]
+        return gather(selection, names, steps, rate_hz=metadata.get(_RATE))
     except InvalidData as error:
         raise error.in_file(dataset) from error
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turn what Minari raises at damaged files into InvalidBytes."""
+    try:
+        yield
+    except InvalidData:
+        raise
     except _DAMAGE as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        raise InvalidBytes(f"{dataset}: dataset", "one that Minari can read", reason) from error
-    episodes = []
-    for index, one in zip(indices, recorded, strict=True):
-        try:
-            episodes.append(to_episode(_steps(one), selection))
-        except InvalidData as error:
-            raise error.within(f"episode {index}").in_file(dataset) from error
-    return Recorded.of(episodes, metadata.get(_RATE))
+        raise InvalidBytes("dataset", "one that Minari can read", reason) from error
 
 
 def write_minari(
@@ -122,29 +134,28 @@ def _is_id(text: str) -> bool:
     return not text.startswith("/") and ".." not in text.split("/")
 
 
-def _metadata(path: Path) -> Mapping[str, Any]:
-    try:
-        metadata = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InvalidBytes(f"{path}: file", "JSON", str(error) or type(error).__name__) from error
+def _metadata(path: Path, links_under: Path | None) -> Mapping[str, Any]:
+    metadata = read_json(own_file(path, path.parent, links_under))
     for key in ("observation_space", "action_space"):
         if not isinstance(metadata, dict) or not isinstance(metadata.get(key), str):
             raise InvalidData(f"{path}: {key}", "the space, written down", "none")
     return metadata
 
 
-def _steps(recorded: "minari.EpisodeData") -> Steps:
+def _steps(recorded: "minari.EpisodeData", selection: Selection) -> Steps:
     observations = {name or "observation": _columns(value) for name, value in leaves(recorded.observations)}
-    actions = dict(leaves(recorded.actions))
-    if len(actions) != 1:
-        raise InvalidData("actions", "one array", f"{', '.join(actions)}")
+    actions = {name or "action": np.asarray(value) for name, value in leaves(recorded.actions)}
+    keys = list(actions) if selection.actions is None else [selection.actions]
+    if len(keys) != 1 or keys[0] not in actions:
+        raise InvalidData("actions", f"one of {', '.join(actions)}", selection.actions or "several")
     infos = {} if recorded.infos is None else {name: np.asarray(value) for name, value in leaves(recorded.infos)}
     return Steps(
         observations=observations,
-        actions=np.asarray(next(iter(actions.values()))),
+        actions=actions[keys[0]],
         rewards=None if infos.get(_UNREWARDED, np.zeros(1)).any() else np.asarray(recorded.rewards),
         terminated=recorded.terminations[-1] if len(recorded.terminations) else None,
         flags=infos,
+        labels={**observations, **infos},
     )
 
 

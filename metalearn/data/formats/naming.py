@@ -30,7 +30,7 @@ def flatten(value: Mapping[str, Any]) -> tuple[dict[str, Array], Any]:
     return arrays, _without_arrays(value, (), arrays)
 
 
-def nest(arrays: Mapping[str, Array], rest: Any) -> dict[str, Any]:
+def nest(arrays: Mapping[str, Any], rest: Any) -> dict[str, Any]:
     """What `flatten` took apart. Arrays without axes become plain numbers, booleans and strings.
 
     Raises:
@@ -40,7 +40,7 @@ def nest(arrays: Mapping[str, Array], rest: Any) -> dict[str, Any]:
         raise InvalidBytes(METADATA, "a JSON object", type(rest).__name__)
     for name, path in sorted(((name, parse(name)) for name in arrays), key=_order):
         array = arrays[name]
-        _put(rest, path, array.item() if array.ndim == 0 else array, name)
+        _put(rest, path, array.item() if isinstance(array, np.ndarray) and array.ndim == 0 else array, name)
     return rest
 
 
@@ -114,8 +114,10 @@ def _set(place: Any, part: str | int, value: Any) -> None:
 
 
 def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf of nested mappings and tuples, by its path."""
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, tuple) else None
+    """Every leaf of nested mappings and sequences, by its path."""
+    items = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else None
+    )
     if items is None:
         yield prefix, value
     else:

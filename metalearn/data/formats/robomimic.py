@@ -3,7 +3,6 @@
 Its rewards are sparse, so a positive one is a success unless said otherwise.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,11 @@ import numpy as np
 
 from metalearn.data.errors import InvalidData
 from metalearn.data.formats.arrays import Limits
+from metalearn.data.formats.doubts import listed, of_names, of_next_observations
 from metalearn.data.formats.hdf5 import array, opened
-from metalearn.data.formats.selection import Recorded, Selection, Steps, to_episode
+from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
+from metalearn.data.quality import QualityWarning
+from metalearn.data.reading import parse_json
 
 if TYPE_CHECKING:
     import h5py
@@ -39,13 +41,13 @@ def read_robomimic(
         names = sorted((name for name in data if _DEMO.fullmatch(name)), key=_number) if _is_group(data) else []
         if not names:
             raise InvalidData("data", "groups demo_0, demo_1, ...", "none")
-        episodes = []
-        for index in selection.pick(len(names)):
-            try:
-                episodes.append(to_episode(_steps(data[names[index]], selection), selection, "reward"))
-            except InvalidData as error:
-                raise error.within(names[index]) from error
-        return Recorded.of(episodes, _rate(data))
+        return gather(
+            selection,
+            names,
+            lambda index: _steps(data[names[index]], selection),
+            rate_hz=_rate(data),
+            usual_success="reward",
+        )
 
 
 def _steps(demo: "h5py.Group", selection: Selection) -> Steps:
@@ -56,27 +58,44 @@ def _steps(demo: "h5py.Group", selection: Selection) -> Steps:
     for key in wanted:
         if key not in seen:
             raise InvalidData("observations", f"some of {', '.join(sorted(seen))}", key)
-    observations = {}
-    for key in wanted if selection.observations else seen:
-        now = array(seen, key)
-        last = array(following, key)[-1:] if _is_group(following) and key in following else now[:0]
-        observations[key] = np.concatenate([now, last])
-    dones = array(demo, "dones") if "dones" in demo else None
-    flags = {name: array(demo, name) for name in demo if name.endswith("success")}
+    observations = {key: array(seen, key) for key in wanted}
+    after = {key: array(following, key) for key in wanted if _is_group(following) and key in following}
+    remarks = [*of_next_observations(observations, after), *of_names(demo, ("rewards", "next_obs"))]
+    if set(after) == set(wanted):
+        observations = {key: np.concatenate([now, after[key][-1:]]) for key, now in observations.items()}
+    elif after:
+        missing = listed([key for key in wanted if key not in after])
+        remarks.append(QualityWarning("next-observation-missing", f"next_obs has no {missing}, and is not used"))
+    dones = array(demo, "dones") if selection.success == "terminated" and "dones" in demo else None
     return Steps(
         observations=observations,
         actions=array(demo, selection.actions or "actions"),
         rewards=array(demo, "rewards") if "rewards" in demo else None,
         terminated=None if dones is None or not dones.size else dones[-1],
-        flags=flags,
+        flags={name: array(demo, name) for name in selection.flag_keys if name in demo},
+        remarks=tuple(remarks),
+        labels=_labels(demo, seen, selection),
     )
+
+
+def _labels(demo: "h5py.Group", seen: "h5py.Group", selection: Selection) -> dict[str, object]:
+    """What may say the task: attributes of the demo, its arrays, and its observations."""
+    found: dict[str, object] = {}
+    for key in selection.task_keys:
+        holder = next((group for group in (demo, seen) if key in group), None)
+        if key in demo.attrs:
+            found[key] = demo.attrs[key]
+        elif holder is not None:
+            found[key] = array(holder, key)
+    return found
 
 
 def _rate(data: "h5py.Group") -> object:
     """Of the environment that it was recorded in, in Hz."""
     try:
-        return json.loads(data.attrs["env_args"])["env_kwargs"]["control_freq"]
-    except (KeyError, TypeError, ValueError, RecursionError):
+        text = data.attrs["env_args"]
+        return parse_json(text.encode() if isinstance(text, str) else bytes(text))["env_kwargs"]["control_freq"]
+    except (KeyError, TypeError, ValueError):
         return None
 
 

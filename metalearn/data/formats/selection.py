@@ -4,22 +4,27 @@ Does not know files.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
-from metalearn.data.values import any_flag, flag, flags
+from metalearn.data.quality import QualityWarning
+from metalearn.data.values import any_flag, column, flag, flags
 
 SUCCESS_KEYS = ("success", "is_success", "next.success")
+T = TypeVar("T")
+INSTRUCTION_KEYS = ("instruction", "language_instruction", "task", "mission")
 WORDS = {"yes": True, "no": False, "unknown": None}
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which part of a recording to use.
+    """Which part of a recording to use, and how strictly.
 
     Attributes:
         observations: keys to concatenate, in this order; may be empty where there is only one.
@@ -28,36 +33,88 @@ class Selection:
             as `any:KEY` whether it was ever true.
         episodes: which, counted from 0 in the order of the recording; None for all.
         actions: the key of the actions, where that is not the usual one.
+        skip_bad: leave out episodes that cannot be used, instead of refusing all.
+        links_under: a folder that links of a dataset may lead into, such as the cache that downloaded it.
+        task_by: what says which task an episode is of: `instruction`, the sentence that goes with it, or a key that
+            has one value in each episode; empty where all episodes are of one task.
     """
 
     observations: tuple[str, ...] = ()
     success: str = "auto"
     episodes: tuple[int, ...] | None = None
     actions: str | None = None
+    skip_bad: bool = False
+    links_under: Path | None = None
+    task_by: str = ""
 
     def pick(self, n_episodes: int) -> Sequence[int]:
         """The numbers of the episodes to read, of this many. Raises InvalidData."""
         if n_episodes == 0:
             raise InvalidData("episodes", "at least one episode", "none")
         wanted = range(n_episodes) if self.episodes is None else self.episodes
+        if not wanted:
+            raise InvalidData("episodes", f"at least one number from 0 to {n_episodes - 1}", "none")
         for index in wanted:
             if not 0 <= index < n_episodes:
                 raise InvalidData("episodes", f"numbers from 0 to {n_episodes - 1}", str(index))
         return wanted
 
+    @property
+    def task_keys(self) -> tuple[str, ...]:
+        """The keys that may say the task of an episode, the first of those that it has."""
+        return INSTRUCTION_KEYS if self.task_by == "instruction" else (self.task_by,) if self.task_by else ()
+
+    @property
+    def flag_keys(self) -> tuple[str, ...]:
+        """The keys of flags that the rule of success may read; a reader need not look at any others."""
+        return SUCCESS_KEYS if self.success == "auto" else (self.success.removeprefix("any:"),)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An episode that was left out, by its name in the recording, and why."""
+
+    episode: str
+    reason: str
+
 
 @dataclass(frozen=True)
 class Recorded:
-    """The episodes of a dataset, and its steps per second if it says so."""
+    """The episodes of a dataset, its steps per second if it says so, and what is worth knowing about the reading.
+
+    Attributes:
+        episodes: what was read.
+        rate_hz: steps per second; None where the dataset does not say.
+        remarks: what was left out, assumed or doubtful, for each of `episodes`.
+        skipped: what could not be used, with `Selection.skip_bad`.
+        tasks: of which task each of `episodes` is; empty strings unless `Selection.task_by` says what tells.
+    """
 
     episodes: tuple[Episode, ...]
     rate_hz: float | None = None
+    remarks: tuple[tuple[QualityWarning, ...], ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    tasks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.tasks) != len(self.episodes):
+            object.__setattr__(self, "tasks", ("",) * len(self.episodes))
+        if len(self.remarks) != len(self.episodes):
+            object.__setattr__(self, "remarks", ((),) * len(self.episodes))
 
     @classmethod
     def of(cls, episodes: Sequence[Episode], rate_hz: object = None) -> "Recorded":
-        """Make one; a rate that is not a positive number is ignored."""
+        """Make one. A rate that is not a positive number is not used, and a remark says so."""
         known = isinstance(rate_hz, int | float) and not isinstance(rate_hz, bool) and 0 < rate_hz < math.inf
-        return cls(tuple(episodes), float(rate_hz) if known else None)  # type: ignore[arg-type]
+        made = cls(tuple(episodes), float(rate_hz) if known else None)  # type: ignore[arg-type]
+        return made if known or rate_hz is None else made.remarked(_UNKNOWN_RATE)
+
+    def remarked(self, *remarks: QualityWarning) -> "Recorded":
+        """The same, with remarks about every episode."""
+        return replace(self, remarks=tuple(own + remarks for own in self.remarks))
+
+
+_UNKNOWN_RATE = QualityWarning("rate-unknown", "the recording's rate is not a positive number, and is not used")
 
 
 @dataclass(frozen=True)
@@ -65,6 +122,7 @@ class Steps:
     """One episode as recorded: t actions, and t or t + 1 of every observation, by their keys.
 
     `terminated` is the last flag of it, and `flags` are as recorded too: they are read only if they are asked for.
+    `remarks` say what the reader left out, or found doubtful; `labels` hold what may say its task.
     """
 
     observations: Mapping[str, Array]
@@ -72,6 +130,77 @@ class Steps:
     rewards: Array | None = None
     terminated: object = None
     flags: Mapping[str, Array] = field(default_factory=dict)
+    remarks: tuple[QualityWarning, ...] = ()
+    labels: Mapping[str, object] = field(default_factory=dict)
+
+
+def gather(
+    selection: Selection,
+    names: Sequence[str],
+    read: Callable[[int], Steps],
+    *,
+    rate_hz: object = None,
+    usual_success: str = "unknown",
+) -> Recorded:
+    """The episodes that `selection` picks: how every format that records steps reads them.
+
+    Args:
+        selection: which, and whether bad ones are left out.
+        names: of all episodes of the recording, for errors.
+        read: the steps of the i-th of them.
+        rate_hz: steps per second, as the recording says it.
+        usual_success: the rule of success in this format.
+
+    Raises:
+        InvalidData: a selection of nothing, or an episode that cannot be used; with `skip_bad` only if none can.
+    """
+
+    def one(index: int) -> tuple[Episode, tuple[QualityWarning, ...], str]:
+        steps = read(index)
+        return (*_convert(steps, selection, usual_success), _task(steps, selection))
+
+    kept, skipped = usable(selection, names, one)
+    made = Recorded.of([episode for episode, _, _ in kept], rate_hz)
+    remarks = tuple(own + more for (_, own, _), more in zip(kept, made.remarks, strict=True))
+    return replace(made, remarks=remarks, skipped=skipped, tasks=tuple(task for _, _, task in kept))
+
+
+def _task(steps: Steps, selection: Selection) -> str:
+    """The name of the episode's task. Raises InvalidData where nothing says it, or its value changes."""
+    if not selection.task_by:
+        return ""
+    found = [steps.labels[key] for key in selection.task_keys if key in steps.labels]
+    if not found:
+        known = ", ".join(sorted(steps.labels)) or "nothing"
+        raise InvalidData("task", f"a value of {selection.task_by}, of {known}", "none")
+    if isinstance(found[0], str | bytes):
+        text = found[0] if isinstance(found[0], str) else found[0].decode(errors="replace")
+    else:
+        rows = np.atleast_1d(np.asarray(found[0]))
+        if not len(rows) or not (rows == rows[:1]).all():
+            raise InvalidData("task", f"one value of {selection.task_by} in an episode", f"{len(rows)} that differ")
+        value = rows[0]
+        text = value.decode(errors="replace") if isinstance(value, bytes) else " ".join(map(str, np.ravel(value)))
+    if not text.strip():
+        raise InvalidData("task", f"a value of {selection.task_by}", "nothing")
+    return " ".join(text.split())[:200]
+
+
+def usable(selection: Selection, names: Sequence[str], read: Callable[[int], T]) -> tuple[list[T], tuple[Skipped, ...]]:
+    """What `read` gives for the chosen episodes, and with `skip_bad` those that it refuses. Raises InvalidData."""
+    kept, skipped = [], []
+    for index in selection.pick(len(names)):
+        try:
+            kept.append(read(index))
+        except InvalidData as error:
+            if not selection.skip_bad:
+                raise error.within(names[index]) if names[index] else error from error
+            skipped.append(Skipped(names[index] or "episode", str(error)))
+    if not kept:
+        first = skipped[0]
+        got = f"{len(skipped)} that cannot ({first.episode}: {first.reason})"
+        raise InvalidData("episodes", "at least one that can be used", got)
+    return kept, tuple(skipped)
 
 
 def to_episode(steps: Steps, selection: Selection, usual_success: str = "unknown") -> Episode:
@@ -80,14 +209,34 @@ def to_episode(steps: Steps, selection: Selection, usual_success: str = "unknown
     Raises:
         InvalidData: naming field, expected and got.
     """
+    return _convert(steps, selection, usual_success)[0]
+
+
+def _convert(steps: Steps, selection: Selection, usual: str) -> tuple[Episode, tuple[QualityWarning, ...]]:
     observations = _observations(steps, selection.observations)
-    n_seen, n_done = len(observations), len(steps.actions)
+    actions = np.asarray(steps.actions)
+    if actions.ndim == 0:
+        raise InvalidData("actions", "one per step, [t, a]", "a single number")
+    n_seen, n_done = len(observations), len(actions)
     if n_seen not in {n_done, n_done + 1}:
         raise InvalidData("observations", f"{n_done} or {n_done + 1} of them for {n_done} actions", str(n_seen))
-    success = _success(steps, selection.success, usual_success)
+    rewards = None if steps.rewards is None else column("rewards", np.asarray(steps.rewards))
+    if rewards is not None and len(rewards) != n_done:
+        raise InvalidData("rewards", f"{n_done} of them for {n_done} actions", str(len(rewards)))
+    success, remarks = _success(steps, selection.success, usual)
     n_steps = n_seen - 1
-    rewards = None if steps.rewards is None else steps.rewards[:n_steps]
-    return Episode.of(observations, steps.actions[:n_steps], rewards, success)
+    if n_steps < n_done:
+        remarks = (_lost(rewards), *remarks)
+    kept = None if rewards is None else rewards[:n_steps]
+    return Episode.of(observations, actions[:n_steps], kept, success), steps.remarks + remarks
+
+
+def _lost(rewards: Array | None) -> QualityWarning:
+    reward = float(rewards[-1]) if rewards is not None and rewards.size else 0.0
+    which = f", and with it a reward of {reward:g}" if reward else ""
+    return QualityWarning(
+        "last-action-lost", f"no observation was recorded after the last action, which is left out{which}"
+    )
 
 
 def _observations(steps: Steps, keys: tuple[str, ...]) -> Array:
@@ -108,9 +257,17 @@ def _observations(steps: Steps, keys: tuple[str, ...]) -> Array:
     return np.concatenate([part.reshape(len(part), -1).astype(np.float32) for part in parts], axis=1)
 
 
-def _success(steps: Steps, rule: str, usual: str) -> bool | None:
+def _success(steps: Steps, rule: str, usual: str) -> tuple[bool | None, tuple[QualityWarning, ...]]:
+    assumed: tuple[QualityWarning, ...] = ()
     if rule == "auto":
-        rule = next((key for key in SUCCESS_KEYS if len(steps.flags.get(key, ()))), usual)
+        rule = next((key for key in SUCCESS_KEYS if np.size(steps.flags.get(key, ()))), usual)
+        if rule == usual == "reward" and steps.rewards is not None:
+            message = "there is no success flag, and a positive reward is taken for success"
+            assumed = (QualityWarning("success-assumed", message),)
+    return _by_rule(steps, rule), assumed
+
+
+def _by_rule(steps: Steps, rule: str) -> bool | None:
     if rule in WORDS:
         return WORDS[rule]
     if rule == "reward":

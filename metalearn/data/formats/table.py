@@ -4,7 +4,6 @@ Whatever lists formats follows `FORMATS`: the content types of HTTP, `--from` of
 docs (`.ci/formats_table.py` writes it). A new format is a module with a reader, and an entry here.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metalearn.data.episode import Episode
-from metalearn.data.errors import InvalidConfig
+from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.extras import missing_library
-from metalearn.data.formats.arrays import decode_npz, decode_safetensors, encode_npz, encode_safetensors
+from metalearn.data.formats.arrays import decode_npz, decode_safetensors, encode_npz, encode_safetensors, read_npz
 from metalearn.data.formats.files import Decoder, Encoder, decode_json, read_file, write_file
 from metalearn.data.formats.lerobot import read_lerobot
 from metalearn.data.formats.minari_datasets import read_minari, write_minari
 from metalearn.data.formats.robomimic import read_robomimic
 from metalearn.data.formats.selection import Recorded, Selection
+from metalearn.data.names import near
 
 if TYPE_CHECKING:
     import metalearn.data.spec
@@ -81,7 +81,7 @@ FORMATS: Mapping[str, DatasetFormat] = {
             "npz",
             "numpy's archive of arrays",
             "FILE",
-            read=partial(read_file, decode=decode_npz),
+            read=partial(read_file, decode=read_npz),
             write=partial(_write_file, encode=encode_npz),
             suffixes=(".npz",),
             media_type="application/x-npz",
@@ -143,8 +143,8 @@ def find_format(source: str | Path) -> tuple[DatasetFormat, str]:
     if isinstance(source, str) and (match := _KIND.fullmatch(source)):
         kind, path = match.groups()
         if kind not in FORMATS:
-            close = difflib.get_close_matches(kind, FORMATS, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            meant = near(kind, FORMATS)
+            hint = f"; did you mean {meant}?" if meant else ""
             raise InvalidConfig(f"{source}: there is no kind {kind} of recordings (there are {kinds}){hint}")
         if not path:
             raise InvalidConfig(f"{source} expected {kind}:{FORMATS[kind].path}, got nothing after the colon")
@@ -188,9 +188,10 @@ def write_episodes(
         OSError: it cannot be written.
     """
     entry, path = find_format(target)
+    if not episodes:
+        raise InvalidData("episodes", "at least one to write", "none")
     if spec is not None:
-        for episode in episodes:
-            spec.check(episode)
+        episodes = [spec.fit(episode) for episode in episodes]
     if entry.write is None:
         writable = ", ".join(name for name, one in FORMATS.items() if one.write is not None)
         raise InvalidConfig(f"{target}: {entry.name} is only read; write one of {writable}")

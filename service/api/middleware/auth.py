@@ -4,7 +4,6 @@ Every path needs a key, unknown paths included, unless it is declared public. Th
 key (`api.scopes`).
 """
 
-import json
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -13,14 +12,13 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.middleware.access_log import request_id_of
+from service.api.middleware.refusals import raw, refuse
 from service.container import Container
 from service.errors import Forbidden, ServiceError, Unauthenticated
 from service.security.audit_log import Entry
 from service.security.caller import Caller
 from service.security.rate_limits import RateLimitStatus
 
-_PAGES = frozenset({"/docs", "/docs/oauth2-redirect"})
-_CDN = "https://cdn.jsdelivr.net"
 SECURITY_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -29,10 +27,6 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-_PAGE_POLICY = (
-    f"default-src 'none'; connect-src 'self'; script-src 'unsafe-inline' {_CDN}; style-src {_CDN} 'unsafe-inline'; "
-    "img-src 'self' data: https://fastapi.tiangolo.com; frame-ancestors 'none'"
-)
 RATE_LIMIT_STATUS = "wtl.rate_limit_status"
 """Key in the ASGI scope of the rate limit status of a request that has been counted already."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -52,8 +46,6 @@ class AuthMiddleware:
             return
         container: Container = scope["app"].state.container
         headers = dict(SECURITY_HEADERS)
-        if scope["path"] in _PAGES:
-            headers["Content-Security-Policy"] = _PAGE_POLICY
         responder = _Responder(self, container, scope, send, headers)
         try:
             if scope["path"] not in scope["app"].state.public_paths:
@@ -108,9 +100,9 @@ class _Responder:
 
     async def send(self, message: Message) -> None:
         if message["type"] in {"http.response.start", "websocket.http.response.start"}:
-            raw = message["headers"] = list(message.get("headers", ()))
-            present = {name for name, _ in raw}
-            raw += [(name, value) for name, value in _raw(self._headers) if name not in present]
+            headers = message["headers"] = list(message.get("headers", ()))
+            present = {name for name, _ in headers}
+            headers += [(name, value) for name, value in raw(self._headers) if name not in present]
             if self._is_change or message["status"] == Forbidden.status:
                 await self.note(str(message["status"]))
         elif message["type"] == "websocket.accept":
@@ -126,18 +118,9 @@ class _Responder:
 
     async def refuse(self, receive: Receive, error: ServiceError) -> None:
         """Respond with a problem, without reading the body."""
-        headers = {**self._headers, **error.headers, "Content-Type": "application/problem+json"}
         if error.status in {Unauthenticated.status, Forbidden.status}:
             await self.note(str(error.status))
-        kind = "http.response"
-        if self._scope["type"] == "websocket":
-            await receive()
-            if "websocket.http.response" not in self._scope.get("extensions", {}):
-                await self._send({"type": "websocket.close", "code": 1008, "reason": error.title})
-                return
-            kind = "websocket.http.response"
-        await self._send({"type": f"{kind}.start", "status": error.status, "headers": _raw(headers)})
-        await self._send({"type": f"{kind}.body", "body": json.dumps(error.to_json()).encode()})
+        await refuse(self._scope, receive, self._send, error, self._headers)
 
     @property
     def _is_change(self) -> bool:
@@ -154,15 +137,11 @@ def rate_limit_subject(scope: Scope, caller: Caller) -> str:
 
 def raw_headers(status: RateLimitStatus) -> list[tuple[bytes, bytes]]:
     """Encode the security and rate limit headers of a response for ASGI."""
-    return _SECURITY + _raw(status.headers)
+    return _SECURITY + raw(status.headers)
 
 
 def _address(scope: Scope) -> str:
     return scope["client"][0] if scope.get("client") else "nowhere"
 
 
-def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-
-
-_SECURITY = _raw(SECURITY_HEADERS)
+_SECURITY = raw(SECURITY_HEADERS)

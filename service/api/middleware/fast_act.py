@@ -4,7 +4,6 @@ All other requests, including every one that is refused, go through the whole ap
 the same responses to the same requests; this one takes a fraction of the time.
 """
 
-import asyncio
 import logging
 import re
 import time
@@ -20,19 +19,23 @@ from service.api.middleware.access_log import LOGGER, RAW_HEADER, request_id_of
 from service.api.middleware.auth import RATE_LIMIT_STATUS, rate_limit_subject, raw_headers
 from service.api.presenters import act_response, server_timing
 from service.api.schemas.adaptations import to_observations
+from service.api.shutdown import Shutdown
 from service.codecs import CODECS, JSON, MSGPACK, Codec
 from service.container import Container
-from service.errors import ServiceError
+from service.errors import ServiceError, ShuttingDown
 from service.inference import ActResult
 from service.observability.metrics import Metrics
 from service.observability.stage_timings import Stage, StageTimings
 from service.security.caller import Caller
+from service.security.web_access import WebAccess
 
 ROUTE = "/v1/adaptations/{adaptation_id}/act"
 _PATH = re.compile(r"/v1/adaptations/([0-9a-f]{24})/act")
 _SMALL = 64 * 1024  # bytes; decoding a larger body takes longer than handing it to a thread
 _CODECS: Mapping[bytes, Codec] = {name.encode(): CODECS[name] for name in (JSON, MSGPACK)}
-_UNUSUAL_HEADERS = frozenset({b"content-encoding", b"idempotency-key", b"traceparent", b"expect"})
+_UNUSUAL_HEADERS = frozenset(
+    {b"content-encoding", b"idempotency-key", b"traceparent", b"expect", b"origin", b"sec-fetch-site"}
+)
 
 
 @dataclass(eq=False)
@@ -42,6 +45,7 @@ class _PlainRequest:
     scope: Scope
     adaptation_id: str
     codec: Codec
+    host: str
     key: str | None
     started_s: float = field(default_factory=time.perf_counter)
 
@@ -59,17 +63,17 @@ class _Prepared:
 class FastActMiddleware:
     """ASGI middleware around all other middleware."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: Metrics, access: WebAccess) -> None:
+        self._app, self._metrics, self._access = app, metrics, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request or pass it on."""
         plain = _plain_request(scope)
-        if plain is None:
+        if plain is None or not self._access.answers_as(plain.host):
             await self._app(scope, receive, send)
             return
         container: Container = scope["app"].state.container
-        body, again = await _body(receive, container.settings.body_timeout_s)
+        body, again = await _body(receive, scope["app"].state.shutdown, container.settings.body_timeout_s)
         prepared = None if body is None else _prepare(container, plain, body)
         result = None if prepared is None else await self._act(container, plain, prepared)
         if prepared is None or result is None:
@@ -120,32 +124,25 @@ def _plain_request(scope: Scope) -> _PlainRequest | None:
     found = _PATH.fullmatch(scope["path"])
     if found is None or logging.getLogger(LOGGER).isEnabledFor(logging.DEBUG):
         return None
-    content_type, accept, key, size = b"", b"*/*", None, b""
-    for name, value in scope["headers"]:
-        if name == b"content-type":
-            content_type = value
-        elif name == b"content-length":
-            size = value
-        elif name == b"accept":
-            accept = value
-        elif name == b"authorization":
-            key = value.decode("latin-1")
-        elif name in _UNUSUAL_HEADERS:
-            return None
+    headers = dict(scope["headers"])
+    if len(headers) != len(scope["headers"]) or not _UNUSUAL_HEADERS.isdisjoint(headers):
+        return None
+    content_type, size = headers.get(b"content-type", b""), headers.get(b"content-length", b"")
     codec = _CODECS.get(content_type)
     small = size.isdigit() and len(size) <= 6 and int(size) <= _SMALL
-    if codec is None or accept not in {b"*/*", content_type} or not small:
+    if codec is None or headers.get(b"accept", b"*/*") not in {b"*/*", content_type} or not small:
         return None
-    return _PlainRequest(scope, found[1], codec, key)
+    key, host = headers.get(b"authorization"), headers.get(b"host", b"").decode("latin-1")
+    return _PlainRequest(scope, found[1], codec, host, None if key is None else key.decode("latin-1"))
 
 
-async def _body(receive: Receive, timeout_s: float) -> tuple[bytes | None, Receive]:
+async def _body(receive: Receive, shutdown: Shutdown, timeout_s: float) -> tuple[bytes | None, Receive]:
     """Return the body if it came in one piece, and a `receive` that yields its message once more."""
     first: Message | None = None
     try:
-        async with asyncio.timeout(timeout_s):
+        async with shutdown.timeout(timeout_s):
             first = await receive()
-    except TimeoutError:
+    except (TimeoutError, ShuttingDown):
         pass
     unread = [first]
 

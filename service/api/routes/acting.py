@@ -21,7 +21,11 @@ router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PRO
 async def act(
     request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId, version: Version = None
 ) -> Response:
-    """Return one action per observation, under the most probable hypothesis. Nothing is recorded."""
+    """Return one action per observation, under the most probable hypothesis. Nothing is recorded.
+
+    Observations have shape [n, ...o], for example of n robots that do the same task, and actions [n, a] (or [n] for
+    discrete actions), in the units of the model's spec. The header Server-Timing has the duration of each stage.
+    """
 
     def prepare() -> tuple[Actor, Array]:
         body = request.read(ActRequest)

@@ -27,7 +27,11 @@ router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PRO
 
 @router.post("", status_code=201, response_model=Uploaded, openapi_extra=request_body_docs(AdaptationRequest))
 def create(request: RequestBodyDep, container: ContainerDep) -> Response:
-    """Adapt a model to a task from demonstrations, and from its own trials if there are any."""
+    """Adapt a model to a task from demonstrations, and from its own trials if there are any.
+
+    It takes milliseconds and no gradient step. Observations and actions have the shapes and units of the model's spec.
+    The answer reports on the quality of each episode; `Location` is the path of the adaptation.
+    """
     body = request.read(AdaptationRequest)
     # A repeated POST gets the model version of the first one, even if the alias points elsewhere by now.
     done = container.adaptations.completed(request.idempotency_key)
@@ -37,12 +41,15 @@ def create(request: RequestBodyDep, container: ContainerDep) -> Response:
     container.metrics.episodes.labels("demo").inc(len(context.demos))
     container.metrics.episodes.labels("trial").inc(len(context.trials))
     answer = upload_answer(container, adaptation, model, context, body.rate_hz)
-    return request.answer(answer, 201, {"Location": f"/v1/adaptations/{adaptation.id}"})
+    return request.created(answer, f"/v1/adaptations/{adaptation.id}")
 
 
 @router.get("", response_model=AdaptationPage)
 def read_page(request: RequestBodyDep, container: ContainerDep, limit: Limit = 20, cursor: Cursor = None) -> Response:
-    """Read a page of adaptations, oldest first."""
+    """Read a page of adaptations, oldest first.
+
+    A tenant sees its own adaptations only.
+    """
     found, more = container.adaptations.page(request.tenant, limit, 0 if cursor is None else position_of(cursor))
     return request.answer(
         AdaptationPage(
@@ -63,21 +70,31 @@ def read(
 
 @router.delete("/{adaptation_id}", status_code=204, response_class=Response)
 def delete(tenant: TenantDep, container: ContainerDep, adaptation_id: AdaptationId) -> Response:
-    """Delete an adaptation, its episodes and its recordings."""
+    """Delete an adaptation, its episodes and its recordings.
+
+    Forks of it keep the episodes that they share with it.
+    """
     container.delete(tenant, adaptation_id)
     return Response(status_code=204)
 
 
 @router.post("/{adaptation_id}/demos", response_model=Uploaded, openapi_extra=request_body_docs(DemosRequest))
 def add_demos(request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId) -> Response:
-    """Add demonstrations, which makes a new version of the adaptation."""
+    """Add demonstrations, which makes a new version of the adaptation.
+
+    The next action is based on them. Earlier versions stay, and `?version=` reads them.
+    """
     body = request.read(DemosRequest)
     return _learn(request, container, adaptation_id, "demo", body.demos, body.rate_hz)
 
 
 @router.post("/{adaptation_id}/trials", response_model=Uploaded, openapi_extra=request_body_docs(TrialsRequest))
 def add_trials(request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId) -> Response:
-    """Add scored trials, which makes a new version of the adaptation."""
+    """Add scored trials, which makes a new version of the adaptation.
+
+    A trial is an attempt of the policy with its rewards or its outcome. Attempts that the server records become trials
+    by themselves.
+    """
     body = request.read(TrialsRequest)
     return _learn(request, container, adaptation_id, "trial", body.trials, body.rate_hz)
 

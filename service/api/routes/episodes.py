@@ -30,7 +30,11 @@ router = APIRouter(
 def start(
     request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId, version: Version = None
 ) -> Response:
-    """Start an episode under one hypothesis: a sampled one to explore, else the most probable one."""
+    """Start an episode under one hypothesis: a sampled one to explore, else the most probable one.
+
+    Send each observation to its `act`, and the last one to its `finish`. An episode that is not finished is deleted
+    with its adaptation.
+    """
     body = request.read_optional(EpisodeRequest)
     row = container.episode_recorder.start(
         container.adaptations.read(request.tenant, adaptation_id, version), body.explore, request.idempotency_key
@@ -43,7 +47,11 @@ def start(
 def act(
     request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId, episode_id: EpisodeId
 ) -> Response:
-    """Record the observation and the reward of the previous action, and return the next action."""
+    """Record the observation and the reward of the previous action, and return the next action.
+
+    The observation has shape [...o] and the action [a], in the units of the model's spec. After `horizon` steps the
+    episode can only be finished.
+    """
     body = request.read(StepRequest)
     adaptation = container.adaptations.read(request.tenant, adaptation_id)
     spec = container.adaptations.model(adaptation).spec
@@ -58,7 +66,10 @@ def act(
 def finish(
     request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId, episode_id: EpisodeId
 ) -> Response:
-    """End an episode, which becomes a trial in a new version of the adaptation."""
+    """End an episode, which becomes a trial in a new version of the adaptation.
+
+    Without rewards and `success` the trial is not scored, and the policy learns little from it.
+    """
     body = request.read(FinishRequest)
     adaptation = container.adaptations.read(request.tenant, adaptation_id)
     model = container.adaptations.model(adaptation)

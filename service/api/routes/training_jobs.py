@@ -19,7 +19,9 @@ from service.api.schemas.training_jobs import (
     TrainingLog,
 )
 from service.api.scopes import requires
+from service.errors import InvalidPayload
 from service.training_jobs import Job, JobRequest
+from service.training_jobs.admission import check_enough_tasks, check_family
 
 router = APIRouter(
     prefix="/v1/training-jobs", tags=["training jobs"], responses=PROBLEMS, dependencies=[requires("jobs")]
@@ -36,11 +38,28 @@ _PAUSE_S = 0.5
 
 @router.post("", status_code=201, response_model=TrainingJobState, openapi_extra=request_body_docs(TrainingJobRequest))
 def create(request: RequestBodyDep, container: ContainerDep) -> Response:
-    """Queue a training job. A repeated request with the same `id` or Idempotency-Key returns the same job."""
+    """Queue a training job. A repeated request with the same `id` or Idempotency-Key returns the same job.
+
+    `GET /v1/experiments` lists what can be trained. The bundle of a job that succeeds becomes the next version of its
+    model. `Location` is the path of the job.
+    """
     body = request.read(TrainingJobRequest)
-    job_request = JobRequest(body.experiment, body.seed, body.steps, body.name, body.id)
+    name = body.name or (body.dataset if body.experiment is None and body.family is None else None)
+    job_request = JobRequest(body.experiment or "", body.seed, body.steps, name, body.id, body.dataset, body.family)
+    _check(request.tenant, job_request, container)
     job, _ = container.training_jobs.create(request.tenant, job_request, request.idempotency_key)
-    return request.answer(training_job_state(job), 201, {"Location": f"/v1/training-jobs/{job.id}"})
+    return request.created(training_job_state(job), f"/v1/training-jobs/{job.id}")
+
+
+def _check(tenant: str, job: JobRequest, container: ContainerDep) -> None:
+    """Raise unless the request says what to train, and the client may train it."""
+    if not (job.experiment or job.dataset or job.family):
+        expected = "an experiment, a data set or a family"
+        raise InvalidPayload(f"expected {expected}, got none", field="experiment", expected=expected, got="nothing")
+    if job.family is not None:
+        check_family(job.family, container.settings.family_modules)
+    if job.dataset is not None:
+        check_enough_tasks(container.datasets.read(tenant, job.dataset))
 
 
 @router.get("", response_model=TrainingJobPage)
@@ -60,7 +79,10 @@ JobDep = Annotated[Job, Depends(_job)]
 
 @router.get("/{job_id}", response_model=TrainingJobState)
 def read(request: RequestBodyDep, job: JobDep) -> Response:
-    """Read a training job, its progress and its result."""
+    """Read a training job, its progress and its result.
+
+    Poll it, or follow its events.
+    """
     return request.answer(training_job_state(job))
 
 
@@ -72,7 +94,10 @@ def stop(request: RequestBodyDep, container: ContainerDep, job: JobDep) -> Respo
 
 @router.get("/{job_id}/logs", response_model=TrainingLog)
 def read_log(request: RequestBodyDep, container: ContainerDep, job: JobDep) -> Response:
-    """Read the end of the log of a training job."""
+    """Read the end of the log of a training job.
+
+    The text is empty before the job has started.
+    """
     return request.answer(TrainingLog(text=container.training_jobs.log(job)))
 
 
@@ -91,6 +116,7 @@ async def _limit_streams(container: ContainerDep, tenant: TenantDep) -> AsyncIte
     "/{job_id}/events",
     response_class=EventSourceResponse,
     dependencies=[Depends(_check_unseen), Depends(_limit_streams)],
+    response_description="The events, each as soon as it happens.",
     responses={204: {"description": "The job has ended and the client has seen all of its events."}},
 )
 async def follow(container: ContainerDep, job: JobDep, seen: Seen = 0) -> AsyncIterator[ServerSentEvent]:

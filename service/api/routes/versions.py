@@ -40,6 +40,4 @@ def fork(request: RequestBodyDep, container: ContainerDep, adaptation_id: Adapta
     body = request.read_optional(ForkRequest)
     source = container.adaptations.read(request.tenant, adaptation_id, body.version)
     adaptation = container.adaptations.fork(source, request.idempotency_key)
-    return request.answer(
-        adaptation_state(container, adaptation), 201, {"Location": f"/v1/adaptations/{adaptation.id}"}
-    )
+    return request.created(adaptation_state(container, adaptation), f"/v1/adaptations/{adaptation.id}")

@@ -138,8 +138,7 @@ class AdaptationRequest(Body):
     model: str = Field(
         min_length=1,
         max_length=200,
-        description="Name of the model, optionally with a version or an alias.",
-        examples=["reach", "reach@3", "reach@stable"],
+        description="Name of the model, optionally with a version or an alias, as `reach`, `reach@3`, `reach@stable`.",
     )
     demos: Episodes = Field(description="Demonstrations of the task.")
     trials: Episodes = Field([], description="Scored attempts of the policy at the task.")

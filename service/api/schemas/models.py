@@ -6,7 +6,38 @@ from pydantic import Field
 
 from service.api.schemas.adaptations import NEXT_CURSOR, Body, EpisodeBody
 
+Bounds = float | list[float | None] | None
 _RUNTIME = "Runtime that computes the version on this server. Null while the version is not loaded: it is on first use."
+
+
+class BoxSpace(Body):
+    """A space of numbers: arrays of one shape, between bounds."""
+
+    type: Literal["box"] = Field(description="Always `box`.")
+    shape: list[int] = Field(description="Shape of one observation or action, as [10] or [64, 64, 3].")
+    low: Bounds = Field(description="Lower bound: one for all components, or one per component; null: none.")
+    high: Bounds = Field(description="Upper bound: one for all components, or one per component; null: none.")
+    dtype: str = Field(description="Type of the numbers: `float32`, or `uint8` for pixels.")
+
+
+class DiscreteSpace(Body):
+    """A space of n integers."""
+
+    type: Literal["discrete"] = Field(description="Always `discrete`.")
+    n: int = Field(description="Number of actions.")
+    start: int = Field(description="The smallest action; the largest is start + n - 1.")
+
+
+class ModelSpec(Body):
+    """The spaces that a model acts in, and its time."""
+
+    observation_space: BoxSpace = Field(description="Space of one observation; o is its shape.")
+    action_space: BoxSpace | DiscreteSpace = Field(
+        discriminator="type", description="Space of one action; a is the number of components of a continuous one."
+    )
+    horizon: int = Field(description="Largest number of steps of an episode.")
+    rate_hz: float = Field(description="Control rate in steps per second.")
+    version: int = Field(description="Version of the meaning of these numbers.")
 
 
 class ModelCard(Body):
@@ -16,16 +47,26 @@ class ModelCard(Body):
     version: int = Field(description="Version of the model.")
     aliases: list[str] = Field(description="Aliases that point at this version.")
     runtime: str | None = Field(description=_RUNTIME)
-    spec: dict[str, Any] = Field(description="Observation and action spaces, horizon and control rate.")
+    spec: ModelSpec = Field(description="Observation and action spaces, horizon and control rate.")
     report: dict[str, Any] | None = Field(description="Results of the evaluation after training. Null without one.")
     provenance: dict[str, Any] = Field(description="Experiment, seeds and versions that the model was made with.")
-    example: EpisodeBody = Field(description="An episode that the model accepts as a demonstration and as a trial.")
+    example: EpisodeBody = Field(
+        description="A demonstration like those that the model was trained on. Random numbers if the bundle has none."
+    )
+
+
+class UnusableBundle(Body):
+    """A bundle in the server's models folder that cannot be used."""
+
+    name: str = Field(description="Name of the bundle's folder.")
+    reason: str = Field(description="Why it cannot be used.")
 
 
 class ModelPage(Body):
     """The available models, in their current versions."""
 
     items: list[ModelCard] = Field(description="One card per model.")
+    unusable: list[UnusableBundle] = Field(description="Bundles of the models folder that cannot be used, and why.")
     next_cursor: str | None = NEXT_CURSOR
 
 
@@ -37,7 +78,6 @@ class RegisterRequest(Body):
         min_length=1,
         max_length=64,
         description="Name of the bundle, which becomes the current version. All new bundles if null or absent.",
-        examples=["reach"],
     )
 
 

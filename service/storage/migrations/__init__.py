@@ -10,9 +10,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DBAPIError
 
 from metalearn.data.errors import InvalidConfig
+from service.storage.database_url import parse_url
 
 _WAIT_S = 60
 """Seconds to wait for another server that starts on the same SQLite file."""
@@ -30,9 +31,13 @@ def upgrade(url: str) -> tuple[str | None, str]:
     """Migrate a database to the newest revision in one transaction, and return the revisions before and after.
 
     Raises:
-        InvalidConfig: the database was made by a newer server or cannot be used.
+        InvalidConfig: the URL is of no supported database, or the database was made by a newer server or cannot be
+            used.
     """
-    engine = create_engine(url)
+    try:
+        engine = create_engine(parse_url(url))
+    except ImportError as error:
+        raise InvalidConfig("PostgreSQL needs the package psycopg") from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -41,8 +46,9 @@ def upgrade(url: str) -> tuple[str | None, str]:
             return _upgrade(connection)
     except CommandError as error:
         raise InvalidConfig(f"the database was made by a newer server: {error}") from error
-    except DatabaseError as error:
-        raise InvalidConfig(f"the database cannot be used: {error.orig}") from error
+    except DBAPIError as error:
+        said = " ".join(str(error.orig).split())[:300]
+        raise InvalidConfig(f"the database cannot be used: {said}") from error
     finally:
         engine.dispose()
 

@@ -1,6 +1,7 @@
 """What RLlib learns from the Parquet export of demonstrations, and the export itself."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,12 @@ def recorded(spec: Spec, n_tasks: int = 3, labels: bool = False) -> Dataset:
 
 def rows_of(folder: Path) -> list[dict[str, object]]:
     return [row for file in sorted(folder.glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+
+
+def test_tasks_of_one_name_keep_their_episodes_apart(tmp_path):
+    dataset = recorded(Spec(SEEN, spaces.Box(-1, 1, (3,), np.float32), 20, 10.0))
+    export_parquet(replace(dataset, tasks=tuple(replace(one, task="pick") for one in dataset.tasks)), tmp_path)
+    assert [row["eps_id"] for row in rows_of(tmp_path)] == [f"pick/{i}" for i in range(6)]
 
 
 def test_a_row_is_an_episode_as_the_expert_did_it(tmp_path):

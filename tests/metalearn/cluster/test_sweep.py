@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,12 @@ def test_a_range_needs_a_number_of_samples_and_a_sweep_needs_validation_tasks():
         sweep({"seed": [1, 2]}, experiment=recorded)
     with pytest.raises(InvalidConfig, match="a sweep over nothing"):
         sweep({})
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".x", "a b"])
+def test_the_name_of_a_sweep_is_one_folder(name):
+    with pytest.raises(InvalidConfig, match="--name: expected 1 to 64 letters"):
+        replace(sweep({"seed": [1, 2]}), name=name)
 
 
 def test_the_name_of_another_sweep_is_refused_before_anything_runs(tmp_path):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,49 @@ def test_a_dataset_survives_the_disk(tmp_path: Path):
     dataset = recorded()
     dataset.save(tmp_path)
     assert Dataset.load(tmp_path).tasks == dataset.tasks
+
+
+@pytest.mark.parametrize(
+    "names", [("pick", "pick"), ("pick", "Pick"), ("a", "a/demos/0"), ("", "../x"), ("ü\n", "ü\n ")]
+)
+def test_tasks_keep_their_arrays_whatever_they_are_called(tmp_path: Path, names: tuple[str, ...]):
+    tasks = tuple(replace(record, task=name) for name, record in zip(names, recorded().tasks, strict=False))
+    Dataset(SPEC, tasks).save(tmp_path)
+    assert Dataset.load(tmp_path).tasks == tasks
+
+
+def test_a_pointer_in_place_of_a_shard_is_named(tmp_path: Path):
+    recorded().save(tmp_path)
+    next(tmp_path.glob("*.safetensors")).write_bytes(b"version https://git-lfs.example/spec/v1\noid sha256:4d7a\n")
+    with pytest.raises(InvalidConfig, match=r"tasks-00000.safetensors: file: .* a Git LFS pointer"):
+        Dataset.load(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("bc", "BC"), ("../bc",), ("a/b",), ("",), (".bc",), ("x" * 65,)])
+def test_a_bundle_takes_no_names_that_are_no_files_of_their_own(tmp_path: Path, names: tuple[str, ...]):
+    made = bundle()
+    for name in names:
+        made = made.with_baseline(name, {"v": np.ones(2, np.float32)}, {})
+    with pytest.raises(InvalidConfig, match="baselines of"):
+        made.save(tmp_path / "bundle")
+    with pytest.raises(InvalidConfig, match="graphs of"):
+        bundle().with_graphs(dict.fromkeys(names, b"")).save(tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("file", ["bundle.json", "weights.safetensors", "report.json"])
+def test_a_pointer_in_place_of_a_file_of_a_bundle_is_named(tmp_path: Path, file: str):
+    bundle().with_report({"schema": 1}).save(tmp_path)
+    (tmp_path / file).write_bytes(b"version https://git-lfs.example/spec/v1\noid sha256:4d7a\nsize 1\n")
+    with pytest.raises(InvalidConfig, match=f"{file}.*a Git LFS pointer"):
+        Bundle.load(tmp_path)
+
+
+def test_files_of_a_bundle_may_have_a_byte_order_mark(tmp_path: Path):
+    made = bundle().with_report({"schema": 1})
+    made.save(tmp_path)
+    for name in ("bundle.json", "report.json"):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (tmp_path / name).read_bytes())
+    assert Bundle.load(tmp_path).id == made.id
 
 
 def test_a_missing_or_damaged_dataset_is_one_sentence(tmp_path: Path):

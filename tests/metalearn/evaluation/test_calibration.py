@@ -1,14 +1,12 @@
 """Calibration figures: by hand on small cases, and as relations that hold for any predictions."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from metalearn.data.errors import InvalidData
-from metalearn.evaluation.calibration import auroc, brier, calibration_error, describe, draw_reliability, reliability
+from metalearn.evaluation.calibration import auroc, brier, calibration_error, describe, reliability
 
 PREDICTED = np.array([0.05, 0.15, 0.15, 0.95])
 SUCCESS = np.array([False, True, False, True])
@@ -56,8 +54,3 @@ def test_a_kind_that_is_missing_has_no_ranking() -> None:
 def test_what_is_no_probability_is_refused(wrong: list[float]) -> None:
     with pytest.raises(InvalidData, match="predicted"):
         calibration_error(np.array(wrong), np.zeros(len(wrong), bool))
-
-
-def test_the_diagram_is_a_picture(tmp_path: Path) -> None:
-    path = draw_reliability({"a": reliability(PREDICTED, SUCCESS)}, tmp_path / "new" / "picture.png")
-    assert path.read_bytes().startswith(b"\x89PNG")

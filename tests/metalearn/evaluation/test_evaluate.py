@@ -6,7 +6,7 @@ from metalearn.data.context import Context
 from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.evaluate import evaluate, tell_stories
 from metalearn.evaluation.manifest import Budget
-from metalearn.evaluation.report import Report
+from metalearn.evaluation.report import Rate, Report
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,18 @@ def test_trials_that_touched_nothing_cannot_be_flipped_and_do_not_count() -> Non
     first = report.methods["wtl"].curve[0].success
     assert first < 0.4
     assert report.controls["flipped_reward"].success == 0  # untouched ones would end in a coin's toss
+
+
+def test_control_is_compared_with_the_same_rows_of_the_attempt_that_it_copies() -> None:
+    report = evaluate({"wtl": Hesitant()}, Corridor(), corridor_manifest())
+    flipped, other = report.controls["flipped_reward"], report.controls["other_task_trial"]
+    assert report.methods["wtl"].curve[1].success < 0.9  # of all rows; those that touched a door know which is right
+    assert flipped.instead_of is not None
+    assert (flipped.instead_of.success, 60 < flipped.n < 140) == (1, True)
+    assert (other.n, other.instead_of) == (200, Rate(**report.methods["wtl"].curve[1].model_dump(exclude={"trials"})))
+    first = report.methods["wtl"].curve[0].success
+    assert report.controls["other_task_demo"].instead_of is not None
+    assert report.controls["other_task_demo"].instead_of.success == first
 
 
 def test_no_controls_without_the_method_that_they_are_run_on() -> None:

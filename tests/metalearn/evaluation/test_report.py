@@ -9,7 +9,7 @@ from support.corridor import Corridor, Forgetful, Learner, corridor_manifest
 from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.evaluate import evaluate
 from metalearn.evaluation.plots import captions
-from metalearn.evaluation.report import Gain, ManifestRef, MethodReport, Point, Rate, Report
+from metalearn.evaluation.report import Control, Gain, ManifestRef, MethodReport, Point, Rate, Report
 from metalearn.evaluation.table import conclusions, print_report
 
 
@@ -17,8 +17,12 @@ def report_of(retrial: float = 0.9, **controls: float) -> Report:
     def interval(rate: float) -> tuple[float, float]:
         return max(0.0, rate - 0.05), min(1.0, rate + 0.05)
 
+    def control(rate: float, real: float) -> Control:
+        return Control(success=rate, ci95=interval(rate), n=100, instead_of=Rate(success=real, ci95=interval(real)))
+
     curve = tuple(Point(trials=t, success=rate, ci95=interval(rate)) for t, rate in enumerate((0.5, retrial)))
     gain = Gain(mean=retrial - 0.5, ci95=(retrial - 0.55, retrial - 0.45))
+    given = {name: control(rate, 0.5 if name == "other_task_demo" else retrial) for name, rate in controls.items()}
     return Report(
         bundle="abc",
         manifest=ManifestRef(name="corridor", digest="0" * 64),
@@ -26,7 +30,7 @@ def report_of(retrial: float = 0.9, **controls: float) -> Report:
         n_episodes=100,
         seed=0,
         methods={"wtl": MethodReport(curve=curve, gain=gain)},
-        controls={name: Rate(success=rate, ci95=interval(rate)) for name, rate in controls.items()},
+        controls=given,
         wall_s=1.0,
         created="2026-01-01T00:00:00+00:00",
     )
@@ -42,7 +46,7 @@ def test_json_has_the_keys_of_schema_1() -> None:
     assert set(value["methods"]["wtl"]) == {"curve", "gain", "given_first_failed"}
     assert set(value["methods"]["wtl"]["curve"][0]) == {"trials", "success", "ci95"}
     assert set(value["methods"]["wtl"]["gain"]) == {"mean", "ci95"}
-    assert set(value["controls"]["flipped_reward"]) == {"success", "ci95"}
+    assert set(value["controls"]["flipped_reward"]) == {"success", "ci95", "n", "instead_of"}
     assert value["methods"]["expert"]["given_first_failed"] is None
 
 
@@ -86,6 +90,12 @@ def test_trying_does_not_help_when_the_trial_of_another_task_does_as_well() -> N
 
 def test_trying_is_not_shown_to_help_without_a_gain() -> None:
     assert dict(conclusions(report_of(0.52)))["trying helps"].startswith("not shown")
+
+
+def test_control_without_its_counterpart_concludes_nothing() -> None:
+    report = report_of(flipped_reward=0.1, other_task_demo=0.1)
+    alone = {name: one.model_copy(update={"instead_of": None}) for name, one in report.controls.items()}
+    assert list(dict(conclusions(report.model_copy(update={"controls": alone})))) == ["trying helps"]
 
 
 def test_demo_of_another_task_that_does_as_well_shows_that_watching_does_not_help() -> None:

@@ -1,3 +1,5 @@
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,6 +26,15 @@ def test_wilson_of_eight_in_ten() -> None:
 def test_wilson_at_the_ends_is_one_sided() -> None:
     assert wilson(0, 10) == pytest.approx((0, 3.841459 / 13.841459), abs=1e-6)
     assert wilson(10, 10) == pytest.approx((10 / 13.841459, 1), abs=1e-6)
+
+
+@given(counts, st.sampled_from([0.8, 0.95, 0.99]))
+def test_wilson_is_the_closed_form(count: tuple[int, int], confidence: float) -> None:
+    successes, n = count
+    z, p = NormalDist().inv_cdf((1 + confidence) / 2), successes / n
+    middle, half = p + z**2 / (2 * n), z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    ends = (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
+    assert wilson(successes, n, confidence) == pytest.approx(ends, abs=1e-12)
 
 
 @given(counts)

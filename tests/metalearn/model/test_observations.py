@@ -157,14 +157,15 @@ def test_sizes_are_those_of_what_is_made() -> None:
 
 
 def test_the_policy_and_the_baselines_normalise_each_in_their_way() -> None:
-    seen = torch.tensor([[-1.0, 5.0], [1.0, 5.0]])
-    spec = Spec(spaces.Box(-9, 9, (2,)), SPEC.action_space, horizon=8, rate_hz=10.0)
+    seen = torch.tensor([[-1.0, 5.0, 1e-9], [1.0, 5.0, 3e-9]])
+    spec = Spec(spaces.Box(-9, 9, (3,)), SPEC.action_space, horizon=8, rate_hz=10.0)
     ours, baseline = make_observation_encoder(spec, ModelConfig(fourier=())), make_baseline_encoder(spec)
     ours.fit(seen)
     baseline.fit(seen)
-    far = torch.tensor([[100.0, 6.0]])
-    torch.testing.assert_close(ours(far), torch.tensor([[5.0, 1.0]]))  # clipped; a constant keeps its unit
-    torch.testing.assert_close(baseline(far), torch.tensor([[100 / 1.001, 1 / 0.001]]))
+    far = torch.tensor([[100.0, 6.0, 2e-9]])
+    # Clipped; what was always 5 says nothing; what is small is not a constant.
+    torch.testing.assert_close(ours(far), torch.tensor([[5.0, 0.0, 0.0]]))
+    torch.testing.assert_close(baseline(far), torch.tensor([[100.0, 0.0, 0.0]]))
 
 
 def test_dynamics_are_refused_for_observations_that_are_no_vectors() -> None:

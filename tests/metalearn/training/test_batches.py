@@ -7,6 +7,7 @@ from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Episode
 from metalearn.data.frames import Frames
 from metalearn.data.spec import Spec
+from metalearn.data.units import Units
 from metalearn.model.encoder import EpisodeTensors
 from metalearn.training.batches import MetaBatch, TrainingSet
 from metalearn.training.collect import TaskTrials
@@ -90,7 +91,7 @@ def test_new_trials_take_the_place_of_earlier_ones():
 
 
 def test_forgetting_leaves_a_trial_scored():
-    frames = EpisodeTensors.pool(Frames.of([episode(1)], 3, SPEC))
+    frames = EpisodeTensors.pool(Frames.of([episode(1)], 3, Units(SPEC)))
     trials = EpisodeTensors.gather(frames, torch.zeros((200, 1), dtype=torch.long))
     known = trials.drop_modalities(torch.Generator().manual_seed(1), actions=0.5, rewards=0.5, success=0.9)
     assert ((known.has_rewards > 0) | (known.success != 0)).all()

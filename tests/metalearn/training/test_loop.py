@@ -6,6 +6,7 @@ from support.small_run import SMALL, after
 
 from metalearn.bundle import Bundle
 from metalearn.config import DataConfig
+from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 from metalearn.training.collect import DemonstrationChunk, ProcessCollector, SerialCollector, demonstrate_chunk
 from metalearn.training.events import Event, Stopped
@@ -156,3 +157,10 @@ def test_a_url_that_nobody_can_open_is_one_sentence(tmp_path: Path):
         RunStore(tmp_path, "warp://runs")
     with pytest.raises(InvalidConfig, match="nothing at memory://nowhere/bundle"):
         fetch_folder("memory://nowhere/bundle", tmp_path)
+
+
+def test_the_example_of_a_bundle_is_a_demonstration_that_it_was_trained_on(tmp_path: Path):
+    bundle = train(SMALL.with_steps(1), tmp_path)
+    demos = [demo for record in Dataset.load(tmp_path / "dataset").tasks for demo in record.demos]
+    assert bundle.example in demos
+    assert Bundle.load(tmp_path / "bundle").example == bundle.example

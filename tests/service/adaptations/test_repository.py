@@ -105,7 +105,7 @@ def test_postgresql_is_migrated_by_hand(postgres) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("mysql://x", "use sqlite"),
+        ("mysql://x", "expected sqlite"),
         ("nonsense", "cannot be read"),
         ("sqlite://", "is lost with the process"),
         ("postgresql+psycopg://wtl@127.0.0.1:1/wtl", "cannot be reached"),

@@ -26,10 +26,14 @@ from service.settings import Settings
 from service.storage.database import Database
 
 
+@pytest.fixture(scope="module", params=["picows", "websockets"])
+def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return settings_in(tmp_path_factory.mktemp("stream")).model_copy(update={"stream_listener": request.param})
+
+
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    settings: Settings = settings_in(tmp_path_factory.mktemp("stream"))
-    with served(create_app(settings, runtime_factory=PointingRuntime)) as where:
+def url(settings: Settings) -> Iterator[str]:
+    with served(create_app(settings, runtime_factory=PointingRuntime), settings) as where:
         yield where
 
 
@@ -78,7 +82,7 @@ def test_openpis_client_acts_starts_anew_and_makes_a_trial(url: str, session: st
 
 def test_one_hypothesis_per_episode_and_another_may_be_drawn_in_the_next(socket: ClientConnection) -> None:
     first = set()
-    for _ in range(12):
+    for _ in range(30):
         ask(socket, {"reset": True, "explore": True})
         acted = {ask(socket, {"observation": HERE})["actions"].tobytes() for _ in range(5)}
         assert len(acted) == 1
@@ -139,8 +143,9 @@ def test_who_leaves_in_the_midst_leaves_nothing(url: str, session: str) -> None:
         time.sleep(0.02)
 
 
-def test_a_key_is_asked_for_as_openpis_client_sends_it(tmp_path: Path, demo: Episode) -> None:
-    with served(create_app(settings := settings_in(tmp_path), runtime_factory=PointingRuntime)) as url:
+def test_a_key_is_asked_for_as_openpis_client_sends_it(settings: Settings, tmp_path: Path, demo: Episode) -> None:
+    settings = settings.model_copy(update={"data": tmp_path})
+    with served(create_app(settings, runtime_factory=PointingRuntime), settings) as url:
         session = Client(url).adapt("point", demos=[demo]).id
         with closing(Database(settings.database_url)) as database:
             secret, _ = ApiKeys(database).create("default", ["adapt"], now=time.time())

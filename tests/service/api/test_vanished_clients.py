@@ -42,9 +42,10 @@ class Broken(PointingRuntime):
         return super().act(conditionings, observations)
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    changes = {"train_command": TRAIN, "training_poll_s": 0.05, "max_body_bytes": 100_000}
+@pytest.fixture(scope="module", params=["picows", "websockets"])
+def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    listener = {"stream_listener": request.param}
+    changes = {"train_command": TRAIN, "training_poll_s": 0.05, "max_body_bytes": 100_000, **listener}
     return settings_in(tmp_path_factory.mktemp("gone")).model_copy(update=changes)
 
 
@@ -206,8 +207,8 @@ def test_a_failure_of_the_server_is_said_and_ends_the_stream(url: str, session: 
         assert "actions" in ask(socket, {"observation": HERE})
 
 
-def test_frames_count_as_requests_do(tmp_path: Path, demo: Episode) -> None:
-    settings = settings_in(tmp_path).model_copy(update={"rate": "6/hour"})
+def test_frames_count_as_requests_do(settings: Settings, tmp_path: Path, demo: Episode) -> None:
+    settings = settings.model_copy(update={"rate": "6/hour", "data": tmp_path})
     with served(create_app(settings, runtime_factory=PointingRuntime), settings) as url:
         session = Client(url).adapt("point", demos=[demo]).id
         with stream(url, session) as socket:
@@ -218,9 +219,8 @@ def test_frames_count_as_requests_do(tmp_path: Path, demo: Episode) -> None:
         assert httpx.get(f"{url}/v1/models").status_code == 429
 
 
-def test_streams_have_a_limit_per_tenant_and_one_per_process(tmp_path: Path, demo: Episode) -> None:
-    update = {"tenant_streams": 2, "train_command": TRAIN, "training_poll_s": 0.05}
-    settings = settings_in(tmp_path).model_copy(update=update)
+def test_streams_have_a_limit_per_tenant_and_one_per_process(settings: Settings, tmp_path: Path, demo: Episode) -> None:
+    settings = settings.model_copy(update={"tenant_streams": 2, "data": tmp_path})
 
     def refused(url: str, session: str) -> tuple[int, str, dict[str, Any]]:
         with pytest.raises(InvalidStatus) as refused:

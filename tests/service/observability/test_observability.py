@@ -102,7 +102,7 @@ def test_ready_is_said_with_reasons_when_it_is_not_true(settings: Settings) -> N
         assert reasons(app, http) == {"database": "the database takes no writes"}
         app.state.container.engine.close()
         assert set(reasons(app, http)) == {"database", "engine"}
-        app.state.draining.set()
+        app.state.shutdown.draining.set()
         assert set(reasons(app, http)) == {"shutdown"}
         assert http.get("/livez").status_code == 200
 

@@ -6,6 +6,7 @@ import time
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 from starlette.testclient import WebSocketDenialResponse
 from support.api_keys import ALL, Make
 from support.pointing import PointingRuntime
@@ -16,7 +17,7 @@ from service.api.middleware.auth import SECURITY_HEADERS
 from service.api.scopes import PUBLIC, all_routes, public_paths, requires, scope_of
 from service.app import create_app
 from service.security.api_keys import ApiKeys, hash_secret
-from service.settings import Settings
+from service.settings import Settings, parse_rate
 from wtl.cli import main
 
 
@@ -40,7 +41,10 @@ def test_without_a_key_nothing_but_health_and_documentation(settings: Settings, 
         found = routes(http.app)  # type: ignore[arg-type]
         assert ("POST", "/v1/adaptations/{adaptation_id}/act", "adapt") in found
         public = http.app.state.public_paths  # type: ignore[attr-defined]
-        assert public == {"/livez", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect"}
+        files = {
+            f"/docs/{name}" for name in ("swagger-ui.js", "swagger-ui.css", "start.js", "landing.css", "favicon.png")
+        }
+        assert public == {"/", "/livez", "/readyz", "/openapi.json", "/docs", *files}
         for method, path, _ in found:
             answer = http.request("GET" if method == "WS" else method, path.replace("{", "").replace("}", ""))
             if path in public:
@@ -222,6 +226,23 @@ def test_a_server_that_others_reach_wants_a_key_to_exist(settings: Settings, key
         assert http.get("/v1/adaptations").status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("rate", "parsed"), [("100/second", (100, 1)), ("5000/minute", (5000, 60)), ("1/day", (1, 86_400))]
+)
+def test_rates_are_a_number_and_a_window(rate: str, parsed: tuple[int, int]) -> None:
+    assert parse_rate(rate) == parsed
+
+
+@pytest.mark.parametrize(
+    "rate", ["fast", "", "0/second", "-1/minute", "1.5/minute", "5/minutes ", "5 / minute", "5/year"]
+)
+def test_what_is_no_rate_is_refused(rate: str) -> None:
+    with pytest.raises(ValueError, match="expected a rate, as in 100/second or 5000/minute; got"):
+        parse_rate(rate)
+    with pytest.raises(ValidationError, match="expected a rate"):
+        Settings(rate=rate)
+
+
 def test_too_many_requests_are_told_when_to_come_back(settings: Settings, make: Make) -> None:
     busy, other = make("a"), make("a")
     with served(settings, rate="3/minute") as http:
@@ -295,7 +316,7 @@ def test_every_answer_has_security_headers(settings: Settings, make: Make) -> No
             http.get("/nothing", headers=header),
         ):
             assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == dict(SECURITY_HEADERS)
-        assert "cdn.jsdelivr.net" in http.get("/docs").headers["content-security-policy"]
+        assert "script-src 'self';" in http.get("/docs").headers["content-security-policy"]
 
 
 def test_keys_by_the_command_line(settings: Settings, keys: ApiKeys, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,9 @@ A folder of JSON and safetensors, no pickle. Knows files and digests; does not k
     baselines/*.safetensors   weights of baselines trained on the same data (bc, mil)
     confidence.safetensors    what confidence is computed with, if it was calibrated (`metalearn.confidence`)
     belief.onnx, conditioning.onnx, act.onnx    the policy as graphs that refer to weights.safetensors, if exported
+    example.json           a demonstration as the policy was trained on them, if there is one
     report.json            evaluation report, if it was evaluated
+    README.md              the model card, made of the files above; it is not read
 """
 
 import hashlib
@@ -21,8 +23,12 @@ import numpy as np
 from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
+from metalearn.bundle.model_card import model_card
 from metalearn.data.dataset import DAMAGE
-from metalearn.data.errors import InvalidConfig
+from metalearn.data.episode import Episode
+from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.names import check_file_names
+from metalearn.data.reading import read_json, refuse_pointer
 from metalearn.data.spec import Spec
 
 SCHEMA = 2
@@ -45,6 +51,7 @@ class Bundle:
         graphs: `belief`, `conditioning` and `act` as ONNX without weights (`metalearn.model.export`); or none.
         provenance: experiment, seeds, versions, wall time: whatever made it.
         report: its evaluation report, or None.
+        example: a demonstration as the policy was trained on them, or None.
     """
 
     name: str
@@ -56,6 +63,7 @@ class Bundle:
     graphs: Graphs = field(default_factory=dict, repr=False)
     provenance: dict[str, Any] = field(default_factory=dict)
     report: dict[str, Any] | None = None
+    example: Episode | None = None
 
     @property
     def id(self) -> str:
@@ -64,6 +72,18 @@ class Bundle:
         hasher = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
         hasher.update(self.encoded_weights)
         return hasher.hexdigest()
+
+    @property
+    def _head(self) -> dict[str, Any]:
+        """What `bundle.json` says, without the digests of the files."""
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "id": self.id,
+            "spec": self.spec.to_json(),
+            "model": self.model,
+            "provenance": self.provenance,
+        }
 
     @property
     def encoded_weights(self) -> bytes:
@@ -88,8 +108,14 @@ class Bundle:
         """The same bundle, that also runs without torch."""
         return replace(self, graphs=graphs)
 
+    def with_example(self, demo: Episode | None) -> "Bundle":
+        """The same bundle, with a demonstration to show. Raises InvalidData if it does not fit the spec."""
+        return replace(self, example=None if demo is None else self.spec.check(demo))
+
     def save(self, folder: Path) -> Path:
-        """Write it to `folder` (made if absent); returns the folder."""
+        """Write it to `folder` (made if absent); returns the folder. Raises InvalidConfig for names of no files."""
+        check_file_names(f"baselines of {self.name}", self.baselines)
+        check_file_names(f"graphs of {self.name}", self.graphs)
         (folder / "baselines").mkdir(parents=True, exist_ok=True)
         digests = {"weights": _write(folder / "weights.safetensors", self.weights)}
         for method, weights in self.baselines.items():
@@ -98,13 +124,7 @@ class Bundle:
             digests["confidence"] = _write(folder / "confidence.safetensors", self.confidence)
         if not self.baselines:
             (folder / "baselines").rmdir()
-        head = {
-            "schema": SCHEMA,
-            "name": self.name,
-            "id": self.id,
-            "spec": self.spec.to_json(),
-            "model": self.model,
-            "provenance": self.provenance,
+        head = self._head | {
             "sha256": digests,
             "onnx": {name: hashlib.sha256(graph).hexdigest() for name, graph in self.graphs.items()},
         }
@@ -112,8 +132,16 @@ class Bundle:
             (folder / f"{name}.onnx").write_bytes(graph)
         if self.report is not None:
             (folder / "report.json").write_text(json.dumps(self.report, indent=1) + "\n")
+        self.save_description(folder)
         (folder / "bundle.json").write_text(json.dumps(head, indent=1) + "\n")
         return folder
+
+    def save_description(self, folder: Path) -> None:
+        """Write only what describes the bundle: its example and its model card."""
+        if self.example is not None:
+            (folder / "example.json").write_text(json.dumps(self.example.to_json()) + "\n")
+        card = model_card(self._head, self.report, has_example=self.example is not None)
+        (folder / "README.md").write_text(card)
 
     @classmethod
     def load(cls, folder: Path) -> "Bundle":
@@ -123,7 +151,9 @@ class Bundle:
             InvalidConfig: no bundle there, an unknown schema, or content that does not match its digest.
         """
         try:
-            head = json.loads((folder / "bundle.json").read_text())
+            head = read_json(folder / "bundle.json")
+            if not isinstance(head, dict):
+                raise InvalidConfig(f"bundle {folder}: expected an object in bundle.json, got {type(head).__name__}")
             if head.get("schema") == 1:
                 raise InvalidConfig(f"bundle {folder} is of schema 1: `wtl models upgrade {folder}` upgrades it")
             if head.get("schema") != SCHEMA:
@@ -133,9 +163,10 @@ class Bundle:
             weights = {key: _read(folder / f"{key}.safetensors", digest) for key, digest in head["sha256"].items()}
             graphs = {name: _read_bytes(folder / f"{name}.onnx", d) for name, d in head.get("onnx", {}).items()}
             report_file = folder / "report.json"
+            spec = _spec(folder, head["spec"])
             return cls(
                 name=head["name"],
-                spec=_spec(folder, head["spec"]),
+                spec=spec,
                 model=head["model"],
                 weights=weights.pop("weights"),
                 confidence=weights.pop("confidence", None),
@@ -143,11 +174,22 @@ class Bundle:
                 graphs=graphs,
                 provenance=head["provenance"],
                 report=_report(report_file) if report_file.exists() else None,
+                example=_example(folder / "example.json", spec),
             )
         except OSError as error:
             raise InvalidConfig(f"no bundle at {folder}: {error.filename}: {error.strerror}") from error
+        except InvalidData as error:
+            raise InvalidConfig(f"bundle {folder} is damaged: {error}") from error
         except DAMAGE as error:
             raise InvalidConfig(f"bundle {folder} is damaged: {error!r}") from error
+
+
+def run_bundle(folder: Path) -> Path | None:
+    """Return `folder` if it is a bundle, the bundle in it if it is the folder of a run, else None."""
+    if (folder / "bundle.json").exists():
+        return folder
+    inside = [path.parent for path in folder.glob("*/bundle.json")]
+    return folder / "bundle" if inside == [folder / "bundle"] else None
 
 
 def _spec(folder: Path, value: dict[str, Any]) -> Spec:
@@ -158,10 +200,22 @@ def _spec(folder: Path, value: dict[str, Any]) -> Spec:
 
 
 def _report(file: Path) -> dict[str, Any]:
-    report = json.loads(file.read_text())
+    report = read_json(file)
     if not isinstance(report, dict):
         raise InvalidConfig(f"{file}: expected an object, got {type(report).__name__}")
     return report
+
+
+def _example(file: Path, spec: Spec) -> Episode | None:
+    if not file.exists():
+        return None
+    given = read_json(file)
+    if spec.observation_space.dtype == np.uint8:  # JSON does not say which integers are pixels
+        given["observations"] = np.asarray(given["observations"], np.uint8)
+    try:
+        return spec.check(Episode.of(**given))
+    except (InvalidData, OverflowError) as error:
+        raise InvalidConfig(f"{file}: {error}") from error
 
 
 def _encode(weights: Weights) -> bytes:
@@ -180,6 +234,7 @@ def _read(path: Path, digest: str) -> Weights:
 
 def _read_bytes(path: Path, digest: str) -> bytes:
     content = path.read_bytes()
+    refuse_pointer(content, path.name)
     if hashlib.sha256(content).hexdigest() != digest:
         raise InvalidConfig(f"{path} does not match the digest in its bundle.json: it was changed or cut short")
     return content

@@ -1,0 +1,68 @@
+"""Examples of request bodies for one model: a client that sends them as they are, in a sensible order, succeeds.
+
+Made of the demonstration that the bundle of the model brings along.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from service.api.presenters import example_of
+from service.codecs import JSON
+from service.registry.registry import ModelInfo
+from service.settings import SHIPPED_MODELS
+
+Examples = Mapping[str, Any]
+"""Example bodies by the names of their schemas."""
+_SHIPPED, _EXPERIMENT = "reach", "reach-m2"
+
+
+def simplest(models: Iterable[ModelInfo]) -> ModelInfo | None:
+    """Return the model whose demonstration is the shortest to read; one with a real demonstration if there is any."""
+    return min(models, key=lambda m: (m.bundle.example is None, m.bundle.spec.observation_size, m.name), default=None)
+
+
+def examples(model: ModelInfo) -> Examples:
+    """Return examples for a served model."""
+    return _bodies(model.name, model.version, example_of(model.bundle).to_json(), model.bundle.spec.to_json())
+
+
+def shipped_examples() -> Examples:
+    """Return examples for a shipped model, for a document that belongs to no server; none where nothing is shipped."""
+    try:
+        demo = json.loads((SHIPPED_MODELS / _SHIPPED / "example.json").read_text())
+        spec = json.loads((SHIPPED_MODELS / _SHIPPED / "bundle.json").read_text())["spec"]
+    except FileNotFoundError:
+        return {}
+    return _bodies(_SHIPPED, 1, demo, spec)
+
+
+def fill(document: dict[str, Any], bodies: Examples) -> dict[str, Any]:
+    """Return the OpenAPI document with an example for every JSON body whose schema has one."""
+    filled: dict[str, Any] = json.loads(json.dumps(document))
+    for operation in (one for item in filled["paths"].values() for one in item.values()):
+        content = operation.get("requestBody", {}).get("content", {}).get(JSON)
+        if content is not None and (schema := content["schema"]["$ref"].rpartition("/")[2]) in bodies:
+            content["example"] = bodies[schema]
+    return filled
+
+
+def _bodies(model: str, version: int, demo: Mapping[str, Any], spec: Mapping[str, Any]) -> Examples:
+    tasks = [{"task": name, "demos": [demo], "experts": [demo]} for name in ("first", "second")]
+    more = [{"task": "third", "demos": [demo], "experts": [demo]}]
+    seen, rewards = demo["observations"], demo["rewards"] or [0.0]
+    return {
+        "AdaptationRequest": {"model": model, "demos": [demo]},
+        "DemosRequest": {"demos": [demo]},
+        "TrialsRequest": {"trials": [{**demo, "success": False}]},
+        "ForkRequest": {"version": 1},
+        "ActRequest": {"observations": seen[:2]},
+        "EpisodeRequest": {"explore": True},
+        "StepRequest": {"observation": seen[0], "reward": None},
+        "FinishRequest": {"observation": seen[-1], "reward": rewards[-1], "success": True},
+        "RegisterRequest": {"name": None},
+        "AliasRequest": {"version": version},
+        "DatasetRequest": {"spec": spec, "tasks": tasks},
+        "TasksRequest": {"tasks": more},
+        "TrainingJobRequest": {"experiment": _EXPERIMENT, "seed": 1, "steps": 100, "name": "my-reach"},
+    }
