@@ -121,7 +121,7 @@ def test_mistakes_are_one_sentence(url: str, wtl: Wtl, file: Path, tmp_path: Pat
         ("adapt", "--model", "point", "--from", file, "--episodes", "1-x"): "0,3,5-9",
         ("adapt", "--model", "point", "--from", file, "--episodes", "7"): "numbers from 0 to 1",
         ("adapt", "--model", "point", "--from", "minari:no/such-v0"): "Minari dataset on this machine",
-        ("adapt", "--model", "point", "--url", "http://127.0.0.1:1"): "cannot be reached",
+        ("adapt", "--model", "point", "--url", "http://127.0.0.1:1"): "no server answers at",
         ("act", "0" * 24, tmp_path / "bad.json"): "expected JSON",
         ("act", "nonsense", tmp_path / "good.json"): "unknown, deleted or expired",
         ("check", "--model", tmp_path / "point"): "check what?",
