@@ -23,6 +23,7 @@ from service.api.readiness import Readiness
 from service.api.routes import (
     acting,
     adaptations,
+    datasets,
     episodes,
     experiments,
     exports,
@@ -50,7 +51,8 @@ Bodies are JSON or msgpack (numpy arrays in openpi's convention), gzipped or not
 
 _ROUTERS = (
     acting.router, stream.router, adaptations.router, versions.router, episodes.router, exports.router, models.changes,
-    models.router, experiments.router, training_jobs.router, health.router, health.scraped, pages.router,
+    models.router, experiments.router, datasets.router, training_jobs.router, health.router, health.scraped,
+    pages.router,
 )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from service.security.authenticator import Authenticator
 from service.security.rate_limits import RateLimiter, StreamLimiter
 from service.settings import Settings
 from service.storage.database import Database
+from service.storage.dataset_store import DatasetStore
 from service.storage.episode_store import EpisodeStore
 from service.storage.service_clock import ServiceClock
 from service.training_jobs import TrainingJobSupervisor
@@ -51,6 +52,7 @@ class Container:
     acting: Acting
     episode_recorder: EpisodeRecorder
     training_jobs: TrainingJobSupervisor
+    datasets: DatasetStore
     authenticator: Authenticator
     rate_limiter: RateLimiter
     stream_limiter: StreamLimiter
@@ -116,8 +118,14 @@ class Container:
                 now=lambda: max(now(), clock.certain()),  # a clock that is put back revives no key
                 monotonic=monotonic,
             )
+            datasets = DatasetStore(
+                database, settings.datasets_url, settings.max_datasets, settings.max_dataset_bytes, now
+            )
             cache = AdaptationCache(database.file, settings.cached_adaptations)
-            with closing(cache), closing(_training(settings, repository, registry, metrics, now, clock)) as jobs:
+            with (
+                closing(cache),
+                closing(_training(settings, repository, registry, datasets, metrics, now, clock)) as jobs,
+            ):
                 yield cls(
                     settings,
                     metrics,
@@ -128,6 +136,7 @@ class Container:
                     Acting(cache, registry, adaptations, engine),
                     recorder,
                     jobs,
+                    datasets,
                     auth,
                     RateLimiter(settings.rate),
                     StreamLimiter(settings.tenant_streams, settings.streams),
@@ -149,6 +158,7 @@ class Container:
     def tidy(self) -> None:
         """Delete files that crashes left behind, and old entries of the audit log."""
         self.repository.tidy(self.clock.agreed())
+        self.datasets.tidy()
         self.audit_log.forget(self.clock.agreed() - self.settings.audit_ttl_s)
 
     def _evict(self, adaptation_ids: Iterable[str]) -> None:
@@ -162,6 +172,7 @@ def _training(
     settings: Settings,
     repository: AdaptationRepository,
     registry: Registry,
+    datasets: DatasetStore,
     metrics: Metrics,
     now: Callable[[], float],
     clock: ServiceClock,
@@ -172,6 +183,7 @@ def _training(
         _backend(settings),
         lambda bundle, name: registry.register(bundle, name).version,
         metrics,
+        load_dataset=datasets.load,
         runs=settings.runs or settings.data / "runs",
         at_once=settings.training_jobs,
         most_queued=settings.training_queue,

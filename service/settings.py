@@ -110,6 +110,12 @@ class Settings(BaseSettings):
     shutdown_s: float = Field(30.0, gt=0, description="time after that in which open requests may finish")
     min_free_bytes: int = Field(64 * 1024**2, ge=0, description="free disk space below which /readyz fails")
 
+    datasets: str | None = Field(None, description="folder or fsspec URL of uploaded data sets; DATA/datasets")
+    max_datasets: int = Field(100, ge=0, description="uploaded data sets of one tenant")
+    max_dataset_bytes: int = Field(1024**3, gt=0, description="size of one uploaded data set")
+    training_families: str = Field(
+        "", description="modules and packages, separated by commas, whose families of tasks clients may train"
+    )
     runs: Path | None = Field(None, description="folder of training runs, shared with the cluster; DATA/runs if absent")
     train_command: str | None = Field(None, description="command to run instead of `wtl train`, in shell syntax")
     training_jobs: int = Field(1, ge=0, description="training jobs that run at a time; 0: this server runs none")
@@ -177,6 +183,16 @@ class Settings(BaseSettings):
     def bundles_url(self) -> str:
         """Folder or URL of the registered bundles."""
         return self.bundles or str(self.data / "bundles")
+
+    @property
+    def datasets_url(self) -> str:
+        """Folder or URL of the uploaded data sets."""
+        return self.datasets or str(self.data / "datasets")
+
+    @property
+    def family_modules(self) -> tuple[str, ...]:
+        """The modules and packages whose families clients may train."""
+        return tuple(one.strip() for one in self.training_families.split(",") if one.strip())
 
     @property
     def loopback(self) -> bool:

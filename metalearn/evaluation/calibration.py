@@ -68,7 +68,7 @@ def auroc(ordinary: Shaped[np.ndarray, " n"], sought: Shaped[np.ndarray, " m"]) 
     """
     if len(ordinary) == 0 or len(sought) == 0:
         return None
-    from scipy.stats import mannwhitneyu  # type: ignore[import-untyped]
+    from scipy.stats import mannwhitneyu
 
     statistic = mannwhitneyu(sought, ordinary, method="asymptotic").statistic
     return float(statistic / (len(ordinary) * len(sought)))

@@ -22,7 +22,7 @@ def wilson(n_successes: int, n: int, confidence: float = 0.95) -> Interval:
     """
     if not 0 <= n_successes <= n or n == 0:
         raise InvalidData("n_successes", "0 <= n_successes <= n with n >= 1", f"{n_successes} of {n}")
-    from scipy.stats import binomtest  # type: ignore[import-untyped]
+    from scipy.stats import binomtest
 
     interval = binomtest(n_successes, n).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)

@@ -14,7 +14,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 
 from service.api.examples import fill, shipped_examples
-from service.api.schemas import adaptations, models, training_jobs
+from service.api.schemas import adaptations, datasets, models, training_jobs
 from service.api.schemas.adaptations import Body
 from service.api.scopes import all_routes, scope_of
 from service.codecs import JSON, MSGPACK, UPLOADS
@@ -94,7 +94,13 @@ def describe(app: FastAPI) -> None:
             document = generate()
             inputs: list[tuple[type[BaseModel], Literal["validation"]]] = [
                 (schema, "validation")
-                for schema in (*adaptations.REQUESTS, *models.REQUESTS, *training_jobs.REQUESTS, adaptations.Problem)
+                for schema in (
+                    *adaptations.REQUESTS,
+                    *models.REQUESTS,
+                    *datasets.REQUESTS,
+                    *training_jobs.REQUESTS,
+                    adaptations.Problem,
+                )
             ]
             _, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
             document["components"]["schemas"] |= definitions["$defs"]

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 
 from metalearn.data.context import Context
+from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import WatchTryLearnError
 from metalearn.proxies import http_client
@@ -24,6 +25,7 @@ from service.client.responses import (
     AliasChange,
     Aliases,
     ClientError,
+    DatasetInfo,
     ExperimentInfo,
     JobEvent,
     JobState,
@@ -315,17 +317,40 @@ class Client:
         """Return the experiments that the server can train; none if it runs no training jobs."""
         return [ExperimentInfo.of(item) for item in self._pages(requests.list_experiments)]
 
+    def put_dataset(self, name: str, dataset: Dataset) -> DatasetInfo:
+        """Upload a data set to train on, or replace the one of this name; a large one in several requests."""
+        first, *others = requests.put_dataset(name, dataset)
+        answer = self.send(first)
+        for part in others:
+            answer = self.send(part)
+        return DatasetInfo.of(answer)
+
+    def datasets(self) -> list[DatasetInfo]:
+        """Return the uploaded data sets, oldest first."""
+        return [DatasetInfo.of(item) for item in self._pages(requests.list_datasets)]
+
+    def delete_dataset(self, name: str) -> None:
+        """Delete an uploaded data set. Jobs that have started keep their copy of it."""
+        self.send(requests.delete_dataset(name))
+
     def train(
         self,
-        experiment: str,
+        experiment: str | None = None,
         *,
+        dataset: str | None = None,
+        family: str | None = None,
         seed: int | None = None,
         steps: int | None = None,
         name: str | None = None,
         job_id: str | None = None,
     ) -> TrainingJob:
-        """Start a training job. Its bundle becomes the next version of model `name`."""
-        return TrainingJob.of(self.send(requests.create_job(experiment, seed, steps, name, job_id)), _client=self)
+        """Start a training job. Its bundle becomes the next version of model `name`.
+
+        What is trained is an experiment, an uploaded data set, or a family as `module:Class` of a module that the
+        operator has allowed.
+        """
+        request = requests.create_job(experiment, seed, steps, name, job_id, dataset, family)
+        return TrainingJob.of(self.send(request), _client=self)
 
     def job(self, job_id: str) -> TrainingJob:
         """Return a training job by its id; `client.job(id).follow()` yields its events."""

@@ -5,7 +5,7 @@ read from the database each time. Models are loaded when they are needed. Knows 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,39 +77,27 @@ class Registry:
         Raises:
             InvalidConfig: there is no such folder, or it is one bundle, which cannot be used.
         """
-        found = ModelsFolder.read(folder)
-        unusable, drafts = dict(found.unusable), []
-        for name, bundle in found.bundles.items():
-            try:
-                drafts.append(self._load_model(name, 0, bundle))
-            except InvalidConfig as error:
-                if found.alone:
-                    raise
-                unusable[name] = reason(error, folder)
-        for name, why in unusable.items():
-            _log.error("a bundle in the models folder cannot be used", bundle=name, reason=why)
-        self.unusable = unusable
-        names = set(self.names)
-        return [self._publish(draft, found=True, automatic=not again or draft.name in names) for draft in drafts]
+        return self._publish_all(self._load_folder(folder), again=again)
 
     def register_from(self, folder: Path, name: str | None) -> list[ModelVersionRow]:
-        """Register the bundle of this name in a folder of bundles, or `scan` the folder.
+        """Register the bundle of this name in a folder of bundles, or all of them.
 
         Raises:
             InvalidData: there is no such bundle.
-            BundleUnusable: the bundle cannot be used, or none in the folder; nothing has changed.
+            BundleUnusable: a bundle cannot be used; nothing has changed.
         """
         try:
             if name is None:
-                models = self.scan(folder, again=True)
-                if self.unusable and not models:
+                drafts = self._load_folder(folder)
+                if self.unusable:
                     raise InvalidConfig("; ".join(f"{name}: {why}" for name, why in self.unusable.items()))
+                models = self._publish_all(drafts, again=True)
             else:
                 models = [self._publish(self._load_model(name, 0, _bundle_in(folder, name)), found=True)]
         except InvalidConfig as error:
             _log.warning("a bundle cannot be registered", error=str(error))
-            what = "no bundle in the models folder can" if name is None else f"the bundle {name} cannot"
-            raise BundleUnusable(f"{what} be used by this server: {reason(error, folder)}") from error
+            what = "a bundle in the models folder" if name is None else f"the bundle {name}"
+            raise BundleUnusable(f"{what} cannot be used by this server: {reason(error, folder)}") from error
         return [self._registered(model.name, model.version) for model in models]
 
     @property
@@ -201,6 +189,26 @@ class Registry:
             known = ", ".join(self.names) or "none"
             raise ModelNotFound(f"there is no model {quote(name)}", field="name", expected=known, got=quote(name))
         return version
+
+    def _load_folder(self, folder: Path) -> list[Model]:
+        """Load the bundles in a folder, and note those that cannot be used. Raises InvalidConfig."""
+        found = ModelsFolder.read(folder)
+        unusable, drafts = dict(found.unusable), []
+        for name, bundle in found.bundles.items():
+            try:
+                drafts.append(self._load_model(name, 0, bundle))
+            except InvalidConfig as error:
+                if found.alone:
+                    raise
+                unusable[name] = reason(error, folder)
+        for name, why in unusable.items():
+            _log.error("a bundle in the models folder cannot be used", bundle=name, reason=why)
+        self.unusable = unusable
+        return drafts
+
+    def _publish_all(self, drafts: Sequence[Model], *, again: bool) -> list[Model]:
+        names = set(self.names)
+        return [self._publish(draft, found=True, automatic=not again or draft.name in names) for draft in drafts]
 
     def _publish(self, draft: Model, *, found: bool = False, automatic: bool = False) -> Model:
         """Register a loaded model and give it its version; see `ModelCatalog.register`."""

@@ -2,7 +2,7 @@
 
 While a server runs, time passes as its monotonic clock says. The database remembers how far it has come, and what the
 wall clock showed then; the difference at the next start is the time that nobody was running, or a wrong clock. It
-counts for what is refused at once, and for what is deleted only after a while in which the wall clock did not take it
+counts at once for what is refused, and for what is deleted only after a while in which the wall clock did not take it
 back (docs/decisions/0041).
 """
 

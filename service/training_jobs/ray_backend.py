@@ -45,7 +45,7 @@ class RayBackend:
         """Submit the job, unless its submission exists already. Raises Unreachable, Refused."""
         if self._read(job) is not None:
             return
-        entrypoint = shlex.join((*self._command, *job.arguments, "--out", str(folder)))
+        entrypoint = shlex.join((*self._command, *job.arguments_in(folder)))
         body = {
             "entrypoint": entrypoint,
             "submission_id": _submission(job),

@@ -15,18 +15,22 @@ import structlog
 
 from metalearn.bundle import Bundle
 from metalearn.config import EVENT_LOG
+from metalearn.data.dataset import INDEX_FILE, Dataset
 from metalearn.data.errors import InvalidConfig
-from service.errors import NoTraining
+from service.errors import DatasetNotFound, NoTraining
 from service.ids import new_id
 from service.observability.metrics import Metrics
 from service.storage.idempotency import IdempotencyKey
 from service.storage.service_clock import ServiceClock
 from service.training_jobs.backend import Backend, JobStatus, Refused, Unreachable, tail
-from service.training_jobs.records import Event, Job, JobRequest, LogLine, last_log_line, parse_event_log
+from service.training_jobs.records import DATASET, Event, Job, JobRequest, LogLine, last_log_line, parse_event_log
 from service.training_jobs.repository import TrainingJobRepository
 
 Register = Callable[[Bundle, str], int]
 """Registers a bundle under a name and returns its version. A bundle that is registered again keeps its version."""
+
+LoadDataset = Callable[[str, str], Dataset]
+"""Returns the data set of a tenant by its name. Raises DatasetNotFound."""
 
 ATTEMPTS = 3
 _LEASE_S = 15.0
@@ -45,6 +49,7 @@ class TrainingJobSupervisor:
         register: Register,
         metrics: Metrics,
         *,
+        load_dataset: LoadDataset,
         runs: Path,
         at_once: int,
         most_queued: int,
@@ -53,6 +58,7 @@ class TrainingJobSupervisor:
         clock: ServiceClock,
     ) -> None:
         self._store, self._backend, self._register, self._metrics = store, backend, register, metrics
+        self._load_dataset = load_dataset
         self._runs, self._at_once, self._most_queued, self._keep_s, self._now = (
             runs.absolute(), at_once, most_queued, keep_s, now,
         )  # fmt: skip
@@ -190,11 +196,22 @@ class TrainingJobSupervisor:
     def _start_attempt(self, job: Job, backend: Backend) -> Job:
         """Start the next attempt. It starts before it is stored, since starting it twice is harmless."""
         job = replace(job, attempt=job.attempt + 1)
+        self._copy_dataset(job)
         backend.start(job, self._folder(job))
         now = self._now()
         _log.info("training job started", job=job.id, experiment=job.experiment, attempt=job.attempt)
         started_at = job.started_at or now
         return self._store.advance(job, now, state="running", attempt=job.attempt, started_at=started_at)
+
+    def _copy_dataset(self, job: Job) -> None:
+        """Copy the data set of a job to its folder once, so that later uploads do not change it. Raises Refused."""
+        target = self._folder(job) / DATASET
+        if job.dataset is None or (target / INDEX_FILE).exists():
+            return
+        try:
+            self._load_dataset(job.tenant, job.dataset).save(target)
+        except DatasetNotFound as error:
+            raise Refused(f"the data set {job.dataset} was deleted before the job started") from error
 
     def _follow(self, job: Job, backend: Backend) -> Job:
         folder = self._folder(job)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from typing import Any
 
 import httpx
@@ -25,6 +26,7 @@ BAD = ("socks5://" + NOWHERE, "socks5h://user:secret@proxy:1080", "ftp://proxy",
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)  # as where it is not installed
     for name in list(os.environ):
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -62,7 +64,7 @@ def test_the_asyncio_client_goes_through_no_proxy(served_app: FastAPI, monkeypat
         assert asyncio.run(names(url)) == ["point"]
 
 
-@pytest.mark.parametrize("proxy", BAD[1:])
+@pytest.mark.parametrize("proxy", BAD[1:-1])
 def test_another_machine_needs_a_proxy_that_can_be_used(
     proxy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

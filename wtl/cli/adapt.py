@@ -160,8 +160,8 @@ def check(
     shown, tried = fitted(read, bundle.spec, clip=clip, skip_bad=skip_bad)
     say((shown, tried), remarks=False)
     upload = Context(demos=shown.episodes, trials=tried.episodes)
-    quality = inspect(upload, bundle.spec, Confidence.of(bundle), rate_hz=shown.rate_hz or tried.rate_hz)
-    quality = remarked(quality, {"demos": shown.remarks, "trials": tried.remarks})
+    found = inspect(upload, bundle.spec, Confidence.of(bundle), rate_hz=shown.rate_hz or tried.rate_hz)
+    quality = remarked(found, {"demos": shown.remarks, "trials": tried.remarks})
     if json:
         typer.echo(json_text.dumps([asdict(one) for one in quality]))
     else:

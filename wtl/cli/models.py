@@ -48,14 +48,19 @@ def list_folder(
     from service.settings import SHIPPED_MODELS
 
     at = folder or SHIPPED_MODELS
+    if not at.is_dir():
+        raise InvalidConfig(f"no folder of bundles at {at}")
     found = ModelsFolder.read(at)
     table = Table("model", "id", "observation", "action", "success after 0, 1, ... trials", box=None, pad_edge=False)
     for name, bundle in found.bundles.items():
         size = ("discrete " if bundle.spec.discrete else "") + str(bundle.spec.action_size)
         table.add_row(name, bundle.id[:12], str(bundle.spec.observation_size), size, _curve(bundle))
-    Console().print(table if found.bundles else f"no bundles in {at}")
+    if found.bundles or not found.unusable:
+        Console().print(table if found.bundles else f"no bundles in {at}")
     if found.unusable:
-        raise InvalidConfig("; ".join(f"{name} cannot be used: {why}" for name, why in found.unusable.items()))
+        raise InvalidConfig(
+            "; ".join(f"the bundle {name} cannot be used: {why}" for name, why in found.unusable.items())
+        )
 
 
 @models.command("upgrade")

@@ -106,7 +106,7 @@ def train(
         made = read_task_set(episodes, selection, TaskRule(demos), task_by=task_by, rate_hz=rate)
         typer.echo(describe(made))
         data = made.training
-    wanted = _experiment(experiment, family, dataset or (episodes or [None])[0], seed, steps)
+    wanted = _experiment(experiment, family, dataset or (episodes[0] if episodes else None), seed, steps)
     usual = Path("runs") / (wanted.name if seed is None else f"{wanted.name}-seed{seed}")
     if staleness is not None:
         wanted = wanted.with_staleness(staleness)

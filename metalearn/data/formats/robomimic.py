@@ -11,7 +11,7 @@ import numpy as np
 
 from metalearn.data.errors import InvalidData
 from metalearn.data.formats.arrays import Limits
-from metalearn.data.formats.doubts import listed, of_next_observations
+from metalearn.data.formats.doubts import listed, of_names, of_next_observations
 from metalearn.data.formats.hdf5 import array, opened
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
 from metalearn.data.quality import QualityWarning
@@ -60,7 +60,7 @@ def _steps(demo: "h5py.Group", selection: Selection) -> Steps:
             raise InvalidData("observations", f"some of {', '.join(sorted(seen))}", key)
     observations = {key: array(seen, key) for key in wanted}
     after = {key: array(following, key) for key in wanted if _is_group(following) and key in following}
-    remarks = of_next_observations(observations, after)
+    remarks = [*of_next_observations(observations, after), *of_names(demo, ("rewards", "next_obs"))]
     if set(after) == set(wanted):
         observations = {key: np.concatenate([now, after[key][-1:]]) for key, now in observations.items()}
     elif after:

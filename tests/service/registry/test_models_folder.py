@@ -93,7 +93,8 @@ def test_the_others_are_served_and_it_is_said_which_and_why(
         assert str(settings.models) not in unusable["reason"]
         logged = capsys.readouterr().out
         assert "bundle=bad" in logged
-        assert http.post("/v1/models").status_code == 200
+        assert http.post("/v1/models").status_code == 409  # what was asked for is all of them
+        assert http.post("/v1/models", json={"name": "point"}).status_code == 200
         refused = http.post("/v1/models", json={"name": "bad"})
         assert refused.status_code in {409, 422}
 
@@ -171,7 +172,7 @@ def test_the_command_line_lists_the_others_and_the_reason(
     assert main(["models", str(settings.models)]) == 2
     printed = capsys.readouterr()
     assert "point" in printed.out
-    assert "bad cannot be used: bad/weights.safetensors does not match" in printed.err
+    assert "the bundle bad cannot be used: bad/weights.safetensors does not match" in printed.err
     assert main(["models", "list", str(run_of(settings, tmp_path))]) == 0
     assert "point" in capsys.readouterr().out
     assert main(["models", "upgrade", str(tmp_path / "runs" / "my run")]) == 0
