@@ -7,13 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 import numpy as np
 
 from metalearn.data.context import Context
-from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import WatchTryLearnError
 from metalearn.proxies import async_http_client
@@ -34,6 +33,9 @@ from service.client.responses import (
 )
 from service.client.retry import RetryPolicy, Send, send_with_retries
 from service.client.spaces import ModelSpaces, no_open_episode
+
+if TYPE_CHECKING:
+    import metalearn.data.dataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,7 +295,7 @@ class AsyncClient:
         """Return the experiments that the server can train; none if it runs no training jobs."""
         return [ExperimentInfo.of(item) async for item in self._pages(requests.list_experiments)]
 
-    async def put_dataset(self, name: str, dataset: Dataset) -> DatasetInfo:
+    async def put_dataset(self, name: str, dataset: "metalearn.data.dataset.Dataset") -> DatasetInfo:
         """Upload a data set to train on, or replace the one of this name; a large one in several requests."""
         first, *others = requests.put_dataset(name, dataset)
         answer = await self.send(first)

@@ -6,13 +6,15 @@ The arguments are a user's. Whatever is not what it should be is an InvalidData 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
 from metalearn.data.values import describe, flag, number, numbers
+
+if TYPE_CHECKING:
+    import metalearn.data.dataset
 
 PART_BYTES = 16 * 1024**2
 """What one request with episodes holds at most, unless one episode is larger: half of what servers usually take."""
@@ -167,7 +169,7 @@ def list_experiments(cursor: str | None) -> ApiRequest:
     return get("/v1/experiments", limit=100, cursor=cursor)
 
 
-def put_dataset(name: str, dataset: Dataset) -> Iterator[ApiRequest]:
+def put_dataset(name: str, dataset: "metalearn.data.dataset.Dataset") -> Iterator[ApiRequest]:
     """Upload a data set: its first tasks, and further ones in requests of at most PART_BYTES, or of one task each."""
     path = f"/v1/datasets/{_quoted(name)}"
     parts: list[list[dict[str, Any]]] = [[]]
