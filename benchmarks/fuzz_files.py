@@ -21,10 +21,11 @@ from rich.table import Table
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from metalearn.data.formats import FORMATS  # noqa: E402
 from support.fuzzed_files import Case, Verdict, judge  # noqa: E402
 from support.fuzzed_files.judge import OUTCOMES  # noqa: E402
 from support.fuzzed_files.mutations import NAMES  # noqa: E402
+
+from metalearn.data.formats import FORMATS  # noqa: E402
 
 LONGEST_S = 30.0
 MEMORY = Path("/dev/shm")
@@ -56,7 +57,9 @@ def main() -> int:
     _print(console, counts)
     for failure in failures:
         console.print(failure, markup=False, highlight=False)
-    print(f"{len(cases):,} cases of {len(FORMATS)} formats in {time.monotonic() - started_s:.0f} s, {len(failures)} failures")
+    print(
+        f"{len(cases):,} cases of {len(FORMATS)} formats in {time.monotonic() - started_s:.0f} s, {len(failures)} failures"
+    )
     return 1 if failures else 0
 
 

@@ -10,7 +10,16 @@ from rich.console import Console
 from metalearn.data.errors import InvalidConfig
 from wtl.cli import completions
 from wtl.cli.options import Family, RayAddress, Seed, Steps, Threads, Workers
-from wtl.cli.recordings import LinksUnder, Observations, SkipBad, Success, selection_of
+from wtl.cli.recordings import (
+    Actions,
+    Filter,
+    LinksUnder,
+    Observations,
+    Resample,
+    SkipBad,
+    Success,
+    selection_of,
+)
 from wtl.cli.tables import print_table
 from wtl.cli.task_sets import Demos, Rate, TaskBy, describe, read_task_set
 from wtl.next_lines import command
@@ -45,7 +54,10 @@ def train(
     task_by: TaskBy = "file",
     demos: Demos = 1,
     observations: Observations = None,
+    actions: Actions = None,
     success: Success = "auto",
+    filter_key: Filter = None,
+    resample: Resample = None,
     skip_bad: SkipBad = False,
     links_under: LinksUnder = None,
     rate: Rate = None,
@@ -108,7 +120,16 @@ def train(
         if _learners(learners):
             hint = "`wtl convert dataset:DIR` makes a data set of the recordings, which --dataset DIR streams to them"
             raise InvalidConfig(f"--episodes cannot be used with --learners: {hint}")
-        selection = selection_of(observations, success, None, skip_bad=skip_bad, links_under=links_under)
+        selection = selection_of(
+            observations,
+            success,
+            None,
+            actions=actions,
+            filter_key=filter_key,
+            resample=resample,
+            skip_bad=skip_bad,
+            links_under=links_under,
+        )
         made = read_task_set(episodes, selection, TaskRule(demos), task_by=task_by, rate_hz=rate)
         typer.echo(describe(made))
         data = made.training

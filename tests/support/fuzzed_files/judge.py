@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from gymnasium import spaces
+from support.fuzzed_files.layouts import LAYOUTS, Layout
+from support.fuzzed_files.mutations import FILES, HARMLESS, NAMES, NEAR, TREES, Slip, near_name
+from support.fuzzed_files.told import ACTION_SIZE, OBSERVATION_SIZE, Contradiction, Recording, Told
 
 from metalearn.data.errors import WatchTryLearnError
 from metalearn.data.formats import Recorded, Selection
 from metalearn.data.spec import Spec
-from support.fuzzed_files.layouts import LAYOUTS, Layout
-from support.fuzzed_files.mutations import FILES, HARMLESS, NAMES, NEAR, TREES, Slip, near_name
-from support.fuzzed_files.told import ACTION_SIZE, OBSERVATION_SIZE, Contradiction, Recording, Told
 from wtl.cli.recordings import fitted, read_sources
 
 SPEC = Spec(
@@ -84,7 +84,7 @@ def judge(case: Case, home: Path, read: Read = read_as_adapt) -> Verdict:
                 tree, slips = (found[0], [*slips, found[1]]) if isinstance(found, tuple) else (found, slips)
         try:
             source = layout.write(tree, broken)
-        except Exception:  # noqa: BLE001  a library does not write such a thing: there is no such file
+        except Exception:
             return Verdict("not written")
         applied += [name for name in case.mutations if name in FILES and FILES[name](broken, rng)]
         return _verdict(layout, broken, applied, slips, before, lambda: read(source, selection))
@@ -94,7 +94,12 @@ def judge(case: Case, home: Path, read: Read = read_as_adapt) -> Verdict:
 
 
 def _verdict(
-    layout: Layout, folder: Path, applied: Sequence[str], slips: Sequence[Slip], before: Recorded, read: Callable[[], Recorded]
+    layout: Layout,
+    folder: Path,
+    applied: Sequence[str],
+    slips: Sequence[Slip],
+    before: Recorded,
+    read: Callable[[], Recorded],
 ) -> Verdict:
     if not applied:
         return Verdict("not applied")
@@ -105,7 +110,7 @@ def _verdict(
             found = read()
     except (WatchTryLearnError, OSError) as error:
         return Verdict("failure", f"refused, though nothing was changed: {error}") if harmless else Verdict("error")
-    except Exception:  # noqa: BLE001  the very thing that is looked for
+    except Exception:
         return Verdict("failure", traceback.format_exc(limit=-4))
     if _recording(found).same(_recording(before)) and harmless:
         return Verdict("as before")
@@ -127,7 +132,7 @@ def _silent(layout: Layout, folder: Path, slips: Sequence[Slip], found: Recorded
             for slip in slips:
                 if not told.same(_told_without(layout, slip.undone(tree)) or told):
                     return Verdict("failure", f"{slip.new} was read past in silence, where {slip.old} is meant")
-    except Exception as error:  # noqa: BLE001  damage: the library cannot read it either
+    except Exception as error:
         if read.same(_recording(before)) and not isinstance(error, Contradiction):
             return Verdict("as before")
         return Verdict("failure", f"read in silence, though it is damaged or says nothing plain ({error!r})")

@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 from safetensors.numpy import load, save_file
-
 from support.fuzzed_files import told
 from support.fuzzed_files.told import Array, Contradiction, Recording, Tree, under
 
@@ -70,9 +69,7 @@ def _tell_body(tree: Tree) -> Recording:
             raise Contradiction
         found += [under(own, f"{number}/") for number in numbers]
     fields = ("observations", "actions", "rewards", "success")
-    episodes = tuple(
-        told.episode(*(one.get(name) for name in fields), after=True) for one in found or [tree]
-    )
+    episodes = tuple(told.episode(*(one.get(name) for name in fields), after=True) for one in found or [tree])
     return Recording(episodes, told.rate(tree.get("rate_hz")))
 
 
@@ -211,9 +208,7 @@ def _tell_robomimic(tree: Tree) -> Recording:
         rewards = demo.get("rewards")
         flags = [demo[key] for key in ("success", "is_success", "next.success") if key in demo]
         success = flags[0] if flags else None if rewards is None else bool((np.asarray(rewards) > 0).any())
-        episodes.append(
-            told.episode(np.concatenate(seen, axis=1), demo.get("actions"), rewards, success, after=after)
-        )
+        episodes.append(told.episode(np.concatenate(seen, axis=1), demo.get("actions"), rewards, success, after=after))
         if demo.get("actions") is None:
             raise Contradiction
     if not episodes:
@@ -311,7 +306,9 @@ def _write_minari(tree: Tree, folder: Path) -> str:
 
 
 def _load_minari(folder: Path) -> Tree:
-    metadata = json.loads((folder / "metadata.json").read_bytes().removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=_once)
+    metadata = json.loads(
+        (folder / "metadata.json").read_bytes().removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=_once
+    )
     return _load_hdf5(folder / "main_data.hdf5") | {f"metadata#{name}": value for name, value in metadata.items()}
 
 
@@ -381,7 +378,9 @@ def _write_lerobot(tree: Tree, folder: Path) -> str:
         # Parquet holds columns of one length only: a member that is cut is null where it is not.
         most = max(len(value) if value.ndim else 0 for value in columns.values())
         made = {
-            name: pa.array([*(value.tolist() if value.ndim else []), *[None] * (most - (len(value) if value.ndim else 0))])
+            name: pa.array(
+                [*(value.tolist() if value.ndim else []), *[None] * (most - (len(value) if value.ndim else 0))]
+            )
             for name, value in columns.items()
         }
         parquet.write_table(pa.table(made), home / f"file-{int(file):03d}.parquet")
@@ -418,6 +417,7 @@ def _tell_lerobot(tree: Tree) -> Recording:
         own = sorted(own, key=lambda one: _whole(one["frame_index"]))
         if [_whole(one["frame_index"]) for one in own] != list(range(len(own))):
             raise Contradiction
+
         def of(name: str, own: list[dict[str, Any]] = own) -> Any:
             known = name in features and all(name in one for one in own)
             return [one[name] for one in own] if known else None

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from support.fuzzed_files.told import Array, Tree
 
 Rng = np.random.Generator
@@ -104,7 +103,13 @@ def _foreign(tree: Tree, rng: Rng) -> Tree | None:
     name = _pick(tree, rng, arrays=True)
     if name is None:
         return None
-    extras = [np.arange(3), np.zeros((2, 2), np.float32), np.asarray("some text"), np.float64(3.5), np.asarray(["a", "b"])]
+    extras = [
+        np.arange(3),
+        np.zeros((2, 2), np.float32),
+        np.asarray("some text"),
+        np.float64(3.5),
+        np.asarray(["a", "b"]),
+    ]
     home = name.rpartition("/")[0]
     n = len(tree[name])
     extra = extras[rng.integers(len(extras))] if rng.integers(2) else np.arange(n)
@@ -137,7 +142,9 @@ def _cut(array: Array, rng: Rng) -> Array:
 
 def _cut_all(tree: Tree, rng: Rng) -> Tree:
     gone = int(rng.integers(1, 4))
-    return {name: value[:-gone] if isinstance(value, np.ndarray) and value.ndim else value for name, value in tree.items()}
+    return {
+        name: value[:-gone] if isinstance(value, np.ndarray) and value.ndim else value for name, value in tree.items()
+    }
 
 
 def _grow(array: Array, rng: Rng) -> Array:
