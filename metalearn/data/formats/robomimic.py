@@ -76,7 +76,7 @@ def _subset(file: "h5py.File", key: str, names: Sequence[str]) -> list[int]:
 
 def _steps(demo: "h5py.Group", selection: Selection) -> Steps:
     seen, following = (demo.get("obs"), demo.get("next_obs")) if is_group(demo) else (None, None)
-    if not is_group(seen):
+    if seen is None or not is_group(seen):
         raise InvalidData("obs", "a group of observations (robomimic's dataset_states_to_obs makes it)", "none")
     wanted = selection.observations or tuple(seen)
     for key in wanted:
