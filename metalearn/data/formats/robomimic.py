@@ -83,7 +83,8 @@ def _steps(demo: "h5py.Group", selection: Selection) -> Steps:
         if key not in seen:
             raise InvalidData("observations", f"some of {', '.join(sorted(seen))}", key)
     observations = {key: array(seen, key) for key in wanted}
-    after = {key: array(following, key) for key in wanted if is_group(following) and key in following}
+    later = following if following is not None and is_group(following) else {}
+    after = {key: array(following, key) for key in wanted if key in later}
     remarks = [*of_next_observations(observations, after), *of_names(demo, ("rewards", "next_obs"))]
     if set(after) == set(wanted):
         observations = {key: np.concatenate([now, after[key][-1:]]) for key, now in observations.items()}
