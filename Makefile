@@ -57,6 +57,8 @@ docs: $(READY) ## build the site into build/site, every link checked, and run th
 	$(BIN)/pytest tests/repository/test_docs.py
 
 lock: $(READY) ## pin what pyproject.toml asks for in requirements.lock; versions that still fit stay
+	@# Versions stay, their hashes are asked for again: uv would keep those of the Pythons that were wanted before.
+	sed -i -e '/--hash=/d' -e 's/ \\$$//' requirements.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \
 		pyproject.toml --all-extras --group images --output-file requirements.lock
 

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from metalearn.bundle import SCHEMA, Bundle, Weights
+from metalearn.bundle import SCHEMA, Bundle, Weights, run_bundle
 from metalearn.config import DataConfig, ModelConfig
 from metalearn.data.dataset import DAMAGE
 from metalearn.data.episode import Episode
@@ -59,7 +59,7 @@ class Upgrade:
 
 
 def upgrade(folder: Path) -> Iterator[Upgrade]:
-    """Upgrade a bundle, or every bundle of a folder, in place; to one of schema 2 only missing files are added.
+    """Upgrade a bundle, that of a run, or every bundle of a folder, in place; one of schema 2 gets what it lacks.
 
     A bundle is replaced as a whole when the new one is complete and on the disk. What cannot be upgraded is not
     touched. Runs on one folder take turns, and one that was stopped is put right by the next. The example is a
@@ -68,7 +68,7 @@ def upgrade(folder: Path) -> Iterator[Upgrade]:
     Raises:
         InvalidConfig: no bundle there.
     """
-    folder = folder.resolve()
+    folder = (run_bundle(folder) or folder).resolve()
     with _turn(folder.parent):
         _recover(folder)
     if folder.is_dir():

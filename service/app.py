@@ -23,6 +23,7 @@ from service.api.readiness import Readiness
 from service.api.routes import (
     acting,
     adaptations,
+    datasets,
     episodes,
     experiments,
     exports,
@@ -50,7 +51,8 @@ Bodies are JSON or msgpack (numpy arrays in openpi's convention), gzipped or not
 
 _ROUTERS = (
     acting.router, stream.router, adaptations.router, versions.router, episodes.router, exports.router, models.changes,
-    models.router, experiments.router, training_jobs.router, health.router, health.scraped, pages.router,
+    models.router, experiments.router, datasets.router, training_jobs.router, health.router, health.scraped,
+    pages.router,
 )  # fmt: skip
 
 
@@ -59,6 +61,7 @@ def create_app(
     *,
     runtime_factory: RuntimeFactory | None = None,
     now: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] | None = None,
     traces: TracerProvider | None = None,
 ) -> FastAPI:
     """Make the application. It opens the data folder and loads the models when it starts, not before.
@@ -66,12 +69,14 @@ def create_app(
     Args:
         settings: the settings of the server.
         runtime_factory: makes a runtime of a bundle; that of the settings if absent.
-        now: the clock, in seconds since 1970, that decides when adaptations and keys expire.
+        now: the wall clock, in seconds since 1970.
+        monotonic: a clock that does not jump; that of the system, or `now` if only that is given.
         traces: the destination of spans; None: no spans are made.
 
     Raises:
         InvalidConfig: an allowed host or origin in the settings is none.
     """
+    steady = monotonic or (time.monotonic if now is time.time else now)
     factory = runtime_factory or factory_of(settings.runtime)
     metrics = Metrics.make()
     shutdown = Shutdown()
@@ -79,12 +84,12 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.request_threads
-        manager = Container.open(settings, metrics, factory, shutdown.draining, now)
+        manager = Container.open(settings, metrics, factory, shutdown.draining, now, steady)
         container = await run_in_threadpool(manager.__enter__)
         app.state.container, app.state.readiness = container, Readiness(container)
         sweeper = asyncio.create_task(_sweep(container))
         try:
-            with shared_state_gauges(container, now):
+            with shared_state_gauges(container):
                 yield
         finally:
             sweeper.cancel()

@@ -27,7 +27,9 @@ from service.security.authenticator import Authenticator
 from service.security.rate_limits import RateLimiter, StreamLimiter
 from service.settings import Settings
 from service.storage.database import Database
+from service.storage.dataset_store import DatasetStore
 from service.storage.episode_store import EpisodeStore
+from service.storage.service_clock import ServiceClock
 from service.training_jobs import TrainingJobSupervisor
 from service.training_jobs import local_backend as local
 from service.training_jobs import ray_backend as ray
@@ -50,12 +52,13 @@ class Container:
     acting: Acting
     episode_recorder: EpisodeRecorder
     training_jobs: TrainingJobSupervisor
+    datasets: DatasetStore
     authenticator: Authenticator
     rate_limiter: RateLimiter
     stream_limiter: StreamLimiter
     audit_log: AuditLog
     draining: threading.Event
-    now: Callable[[], float]
+    clock: ServiceClock
 
     @classmethod
     @contextmanager
@@ -66,6 +69,7 @@ class Container:
         factory: RuntimeFactory,
         draining: threading.Event,
         now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         rng: np.random.Generator | None = None,
     ) -> Iterator["Container"]:
         """Load the models and open the data folder, and close them after the block.
@@ -85,12 +89,19 @@ class Container:
         with closing(Database(settings.database_url, settings.connections)) as database, closing(engine):
             quota = Quota(settings.max_episodes, settings.max_adaptations, settings.max_storage_bytes)
             repository = AdaptationRepository(database, EpisodeStore(settings.episodes_url), quota, now)
+            clock = ServiceClock(database, now, monotonic, settings.clock_settle_s)
             engine.start()
             bundle_store = BundleStore(settings.bundles_url)
             registry = Registry(ModelCatalog(database, now), bundle_store, factory, settings.cached_model_versions)
             registry.scan(settings.models)
             adaptations = AdaptationService(
-                repository, registry, engine, ttl_s=settings.adaptation_ttl_s, max_steps=settings.max_steps, now=now
+                repository,
+                registry,
+                engine,
+                ttl_s=settings.adaptation_ttl_s,
+                max_steps=settings.max_steps,
+                now=now,
+                clock=clock,
             )
             recordings = RecordingRepository(database, now)
             recorder = EpisodeRecorder(
@@ -104,10 +115,17 @@ class Container:
                 ApiKeys(database),
                 opened=settings.loopback or settings.allow_unauthenticated,
                 cache_s=settings.key_cache_s,
-                now=now,
+                now=lambda: max(now(), clock.certain()),  # a clock that is put back revives no key
+                monotonic=monotonic,
+            )
+            datasets = DatasetStore(
+                database, settings.datasets_url, settings.max_datasets, settings.max_dataset_bytes, now
             )
             cache = AdaptationCache(database.file, settings.cached_adaptations)
-            with closing(cache), closing(_training(settings, repository, registry, metrics, now)) as jobs:
+            with (
+                closing(cache),
+                closing(_training(settings, repository, registry, datasets, metrics, now, clock)) as jobs,
+            ):
                 yield cls(
                     settings,
                     metrics,
@@ -118,12 +136,13 @@ class Container:
                     Acting(cache, registry, adaptations, engine),
                     recorder,
                     jobs,
+                    datasets,
                     auth,
                     RateLimiter(settings.rate),
                     StreamLimiter(settings.tenant_streams, settings.streams),
                     AuditLog(database),
                     draining,
-                    now,
+                    clock,
                 )
 
     def delete(self, tenant: str, adaptation_id: str) -> None:
@@ -138,8 +157,9 @@ class Container:
 
     def tidy(self) -> None:
         """Delete files that crashes left behind, and old entries of the audit log."""
-        self.repository.tidy()
-        self.audit_log.forget(self.now() - self.settings.audit_ttl_s)
+        self.repository.tidy(self.clock.agreed())
+        self.datasets.tidy()
+        self.audit_log.forget(self.clock.agreed() - self.settings.audit_ttl_s)
 
     def _evict(self, adaptation_ids: Iterable[str]) -> None:
         """Drop deleted adaptations from memory."""
@@ -149,7 +169,13 @@ class Container:
 
 
 def _training(
-    settings: Settings, repository: AdaptationRepository, registry: Registry, metrics: Metrics, now: Callable[[], float]
+    settings: Settings,
+    repository: AdaptationRepository,
+    registry: Registry,
+    datasets: DatasetStore,
+    metrics: Metrics,
+    now: Callable[[], float],
+    clock: ServiceClock,
 ) -> TrainingJobSupervisor:
     """Start the supervisor of the training jobs."""
     jobs = TrainingJobSupervisor(
@@ -157,11 +183,13 @@ def _training(
         _backend(settings),
         lambda bundle, name: registry.register(bundle, name).version,
         metrics,
+        load_dataset=datasets.load,
         runs=settings.runs or settings.data / "runs",
         at_once=settings.training_jobs,
         most_queued=settings.training_queue,
         keep_s=settings.training_ttl_s,
         now=now,
+        clock=clock,
     )
     jobs.start(settings.training_poll_s)
     return jobs

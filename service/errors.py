@@ -5,6 +5,7 @@ ServiceError
 ├── BadParameter               400  in the query, the path or a header
 ├── Unauthenticated            401  no key, or an unknown, expired or revoked one
 ├── Forbidden                  403  the key lacks a scope
+├── FamilyNotAllowed           403  the server does not import this module for clients
 ├── ForeignOrigin              403  a page of another site may not change anything here
 ├── NotFound                   404
 │   ├── AdaptationNotFound          unknown, deleted or expired
@@ -12,7 +13,8 @@ ServiceError
 │   ├── EpisodeNotFound
 │   ├── ModelNotFound
 │   ├── AliasNotFound
-│   └── JobNotFound
+│   ├── JobNotFound
+│   └── DatasetNotFound
 ├── MethodNotAllowed           405
 ├── TooSlow                    408  the body took too long to arrive
 ├── Conflict                   409
@@ -28,6 +30,7 @@ ServiceError
 │   ├── JobConflict                 the id belongs to a different training job
 │   └── NoTraining                  this server runs no training jobs
 ├── BodyTooLarge               413
+├── DatasetTooLarge            413  the data set holds no more
 ├── UnsupportedMediaType       415
 ├── ForeignHost                421  the server does not answer under this name
 ├── InvalidPayload             422  well-formed, but invalid: field, expected, got
@@ -139,6 +142,12 @@ class ForeignOrigin(ServiceError):
         )
 
 
+class FamilyNotAllowed(ServiceError):
+    """The operator has not allowed the module of this family."""
+
+    status, type, title = 403, "family-not-allowed", "This server does not train this family"
+
+
 class NotFound(ServiceError):
     """Nothing exists at this path."""
 
@@ -183,6 +192,12 @@ class JobNotFound(NotFound):
     """The training job does not exist."""
 
     type, title = "job-not-found", "No such training job"
+
+
+class DatasetNotFound(NotFound):
+    """The tenant has uploaded no such data set."""
+
+    type, title = "dataset-not-found", "No such data set"
 
 
 class MethodNotAllowed(ServiceError):
@@ -279,6 +294,12 @@ class BodyTooLarge(ServiceError):
     """The body is larger than the server accepts."""
 
     status, type, title = 413, "body-too-large", "The body is too large"
+
+
+class DatasetTooLarge(ServiceError):
+    """The data set would be larger than one may be."""
+
+    status, type, title = 413, "dataset-too-large", "The data set is too large"
 
 
 class UnsupportedMediaType(ServiceError):

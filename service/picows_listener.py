@@ -5,16 +5,12 @@ detail as without picows. Once it is accepted, picows gets the connection. Knows
 `receive`, or, to an application that asks for it, by a call (`service.api.direct_frames`).
 """
 
-import asyncio
 import logging
-import os
-import socket
 import struct
 from collections import deque
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-import aiofastnet
 from picows import (
     WSAutoPingStrategy,
     WSCloseCode,
@@ -29,7 +25,7 @@ from picows import (
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # as picows.ws_create_server makes it
 from starlette.types import Message
-from uvicorn.protocols.utils import ClientDisconnected, is_ssl
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from service.api.direct_frames import DIRECT, Reply, TakeFrame
@@ -71,7 +67,7 @@ class PicowsProtocol(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         """Run the application, which may have frames delivered by a call."""
-        self.scope["extensions"][DIRECT] = self._offer  # type: ignore[index]
+        self.scope["extensions"][DIRECT] = self._offer  # type: ignore[assignment]
         await super().run_asgi()
 
     async def receive(self) -> Any:
@@ -85,7 +81,7 @@ class PicowsProtocol(WebSocketsSansIOProtocol):
         """Send a message of the application. Raises ClientDisconnected."""
         if self._frames is None:
             if message["type"] == "websocket.accept":
-                await self._accept(message)
+                self._accept(message)
             else:
                 await super().send(message)
             return
@@ -174,7 +170,7 @@ class PicowsProtocol(WebSocketsSansIOProtocol):
         """Leave a frame that was delivered by a call to the coroutine that waits in `receive`."""
         self.queue.put_nowait(message)  # type: ignore[arg-type]
 
-    async def _accept(self, message: MutableMapping[str, Any]) -> None:
+    def _accept(self, message: MutableMapping[str, Any]) -> None:
         """Hand the connection to picows, which wants to see a request itself before it answers."""
         if self.transport.is_closing():
             self.disconnected = True
@@ -189,7 +185,8 @@ class PicowsProtocol(WebSocketsSansIOProtocol):
         protocol = _picows_protocol(
             lambda _: WSUpgradeResponseWithListener(response, self._frames), self.config.ws_max_size
         )
-        await self._hand_over(protocol)
+        protocol.connection_made(self.transport)
+        self.transport.set_protocol(protocol)
         key = self.request.headers["Sec-WebSocket-Key"]
         head = (
             "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -200,19 +197,6 @@ class PicowsProtocol(WebSocketsSansIOProtocol):
         self.handshake_complete = True
         self._read(True)
         self.start_keepalive()
-
-    async def _hand_over(self, protocol: Any) -> None:
-        """Make picows the protocol of the connection, without TLS on a transport that is faster than the loop's."""
-        if is_ssl(self.transport):
-            protocol.connection_made(self.transport)
-            self.transport.set_protocol(protocol)
-            return
-        before = self.transport
-        connection = socket.socket(fileno=os.dup(before.get_extra_info("socket").fileno()))
-        before.set_protocol(asyncio.Protocol())
-        before.abort()  # closes its own file descriptor of the connection, and so not the connection
-        self.transport, _ = await aiofastnet.connect_accepted_socket(self.loop, lambda: protocol, connection)
-        self.transport.pause_reading()
 
     def _offer(self, make: Callable[[Reply], TakeFrame]) -> None:
         self._answer = make(self)
@@ -283,7 +267,8 @@ class _Frames(WSListener):
         elif kind in (_BINARY, _TEXT, _CONTINUATION):
             self._join(kind, frame)
         elif kind == WSMsgType.CLOSE:
-            self._protocol.closed_by_client(int(frame.get_close_code()), frame.get_close_reason() or "")
+            code: Any = frame.get_close_code()  # an integer, if the code is not one of picows' names
+            self._protocol.closed_by_client(int(code), frame.get_close_reason() or "")
         elif kind == WSMsgType.PONG:
             self._protocol.pong_received(frame.get_payload_as_bytes())
 

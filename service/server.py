@@ -14,12 +14,13 @@ from fastapi import FastAPI
 
 from metalearn.bundle import Bundle
 from metalearn.data.errors import InvalidConfig
+from metalearn.proxies import http_client
 from service.api.shutdown import Shutdown
 from service.app import create_app
 from service.inference import Runtime, RuntimeFactory, factory_of
 from service.observability import logging as logs
 from service.observability.tracing import exporting
-from service.registry.registry import read_bundles
+from service.registry.models_folder import ModelsFolder, reason
 from service.security.api_keys import ApiKeys
 from service.settings import Settings, StreamListener
 from service.storage.database import Database
@@ -31,13 +32,14 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) 
     """Serve until SIGTERM or SIGINT; requests in progress are answered first.
 
     Raises:
-        InvalidConfig: other machines could connect without a key, or the models or the database cannot be used.
+        InvalidConfig: other machines could connect without a key, or a model, the database or a proxy cannot be used.
     """
     check_exposed(settings)
+    if settings.ray_address is not None:
+        http_client(settings.ray_address).close()  # in the lifespan an error would end in a traceback
     with logs.configured(settings.log_format):
         factory = runtime_factory or factory_of(settings.runtime)
-        # Loaded here rather than in the lifespan, where an error would end in a traceback.
-        loaded = {bundle.id: factory(bundle) for bundle in read_bundles(settings.models).values()}
+        loaded = _load(settings, factory)
         if not loaded:
             _log.warning("there is no model: nothing can be adapted", models=str(settings.models))
 
@@ -51,6 +53,27 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) 
         finally:
             if traces is not None:
                 traces.shutdown()
+
+
+def _load(settings: Settings, factory: RuntimeFactory) -> dict[str, Runtime]:
+    """Load the models before the lifespan, where an error would end in a traceback.
+
+    If some of several bundles cannot be loaded, the registry says so and serves the others.
+
+    Raises:
+        InvalidConfig: there is no such folder, or it has bundles, none of which can be used.
+    """
+    found, loaded = ModelsFolder.read(settings.models), {}
+    unusable = dict(found.unusable)
+    for name, bundle in found.bundles.items():
+        try:
+            loaded[bundle.id] = factory(bundle)
+        except Exception as error:  # whatever a damaged graph makes its library raise
+            unusable[name] = reason(error, settings.models)
+    if unusable and not loaded:
+        reasons = "; ".join(f"{name}: {why}" for name, why in unusable.items())
+        raise InvalidConfig(f"no bundle in {settings.models} can be used: {reasons}")
+    return loaded
 
 
 def check_exposed(settings: Settings) -> None:
@@ -92,6 +115,7 @@ def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
+        loop="auto" if settings.stream_listener == "websockets" else "service.event_loop:new_event_loop",
         log_config=None,
         access_log=False,
         ws=websocket_protocol(settings.stream_listener),

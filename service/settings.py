@@ -78,6 +78,9 @@ class Settings(BaseSettings):
 
     adaptation_ttl_s: float = Field(24 * 3600.0, gt=0, description="time after its last use when an adaptation expires")
     sweep_every_s: float = Field(60.0, gt=0, description="interval at which expired adaptations are deleted")
+    clock_settle_s: float = Field(
+        3600.0, ge=0, description="time after a start in which nothing is deleted because of the time before it"
+    )
     audit_ttl_s: float = Field(90 * 86400.0, gt=0, description="time that entries of the audit log are kept")
 
     max_body_bytes: int = Field(32 * 1024**2, gt=0, description="size of a request body, compressed or not")
@@ -98,7 +101,7 @@ class Settings(BaseSettings):
     streams: int = Field(4096, gt=0, description="WebSockets and event streams of all tenants, per process")
 
     stream_listener: StreamListener = Field(
-        "auto", description="library that reads and writes WebSockets; auto: picows if it is installed, else websockets"
+        "auto", description="library that reads WebSockets; auto: picows if it is installed, else websockets"
     )
 
     log_format: Literal["text", "json"] = Field("text", description="lines for people, or JSON for machines")
@@ -107,6 +110,12 @@ class Settings(BaseSettings):
     shutdown_s: float = Field(30.0, gt=0, description="time after that in which open requests may finish")
     min_free_bytes: int = Field(64 * 1024**2, ge=0, description="free disk space below which /readyz fails")
 
+    datasets: str | None = Field(None, description="folder or fsspec URL of uploaded data sets; DATA/datasets")
+    max_datasets: int = Field(100, ge=0, description="uploaded data sets of one tenant")
+    max_dataset_bytes: int = Field(1024**3, gt=0, description="size of one uploaded data set")
+    training_families: str = Field(
+        "", description="modules and packages, separated by commas, whose families of tasks clients may train"
+    )
     runs: Path | None = Field(None, description="folder of training runs, shared with the cluster; DATA/runs if absent")
     train_command: str | None = Field(None, description="command to run instead of `wtl train`, in shell syntax")
     training_jobs: int = Field(1, ge=0, description="training jobs that run at a time; 0: this server runs none")
@@ -174,6 +183,16 @@ class Settings(BaseSettings):
     def bundles_url(self) -> str:
         """Folder or URL of the registered bundles."""
         return self.bundles or str(self.data / "bundles")
+
+    @property
+    def datasets_url(self) -> str:
+        """Folder or URL of the uploaded data sets."""
+        return self.datasets or str(self.data / "datasets")
+
+    @property
+    def family_modules(self) -> tuple[str, ...]:
+        """The modules and packages whose families clients may train."""
+        return tuple(one.strip() for one in self.training_families.split(",") if one.strip())
 
     @property
     def loopback(self) -> bool:

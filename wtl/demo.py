@@ -34,9 +34,11 @@ from metalearn.evaluation.protocol import ATTEMPTS, Progress, Protocol, succeede
 from metalearn.evaluation.report import Report
 from metalearn.evaluation.table import print_report
 from metalearn.listeners.progress import show_progress
+from metalearn.proxies import http_client
 from metalearn.tasks.family import Family
 from metalearn.tasks.registry import find_family
 from service.client import Client, RecordedEpisode
+from wtl.next_lines import command as next_line
 
 EXPERIMENT = "reach-m2"
 N_CLIENTS = 4  # side by side; the server gathers their requests into batches
@@ -88,12 +90,12 @@ def run_demo(
     plot = draw_report(report, out / "report.png", family, stories)
     written = report.write(out / "report.json")
     console.print(f"\nplot: {plot}\nreport: {written}\n\nWhat to type next:")
-    for command, meaning in (
-        (f"wtl serve --models {models}", "serve this model; http://127.0.0.1:8000/docs"),
-        (f"wtl evaluate {models / bundle.name} --manifest {EXPERIMENT}", "2,000 tasks, with the controls"),
-        ("wtl train reach-m4", "four candidates: every trial counts"),
+    for line, meaning in (
+        (next_line("serve", "--models", models), "serve this model; http://127.0.0.1:8000/docs"),
+        (next_line("evaluate", models / bundle.name, "--manifest", EXPERIMENT), "2,000 tasks, with the controls"),
+        (next_line("train", "reach-m4"), "four candidates: every trial counts"),
     ):
-        console.print(f"  [bold]{command}[/bold]  # {meaning}", soft_wrap=True, highlight=False)
+        console.print(f"  {line}  # {meaning}", soft_wrap=True, highlight=False, markup=False)
     return report
 
 
@@ -247,8 +249,9 @@ def _wait_until_ready(server: "subprocess.Popen[bytes]", url: str, log: Path) ->
         if server.poll() is not None:
             raise DemoFailed(f"the server ended with exit code {server.returncode}; see the end of {log}")
         try:
-            if httpx.get(f"{url}/readyz", timeout=5).status_code == httpx.codes.OK:
-                return
+            with http_client(url, timeout=5) as http:
+                if http.get("/readyz").status_code == httpx.codes.OK:
+                    return
         except httpx.TransportError:
             pass
         time.sleep(0.2)

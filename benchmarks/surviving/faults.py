@@ -177,7 +177,7 @@ def rude_clients(folder: Path) -> list[Finding]:
     body = json.dumps({"model": "point", "demos": [demo]}).encode()
     lines = (
         "POST /v1/adaptations HTTP/1.1",
-        "Host: x",
+        "Host: 127.0.0.1",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
     )

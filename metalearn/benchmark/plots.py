@@ -151,7 +151,7 @@ def success_rows(report: SuiteReport) -> list[Row]:
 def return_rows(report: SuiteReport) -> list[Row]:
     """The same for returns, of controls in which every row counts."""
     own = (report.methods[MAIN_METHOD].returns or ()) if MAIN_METHOD in report.methods else ()
-    pairs = [("without a trial", own[0], own[1])] if len(own) > 1 else []
+    pairs: list[tuple[str, Return, Return]] = [("without a trial", own[0], own[1])] if len(own) > 1 else []
     for name, one in report.suite.control_returns.items():
         copied = COMPARED_WITH[name]
         if copied < len(own):

@@ -152,6 +152,8 @@ class Bundle:
         """
         try:
             head = read_json(folder / "bundle.json")
+            if not isinstance(head, dict):
+                raise InvalidConfig(f"bundle {folder}: expected an object in bundle.json, got {type(head).__name__}")
             if head.get("schema") == 1:
                 raise InvalidConfig(f"bundle {folder} is of schema 1: `wtl models upgrade {folder}` upgrades it")
             if head.get("schema") != SCHEMA:
@@ -180,6 +182,14 @@ class Bundle:
             raise InvalidConfig(f"bundle {folder} is damaged: {error}") from error
         except DAMAGE as error:
             raise InvalidConfig(f"bundle {folder} is damaged: {error!r}") from error
+
+
+def run_bundle(folder: Path) -> Path | None:
+    """Return `folder` if it is a bundle, the bundle in it if it is the folder of a run, else None."""
+    if (folder / "bundle.json").exists():
+        return folder
+    inside = [path.parent for path in folder.glob("*/bundle.json")]
+    return folder / "bundle" if inside == [folder / "bundle"] else None
 
 
 def _spec(folder: Path, value: dict[str, Any]) -> Spec:

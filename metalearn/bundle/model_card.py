@@ -105,7 +105,7 @@ def _use(head: Json, has_example: bool) -> list[str]:
         "",
         'with Client("http://127.0.0.1:8000") as client:',
         f"    demo = {demo}",
-        f'    adaptation = client.adapt("{name}", demos=[demo])    # watch',
+        f'    adaptation = client.adapt("{name}", demos=[demo])  # watch',
         "    with adaptation.episode() as episode:  # try",
         "        action = episode.act(demo.observations[0])",
         "        adaptation = episode.finish(demo.observations[1], reward=0.0, success=False)  # learn",

@@ -22,6 +22,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from metalearn.bundle import Bundle
 from metalearn.cluster.artifacts import LOG_PREFIX, ArtifactRef, unpack_bundle
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
+from metalearn.proxies import explaining_proxies, http_client, without_proxies
 
 POLL_S = 2.0
 PATIENCE_S = 120.0
@@ -81,6 +82,14 @@ class Submission:
         return f"{shlex.join(train)} && {shlex.join(leave)}"
 
 
+class _Jobs(JobSubmissionClient):  # type: ignore[misc]  # Ray has no types
+    """Asks a dashboard on this machine without a proxy, and says which proxy it cannot use for another one."""
+
+    def _do_request(self, *arguments: Any, **options: Any) -> Any:
+        with explaining_proxies(), without_proxies(self._address):
+            return super()._do_request(*arguments, **options)
+
+
 class Cluster:
     """The Jobs API behind one address, asked with the token of this machine if there is one."""
 
@@ -92,7 +101,7 @@ class Cluster:
         if not self._address.startswith(("http://", "https://")):
             raise InvalidConfig(f"address: expected that of the dashboard, as http://HOST:8265, got {address}")
         try:
-            self._jobs: Any = JobSubmissionClient(self._address, headers=dict(self._headers))
+            self._jobs: Any = _Jobs(self._address, headers=dict(self._headers))
         except (ConnectionError, RuntimeError, RayError) as error:
             raise InvalidConfig(f"no Ray cluster at {address}: {_first_line(error)}") from error
 
@@ -182,8 +191,8 @@ class Cluster:
 
     def _file(self, artifact: ArtifactRef) -> bytes:
         asked = {"node_id": artifact.node, "filename": artifact.file, "lines": -1, "timeout": FETCH_S}
-        answer = httpx.get(f"{self._address}/api/v0/logs/file", params=asked, headers=self._headers, timeout=FETCH_S)
-        return answer.raise_for_status().content
+        with http_client(self._address, headers=self._headers, timeout=FETCH_S) as http:
+            return http.get("/api/v0/logs/file", params=asked).raise_for_status().content
 
 
 def _read(url: str) -> bytes:

@@ -181,8 +181,8 @@ class Spec:
             spaces.Discrete(int(high - low) + 1, start=int(low)) if actions.dtype.kind == "i" else spaces.Box(low, high)
         )
         pictures = seen[0].dtype == np.uint8
-        ends = (0, 255) if pictures else (-np.inf, np.inf)
-        observation_space = spaces.Box(*ends, seen[0].shape[1:], np.uint8 if pictures else np.float32)
+        lowest, highest = (0, 255) if pictures else (-np.inf, np.inf)
+        observation_space = spaces.Box(lowest, highest, seen[0].shape[1:], np.uint8 if pictures else np.float32)
         return cls(observation_space, action_space, horizon or max(map(len, episodes)), rate_hz)
 
     def to_json(self) -> dict[str, Any]:

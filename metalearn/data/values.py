@@ -82,12 +82,16 @@ def flag(field: str, value: object) -> bool | None:
 
 
 def flags(field: str, values: object) -> tuple[bool | None, ...]:
-    """A flag per step, `[t]` or `[t, 1]`, by the rule of `flag`. Raises InvalidData, which names the first bad step."""
+    """A flag per step, `[t]` or `[t, 1]`, or the one of an episode, by the rule of `flag`.
+
+    Raises:
+        InvalidData: naming the first bad step.
+    """
     try:
-        array = np.asarray(values)
+        array = np.atleast_1d(np.asarray(values))
     except _UNREADABLE as error:
         raise InvalidData(field, "one flag per step", _why_no_array(values, error)) from error
-    if array.ndim == 0 or array.size != len(array):
+    if array.size != len(array):
         raise InvalidData(field, "one flag per step", _shape(array))
     return tuple(flag(f"{field}[{i}]", value) for i, value in enumerate(array.reshape(-1).tolist()))
 
@@ -123,7 +127,9 @@ def describe(value: object) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float | np.number):
+    if isinstance(value, np.number):
+        value = value.item()
+    if isinstance(value, int | float):
         return "a huge number" if 1e18 < abs(value) < math.inf else str(value)
     if isinstance(value, str):
         return f"the string {value[:40]!a}"

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -91,10 +92,14 @@ def new_figure(width: float, height: float, headline: str, sentence: str) -> Fig
     figure.set_figheight(height)
     top = height - 0.8 * MARGIN_IN
     for (text, size, weight), inches in zip(lines, tall, strict=True):
-        write = figure.suptitle if weight == "bold" else figure.text
-        place = {"x": MARGIN_IN / width, "y": top / height}
-        write(**place, **{"t" if weight == "bold" else "s": text}, fontsize=size, fontweight=weight, color=INK,
-              ha="left", va="top", linespacing=POINTS_PER_LINE - 0.05)  # fmt: skip
+        given: dict[str, Any] = {
+            "x": MARGIN_IN / width, "y": top / height, "fontsize": size, "fontweight": weight, "color": INK,
+            "ha": "left", "va": "top", "linespacing": POINTS_PER_LINE - 0.05,
+        }  # fmt: skip
+        if text is lines[0][0]:
+            figure.suptitle(text, **given)
+        else:
+            figure.text(s=text, **given)
         top -= inches + 0.06
     figure.set_layout_engine(
         "constrained",
@@ -122,7 +127,7 @@ def wrapped(figure: Figure, text: str, size: float, weight: str = "normal", widt
 def text_size(figure: Figure, text: str, size: float, weight: str = "normal") -> tuple[float, float]:
     """Width and height of a text, in pixels."""
     artist = figure.text(0, 0, text, fontsize=size, fontweight=weight)
-    box = artist.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+    box = artist.get_window_extent()
     artist.remove()
     return box.width, box.height
 

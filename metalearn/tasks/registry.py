@@ -1,4 +1,4 @@
-"""Families by name: one line each in `FAMILIES`.
+"""Families by name: one line each in `FAMILIES`; and as Gymnasium environments.
 
 The module of a family is imported only when the family is asked for, because simulators are slow to import.
 """
@@ -7,15 +7,17 @@ import difflib
 import importlib
 import re
 from collections.abc import Mapping
+from typing import Any, cast
 
 import gymnasium as gym
 
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
-from metalearn.tasks.family import Family
+from metalearn.tasks.family import Family, Scene
 from metalearn.tasks.user_code import user_code
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
 
 FAMILIES = {
     "reach-m2": "metalearn.tasks.envs.reach:reach_m2",
@@ -88,9 +90,69 @@ def register_envs() -> None:
 
 
 def make_env(
-    family: str, index: int = 0, scene: str = "trial", render_mode: str | None = None
-) -> "gym.Env[object, object]":
-    """One task of a registered family, for `gym.make("wtl/reach-m2-v0", index=3)`."""
+    family: str, index: int | None = None, scene: str = "trial", render_mode: str | None = None
+) -> "gym.Env[Any, Any]":
+    """A registered family for `gym.make("wtl/reach-m2-v0")`: the task `index`, or one chosen at every reset."""
     if scene not in ("demo", "trial"):
         raise InvalidConfig(f"scene: expected 'demo' or 'trial', got {scene!r}")
-    return find_family(family).make(index, scene, render_mode)  # type: ignore[arg-type]
+    found, where = find_family(family), cast(Scene, scene)
+    if index is not None:
+        return found.make(index, where, render_mode)
+    return ChosenTaskEnv(found, where, render_mode)
+
+
+class ChosenTaskEnv(gym.Env[Any, Any]):
+    """All tasks of a family as one environment: `reset` chooses the task, by name or by the seed.
+
+    `reset(options={"task": 3})` starts task 3, and `{"split": "test"}` draws one of a split; otherwise one is drawn of
+    the training split. The info of `reset` says which `task` it is.
+    """
+
+    def __init__(self, family: Family, scene: Scene = "trial", render_mode: str | None = None) -> None:
+        self._family, self._scene, self.render_mode = family, scene, render_mode
+        self._task = family.splits["train"][0]
+        self._env = family.make(self._task, scene, render_mode)
+        self.metadata = self._env.metadata
+        self.observation_space, self.action_space = family.spec.observation_space, family.spec.action_space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode in the chosen task. Raises InvalidConfig for a task or a split that is not there."""
+        super().reset(seed=seed)
+        task = self._chosen(dict(options or {}))
+        if task != self._task:
+            self._env.close()
+            self._task, self._env = task, self._family.make(task, self._scene, self.render_mode)
+        observation, info = self._env.reset(seed=int(self.np_random.integers(2**31)))
+        return observation, info | {"task": task}
+
+    def _chosen(self, options: dict[str, Any]) -> int:
+        splits = self._family.splits
+        if unknown := options.keys() - {"task", "split"}:
+            raise InvalidConfig(f"options: expected task or split, got {min(unknown)!r}")
+        if "task" in options:
+            task = options["task"]
+            if not isinstance(task, int) or not any(task in indices for indices in splits.values()):
+                known = ", ".join(f"{r.start}..{r.stop - 1} ({name})" for name, r in splits.items())
+                raise InvalidConfig(f"options: task: expected an index of {known}, got {task!r}")
+            return task
+        split = options.get("split", "train")
+        if split not in splits:
+            raise InvalidConfig(f"options: split: expected one of {sorted(splits)}, got {split!r}")
+        return splits[split][int(self.np_random.integers(len(splits[split])))]
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take one step in the task; the info says `success`."""
+        return self._env.step(action)
+
+    def expert_action(self) -> Any:
+        """The expert's action in the current state; None if the family has no expert."""
+        expert = getattr(self._env.unwrapped, "expert_action", None)
+        return None if expert is None else expert()
+
+    def render(self) -> Any:
+        """A picture of the current state."""
+        return self._env.render()
+
+    def close(self) -> None:
+        """Close the environment of the task."""
+        self._env.close()

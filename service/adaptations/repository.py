@@ -6,8 +6,10 @@ lock of its row in `blobs`, so no other server deletes it between the check that
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
+import structlog
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from metalearn.data.asks import Ask
@@ -24,6 +26,7 @@ from service.adaptations.queries import (
 )
 from service.adaptations.quota import Quota, count
 from service.adaptations.records import Adaptation, FinishRecording, Role, VersionRow
+from service.errors import Busy, StorageFull
 from service.storage.database import Database
 from service.storage.episode_store import EpisodeStore, size
 from service.storage.idempotency import Created, IdempotencyKey, begin, complete, lookup
@@ -31,6 +34,7 @@ from service.storage.statements import insert_new, lock_tenant
 from service.storage.tables import adaptations, blobs, leases, members, requests, versions
 
 _CHUNK = 500
+_log = structlog.get_logger("service")
 _DAY_S = 86400.0
 
 
@@ -190,13 +194,25 @@ class AdaptationRepository:
     def delete(self, tenant: str, adaptation_id: str, expired_at: float | None = None) -> bool:
         """Delete an adaptation, and the episodes that no other one refers to.
 
-        With `expired_at`, do so only if it has expired by then. Returns True if it was deleted.
+        With `expired_at`, do so only if it has expired by then. Returns True if it was deleted. Works on a full disk.
         """
+        freed = self.database.freeing(lambda: self._delete(tenant, adaptation_id, expired_at))
+        if freed is None:
+            return False
+        # Files are deleted last: otherwise a crash could leave an adaptation without its episodes.
+        try:
+            self._collect(freed)
+        except (Busy, StorageFull) as error:
+            _log.warning("files of a deleted adaptation are left for the next start", error=str(error))
+        return True
+
+    def _delete(self, tenant: str, adaptation_id: str, expired_at: float | None) -> list[str] | None:
+        """Delete the rows of an adaptation, and return the digests that nobody of the tenant refers to any more."""
         where = [adaptations.c.id == adaptation_id, adaptations.c.tenant == tenant]
         where += [] if expired_at is None else [adaptations.c.expires_at <= expired_at]
         with self.database.write() as c:
             if c.scalar(select(adaptations.c.id).where(*where).with_for_update()) is None:
-                return False
+                return None
             lock_tenant(c, tenant)
             its = select(members.c.digest).where(members.c.adaptation == adaptation_id).distinct()
             digests = list(c.scalars(its))
@@ -204,9 +220,12 @@ class AdaptationRepository:
             freed = sorted(set(digests) - referenced(c, digests, tenant))
             n_bytes = c.scalar(select(func.coalesce(func.sum(blobs.c.n_bytes), 0)).where(blobs.c.digest.in_(freed)))
             count(c, tenant, -1, -int(n_bytes or 0))
-        # Files are deleted last: otherwise a crash could leave an adaptation without its episodes.
-        self._collect(freed)
-        return True
+        return freed
+
+    def shorten(self, latest: float) -> None:
+        """Let no adaptation expire later than this."""
+        with self.database.write() as c:
+            c.execute(update(adaptations).where(adaptations.c.expires_at > latest).values(expires_at=latest))
 
     def expired(self, now: float) -> list[tuple[str, str]]:
         """Return tenant and id of the expired adaptations."""
@@ -231,7 +250,7 @@ class AdaptationRepository:
             created = lookup(c, idempotency_key)
             return None if created is None else _created_version(c, idempotency_key.tenant, created)
 
-    def tidy(self) -> None:
+    def tidy(self, now: float | None = None) -> None:
         """Delete episodes without references, which crashes leave behind, and idempotency keys older than a day."""
         for chunk in _chunks(self._episodes.digests()):
             with self.database.write() as c:
@@ -242,7 +261,7 @@ class AdaptationRepository:
         with self.database.read() as c:
             digests = list(c.scalars(unreferred))
         self._collect(digests)
-        old = (requests.c.adaptation.is_(None), requests.c.created_at < self._now() - _DAY_S)
+        old = (requests.c.adaptation.is_(None), requests.c.created_at < (self._now() if now is None else now) - _DAY_S)
         with self.database.write() as c:
             c.execute(delete(requests).where(*old))
 
@@ -270,13 +289,16 @@ class AdaptationRepository:
     def _collect(self, digests: Sequence[str]) -> None:
         """Delete those of these episodes that no adaptation refers to."""
         for chunk in _chunks(digests):
-            with self.database.write() as c:
-                query = select(blobs.c.digest).where(blobs.c.digest.in_(chunk))
-                locked = list(c.scalars(query.order_by(blobs.c.digest).with_for_update()))
-                unreferred = sorted(set(locked) - referenced(c, locked))
-                for digest in unreferred:
-                    self._episodes.delete(digest)
-                c.execute(delete(blobs).where(blobs.c.digest.in_(unreferred)))
+            self.database.freeing(partial(self._collect_chunk, chunk))
+
+    def _collect_chunk(self, digests: Sequence[str]) -> None:
+        with self.database.write() as c:
+            query = select(blobs.c.digest).where(blobs.c.digest.in_(digests))
+            locked = list(c.scalars(query.order_by(blobs.c.digest).with_for_update()))
+            unreferred = sorted(set(locked) - referenced(c, locked))
+            for digest in unreferred:
+                self._episodes.delete(digest)
+            c.execute(delete(blobs).where(blobs.c.digest.in_(unreferred)))
 
 
 def _version_row(adaptation: Adaptation, created_at: float) -> VersionRow:

@@ -18,6 +18,7 @@ from service.inference import AdaptedPolicy, Engine
 from service.registry.registry import Model, Registry
 from service.storage.episode_store import DamagedEpisode
 from service.storage.idempotency import IdempotencyKey
+from service.storage.service_clock import ServiceClock
 
 
 class AdaptationService:
@@ -32,9 +33,10 @@ class AdaptationService:
         ttl_s: float,
         max_steps: int,
         now: Callable[[], float],
+        clock: ServiceClock,
     ) -> None:
         self._repository, self._registry, self._engine = repository, registry, engine
-        self._ttl_s, self._max_steps, self._now = ttl_s, max_steps, now
+        self._ttl_s, self._max_steps, self._now, self._clock = ttl_s, max_steps, now, clock
 
     def create(
         self, tenant: str, model: Model, context: Context, idempotency_key: IdempotencyKey | None = None
@@ -42,7 +44,6 @@ class AdaptationService:
         """Create an adaptation, in version 1. Raises TooManyEpisodes, QuotaExceeded, InvalidData."""
         self._check_lengths("demos", context.demos)
         self._check_lengths("trials", context.trials)
-        now = self._now()
         adaptation = Adaptation(
             id=new_id(),
             tenant=tenant,
@@ -53,15 +54,15 @@ class AdaptationService:
             n_trials=len(context.trials),
             scored=context.scored,
             ask=context.ask.to_json(),
-            created_at=now,
-            expires_at=now + self._ttl_s,
+            created_at=self._now(),
+            expires_at=self._clock.now() + self._ttl_s,
         )
         return self._repository.create(adaptation, context, idempotency_key)
 
     def fork(self, source: Adaptation, idempotency_key: IdempotencyKey | None = None) -> Adaptation:
         """Create an adaptation with the episodes of a version of another one. Raises QuotaExceeded."""
-        now = self._now()
-        new = replace(source, id=new_id(), version=1, created_at=now, expires_at=now + self._ttl_s)
+        expires_at = self._clock.now() + self._ttl_s
+        new = replace(source, id=new_id(), version=1, created_at=self._now(), expires_at=expires_at)
         return self._repository.fork(source, new, idempotency_key)
 
     def read(self, tenant: str, adaptation_id: str, version: int | None = None) -> Adaptation:
@@ -80,7 +81,7 @@ class AdaptationService:
 
     def page(self, tenant: str, limit: int, after: int) -> tuple[list[Adaptation], int | None]:
         """Return some adaptations of a tenant, oldest first, and the position of the next page, or None."""
-        return self._repository.page(tenant, limit, after, self._now())
+        return self._repository.page(tenant, limit, after, self._clock.now())
 
     def versions(self, adaptation: Adaptation, limit: int, after: int) -> tuple[list[VersionRow], int | None]:
         """Return some versions of an adaptation, oldest first, and the position of the next page, or None."""
@@ -105,7 +106,9 @@ class AdaptationService:
             EpisodeFinished, StepConflict: the recording that they finish was changed by another server.
         """
         self._check_lengths(f"{role}s", episodes)
-        return self._repository.extend(adaptation, role, episodes, self._now() + self._ttl_s, idempotency_key, ending)
+        return self._repository.extend(
+            adaptation, role, episodes, self._clock.now() + self._ttl_s, idempotency_key, ending
+        )
 
     def delete(self, tenant: str, adaptation_id: str) -> None:
         """Delete an adaptation and its episodes. Raises AdaptationNotFound."""
@@ -143,19 +146,21 @@ class AdaptationService:
     def touch(self, adaptation: Adaptation) -> None:
         """Postpone the expiry of an adaptation in use, not with every action: a write takes longer than one."""
         if self.touch_due(adaptation):
-            self._repository.touch(adaptation, self._now() + self._ttl_s)
+            self._repository.touch(adaptation, self._clock.now() + self._ttl_s)
 
     def touch_due(self, adaptation: Adaptation) -> bool:
         """Return True if `touch` would write."""
-        return self._now() + self._ttl_s - adaptation.expires_at > min(60.0, self._ttl_s / 100)
+        return self._clock.now() + self._ttl_s - adaptation.expires_at > min(60.0, self._ttl_s / 100)
 
     def expired(self, adaptation: Adaptation) -> bool:
         """Return True if the adaptation has expired."""
-        return adaptation.expires_at <= self._now()
+        return adaptation.expires_at <= self._clock.now()
 
     def sweep(self) -> list[str]:
-        """Delete expired adaptations, and return their ids."""
-        now = self._now()
+        """Delete adaptations that have expired for certain, and return their ids."""
+        if self._clock.tick():
+            self._repository.shorten(self._clock.now() + self._ttl_s)
+        now = self._clock.certain()
         expired = [(tenant, adaptation_id) for tenant, adaptation_id in self._repository.expired(now)]
         return [
             adaptation_id for tenant, adaptation_id in expired if self._repository.delete(tenant, adaptation_id, now)

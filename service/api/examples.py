@@ -24,16 +24,17 @@ def simplest(models: Iterable[ModelInfo]) -> ModelInfo | None:
 
 def examples(model: ModelInfo) -> Examples:
     """Return examples for a served model."""
-    return _bodies(model.name, model.version, example_of(model.bundle).to_json())
+    return _bodies(model.name, model.version, example_of(model.bundle).to_json(), model.bundle.spec.to_json())
 
 
 def shipped_examples() -> Examples:
     """Return examples for a shipped model, for a document that belongs to no server; none where nothing is shipped."""
     try:
         demo = json.loads((SHIPPED_MODELS / _SHIPPED / "example.json").read_text())
+        spec = json.loads((SHIPPED_MODELS / _SHIPPED / "bundle.json").read_text())["spec"]
     except FileNotFoundError:
         return {}
-    return _bodies(_SHIPPED, 1, demo)
+    return _bodies(_SHIPPED, 1, demo, spec)
 
 
 def fill(document: dict[str, Any], bodies: Examples) -> dict[str, Any]:
@@ -46,7 +47,9 @@ def fill(document: dict[str, Any], bodies: Examples) -> dict[str, Any]:
     return filled
 
 
-def _bodies(model: str, version: int, demo: Mapping[str, Any]) -> Examples:
+def _bodies(model: str, version: int, demo: Mapping[str, Any], spec: Mapping[str, Any]) -> Examples:
+    tasks = [{"task": name, "demos": [demo], "experts": [demo]} for name in ("first", "second")]
+    more = [{"task": "third", "demos": [demo], "experts": [demo]}]
     seen, rewards = demo["observations"], demo["rewards"] or [0.0]
     return {
         "AdaptationRequest": {"model": model, "demos": [demo]},
@@ -59,5 +62,7 @@ def _bodies(model: str, version: int, demo: Mapping[str, Any]) -> Examples:
         "FinishRequest": {"observation": seen[-1], "reward": rewards[-1], "success": True},
         "RegisterRequest": {"name": None},
         "AliasRequest": {"version": version},
+        "DatasetRequest": {"spec": spec, "tasks": tasks},
+        "TasksRequest": {"tasks": more},
         "TrainingJobRequest": {"experiment": _EXPERIMENT, "seed": 1, "steps": 100, "name": "my-reach"},
     }

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -13,13 +13,13 @@ _KEEP_S = 30.0
 
 
 @contextmanager
-def shared_state_gauges(container: Container, now: Callable[[], float]) -> Iterator[None]:
+def shared_state_gauges(container: Container) -> Iterator[None]:
     """Add the gauges to the metrics of the server while the block runs."""
     data, watch = container.settings.data, container.metrics.watch
     with ExitStack() as stack:
         for gauge in (
             watch(
-                lambda: {"": container.repository.count(now())},
+                lambda: {"": container.repository.count(container.clock.now())},
                 "wtl_adaptations",
                 "Adaptations that have not expired.",
             ),

@@ -14,7 +14,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 
 from service.api.examples import fill, shipped_examples
-from service.api.schemas import adaptations, models, training_jobs
+from service.api.schemas import adaptations, datasets, models, training_jobs
 from service.api.schemas.adaptations import Body
 from service.api.scopes import all_routes, scope_of
 from service.codecs import JSON, MSGPACK, UPLOADS
@@ -38,6 +38,12 @@ TAGS = [
     {"name": "training jobs", "description": "Meta-train a model on the server or on its cluster."},
     {"name": "health", "description": "Probe the process, its readiness and its metrics."},
 ]
+
+_SECURITY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key, as `wtl keys create` prints it. On loopback none is needed until the first is made.",
+}
 
 _SENTENCE = re.compile(r"(.+?[.])(?:\s|$)", re.DOTALL)
 
@@ -88,11 +94,17 @@ def describe(app: FastAPI) -> None:
             document = generate()
             inputs: list[tuple[type[BaseModel], Literal["validation"]]] = [
                 (schema, "validation")
-                for schema in (*adaptations.REQUESTS, *models.REQUESTS, *training_jobs.REQUESTS, adaptations.Problem)
+                for schema in (
+                    *adaptations.REQUESTS,
+                    *models.REQUESTS,
+                    *datasets.REQUESTS,
+                    *training_jobs.REQUESTS,
+                    adaptations.Problem,
+                )
             ]
             _, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
             document["components"]["schemas"] |= definitions["$defs"]
-            document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            document["components"]["securitySchemes"] = {"key": _SECURITY}
             _describe_operations(document)
             _describe_responses(document)
             _describe_scopes(document, app.routes)

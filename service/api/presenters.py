@@ -17,6 +17,7 @@ from service.api.schemas.adaptations import (
     EpisodeBody,
     Uploaded,
 )
+from service.api.schemas.datasets import DatasetState
 from service.api.schemas.experiments import ExperimentState
 from service.api.schemas.models import (
     AliasState,
@@ -33,6 +34,7 @@ from service.container import Container
 from service.inference import ActResult
 from service.registry.catalog import AliasChange, ModelVersionRow
 from service.registry.registry import Model, ModelInfo
+from service.storage.dataset_store import UploadedDataset
 from service.training_jobs import Job
 
 
@@ -51,7 +53,7 @@ def adaptation_state(container: Container, adaptation: Adaptation) -> Adaptation
         value_of_trial=None if confidence is None else round(confidence.value_of_trial, 4),
         novelty=None if confidence is None or confidence.novelty is None else round(confidence.novelty, 4),
         created_at=iso(adaptation.created_at),
-        expires_at=iso(adaptation.expires_at),
+        expires_at=iso(container.clock.to_wall(adaptation.expires_at)),
     )
 
 
@@ -133,11 +135,26 @@ def model_versions(container: Container, rows: Sequence[ModelVersionRow]) -> Mod
     return ModelVersionPage(items=items, next_cursor=None)
 
 
+def dataset_state(dataset: UploadedDataset) -> DatasetState:
+    """Present an uploaded data set, without its episodes."""
+    return DatasetState(
+        name=dataset.name,
+        spec=dataset.spec,
+        n_tasks=len(dataset.task_names),
+        n_episodes=dataset.n_episodes,
+        n_bytes=dataset.n_bytes,
+        created_at=iso(dataset.created_at),
+        updated_at=iso(dataset.updated_at),
+    )
+
+
 def training_job_state(job: Job) -> TrainingJobState:
     """Present a training job, without its log."""
     return TrainingJobState(
         id=job.id,
-        experiment=job.experiment,
+        experiment=job.experiment or None,
+        dataset=job.dataset,
+        family=job.family,
         seed=job.seed,
         steps=job.steps,
         name=job.name,

@@ -36,6 +36,11 @@ class Readiness:
             self._found = (time.monotonic(), found)
         return found
 
+    @property
+    def unusable(self) -> Mapping[str, str]:
+        """Why bundles of the models folder cannot be used, which does not make the server unready."""
+        return self._container.registry.unusable
+
     def _run_check(self, name: str, check: Callable[[], str | None]) -> str | None:
         try:
             return check()
@@ -47,7 +52,9 @@ class Readiness:
         return None if self._container.engine.alive else "the inference thread has stopped"
 
     def _models(self) -> str | None:
-        return None if self._container.registry.has_models else "there is no model to adapt"
+        if self._container.registry.has_models:
+            return None
+        return "; ".join(["there is no model to adapt", *(f"{name}: {why}" for name, why in self.unusable.items())])
 
     def _disk(self) -> str | None:
         free, needed = shutil.disk_usage(self._container.settings.data).free, self._container.settings.min_free_bytes

@@ -1,6 +1,7 @@
 """The scope that a key needs for a route: declared on the router, checked before the rest of a request is read.
 
-An application with a route that declares no scope cannot be made.
+So is the content type: what a form of any web page can send is read by no route. An application with a route that
+declares no scope cannot be made.
 """
 
 from collections.abc import Iterable, Iterator
@@ -8,10 +9,15 @@ from collections.abc import Iterable, Iterator
 from fastapi import Depends
 from fastapi.params import Depends as Dependency
 from fastapi.routing import APIRoute, APIWebSocketRoute
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Route
 
+from service.codecs import check_content_type
+from service.errors import UnsupportedMediaType
 from service.security.caller import Caller, Scope
+
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 class _Requirement:
@@ -21,10 +27,12 @@ class _Requirement:
         self.scope = scope
 
     async def __call__(self, connection: HTTPConnection) -> None:
-        """Raise Forbidden unless the caller has the scope."""
+        """Raise Forbidden unless the caller has the scope, UnsupportedMediaType for a body that no route reads."""
         if self.scope is not None:
             caller: Caller = connection.state.caller
             caller.check(self.scope)
+        if connection.scope.get("method") in _WITH_BODY:
+            _check_content_type(connection.headers)
 
 
 PUBLIC: Dependency = Depends(_Requirement(None))
@@ -75,3 +83,13 @@ def public_paths(routes: Iterable[BaseRoute]) -> frozenset[str]:
         if "{" in path or any(other == path and scope is not None for other, scope in declared):
             raise RuntimeError(f"{path}: a public path has no parameters, and is public for every method")
     return frozenset(public)
+
+
+def _check_content_type(headers: Headers) -> None:
+    """Raise UnsupportedMediaType for every content type that the server does not read, and for a body without one."""
+    given = headers.getlist("content-type")
+    has_body = headers.get("content-length", "0").strip() != "0" or "transfer-encoding" in headers
+    if len(given) > 1:
+        raise UnsupportedMediaType("Content-Type: expected one", field="Content-Type", expected="one", got="several")
+    if given or has_body:
+        check_content_type(given[0] if given else "")

@@ -104,7 +104,7 @@ class StreamSession:
 
     async def greeting(self) -> dict[str, Any]:
         """Start an episode and return the first message of the server."""
-        self._episode = episode = await self._begin(None)
+        episode = self._enter(await self._begin(None))
         adaptation = self._actor.adaptation
         return {
             "model": adaptation.model,
@@ -147,16 +147,26 @@ class StreamSession:
             The same as `answer`.
         """
         started_s = time.perf_counter()
-        message, episode, before = _decode(frame), self._episode, self._actor.adaptation
-        if episode is None or "reset" in message or "success" in message:
-            return False
-        asked = self._read(message, started_s)
+        message, before = _decode(frame), self._actor.adaptation
         newest = self._acting.cached_adaptation(before.tenant, before.id)
-        if newest is None or self._rule.begins(asked.mark, len(episode.steps) * self._chunk):
+        if newest is None or "success" in message:
             return False
         self._follow(newest)
         if self._acting.rested(self._actor):
             return False
+        if "reset" in message:
+            explore = self._explore(message)
+            actor = self._acting.cached_actor(newest.tenant, newest.id)
+            if actor is not None:
+                call(_reset_response(self._enter(self._new_episode(actor, explore))))
+            return actor is not None
+        asked = self._read(message, started_s)
+        episode = self._episode
+        if episode is None or self._rule.begins(asked.mark, len(episode.steps) * self._chunk):
+            actor = self._acting.cached_actor(newest.tenant, newest.id)
+            if actor is None:
+                return False
+            episode, asked.reward = self._new_episode(actor, None), asked.reward if episode is None else None
         step = self._step(episode, asked)
         step.call = call
         result = self._acting.act_soon(self._actor, asked.observation[None], step.conditioning, step.take)
@@ -169,7 +179,7 @@ class StreamSession:
         episode, asked = step.episode, step.asked
         episode.steps.append(asked.observation, result.actions[0], asked.reward)
         episode.conditioning.keep(step.conditioning, episode.steps)
-        self._episode = episode
+        self._enter(episode)
         self._rule.stepped(asked.mark)
         response = act_response(result, asked.decode_ms, (time.perf_counter() - asked.started_s) * 1e3)
         if self._chunk > 1:
@@ -189,13 +199,21 @@ class StreamSession:
         return _Step(self, episode, asked, conditioning)
 
     async def _begin(self, explore: bool | None) -> _Episode:
-        self._actor = actor = await self._acting.find_actor(self._actor.adaptation)
+        return self._new_episode(await self._acting.find_actor(self._actor.adaptation), explore)
+
+    def _new_episode(self, actor: Actor, explore: bool | None) -> _Episode:
+        """Make an episode of this actor, for `_enter`."""
+        self._actor = actor
         explores, hypothesis = commit(actor.adaptation, actor.policy.belief, explore, self._rng)
         conditioning = actor.policy.conditioning_under(hypothesis, actor.model.runtime)
         steps = EpisodeBuilder(math.ceil(self._adaptations.horizon(actor.model) / self._chunk))
         online = OnlineConditioning(conditioning)
-        self._n_episodes += 1
-        return _Episode(actor.adaptation.version, explores, online, steps, self._n_episodes)
+        return _Episode(actor.adaptation.version, explores, online, steps, self._n_episodes + 1)
+
+    def _enter(self, episode: _Episode) -> _Episode:
+        """Make this the episode in progress, if it is not."""
+        self._episode, self._n_episodes = episode, episode.number
+        return episode
 
     async def _refresh(self) -> None:
         """Read the adaptation again, which other clients may have changed. Raises AdaptationNotFound."""
@@ -207,17 +225,21 @@ class StreamSession:
             self._actor = replace(self._actor, adaptation=newest)
 
     async def _reset(self, message: dict[str, Any]) -> dict[str, Any]:
-        message.pop(self._options.field, None)
-        request = _parse(ResetRequest, message)
+        explore = self._explore(message)
         await self._refresh()
-        self._episode = episode = await self._begin(request.explore)
-        return {"reset": True, "version": episode.version, "explore": episode.explore}
+        return _reset_response(self._enter(await self._begin(explore)))
+
+    def _explore(self, message: dict[str, Any]) -> bool | None:
+        """Read a frame that begins an episode. Raises InvalidPayload."""
+        message.pop(self._options.field or "", None)
+        request: ResetRequest = _parse(ResetRequest, message)
+        return request.explore
 
     async def _finish(self, message: dict[str, Any]) -> dict[str, Any]:
         if self._chunk > 1:
             expected = "none on a stream with chunks: nobody observed what the held actions did"
             raise InvalidData("success", expected, describe(message["success"]))
-        message.pop(self._options.field, None)
+        message.pop(self._options.field or "", None)
         request = _parse(FinishRequest, message)
         spec = self._actor.model.spec
         observation = to_observation(request.observation, spec)
@@ -239,6 +261,10 @@ class StreamSession:
             value = _openpi_observation(message, spec)
         observation = to_observation(value, spec)
         return _Asked(observation, reward, mark, started_s, (time.perf_counter() - started_s) * 1e3)
+
+
+def _reset_response(episode: _Episode) -> dict[str, Any]:
+    return {"reset": True, "version": episode.version, "explore": episode.explore}
 
 
 def _openpi_observation(message: Mapping[str, Any], spec: Spec) -> Array:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import WatchTryLearnError
+from metalearn.proxies import async_http_client
 from service.client import requests
 from service.client.event_stream import TIMEOUT, EventReader
 from service.client.export import Export
@@ -23,6 +24,7 @@ from service.client.responses import (
     AliasChange,
     Aliases,
     ClientError,
+    DatasetInfo,
     ExperimentInfo,
     JobEvent,
     JobState,
@@ -31,6 +33,9 @@ from service.client.responses import (
 )
 from service.client.retry import RetryPolicy, Send, send_with_retries
 from service.client.spaces import ModelSpaces, no_open_episode
+
+if TYPE_CHECKING:
+    import metalearn.data.dataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +209,7 @@ class AsyncClient:
         longest_wait_s: float = 30.0,
         http: httpx.AsyncClient | None = None,
     ) -> None:
-        self._http = http or httpx.AsyncClient(base_url=url, timeout=timeout_s)
+        self._http = http or async_http_client(url, timeout=timeout_s)
         self._api_key = api_key or os.environ.get("WTL_API_KEY")
         self._retry_policy = RetryPolicy(retries, longest_wait_s)
 
@@ -290,19 +295,40 @@ class AsyncClient:
         """Return the experiments that the server can train; none if it runs no training jobs."""
         return [ExperimentInfo.of(item) async for item in self._pages(requests.list_experiments)]
 
+    async def put_dataset(self, name: str, dataset: "metalearn.data.dataset.Dataset") -> DatasetInfo:
+        """Upload a data set to train on, or replace the one of this name; a large one in several requests."""
+        first, *others = requests.put_dataset(name, dataset)
+        answer = await self.send(first)
+        for part in others:
+            answer = await self.send(part)
+        return DatasetInfo.of(answer)
+
+    async def datasets(self) -> list[DatasetInfo]:
+        """Return the uploaded data sets, oldest first."""
+        return [DatasetInfo.of(item) async for item in self._pages(requests.list_datasets)]
+
+    async def delete_dataset(self, name: str) -> None:
+        """Delete an uploaded data set. Jobs that have started keep their copy of it."""
+        await self.send(requests.delete_dataset(name))
+
     async def train(
         self,
-        experiment: str,
+        experiment: str | None = None,
         *,
+        dataset: str | None = None,
+        family: str | None = None,
         seed: int | None = None,
         steps: int | None = None,
         name: str | None = None,
         job_id: str | None = None,
     ) -> AsyncTrainingJob:
-        """Start a training job. Its bundle becomes the next version of model `name`."""
-        return AsyncTrainingJob.of(
-            await self.send(requests.create_job(experiment, seed, steps, name, job_id)), _client=self
-        )
+        """Start a training job. Its bundle becomes the next version of model `name`.
+
+        What is trained is an experiment, an uploaded data set, or a family as `module:Class` of a module that the
+        operator has allowed.
+        """
+        request = requests.create_job(experiment, seed, steps, name, job_id, dataset, family)
+        return AsyncTrainingJob.of(await self.send(request), _client=self)
 
     async def job(self, job_id: str) -> AsyncTrainingJob:
         """Return a training job by its id; `(await client.job(id)).follow()` yields its events."""

@@ -13,7 +13,7 @@ from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidBytes
-from metalearn.data.reading import parse_json
+from metalearn.data.reading import parse_json, refuse_pointer
 
 if TYPE_CHECKING:
     from metalearn.data.spec import Spec
@@ -47,6 +47,7 @@ class Export:
         from metalearn.data.formats import decode_safetensors
         from metalearn.data.spec import Spec
 
+        refuse_pointer(archive, "export")
         try:
             with zipfile.ZipFile(BytesIO(archive)) as file:
                 if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist()):

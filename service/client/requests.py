@@ -4,14 +4,17 @@ The arguments are a user's. Whatever is not what it should be is an InvalidData 
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
 from metalearn.data.values import describe, flag, number, numbers
+
+if TYPE_CHECKING:
+    import metalearn.data.dataset
 
 PART_BYTES = 16 * 1024**2
 """What one request with episodes holds at most, unless one episode is larger: half of what servers usually take."""
@@ -166,11 +169,52 @@ def list_experiments(cursor: str | None) -> ApiRequest:
     return get("/v1/experiments", limit=100, cursor=cursor)
 
 
+def put_dataset(name: str, dataset: "metalearn.data.dataset.Dataset") -> Iterator[ApiRequest]:
+    """Upload a data set: its first tasks, and further ones in requests of at most PART_BYTES, or of one task each."""
+    path = f"/v1/datasets/{_quoted(name)}"
+    parts: list[list[dict[str, Any]]] = [[]]
+    size = 0
+    for record in dataset.tasks:
+        roles = {role: getattr(record, role) for role in ("demos", "experts", "trials")}
+        n_bytes = sum(a.nbytes for episodes in roles.values() for e in episodes for a in e.arrays().values())
+        if parts[-1] and size + n_bytes > PART_BYTES:
+            parts.append([])
+            size = 0
+        size += n_bytes
+        episodes = {role: [episode.to_dict() for episode in found] for role, found in roles.items()}
+        parts[-1].append({"task": record.task, **episodes, "labels": list(record.labels)})
+    yield ApiRequest("PUT", path, {"spec": dataset.spec.to_json(), "tasks": parts[0]})
+    for i, tasks in enumerate(parts[1:], 1):
+        yield ApiRequest("PUT", f"{path}/parts/{i}", {"tasks": tasks})
+
+
+def get_dataset(name: str) -> ApiRequest:
+    """Read what is known of an uploaded data set."""
+    return get(f"/v1/datasets/{_quoted(name)}")
+
+
+def delete_dataset(name: str) -> ApiRequest:
+    """Delete an uploaded data set."""
+    return ApiRequest("DELETE", f"/v1/datasets/{_quoted(name)}")
+
+
+def list_datasets(cursor: str | None) -> ApiRequest:
+    """Read a page of uploaded data sets."""
+    return get("/v1/datasets", limit=100, cursor=cursor)
+
+
 def create_job(
-    experiment: str, seed: int | None, steps: int | None, name: str | None, job_id: str | None
+    experiment: str | None,
+    seed: int | None,
+    steps: int | None,
+    name: str | None,
+    job_id: str | None,
+    dataset: str | None = None,
+    family: str | None = None,
 ) -> ApiRequest:
     """Start a training job."""
-    body = {"experiment": experiment, "seed": seed, "steps": steps, "name": name, "id": job_id}
+    body = {"experiment": experiment, "seed": seed, "steps": steps, "name": name, "id": job_id,
+            "dataset": dataset, "family": family}  # fmt: skip
     return post("/v1/training-jobs", {key: value for key, value in body.items() if value is not None})
 
 

@@ -170,6 +170,7 @@ class JobState(ResponseModel):
     """A training job. `state` is queued, running, succeeded, failed or stopped.
 
     Attributes:
+        dataset, family: what it trains on, if that is not the experiment's.
         seed, steps, name: the requested values; None: those of the experiment.
         stop_requested: True if a client has requested that the job stops.
         backend: the backend that runs the job.
@@ -180,7 +181,9 @@ class JobState(ResponseModel):
     """
 
     id: str
-    experiment: str
+    experiment: str | None
+    dataset: str | None = None
+    family: str | None = None
     seed: int | None = None
     steps: int | None = None
     name: str | None = None
@@ -200,6 +203,19 @@ class JobState(ResponseModel):
     def ended(self) -> bool:
         """True if the job has ended."""
         return self.state in _ENDED
+
+
+@dataclass(frozen=True)
+class DatasetInfo(ResponseModel):
+    """An uploaded data set, without its episodes."""
+
+    name: str
+    spec: Mapping[str, Any]
+    n_tasks: int
+    n_episodes: int
+    n_bytes: int
+    created_at: str
+    updated_at: str
 
 
 @dataclass(frozen=True)

@@ -125,9 +125,10 @@ class Engine:
 
     async def act_async(self, runtime: Runtime, conditioning: Array, observations: Array) -> ActResult:
         """Return actions for `[n, *o]` observations, in a batch with other requests of the event loop. Raises Busy."""
-        future = LoopFuture(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        future = LoopFuture(loop)
         request = ActRequest(runtime, conditioning, observations, future)
-        result = self._act_soon(request, future.loop)
+        result = self._act_soon(request, loop)
         if result is None:
             result = await future.future
             request.times.note()

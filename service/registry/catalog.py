@@ -118,7 +118,10 @@ class ModelCatalog:
             return self._set(c, name, alias, version, "set")
 
     def delete(self, name: str, alias: str) -> None:
-        """Delete an alias. Raises AliasNotFound."""
+        """Delete an alias, on a full disk too. Raises AliasNotFound."""
+        self._database.freeing(lambda: self._delete(name, alias))
+
+    def _delete(self, name: str, alias: str) -> None:
         with self._database.write() as c:
             lock_tenant(c, f"model {name}")
             row = _last_change(c, name, alias)

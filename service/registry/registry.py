@@ -5,13 +5,13 @@ read from the database each time. Models are loaded when they are needed. Knows 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from metalearn.bundle import Bundle
+from metalearn.bundle import Bundle, run_bundle
 from metalearn.confidence import Confidence
 from metalearn.data.errors import InvalidConfig, InvalidData
 from service.errors import BundleUnusable, ModelNotFound, ModelUnavailable, quote
@@ -19,9 +19,9 @@ from service.inference import RuntimeFactory
 from service.registry.bundle_store import BundleStore
 from service.registry.catalog import CURRENT, AliasChange, ModelCatalog, ModelVersionRow
 from service.registry.model_cache import Model, ModelCache
+from service.registry.models_folder import NAME, ModelsFolder, check_name, reason
 
-__all__ = ["Model", "ModelInfo", "Registry", "read_bundles"]
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+__all__ = ["Model", "ModelInfo", "Registry"]
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _ALIAS = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _log = structlog.get_logger("service")
@@ -36,24 +36,6 @@ class ModelInfo:
     bundle: Bundle
     aliases: tuple[str, ...]
     runtime: str | None
-
-
-def read_bundles(folder: Path) -> Mapping[str, Bundle]:
-    """Read the bundles in `folder`, by the names of their folders, or the one bundle that `folder` is.
-
-    Raises:
-        InvalidConfig: there is no such folder, a name is invalid, or a bundle is damaged.
-    """
-    if (folder / "bundle.json").exists():
-        bundle = Bundle.load(folder)
-        found = {bundle.name: bundle}
-    elif folder.is_dir():
-        found = {path.parent.name: Bundle.load(path.parent) for path in sorted(folder.glob("*/bundle.json"))}
-    else:
-        raise InvalidConfig(f"no folder of models at {folder}")
-    for name in found:
-        _check_name(name)
-    return found
 
 
 class Registry:
@@ -72,6 +54,8 @@ class Registry:
         self.catalog = catalog
         self._bundles, self._factory = bundles, factory
         self._memory = ModelCache(most_loaded)
+        self.unusable: Mapping[str, str] = {}
+        """Why bundles of the models folder cannot be used, by name, as of the last `scan`."""
 
     def register(self, bundle: Bundle, name: str) -> Model:
         """Load and store a bundle as the current version of `name`. One that is registered again keeps its version.
@@ -84,19 +68,19 @@ class Registry:
     def scan(self, folder: Path, *, again: bool = False) -> list[Model]:
         """Register the bundles in a folder. A bundle that was found there before does not move the alias `current`.
 
+        Those that cannot be used are noted in `unusable`, and the log says why.
+
         Args:
             folder: the folder of bundles.
             again: True to make models in the folder available again whose alias `current` was deleted.
 
         Raises:
-            InvalidConfig: a bundle cannot be used; nothing has changed.
+            InvalidConfig: there is no such folder, or it is one bundle, which cannot be used.
         """
-        drafts = [self._load_model(name, 0, bundle) for name, bundle in read_bundles(folder).items()]
-        names = set(self.names)
-        return [self._publish(draft, found=True, automatic=not again or draft.name in names) for draft in drafts]
+        return self._publish_all(self._load_folder(folder), again=again)
 
     def register_from(self, folder: Path, name: str | None) -> list[ModelVersionRow]:
-        """Register the bundle of this name in a folder of bundles, or `scan` the folder.
+        """Register the bundle of this name in a folder of bundles, or all of them.
 
         Raises:
             InvalidData: there is no such bundle.
@@ -104,13 +88,16 @@ class Registry:
         """
         try:
             if name is None:
-                models = self.scan(folder, again=True)
+                drafts = self._load_folder(folder)
+                if self.unusable:
+                    raise InvalidConfig("; ".join(f"{name}: {why}" for name, why in self.unusable.items()))
+                models = self._publish_all(drafts, again=True)
             else:
                 models = [self._publish(self._load_model(name, 0, _bundle_in(folder, name)), found=True)]
         except InvalidConfig as error:
             _log.warning("a bundle cannot be registered", error=str(error))
             what = "a bundle in the models folder" if name is None else f"the bundle {name}"
-            raise BundleUnusable(f"{what} is damaged or cannot be run by this server, whose log says more") from error
+            raise BundleUnusable(f"{what} cannot be used by this server: {reason(error, folder)}") from error
         return [self._registered(model.name, model.version) for model in models]
 
     @property
@@ -187,7 +174,7 @@ class Registry:
         try:
             if not at or _VERSION.fullmatch(which):
                 return self.get(name, int(which) if at else None)
-            version = self.catalog.find(name, which) if _ALIAS.fullmatch(which) and _NAME.fullmatch(name) else None
+            version = self.catalog.find(name, which) if _ALIAS.fullmatch(which) and NAME.fullmatch(name) else None
             if version is not None:
                 return self.get(name, version)
         except ModelNotFound:
@@ -196,12 +183,32 @@ class Registry:
         raise InvalidData("model", expected, quote(reference))
 
     def _current(self, name: str) -> int:
-        version = self.catalog.find(name) if _NAME.fullmatch(name) else None
+        version = self.catalog.find(name) if NAME.fullmatch(name) else None
         self._memory.note(name, version)
         if version is None:
             known = ", ".join(self.names) or "none"
             raise ModelNotFound(f"there is no model {quote(name)}", field="name", expected=known, got=quote(name))
         return version
+
+    def _load_folder(self, folder: Path) -> list[Model]:
+        """Load the bundles in a folder, and note those that cannot be used. Raises InvalidConfig."""
+        found = ModelsFolder.read(folder)
+        unusable, drafts = dict(found.unusable), []
+        for name, bundle in found.bundles.items():
+            try:
+                drafts.append(self._load_model(name, 0, bundle))
+            except InvalidConfig as error:
+                if found.alone:
+                    raise
+                unusable[name] = reason(error, folder)
+        for name, why in unusable.items():
+            _log.error("a bundle in the models folder cannot be used", bundle=name, reason=why)
+        self.unusable = unusable
+        return drafts
+
+    def _publish_all(self, drafts: Sequence[Model], *, again: bool) -> list[Model]:
+        names = set(self.names)
+        return [self._publish(draft, found=True, automatic=not again or draft.name in names) for draft in drafts]
 
     def _publish(self, draft: Model, *, found: bool = False, automatic: bool = False) -> Model:
         """Register a loaded model and give it its version; see `ModelCatalog.register`."""
@@ -214,8 +221,14 @@ class Registry:
         return model
 
     def _load_model(self, name: str, version: int, bundle: Bundle) -> Model:
-        _check_name(name)
-        return Model(name, version, bundle, self._factory(bundle), Confidence.of(bundle))
+        """Make a version ready to act. Raises InvalidConfig."""
+        check_name(name)
+        try:
+            return Model(name, version, bundle, self._factory(bundle), Confidence.of(bundle))
+        except InvalidConfig:
+            raise
+        except Exception as error:  # whatever a damaged graph makes its library raise
+            raise InvalidConfig(f"it cannot be loaded: {type(error).__name__}: {error}") from error
 
     def _reload(self, name: str, version: int) -> Model:
         bundle = self._read(name, version)
@@ -248,18 +261,15 @@ class Registry:
 
 def _bundle_in(folder: Path, name: str) -> Bundle:
     """Read the bundle of this name in a folder of bundles. Raises InvalidData, InvalidConfig."""
-    if (folder / "bundle.json").exists():
-        bundle = Bundle.load(folder)
+    alone = run_bundle(folder)
+    if alone is not None:
+        bundle = Bundle.load(alone)
         if bundle.name != name:
             raise InvalidData("name", bundle.name, quote(name))
         return bundle
     # A valid name is one part of a path and never `..`, so files outside of the folder cannot be read.
-    if not _NAME.fullmatch(name) or not (folder / name / "bundle.json").is_file():
-        there = sorted(path.parent.name for path in folder.glob("*/bundle.json"))
+    at = run_bundle(folder / name) if NAME.fullmatch(name) else None
+    if at is None:
+        there = sorted(path.name for path in folder.iterdir() if path.is_dir() and run_bundle(path) is not None)
         raise InvalidData("name", f"a bundle in the models folder: {', '.join(there) or 'there is none'}", quote(name))
-    return Bundle.load(folder / name)
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise InvalidConfig(f"{name!r} cannot name a model: use letters, digits, dots, dashes and underscores")
+    return Bundle.load(at)

@@ -74,7 +74,10 @@ class ApiKeys:
         return None if row is None else _key(row._mapping)
 
     def revoke(self, prefix: str, now: float) -> Key:
-        """Revoke a key. Raises InvalidConfig if there is no such key."""
+        """Revoke a key, on a full disk too. Raises InvalidConfig if there is no such key."""
+        return self._database.freeing(lambda: self._revoke(prefix, now))
+
+    def _revoke(self, prefix: str, now: float) -> Key:
         with self._database.write() as c:
             this = keys.c.prefix == prefix
             c.execute(update(keys).where(this, keys.c.revoked_at.is_(None)).values(revoked_at=now))

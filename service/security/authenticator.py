@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,10 +31,19 @@ class Authenticator:
         opened: True if callers need no key as long as none exists.
         cache_s: seconds that a key from the database is cached; a revoked key may still be accepted for as long.
         now: the clock, in seconds since 1970, that decides when keys expire.
+        monotonic: the clock of the cache.
     """
 
-    def __init__(self, keys: ApiKeys, *, opened: bool, cache_s: float, now: Callable[[], float]) -> None:
-        self._keys, self._opened, self._cache_s, self._now = keys, opened, cache_s, now
+    def __init__(
+        self,
+        keys: ApiKeys,
+        *,
+        opened: bool,
+        cache_s: float,
+        now: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._keys, self._opened, self._cache_s, self._now, self._monotonic = keys, opened, cache_s, now, monotonic
         self._cached: OrderedDict[str, _CachedKey] = OrderedDict()
         self._open_until = float("-inf")
         self._lock = threading.Lock()
@@ -41,10 +51,10 @@ class Authenticator:
     def cached_caller(self, header: str | None) -> Caller | None:
         """Return the caller if it is known without a query, else None. Raises Unauthenticated."""
         if header is None:
-            return ANYBODY if self._opened and self._now() < self._open_until else None
+            return ANYBODY if self._opened and self._monotonic() < self._open_until else None
         with self._lock:
             cached = self._cached.get(self._secret_hash(header))
-        if cached is None or self._now() >= cached.until:
+        if cached is None or self._monotonic() >= cached.until:
             return None
         return self._caller(cached.key)
 
@@ -55,12 +65,12 @@ class Authenticator:
             if not self._opened or self._keys.any():
                 self._opened = False
                 raise Unauthenticated("there is no API key in the request")
-            self._open_until = self._now() + self._cache_s
+            self._open_until = self._monotonic() + self._cache_s
             return ANYBODY
         secret_hash = self._secret_hash(header)
         key = self._keys.find(secret_hash)
         with self._lock:
-            self._cached[secret_hash] = _CachedKey(key, self._now() + self._cache_s)
+            self._cached[secret_hash] = _CachedKey(key, self._monotonic() + self._cache_s)
             self._cached.move_to_end(secret_hash)
             while len(self._cached) > _MAX_CACHED:
                 self._cached.popitem(last=False)

@@ -6,10 +6,10 @@ the same statements: SQLite does not need `FOR UPDATE` and ignores it.
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -22,9 +22,11 @@ from service.errors import DatabaseUnavailable, StorageFull
 from service.observability.stage_timings import note_storage
 from service.storage import migrations
 from service.storage.database_url import parse_url
+from service.storage.reserve import Reserve
 
 _log = structlog.get_logger("service")
 _FULL_ON_POSTGRESQL = "53100"
+T = TypeVar("T")
 
 
 class Database:
@@ -50,6 +52,7 @@ class Database:
         quiet = {"begin": None} if self._sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._reader = self._engine.execution_options(**quiet)
         self._check_revision()
+        self._reserve = None if self.file is None else Reserve(self.file.with_name(f"{self.file.name}.reserve"))
 
     @property
     def file(self) -> Path | None:
@@ -91,6 +94,22 @@ class Database:
         """
         with _as_service_errors(), self._write_lock, self._light.begin() as connection:
             yield connection
+
+    def freeing(self, work: Callable[[], T]) -> T:
+        """Do work that frees room, on a full disk too: SQLite needs some to delete, and there is a reserve for that.
+
+        Raises as `write` does.
+        """
+        try:
+            return work()
+        except StorageFull:
+            if self._reserve is None:
+                raise
+            self._reserve.release()
+            return work()
+        finally:
+            if self._reserve is not None:
+                self._reserve.fill()
 
     def _check_revision(self) -> None:
         try:

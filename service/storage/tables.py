@@ -180,6 +180,22 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
+# Data sets that were uploaded to train on. The names of their files, `parts`, begin with `uid`.
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("position", _Position, primary_key=True, autoincrement=True),
+    Column("uid", String, nullable=False, unique=True),
+    Column("tenant", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("parts", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    UniqueConstraint("tenant", "name"),
+    sqlite_autoincrement=True,
+)
+
 # Clients use `id`; `uid` names the folder of the run and the submission to the cluster.
 training_jobs = Table(
     "training_jobs",
@@ -207,6 +223,8 @@ training_jobs = Table(
     Column("error", String, nullable=True),
     Column("model", String, nullable=True),
     Column("model_version", Integer, nullable=True),
+    Column("dataset", String, nullable=True),
+    Column("family", String, nullable=True),
     UniqueConstraint("tenant", "id"),
     UniqueConstraint("tenant", "idempotency_key"),
     sqlite_autoincrement=True,
@@ -221,6 +239,15 @@ training_events = Table(
     Column("kind", String, nullable=False),
     Column("at", Float, nullable=False),
     Column("data", String, nullable=False),
+)
+
+# How far the clock by which things expire has come, and what the wall clock showed then.
+clocks = Table(
+    "clocks",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("counted_s", Float, nullable=False),
+    Column("wall_s", Float, nullable=False),
 )
 
 # Leases on work that only one server process at a time may do.

@@ -42,7 +42,7 @@ class LocalBackend:
         with _lock(folder) as lock:
             if lock is None:
                 return
-            arguments = (*self._command, *job.arguments, "--out", str(folder))
+            arguments = (*self._command, *job.arguments_in(folder))
             try:
                 with (folder / "log").open("ab") as log:
                     self._children[job.uid] = subprocess.Popen(  # noqa: S603

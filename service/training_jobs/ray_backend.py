@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from metalearn.proxies import http_client
 from service.training_jobs.backend import JobStatus, Refused, Unreachable, tail
 from service.training_jobs.records import Job
 
@@ -20,7 +21,7 @@ TRAIN = ("wtl", "train", "--ray", "--no-baselines")
 
 
 class RayBackend:
-    """The Ray cluster at `address`, an http URL. Raises httpx.InvalidURL."""
+    """The Ray cluster at `address`, an http URL. Raises httpx.InvalidURL, InvalidConfig."""
 
     name, host = "ray", "cluster"
 
@@ -32,7 +33,7 @@ class RayBackend:
         http: httpx.Client | None = None,
     ) -> None:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self._http = http or httpx.Client(base_url=address, timeout=_TIMEOUT_S)
+        self._http = http or http_client(address, timeout=_TIMEOUT_S)
         self._http.headers.update(headers)
         self._command = tuple(command)
 
@@ -44,7 +45,7 @@ class RayBackend:
         """Submit the job, unless its submission exists already. Raises Unreachable, Refused."""
         if self._read(job) is not None:
             return
-        entrypoint = shlex.join((*self._command, *job.arguments, "--out", str(folder)))
+        entrypoint = shlex.join((*self._command, *job.arguments_in(folder)))
         body = {
             "entrypoint": entrypoint,
             "submission_id": _submission(job),

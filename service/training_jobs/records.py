@@ -3,22 +3,30 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 State = Literal["queued", "running", "succeeded", "failed", "stopped"]
+DATASET = "uploaded"
+"""Folder of the data set in the folder of a run."""
 ACTIVE: tuple[State, ...] = ("queued", "running")
 STATES: tuple[State, ...] = ("queued", "running", "succeeded", "failed", "stopped")
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """A training that a client requests; the server chooses `id` and `name` if they are None."""
+    """A training that a client requests; the server chooses `id` and `name` if they are None.
+
+    `experiment` is empty where only a data set, or a family of the client's own as `module:Class`, says what to train.
+    """
 
     experiment: str
     seed: int | None = None
     steps: int | None = None
     name: str | None = None
     id: str | None = None
+    dataset: str | None = None
+    family: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,8 @@ class Job:
     error: str | None
     model: str | None
     model_version: int | None
+    dataset: str | None = None
+    family: str | None = None
 
     @property
     def active(self) -> bool:
@@ -65,7 +75,14 @@ class Job:
         """The arguments of `wtl train`, without the output folder."""
         seed = () if self.seed is None else ("--seed", str(self.seed))
         steps = () if self.steps is None else ("--steps", str(self.steps))
-        return (self.experiment, *seed, *steps)
+        experiment = (self.experiment,) if self.experiment else ()
+        family = () if self.family is None else ("--family", self.family)
+        return (*experiment, *seed, *steps, *family)
+
+    def arguments_in(self, folder: Path) -> tuple[str, ...]:
+        """All arguments of `wtl train` for a run in this folder, which holds a copy of the data set."""
+        data = () if self.dataset is None else ("--dataset", str(folder / DATASET))
+        return (*self.arguments, *data, "--out", str(folder))
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class TrainingJobRepository:
                 "idempotency_key": None if idempotency_key is None else idempotency_key.key,
                 "fingerprint": None if idempotency_key is None else idempotency_key.fingerprint,
                 "backend": backend, "host": host, "attempt": 0, "stop_requested": False, "created_at": now,
-                "read_bytes": 0,
+                "read_bytes": 0, "dataset": request.dataset, "family": request.family,
             }  # fmt: skip
             c.execute(insert(training_jobs).values(row))
             _add_event(c, uid, "state", now, {"state": "queued"})
@@ -90,11 +90,15 @@ class TrainingJobRepository:
         return {state: found.get(state, 0) for state in STATES}
 
     def request_stop(self, tenant: str, job_id: str) -> Job:
-        """Mark a job to be stopped. Raises JobNotFound."""
+        """Mark a job to be stopped, on a full disk too. Raises JobNotFound."""
         job = self.read(tenant, job_id)
         active = (training_jobs.c.uid == job.uid, training_jobs.c.state.in_(ACTIVE))
-        with self._database.write() as c:
-            c.execute(update(training_jobs).where(*active).values(stop_requested=True))
+
+        def mark() -> None:
+            with self._database.write() as c:
+                c.execute(update(training_jobs).where(*active).values(stop_requested=True))
+
+        self._database.freeing(mark)
         return self.read(tenant, job_id)
 
     def advance(
@@ -169,7 +173,7 @@ class TrainingJobRepository:
         if row is None:
             return None
         job = _job(row)
-        if JobRequest(job.experiment, job.seed, job.steps, job.name, job.id) != request:
+        if JobRequest(job.experiment, job.seed, job.steps, job.name, job.id, job.dataset, job.family) != request:
             detail = f"the training job {quote(job.id)} exists with other settings"
             raise JobConflict(detail, field="id", got=quote(job.id))
         return job

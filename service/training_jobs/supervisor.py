@@ -15,17 +15,22 @@ import structlog
 
 from metalearn.bundle import Bundle
 from metalearn.config import EVENT_LOG
+from metalearn.data.dataset import INDEX_FILE, Dataset
 from metalearn.data.errors import InvalidConfig
-from service.errors import NoTraining
+from service.errors import DatasetNotFound, NoTraining
 from service.ids import new_id
 from service.observability.metrics import Metrics
 from service.storage.idempotency import IdempotencyKey
+from service.storage.service_clock import ServiceClock
 from service.training_jobs.backend import Backend, JobStatus, Refused, Unreachable, tail
-from service.training_jobs.records import Event, Job, JobRequest, LogLine, last_log_line, parse_event_log
+from service.training_jobs.records import DATASET, Event, Job, JobRequest, LogLine, last_log_line, parse_event_log
 from service.training_jobs.repository import TrainingJobRepository
 
 Register = Callable[[Bundle, str], int]
 """Registers a bundle under a name and returns its version. A bundle that is registered again keeps its version."""
+
+LoadDataset = Callable[[str, str], Dataset]
+"""Returns the data set of a tenant by its name. Raises DatasetNotFound."""
 
 ATTEMPTS = 3
 _LEASE_S = 15.0
@@ -44,16 +49,20 @@ class TrainingJobSupervisor:
         register: Register,
         metrics: Metrics,
         *,
+        load_dataset: LoadDataset,
         runs: Path,
         at_once: int,
         most_queued: int,
         keep_s: float,
         now: Callable[[], float],
+        clock: ServiceClock,
     ) -> None:
         self._store, self._backend, self._register, self._metrics = store, backend, register, metrics
+        self._load_dataset = load_dataset
         self._runs, self._at_once, self._most_queued, self._keep_s, self._now = (
             runs.absolute(), at_once, most_queued, keep_s, now,
         )  # fmt: skip
+        self._clock = clock
         self._holder = new_id()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -131,7 +140,7 @@ class TrainingJobSupervisor:
         lease = f"training@{self._backend.host}"
         while not self._closing.wait(every_s):
             try:
-                if self._store.hold(lease, self._holder, self._now(), _LEASE_S):
+                if self._store.hold(lease, self._holder, self._clock.certain(), _LEASE_S):
                     self.poll(self._backend)
             except Exception:
                 _log.exception("polling the training jobs failed; trying again")
@@ -150,14 +159,14 @@ class TrainingJobSupervisor:
                 queued += [job] if job.state == "queued" else []
         for job in queued[: max(0, self._at_once - running)]:
             self._guarded(job, lambda job: self._start_attempt(job, backend))
-        for job in self._store.expired(self._now() - self._keep_s):
+        for job in self._store.expired(self._clock.agreed() - self._keep_s):
             shutil.rmtree(self._folder(job), ignore_errors=True)
             self._store.delete(job)
 
     def _is_mine(self, job: Job, backend: Backend) -> bool:
         if job.backend != backend.name or job.host == backend.host:
             return job.backend == backend.name
-        if self._now() - self._store.held_until(f"training@{job.host}") > _ADOPT_AFTER_S:
+        if self._clock.certain() - self._store.held_until(f"training@{job.host}") > _ADOPT_AFTER_S:
             _log.warning("adopted from a machine that is gone", job=job.id, machine=job.host)
             return self._store.advance(job, self._now(), host=backend.host).active
         return False
@@ -187,11 +196,22 @@ class TrainingJobSupervisor:
     def _start_attempt(self, job: Job, backend: Backend) -> Job:
         """Start the next attempt. It starts before it is stored, since starting it twice is harmless."""
         job = replace(job, attempt=job.attempt + 1)
+        self._copy_dataset(job)
         backend.start(job, self._folder(job))
         now = self._now()
         _log.info("training job started", job=job.id, experiment=job.experiment, attempt=job.attempt)
         started_at = job.started_at or now
         return self._store.advance(job, now, state="running", attempt=job.attempt, started_at=started_at)
+
+    def _copy_dataset(self, job: Job) -> None:
+        """Copy the data set of a job to its folder once, so that later uploads do not change it. Raises Refused."""
+        target = self._folder(job) / DATASET
+        if job.dataset is None or (target / INDEX_FILE).exists():
+            return
+        try:
+            self._load_dataset(job.tenant, job.dataset).save(target)
+        except DatasetNotFound as error:
+            raise Refused(f"the data set {job.dataset} was deleted before the job started") from error
 
     def _follow(self, job: Job, backend: Backend) -> Job:
         folder = self._folder(job)

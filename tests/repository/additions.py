@@ -265,7 +265,7 @@ def read_csv(path: str, selection: Selection) -> Recorded:
     inserted={
         "metalearn/data/formats/table.py": [
             (
-                "from metalearn.data.errors import InvalidConfig\n",
+                "from metalearn.data.errors import InvalidConfig, InvalidData\n",
                 "from metalearn.data.formats.csv_files import read_csv\n",
             ),
             (

@@ -81,6 +81,10 @@ def test_arrays_are_what_openpi_sends() -> None:
     assert decode_msgpack(msgpack.packb(scalar), LIMIT) == 1.5
 
 
+def test_json_may_begin_with_a_byte_order_mark() -> None:
+    assert decode_json(b"\xef\xbb\xbf[1]", 10) == [1]
+
+
 def test_json_says_nothing_that_is_not_json() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         encode_json({"x": math.nan})

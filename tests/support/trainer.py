@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 
 parser = argparse.ArgumentParser()
-parser.add_argument("experiment")
+parser.add_argument("experiment", nargs="?", default="")
+parser.add_argument("--dataset")
+parser.add_argument("--family")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--steps", type=int, default=10)
 parser.add_argument("--out", type=Path)
@@ -35,6 +37,7 @@ def stop(*_: object) -> None:
 
 signal.signal(signal.SIGTERM, stop)
 note("started", pid=os.getpid())
+sys.stdout.write(f"arguments: {' '.join(sys.argv[1:])}\n")
 sys.stdout.write(f"secrets: {sorted(name for name in os.environ if name.startswith('WTL_'))}\n")
 if arguments.experiment == "broken":
     note("failed", detail="ValueError: this cannot be learnt")

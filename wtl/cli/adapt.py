@@ -11,6 +11,7 @@ import typer
 
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.quality import EpisodeQuality, remarked
+from wtl.cli import completions
 from wtl.cli.bundles import bundle_folder
 from wtl.cli.connection import connected
 from wtl.cli.options import DEFAULT_URL, AdaptationId, Json, Key, Url
@@ -31,6 +32,7 @@ from wtl.cli.recordings import (
     say,
     selection_of,
 )
+from wtl.cli.tables import print_table
 from wtl.cli.task_sets import (
     Demos,
     HeldOut,
@@ -48,7 +50,10 @@ if TYPE_CHECKING:
 
 
 def adapt(
-    model: Annotated[str | None, typer.Option(help="Model to adapt: reach, reach@3 or reach@stable.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Model to adapt: reach, reach@3 or reach@stable.", autocompletion=completions.models),
+    ] = None,
     demos_from: From = None,
     trials_from: TrialsFrom = None,
     observations: Observations = None,
@@ -187,8 +192,8 @@ def check(
     shown, tried = fitted(read, bundle.spec, clip=clip, skip_bad=skip_bad)
     say((shown, tried), remarks=False)
     upload = Context(demos=shown.episodes, trials=tried.episodes)
-    quality = inspect(upload, bundle.spec, Confidence.of(bundle), rate_hz=shown.rate_hz or tried.rate_hz)
-    quality = remarked(quality, {"demos": shown.remarks, "trials": tried.remarks})
+    found = inspect(upload, bundle.spec, Confidence.of(bundle), rate_hz=shown.rate_hz or tried.rate_hz)
+    quality = remarked(found, {"demos": shown.remarks, "trials": tried.remarks})
     if json:
         typer.echo(json_text.dumps([asdict(one) for one in quality]))
     else:
@@ -313,14 +318,8 @@ def _trust(confidence: float | None) -> str:
 
 
 def _print_quality(quality: Iterable[EpisodeQuality]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "episode", "steps", "seconds", "return", "success", "clipped", "novelty", "warnings", box=None, pad_edge=False
-    )
-    for one in quality:
-        table.add_row(
+    rows = [
+        (
             one.episode,
             f"{one.steps}/{one.horizon}",
             f"{one.duration_s:.2f}",
@@ -330,5 +329,8 @@ def _print_quality(quality: Iterable[EpisodeQuality]) -> None:
             "-" if one.novelty is None else f"{one.novelty:.2f}",
             "\n".join(f"{remark.code}: {remark.message}" for remark in one.warnings) or "none",
         )
-    if table.row_count:
-        Console(width=None if sys.stdout.isatty() else 160).print(table)
+        for one in quality
+    ]
+    columns = ("episode", "steps", "seconds", "return", "success", "clipped", "novelty", "warnings")
+    if rows:
+        print_table(columns, rows, whole=("episode",))

@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from wtl.cli import completions
 from wtl.cli.connection import connected
-from wtl.cli.options import DEFAULT_URL, ExperimentName, Json, Key, Seed, Steps, Url
+from wtl.cli.options import DEFAULT_URL, Json, Key, Seed, Steps, Url
+from wtl.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from service.client import TrainingJob
+    from service.client import Client, TrainingJob
 
 jobs = typer.Typer(
     name="jobs",
@@ -23,7 +26,20 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job; `wtl jobs
 
 @jobs.command()
 def create(
-    experiment: ExperimentName,
+    experiment: Annotated[
+        str | None,
+        typer.Argument(
+            help="Name of an experiment; `wtl experiments` lists them.", autocompletion=completions.experiments
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|DIR", help="Train on an uploaded data set; a folder of one is uploaded first."),
+    ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:CLASS", help="Your own family of tasks, of a module that the server allows."),
+    ] = None,
     seed: Seed = None,
     steps: Steps = None,
     name: Annotated[str | None, typer.Option(help="Name of the model. [default: the experiment's]")] = None,
@@ -41,29 +57,51 @@ def create(
     Examples:
       wtl jobs create reach-m2 --follow
       wtl jobs create reach-m4 --seed 1 --name reach-m4-second --url http://robots:8000
+      wtl jobs create --dataset training --name mine    # a folder that `wtl convert dataset:training` made
     """
     with connected(url, key) as client:
-        job = client.train(experiment, seed=seed, steps=steps, name=name, job_id=job_id)
+        if dataset is not None and Path(dataset).is_dir():
+            dataset = _upload(client, Path(dataset))
+        job = client.train(experiment, dataset=dataset, family=family, seed=seed, steps=steps, name=name, job_id=job_id)
     typer.echo(job.id)
     if wait:
         follow(job.id, url, key)
 
 
+def _upload(client: "Client", folder: Path) -> str:
+    """Upload the data set in a folder under the folder's name, and return that."""
+    from metalearn.data.dataset import Dataset
+
+    found = client.put_dataset(folder.resolve().name, Dataset.load(folder).check())
+    typer.echo(f"uploaded {found.name}: {found.n_tasks} tasks, {found.n_episodes} episodes", err=True)
+    return found.name
+
+
 @jobs.command("list")
 def list_all(url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
     """List the training jobs, the oldest first."""
-    from rich.table import Table
-
     with connected(url, key) as client:
         found = list(client.jobs())
     if as_json:
         public = [{name: value for name, value in vars(job).items() if not name.startswith("_")} for job in found]
         typer.echo(json.dumps(public, indent=1))
         return
-    table = Table("job", "experiment", "state", "progress", "model", "created", box=None, pad_edge=False)
-    for job in found:
-        table.add_row(job.id, job.experiment, job.state, _progress(job), _model(vars(job)), job.created_at[:16])
-    Console().print(table if found else "no training jobs")
+    rows = [
+        (
+            job.id,
+            job.experiment or job.dataset or job.family or "",
+            job.state,
+            _progress(job),
+            _model(vars(job)),
+            job.created_at[:16],
+        )
+        for job in found
+    ]
+    if not rows:
+        typer.echo("no training jobs")
+        return
+    columns = ("job", "experiment", "state", "progress", "model", "created")
+    print_table(columns, rows, whole=("job", "experiment", "model"))
 
 
 @jobs.command()

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from metalearn.data.errors import InvalidConfig
 from wtl.cli.connection import connected
 from wtl.cli.options import DEFAULT_URL, Json, Key, Url
+from wtl.cli.tables import print_table
 
 if TYPE_CHECKING:
     from metalearn.bundle import Bundle
@@ -37,28 +37,36 @@ Alias = Annotated[
 
 @models.command("list")
 def list_folder(
-    folder: Annotated[Path | None, typer.Argument(help="Folder of bundles. [default: the shipped models]")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Of bundles, one bundle, or of a run. [default: the shipped models]")
+    ] = None,
 ) -> None:
     """List the bundles in a folder, with their evaluated success."""
-    from rich.table import Table
-
-    from metalearn.bundle import Bundle
+    from service.registry.models_folder import ModelsFolder
     from service.settings import SHIPPED_MODELS
 
-    if folder is not None and not folder.is_dir():
-        raise InvalidConfig(f"no folder of bundles at {folder}")
-    found = sorted((folder or SHIPPED_MODELS).glob("*/bundle.json"))
-    table = Table("model", "id", "observation", "action", "success after 0, 1, ... trials", box=None, pad_edge=False)
-    for path in found:
-        bundle = Bundle.load(path.parent)
+    at = folder or SHIPPED_MODELS
+    if not at.is_dir():
+        raise InvalidConfig(f"no folder of bundles at {at}")
+    found = ModelsFolder.read(at)
+    rows = []
+    for name, bundle in found.bundles.items():
         size = ("discrete " if bundle.spec.discrete else "") + str(bundle.spec.action_size)
-        table.add_row(bundle.name, bundle.id[:12], str(bundle.spec.observation_size), size, _curve(bundle))
-    Console().print(table if found else f"no bundles in {folder or SHIPPED_MODELS}")
+        rows.append((name, bundle.id[:12], str(bundle.spec.observation_size), size, _curve(bundle)))
+    if rows:
+        columns = ("model", "id", "observation", "action", "success after 0, 1, ... trials")
+        print_table(columns, rows, whole=("model", "id"))
+    elif not found.unusable:
+        typer.echo(f"no bundles in {at}")
+    if found.unusable:
+        raise InvalidConfig(
+            "; ".join(f"the bundle {name} cannot be used: {why}" for name, why in found.unusable.items())
+        )
 
 
 @models.command("upgrade")
 def upgrade_folder(
-    folder: Annotated[Path, typer.Argument(help="Of bundles, or one bundle.")],
+    folder: Annotated[Path, typer.Argument(help="Of bundles, one bundle, or of a run.")],
 ) -> None:
     """Upgrade bundles of an earlier schema in place: the same numbers under the names of today.
 
@@ -131,8 +139,6 @@ def rollback(name: Name, alias: Alias, url: Url = DEFAULT_URL, key: Key = None) 
 @models.command()
 def aliases(name: Name, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
     """List the aliases of a model, and the history of their changes, the newest first."""
-    from rich.table import Table
-
     with connected(url, key) as client:
         found = client.aliases(name)
     if as_json:
@@ -140,13 +146,12 @@ def aliases(name: Name, url: Url = DEFAULT_URL, key: Key = None, as_json: Json =
             json.dumps({"current": found.current, "history": [vars(change) for change in found.history]}, indent=1)
         )
         return
-    table = Table("at", "alias", "version", "by", box=None, pad_edge=False)
-    for change in found.history:
-        table.add_row(
-            change.at[:19], change.alias, "-" if change.version is None else str(change.version), change.action
-        )
-    Console().print(", ".join(f"{name}@{one} is {version}" for one, version in found.current.items()) or "no aliases")
-    Console().print(table)
+    typer.echo(", ".join(f"{name}@{one} is {version}" for one, version in found.current.items()) or "no aliases")
+    rows = [
+        (change.at[:19], change.alias, "-" if change.version is None else str(change.version), change.action)
+        for change in found.history
+    ]
+    print_table(("at", "alias", "version", "by"), rows, whole=("at", "alias"))
 
 
 def export(
@@ -161,10 +166,10 @@ def export(
       wtl export runs/reach-m2
       WTL_RUNTIME=onnx wtl serve --models runs/reach-m2/bundle
     """
-    from metalearn.bundle import Bundle
+    from metalearn.bundle import Bundle, run_bundle
     from metalearn.model.export import with_graphs
 
-    folder = next((path for path in (bundle, bundle / "bundle") if (path / "bundle.json").exists()), bundle)
+    folder = run_bundle(bundle) or bundle
     exported = with_graphs(Bundle.load(folder))
     exported.save(folder)
     for name in exported.graphs:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metalearn.data.errors import InvalidConfig
+from wtl.cli import completions
+from wtl.cli.tables import print_table
 
 if TYPE_CHECKING:
     from metalearn.data.formats import Recorded, Selection
@@ -21,6 +23,7 @@ From = Annotated[
         "--from",
         metavar="[KIND:]PATH",
         help="Demonstrations: a file, or KIND:PATH as `wtl formats` lists them. May be given several times.",
+        autocompletion=completions.sources,
     ),
 ]
 TrialsFrom = Annotated[
@@ -165,17 +168,14 @@ def formats() -> None:
     Examples:
       wtl formats
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from metalearn.data.formats import FORMATS
 
-    table = Table("kind", "what it is", "--from", "written", box=None, pad_edge=False)
-    table.add_column("content type", overflow="fold")
-    for one in FORMATS.values():
-        written = "yes" if one.write else "no"
-        table.add_row(one.name, one.description, one.usage, written, one.media_type or "-")
-    Console().print(table)
+    rows = [
+        (one.name, one.description, one.usage, "yes" if one.write else "no", one.media_type or "-")
+        for one in FORMATS.values()
+    ]
+    columns = ("kind", "what it is", "--from", "written", "content type")
+    print_table(columns, rows, whole=("kind", "--from"))
 
 
 def _rates(text: str) -> tuple[float | None, float]:

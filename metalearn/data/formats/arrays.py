@@ -6,6 +6,7 @@ pickles, are refused; nothing is written anywhere. Does not know what the arrays
 
 import json
 import math
+import re
 import tokenize
 import warnings
 import zipfile
@@ -21,7 +22,7 @@ from safetensors.numpy import save
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidBytes, TooLarge
-from metalearn.data.formats.naming import METADATA, flatten, leaves, nest
+from metalearn.data.formats.naming import METADATA, flatten, leaves, nest, parse
 from metalearn.data.reading import refuse_pointer
 
 
@@ -49,6 +50,7 @@ class Unread:
 
 _TEXT_BYTES = 1_000_000
 _MEMBER = b"PK\x01\x02"
+_ODD = re.compile(r"[^A-Za-z0-9_]|^(?=[0-9])")
 _MOST_DEFLATED = 1040  # deflate packs 1032 bytes into one at best
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, ValueError, TypeError, KeyError, IndexError, OverflowError, EOFError, SyntaxError,
@@ -104,7 +106,9 @@ def read_npz(data: bytes, limits: Limits = Limits()) -> dict[str, Any]:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             members = archive.infolist()
             _check_members(members, limits)
-            arrays = {member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members}
+            read = ((member.filename.removesuffix(".npy"), _read_member(archive, member)) for member in members)
+            # What is not read may be called anything: its name is only said.
+            arrays = {_said(name) if isinstance(one, Unread) else name: one for name, one in read}
     except (InvalidBytes, TooLarge):
         raise
     except _DAMAGE as error:
@@ -167,6 +171,8 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> "Array | 
         content = BytesIO(file.read(member.file_size))
         version = np.lib.format.read_magic(content)
         reads = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in reads:
+            return Unread(f"an .npy of version {version}")  # of records whose fields have odd names
         shape, fortran_order, dtype = reads[version](content)
     size = dtype.itemsize * math.prod(shape)
     left = member.file_size - content.tell()
@@ -213,6 +219,15 @@ def _from_json(text: object) -> Any:
 
 def _reason(error: BaseException) -> str:
     return " ".join((str(error) or type(error).__name__).split())[:120]
+
+
+def _said(name: str) -> str:
+    """A name as it is where it can be the place of an array, else one that can."""
+    try:
+        parse(name)
+    except InvalidBytes:
+        return _ODD.sub("_", name)[:64]
+    return name
 
 
 def _safe(name: str) -> str:

@@ -3,15 +3,17 @@
 Refuses nothing. Does not know formats.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from metalearn.data.episode import Array
+from metalearn.data.names import near
 from metalearn.data.quality import QualityWarning
 
 _UNEVEN = 0.5  # of a step: a frame that comes later or earlier than this is missing, or twice there
 _ANOTHER_RATE = 0.1
+_LIKELY = 0.7  # `reward` for `rewards`, and for `next.reward`
 
 
 def of_timestamps(times: Array, rate_hz: float | None) -> list[QualityWarning]:
@@ -45,6 +47,19 @@ def of_next_observations(seen: Mapping[str, Array], following: Mapping[str, Arra
         return []
     message = f"what is observed after a step is not what is observed before the next: {listed(jumps)}"
     return [QualityWarning("observations-jump", f"{message}; the latter is used")]
+
+
+def of_names(present: Iterable[str], wanted: Sequence[str]) -> list[QualityWarning]:
+    """A remark for every field that a format may have, and this recording has under a name that is only near."""
+    names = sorted(present)
+    remarks = []
+    for name in wanted:
+        likely = [] if name in names else [one for one in names if near(one, [name], _LIKELY) is not None]
+        if likely:
+            remarks.append(
+                QualityWarning("perhaps-meant", f"there is no {name}, and {likely[0]} is not read: is it meant?")
+            )
+    return remarks
 
 
 def listed(names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidBytes, InvalidData, TooLarge
 from metalearn.data.formats.arrays import Limits
 from metalearn.data.formats.arrow import is_numeric, numbers_of, reason
-from metalearn.data.formats.doubts import of_timestamps
+from metalearn.data.formats.doubts import of_names, of_timestamps
 from metalearn.data.formats.selection import Recorded, Selection, Skipped, Steps, gather, usable
 from metalearn.data.reading import own_file, parse_json, read_json, refuse_pointer_at
 from metalearn.data.values import check_finite, column
@@ -64,6 +64,7 @@ def read_lerobot(
         rate_hz = Recorded.of((), info.get("fps")).rate_hz
         return _steps(_joined(frames[numbers[index]]), selection, rate_hz, instructions)
 
+    doubts = of_names(features, (_REWARD,))
     try:
         names = [f"episode {number}" for number in numbers]
         found = gather(
@@ -75,7 +76,7 @@ def read_lerobot(
         )
     except InvalidData as error:
         raise error.in_file(folder) from error
-    return replace(found, skipped=unread + found.skipped)
+    return replace(found.remarked(*doubts), skipped=unread + found.skipped)
 
 
 def _frames(

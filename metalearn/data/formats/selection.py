@@ -230,7 +230,10 @@ def to_episode(steps: Steps, selection: Selection, usual_success: str = "unknown
 
 def _convert(steps: Steps, selection: Selection, usual: str) -> tuple[Episode, tuple[QualityWarning, ...]]:
     observations = _observations(steps, selection.observations)
-    n_seen, n_done = len(observations), len(steps.actions)
+    actions = np.asarray(steps.actions)
+    if actions.ndim == 0:
+        raise InvalidData("actions", "one per step, [t, a]", "a single number")
+    n_seen, n_done = len(observations), len(actions)
     if n_seen not in {n_done, n_done + 1}:
         raise InvalidData("observations", f"{n_done} or {n_done + 1} of them for {n_done} actions", str(n_seen))
     rewards = None if steps.rewards is None else column("rewards", np.asarray(steps.rewards))
@@ -241,7 +244,7 @@ def _convert(steps: Steps, selection: Selection, usual: str) -> tuple[Episode, t
     if n_steps < n_done:
         remarks = (_lost(rewards), *remarks)
     kept = None if rewards is None else rewards[:n_steps]
-    return Episode.of(observations, steps.actions[:n_steps], kept, success), steps.remarks + remarks
+    return Episode.of(observations, actions[:n_steps], kept, success), steps.remarks + remarks
 
 
 def _lost(rewards: Array | None) -> QualityWarning:
@@ -273,7 +276,7 @@ def _observations(steps: Steps, keys: tuple[str, ...]) -> Array:
 def _success(steps: Steps, rule: str, usual: str) -> tuple[bool | None, tuple[QualityWarning, ...]]:
     assumed: tuple[QualityWarning, ...] = ()
     if rule == "auto":
-        rule = next((key for key in SUCCESS_KEYS if len(steps.flags.get(key, ()))), usual)
+        rule = next((key for key in SUCCESS_KEYS if np.size(steps.flags.get(key, ()))), usual)
         if rule == usual == "reward" and steps.rewards is not None:
             message = "there is no success flag, and a positive reward is taken for success"
             assumed = (QualityWarning("success-assumed", message),)

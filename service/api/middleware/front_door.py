@@ -1,7 +1,7 @@
-"""What is decided about every request before its path is looked at: prefix, shutdown, Host, Origin, content type, HEAD.
+"""What is decided about every request before its path is looked at: prefix, shutdown, Host, Origin, HEAD.
 
 A web page can send requests to a server on the same machine, so it is not enough that the server listens on loopback
-(`security.web_access`). What a form of a page can send without asking first is refused by its content type.
+(`security.web_access`). What a form can send is refused by its content type, on every route (`api.scopes`).
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.middleware.auth import SECURITY_HEADERS
 from service.api.middleware.refusals import refuse
 from service.api.shutdown import Shutdown
-from service.codecs import check_content_type
-from service.errors import ServiceError, UnsupportedMediaType
+from service.errors import ServiceError
 from service.security.web_access import WebAccess
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _PROBES = frozenset({"/livez", "/readyz"})
 
 CORS: Mapping[str, Any] = {
@@ -65,7 +63,7 @@ class FrontDoorMiddleware:
         await self._app(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
-        """Raise ShuttingDown, ForeignHost, ForeignOrigin or UnsupportedMediaType."""
+        """Raise ShuttingDown, ForeignHost or ForeignOrigin."""
         headers, method = Headers(scope=scope), scope.get("method")
         hosts = headers.getlist("host")
         # The health checks of some load balancers name no host.
@@ -75,8 +73,6 @@ class FrontDoorMiddleware:
             self._shutdown.check()
         if method not in _READS:
             self._access.check_origin(headers.getlist("origin"), hosts, headers.get("sec-fetch-site"))
-        if method in _WITH_BODY:
-            _check_content_type(headers)
 
 
 class HeadMiddleware:
@@ -103,13 +99,3 @@ class HeadMiddleware:
             return {"type": "http.disconnect"} if ended else await receive()
 
         await self._app({**scope, "method": "GET"}, receive_end, send_head)
-
-
-def _check_content_type(headers: Headers) -> None:
-    """Raise UnsupportedMediaType for every content type that the server does not read, and for a body without one."""
-    given = headers.getlist("content-type")
-    has_body = headers.get("content-length", "0").strip() != "0" or "transfer-encoding" in headers
-    if len(given) > 1:
-        raise UnsupportedMediaType("Content-Type: expected one", field="Content-Type", expected="one", got="several")
-    if given or has_body:
-        check_content_type(given[0] if given else "")

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from service.api.dependencies import ContainerDep
 from service.api.openapi import PROBLEMS
+from service.api.readiness import Readiness
 from service.api.schemas.health import Liveness, ReadinessState
 from service.api.scopes import PUBLIC, requires
 from service.errors import NotReady
@@ -34,10 +35,10 @@ def ready(request: Request) -> ReadinessState:
     For a readiness probe and for load balancers. A server that is shutting down is not ready. The checks run at most
     once per second.
     """
-    problems = request.app.state.readiness.problems()
-    if problems:
+    readiness: Readiness = request.app.state.readiness
+    if problems := readiness.problems():
         raise NotReady(problems)
-    return ReadinessState(status="ready")
+    return ReadinessState(status="ready", unusable=dict(readiness.unusable))
 
 
 @scraped.get("/metrics", response_class=Response, responses=_TEXT)

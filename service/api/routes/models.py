@@ -16,6 +16,7 @@ from service.api.schemas.models import (
     ModelPage,
     ModelVersionPage,
     RegisterRequest,
+    UnusableBundle,
 )
 from service.api.scopes import requires
 
@@ -37,10 +38,10 @@ Alias = Annotated[
 
 @router.get("", response_model=ModelPage)
 def read_all(request: RequestBodyDep, container: ContainerDep) -> Response:
-    """Read every available model, in its current version."""
-    return request.answer(
-        ModelPage(items=[model_card(info) for info in container.registry.available], next_cursor=None)
-    )
+    """Read every available model, in its current version, and which bundles of the models folder cannot be used."""
+    unusable = [UnusableBundle(name=name, reason=why) for name, why in container.registry.unusable.items()]
+    cards = [model_card(info) for info in container.registry.available]
+    return request.answer(ModelPage(items=cards, unusable=unusable, next_cursor=None))
 
 
 @changes.post("", response_model=ModelVersionPage, openapi_extra=request_body_docs(RegisterRequest, required=False))

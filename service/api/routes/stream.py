@@ -53,7 +53,7 @@ async def stream(socket: WebSocket, adaptation_id: str) -> None:
             # Frames bypass the middleware, which would take longer than an action.
             receive, send = socket.scope[CONNECTION]
             subject = socket.state.rate_limit_subject
-            offer: OfferDirect | None = socket.scope["extensions"].get(DIRECT)
+            offer: OfferDirect | None = socket.scope.get("extensions", {}).get(DIRECT)
             if offer is not None and not container.settings.traces:
                 offer(lambda reply: _DirectAnswers(reply, session, container, subject).take)
             await _serve(receive, send, session, container, subject)

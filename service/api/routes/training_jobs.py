@@ -19,7 +19,9 @@ from service.api.schemas.training_jobs import (
     TrainingLog,
 )
 from service.api.scopes import requires
+from service.errors import InvalidPayload
 from service.training_jobs import Job, JobRequest
+from service.training_jobs.admission import check_enough_tasks, check_family
 
 router = APIRouter(
     prefix="/v1/training-jobs", tags=["training jobs"], responses=PROBLEMS, dependencies=[requires("jobs")]
@@ -42,9 +44,22 @@ def create(request: RequestBodyDep, container: ContainerDep) -> Response:
     model. `Location` is the path of the job.
     """
     body = request.read(TrainingJobRequest)
-    job_request = JobRequest(body.experiment, body.seed, body.steps, body.name, body.id)
+    name = body.name or (body.dataset if body.experiment is None and body.family is None else None)
+    job_request = JobRequest(body.experiment or "", body.seed, body.steps, name, body.id, body.dataset, body.family)
+    _check(request.tenant, job_request, container)
     job, _ = container.training_jobs.create(request.tenant, job_request, request.idempotency_key)
     return request.created(training_job_state(job), f"/v1/training-jobs/{job.id}")
+
+
+def _check(tenant: str, job: JobRequest, container: ContainerDep) -> None:
+    """Raise unless the request says what to train, and the client may train it."""
+    if not (job.experiment or job.dataset or job.family):
+        expected = "an experiment, a data set or a family"
+        raise InvalidPayload(f"expected {expected}, got none", field="experiment", expected=expected, got="nothing")
+    if job.family is not None:
+        check_family(job.family, container.settings.family_modules)
+    if job.dataset is not None:
+        check_enough_tasks(container.datasets.read(tenant, job.dataset))
 
 
 @router.get("", response_model=TrainingJobPage)

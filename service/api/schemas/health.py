@@ -17,3 +17,6 @@ class ReadinessState(Body):
     """The server can serve."""
 
     status: Literal["ready"] = Field(description="Always `ready`: otherwise the answer is a problem with status 503.")
+    unusable: dict[str, str] = Field(
+        description="Why a bundle of the models folder is not served, by its name. Empty if every bundle is served."
+    )

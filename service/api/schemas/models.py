@@ -55,10 +55,18 @@ class ModelCard(Body):
     )
 
 
+class UnusableBundle(Body):
+    """A bundle in the server's models folder that cannot be used."""
+
+    name: str = Field(description="Name of the bundle's folder.")
+    reason: str = Field(description="Why it cannot be used.")
+
+
 class ModelPage(Body):
     """The available models, in their current versions."""
 
     items: list[ModelCard] = Field(description="One card per model.")
+    unusable: list[UnusableBundle] = Field(description="Bundles of the models folder that cannot be used, and why.")
     next_cursor: str | None = NEXT_CURSOR
 
 

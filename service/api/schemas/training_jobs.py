@@ -10,14 +10,31 @@ _NAME = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 class TrainingJobRequest(Body):
-    """An experiment to meta-train. Its bundle becomes the next version of model `name`."""
+    """What to meta-train: an experiment, a data set or a family. The bundle is the next version of model `name`."""
 
-    experiment: str = Field(pattern=_NAME, description="Name of the experiment; `GET /v1/experiments` lists them.")
+    experiment: str | None = Field(
+        None,
+        pattern=_NAME,
+        description="Name of the experiment; `GET /v1/experiments` lists them. Absent: the usual settings, for the "
+        "data set or the family.",
+    )
+    dataset: str | None = Field(
+        None, pattern=_NAME, description="Name of an uploaded data set to train on, instead of collecting episodes."
+    )
+    family: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,199}:[A-Za-z_][A-Za-z0-9_]{0,99}$",
+        description="Family of tasks as `module:Class`, of a module that the operator of the server has allowed.",
+    )
     seed: int | None = Field(None, ge=0, le=2**31 - 1, description="Random seed, instead of the experiment's.")
     steps: int | None = Field(
         None, ge=10, le=10**8, description="Total number of gradient steps, instead of the experiment's."
     )
-    name: str | None = Field(None, pattern=_NAME, description="Name of the model. That of the experiment if absent.")
+    name: str | None = Field(
+        None,
+        pattern=_NAME,
+        description="Name of the model. That of the experiment, the data set or the family if absent.",
+    )
     id: str | None = Field(
         None, pattern=_NAME, description="Id of the job, chosen by the client. The server makes one if absent."
     )
@@ -38,7 +55,9 @@ class TrainingJobState(Body):
     """A training job without its log."""
 
     id: str = Field(description="Id of the job.")
-    experiment: str = Field(description="Name of the experiment.")
+    experiment: str | None = Field(description="Name of the experiment. Null if none was requested.")
+    dataset: str | None = Field(description="Name of the data set that it trains on. Null: it collects episodes.")
+    family: str | None = Field(description="Requested family of tasks. Null: that of the experiment, if any.")
     seed: int | None = Field(description="Requested random seed. Null: that of the experiment.")
     steps: int | None = Field(description="Requested number of gradient steps. Null: that of the experiment.")
     name: str | None = Field(description="Requested name of the model. Null: that of the experiment.")

@@ -154,6 +154,12 @@ def test_fields_of_no_known_meaning_are_refused_and_text_that_nobody_needs_is_pa
         read_episodes(tmp_path / "z.npz")
 
 
+@pytest.mark.parametrize("name", ["my notes", "ünits", "0", "a//b", "../x", "." * 70, "a/b/c/d/e/f/g/h/i/j"])
+def test_what_is_not_read_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    np.savez(tmp_path / "x.npz", **{"observations": np.zeros((3, 1)), name: np.array(["a", "b"])})
+    assert codes(read_episodes(tmp_path / "x.npz")) == ["arrays-unread"]
+
+
 def test_what_a_foreign_dataset_has_besides_stops_nothing(tmp_path: Path) -> None:
     folder = lerobot(tmp_path / "x", frames(task=["pick"] * 6))
     (folder / "data" / "chunk-000" / "._episode_000000.parquet").write_bytes(b"\0\5\x16\7")
@@ -270,6 +276,29 @@ def test_a_key_that_next_obs_lacks_is_said(tmp_path: Path) -> None:
     assert found.episodes[0].observations.tolist() == [[0, 1], [1, 1], [2, 1], [3, 1]]
     assert codes(found) == ["next-observation-missing", "last-action-lost"]
     assert "no goal" in found.remarks[0][0].message
+
+
+def test_a_name_that_is_only_near_is_said(tmp_path: Path) -> None:
+    found = read_episodes(robomimic(tmp_path / "x.hdf5", rewards=None, reward=np.ones(4)))
+    assert (codes(found), found.episodes[0].rewards) == (["perhaps-meant"], None)
+    assert "no rewards, and reward is not read" in found.remarks[0][0].message
+    columns = frames()
+    columns["reward"] = columns.pop("next.reward")
+    assert "perhaps-meant" in codes(read_episodes(f"lerobot:{lerobot(tmp_path / 'x', columns)}"))
+
+
+@pytest.mark.parametrize(("name", "value"), [("success", 1), ("success", [[True]])])
+def test_a_flag_of_the_whole_episode_is_one(tmp_path: Path, name: str, value: Any) -> None:
+    assert read_episodes(robomimic(tmp_path / "x.hdf5", **{name: value})).episodes[0].success is True
+
+
+@pytest.mark.parametrize("name", ["actions", "rewards", "obs/state"])
+def test_an_array_without_steps_is_refused_by_its_name(tmp_path: Path, name: str) -> None:
+    path = robomimic(tmp_path / "x.hdf5", **{name: 1.0, "next_obs/state": None})
+    with pytest.raises(
+        InvalidData, match=rf"demo_0\.{name.removeprefix('obs/').replace('state', 'observations.state')}"
+    ):
+        read_episodes(path)
 
 
 def test_observations_that_jump_are_said(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def test_any_other_flag_is_refused(value: object) -> None:
         ([[False], [True]], True, True),
         (np.zeros(3, np.uint16), False, False),
         ([None, True], True, True),
+        (1, True, True),
     ],
 )
 def test_flags_of_steps(values: object, last: bool | None, ever: bool | None) -> None:
@@ -48,7 +49,7 @@ def test_flags_of_steps(values: object, last: bool | None, ever: bool | None) ->
     assert (found[-1], any_flag(found)) == (last, ever)
 
 
-@pytest.mark.parametrize("values", [[0, 0.5, 1], [0, 2], ["no", "yes"], [[0, 1], [0, 1]], 1, [[0], [0, 1]]])
+@pytest.mark.parametrize("values", [[0, 0.5, 1], [0, 2], ["no", "yes"], [[0, 1], [0, 1]], 2, [[0], [0, 1]]])
 def test_flags_that_are_none_are_refused(values: object) -> None:
     with pytest.raises(InvalidData, match="success"):
         flags("success", values)

@@ -48,7 +48,9 @@ def test_the_whole_is_what_counts_and_not_each_member() -> None:
         gunzip(gzip.compress(b"") * 20_000, 10_000)
 
 
-@pytest.mark.parametrize("tail", [b"{}", b"\0", gzip.compress(b"x")[:-1], gzip.compress(b"x")[:5], b"\x1f"], ids=repr)
+@pytest.mark.parametrize(
+    "tail", [b"{}", b"\0", gzip.compress(b"x", mtime=0)[:-1], gzip.compress(b"x", mtime=0)[:5], b"\x1f"], ids=repr
+)
 def test_what_follows_a_member_must_be_a_member(tail: bytes) -> None:
     with pytest.raises(MalformedBody):
         gunzip(gzip.compress(b"x" * 70_000) + tail, 100_000)

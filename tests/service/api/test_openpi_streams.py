@@ -135,7 +135,8 @@ class Counting(Environment):
     """Counts the actions that arrive, in episodes of so many steps."""
 
     def __init__(self, n_steps: int) -> None:
-        self._n_steps, self.actions, self._left = n_steps, [], 0
+        self._n_steps, self._left = n_steps, 0
+        self.actions: list[Any] = []
 
     def reset(self) -> None:
         self._left = self._n_steps

@@ -15,7 +15,9 @@ from support.pointing import PointingRuntime, bundle, settings_in
 from support.serving import served
 
 from metalearn.data.episode import Episode
+from service.api.landing import landing_page
 from service.app import create_app
+from service.registry.registry import ModelInfo
 from service.settings import SHIPPED_MODELS, Settings
 
 PAGES = ("/", "/docs")
@@ -73,10 +75,11 @@ def test_the_commands_of_the_landing_page_work_as_they_are(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("host", ["a'b", "a;b", "$(touch x)", "<b>", "a b"])
-def test_a_host_that_a_shell_could_run_is_not_shown(http: TestClient, host: str) -> None:
-    page = http.get("/", headers={"Host": host})
-    assert page.status_code == 200
-    assert host not in html.unescape(page.text)
+def test_a_host_that_a_shell_could_run_is_not_shown(host: str) -> None:
+    model = ModelInfo("point", 1, bundle(), ("current",), None)
+    page = landing_page("$models $request $version", [model], f"http://{host}/")
+    assert host not in html.unescape(page)
+    assert "curl -s http://127.0.0.1:8000/v1/adaptations" in page
 
 
 def test_models_are_shown_to_nobody_without_a_key_once_there_is_one(http: TestClient, make: Make) -> None:
@@ -99,9 +102,9 @@ def test_a_server_without_models_has_a_landing_page(tmp_path: Path) -> None:
 
 def test_below_a_prefix_the_pages_and_the_document_have_it(tmp_path: Path) -> None:
     app = create_app(settings_in(tmp_path), runtime_factory=PointingRuntime)
-    with TestClient(app, base_url="https://robots.example", root_path="/wtl") as http:
+    with TestClient(app, base_url="http://127.0.0.1", root_path="/wtl") as http:
         assert http.get("/openapi.json").json()["servers"] == [{"url": "/wtl"}]
-        assert commands(http.get("/").text)[0].startswith("curl -s https://robots.example/wtl/v1/adaptations ")
+        assert commands(http.get("/").text)[0].startswith("curl -s http://127.0.0.1/wtl/v1/adaptations ")
 
 
 def test_a_report_of_any_shape_makes_a_page(tmp_path: Path) -> None:

@@ -176,8 +176,10 @@ def test_pages_of_the_settings_may_use_the_server_and_no_others(settings: Settin
 @pytest.mark.parametrize(
     "content_type",
     [
-        "text/plain", "Text/Plain; charset=utf-8", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
-        "text/plain;application/json", "application/json, text/plain", "text/html", "", None,
+        "text/plain", "Text/Plain; charset=utf-8", "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x", "text/plain;application/json", "application/json, text/plain", "text/html",
+        "",
+        None,
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(("method", "path"), [change for change in CHANGES if change[0] != "DELETE"])

@@ -11,7 +11,7 @@ from typing import Any
 import mujoco
 import numpy as np
 from jaxtyping import Float, Float64, Int
-from scipy.spatial.transform import Rotation  # type: ignore[import-untyped]
+from scipy.spatial.transform import Rotation
 
 from metalearn.tasks.envs.pool import SimulationPool
 

@@ -12,7 +12,7 @@ from typing import Any
 import mujoco
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
-from scipy.spatial.transform import Rotation  # type: ignore[import-untyped]
+from scipy.spatial.transform import Rotation
 
 from metalearn.data.episode import Array
 from metalearn.tasks.envs.metaworld.arm import STATE, SUBSTEPS, Arms

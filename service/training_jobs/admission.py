@@ -1,0 +1,26 @@
+"""What of a client's own a training job may use: enough uploaded tasks, and families of modules that are allowed."""
+
+from collections.abc import Collection
+
+from metalearn.data.dataset import FEWEST_TASKS
+from service.errors import FamilyNotAllowed, InvalidPayload, quote
+from service.storage.dataset_store import UploadedDataset
+
+
+def check_family(family: str, modules: Collection[str]) -> None:
+    """Raise FamilyNotAllowed unless the module of `module:Class` is one of these modules, or inside one of them."""
+    module = family.partition(":")[0]
+    if any(module == allowed or module.startswith(f"{allowed}.") for allowed in modules):
+        return
+    expected = f"a class of {', '.join(sorted(modules))}" if modules else "none: WTL_TRAINING_FAMILIES allows no module"
+    raise FamilyNotAllowed(
+        f"this server does not train families of {quote(module)}", field="family", expected=expected, got=quote(family)
+    )
+
+
+def check_enough_tasks(dataset: UploadedDataset) -> None:
+    """Raise InvalidPayload if there are too few tasks to learn what tasks differ in."""
+    n_tasks = len(dataset.task_names)
+    if n_tasks < FEWEST_TASKS:
+        expected, got = f"a data set of at least {FEWEST_TASKS} tasks", f"{n_tasks} in {quote(dataset.name)}"
+        raise InvalidPayload(f"dataset: expected {expected}, got {got}", field="dataset", expected=expected, got=got)
