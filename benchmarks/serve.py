@@ -101,9 +101,8 @@ def websocket(path: str, message: dict[str, Any], every: int = 0) -> dict[str, A
 
 
 def http(path: str, body: bytes, media_type: str) -> dict[str, Any]:
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    lines = (f"POST {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Type: {media_type}", f"Content-Length: {len(body)}")
+    head = "\r\n".join(lines) + "\r\n\r\n"
     return {"kind": "http", "head": "", "requests": [_b64(head.encode() + body)]}
 
 

@@ -4,6 +4,7 @@ Each frame is an observation and the action that followed it, so the last action
 after it and is lost. Videos are not read.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +66,14 @@ def read_lerobot(
 
     doubts = of_names(features, (_REWARD,))
     try:
-        found = gather(selection, [f"episode {number}" for number in numbers], steps, rate_hz=info.get("fps"))
+        names = [f"episode {number}" for number in numbers]
+        found = gather(
+            selection,
+            names,
+            steps,
+            rate_hz=info.get("fps"),
+            subset=lambda key: _subset(info.get("splits"), key, numbers),
+        )
     except InvalidData as error:
         raise error.in_file(folder) from error
     return replace(found.remarked(*doubts), skipped=unread + found.skipped)
@@ -167,6 +175,19 @@ def _info(folder: Path, links_under: Path | None) -> dict[str, Any]:
     if not version.startswith("v1.") and not isinstance(info.get("features"), dict):
         raise InvalidData(f"{path}: features", "an object", type(info.get("features")).__name__)
     return info
+
+
+def _subset(splits: Any, key: str, numbers: Sequence[int]) -> list[int]:
+    """The places of the episodes in a split, which info.json has as `{"train": "0:50"}`. Raises InvalidData."""
+    if not isinstance(splits, dict) or key not in splits:
+        known = ", ".join(sorted(splits)) if isinstance(splits, dict) else ""
+        raise InvalidData(
+            "filter", f"one of {known}" if known else "none, since info.json has no splits", ascii(key)[:80]
+        )
+    match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", splits[key]) if isinstance(splits[key], str) else None
+    if match is None:
+        raise InvalidData(f"splits.{key}", "episodes as in 0:50", ascii(splits[key])[:40])
+    return [place for place, number in enumerate(numbers) if int(match[1]) <= number < int(match[2])]
 
 
 def _is_numeric(feature: Any) -> bool:

@@ -77,14 +77,15 @@ def _subset(file: "h5py.File", key: str, names: Sequence[str]) -> list[int]:
 
 def _steps(demo: "h5py.Group", selection: Selection) -> Steps:
     seen, following = (demo.get("obs"), demo.get("next_obs")) if is_group(demo) else (None, None)
-    if not is_group(seen):
+    if seen is None or not is_group(seen):
         raise InvalidData("obs", "a group of observations (robomimic's dataset_states_to_obs makes it)", "none")
     wanted = selection.observations or tuple(seen)
     for key in wanted:
         if key not in seen:
             raise InvalidData("observations", f"some of {', '.join(sorted(seen))}", key)
     observations = {key: array(seen, key) for key in wanted}
-    after = {key: array(following, key) for key in wanted if is_group(following) and key in following}
+    later = following if following is not None and is_group(following) else {}
+    after = {key: array(following, key) for key in wanted if key in later}
     remarks = [*of_next_observations(observations, after), *of_names(demo, ("rewards", "next_obs"))]
     remarks += of_flags((*demo, *demo.attrs), selection.unasked_flags)
     for key, one in after.items():

@@ -39,6 +39,8 @@ class Selection:
             has one value in each episode; empty where all episodes are of one task.
         filter_key: the name of a subset that the recording itself lists, such as `train`; empty for all of it.
             `episodes` then counts within the subset.
+        resample_hz: steps per second to bring the episodes to; None to leave them as they are.
+        recorded_hz: steps per second of recordings that are to be brought to another rate, and do not say their own.
     """
 
     observations: tuple[str, ...] = ()
@@ -49,6 +51,8 @@ class Selection:
     links_under: Path | None = None
     task_by: str = ""
     filter_key: str = ""
+    resample_hz: float | None = None
+    recorded_hz: float | None = None
 
     def pick(self, n_episodes: int) -> Sequence[int]:
         """The numbers of the episodes to read, of this many. Raises InvalidData."""

@@ -23,6 +23,7 @@ from metalearn.data.formats.layouts import read_hdf5, read_json_file
 from metalearn.data.formats.lerobot import read_lerobot
 from metalearn.data.formats.maniskill import read_maniskill
 from metalearn.data.formats.minari_datasets import read_minari, write_minari
+from metalearn.data.formats.rates import at_chosen_rate
 from metalearn.data.formats.rllib import read_rllib
 from metalearn.data.formats.robomimic import read_robomimic
 from metalearn.data.formats.selection import Recorded, Selection
@@ -185,9 +186,13 @@ def read_episodes(source: str | Path, selection: Selection = Selection()) -> Rec
     """
     entry, path = find_format(source)
     try:
-        return entry.read(path, selection)
+        found = entry.read(path, selection)
     except ImportError as error:
         raise missing_library(error, entry.name) from error
+    try:
+        return at_chosen_rate(found, selection)
+    except InvalidData as error:
+        raise error.in_file(path) from error
 
 
 def write_episodes(

@@ -274,7 +274,7 @@ def test_a_batch_of_one_policy_is_read_by_agents_and_one_of_several_is_refused(t
     found = read_episodes(rllib(tmp_path / "x.json", lines))
     assert [len(one) for one in found.episodes] == [1, 1]
     lines["policy_batches"]["other"] = own
-    with pytest.raises(InvalidData, match="line 1.policy_batches: expected one policy, .*, got default_policy, other"):
+    with pytest.raises(InvalidData, match=r"line 1.policy_batches: expected one policy, .*, got default_policy, other"):
         read_episodes(rllib(tmp_path / "x.json", lines))
 
 
@@ -372,6 +372,19 @@ def test_lerobot_v1_is_read(tmp_path: Path, meta: str) -> None:
     assert seen(found) == [[0, 1, 2, 3], [10, 11, 12]]
     assert (found.rate_hz, [one.success for one in found.episodes]) == (30.0, [True, False])
     assert codes(found) == ["last-action-lost"]
+
+
+def test_a_split_of_lerobot_is_a_filter(tmp_path: Path) -> None:
+    home = lerobot_v1(tmp_path / "x", splits={"train": "1:2", "val": "0:1", "odd": "first", "none": "7:9"})
+    assert seen(read_episodes(f"lerobot:{home}", Selection(filter_key="train"))) == [[10, 11, 12]]
+    for key, expected in {
+        "test": "filter: expected one of none, odd, train, val",
+        "odd": "splits.odd: expected episodes as in 0:50, got 'first'",
+        "none": "episodes: expected at least one episode",
+    }.items():
+        with pytest.raises(InvalidData) as caught:
+            read_episodes(f"lerobot:{home}", Selection(filter_key=key))
+        assert expected in str(caught.value)
 
 
 def test_damaged_lerobot_v1_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The server behind a proxy that adds a prefix, whether it takes the prefix off again or leaves it."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from fastapi.testclient import TestClient
@@ -41,7 +43,9 @@ def test_what_is_created_is_found_where_the_client_looks(behind: tuple[TestClien
 def test_documents_name_the_prefix_and_probes_are_public(behind: tuple[TestClient, str]) -> None:
     http, prefix = behind
     assert http.get(f"{prefix}/openapi.json").json()["servers"] == [{"url": "/robots/wtl"}]
-    assert "/robots/wtl/openapi.json" in http.get(f"{prefix}/docs").text
+    page = http.get(f"{prefix}/docs").text
+    for address in re.findall(r'(?:src|href)="([^"]+)"', page):
+        assert http.get(urljoin(f"http://testserver{prefix}/docs", address)).status_code == 200
     assert [http.get(prefix + path).status_code for path in ("/livez", "/readyz", "/metrics")] == [200] * 3
     assert http.get(f"{prefix}/v1/nothing").json()["detail"] == "there is nothing at '/v1/nothing'"
     assert http.get("/robots/wtlx/livez").status_code == 404

@@ -48,10 +48,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "half a head": (lambda folder: (folder / "bundle.json").write_text('{"schema": 2, "na'), "damaged"),
     "an empty head": (lambda folder: (folder / "bundle.json").write_text(""), "damaged"),
     "no object": (lambda folder: (folder / "bundle.json").write_text("[2]"), "expected an object"),
-    "a pointer as head": (lambda folder: (folder / "bundle.json").write_text(POINTER), "is a Git LFS pointer"),
+    "a pointer as head": (lambda folder: (folder / "bundle.json").write_text(POINTER), "a Git LFS pointer to it"),
     "a pointer as weights": (
         lambda folder: (folder / "weights.safetensors").write_text(POINTER),
-        "bad/weights.safetensors is a Git LFS pointer",
+        "weights.safetensors: expected the content of the file, got a Git LFS pointer",
     ),
     "from the future": (lambda folder: changed_head(folder, schema=3), "expected schema 2, got 3"),
     "of the past": (lambda folder: changed_head(folder, schema=1), "wtl models upgrade"),
