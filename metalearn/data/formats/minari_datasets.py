@@ -18,7 +18,6 @@ from metalearn.data.formats.doubts import of_flags, of_names
 from metalearn.data.formats.hdf5 import numbered, opened
 from metalearn.data.formats.naming import leaves
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
-from metalearn.data.quality import QualityWarning
 from metalearn.data.reading import own_file, read_json
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def read_minari(
     if not (folder / "metadata.json").is_file():
         raise InvalidData("dataset", "the id or the folder of a Minari dataset on this machine", ascii(str(dataset)))
     metadata = _metadata(folder / "metadata.json", selection.links_under)
-    n_recorded, doubts = 0, dict[QualityWarning, None]()
+    n_recorded, doubts = 0, dict.fromkeys(of_names(metadata, (_RATE,)))
     for path in sorted(folder.glob("[!._]*.hdf5")):
         # Everything in it is checked before Minari reads it.
         with opened(own_file(path, folder, selection.links_under), limits) as file:

@@ -130,10 +130,8 @@ def _tell_imitation(tree: Tree) -> Recording:
         starts = [int(one) for one in told.plain(tree["indices"]).reshape(-1)]
         if starts != list(told.plain(tree["indices"]).reshape(-1)):
             raise Contradiction
-        if len(obs) != len(acts) + len(starts) + 1 or len(np.atleast_1d(tree.get("terminal", 0))) not in {
-            1 if "terminal" not in tree else -1,
-            len(starts) + 1,
-        }:
+        ended = np.shape(tree["terminal"])[:1] if "terminal" in tree else (0,)
+        if len(obs) != len(acts) + len(starts) + 1 or ended not in {(0,), (len(starts) + 1,)}:
             raise Contradiction
         for i, (start, stop) in enumerate(zip([0, *starts], [*starts, len(acts)], strict=True)):
             own = None if rews is None else rews[start:stop]

@@ -100,7 +100,7 @@ def outcome(value: Any) -> bool | None:
     """The last of a success flag per step, or the one of an episode."""
     if value is None:
         return None
-    flags = np.asarray(value)
+    flags = np.asarray([np.nan if one is None else one for one in value] if isinstance(value, list) else value)
     if flags.dtype.kind not in "biuf" or flags.ndim > 2:
         raise Contradiction
     if not flags.size:
