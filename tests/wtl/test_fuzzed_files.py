@@ -12,7 +12,7 @@ from support.fuzzed_files.mutations import HARMLESS
 
 from metalearn.data.formats import FORMATS, Recorded, Selection
 
-N_CASES = 240
+N_CASES = 144
 ROOT = Path(__file__).parents[2]
 
 
