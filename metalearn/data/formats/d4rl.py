@@ -11,7 +11,7 @@ import numpy as np
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
 from metalearn.data.formats.arrays import Limits
-from metalearn.data.formats.doubts import listed, of_next_observations
+from metalearn.data.formats.doubts import listed, of_flags, of_names, of_next_observations
 from metalearn.data.formats.hdf5 import array, below, flags_of, is_dataset, opened
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
 from metalearn.data.formats.transitions import NO_END, ends_of, spans
@@ -75,7 +75,9 @@ def episodes_of(file: "h5py.File", selection: Selection) -> Recorded:
             labels={key: own[_flag(own, key)] for key in selection.task_keys if _flag(own, key) in own},
         )
 
-    return gather(selection, [f"episode {i}" for i in range(len(parts))], steps)
+    optional, named = ("rewards", *_ENDS, _NEXT), [name.removeprefix("infos/") for name in below(file)]
+    doubts = [*of_names(file, optional, (_SEEN, "actions")), *of_flags((*named, *file.attrs), selection.flag_keys)]
+    return gather(selection, [f"episode {i}" for i in range(len(parts))], steps).remarked(*doubts)
 
 
 def _columns(file: "h5py.File", selection: Selection) -> dict[str, Array]:

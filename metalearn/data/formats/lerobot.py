@@ -224,7 +224,7 @@ def _columns(features: Sequence[str], selection: Selection, folder: Path) -> tup
             raise InvalidData(f"{folder}: task", f"instruction, or a numeric feature, of {known}", needed["task"][0])
     usual = (_REWARD, *((_DONE,) if selection.success == "terminated" else ()), *selection.flag_keys, _TIME)
     wanted = list(dict.fromkeys(["episode_index", "frame_index", *(key for keys in needed.values() for key in keys)]))
-    return wanted, [name for name in dict.fromkeys(usual) if name in features and name not in wanted]
+    return wanted, [name for name in dict.fromkeys(usual) if name not in wanted]
 
 
 def _files(folder: Path, links_under: Path | None) -> Sequence[Path]:

@@ -13,7 +13,7 @@ import numpy as np
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData, TooLarge
 from metalearn.data.formats.arrays import Limits
-from metalearn.data.formats.doubts import of_next_observations
+from metalearn.data.formats.doubts import of_flags, of_names, of_next_observations
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather, usable
 from metalearn.data.formats.transitions import NO_END, ends_of, spans
 from metalearn.data.quality import QualityWarning
@@ -59,12 +59,13 @@ def _read(path: Path, selection: Selection, limits: Limits) -> Recorded:
     read, unread = usable(
         Selection(skip_bad=selection.skip_bad),
         [line.where for line in lines],
-        lambda i: (lines[i].file, _batch(lines[i].text, selection)),
+        lambda i: (lines[i].file, *_batch(lines[i].text, selection)),
     )
-    episodes = _joined(read)
+    episodes = _joined([(file, columns) for file, columns, _ in read])
+    doubts = dict.fromkeys(doubt for _, _, own in read for doubt in own)
     names = [f"episode {i}" for i in range(len(episodes))]
     found = gather(selection, names, lambda i: _steps(episodes[i], selection))
-    return replace(found, skipped=unread + found.skipped)
+    return replace(found.remarked(*doubts), skipped=unread + found.skipped)
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]{1,18})", path.name)]
 
 
-def _batch(text: bytes, selection: Selection) -> Columns:
-    """The columns of a line that are read, of one length. Raises InvalidData."""
+def _batch(text: bytes, selection: Selection) -> tuple[Columns, list[QualityWarning]]:
+    """The columns of a line that are read, of one length, and doubts about the others. Raises InvalidData."""
     value = parse_json(text, "batch")
     kind = value.get("type") if isinstance(value, dict) else None
     if kind == "MultiAgentBatch":
@@ -128,7 +129,9 @@ def _batch(text: bytes, selection: Selection) -> Columns:
     for name, one in columns.items():
         if len(one) != len(columns["actions"]):
             raise InvalidData(name, f"{len(columns['actions'])} steps, as {action}", str(len(one)))
-    return columns
+    named = [name for name, one in value.items() if one is not None]
+    doubts = of_names(named, ("new_obs", "rewards", "eps_id", *_ENDS), ("obs", "actions", "prev_rewards"))
+    return columns, [*doubts, *of_flags(named, selection.flag_keys)]
 
 
 def _column(name: str, value: object) -> Array:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from gymnasium import spaces
-from support.fuzzed_files.layouts import LAYOUTS, Layout
+from support.fuzzed_files.layout import Layout
+from support.fuzzed_files.layouts import LAYOUTS
 from support.fuzzed_files.mutations import FILES, HARMLESS, NAMES, NEAR, TREES, Slip, near_name
 from support.fuzzed_files.told import ACTION_SIZE, OBSERVATION_SIZE, Contradiction, Recording, Told
 

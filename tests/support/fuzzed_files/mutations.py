@@ -208,8 +208,8 @@ TREES: dict[str, OfTree] = {
     "odd scalar": _odd_value,
 }
 
-HARMLESS = {"order of members", "wider floats", "byte order mark", "link to the file", "hidden files"}
-"""After these a recording says the same, and has to be read as before."""
+HARMLESS = {"order of members", "wider floats", "link to the file", "hidden files"}
+"""After these a recording says the same, and has to be read as before. (Minari does not read byte order marks.)"""
 
 
 def _files(folder: Path) -> list[Path]:

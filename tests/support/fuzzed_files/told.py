@@ -60,9 +60,30 @@ def rows(value: Any, width: int) -> Array:
             found = array.astype(np.float32).reshape(len(array), -1)
     except (ValueError, TypeError, OverflowError) as error:
         raise Contradiction from error
-    if found.shape[1] != width or not np.isfinite(found).all():
+    if found.shape[1] != width:
         raise Contradiction
     return found
+
+
+def plain(value: Any) -> Array:
+    """`[n, ...]` as float32: numbers per step."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf" or array.ndim == 0 or not len(array):
+        raise Contradiction
+    with np.errstate(all="ignore"):
+        return array.astype(np.float32)
+
+
+def ends(flags: Sequence[Any], n: int) -> list[int]:
+    """Where episodes end, after flags per step; also the end of the steps after the last flag."""
+    last = np.zeros(n, bool)
+    for one in flags:
+        array = np.asarray(one)
+        if array.dtype.kind not in "biuf" or array.size != n or not np.isin(array, [0, 1]).all():
+            raise Contradiction
+        last |= array.reshape(-1).astype(bool)
+    found = [int(i) + 1 for i in np.flatnonzero(last)]
+    return found if found and found[-1] == n else [*found, n]
 
 
 def rate(value: Any) -> float | None:
@@ -101,12 +122,10 @@ def episode(observations: Any, actions: Any, rewards: Any, success: Any, *, afte
     if n < (1 if after else 2) or any(one is not None and len(one) != n for one in (acted, earned)):
         raise Contradiction
     steps = len(seen) - 1
-    return Told(
-        seen,
-        None if acted is None else acted[:steps],
-        None if earned is None else earned[:steps],
-        outcome(success),
-    )
+    used = [one if one is None else one[: steps + extra] for one, extra in ((seen, 1), (acted, 0), (earned, 0))]
+    if not all(one is None or np.isfinite(one).all() for one in used):
+        raise Contradiction
+    return Told(seen, used[1], used[2], outcome(success))
 
 
 def under(tree: Mapping[str, Any], prefix: str) -> Tree:
