@@ -76,7 +76,7 @@ def episodes_of(file: "h5py.File", selection: Selection) -> Recorded:
         )
 
     optional, named = ("rewards", *_ENDS, _NEXT), [name.removeprefix("infos/") for name in below(file)]
-    doubts = [*of_names(file, optional, (_SEEN, "actions")), *of_flags((*named, *file.attrs), selection.flag_keys)]
+    doubts = [*of_names(file, optional, (_SEEN, "actions")), *of_flags((*named, *file.attrs), selection.unasked_flags)]
     return gather(selection, [f"episode {i}" for i in range(len(parts))], steps).remarked(*doubts)
 
 

@@ -64,7 +64,7 @@ def read_lerobot(
         rate_hz = Recorded.of((), info.get("fps")).rate_hz
         return _steps(_joined(frames[numbers[index]]), selection, rate_hz, instructions)
 
-    doubts = of_names(features, (_REWARD,))
+    doubts = [*of_names(features, (_REWARD,)), *of_names(info, ("fps",))]
     try:
         names = [f"episode {number}" for number in numbers]
         found = gather(

@@ -131,7 +131,7 @@ def _batch(text: bytes, selection: Selection) -> tuple[Columns, list[QualityWarn
             raise InvalidData(name, f"{len(columns['actions'])} steps, as {action}", str(len(one)))
     named = [name for name, one in value.items() if one is not None]
     doubts = of_names(named, ("new_obs", "rewards", "eps_id", *_ENDS), ("obs", "actions", "prev_rewards"))
-    return columns, [*doubts, *of_flags(named, selection.flag_keys)]
+    return columns, [*doubts, *of_flags(named, selection.unasked_flags)]
 
 
 def _column(name: str, value: object) -> Array:
