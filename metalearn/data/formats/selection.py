@@ -74,6 +74,8 @@ class Selection:
     @property
     def flag_keys(self) -> tuple[str, ...]:
         """The keys of flags that the rule of success may read; a reader need not look at any others."""
+        if self.success in {"reward", "terminated", *WORDS}:
+            return ()
         return SUCCESS_KEYS if self.success == "auto" else (self.success.removeprefix("any:"),)
 
     @property
