@@ -23,8 +23,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support.fuzzed_files import Case, Verdict, judge  # noqa: E402
-from support.fuzzed_files.judge import OUTCOMES  # noqa: E402
-from support.fuzzed_files.mutations import NAMES  # noqa: E402
+from support.fuzzed_files.judge import NAMES, OUTCOMES  # noqa: E402
 
 from metalearn.data.formats import FORMATS  # noqa: E402
 

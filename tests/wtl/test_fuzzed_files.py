@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.fuzzed_files import LAYOUTS, Case, judge
-from support.fuzzed_files.judge import read_as_adapt
-from support.fuzzed_files.mutations import HARMLESS
+from support.fuzzed_files.judge import HARMLESS, read_as_adapt
 
 from metalearn.data.formats import FORMATS, Recorded, Selection
 

@@ -1,7 +1,7 @@
 """Structure-aware fuzzing of the readers of `FORMATS`: small valid recordings, mutations of them, and an oracle.
 
-`layouts` knows what each format looks like through other libraries than our readers, `mutations` breaks recordings, and
-`judge` says whether what came of one was allowed.
+`layouts` knows what each format looks like through other libraries than our readers, `mutations` breaks members,
+`damage` files, and `judge` says whether what came of one was allowed.
 """
 
 from support.fuzzed_files.judge import Case, Verdict, judge

@@ -15,9 +15,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from gymnasium import spaces
+from support.fuzzed_files.damage import FILES
 from support.fuzzed_files.layout import Layout
 from support.fuzzed_files.layouts import LAYOUTS
-from support.fuzzed_files.mutations import FILES, HARMLESS, NAMES, NEAR, TREES, Slip, near_name
+from support.fuzzed_files.mutations import NEAR, TREES, Slip, near_name
 from support.fuzzed_files.told import ACTION_SIZE, OBSERVATION_SIZE, Contradiction, Recording, Told, Tree
 
 from metalearn.data.errors import WatchTryLearnError
@@ -31,7 +32,11 @@ SPEC = Spec(
     horizon=50,
     rate_hz=20.0,
 )
+NAMES = (NEAR, *TREES, *FILES)
+HARMLESS = {"order of members", "wider floats", "link to the file", "hidden files"}
+"""After these a recording says the same, and has to be read as before. (Minari does not read byte order marks.)"""
 N_WHOLE = 20
+"""Whole recordings of each format that are broken."""
 OUTCOMES = ("as before", "as written", "remark", "error", "failure")
 Read = Callable[[str, Selection], Recorded]
 
