@@ -1,8 +1,10 @@
 """Configuration as frozen values. A typo is an error with a suggestion; nothing is read from the environment."""
 
+import difflib
+from collections.abc import Collection
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 EVENT_LOG = "progress.jsonl"
 """File in the folder of a run: the events of the run as JSON lines, for whoever follows it."""
@@ -12,6 +14,30 @@ class Config(BaseModel):
     """A frozen value; unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def faults(error: ValidationError, fields: Collection[str] = (), *, values: bool = True) -> str:
+    """Everything that is wrong in a file or in settings, in one line: field, what was expected, what was got.
+
+    Args:
+        error: what the check of the whole found.
+        fields: the names that are known, for a suggestion where one is not.
+        values: whether to show what was got; not where it may be a secret.
+    """
+    return "; ".join(_fault(one, fields, values) for one in error.errors(include_url=False))
+
+
+def _fault(one: Any, fields: Collection[str], values: bool) -> str:
+    where = ".".join(map(str, one["loc"]))
+    if one["type"] == "missing":
+        said = "missing"
+    elif one["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(one["loc"][-1]), fields, n=1)
+        said = f"unknown field; did you mean {close[0]}?" if close else "unknown field"
+    else:
+        got = "" if one["type"] == "json_invalid" or not values else f", got {one['input']!r:.60}"
+        said = " ".join(one["msg"].split()) + got
+    return f"{where}: {said}" if where else said
 
 
 class EntityLayout(Config):

@@ -82,7 +82,8 @@ def _of_length(q: EpisodeQuality, spec: Spec) -> list[QualityWarning]:
     if q.steps == spec.horizon and not q.success:
         remarks.append(QualityWarning("at-horizon", f"it ends at the horizon of {spec.horizon} steps: was it cut off?"))
     if abs(q.rate_hz - spec.rate_hz) > ANOTHER_RATE * spec.rate_hz:
-        message = f"recorded at {q.rate_hz:g} Hz, and the model acts at {spec.rate_hz:g} Hz: resample it"
+        rates = f"recorded at {q.rate_hz:g} Hz, and the model acts at {spec.rate_hz:g} Hz"
+        message = f"{rates}: resample it (--resample {spec.rate_hz:g})"
         remarks.append(QualityWarning("rate-differs", message))
     return remarks
 

@@ -38,6 +38,7 @@ from metalearn.proxies import http_client
 from metalearn.tasks.family import Family
 from metalearn.tasks.registry import find_family
 from service.client import Client, RecordedEpisode
+from wtl.next_lines import command as next_line
 
 EXPERIMENT = "reach-m2"
 N_CLIENTS = 4  # side by side; the server gathers their requests into batches
@@ -89,12 +90,12 @@ def run_demo(
     plot = draw_report(report, out / "report.png", family, stories)
     written = report.write(out / "report.json")
     console.print(f"\nplot: {plot}\nreport: {written}\n\nWhat to type next:")
-    for command, meaning in (
-        (f"wtl serve --models {models}", "serve this model; http://127.0.0.1:8000/docs"),
-        (f"wtl evaluate {models / bundle.name} --manifest {EXPERIMENT}", "2,000 tasks, with the controls"),
-        ("wtl train reach-m4", "four candidates: every trial counts"),
+    for line, meaning in (
+        (next_line("serve", "--models", models), "serve this model; http://127.0.0.1:8000/docs"),
+        (next_line("evaluate", models / bundle.name, "--manifest", EXPERIMENT), "2,000 tasks, with the controls"),
+        (next_line("train", "reach-m4"), "four candidates: every trial counts"),
     ):
-        console.print(f"  [bold]{command}[/bold]  # {meaning}", soft_wrap=True, highlight=False)
+        console.print(f"  {line}  # {meaning}", soft_wrap=True, highlight=False, markup=False)
     return report
 
 

@@ -15,7 +15,7 @@ from metalearn.config import Experiment
 from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.evaluate import evaluate, tell_stories
-from metalearn.evaluation.manifest import load_manifest
+from metalearn.evaluation.manifest import Manifest, default_manifest, load_manifest
 from metalearn.evaluation.plots import draw_report
 from metalearn.evaluation.report import Report
 from metalearn.listeners.console import Listen, stop_request, training_progress
@@ -23,13 +23,15 @@ from metalearn.listeners.event_log import event_log
 from metalearn.listeners.mlflow import mlflow_run
 from metalearn.listeners.progress import show_progress
 from metalearn.model.export import check_exportable, with_graphs
-from metalearn.tasks.registry import find_family
+from metalearn.tasks.family import Family
+from metalearn.tasks.registry import FAMILIES, find_family
 from metalearn.training.calibrate import calibrate
 from metalearn.training.collect import Collector, ProcessCollector, SerialCollector
 from metalearn.training.learner import CPU, Compute
 from metalearn.training.loop import Event, Stopped, check_trainable, train
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import RunStore, fetch_folder
+from wtl.folders import nothing_left_of_a_failure
 
 Learners = int | tuple[int, int]
 """The number of processes that learn together, or (fewest, most); 0: this process alone."""
@@ -99,9 +101,9 @@ def run_training(
         typer.Exit: stopped by a signal, with the code that says so.
     """
     store = RunStore(out, url)
-    recorded = _recorded(experiment, store, dataset, learners)
-    check_exportable(experiment.model, check_trainable(experiment, recorded))
-    with stop_request() as request, training_progress(console) as show:
+    with nothing_left_of_a_failure(out), stop_request() as request, training_progress(console) as show:
+        recorded = _recorded(experiment, store, dataset, learners)
+        check_exportable(experiment.model, check_trainable(experiment, recorded))
         try:
             with event_log(out) as log:
                 everybody: list[Listen] = [show, log, *listeners]
@@ -236,12 +238,7 @@ def run_evaluation(
         InvalidConfig: a manifest that the bundle's experiment does not name and that was not given.
     """
     bundle = Bundle.load(folder)
-    experiment = bundle.provenance.get("experiment")
-    name = manifest_name or (experiment.get("manifest") if isinstance(experiment, dict) else None)
-    if not isinstance(name, str) or not name:
-        raise InvalidConfig(f"--manifest is needed: the experiment of {folder} names none")
-    manifest = load_manifest(name)
-    family = find_family(family_name or manifest.family)
+    manifest, family = _measured(bundle, folder, manifest_name, family_name)
     if bundle.spec.to_json() != family.spec.to_json():
         raise InvalidConfig(f"bundle {folder} acts in other spaces than the tasks of manifest {manifest.name}")
     methods = methods_of(bundle) | {"replay": DemoReplay()}
@@ -254,3 +251,30 @@ def run_evaluation(
     if save:
         bundle.with_report(report.to_json()).save(folder)
     return report
+
+
+def _measured(bundle: Bundle, folder: Path, manifest: str | None, family: str | None) -> tuple[Manifest, Family]:
+    """What is measured on which tasks: as named, else by the bundle's experiment, else held-out tasks of its family.
+
+    Raises:
+        InvalidConfig: neither is named nor known from the training, or they cannot be found.
+    """
+    recorded = bundle.provenance.get("experiment")
+    experiment = recorded if isinstance(recorded, dict) else {}
+    name = manifest or (None if family else experiment.get("manifest"))
+    if isinstance(name, str) and name:
+        found = load_manifest(name)
+        return found, find_family(family or _own_family(experiment, found) or found.family)
+    own = family or experiment.get("family")
+    if not isinstance(own, str) or not own:
+        raise InvalidConfig(f"--manifest or --family is needed: {folder} was trained on no family of tasks")
+    tasks = find_family(own)
+    training = experiment.get("training")
+    trials = training.get("trials_per_task") if isinstance(training, dict) else None
+    return default_manifest(tasks, trials=trials if isinstance(trials, int) and 0 < trials < 1000 else 1), tasks
+
+
+def _own_family(experiment: dict[str, Any], manifest: Manifest) -> str | None:
+    """The `module:Class` that the bundle was trained on, if the manifest is of a family that is not registered."""
+    trained = experiment.get("family")
+    return trained if isinstance(trained, str) and ":" in trained and manifest.family not in FAMILIES else None

@@ -48,10 +48,10 @@ def run_suite(
     for part in parts:
         if part not in PARTS:
             raise InvalidConfig(f"unknown part {part!r}; known: {', '.join(PARTS)}")
-    bench = BenchmarkRun(suite, folder, collector, progress)
     for name in methods:
         if name not in METHODS:  # a typo is said before hours of work
             raise InvalidConfig(f"unknown method {name!r}; known: {', '.join(METHODS)}")
+    bench = BenchmarkRun(suite, folder, collector, progress)
     with accumulated_seconds(folder / "wall_s.json"):
         for part, step in _plan(bench, parts, methods or suite.methods, suite.seeds if seeds is None else seeds):
             with failures_noted(folder / "parts" / part):

@@ -22,7 +22,7 @@ from ray.tune.search import BasicVariantGenerator
 
 from metalearn.cluster.connection import connect
 from metalearn.cluster.workers import extend_search_path
-from metalearn.config import Config, Experiment
+from metalearn.config import Config, Experiment, faults
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.names import check_file_names
 from metalearn.data.reading import read_json
@@ -219,8 +219,7 @@ def changed(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
     try:
         return Experiment.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidConfig(f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}") from error
+        raise InvalidConfig(faults(error)) from error
 
 
 def parse_space(texts: Sequence[str]) -> Space:

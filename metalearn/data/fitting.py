@@ -79,4 +79,5 @@ def joined(parts: Sequence[Recorded]) -> Recorded:
     if len(rates) < 2:
         return together
     listed = ", ".join(f"{rate:g}" for rate in sorted(rates))
-    return together.remarked(QualityWarning("rates-differ", f"the recordings are at {listed} Hz, and no rate is sent"))
+    message = f"the recordings are at {listed} Hz, and no rate is sent; --resample HZ brings them to one"
+    return together.remarked(QualityWarning("rates-differ", message))

@@ -13,10 +13,13 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from metalearn.config import Config
+from metalearn.config import Config, faults
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.reading import read_json_bytes
 from metalearn.tasks.family import Family, tasks_of
+
+DEFAULT_TASKS = 1000
+"""Tasks of the manifest of a family that has none of its own."""
 
 
 class Budget(Config):
@@ -80,6 +83,20 @@ class Manifest(Config):
         return tasks_of(family, self.split, n, self.seed if seed is None else seed)
 
 
+def default_manifest(family: Family, demos: int = 1, trials: int = 1) -> Manifest:
+    """A manifest for any family, of its held-out tasks: what `wtl evaluate` measures where no other is named."""
+    return Manifest(
+        name=family.name,
+        title=f"{family.name}: {DEFAULT_TASKS:,} held-out tasks, or as many as there are",
+        family=family.name,
+        family_version=family.version,
+        n_tasks=min(DEFAULT_TASKS, len(family.splits["test"])),
+        horizon=family.spec.horizon,
+        success="what the family's environments put into `success` of their info",
+        budget=Budget(demos=demos, trials=trials),
+    )
+
+
 def manifest_names() -> list[str]:
     """Names of the committed manifests."""
     return sorted(file.name.removesuffix(".json") for file in _folder().iterdir() if file.name.endswith(".json"))
@@ -113,6 +130,5 @@ def _parse(name: str, path: Path) -> Manifest:
     except OSError as error:
         raise InvalidConfig(f"no manifest at {path}: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        raise InvalidConfig(f"manifest {name}: {where}: {first['msg']}") from error
+        known = {"schema", *Manifest.model_fields, *Budget.model_fields}
+        raise InvalidConfig(f"manifest {name}: {faults(error, known)}") from error

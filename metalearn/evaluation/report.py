@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from metalearn.config import Config
+from metalearn.config import Config, faults
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.reading import read_json
 
@@ -142,5 +142,4 @@ class Report(Config):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise InvalidConfig(f"{'.'.join(map(str, first['loc'])) or 'report'}: {first['msg']}") from error
+            raise InvalidConfig(f"report: {faults(error)}") from error

@@ -177,7 +177,7 @@ def test_a_report_cannot_be_a_folder(capsys, tmp_path):
 
 def test_a_bundle_without_an_experiment_needs_a_manifest(capsys, tmp_path):
     folder = damaged(tmp_path / "any", provenance={"experiment": 3})
-    assert "--manifest is needed" in mistake(capsys, "evaluate", folder)
+    assert "--manifest or --family is needed" in mistake(capsys, "evaluate", folder)
 
 
 FOREIGN = """

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from fastapi import FastAPI
@@ -89,6 +90,30 @@ def test_recordings_are_converted_and_adapted_to(url: str, wtl: Wtl, file: Path,
     assert read_episodes(tmp_path / "back.safetensors").episodes == read_episodes(file).episodes[:1]
 
 
+def test_actions_subset_success_and_rate_are_chosen(wtl: Wtl, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.hdf5", "w") as recording:
+        recording.attrs["env_args"] = json.dumps({"env_kwargs": {"control_freq": 20}})
+        recording["mask/train"] = [b"demo_1"]
+        for i in range(2):
+            home = recording.create_group(f"demo_{i}")
+            home["obs/state"], home["next_obs/state"] = np.arange(4.0) + i, np.arange(1.0, 5.0) + i
+            home["joints"], home["actions"] = np.full((4, 1), 0.5), np.zeros((4, 2))
+            home.attrs["solved"] = bool(i)
+    chosen = ("--actions", "joints", "--filter", "train", "--success", "solved", "--resample", "10")
+    assert wtl("convert", tmp_path / "out.npz", "--from", tmp_path / "x.hdf5", *chosen).startswith("1 episodes")
+    made = read_episodes(tmp_path / "out.npz")
+    assert (made.episodes, made.rate_hz) == ((Episode.of([1, 3, 5], [0.5, 0.5], None, True),), 10.0)
+
+
+def test_a_report_that_says_resample_can_be_followed(wtl: Wtl, file: Path, tmp_path: Path) -> None:
+    bundle().save(tmp_path / "point")
+    asked = ("check", "--from", file, "--model", tmp_path / "point")
+    [said] = set(re.findall(r"rate-differs: .*\((--resample [0-9.]+)\)", wtl(*asked)))
+    followed = wtl(*asked, *said.split())
+    assert "rate-differs" not in followed
+    assert "resampled: it was brought from 5 to" in followed
+
+
 def test_check_needs_no_server(wtl: Wtl, file: Path, tmp_path: Path) -> None:
     bundle().save(tmp_path / "point")
     said = wtl("check", "--from", file, "--model", tmp_path / "point")
@@ -121,7 +146,13 @@ def test_mistakes_are_one_sentence(url: str, wtl: Wtl, file: Path, tmp_path: Pat
         ("adapt", "--model", "point", "--from", file, "--episodes", "1-x"): "0,3,5-9",
         ("adapt", "--model", "point", "--from", file, "--episodes", "7"): "numbers from 0 to 1",
         ("adapt", "--model", "point", "--from", "minari:no/such-v0"): "Minari dataset on this machine",
-        ("adapt", "--model", "point", "--url", "http://127.0.0.1:1"): "cannot be reached",
+        ("adapt", "--model", "point", "--url", "http://127.0.0.1:1"): "no server answers at",
+        ("adapt", "--model", "point", "--from", file, "--actions", " "): "--actions: expected a key, got nothing",
+        ("adapt", "--model", "point", "--from", file, "--actions", "joints"): "this file holds whole episodes",
+        ("adapt", "--model", "point", "--from", file, "--filter", "train"): "this file lists no subsets",
+        ("adapt", "--model", "point", "--from", file, "--resample", "fast"): "steps per second, as 20, or 50:20",
+        ("adapt", "--model", "point", "--from", file, "--resample", "0"): "steps per second, as 20, or 50:20",
+        ("adapt", "--model", "point", "--from", file, "--resample", "nan:10"): "steps per second, as 20, or 50:20",
         ("act", "0" * 24, tmp_path / "bad.json"): "expected JSON",
         ("act", "nonsense", tmp_path / "good.json"): "unknown, deleted or expired",
         ("check", "--model", tmp_path / "point"): "check what?",

@@ -21,6 +21,7 @@ from wtl.cli.evaluate import benchmark, evaluate
 from wtl.cli.export import export_adaptation
 from wtl.cli.jobs import jobs
 from wtl.cli.models import export, models
+from wtl.cli.new_task import new_task
 from wtl.cli.recordings import formats
 from wtl.cli.serve import demo, serve
 from wtl.cli.train import experiments, train
@@ -29,7 +30,6 @@ from wtl.threads import use_threads
 app = typer.Typer(
     name="wtl",
     help="Watch, try, learn: meta-train a policy that learns new tasks from a demonstration and its own trials.",
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -37,7 +37,7 @@ app = typer.Typer(
 )
 # A group of verbs is a Typer of its own in its module: app.add_typer(group).
 _COMMANDS = (
-    train, evaluate, benchmark, serve, demo, adapt, act, check, convert, formats, export_adaptation,
+    new_task, train, evaluate, benchmark, serve, demo, adapt, act, check, convert, formats, export_adaptation,
     experiments, export, migrate, audit, rl_module, submit, tune,
 )  # fmt: skip
 for _command in _COMMANDS:

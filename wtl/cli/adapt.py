@@ -11,15 +11,19 @@ import typer
 
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.quality import EpisodeQuality, remarked
+from wtl.cli import completions
 from wtl.cli.bundles import bundle_folder
 from wtl.cli.connection import connected
 from wtl.cli.options import DEFAULT_URL, AdaptationId, Json, Key, Url
 from wtl.cli.recordings import (
+    Actions,
     Clip,
     Episodes,
+    Filter,
     From,
     LinksUnder,
     Observations,
+    Resample,
     SkipBad,
     Success,
     TrialsFrom,
@@ -28,6 +32,7 @@ from wtl.cli.recordings import (
     say,
     selection_of,
 )
+from wtl.cli.tables import print_table
 from wtl.cli.task_sets import (
     Demos,
     HeldOut,
@@ -45,12 +50,18 @@ if TYPE_CHECKING:
 
 
 def adapt(
-    model: Annotated[str | None, typer.Option(help="Model to adapt: reach, reach@3 or reach@stable.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Model to adapt: reach, reach@3 or reach@stable.", autocompletion=completions.models),
+    ] = None,
     demos_from: From = None,
     trials_from: TrialsFrom = None,
     observations: Observations = None,
+    actions: Actions = None,
     success: Success = "auto",
     episodes: Episodes = None,
+    filter_key: Filter = None,
+    resample: Resample = None,
     skip_bad: SkipBad = False,
     clip: Clip = False,
     links_under: LinksUnder = None,
@@ -75,7 +86,16 @@ def adapt(
         raise InvalidConfig("adapt what? Name either a --model, or with --to an adaptation to add to")
     if to is not None and not demos_from and not trials_from:
         raise InvalidConfig("nothing to add: name recordings with --from or --trials-from")
-    selection = selection_of(observations, success, episodes, skip_bad=skip_bad, links_under=links_under)
+    selection = selection_of(
+        observations,
+        success,
+        episodes,
+        actions=actions,
+        filter_key=filter_key,
+        resample=resample,
+        skip_bad=skip_bad,
+        links_under=links_under,
+    )
     shown, tried = read_sources(demos_from, trials_from, selection)
     with connected(url, key) as client:
         if skip_bad or clip:
@@ -133,8 +153,11 @@ def check(
     trials_from: TrialsFrom = None,
     model: Annotated[str, typer.Option(help="Name of a shipped model, or the folder of a bundle.")] = "reach",
     observations: Observations = None,
+    actions: Actions = None,
     success: Success = "auto",
     episodes: Episodes = None,
+    filter_key: Filter = None,
+    resample: Resample = None,
     skip_bad: SkipBad = False,
     clip: Clip = False,
     links_under: LinksUnder = None,
@@ -155,7 +178,16 @@ def check(
     bundle = Bundle.load(bundle_folder(model))
     if not demos_from and not trials_from:
         raise InvalidConfig("check what? Name recordings with --from or --trials-from")
-    selection = selection_of(observations, success, episodes, skip_bad=skip_bad, links_under=links_under)
+    selection = selection_of(
+        observations,
+        success,
+        episodes,
+        actions=actions,
+        filter_key=filter_key,
+        resample=resample,
+        skip_bad=skip_bad,
+        links_under=links_under,
+    )
     read = read_sources(demos_from, trials_from, selection)
     shown, tried = fitted(read, bundle.spec, clip=clip, skip_bad=skip_bad)
     say((shown, tried), remarks=False)
@@ -178,8 +210,11 @@ def convert(
     ],
     demos_from: From = None,
     observations: Observations = None,
+    actions: Actions = None,
     success: Success = "auto",
     episodes: Episodes = None,
+    filter_key: Filter = None,
+    resample: Resample = None,
     skip_bad: SkipBad = False,
     clip: Clip = False,
     links_under: LinksUnder = None,
@@ -209,7 +244,16 @@ def convert(
         raise InvalidConfig("convert what? Name recordings with --from")
     if clip and model is None:
         raise InvalidConfig("--clip moves actions into the bounds of a model: name the --model")
-    selection = selection_of(observations, success, episodes, skip_bad=skip_bad, links_under=links_under)
+    selection = selection_of(
+        observations,
+        success,
+        episodes,
+        actions=actions,
+        filter_key=filter_key,
+        resample=resample,
+        skip_bad=skip_bad,
+        links_under=links_under,
+    )
     spec = None if model is None else Bundle.load(bundle_folder(model)).spec
     kind, _, target = out.partition(":")
     if kind == "dataset":
@@ -274,14 +318,8 @@ def _trust(confidence: float | None) -> str:
 
 
 def _print_quality(quality: Iterable[EpisodeQuality]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "episode", "steps", "seconds", "return", "success", "clipped", "novelty", "warnings", box=None, pad_edge=False
-    )
-    for one in quality:
-        table.add_row(
+    rows = [
+        (
             one.episode,
             f"{one.steps}/{one.horizon}",
             f"{one.duration_s:.2f}",
@@ -291,5 +329,8 @@ def _print_quality(quality: Iterable[EpisodeQuality]) -> None:
             "-" if one.novelty is None else f"{one.novelty:.2f}",
             "\n".join(f"{remark.code}: {remark.message}" for remark in one.warnings) or "none",
         )
-    if table.row_count:
-        Console(width=None if sys.stdout.isatty() else 160).print(table)
+        for one in quality
+    ]
+    columns = ("episode", "steps", "seconds", "return", "success", "clipped", "novelty", "warnings")
+    if rows:
+        print_table(columns, rows, whole=("episode",))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from metalearn.data.errors import InvalidConfig
+from wtl.cli.tables import print_table
 
 if TYPE_CHECKING:
     from service.storage.database import Database
@@ -76,18 +76,20 @@ def list_keys(
     data: DataFolder = None,
 ) -> None:
     """List the keys by their first characters; the rest of a key is stored nowhere."""
-    from rich.table import Table
-
     from service.security.api_keys import ApiKeys
 
-    table = Table("key", "tenant", "scopes", "created", "expires", "state", "label", box=None, pad_edge=False)
+    rows = []
     with _opened(database, data) as opened:
         for key in ApiKeys(opened).all(tenant):
             state = "revoked" if key.revoked_at else "usable" if key.usable(time.time()) else "expired"
             ends = _day(key.expires_at) if key.expires_at else "never"
             scopes = ",".join(sorted(key.scopes))
-            table.add_row(f"{key.prefix}...", key.tenant, scopes, _day(key.created_at), ends, state, key.label)
-    Console().print(table if table.rows else "no keys")
+            rows.append((f"{key.prefix}...", key.tenant, scopes, _day(key.created_at), ends, state, key.label))
+    if not rows:
+        typer.echo("no keys")
+        return
+    columns = ("key", "tenant", "scopes", "created", "expires", "state", "label")
+    print_table(columns, rows, whole=("key", "tenant", "scopes"))
 
 
 @keys.command()
@@ -127,14 +129,14 @@ def audit(
 def _url(database: str | None, data: Path | None) -> str:
     from pydantic import ValidationError
 
+    from metalearn.config import faults
     from service.settings import Settings
 
     given = {"database": database, "data": data}
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None}).database_url  # type: ignore[arg-type]
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidConfig(f"settings: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise InvalidConfig(f"settings: {faults(error, values=False)}") from error
 
 
 @contextmanager

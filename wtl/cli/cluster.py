@@ -7,6 +7,9 @@ import typer
 
 from wtl.cli.bundles import bundle_folder
 from wtl.cli.options import BundleName, ExperimentName, RayAddress, Seed, Steps
+from wtl.cli.tables import print_table
+from wtl.folders import nothing_left_of_a_failure
+from wtl.next_lines import command
 
 
 def rl_module(
@@ -25,7 +28,8 @@ def rl_module(
     from metalearn.cluster.policy_module import export_module
 
     logging.getLogger("ray").setLevel(logging.ERROR)  # it warns of its own use of what it deprecates
-    folder = export_module(Bundle.load(bundle_folder(bundle)), out)
+    with nothing_left_of_a_failure(out):
+        folder = export_module(Bundle.load(bundle_folder(bundle)), out)
     typer.echo(f"checkpoint: {folder}\n  RLModule.from_checkpoint({str(folder.absolute())!r})")
 
 
@@ -83,7 +87,9 @@ def submit(
         console.print(f"job {wanted.id} goes on; the same command finds it again")
         raise
     bundle = cluster.fetch(wanted.id, folder)
-    console.print(f"\n{bundle.name} is trained: {folder}\n  wtl evaluate {folder}\n  wtl serve --models {folder}")
+    console.print(f"\n{bundle.name} is trained: {folder}", soft_wrap=True, markup=False)
+    for line in (command("evaluate", folder), command("serve", "--models", folder)):
+        console.print(f"  {line}", soft_wrap=True, markup=False)
 
 
 def tune(
@@ -110,9 +116,6 @@ def tune(
       wtl tune reach-m2 --space training.learning_rate=1e-3,3e-3 --space model.n_hypotheses=2,4
       wtl tune push --space space.json --samples 32 --storage s3://bucket/sweeps
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from metalearn.cluster.sweep import Sweep, parse_space, run_sweep
     from metalearn.experiments import find_experiment
 
@@ -121,9 +124,9 @@ def tune(
     wanted = wanted if steps is None else wanted.with_steps(steps)
     sweep = Sweep(wanted, parse_space(space), samples, storage, name or wanted.name)
     tried = run_sweep(sweep, ray_address)
-    table = Table("trial", "retrial", "steps", "settings", box=None, pad_edge=False)
+    rows = []
     for one in tried:
         settings = ", ".join(f"{key}={value}" for key, value in one.changes.items())
-        table.add_row(f"{100 * one.first:.0f}%", f"{100 * one.success:.0f}%", str(one.steps), settings)
-    Console().print(table)
+        rows.append((f"{100 * one.first:.0f}%", f"{100 * one.success:.0f}%", str(one.steps), settings))
+    print_table(("trial", "retrial", "steps", "settings"), rows, whole=("settings",))
     typer.echo(f"\nbest: {sweep.url}/best.json\nits run: {tried[0].run}")

@@ -1,13 +1,31 @@
 """The client for the server that a command speaks to."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from metalearn.data.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from service.client import Client
 
 
-def connected(url: str, key: str | None) -> "Client":
-    """A client, to be closed. Its errors are one sentence each, which `main` prints."""
-    from service.client import Client
+@contextmanager
+def connected(url: str, key: str | None) -> "Iterator[Client]":
+    """A client while the block runs. Its errors are one sentence each, which `main` prints.
 
-    return Client(url, api_key=key)
+    Raises:
+        InvalidConfig: no server answers at `url`.
+    """
+    from service.client import Client, ClientError
+
+    with Client(url, api_key=key) as client:
+        try:
+            yield client
+        except ClientError as error:
+            if error.status:
+                raise
+            why = error.problem.get("detail", error)
+            raise InvalidConfig(
+                f"no server answers at {url} ({why}): start one with `wtl serve`, or name another with --url or WTL_URL"
+            ) from error

@@ -7,8 +7,10 @@ import typer
 from rich.console import Console
 
 from metalearn.data.errors import InvalidConfig
+from wtl.cli import completions
 from wtl.cli.bundles import bundle_folder
 from wtl.cli.options import BundleName, Family, Seed, Threads, Workers
+from wtl.folders import nothing_left_of_a_failure
 from wtl.threads import use_threads
 
 
@@ -16,7 +18,11 @@ def evaluate(
     bundle: BundleName,
     manifest: Annotated[
         str | None,
-        typer.Option(help="Evaluation manifest: its name or a JSON file. [default: that of the bundle's experiment]"),
+        typer.Option(
+            help="Evaluation manifest: its name or a JSON file. [default: that of the bundle's experiment, else "
+            "held-out tasks of its family]",
+            autocompletion=completions.manifests,
+        ),
     ] = None,
     family: Family = None,
     seed: Seed = None,
@@ -35,25 +41,31 @@ def evaluate(
       wtl evaluate reach --manifest reach-m2
       wtl evaluate runs/reach-m2 --report report.json --plot report.png
       wtl evaluate reach --seed 7 --episodes 500    # other held-out tasks
+      wtl evaluate runs/doors                       # held-out tasks of the family of your own that it was trained on
     """
     use_threads(threads)
     from metalearn.evaluation.table import print_report
     from wtl.runs import run_evaluation
 
     folder = bundle_folder(bundle)
-    for path in (report, plot):
-        if path and path.is_dir():
+    written = [path for path in (report, plot) if path]
+    for path in written:
+        if path.is_dir():
             raise InvalidConfig(f"{path} is a folder; name a file")
-        if path:
+    with nothing_left_of_a_failure(*(path.parent for path in written)):
+        for path in written:
             path.parent.mkdir(parents=True, exist_ok=True)  # fail before the work rather than after it
-    result = run_evaluation(folder, manifest, family, seed, episodes, plot, save, Console(stderr=True))
+        result = run_evaluation(folder, manifest, family, seed, episodes, plot, save, Console(stderr=True))
     print_report(result, Console())
     if report:
         typer.echo(f"report: {result.write(report)}")
 
 
 def benchmark(
-    suite: Annotated[str | None, typer.Argument(help="Name of a suite. Without one the suites are listed.")] = None,
+    suite: Annotated[
+        str | None,
+        typer.Argument(help="Name of a suite. Without one the suites are listed.", autocompletion=completions.suites),
+    ] = None,
     methods: Annotated[str | None, typer.Option(metavar="A,B,C", help="Run only these of the suite's methods.")] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Number of training seeds, instead of the suite's number.")
@@ -102,7 +114,12 @@ def benchmark(
         from wtl.runs import make_collector
 
         chosen, wanted = _listed(methods), _listed(part)
-        with make_collector(workers, False, None) as collector, stop_request() as request:
+        folders = runs or Path("runs/benchmark") / suite, out or Path("benchmarks/results") / suite
+        with (
+            nothing_left_of_a_failure(*folders),
+            make_collector(workers, False, None) as collector,
+            stop_request() as request,
+        ):
             stopped = run_named(suite, wanted, chosen, seeds, out, runs, collector, request.asked, Console())
         if stopped:
             raise typer.Exit(128 + (request.signal or 0))

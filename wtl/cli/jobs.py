@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from wtl.cli import completions
 from wtl.cli.connection import connected
 from wtl.cli.options import DEFAULT_URL, Json, Key, Seed, Steps, Url
+from wtl.cli.tables import print_table
 
 if TYPE_CHECKING:
     from service.client import Client, TrainingJob
@@ -25,7 +27,10 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job; `wtl jobs
 @jobs.command()
 def create(
     experiment: Annotated[
-        str | None, typer.Argument(help="Name of an experiment; `wtl experiments` lists them.")
+        str | None,
+        typer.Argument(
+            help="Name of an experiment; `wtl experiments` lists them.", autocompletion=completions.experiments
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -75,17 +80,14 @@ def _upload(client: "Client", folder: Path) -> str:
 @jobs.command("list")
 def list_all(url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
     """List the training jobs, the oldest first."""
-    from rich.table import Table
-
     with connected(url, key) as client:
         found = list(client.jobs())
     if as_json:
         public = [{name: value for name, value in vars(job).items() if not name.startswith("_")} for job in found]
         typer.echo(json.dumps(public, indent=1))
         return
-    table = Table("job", "experiment", "state", "progress", "model", "created", box=None, pad_edge=False)
-    for job in found:
-        table.add_row(
+    rows = [
+        (
             job.id,
             job.experiment or job.dataset or job.family or "",
             job.state,
@@ -93,7 +95,13 @@ def list_all(url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> 
             _model(vars(job)),
             job.created_at[:16],
         )
-    Console().print(table if found else "no training jobs")
+        for job in found
+    ]
+    if not rows:
+        typer.echo("no training jobs")
+        return
+    columns = ("job", "experiment", "state", "progress", "model", "created")
+    print_table(columns, rows, whole=("job", "experiment", "model"))
 
 
 @jobs.command()

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from metalearn.data.errors import InvalidConfig
 from wtl.cli.connection import connected
 from wtl.cli.options import DEFAULT_URL, Json, Key, Url
+from wtl.cli.tables import print_table
 
 if TYPE_CHECKING:
     from metalearn.bundle import Bundle
@@ -42,8 +42,6 @@ def list_folder(
     ] = None,
 ) -> None:
     """List the bundles in a folder, with their evaluated success."""
-    from rich.table import Table
-
     from service.registry.models_folder import ModelsFolder
     from service.settings import SHIPPED_MODELS
 
@@ -51,12 +49,15 @@ def list_folder(
     if not at.is_dir():
         raise InvalidConfig(f"no folder of bundles at {at}")
     found = ModelsFolder.read(at)
-    table = Table("model", "id", "observation", "action", "success after 0, 1, ... trials", box=None, pad_edge=False)
+    rows = []
     for name, bundle in found.bundles.items():
         size = ("discrete " if bundle.spec.discrete else "") + str(bundle.spec.action_size)
-        table.add_row(name, bundle.id[:12], str(bundle.spec.observation_size), size, _curve(bundle))
-    if found.bundles or not found.unusable:
-        Console().print(table if found.bundles else f"no bundles in {at}")
+        rows.append((name, bundle.id[:12], str(bundle.spec.observation_size), size, _curve(bundle)))
+    if rows:
+        columns = ("model", "id", "observation", "action", "success after 0, 1, ... trials")
+        print_table(columns, rows, whole=("model", "id"))
+    elif not found.unusable:
+        typer.echo(f"no bundles in {at}")
     if found.unusable:
         raise InvalidConfig(
             "; ".join(f"the bundle {name} cannot be used: {why}" for name, why in found.unusable.items())
@@ -138,8 +139,6 @@ def rollback(name: Name, alias: Alias, url: Url = DEFAULT_URL, key: Key = None) 
 @models.command()
 def aliases(name: Name, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
     """List the aliases of a model, and the history of their changes, the newest first."""
-    from rich.table import Table
-
     with connected(url, key) as client:
         found = client.aliases(name)
     if as_json:
@@ -147,13 +146,12 @@ def aliases(name: Name, url: Url = DEFAULT_URL, key: Key = None, as_json: Json =
             json.dumps({"current": found.current, "history": [vars(change) for change in found.history]}, indent=1)
         )
         return
-    table = Table("at", "alias", "version", "by", box=None, pad_edge=False)
-    for change in found.history:
-        table.add_row(
-            change.at[:19], change.alias, "-" if change.version is None else str(change.version), change.action
-        )
-    Console().print(", ".join(f"{name}@{one} is {version}" for one, version in found.current.items()) or "no aliases")
-    Console().print(table)
+    typer.echo(", ".join(f"{name}@{one} is {version}" for one, version in found.current.items()) or "no aliases")
+    rows = [
+        (change.at[:19], change.alias, "-" if change.version is None else str(change.version), change.action)
+        for change in found.history
+    ]
+    print_table(("at", "alias", "version", "by"), rows, whole=("at", "alias"))
 
 
 def export(

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from wtl.cli import completions
+
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 Url = Annotated[str, typer.Option(envvar="WTL_URL", help="Address of the server.")]
@@ -13,14 +15,29 @@ Key = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
-ExperimentName = Annotated[str, typer.Argument(help="Name of an experiment; `wtl experiments` lists them.")]
-BundleName = Annotated[str, typer.Argument(help="Name of a shipped model, or the folder of a bundle or of a run.")]
+ExperimentName = Annotated[
+    str,
+    typer.Argument(help="Name of an experiment; `wtl experiments` lists them.", autocompletion=completions.experiments),
+]
+BundleName = Annotated[
+    str,
+    typer.Argument(
+        help="Name of a shipped model, or the folder of a bundle or of a run.", autocompletion=completions.models
+    ),
+]
 AdaptationId = Annotated[str, typer.Argument(metavar="ID", help="Id of an adaptation, as `wtl adapt` printed it.")]
 
 Seed = Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Random seed, instead of the usual one.")]
 Steps = Annotated[int | None, typer.Option(min=10, help="Gradient steps in total, instead of the experiment's number.")]
 Workers = Annotated[int, typer.Option(min=0, help="Collect episodes in this many processes; 0: in this one.")]
-Family = Annotated[str | None, typer.Option(metavar="MODULE:CLASS", help="Your own family of tasks.")]
+Family = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:CLASS",
+        help="Your own family of tasks; `wtl new-task` writes one to begin with.",
+        autocompletion=completions.families,
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(

@@ -1,5 +1,6 @@
 """Where recordings come from: `--from KIND:PATH` and what chooses among them, shared by adapt, check and convert."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metalearn.data.errors import InvalidConfig
+from wtl.cli import completions
+from wtl.cli.tables import print_table
 
 if TYPE_CHECKING:
     from metalearn.data.formats import Recorded, Selection
@@ -20,6 +23,7 @@ From = Annotated[
         "--from",
         metavar="[KIND:]PATH",
         help="Demonstrations: a file, or KIND:PATH as `wtl formats` lists them. May be given several times.",
+        autocompletion=completions.sources,
     ),
 ]
 TrialsFrom = Annotated[
@@ -31,10 +35,30 @@ TrialsFrom = Annotated[
 Observations = Annotated[
     str | None, typer.Option(metavar="A,B,C", help="Keys of a dataset whose values make an observation, in this order.")
 ]
+Actions = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="Key of a dataset that holds the actions, where it is not the usual one."),
+]
+Filter = Annotated[
+    str | None,
+    typer.Option(
+        "--filter",
+        metavar="KEY",
+        help="Read only this subset of a dataset, such as train: robomimic's mask, LeRobot's split.",
+    ),
+]
+Resample = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[FROM:]HZ",
+        help="Bring recordings to this many steps per second. FROM is the rate of those that do not say it: 50:20.",
+    ),
+]
 Success = Annotated[
     str,
     typer.Option(
-        help="What counts as success in a dataset: auto, reward, terminated, yes, no, unknown, or a key of it."
+        help="What counts as success in a dataset: auto, reward, terminated, yes, no, unknown, or a key of it "
+        "(an array, or an attribute in HDF5)."
     ),
 ]
 Episodes = Annotated[
@@ -60,6 +84,9 @@ def selection_of(
     success: str,
     episodes: str | None,
     *,
+    actions: str | None = None,
+    filter_key: str | None = None,
+    resample: str | None = None,
     skip_bad: bool = False,
     links_under: Path | None = None,
 ) -> "Selection":
@@ -71,10 +98,24 @@ def selection_of(
         raise InvalidConfig(f"--observations: expected keys such as eef_pos,gripper, got {observations!a}")
     if not success.strip():
         raise InvalidConfig("--success: expected auto, reward, terminated, yes, no, unknown, or a key, got nothing")
+    for option, key in (("--actions", actions), ("--filter", filter_key)):
+        if key is not None and not key.strip():
+            raise InvalidConfig(f"{option}: expected a key, got nothing")
     if links_under is not None and not links_under.is_dir():
         raise InvalidConfig(f"--links-under: expected a folder, got {links_under}")
     chosen = None if episodes is None else _numbers(episodes)
-    return Selection(tuple(keys), success.strip(), chosen, skip_bad=skip_bad, links_under=links_under)
+    recorded_hz, resample_hz = (None, None) if resample is None else _rates(resample)
+    return Selection(
+        tuple(keys),
+        success.strip(),
+        chosen,
+        actions=None if actions is None else actions.strip(),
+        filter_key=(filter_key or "").strip(),
+        resample_hz=resample_hz,
+        recorded_hz=recorded_hz,
+        skip_bad=skip_bad,
+        links_under=links_under,
+    )
 
 
 def read_sources(demos: Sequence[str] | None, trials: Sequence[str] | None, selection: "Selection") -> "list[Recorded]":
@@ -84,7 +125,7 @@ def read_sources(demos: Sequence[str] | None, trials: Sequence[str] | None, sele
 
     # Keys are for datasets that have some: beside one, a file of whole episodes is read without.
     whole = {source: find_format(source)[0].decode is not None for source in (*(demos or ()), *(trials or ()))}
-    unkeyed = replace(selection, observations=(), actions=None, success=Selection().success)
+    unkeyed = replace(selection, observations=(), actions=None, success=Selection().success, filter_key="")
 
     def read(source: str, chosen: Selection) -> Recorded:
         found = read_episodes(source, chosen)
@@ -127,17 +168,26 @@ def formats() -> None:
     Examples:
       wtl formats
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from metalearn.data.formats import FORMATS
 
-    table = Table("kind", "what it is", "--from", "written", box=None, pad_edge=False)
-    table.add_column("content type", overflow="fold")
-    for one in FORMATS.values():
-        written = "yes" if one.write else "no"
-        table.add_row(one.name, one.description, one.usage, written, one.media_type or "-")
-    Console().print(table)
+    rows = [
+        (one.name, one.description, one.usage, "yes" if one.write else "no", one.media_type or "-")
+        for one in FORMATS.values()
+    ]
+    columns = ("kind", "what it is", "--from", "written", "content type")
+    print_table(columns, rows, whole=("kind", "--from"))
+
+
+def _rates(text: str) -> tuple[float | None, float]:
+    """`50:20` or `20` as steps per second. Raises InvalidConfig."""
+    parts = text.split(":")
+    try:
+        rates = [float(part) for part in parts]
+    except ValueError:
+        rates = []
+    if len(rates) not in {1, 2} or not all(0 < rate < math.inf for rate in rates):
+        raise InvalidConfig(f"--resample: expected steps per second, as 20, or 50:20, got {ascii(text)[:60]}")
+    return (rates[0] if len(rates) == 2 else None), rates[-1]
 
 
 def _numbers(text: str) -> tuple[int, ...]:

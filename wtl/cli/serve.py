@@ -30,6 +30,7 @@ def serve(
     """
     from pydantic import ValidationError
 
+    from metalearn.config import faults
     from service.server import serve as run
     from service.settings import Settings
 
@@ -38,8 +39,7 @@ def serve(
     try:
         settings = Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidConfig(f"settings: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise InvalidConfig(f"settings: {faults(error, values=False)}") from error
     if not ray_serve and (replicas > 1 or ray_address is not None):
         raise InvalidConfig("--replicas and --ray-address need --ray-serve")
     _check_free(settings.host, settings.port)

@@ -8,9 +8,21 @@ import typer
 from rich.console import Console
 
 from metalearn.data.errors import InvalidConfig
+from wtl.cli import completions
 from wtl.cli.options import Family, RayAddress, Seed, Steps, Threads, Workers
-from wtl.cli.recordings import LinksUnder, Observations, SkipBad, Success, selection_of
+from wtl.cli.recordings import (
+    Actions,
+    Filter,
+    LinksUnder,
+    Observations,
+    Resample,
+    SkipBad,
+    Success,
+    selection_of,
+)
+from wtl.cli.tables import print_table
 from wtl.cli.task_sets import Demos, Rate, TaskBy, describe, read_task_set
+from wtl.next_lines import command
 from wtl.threads import use_threads
 
 if TYPE_CHECKING:
@@ -20,7 +32,10 @@ if TYPE_CHECKING:
 
 def train(
     experiment: Annotated[
-        str | None, typer.Argument(help="Name of an experiment; `wtl experiments` lists them.")
+        str | None,
+        typer.Argument(
+            help="Name of an experiment; `wtl experiments` lists them.", autocompletion=completions.experiments
+        ),
     ] = None,
     seed: Seed = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run. [default: runs/EXPERIMENT]")] = None,
@@ -39,7 +54,10 @@ def train(
     task_by: TaskBy = "file",
     demos: Demos = 1,
     observations: Observations = None,
+    actions: Actions = None,
     success: Success = "auto",
+    filter_key: Filter = None,
+    resample: Resample = None,
     skip_bad: SkipBad = False,
     links_under: LinksUnder = None,
     rate: Rate = None,
@@ -102,7 +120,16 @@ def train(
         if _learners(learners):
             hint = "`wtl convert dataset:DIR` makes a data set of the recordings, which --dataset DIR streams to them"
             raise InvalidConfig(f"--episodes cannot be used with --learners: {hint}")
-        selection = selection_of(observations, success, None, skip_bad=skip_bad, links_under=links_under)
+        selection = selection_of(
+            observations,
+            success,
+            None,
+            actions=actions,
+            filter_key=filter_key,
+            resample=resample,
+            skip_bad=skip_bad,
+            links_under=links_under,
+        )
         made = read_task_set(episodes, selection, TaskRule(demos), task_by=task_by, rate_hz=rate)
         typer.echo(describe(made))
         data = made.training
@@ -127,8 +154,9 @@ def train(
         bundle = run_training(wanted, folder, data, collector, names, Console(), compute, listeners, url, together)
     name = folder / "bundle"
     typer.echo(f"\n{bundle.name} is trained: {name}\n\nWhat to type next:")
-    typer.echo(f"  wtl evaluate {name}" + (f" --manifest {wanted.manifest}" if wanted.manifest else " --manifest NAME"))
-    typer.echo(f"  wtl serve --models {name}")
+    if wanted.family:  # else nothing here can be tried in
+        typer.echo("  " + command("evaluate", name))
+    typer.echo("  " + command("serve", "--models", name))
 
 
 def _name_of(recordings: str) -> str:
@@ -150,14 +178,15 @@ def _learners(text: str) -> int | tuple[int, int]:
 
 def experiments() -> None:
     """List the experiments that `wtl train` knows by name."""
-    from rich.table import Table
-
     from metalearn.experiments import EXPERIMENTS
 
-    table = Table("experiment", "family", "manifest", "tasks", "steps", box=None, pad_edge=False)
-    for one in EXPERIMENTS.values():
-        table.add_row(one.name, one.family, one.manifest, f"{one.data.n_tasks:,}", f"{one.training.total_steps:,}")
-    Console().print(table)
+    rows = [
+        (one.name, one.family, one.manifest or "-", f"{one.data.n_tasks:,}", f"{one.training.total_steps:,}")
+        for one in EXPERIMENTS.values()
+    ]
+    print_table(
+        ("experiment", "family", "manifest", "tasks", "steps"), rows, whole=("experiment", "family", "manifest")
+    )
 
 
 def _experiment(

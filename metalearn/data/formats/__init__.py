@@ -2,7 +2,7 @@
 
 Nothing is ever unpickled, no code of a dataset is run, and sizes are checked before anything is inflated. The
 libraries are imported when a file of theirs is read: minari in `minari_datasets`, h5py in `hdf5`, pyarrow in
-`lerobot`.
+`arrow`, `lerobot` and `imitation`.
 """
 
 from metalearn.data.formats.arrays import Limits, decode_npz, decode_safetensors, encode_npz, encode_safetensors

@@ -9,6 +9,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidBytes, InvalidData, TooLarge
 from metalearn.data.formats.arrays import Limits, Unread
@@ -17,9 +19,10 @@ from metalearn.data.formats.selection import WORDS, Recorded, Selection, usable
 from metalearn.data.names import near, refuse_unknown
 from metalearn.data.quality import QualityWarning
 from metalearn.data.reading import parse_json
-from metalearn.data.values import number
+from metalearn.data.values import describe, number
 
 Decoder = Callable[[bytes, Limits], Any]
+Converter = Callable[[Any, Selection], Recorded]
 Encoder = Callable[[Mapping[str, Any]], bytes]
 _GROUPS = ("demos", "trials", "episodes")
 _FIELDS = tuple(field.name for field in fields(Episode))
@@ -35,8 +38,16 @@ def read_file(
     limits: Limits = Limits(),  # noqa: B008  frozen
     *,
     decode: Decoder,
+    convert: Converter | None = None,
 ) -> Recorded:
     """The episodes of a file. They are whole ones already: `selection` chooses among them, and may say their success.
+
+    Args:
+        path: of the file.
+        selection: as above.
+        limits: how much is read.
+        decode: the value in the file's bytes.
+        convert: the episodes in that value, where it is no request body.
 
     Raises:
         InvalidData: a damaged file or a wrong value, naming the file and the field.
@@ -48,7 +59,7 @@ def read_file(
     if (size := path.stat().st_size) > limits.n_bytes:
         raise TooLarge(str(path), f"at most {limits.n_bytes} bytes", str(size))
     try:
-        return to_recorded(decode(path.read_bytes(), limits), selection)
+        return (convert or to_recorded)(decode(path.read_bytes(), limits), selection)
     except InvalidData as error:
         raise error.in_file(path) from error
 
@@ -92,6 +103,8 @@ def _check_selection(selection: Selection) -> None:
         if keys := getattr(selection, name):
             got = keys if isinstance(keys, str) else ", ".join(keys)
             raise InvalidData(name, "no such choice, since this file holds whole episodes", got)
+    if selection.filter_key:
+        raise InvalidData("filter", "none, since this file lists no subsets of its episodes", selection.filter_key)
     if selection.success not in {"auto", "reward", *WORDS}:
         words = ", ".join(("auto", "reward", *WORDS))
         raise InvalidData("success", f"one of {words}, since this file holds whole episodes", selection.success)
@@ -132,6 +145,6 @@ def _to_episode(item: Any, selection: Selection) -> tuple[Episode, tuple[Quality
 
 def _rate(value: object) -> float | None:
     rate = number("rate_hz", value)
-    if rate is not None and rate <= 0:
-        raise InvalidData("rate_hz", "a positive number", str(rate))
+    if isinstance(value, bool | np.bool_) or (rate is not None and rate <= 0):
+        raise InvalidData("rate_hz", "a positive number", describe(value))
     return rate

@@ -1,9 +1,10 @@
 """Opens untrusted HDF5 files, and refuses links out of them and more data than is read. The home of h5py."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -22,13 +23,23 @@ _DAMAGE = (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexE
 
 @contextmanager
 def opened(path: Path, limits: Limits) -> Iterator["h5py.File"]:
-    """Open a file for reading, after checking all of it.
+    """Open a file for reading, after checking all of it. Errors name the file.
 
     Raises:
         InvalidBytes: not HDF5, damaged, or with links to other files.
         TooLarge: its arrays, as its headers describe them, are larger than `limits` allows.
         FileNotFoundError, PermissionError: of the file system.
     """
+    try:
+        with opened_part(path, limits) as file:
+            yield file
+    except InvalidData as error:
+        raise error.in_file(path) from error
+
+
+@contextmanager
+def opened_part(path: Path, limits: Limits) -> Iterator["h5py.File"]:
+    """The same for one of several files of a dataset: whoever reads them says in which file an error is."""
     import h5py
 
     try:
@@ -36,13 +47,13 @@ def opened(path: Path, limits: Limits) -> Iterator["h5py.File"]:
         with h5py.File(path, "r") as file:
             _check(file, limits)
             yield file
-    except InvalidData as error:
-        raise error.in_file(path) from error
+    except InvalidData:
+        raise
     except (OSError, *_DAMAGE) as error:
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InvalidBytes(f"{path}: file", "HDF5", reason) from error
+        raise InvalidBytes("file", "HDF5", reason) from error
 
 
 def array(group: "h5py.Group", name: str) -> Array:
@@ -61,6 +72,68 @@ def array(group: "h5py.Group", name: str) -> Array:
     except (OSError, *_DAMAGE) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InvalidBytes(where, "an array that can be read", reason) from error
+
+
+def text(group: "h5py.Group", name: str) -> list[str]:
+    """One array of text, as a list. Raises InvalidData."""
+    import h5py
+
+    found = group.get(name)
+    where = f"{group.name}/{name}".strip("/")
+    if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "SO" or found.ndim != 1:
+        raise InvalidData(where, "an array of text", "another" if isinstance(found, h5py.Dataset) else "none")
+    values = [one.decode(errors="replace") if isinstance(one, bytes) else one for one in found[()].tolist()]
+    if not all(isinstance(one, str) for one in values):
+        raise InvalidData(where, "an array of text", str(found.dtype))
+    return values
+
+
+def is_group(item: object) -> TypeGuard[Any]:
+    """Whether it is a group; also false where there is nothing."""
+    return hasattr(item, "keys")
+
+
+def numbered(group: Any, prefix: str) -> list[str]:
+    """The names `PREFIX_0`, `PREFIX_1`, ... in a group, in the order of their numbers."""
+    names = [name for name in group if re.fullmatch(rf"{prefix}_[0-9]{{1,9}}", name)] if is_group(group) else []
+    return sorted(names, key=lambda name: int(name.rpartition("_")[2]))
+
+
+def below(group: "h5py.Group") -> list[str]:
+    """The arrays in a group and its groups, by their paths from it, such as `agent/qpos`."""
+    import h5py
+
+    found: list[str] = []
+    todo, seen = [("", group)], set()
+    while todo:
+        prefix, one = todo.pop()
+        address = h5py.h5o.get_info(one.id).addr
+        if address in seen:  # hard links can make a circle
+            continue
+        seen.add(address)
+        for name, item in one.items():
+            if is_group(item):
+                todo.append((f"{prefix}{name}/", item))
+            elif is_dataset(item):
+                found.append(prefix + name)
+    return sorted(found)
+
+
+def flags_of(holders: "Iterable[h5py.Group]", keys: Iterable[str]) -> dict[str, Array]:
+    """The flags of these names, which are arrays or attributes of the first group that has them. Raises InvalidData."""
+    found: dict[str, Array] = {}
+    for holder in holders:
+        for key in keys:
+            if key and key not in found and is_dataset(holder.get(key)):
+                found[key] = array(holder, key)
+            elif key and key not in found and key in holder.attrs:
+                found[key] = np.atleast_1d(np.asarray(holder.attrs[key]))
+    return found
+
+
+def is_dataset(item: object) -> bool:
+    """Whether it is an array; also false where there is nothing."""
+    return hasattr(item, "dtype")
 
 
 def _check(file: "h5py.File", limits: Limits) -> None:

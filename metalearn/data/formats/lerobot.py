@@ -1,28 +1,27 @@
-"""LeRobot's low-dimensional datasets, v2 and v3: `meta/info.json` and Parquet files under `data/`. The home of pyarrow.
+"""LeRobot's low-dimensional datasets, v1 to v3: `meta/info.json` (v1 `meta_data`) and Parquet files under `data/`.
 
 Each frame is an observation and the action that followed it, so the last action of an episode has no observation
 after it and is lost. Videos are not read.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidBytes, InvalidData, TooLarge
 from metalearn.data.formats.arrays import Limits
+from metalearn.data.formats.arrow import is_numeric, numbers_of, reason
 from metalearn.data.formats.doubts import of_names, of_timestamps
 from metalearn.data.formats.selection import Recorded, Selection, Skipped, Steps, gather, usable
 from metalearn.data.reading import own_file, parse_json, read_json, refuse_pointer_at
 from metalearn.data.values import check_finite, column
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-_VERSIONS = ("v2.", "v3.")
+_VERSIONS = ("v1.", "v2.", "v3.")
 _NUMBERS = frozenset(
     {
         "bool",
@@ -50,10 +49,14 @@ def read_lerobot(
         OSError: it cannot be read.
     """
     folder = Path(folder)
-    info = _info(own_file(folder / "meta" / "info.json", folder, selection.links_under))
-    features = {name: one for name, one in info["features"].items() if _is_numeric(one)}
+    info = _info(folder, selection.links_under)
+    files = _files(folder, selection.links_under)
+    if info["codebase_version"].startswith("v1."):  # whose info.json says no features
+        features = _numeric_columns(files[0])
+    else:
+        features = [name for name, one in info["features"].items() if _is_numeric(one)]
     needed, useful = _columns(features, selection, folder)
-    frames, unread = _frames(_files(folder, selection.links_under), needed, useful, selection, limits)
+    frames, unread = _frames(files, needed, useful, selection, limits)
     numbers = list(frames)
     instructions = read_instructions(folder, selection.links_under) if selection.task_by == "instruction" else {}
 
@@ -61,9 +64,16 @@ def read_lerobot(
         rate_hz = Recorded.of((), info.get("fps")).rate_hz
         return _steps(_joined(frames[numbers[index]]), selection, rate_hz, instructions)
 
-    doubts = of_names(features, (_REWARD,))
+    doubts = [*of_names(features, (_REWARD,)), *of_names(info, ("fps",))]
     try:
-        found = gather(selection, [f"episode {number}" for number in numbers], steps, rate_hz=info.get("fps"))
+        names = [f"episode {number}" for number in numbers]
+        found = gather(
+            selection,
+            names,
+            steps,
+            rate_hz=info.get("fps"),
+            subset=lambda key: _subset(info.get("splits"), key, numbers),
+        )
     except InvalidData as error:
         raise error.in_file(folder) from error
     return replace(found.remarked(*doubts), skipped=unread + found.skipped)
@@ -146,7 +156,7 @@ def _instructions_of_table(path: Path) -> dict[int, str]:
     try:
         table = parquet.read_table(path)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise InvalidBytes(f"{path}: file", "Parquet", " ".join(str(error).split())[:120]) from error
+        raise InvalidBytes(f"{path}: file", "Parquet", reason(error)) from error
     # Pandas wrote the sentences as the index, whose name differs between versions.
     texts = [name for name, kind in zip(table.schema.names, table.schema.types, strict=True)
              if pa.types.is_string(kind) or pa.types.is_large_string(kind)]  # fmt: skip
@@ -155,21 +165,51 @@ def _instructions_of_table(path: Path) -> dict[int, str]:
     return dict(zip(table[_TASK].to_pylist(), table[texts[0]].to_pylist(), strict=True))
 
 
-def _info(path: Path) -> dict[str, Any]:
+def _info(folder: Path, links_under: Path | None) -> dict[str, Any]:
+    old = folder / "meta_data" / "info.json"
+    path = own_file(old if old.exists() else folder / "meta" / "info.json", folder, links_under)
     info = read_json(path)
     version = info.get("codebase_version") if isinstance(info, dict) else None
     if not isinstance(version, str) or not version.startswith(_VERSIONS):
-        raise InvalidData(f"{path}: codebase_version", "v2.x or v3.x", ascii(version)[:80])
-    if not isinstance(info.get("features"), dict):
+        raise InvalidData(f"{path}: codebase_version", "v1.x, v2.x or v3.x", ascii(version)[:80])
+    if not version.startswith("v1.") and not isinstance(info.get("features"), dict):
         raise InvalidData(f"{path}: features", "an object", type(info.get("features")).__name__)
     return info
+
+
+def _subset(splits: Any, key: str, numbers: Sequence[int]) -> list[int]:
+    """The places of the episodes in a split, which info.json has as `{"train": "0:50"}`. Raises InvalidData."""
+    if not isinstance(splits, dict) or key not in splits:
+        known = ", ".join(sorted(splits)) if isinstance(splits, dict) else ""
+        raise InvalidData(
+            "filter", f"one of {known}" if known else "none, since info.json has no splits", ascii(key)[:80]
+        )
+    match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", splits[key]) if isinstance(splits[key], str) else None
+    if match is None:
+        raise InvalidData(f"splits.{key}", "episodes as in 0:50", ascii(splits[key])[:40])
+    return [place for place, number in enumerate(numbers) if int(match[1]) <= number < int(match[2])]
 
 
 def _is_numeric(feature: Any) -> bool:
     return isinstance(feature, dict) and feature.get("dtype") in _NUMBERS
 
 
-def _columns(features: Mapping[str, Any], selection: Selection, folder: Path) -> tuple[list[str], list[str]]:
+def _numeric_columns(path: Path) -> list[str]:
+    """The columns of a Parquet file that hold numbers, or lists of them. Raises InvalidData."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        refuse_pointer_at(path)
+        schema = parquet.read_schema(path)
+    except InvalidData as error:
+        raise error.in_file(path) from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InvalidBytes(f"{path}: file", "Parquet", reason(error)) from error
+    return [one.name for one in schema if is_numeric(one.type)]
+
+
+def _columns(features: Sequence[str], selection: Selection, folder: Path) -> tuple[list[str], list[str]]:
     """What has to be read, and what is read where it is there. Raises InvalidData."""
     needed = {"observations": selection.observations or (_STATE,), "actions": (selection.actions or "action",)}
     for field, keys in needed.items():
@@ -184,15 +224,17 @@ def _columns(features: Mapping[str, Any], selection: Selection, folder: Path) ->
             raise InvalidData(f"{folder}: task", f"instruction, or a numeric feature, of {known}", needed["task"][0])
     usual = (_REWARD, *((_DONE,) if selection.success == "terminated" else ()), *selection.flag_keys, _TIME)
     wanted = list(dict.fromkeys(["episode_index", "frame_index", *(key for keys in needed.values() for key in keys)]))
-    return wanted, [name for name in dict.fromkeys(usual) if name in features and name not in wanted]
+    return wanted, [name for name in dict.fromkeys(usual) if name not in wanted]
 
 
 def _files(folder: Path, links_under: Path | None) -> Sequence[Path]:
     """The data files. The template of their names in info.json is untrusted, and not needed."""
     # Names with a dot in front are what file systems and editors leave behind.
     found = sorted(path for path in (folder / "data").glob("chunk-*/*.parquet") if not path.name.startswith("."))
+    found = found or sorted((folder / "data").glob("train-*.parquet"))  # of v1
     if not found:
-        raise InvalidData(f"{folder}: data", "Parquet files data/chunk-*/*.parquet", "none")
+        expected = "Parquet files data/chunk-*/*.parquet, or data/train-*.parquet of v1"
+        raise InvalidData(f"{folder}: data", expected, "none")
     return [own_file(path, folder, links_under) for path in found]
 
 
@@ -212,7 +254,7 @@ def _read(path: Path, needed: Sequence[str], useful: Sequence[str], limits: Limi
             table = file.read(columns=columns)
         if not table.num_rows:
             raise InvalidData("rows", "at least one frame", "none")
-        found = {name: _numbers(table.column(name), name) for name in columns}
+        found = {name: numbers_of(table.column(name), name) for name in columns}
         for name in ("episode_index", "frame_index"):
             check_finite(name, column(name, found[name]))
         return found
@@ -221,37 +263,4 @@ def _read(path: Path, needed: Sequence[str], useful: Sequence[str], limits: Limi
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
-        reason = " ".join(str(error).split())[:120]
-        raise InvalidBytes(f"{path}: file", "Parquet", reason) from error
-
-
-def _numbers(column: "pa.ChunkedArray", name: str) -> Array:
-    """A column of numbers, or of lists of equally many of them, as `[n]` or `[n, o]`."""
-    import pyarrow as pa
-
-    chunks = column.combine_chunks()
-    values = chunks.combine_chunks() if isinstance(chunks, pa.ChunkedArray) else chunks
-    axes = [len(values)]
-    while (
-        pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type)
-    ):
-        if values.null_count:
-            raise InvalidData(name, "a list in every frame", f"{values.null_count} frames without")
-        flat = values.flatten()
-        if len(values) == 0 or len(flat) % len(values) or not _even(values, len(flat) // len(values)):
-            raise InvalidData(name, "lists of one length", "others")
-        axes.append(len(flat) // len(values))
-        values = flat
-    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)):
-        raise InvalidData(name, "numbers", str(column.type))
-    if values.null_count:  # of which the episodes that they are in will say that they are no numbers
-        values = values.cast(pa.uint8()) if pa.types.is_boolean(values.type) else values
-    return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(axes)
-
-
-def _even(values: "pa.Array", length: int) -> bool:
-    import pyarrow as pa
-
-    if pa.types.is_fixed_size_list(values.type):
-        return True
-    return bool((np.diff(values.offsets.to_numpy()) == length).all())
+        raise InvalidBytes(f"{path}: file", "Parquet", reason(error)) from error

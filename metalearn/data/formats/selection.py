@@ -37,6 +37,10 @@ class Selection:
         links_under: a folder that links of a dataset may lead into, such as the cache that downloaded it.
         task_by: what says which task an episode is of: `instruction`, the sentence that goes with it, or a key that
             has one value in each episode; empty where all episodes are of one task.
+        filter_key: the name of a subset that the recording itself lists, such as `train`; empty for all of it.
+            `episodes` then counts within the subset.
+        resample_hz: steps per second to bring the episodes to; None to leave them as they are.
+        recorded_hz: steps per second of recordings that are to be brought to another rate, and do not say their own.
     """
 
     observations: tuple[str, ...] = ()
@@ -46,6 +50,9 @@ class Selection:
     skip_bad: bool = False
     links_under: Path | None = None
     task_by: str = ""
+    filter_key: str = ""
+    resample_hz: float | None = None
+    recorded_hz: float | None = None
 
     def pick(self, n_episodes: int) -> Sequence[int]:
         """The numbers of the episodes to read, of this many. Raises InvalidData."""
@@ -67,7 +74,14 @@ class Selection:
     @property
     def flag_keys(self) -> tuple[str, ...]:
         """The keys of flags that the rule of success may read; a reader need not look at any others."""
+        if self.success in {"reward", "terminated", *WORDS}:
+            return ()
         return SUCCESS_KEYS if self.success == "auto" else (self.success.removeprefix("any:"),)
+
+    @property
+    def unasked_flags(self) -> tuple[str, ...]:
+        """Those of them that may be missing, as nobody asked for one by its name."""
+        return SUCCESS_KEYS if self.success == "auto" else ()
 
 
 @dataclass(frozen=True)
@@ -141,6 +155,7 @@ def gather(
     *,
     rate_hz: object = None,
     usual_success: str = "unknown",
+    subset: Callable[[str], Sequence[int]] | None = None,
 ) -> Recorded:
     """The episodes that `selection` picks: how every format that records steps reads them.
 
@@ -150,6 +165,7 @@ def gather(
         read: the steps of the i-th of them.
         rate_hz: steps per second, as the recording says it.
         usual_success: the rule of success in this format.
+        subset: the numbers of the episodes in a subset by its name, or InvalidData; None where there are no subsets.
 
     Raises:
         InvalidData: a selection of nothing, or an episode that cannot be used; with `skip_bad` only if none can.
@@ -159,10 +175,17 @@ def gather(
         steps = read(index)
         return (*_convert(steps, selection, usual_success), _task(steps, selection))
 
-    kept, skipped = usable(selection, names, one)
+    among = range(len(names)) if not selection.filter_key else _subset(selection.filter_key, subset)
+    kept, skipped = usable(selection, [names[index] for index in among], lambda i: one(among[i]))
     made = Recorded.of([episode for episode, _, _ in kept], rate_hz)
     remarks = tuple(own + more for (_, own, _), more in zip(kept, made.remarks, strict=True))
     return replace(made, remarks=remarks, skipped=skipped, tasks=tuple(task for _, _, task in kept))
+
+
+def _subset(key: str, subset: Callable[[str], Sequence[int]] | None) -> Sequence[int]:
+    if subset is None:
+        raise InvalidData("filter", "none, since the recording lists no subsets of its episodes", ascii(key)[:80])
+    return subset(key)
 
 
 def _task(steps: Steps, selection: Selection) -> str:
@@ -254,7 +277,8 @@ def _observations(steps: Steps, keys: tuple[str, ...]) -> Array:
             raise InvalidData(f"observations.{key}", f"{len(parts[0])} steps", f"{len(part)}")
     if len(parts) == 1 and parts[0].ndim > 1:
         return parts[0]
-    return np.concatenate([part.reshape(len(part), -1).astype(np.float32) for part in parts], axis=1)
+    with np.errstate(over="ignore"):  # the episode says where a number is none
+        return np.concatenate([part.reshape(len(part), -1).astype(np.float32) for part in parts], axis=1)
 
 
 def _success(steps: Steps, rule: str, usual: str) -> tuple[bool | None, tuple[QualityWarning, ...]]:

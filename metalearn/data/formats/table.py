@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.extras import missing_library
+from metalearn.data.formats.aloha import read_aloha
 from metalearn.data.formats.arrays import decode_npz, decode_safetensors, encode_npz, encode_safetensors, read_npz
+from metalearn.data.formats.d4rl import read_d4rl
 from metalearn.data.formats.files import Decoder, Encoder, decode_json, read_file, write_file
+from metalearn.data.formats.imitation import of_npz, read_imitation
+from metalearn.data.formats.layouts import read_hdf5, read_json_file
 from metalearn.data.formats.lerobot import read_lerobot
+from metalearn.data.formats.maniskill import read_maniskill
 from metalearn.data.formats.minari_datasets import read_minari, write_minari
+from metalearn.data.formats.rates import at_chosen_rate
+from metalearn.data.formats.rllib import read_rllib
 from metalearn.data.formats.robomimic import read_robomimic
 from metalearn.data.formats.selection import Recorded, Selection
 from metalearn.data.names import near
@@ -81,7 +88,7 @@ FORMATS: Mapping[str, DatasetFormat] = {
             "npz",
             "numpy's archive of arrays",
             "FILE",
-            read=partial(read_file, decode=read_npz),
+            read=partial(read_file, decode=read_npz, convert=of_npz),
             write=partial(_write_file, encode=encode_npz),
             suffixes=(".npz",),
             media_type="application/x-npz",
@@ -101,7 +108,7 @@ FORMATS: Mapping[str, DatasetFormat] = {
             "json",
             "a request body as a file",
             "FILE",
-            read=partial(read_file, decode=decode_json),
+            read=read_json_file,
             suffixes=(".json",),
             media_type="application/json",
             decode=decode_json,
@@ -115,13 +122,25 @@ FORMATS: Mapping[str, DatasetFormat] = {
             extra="train",
         ),
         DatasetFormat(
-            "robomimic",
-            "robomimic's HDF5",
+            "hdf5",
+            "an HDF5 file in one of the four layouts that follow",
             "FILE",
-            read=read_robomimic,
+            read=read_hdf5,
             suffixes=(".hdf5", ".h5"),
             extra="train",
         ),
+        DatasetFormat("robomimic", "robomimic's HDF5, with demo_0", "FILE", read=read_robomimic, extra="train"),
+        DatasetFormat("maniskill", "ManiSkill's HDF5, with traj_0", "FILE", read=read_maniskill, extra="train"),
+        DatasetFormat("d4rl", "D4RL's HDF5, with flat arrays", "FILE", read=read_d4rl, extra="train"),
+        DatasetFormat("aloha", "ALOHA's HDF5, with one episode", "FILE or DIR", read=read_aloha, extra="train"),
+        DatasetFormat(
+            "imitation",
+            "imitation's trajectories or transitions",
+            "FILE or DIR",
+            read=read_imitation,
+            extra="train",
+        ),
+        DatasetFormat("rllib", "RLlib's JSON", "FILE or DIR", read=read_rllib),
         DatasetFormat(
             "lerobot",
             "a LeRobot dataset without its videos",
@@ -167,9 +186,13 @@ def read_episodes(source: str | Path, selection: Selection = Selection()) -> Rec
     """
     entry, path = find_format(source)
     try:
-        return entry.read(path, selection)
+        found = entry.read(path, selection)
     except ImportError as error:
         raise missing_library(error, entry.name) from error
+    try:
+        return at_chosen_rate(found, selection)
+    except InvalidData as error:
+        raise error.in_file(path) from error
 
 
 def write_episodes(

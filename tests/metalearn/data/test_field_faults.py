@@ -354,6 +354,7 @@ def test_a_rate_that_is_none_and_roles_that_mix_are_said(tmp_path: Path) -> None
         Selection(success="sucess"),
         Selection(observations=("stat",)),
         Selection(actions="jerk"),
+        Selection(filter_key="train"),
     ],
 )
 def test_a_selector_that_selects_nothing_is_refused_by_every_format(tmp_path: Path, selection: Selection) -> None:

@@ -115,7 +115,7 @@ def test_no_two_formats_share_a_suffix_or_a_media_type() -> None:
     ("source", "expected"),
     [
         ("mianri:robot/x-v0", "did you mean minari?"),
-        ("zarr:x", "no kind zarr of recordings (there are npz, safetensors, json, minari, robomimic, lerobot)"),
+        ("zarr:x", "no kind zarr of recordings (there are npz, safetensors, json, minari, hdf5, "),
         ("x.csv", "a file ending in .npz, .safetensors, .json, .hdf5, .h5"),
         ("minari:", "expected minari:ID or DIR"),
     ],
@@ -141,7 +141,7 @@ def test_only_what_is_chosen_of_a_file_is_read(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InvalidConfig, match="robomimic is only read; write one of npz, safetensors, minari"):
+    with pytest.raises(InvalidConfig, match="hdf5 is only read; write one of npz, safetensors, minari"):
         write_episodes(tmp_path / "x.hdf5", EPISODES)
     with pytest.raises(InvalidConfig, match="holds the spaces of its episodes"):
         write_episodes("minari:robot/x-v0", EPISODES)
@@ -336,7 +336,7 @@ def test_lerobot_episodes_and_observations_are_selected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("selection", "info", "expected"),
     [
-        (Selection(), {"codebase_version": "v9.0"}, "codebase_version: expected v2.x or v3.x, got 'v9.0'"),
+        (Selection(), {"codebase_version": "v9.0"}, "codebase_version: expected v1.x, v2.x or v3.x, got 'v9.0'"),
         (Selection(), {"features": None}, "features: expected an object"),
         (Selection(("observation.images.top",)), {}, "observations: expected numeric features"),
         (Selection(episodes=(2,)), {}, "episodes: expected numbers from 0 to 1"),

@@ -42,10 +42,10 @@ def test_manifest_of_ones_own_is_read_from_its_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"n_task": 3}, "n_task: Extra inputs"),
+        ({"n_task": 3}, "n_task: unknown field; did you mean n_tasks"),
         ({"n_tasks": 0}, "n_tasks: Input should be greater"),
         ({"schema": 2}, "schema: Input should be 1"),
-        ({"budget": {"demos": 1}}, "budget.trials: Field required"),
+        ({"budget": {"demos": 1}}, "budget.trials: missing"),
     ],
 )
 def test_what_is_wrong_with_a_manifest_is_named(tmp_path: Path, change: dict[str, object], message: str) -> None:

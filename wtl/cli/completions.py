@@ -1,0 +1,52 @@
+"""What a shell offers for the names that arguments take. Each list is read only when it is asked for."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def experiments(incomplete: str) -> list[str]:
+    """Experiments that have a name."""
+    from metalearn.experiments import EXPERIMENTS
+
+    return _beginning(EXPERIMENTS, incomplete)
+
+
+def families(incomplete: str) -> list[str]:
+    """Families that ship with the package; those of one's own have no list."""
+    from metalearn.tasks.registry import FAMILIES
+
+    return _beginning(FAMILIES, incomplete)
+
+
+def manifests(incomplete: str) -> list[str]:
+    """Manifests that have a name."""
+    from metalearn.evaluation.manifest import manifest_names
+
+    return _beginning(manifest_names(), incomplete)
+
+
+def models(incomplete: str) -> list[str]:
+    """Shipped models, and runs with a bundle below `runs/`."""
+    from service.settings import SHIPPED_MODELS
+
+    shipped = (path.parent.name for path in SHIPPED_MODELS.glob("*/bundle.json"))
+    trained = (str(path.parents[1]) for path in Path("runs").glob("*/bundle/bundle.json"))
+    return _beginning([*shipped, *trained], incomplete)
+
+
+def sources(incomplete: str) -> list[str]:
+    """Kinds of recordings, as `--from KIND:PATH` takes them."""
+    from metalearn.data.formats import FORMATS
+
+    return _beginning((f"{name}:" for name in FORMATS), incomplete)
+
+
+def suites(incomplete: str) -> list[str]:
+    """Suites of `wtl benchmark`."""
+    from metalearn.benchmark.suites import SUITES
+
+    return _beginning(SUITES, incomplete)
+
+
+def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
+    return sorted(name for name in names if name.startswith(incomplete))
