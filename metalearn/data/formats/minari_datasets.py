@@ -19,6 +19,7 @@ from metalearn.data.formats.hdf5 import numbered, opened
 from metalearn.data.formats.naming import leaves
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
 from metalearn.data.reading import own_file, read_json
+from metalearn.data.values import describe
 
 if TYPE_CHECKING:
     import minari
@@ -65,9 +66,10 @@ def read_minari(
             found = MinariDataset(folder)
             if not 0 <= int(found.total_episodes) <= limits.n_episodes:
                 raise TooLarge("total_episodes", f"at most {limits.n_episodes}", str(found.total_episodes)[:20])
-            if found.total_episodes != n_recorded:
+            said = metadata.get("total_episodes", n_recorded)
+            if type(said) is not int or not said == found.total_episodes == n_recorded:
                 expected = f"{n_recorded}, as there are groups episode_0, episode_1, ..."
-                raise InvalidData("total_episodes", expected, str(found.total_episodes)[:20])
+                raise InvalidData("total_episodes", expected, describe(said))
             names = [f"episode {i}" for i in range(n_recorded)]
         return gather(selection, names, steps, rate_hz=metadata.get(_RATE)).remarked(*doubts)
     except InvalidData as error:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from support.fuzzed_files import LAYOUTS
 
 from metalearn.data.errors import InvalidData
 from metalearn.data.formats import Recorded, Selection, read_episodes
@@ -75,15 +76,46 @@ def test_observations_are_not_taken_for_a_slip_of_next_observations(tmp_path: Pa
     assert {one.code for own in found.remarks for one in own} == {"last-action-lost"}
 
 
-def test_rewards_of_lerobot_are_read_where_nothing_describes_them(tmp_path: Path) -> None:
-    t = np.arange(N)
-    columns = {"observation.state": t / 9, "action": t / 9, "next.reward": t, "frame_index": t, "episode_index": t * 0}
-    (tmp_path / "data" / "chunk-000").mkdir(parents=True)
-    parquet.write_table(pa.table(columns), tmp_path / "data" / "chunk-000" / "x.parquet")
+def lerobot(folder: Path, *files: dict[str, Any]) -> str:
+    (folder / "data" / "chunk-000").mkdir(parents=True)
+    for i, columns in enumerate(files):
+        parquet.write_table(pa.table(columns), folder / "data" / "chunk-000" / f"{i}.parquet")
     features = {name: {"dtype": "float32", "shape": [1]} for name in ("observation.state", "action")}
-    (tmp_path / "meta").mkdir()
-    (tmp_path / "meta" / "info.json").write_text(json.dumps({"codebase_version": "v2.1", "features": features}))
-    [read] = read_episodes(f"lerobot:{tmp_path}").episodes
+    (folder / "meta").mkdir()
+    (folder / "meta" / "info.json").write_text(json.dumps({"codebase_version": "v2.1", "features": features}))
+    return f"lerobot:{folder}"
+
+
+def frames(episode: int, **changed: Any) -> dict[str, Any]:
+    t = np.arange(N)
+    plain = {"observation.state": t / 9, "action": t / 9, "frame_index": t, "episode_index": t * 0 + episode}
+    return plain | changed
+
+
+@pytest.mark.parametrize("name", ["nxet.reward", "next.succes"])
+def test_a_column_that_is_misspelled_in_one_file_of_lerobot_is_said(name: str, tmp_path: Path) -> None:
+    right = {"next.reward": np.arange(N), "next.success": np.arange(N) > 2}
+    first, second = frames(0, **right), frames(1, **{name: np.arange(N) > 2})
+    assert name in said(read_episodes(lerobot(tmp_path, first, second)))
+
+
+@pytest.mark.parametrize("name", ["episode_index", "frame_index"])
+def test_indices_of_lerobot_are_whole_numbers(name: str, tmp_path: Path) -> None:
+    odd = frames(0)[name].astype(float)
+    odd[-1] += 0.5
+    with pytest.raises(InvalidData, match=f"{name}: expected whole numbers"):
+        read_episodes(lerobot(tmp_path, frames(0, **{name: odd})))
+
+
+def test_a_name_twice_in_an_hdf5_group_is_refused(tmp_path: Path) -> None:
+    path = Path(hdf5(tmp_path / "x.hdf5", **demo("data/demo_0"), **demo("data/demo_1")))
+    path.write_bytes(path.read_bytes().replace(b"demo_1", b"demo_0"))
+    with pytest.raises(InvalidData, match="data: expected names that differ, got one twice"):
+        read_episodes(path)
+
+
+def test_rewards_of_lerobot_are_read_where_nothing_describes_them(tmp_path: Path) -> None:
+    [read] = read_episodes(lerobot(tmp_path, frames(0, **{"next.reward": np.arange(N)}))).episodes
     assert read.rewards is not None
     assert read.rewards.tolist() == [0, 1, 2]
 
@@ -113,3 +145,12 @@ def test_numbers_beyond_float32_are_refused_without_a_warning(tmp_path: Path) ->
     given = demo("data/demo_0") | {f"data/demo_0/{name}": value for name, value in members.items()}
     with np.errstate(all="raise"), pytest.raises(InvalidData, match="finite"):
         read_episodes(hdf5(tmp_path / "x.hdf5", **given), Selection(("a", "b")))
+
+
+@pytest.mark.parametrize("said_episodes", [0.5, True, 3, "1", None])
+def test_a_minari_dataset_has_as_many_episodes_as_it_says(said_episodes: object, tmp_path: Path) -> None:
+    tree = LAYOUTS["minari"].make(np.random.default_rng(0))
+    only = {name: value for name, value in tree.items() if name.startswith(("metadata#", "episode_0"))}
+    source = LAYOUTS["minari"].write(only | {"metadata#total_episodes": said_episodes}, tmp_path)
+    with pytest.raises(InvalidData, match=r"total_episodes|dataset"):
+        read_episodes(source)
