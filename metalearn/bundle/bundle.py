@@ -160,6 +160,8 @@ class Bundle:
                 raise InvalidConfig(f"bundle {folder}: expected schema {SCHEMA}, got {head.get('schema')}")
             if not isinstance(head["name"], str) or not all(isinstance(head[key], dict) for key in _OBJECTS):
                 raise InvalidConfig(f"bundle {folder}: expected a name, and objects as {', '.join(_OBJECTS)}")
+            named = [key.removeprefix("baselines/") for key in head["sha256"]]
+            check_file_names(f"bundle {folder}", [*named, *head.get("onnx", {})])
             weights = {key: _read(folder / f"{key}.safetensors", digest) for key, digest in head["sha256"].items()}
             graphs = {name: _read_bytes(folder / f"{name}.onnx", d) for name, d in head.get("onnx", {}).items()}
             report_file = folder / "report.json"

@@ -68,6 +68,8 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "of the past": (lambda folder: changed_head(folder, schema=1), "wtl models upgrade"),
     "unreadable": (unreadable, "bundle.json"),
     "a folder as head": (a_folder_as_head, "directory"),
+    "a name of no file": (lambda folder: changed_head(folder, sha256={"a\0b": "0"}), "letters, digits, dots"),
+    "a name outside": (lambda folder: changed_head(folder, sha256={"../point/weights": "0"}), "letters, digits, dots"),
     "a pipe as head": (lambda folder: a_pipe(folder, "bundle.json"), "expected a file, got a pipe"),
     "a pipe as example": (lambda folder: a_pipe(folder, "example.json"), "expected a file, got a pipe"),
     "a device as weights": (lambda folder: a_device(folder, "weights.safetensors"), "expected a file, got a pipe or a"),
