@@ -9,6 +9,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -57,9 +58,8 @@ def main() -> int:
     _print(console, counts)
     for failure in failures:
         console.print(failure, markup=False, highlight=False)
-    print(
-        f"{len(cases):,} cases of {len(FORMATS)} formats in {time.monotonic() - started_s:.0f} s, {len(failures)} failures"
-    )
+    taken_s = time.monotonic() - started_s
+    print(f"{len(cases):,} cases of {len(FORMATS)} formats in {taken_s:.0f} s, {len(failures)} failures")
     return 1 if failures else 0
 
 
@@ -93,7 +93,10 @@ def judged_apart(cases: Sequence[Case], home: Path) -> Iterator[tuple[Case, Verd
 def _work(cases: Sequence[Case], home: Path, sender: Connection) -> None:
     home.mkdir()
     for case in cases:
-        sender.send(judge(case, home))
+        try:
+            sender.send(judge(case, home))
+        except Exception:
+            sender.send(Verdict("failure", traceback.format_exc()))
 
 
 def _print(console: Console, counts: Counter[tuple[str, str, str]]) -> None:

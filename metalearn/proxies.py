@@ -20,8 +20,8 @@ _VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 
 def is_loopback(url: str) -> bool:
     """Return True if a URL, or HOST:PORT, is on this machine."""
-    host = (urlsplit(url if "//" in url else f"//{url}").hostname or "").rstrip(".")
     try:
+        host = (urlsplit(url if "//" in url else f"//{url}").hostname or "").rstrip(".")
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

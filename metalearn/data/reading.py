@@ -18,13 +18,27 @@ _POINTER = re.compile(rb"version https?://\S*git-lfs\S*\r?\n")
 
 
 def parse_json(data: bytes, field: str = "body") -> Any:
-    """A JSON value in UTF-8 (also with a byte order mark), UTF-16 or UTF-32. Raises InvalidBytes."""
+    """A JSON value in UTF-8 (also with a byte order mark), UTF-16 or UTF-32.
+
+    Raises:
+        InvalidBytes: it is none, or an object in it has a name twice, of which parsers silently take the last one.
+    """
     refuse_pointer(data, field)
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InvalidBytes(field, "JSON", reason) from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names differ."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{ascii(twice)[:60]} twice in one object")
+    return found
 
 
 def read_json(path: Path) -> Any:
@@ -76,9 +90,12 @@ def own_file(path: Path, home: Path, links_under: Path | None) -> Path:
     files elsewhere and links to them, which is why a user can name one folder more.
 
     Raises:
-        InvalidBytes: a link to anywhere else, with the folder to name.
+        InvalidBytes: a link to anywhere else, with the folder to name; or one that leads nowhere.
     """
-    target = path.resolve()
+    try:
+        target = path.resolve()
+    except RuntimeError as error:  # Python 3.13 gives the path itself, which then cannot be opened
+        raise InvalidBytes(f"{path}: file", "a file of the dataset", "a link that leads back to itself") from error
     allowed = [home.resolve(), *([] if links_under is None else [links_under.resolve()])]
     if not any(target.is_relative_to(folder) for folder in allowed):
         hint = f"a link out of it; if {target.parent} is trusted, name it with --links-under"

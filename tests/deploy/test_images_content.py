@@ -128,7 +128,7 @@ from fastapi.testclient import TestClient
 from service.app import create_app
 from service.settings import Settings
 settings = Settings(data="data", models={str(ROOT / "models")!r}, runtime="onnx")
-with TestClient(create_app(settings), client=("127.0.0.1", 1)) as client:
+with TestClient(create_app(settings), "http://localhost", client=("127.0.0.1", 1)) as client:
     example = client.get("/v1/models/reach").json()["example"]
     made = client.post("/v1/adaptations", json={{"model": "reach", "demos": [example]}})
     acted = client.post(made.headers["Location"] + "/act", json={{"observations": example["observations"][:1]}})

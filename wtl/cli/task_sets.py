@@ -125,8 +125,15 @@ def _expanded(source: str) -> list[str]:
     if not folder.is_dir():
         return [source]
     suffixes = tuple(suffix for entry in FORMATS.values() for suffix in entry.suffixes)
-    files = sorted(str(path) for path in folder.iterdir() if path.name.endswith(suffixes))
+    files = sorted(str(path) for path in folder.iterdir() if path.name.endswith(suffixes) and not _described(path))
     if not files:
         kinds = " or ".join(f"{name}:{source}" for name, entry in FORMATS.items() if "DIR" in entry.path)
         raise InvalidConfig(f"{source}: expected files ending in {', '.join(suffixes)}, or a kind, as {kinds}")
     return files
+
+
+def _described(path: Path) -> bool:
+    """Whether a JSON file only describes the HDF5 file of the same stem, as ManiSkill's do."""
+    from metalearn.data.formats import FORMATS
+
+    return path.suffix == ".json" and any(path.with_suffix(suffix).exists() for suffix in FORMATS["hdf5"].suffixes)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from metalearn.data.errors import InvalidData
 from metalearn.data.formats.arrays import Limits
+from metalearn.data.formats.doubts import of_flags
 from metalearn.data.formats.hdf5 import array, below, flags_of, is_dataset, is_group, opened, opened_part
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
 from metalearn.data.reading import own_file
@@ -73,6 +74,7 @@ def _steps(file: "h5py.File", selection: Selection) -> Steps:
         observations={key: array(seen, key) for key in wanted},
         actions=array(file, selection.actions or "action"),
         flags=flags_of([file], selection.flag_keys),
+        remarks=tuple(of_flags((*file, *file.attrs), selection.unasked_flags)),
         labels={key: file.attrs[key] for key in selection.task_keys if key in file.attrs},
     )
 

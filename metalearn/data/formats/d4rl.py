@@ -11,7 +11,7 @@ import numpy as np
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
 from metalearn.data.formats.arrays import Limits
-from metalearn.data.formats.doubts import listed, of_next_observations
+from metalearn.data.formats.doubts import listed, of_flags, of_names, of_next_observations
 from metalearn.data.formats.hdf5 import array, below, flags_of, is_dataset, opened
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
 from metalearn.data.formats.transitions import NO_END, ends_of, spans
@@ -49,7 +49,7 @@ def episodes_of(file: "h5py.File", selection: Selection) -> Recorded:
     if not any(name in file for name in _ENDS):
         raise InvalidData("terminals", "an array of what ended an episode (or timeouts)", "none")
     columns = _columns(file, selection)
-    n_steps = len(columns["actions"])
+    n_steps = len(np.atleast_1d(columns["actions"]))
     for name, values in columns.items():
         if values.ndim == 0 or len(values) != n_steps:
             raise InvalidData(name, f"{n_steps} steps, as actions", f"shape {list(values.shape)}")
@@ -75,7 +75,9 @@ def episodes_of(file: "h5py.File", selection: Selection) -> Recorded:
             labels={key: own[_flag(own, key)] for key in selection.task_keys if _flag(own, key) in own},
         )
 
-    return gather(selection, [f"episode {i}" for i in range(len(parts))], steps)
+    optional, named = ("rewards", *_ENDS, _NEXT), [name.removeprefix("infos/") for name in below(file)]
+    doubts = [*of_names(file, optional, (_SEEN, "actions")), *of_flags((*named, *file.attrs), selection.unasked_flags)]
+    return gather(selection, [f"episode {i}" for i in range(len(parts))], steps).remarked(*doubts)
 
 
 def _columns(file: "h5py.File", selection: Selection) -> dict[str, Array]:

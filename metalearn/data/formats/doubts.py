@@ -3,7 +3,8 @@
 Refuses nothing. Does not know formats.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -49,17 +50,43 @@ def of_next_observations(seen: Mapping[str, Array], following: Mapping[str, Arra
     return [QualityWarning("observations-jump", f"{message}; the latter is used")]
 
 
-def of_names(present: Iterable[str], wanted: Sequence[str]) -> list[QualityWarning]:
-    """A remark for every field that a format may have, and this recording has under a name that is only near."""
+def of_names(present: Iterable[str], wanted: Sequence[str], known: Collection[str] = ()) -> list[QualityWarning]:
+    """A remark for every field that a format may have, and this recording has under a name that is only near.
+
+    Args:
+        present: the names that the recording has.
+        wanted: the fields that it may have.
+        known: other names of the format, which are not meant for one of these.
+    """
     names = sorted(present)
+    others = [name for name in names if name not in wanted and name not in known]
     remarks = []
     for name in wanted:
-        likely = [] if name in names else [one for one in names if near(one, [name], _LIKELY) is not None]
+        likely = [] if name in names else [one for one in others if near(one, [name], _LIKELY) is not None]
         if likely:
             remarks.append(
                 QualityWarning("perhaps-meant", f"there is no {name}, and {likely[0]} is not read: is it meant?")
             )
     return remarks
+
+
+def of_flags(present: Iterable[str], keys: Sequence[str]) -> list[QualityWarning]:
+    """A remark if none of the flags that would do is there, but a name that is near one."""
+    names = set(present)
+    return [] if names.intersection(keys) else of_names(names, keys)[:1]
+
+
+def of_numbered(present: Iterable[str], prefix: str) -> list[QualityWarning]:
+    """A remark about groups whose names are near `PREFIX_0`, `PREFIX_1`, ..., and which are therefore not read."""
+    usual = re.compile(rf"{prefix}_[0-9]+")
+    odd = [
+        name
+        for name in present
+        if not usual.fullmatch(name) and near(re.sub("[0-9]", "", name), [f"{prefix}_"], _LIKELY) is not None
+    ]
+    if not odd:
+        return []
+    return [QualityWarning("perhaps-meant", f"not read, as they are no {prefix}_NUMBER: {listed(odd)}")]
 
 
 def listed(names: Sequence[str]) -> str:

@@ -9,6 +9,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidBytes, InvalidData, TooLarge
 from metalearn.data.formats.arrays import Limits, Unread
@@ -17,7 +19,7 @@ from metalearn.data.formats.selection import WORDS, Recorded, Selection, usable
 from metalearn.data.names import near, refuse_unknown
 from metalearn.data.quality import QualityWarning
 from metalearn.data.reading import parse_json
-from metalearn.data.values import number
+from metalearn.data.values import describe, number
 
 Decoder = Callable[[bytes, Limits], Any]
 Converter = Callable[[Any, Selection], Recorded]
@@ -143,6 +145,6 @@ def _to_episode(item: Any, selection: Selection) -> tuple[Episode, tuple[Quality
 
 def _rate(value: object) -> float | None:
     rate = number("rate_hz", value)
-    if rate is not None and rate <= 0:
-        raise InvalidData("rate_hz", "a positive number", str(rate))
+    if isinstance(value, bool | np.bool_) or (rate is not None and rate <= 0):
+        raise InvalidData("rate_hz", "a positive number", describe(value))
     return rate

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -88,7 +88,7 @@ def text(group: "h5py.Group", name: str) -> list[str]:
     return values
 
 
-def is_group(item: object) -> bool:
+def is_group(item: object) -> TypeGuard[Any]:
     """Whether it is a group; also false where there is nothing."""
     return hasattr(item, "keys")
 

@@ -15,6 +15,7 @@ from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidBytes, InvalidData, TooLarge
 from metalearn.data.formats.arrays import Limits, Unread, read_npz
 from metalearn.data.formats.arrow import numbers_of, reason
+from metalearn.data.formats.doubts import of_names
 from metalearn.data.formats.files import read_file, to_recorded
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
 from metalearn.data.formats.transitions import CUT, NO_END, ends_of, jumps, spans
@@ -63,7 +64,8 @@ def of_arrays(value: Mapping[str, Any], selection: Selection) -> Recorded:
         known = ", ".join(sorted(value)[:10]) or "nothing"
         raise InvalidData("arrays", "obs, acts and indices of trajectories, or next_obs of transitions", known[:200])
     _check(selection)
-    return (_of_trajectories if "indices" in value else _of_transitions)(value, selection)
+    found = (_of_trajectories if "indices" in value else _of_transitions)(value, selection)
+    return found.remarked(*of_names(value, ("rews", "terminal" if "indices" in value else "dones")))
 
 
 def _check(selection: Selection) -> None:
@@ -198,7 +200,7 @@ def _table(files: Sequence[Path], limits: Limits) -> "pa.Table":
             raise error.in_file(path.name) from error
         except FileNotFoundError as error:
             raise InvalidData(path.name, f"a file, which {_STATE} lists", "none") from error
-        except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        except (pa.ArrowException, OSError, KeyError, ValueError, OverflowError, MemoryError) as error:
             raise InvalidBytes(f"{path.name}: file", "a stream of Arrow", reason(error)) from error
     if not batches:
         raise InvalidData("rows", "at least one trajectory", "none")

@@ -64,7 +64,7 @@ def read_lerobot(
         rate_hz = Recorded.of((), info.get("fps")).rate_hz
         return _steps(_joined(frames[numbers[index]]), selection, rate_hz, instructions)
 
-    doubts = of_names(features, (_REWARD,))
+    doubts = [*of_names(features, (_REWARD,)), *of_names(info, ("fps",))]
     try:
         names = [f"episode {number}" for number in numbers]
         found = gather(
@@ -224,7 +224,7 @@ def _columns(features: Sequence[str], selection: Selection, folder: Path) -> tup
             raise InvalidData(f"{folder}: task", f"instruction, or a numeric feature, of {known}", needed["task"][0])
     usual = (_REWARD, *((_DONE,) if selection.success == "terminated" else ()), *selection.flag_keys, _TIME)
     wanted = list(dict.fromkeys(["episode_index", "frame_index", *(key for keys in needed.values() for key in keys)]))
-    return wanted, [name for name in dict.fromkeys(usual) if name in features and name not in wanted]
+    return wanted, [name for name in dict.fromkeys(usual) if name not in wanted]
 
 
 def _files(folder: Path, links_under: Path | None) -> Sequence[Path]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from metalearn.data.errors import InvalidData
 from metalearn.data.formats.arrays import Limits
+from metalearn.data.formats.doubts import of_flags, of_names, of_numbered
 from metalearn.data.formats.hdf5 import array, below, flags_of, is_dataset, is_group, numbered, opened
 from metalearn.data.formats.naming import leaves
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
@@ -61,7 +62,7 @@ def trajectories_of(file: "h5py.File", selection: Selection) -> Recorded:
         own = dict(leaves(episodes.get(int(names[index].rpartition("_")[2]), {})))
         return _steps(file[names[index]], selection, common | {k: v for k, v in own.items() if _is_label(v)})
 
-    return gather(selection, names, steps, rate_hz=_rate(common))
+    return gather(selection, names, steps, rate_hz=_rate(common)).remarked(*of_numbered(file, "traj"))
 
 
 def _described(path: Path, selection: Selection) -> Mapping[str, Any]:
@@ -102,6 +103,10 @@ def _steps(trajectory: "h5py.Group", selection: Selection, labels: Labels) -> St
         rewards=array(trajectory, "rewards") if "rewards" in trajectory else None,
         terminated=terminated.reshape(-1)[-1] if terminated.size else None,
         flags=_flags(trajectory, selection, labels),
+        remarks=(
+            *of_names(trajectory, ("rewards",)),
+            *of_flags((*trajectory, *trajectory.attrs, *labels), selection.unasked_flags),
+        ),
         labels=labels,
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from metalearn.data.errors import InvalidData
 from metalearn.data.formats.arrays import Limits
-from metalearn.data.formats.doubts import listed, of_names, of_next_observations
+from metalearn.data.formats.doubts import listed, of_flags, of_names, of_next_observations, of_numbered
 from metalearn.data.formats.hdf5 import array, flags_of, is_group, numbered, opened, text
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
 from metalearn.data.quality import QualityWarning
@@ -50,7 +50,7 @@ def demos_of(file: "h5py.File", selection: Selection) -> Recorded:
     names = numbered(data, "demo")
     if not names:
         raise InvalidData("data", "groups demo_0, demo_1, ...", "none")
-    return gather(
+    found = gather(
         selection,
         names,
         lambda index: _steps(data[names[index]], selection),
@@ -58,6 +58,7 @@ def demos_of(file: "h5py.File", selection: Selection) -> Recorded:
         usual_success="reward",
         subset=lambda key: _subset(file, key, names),
     )
+    return found.remarked(*of_numbered(data, "demo"))
 
 
 def _subset(file: "h5py.File", key: str, names: Sequence[str]) -> list[int]:
@@ -86,6 +87,11 @@ def _steps(demo: "h5py.Group", selection: Selection) -> Steps:
     later = following if following is not None and is_group(following) else {}
     after = {key: array(following, key) for key in wanted if key in later}
     remarks = [*of_next_observations(observations, after), *of_names(demo, ("rewards", "next_obs"))]
+    remarks += of_flags((*demo, *demo.attrs), selection.unasked_flags)
+    for key, one in after.items():
+        if one.shape != observations[key].shape:
+            shape = list(observations[key].shape)
+            raise InvalidData(f"next_obs.{key}", f"shape {shape}, as obs.{key}", str(list(one.shape)))
     if set(after) == set(wanted):
         observations = {key: np.concatenate([now, after[key][-1:]]) for key, now in observations.items()}
     elif after:

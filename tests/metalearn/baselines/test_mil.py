@@ -102,10 +102,10 @@ def test_equal_seeds_give_equal_weights():
 
 
 def test_demonstrations_without_actions_are_refused():
-    record = dataset(CONTINUOUS, 1).tasks[0]
+    record, other = dataset(CONTINUOUS, 2).tasks
     blind = TaskRecord(record.task, tuple(demo.without_actions() for demo in record.demos), record.experts)
     with pytest.raises(InvalidData, match=r"constant/0\.demos\[0\]\.actions"):
-        train_mil(Dataset(CONTINUOUS, (blind,)), SMALL)
+        train_mil(Dataset(CONTINUOUS, (blind, other)), SMALL)
     with pytest.raises(InvalidData, match=r"demos\[0\]\.actions"):
         Mil(Network(CONTINUOUS, SMALL), CONTINUOUS, SMALL).adapt([Context(blind.demos)], np.random.default_rng(0))
 

@@ -24,7 +24,7 @@ from service.settings import Settings
 def test_health_metrics_and_docs(http: TestClient, client: Client, demo: Episode) -> None:
     client.adapt("point", demos=[demo]).act([[0, 0, 0]])
     assert http.get("/livez").json() == {"status": "alive"}
-    assert http.get("/readyz").json() == {"status": "ready"}
+    assert http.get("/readyz").json() == {"status": "ready", "unusable": {}}
     assert http.get("/docs").status_code == 200
     text = http.get("/metrics").text
     assert 'wtl_requests_total{method="POST",route="/v1/adaptations/{adaptation_id}/act",status="200"} 1.0' in text

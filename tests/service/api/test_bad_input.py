@@ -301,7 +301,7 @@ def test_methods_and_parameters(http: TestClient) -> None:
 
 def test_every_method_of_an_address_is_named(http: TestClient) -> None:
     assert http.put("/v1/adaptations").headers["allow"] == "GET, HEAD, POST"
-    assert http.put("/v1/adaptations/x").headers["allow"] == "DELETE, GET"
+    assert http.put("/v1/adaptations/x").headers["allow"] == "DELETE, GET, HEAD"
 
 
 def test_actions_and_steps(client: Client, http: TestClient, demo: Episode) -> None:

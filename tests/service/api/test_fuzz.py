@@ -11,10 +11,18 @@ from service.api.scopes import requires
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 
 
+def test_nothing_that_is_asked_at_random_makes_the_server_fail_or_lie(tmp_path: Path) -> None:
+    findings = fuzz(served(tmp_path), examples=1, seed=0, phases=("fuzzing",))
+    assert findings.failures == []
+    assert findings.cases["fuzzing"] > 30
+
+
+@pytest.mark.slow
 def test_nothing_that_can_be_asked_makes_the_server_fail_or_lie(tmp_path: Path) -> None:
     findings = fuzz(served(tmp_path), examples=3, seed=0, phases=("coverage", "fuzzing", "stateful"))
     assert findings.failures == []
-    assert min(findings.cases["coverage"], 10 * findings.cases["fuzzing"], 20 * findings.cases["stateful"]) > 300
+    assert findings.cases["coverage"] > 1000
+    assert min(findings.cases["fuzzing"], 5 * findings.cases["stateful"]) > 50
     answered = {status for phase in findings.statuses.values() for status in phase}
     assert {200, 201, 204, 400, 404, 405, 409, 415, 422} <= answered
     assert any("training-jobs" in operation for operation in findings.operations)

@@ -96,7 +96,7 @@ def test_without_the_option_nothing_is_traced(app: FastAPI) -> None:
 def test_ready_is_said_with_reasons_when_it_is_not_true(settings: Settings) -> None:
     app = create_app(settings, runtime_factory=PointingRuntime)
     with TestClient(app) as http:
-        assert http.get("/readyz").json() == {"status": "ready"}
+        assert http.get("/readyz").json() == {"status": "ready", "unusable": {}}
         with sqlite3.connect(settings.data / "service.sqlite3") as database:
             database.execute("ALTER TABLE leases RENAME TO gone")
         assert reasons(app, http) == {"database": "the database takes no writes"}

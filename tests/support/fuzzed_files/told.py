@@ -60,9 +60,30 @@ def rows(value: Any, width: int) -> Array:
             found = array.astype(np.float32).reshape(len(array), -1)
     except (ValueError, TypeError, OverflowError) as error:
         raise Contradiction from error
-    if found.shape[1] != width or not np.isfinite(found).all():
+    if found.shape[1] != width:
         raise Contradiction
     return found
+
+
+def plain(value: Any) -> Array:
+    """`[n, ...]` as float32: numbers per step."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf" or array.ndim == 0 or not len(array):
+        raise Contradiction
+    with np.errstate(all="ignore"):
+        return array.astype(np.float32)
+
+
+def ends(flags: Sequence[Any], n: int) -> list[int]:
+    """Where episodes end, after flags per step; also the end of the steps after the last flag."""
+    last = np.zeros(n, bool)
+    for one in flags:
+        array = np.asarray(one)
+        if array.dtype.kind not in "biuf" or array.size != n or not np.isin(array, [0, 1]).all():
+            raise Contradiction
+        last |= array.reshape(-1).astype(bool)
+    found = [int(i) + 1 for i in np.flatnonzero(last)]
+    return found if found and found[-1] == n else [*found, n]
 
 
 def rate(value: Any) -> float | None:
@@ -79,7 +100,7 @@ def outcome(value: Any) -> bool | None:
     """The last of a success flag per step, or the one of an episode."""
     if value is None:
         return None
-    flags = np.asarray(value)
+    flags = np.asarray([np.nan if one is None else one for one in value] if isinstance(value, list) else value)
     if flags.dtype.kind not in "biuf" or flags.ndim > 2:
         raise Contradiction
     if not flags.size:
@@ -101,12 +122,10 @@ def episode(observations: Any, actions: Any, rewards: Any, success: Any, *, afte
     if n < (1 if after else 2) or any(one is not None and len(one) != n for one in (acted, earned)):
         raise Contradiction
     steps = len(seen) - 1
-    return Told(
-        seen,
-        None if acted is None else acted[:steps],
-        None if earned is None else earned[:steps],
-        outcome(success),
-    )
+    used = [one if one is None else one[: steps + extra] for one, extra in ((seen, 1), (acted, 0), (earned, 0))]
+    if not all(one is None or np.isfinite(one).all() for one in used):
+        raise Contradiction
+    return Told(seen, used[1], used[2], outcome(success))
 
 
 def under(tree: Mapping[str, Any], prefix: str) -> Tree:
@@ -114,7 +133,7 @@ def under(tree: Mapping[str, Any], prefix: str) -> Tree:
     return {name.removeprefix(prefix): value for name, value in tree.items() if name.startswith(prefix)}
 
 
-def numbered(names: Sequence[str], prefix: str) -> list[int]:
-    """The numbers of members such as `demo_3/...`, in order."""
+def numbered(names: Sequence[str], prefix: str) -> list[str]:
+    """What comes after the prefix in members such as `demo_3/...`, in the order of the numbers."""
     heads = {name.split("/")[0].removeprefix(prefix) for name in names if name.startswith(prefix)}
-    return sorted(int(head) for head in heads if head.isdecimal() and head.isascii())
+    return sorted((head for head in heads if head.isdecimal() and head.isascii()), key=int)
