@@ -40,7 +40,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name in packages():
         files.append(File.generated(config, f"reference/python/{name}.md", content=reference(name)))
     named = set(_leaves(config.nav or ()))
-    for path in copies({name.removeprefix(f"{COPIES}/") for name in named if name.startswith(f"{COPIES}/")}):
+    for path in copies({source_of(name) for name in named if name.startswith(f"{COPIES}/")}):
         level = InclusionLevel.INCLUDED if copy_of(path) in named else InclusionLevel.NOT_IN_NAV
         language = _language(path)
         if path.endswith(NOTEBOOK):
@@ -94,6 +94,12 @@ def copies(seeds: set[str]) -> set[str]:
 def copy_of(path: str) -> str:
     """Where the site has a file of the repository that is outside docs/."""
     return f"{COPIES}/{path}" + (".md" if _language(path) or path.endswith(NOTEBOOK) else "")
+
+
+def source_of(copy: str) -> str:
+    """The file of the repository that a page under `repository/` is a copy of."""
+    path = copy.removeprefix(f"{COPIES}/")
+    return path if (ROOT / path).is_file() else path.removesuffix(".md")
 
 
 def markdown_of(path: str) -> str:

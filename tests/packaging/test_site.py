@@ -58,6 +58,8 @@ def test_a_notebook_is_a_page_of_its_text_and_its_code_and_brings_along_what_it_
     text = pages.markdown_of("examples/tutorial.ipynb")
     assert text.startswith("# Watch, try, learn") and "\n```python\nclass Doors:\n" in text
     assert "examples/own_task.py" in set(pages._targets("examples/tutorial.ipynb"))
+    for path in ("README.md", "examples/own_task.py", "examples/tutorial.ipynb"):
+        assert pages.source_of(pages.copy_of(path)) == path
 
 
 def test_every_module_is_on_a_page_of_the_reference():
