@@ -1,4 +1,4 @@
-"""The table of dataset formats in docs/intake.md, from the one in metalearn/data/formats/table.py.
+"""The table of dataset formats in docs/intake.md and docs/compatibility.md, from metalearn/data/formats/table.py.
 
 python .ci/formats_table.py     # write it
 """
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from metalearn.data.formats import FORMATS, DatasetFormat
 
-PAGE = Path(__file__).parents[1] / "docs" / "intake.md"
+_DOCS = Path(__file__).parents[1] / "docs"
+PAGES = (_DOCS / "intake.md", _DOCS / "compatibility.md")
 BEGIN, END = "<!-- formats: written by .ci/formats_table.py -->\n", "<!-- formats: end -->\n"
 
 
@@ -39,4 +40,5 @@ def _row(one: DatasetFormat) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_table(PAGE.read_text()))
+    for page in PAGES:
+        page.write_text(with_table(page.read_text()))

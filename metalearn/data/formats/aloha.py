@@ -74,7 +74,7 @@ def _steps(file: "h5py.File", selection: Selection) -> Steps:
         observations={key: array(seen, key) for key in wanted},
         actions=array(file, selection.actions or "action"),
         flags=flags_of([file], selection.flag_keys),
-        remarks=tuple(of_flags((*file, *file.attrs), selection.flag_keys)),
+        remarks=tuple(of_flags((*file, *file.attrs), selection.unasked_flags)),
         labels={key: file.attrs[key] for key in selection.task_keys if key in file.attrs},
     )
 

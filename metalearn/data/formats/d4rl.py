@@ -49,7 +49,7 @@ def episodes_of(file: "h5py.File", selection: Selection) -> Recorded:
     if not any(name in file for name in _ENDS):
         raise InvalidData("terminals", "an array of what ended an episode (or timeouts)", "none")
     columns = _columns(file, selection)
-    n_steps = len(columns["actions"])
+    n_steps = len(np.atleast_1d(columns["actions"]))
     for name, values in columns.items():
         if values.ndim == 0 or len(values) != n_steps:
             raise InvalidData(name, f"{n_steps} steps, as actions", f"shape {list(values.shape)}")
@@ -76,7 +76,7 @@ def episodes_of(file: "h5py.File", selection: Selection) -> Recorded:
         )
 
     optional, named = ("rewards", *_ENDS, _NEXT), [name.removeprefix("infos/") for name in below(file)]
-    doubts = [*of_names(file, optional, (_SEEN, "actions")), *of_flags((*named, *file.attrs), selection.flag_keys)]
+    doubts = [*of_names(file, optional, (_SEEN, "actions")), *of_flags((*named, *file.attrs), selection.unasked_flags)]
     return gather(selection, [f"episode {i}" for i in range(len(parts))], steps).remarked(*doubts)
 
 

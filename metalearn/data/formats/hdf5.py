@@ -145,7 +145,10 @@ def _check(file: "h5py.File", limits: Limits) -> None:
     n_bytes = 0
     while todo:
         group = todo.pop()
-        for name in group:
+        names = list(group)
+        if len(set(names)) < len(names):  # of which only the first can be read, and would be read for both
+            raise InvalidBytes(group.name.strip("/") or "file", "names that differ", "one twice")
+        for name in names:
             where = f"{group.name}/{name}".strip("/")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise InvalidBytes(where, "what the file holds itself", "a link")

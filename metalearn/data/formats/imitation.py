@@ -200,7 +200,7 @@ def _table(files: Sequence[Path], limits: Limits) -> "pa.Table":
             raise error.in_file(path.name) from error
         except FileNotFoundError as error:
             raise InvalidData(path.name, f"a file, which {_STATE} lists", "none") from error
-        except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        except (pa.ArrowException, OSError, KeyError, ValueError, OverflowError, MemoryError) as error:
             raise InvalidBytes(f"{path.name}: file", "a stream of Arrow", reason(error)) from error
     if not batches:
         raise InvalidData("rows", "at least one trajectory", "none")

@@ -16,8 +16,9 @@ from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidBytes, InvalidData, TooLarge
 from metalearn.data.formats.arrays import Limits
 from metalearn.data.formats.arrow import is_numeric, numbers_of, reason
-from metalearn.data.formats.doubts import of_names, of_timestamps
+from metalearn.data.formats.doubts import of_flags, of_names, of_timestamps
 from metalearn.data.formats.selection import Recorded, Selection, Skipped, Steps, gather, usable
+from metalearn.data.quality import QualityWarning
 from metalearn.data.reading import own_file, parse_json, read_json, refuse_pointer_at
 from metalearn.data.values import check_finite, column
 
@@ -56,7 +57,7 @@ def read_lerobot(
     else:
         features = [name for name, one in info["features"].items() if _is_numeric(one)]
     needed, useful = _columns(features, selection, folder)
-    frames, unread = _frames(files, needed, useful, selection, limits)
+    frames, unread, doubts = _frames(files, needed, useful, selection, limits)
     numbers = list(frames)
     instructions = read_instructions(folder, selection.links_under) if selection.task_by == "instruction" else {}
 
@@ -64,7 +65,7 @@ def read_lerobot(
         rate_hz = Recorded.of((), info.get("fps")).rate_hz
         return _steps(_joined(frames[numbers[index]]), selection, rate_hz, instructions)
 
-    doubts = of_names(features, (_REWARD,))
+    doubts += of_names(info, ("fps",))
     try:
         names = [f"episode {number}" for number in numbers]
         found = gather(
@@ -81,18 +82,21 @@ def read_lerobot(
 
 def _frames(
     files: Sequence[Path], needed: Sequence[str], useful: Sequence[str], selection: Selection, limits: Limits
-) -> tuple[dict[int, list[Columns]], tuple[Skipped, ...]]:
-    """The frames of every episode by its number, and the files that could not be read."""
+) -> tuple[dict[int, list[Columns]], tuple[Skipped, ...], list[QualityWarning]]:
+    """The frames of every episode by its number, the files that could not be read, and doubts about the others."""
     frames: dict[int, list[Columns]] = {}
     read, unread = usable(
-        replace(selection, episodes=None), [""] * len(files), lambda i: _read(files[i], needed, useful, limits)
+        replace(selection, episodes=None),
+        [""] * len(files),
+        lambda i: _read(files[i], needed, useful, selection.unasked_flags, limits),
     )
-    for table in read:
+    for table, _ in read:
         index = table["episode_index"].reshape(-1)
         for number in np.unique(index).tolist():
             rows = np.flatnonzero(index == number)
             frames.setdefault(int(number), []).append({name: values[rows] for name, values in table.items()})
-    return dict(sorted(frames.items())), tuple(replace(one, episode="file") for one in unread)
+    doubts = list(dict.fromkeys(doubt for _, own in read for doubt in own))
+    return dict(sorted(frames.items())), tuple(replace(one, episode="file") for one in unread), doubts
 
 
 def _joined(parts: Sequence[Columns]) -> Columns:
@@ -238,7 +242,10 @@ def _files(folder: Path, links_under: Path | None) -> Sequence[Path]:
     return [own_file(path, folder, links_under) for path in found]
 
 
-def _read(path: Path, needed: Sequence[str], useful: Sequence[str], limits: Limits) -> Columns:
+def _read(
+    path: Path, needed: Sequence[str], useful: Sequence[str], unasked: Sequence[str], limits: Limits
+) -> tuple[Columns, list[QualityWarning]]:
+    """The columns of a file that are read, and doubts about the others. Raises InvalidData, OSError."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -256,8 +263,10 @@ def _read(path: Path, needed: Sequence[str], useful: Sequence[str], limits: Limi
             raise InvalidData("rows", "at least one frame", "none")
         found = {name: numbers_of(table.column(name), name) for name in columns}
         for name in ("episode_index", "frame_index"):
-            check_finite(name, column(name, found[name]))
-        return found
+            numbers = check_finite(name, column(name, found[name]))
+            if (odd := numbers[numbers != np.floor(numbers)]).size:
+                raise InvalidData(name, "whole numbers", str(odd[0]))
+        return found, [*of_names(there, (_REWARD,), known=needed), *of_flags(there, unasked)]
     except InvalidData as error:
         raise error.in_file(path) from error
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:

@@ -105,7 +105,7 @@ def _steps(trajectory: "h5py.Group", selection: Selection, labels: Labels) -> St
         flags=_flags(trajectory, selection, labels),
         remarks=(
             *of_names(trajectory, ("rewards",)),
-            *of_flags((*trajectory, *trajectory.attrs, *labels), selection.flag_keys),
+            *of_flags((*trajectory, *trajectory.attrs, *labels), selection.unasked_flags),
         ),
         labels=labels,
     )

@@ -14,11 +14,12 @@ import numpy as np
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidBytes, InvalidConfig, InvalidData, TooLarge
 from metalearn.data.formats.arrays import Limits
-from metalearn.data.formats.doubts import of_flags
+from metalearn.data.formats.doubts import of_flags, of_names
 from metalearn.data.formats.hdf5 import numbered, opened
 from metalearn.data.formats.naming import leaves
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
 from metalearn.data.reading import own_file, read_json
+from metalearn.data.values import describe
 
 if TYPE_CHECKING:
     import minari
@@ -44,11 +45,13 @@ def read_minari(
     if not (folder / "metadata.json").is_file():
         raise InvalidData("dataset", "the id or the folder of a Minari dataset on this machine", ascii(str(dataset)))
     metadata = _metadata(folder / "metadata.json", selection.links_under)
-    n_recorded = 0
+    n_recorded, doubts = 0, dict.fromkeys(of_names(metadata, (_RATE,)))
     for path in sorted(folder.glob("[!._]*.hdf5")):
         # Everything in it is checked before Minari reads it.
         with opened(own_file(path, folder, selection.links_under), limits) as file:
-            n_recorded += len(numbered(file, "episode"))
+            names = numbered(file, "episode")
+            n_recorded += len(names)
+            doubts.update(dict.fromkeys(doubt for name in names for doubt in of_names(file[name], ("infos",))))
 
     def steps(index: int) -> Steps:
         with _readable():
@@ -63,11 +66,12 @@ def read_minari(
             found = MinariDataset(folder)
             if not 0 <= int(found.total_episodes) <= limits.n_episodes:
                 raise TooLarge("total_episodes", f"at most {limits.n_episodes}", str(found.total_episodes)[:20])
-            if found.total_episodes != n_recorded:
+            said = metadata.get("total_episodes", n_recorded)
+            if type(said) is not int or not said == found.total_episodes == n_recorded:
                 expected = f"{n_recorded}, as there are groups episode_0, episode_1, ..."
-                raise InvalidData("total_episodes", expected, str(found.total_episodes)[:20])
+                raise InvalidData("total_episodes", expected, describe(said))
             names = [f"episode {i}" for i in range(n_recorded)]
-        return gather(selection, names, steps, rate_hz=metadata.get(_RATE))
+        return gather(selection, names, steps, rate_hz=metadata.get(_RATE)).remarked(*doubts)
     except InvalidData as error:
         raise error.in_file(dataset) from error
 
@@ -161,7 +165,7 @@ def _steps(recorded: "minari.EpisodeData", selection: Selection) -> Steps:
         rewards=None if infos.get(_UNREWARDED, np.zeros(1)).any() else np.asarray(recorded.rewards),
         terminated=recorded.terminations[-1] if len(recorded.terminations) else None,
         flags=infos,
-        remarks=tuple(of_flags(infos, selection.flag_keys)),
+        remarks=tuple(of_flags(infos, selection.unasked_flags)),
         labels={**observations, **infos},
     )
 

@@ -22,6 +22,7 @@ from metalearn.data.values import column
 
 _BEGIN = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*"type"\s*:\s*"(SampleBatch|MultiAgentBatch)"')
 _ENDS = ("terminateds", "truncateds", "dones")
+_NAMES = ("eps_id", "agent_index", "agent_id")
 _PLAIN = "plain numbers, which RLlib writes with output_compress_columns=[]"
 _PACKED = "a packed column, which is a pickle and is not read"
 Columns = dict[str, Array]
@@ -119,16 +120,18 @@ def _batch(text: bytes, selection: Selection) -> tuple[Columns, list[QualityWarn
     if not isinstance(value, Mapping):
         raise InvalidData("batch", "columns by their names", type(value).__name__)
     action = selection.actions or "actions"
-    useful = ("new_obs", "rewards", "eps_id", "agent_index", "agent_id", "t", *_ENDS)
+    useful = ("new_obs", "rewards", "t", *_NAMES, *_ENDS)
     chosen = (*useful, *selection.flag_keys, *selection.task_keys)
     columns = {"actions": _column(action, value.get(action)), "obs": _column("obs", value.get("obs"))}
     columns |= {name: _column(name, value[name]) for name in chosen if value.get(name) is not None}
+    if not len(columns["actions"]):
+        raise InvalidData(action, "at least one step", "none")
     for name, one in columns.items():
         if len(one) != len(columns["actions"]):
             raise InvalidData(name, f"{len(columns['actions'])} steps, as {action}", str(len(one)))
     named = [name for name, one in value.items() if one is not None]
     doubts = of_names(named, ("new_obs", "rewards", "eps_id", *_ENDS), ("obs", "actions", "prev_rewards"))
-    return columns, [*doubts, *of_flags(named, selection.flag_keys)]
+    return columns, [*doubts, *of_flags(named, selection.unasked_flags)]
 
 
 def _column(name: str, value: object) -> Array:
@@ -137,7 +140,7 @@ def _column(name: str, value: object) -> Array:
     if not isinstance(value, list):
         kinds = {dict: "an object of several columns", type(None): "none"}
         raise InvalidData(name, "a list of numbers", kinds.get(type(value), type(value).__name__))
-    if name == "agent_id":  # names of agents, which only have to be told apart
+    if name in _NAMES:  # of episodes and agents, which only have to be told apart
         return np.asarray([str(one) for one in value])
     try:
         array = np.asarray(value)
@@ -161,9 +164,7 @@ def _joined(read: Sequence[tuple[int, Columns]]) -> list[list[Columns]]:
         ends = np.zeros(len(columns["actions"]), bool)
         for name in _ENDS:
             ends = ends | ends_of(name, columns[name]) if name in columns else ends
-        ids = [
-            columns[name].reshape(len(ends), -1) for name in ("eps_id", "agent_index", "agent_id") if name in columns
-        ]
+        ids = [columns[name].reshape(len(ends), -1) for name in _NAMES if name in columns]
         if "eps_id" not in columns and not any(name in columns for name in _ENDS):
             raise InvalidData("eps_id", f"the episode of every step, or flags such as {_ENDS[0]}", "neither")
         changes = [(one[1:] != one[:-1]).any(axis=1) for one in ids]

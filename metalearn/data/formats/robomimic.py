@@ -87,7 +87,7 @@ def _steps(demo: "h5py.Group", selection: Selection) -> Steps:
     later = following if following is not None and is_group(following) else {}
     after = {key: array(following, key) for key in wanted if key in later}
     remarks = [*of_next_observations(observations, after), *of_names(demo, ("rewards", "next_obs"))]
-    remarks += of_flags((*demo, *demo.attrs), selection.flag_keys)
+    remarks += of_flags((*demo, *demo.attrs), selection.unasked_flags)
     for key, one in after.items():
         if one.shape != observations[key].shape:
             shape = list(observations[key].shape)

@@ -74,7 +74,14 @@ class Selection:
     @property
     def flag_keys(self) -> tuple[str, ...]:
         """The keys of flags that the rule of success may read; a reader need not look at any others."""
+        if self.success in {"reward", "terminated", *WORDS}:
+            return ()
         return SUCCESS_KEYS if self.success == "auto" else (self.success.removeprefix("any:"),)
+
+    @property
+    def unasked_flags(self) -> tuple[str, ...]:
+        """Those of them that may be missing, as nobody asked for one by its name."""
+        return SUCCESS_KEYS if self.success == "auto" else ()
 
 
 @dataclass(frozen=True)
@@ -262,7 +269,8 @@ def _observations(steps: Steps, keys: tuple[str, ...]) -> Array:
             raise InvalidData(f"observations.{key}", f"{len(parts[0])} steps", f"{len(part)}")
     if len(parts) == 1 and parts[0].ndim > 1:
         return parts[0]
-    return np.concatenate([part.reshape(len(part), -1).astype(np.float32) for part in parts], axis=1)
+    with np.errstate(over="ignore"):  # the episode says where a number is none
+        return np.concatenate([part.reshape(len(part), -1).astype(np.float32) for part in parts], axis=1)
 
 
 def _success(steps: Steps, rule: str, usual: str) -> tuple[bool | None, tuple[QualityWarning, ...]]:

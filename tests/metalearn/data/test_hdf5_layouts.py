@@ -173,6 +173,7 @@ def test_d4rl_keys_are_paths(tmp_path: Path) -> None:
         ({"observations": np.full((8, 2), NAN)}, "observations: expected finite numbers"),
         ({"next_observations": np.zeros((8, 3))}, "next_observations: expected shape [3, 2]"),
         ({"actions": np.bytes_("none")}, "actions: expected numbers"),
+        ({"actions": 1.0}, "actions: expected 1 steps, as actions, got shape []"),
     ],
 )
 def test_damaged_d4rl_files_are_refused(tmp_path: Path, arrays: Any, expected: str) -> None:
@@ -322,6 +323,7 @@ def test_aloha_success_may_be_an_attribute(tmp_path: Path) -> None:
         (Selection(), {"observations__qpos": np.full((4, 1), NAN)}, "observations: expected finite numbers"),
         (Selection(), {"observations__qpos": np.zeros((7, 1))}, "observations: expected 4 or 5 of them"),
         (Selection(), {"observations__qpos": np.zeros((0, 1)), "action": np.zeros((0, 1))}, "expected at least one"),
+        (Selection(), {"action": 0.5}, "actions: expected"),
         (Selection(actions="base_action"), {}, "base_action: expected an array, got none"),
     ],
 )

@@ -285,6 +285,11 @@ def test_without_ids_flags_end_the_episodes_and_without_new_obs_the_last_action_
     assert codes(found) == ["last-action-lost"]
 
 
+def test_ids_may_be_text(tmp_path: Path) -> None:
+    found = read_episodes(rllib(tmp_path / "x.json", batch([1, 1, 2], eps_id=["a", "a", "b"], t=[0, 1, 0])))
+    assert [len(one) for one in found.episodes] == [2, 1]
+
+
 def test_packed_columns_are_refused_with_what_writes_them_plain(tmp_path: Path) -> None:
     packed = base64.b64encode(pickle.dumps([[0.0]])).decode()
     with pytest.raises(InvalidData, match=r"line 1\.obs: expected plain .* output_compress_columns=\[\], got a packed"):
@@ -299,6 +304,7 @@ def test_packed_columns_are_refused_with_what_writes_them_plain(tmp_path: Path) 
         ({"type": "MultiAgentBatch"}, "policy_batches: expected one policy"),
         (batch([2], obs=None), "line 2.obs: expected a list of numbers, got none"),
         (batch([2], actions=None), "line 2.actions: expected a list of numbers, got none"),
+        (batch([], obs=[], new_obs=[]), "line 2.actions: expected at least one step, got none"),
         (batch([2], obs={"a": [1]}), "line 2.obs: expected a list of numbers, got an object"),
         (batch([2], rewards=[1.0, 2.0]), "line 2.rewards: expected 1 steps, as actions, got 2"),
         (batch([2, 2], obs=[[1.0], [1.0, 2.0]]), "line 2.obs: expected a rectangular list of numbers"),

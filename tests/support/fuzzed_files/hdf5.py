@@ -79,7 +79,15 @@ def _tell_robomimic(tree: Tree) -> Recording:
         rewards = demo.get("rewards")
         flags = [demo[key] for key in ("success", "is_success", "next.success") if key in demo]
         success = flags[0] if flags else None if rewards is None else bool((np.asarray(rewards) > 0).any())
-        episodes.append(told.episode(np.concatenate(seen, axis=1), demo.get("actions"), rewards, success, after=after))
+        episodes.append(
+            told.episode(
+                np.concatenate([one.reshape(len(one), -1) for one in seen], axis=1),
+                demo.get("actions"),
+                rewards,
+                success,
+                after=after,
+            )
+        )
         if demo.get("actions") is None:
             raise Contradiction
     if not episodes:

@@ -9,14 +9,16 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from gymnasium import spaces
 from support.fuzzed_files.layout import Layout
 from support.fuzzed_files.layouts import LAYOUTS
 from support.fuzzed_files.mutations import FILES, HARMLESS, NAMES, NEAR, TREES, Slip, near_name
-from support.fuzzed_files.told import ACTION_SIZE, OBSERVATION_SIZE, Contradiction, Recording, Told
+from support.fuzzed_files.told import ACTION_SIZE, OBSERVATION_SIZE, Contradiction, Recording, Told, Tree
 
 from metalearn.data.errors import WatchTryLearnError
 from metalearn.data.formats import Recorded, Selection
@@ -29,6 +31,7 @@ SPEC = Spec(
     horizon=50,
     rate_hz=20.0,
 )
+N_WHOLE = 20
 OUTCOMES = ("as before", "as written", "remark", "error", "failure")
 Read = Callable[[str, Selection], Recorded]
 
@@ -68,15 +71,11 @@ def judge(case: Case, home: Path, read: Read = read_as_adapt) -> Verdict:
     """Run one case in a folder, which is empty again afterwards."""
     layout = LAYOUTS[case.format]
     rng = np.random.default_rng(case.seed)
-    tree = layout.make(rng)
     selection = Selection(layout.observations, skip_bad=bool(rng.integers(4) == 0))
-    whole, broken = home / "whole", home / "broken"
+    tree, before = _whole(case.format, case.seed % N_WHOLE, selection, read)
+    broken = home / "broken"
+    broken.mkdir()
     try:
-        for folder in (whole, broken):
-            folder.mkdir()
-        before = read(layout.write(tree, whole), selection)
-        if not _recording(before).same(layout.tell(layout.load(whole))):
-            return Verdict("failure", "a whole recording is not read as it is written")
         applied, slips = [], []
         for name in (one for one in case.mutations if one not in FILES):
             found = near_name(tree, rng) if name == NEAR else TREES[name](tree, rng)
@@ -92,6 +91,18 @@ def judge(case: Case, home: Path, read: Read = read_as_adapt) -> Verdict:
     finally:
         for folder in home.iterdir():
             shutil.rmtree(folder)
+
+
+@cache
+def _whole(name: str, seed: int, selection: Selection, read: Read) -> tuple[Tree, Recorded]:
+    """A recording that is not broken, as members and as it is read. Raises ValueError: that is not what it says."""
+    layout = LAYOUTS[name]
+    tree = layout.make(np.random.default_rng(seed))
+    with TemporaryDirectory() as folder:
+        before = read(layout.write(tree, Path(folder)), selection)
+        if not _recording(before).same(layout.tell(layout.load(Path(folder)))):
+            raise ValueError(f"a whole recording of {name} is not read as it is written")
+    return tree, before
 
 
 def _verdict(

@@ -82,7 +82,7 @@ def _load_minari(folder: Path) -> Tree:
 
 def _tell_minari(tree: Tree) -> Recording:
     numbers = told.numbered(list(tree), "episode_")
-    if numbers != list(range(len(numbers))) or len(numbers) != tree.get("metadata#total_episodes"):
+    if numbers != [str(i) for i in range(len(numbers))] or len(numbers) != tree.get("metadata#total_episodes"):
         raise Contradiction
     episodes = []
     for number in numbers:

@@ -46,7 +46,7 @@ def _changed(change: Callable[[Array, Rng], object]) -> OfTree:
 
     def mutate(tree: Tree, rng: Rng) -> Tree | None:
         name = _pick(tree, rng, arrays=True)
-        if name is None or not tree[name].size:
+        if name is None or not tree[name].size or tree[name].dtype.kind not in "biuf":
             return None
         return tree | {name: change(tree[name], rng)}
 
@@ -80,7 +80,7 @@ def near_name(tree: Tree, rng: Rng) -> tuple[Tree, Slip] | None:
     where = int(rng.integers(1, len(part) - 1))
     spelled = [
         part[:-1],
-        part + part[-1],
+        part + ("_" if part[-1].isdecimal() else part[-1]),
         part.capitalize(),
         part[:where] + part[where + 1] + part[where] + part[where + 2 :],
         part[:where] + part[where + 1 :],

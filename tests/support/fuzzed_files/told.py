@@ -100,7 +100,7 @@ def outcome(value: Any) -> bool | None:
     """The last of a success flag per step, or the one of an episode."""
     if value is None:
         return None
-    flags = np.asarray(value)
+    flags = np.asarray([np.nan if one is None else one for one in value] if isinstance(value, list) else value)
     if flags.dtype.kind not in "biuf" or flags.ndim > 2:
         raise Contradiction
     if not flags.size:
@@ -133,7 +133,7 @@ def under(tree: Mapping[str, Any], prefix: str) -> Tree:
     return {name.removeprefix(prefix): value for name, value in tree.items() if name.startswith(prefix)}
 
 
-def numbered(names: Sequence[str], prefix: str) -> list[int]:
-    """The numbers of members such as `demo_3/...`, in order."""
+def numbered(names: Sequence[str], prefix: str) -> list[str]:
+    """What comes after the prefix in members such as `demo_3/...`, in the order of the numbers."""
     heads = {name.split("/")[0].removeprefix(prefix) for name in names if name.startswith(prefix)}
-    return sorted(int(head) for head in heads if head.isdecimal() and head.isascii())
+    return sorted((head for head in heads if head.isdecimal() and head.isascii()), key=int)
