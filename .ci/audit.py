@@ -1,8 +1,8 @@
 """Are the pinned dependencies what they should be? python .ci/audit.py [--lock requirements.lock] [--offline]
 
 1. Every line of the lock is one version with hashes, and every dependency of pyproject.toml is in it.
-2. What is installed is what is pinned, nothing that is required is missing or of another version.
-3. Every licence is one that the product may ship with.
+2. What is installed is what is pinned, and nothing that it requires is missing or of another version (uv).
+3. Every licence is one that the product may ship with (pip-licenses reads them).
 4. No known vulnerability (pip-audit), where its service answers; where it does not, that is said and is no failure.
 
 Ends with 1 and a sentence per finding.
@@ -55,7 +55,7 @@ def main() -> int:
     pins, findings = read_lock(arguments.lock.read_text())
     findings += list(missing_from(pins, tomllib.loads((ROOT / "pyproject.toml").read_text())))
     findings += list(inconsistent(pins))
-    findings += list(unlicensed(pins))
+    findings = findings or [*incompatible(), *unlicensed(pins)]  # of packages that the lock is right about
     if not arguments.offline:
         findings += vulnerable(arguments.lock)
     for finding in findings:
@@ -108,31 +108,29 @@ def inconsistent(pins: dict[str, str]) -> Iterator[str]:
             yield f"{name}: {installed} is installed, {version} is pinned"
 
 
+def incompatible(python: str = sys.executable) -> list[str]:
+    """Packages installed for a Python that lack a requirement, or have another version of it than they want."""
+    done = subprocess.run(
+        [sys.executable, "-m", "uv", "pip", "check", "--quiet", "--python", python],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return [line for line in done.stderr.splitlines() if line] if done.returncode else []
+
+
 def unlicensed(pins: dict[str, str]) -> Iterator[str]:
-    """Installed packages with a licence that nobody has allowed."""
-    for name in sorted(pins):
-        try:
-            text = licence_of(metadata.metadata(name))
-        except metadata.PackageNotFoundError:
-            continue
-        text = READ.get(name, text)
-        if not allowed(text):
-            yield f"{name}: its licence is not among the allowed ones: {text[:80] or 'none is given'}"
+    """Installed packages with a licence that nobody has allowed. Raises CalledProcessError."""
+    command = [sys.executable, "-m", "piplicenses", "--from=mixed", "--format=json", "--with-system"]
+    for package in json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout):
+        name = canonicalize_name(package["Name"])
+        text = READ.get(name, package["License"])
+        if name in pins and not allowed(text):
+            yield f"{name}: its licence is not among the allowed ones: {text[:80]}"
 
 
 def allowed(licence: str) -> bool:
     """Whether the product may ship with it; of a choice, whether one is allowed."""
     choices = re.split(r"\bor\b", licence, flags=re.IGNORECASE) if " or later" not in licence.lower() else [licence]
     return any(ALLOWED.search(one) is not None and REFUSED.search(one) is None for one in choices)
-
-
-def licence_of(package: metadata.PackageMetadata) -> str:
-    """What its metadata say: the expression, else the classifiers, else the first line of the text."""
-    classifiers = [
-        c.rpartition("::")[2].strip() for c in package.get_all("Classifier") or () if c.startswith("License")
-    ]
-    lines = (package.get("License") or "").strip().splitlines()
-    return package.get("License-Expression") or " and ".join(classifiers) or (lines[0] if lines else "")
 
 
 def vulnerable(lock: Path) -> list[str]:
@@ -179,5 +177,5 @@ def _is_version(text: str) -> bool:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (OSError, InvalidRequirement) as error:
+    except (OSError, InvalidRequirement, subprocess.CalledProcessError) as error:
         sys.exit(f"audit: {error}")

@@ -69,6 +69,9 @@ def gunzip(data: bytes, max_bytes: int) -> bytes:
         rest = data[start : start + _CHUNK]
         while rest:
             if inflater.eof:
+                rest = rest.lstrip(b"\0")  # gzip files may end in zeros, as those of tapes and of some writers do
+                if not rest:
+                    break
                 inflater, n_members = zlib.decompressobj(wbits=31), n_members + 1
                 if n_members >= _MAX_MEMBERS:
                     raise BodyTooLarge("the body has too many members", expected=f"at most {_MAX_MEMBERS} gzip streams")

@@ -32,6 +32,8 @@ from service.api.direct_frames import DIRECT, Reply, TakeFrame
 
 _CLOSE_TIMEOUT_S = 10.0
 _READ_BUFFER_BYTES = 16 * 1024
+_CLOSE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))
+"""What a close frame may say (RFC 6455 and IANA's registry): picows lets 1006 pass, and codes from 5000."""
 _BINARY, _TEXT, _CONTINUATION = WSMsgType.BINARY, WSMsgType.TEXT, WSMsgType.CONTINUATION
 
 
@@ -267,8 +269,10 @@ class _Frames(WSListener):
         elif kind in (_BINARY, _TEXT, _CONTINUATION):
             self._join(kind, frame)
         elif kind == WSMsgType.CLOSE:
-            code: Any = frame.get_close_code()  # an integer, if the code is not one of picows' names
-            self._protocol.closed_by_client(int(code), frame.get_close_reason() or "")
+            code = int(frame.get_close_code())  # type: ignore[call-overload]  # an integer, or one of picows' names
+            if code and not any(code in valid for valid in _CLOSE_CODES):
+                raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, f"a close frame with the code {code}")
+            self._protocol.closed_by_client(code, frame.get_close_reason() or "")
         elif kind == WSMsgType.PONG:
             self._protocol.pong_received(frame.get_payload_as_bytes())
 

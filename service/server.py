@@ -24,6 +24,7 @@ from service.registry.models_folder import ModelsFolder, reason
 from service.security.api_keys import ApiKeys
 from service.settings import Settings, StreamListener
 from service.storage.database import Database
+from service.storage.database_url import missing_file
 
 _log = structlog.get_logger("service")
 
@@ -40,6 +41,7 @@ def serve(settings: Settings, *, runtime_factory: RuntimeFactory | None = None) 
     with logs.configured(settings.log_format):
         factory = runtime_factory or factory_of(settings.runtime)
         loaded = _load(settings, factory)
+        Database(settings.database_url, connections=1).close()  # in the lifespan an error would end in a traceback
         if not loaded:
             _log.warning("there is no model: nothing can be adapted", models=str(settings.models))
 
@@ -78,8 +80,10 @@ def _load(settings: Settings, factory: RuntimeFactory) -> dict[str, Runtime]:
 
 def check_exposed(settings: Settings) -> None:
     """Raise InvalidConfig if anybody could connect without a key, or if the database cannot be used."""
-    with contextlib.closing(Database(settings.database_url, connections=1)) as database:
-        guarded = any(key.usable(time.time()) for key in ApiKeys(database).all())
+    guarded = False
+    if missing_file(settings.database_url) is None:  # one that is not there has no keys, and is made when it is needed
+        with contextlib.closing(Database(settings.database_url, connections=1)) as database:
+            guarded = any(key.usable(time.time()) for key in ApiKeys(database).all())
     if not settings.loopback and not guarded and not settings.allow_unauthenticated:
         raise InvalidConfig(
             f"refusing to serve on {settings.host}, where anybody could connect without a key: make one "

@@ -20,8 +20,6 @@ SHIPPED_MODELS = (Path(__file__).parent / "shipped_models").resolve()
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _RATE = re.compile(rf"([1-9][0-9]*)/({'|'.join(_SECONDS)})")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _OWN_PATHS = (["v1"], ["docs"], ["openapi.json"], ["livez"], ["readyz"], ["metrics"])
 
@@ -37,10 +35,11 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 def parse_rate(text: str) -> tuple[int, int]:
-    """The number of requests in a window, and its seconds. Raises ValueError."""
+    """Return the number of requests in a window and its seconds, of a number, a slash and a unit. Raises ValueError."""
     found = _RATE.fullmatch(text)
     if found is None:
-        raise ValueError(f"expected a rate, as in 100/second or 5000/minute; got {text!r}")
+        units = ", ".join(_SECONDS)
+        raise ValueError(f"expected a rate, as in 100/second or 5000/minute; got {text!r} (units: {units})")
     return int(found[1]), _SECONDS[found[2]]
 
 
@@ -95,7 +94,8 @@ class Settings(BaseSettings):
     max_adaptations: int = Field(1_000_000, gt=0, description="adaptations of one tenant")
     max_storage_bytes: int = Field(100 * 1024**3, gt=0, description="size of the episodes of one tenant")
     rate: str = Field(
-        "600000/minute", description="requests and frames with one key, such as 100/second; counted per process"
+        "600000/minute",
+        description="requests and frames with one key and process, in a second, minute, hour or day: 100/second",
     )
     tenant_streams: int = Field(1024, gt=0, description="WebSockets and event streams of one tenant, per process")
     streams: int = Field(4096, gt=0, description="WebSockets and event streams of all tenants, per process")

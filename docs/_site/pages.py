@@ -1,13 +1,14 @@
 """MkDocs hook: which pages the site has besides docs/, and where links lead.
 
-* Links that leave docs/ lead to a copy in the site: Markdown and source text become pages under `repository/`, anything
-  else is copied. Pages that are reached that way are followed too.
+* Links that leave docs/ lead to a copy in the site: Markdown, notebooks and source text become pages under
+  `repository/`, anything else is copied. Pages that are reached that way are followed too.
 * The Python reference has one page per package, found by walking the packages.
 * A folder in the navigation stands for its pages; `reference/python/` for the packages.
 
 Knows no page by name.
 """
 
+import json
 import posixpath
 import re
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("service", "metalearn", "wtl")
 COPIES = "repository"
+NOTEBOOK = ".ipynb"
 LANGUAGES = {".py": "python", ".sh": "bash", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml", "Dockerfile": "docker"}
 FENCED = re.compile(r"^(```.*?^```[^\n]*\n?)", re.DOTALL | re.MULTILINE)
 RUN = re.compile(r"^```(\w+) run$", re.MULTILINE)
@@ -38,10 +40,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name in packages():
         files.append(File.generated(config, f"reference/python/{name}.md", content=reference(name)))
     named = set(_leaves(config.nav or ()))
-    for path in copies({name.removeprefix(f"{COPIES}/") for name in named if name.startswith(f"{COPIES}/")}):
+    for path in copies({source_of(name) for name in named if name.startswith(f"{COPIES}/")}):
         level = InclusionLevel.INCLUDED if copy_of(path) in named else InclusionLevel.NOT_IN_NAV
         language = _language(path)
-        if language is None:
+        if path.endswith(NOTEBOOK):
+            file = File.generated(config, copy_of(path), content=markdown_of(path), inclusion=level)
+        elif language is None:
             file = File.generated(config, copy_of(path), abs_src_path=str(ROOT / path), inclusion=level)
         else:
             text = f"# {path}\n\n````{language}\n{(ROOT / path).read_text()}\n````\n"
@@ -82,18 +86,33 @@ def copies(seeds: set[str]) -> set[str]:
     while waiting - seen:
         page = (waiting - seen).pop()
         seen.add(page)
-        if page.endswith(".md"):
+        if page.endswith((".md", NOTEBOOK)):
             waiting |= set(_targets(page))
     return {path for path in seen if not path.startswith("docs/")}
 
 
 def copy_of(path: str) -> str:
     """Where the site has a file of the repository that is outside docs/."""
-    return f"{COPIES}/{path}" + (".md" if _language(path) else "")
+    return f"{COPIES}/{path}" + (".md" if _language(path) or path.endswith(NOTEBOOK) else "")
+
+
+def source_of(copy: str) -> str:
+    """The file of the repository that a page under `repository/` is a copy of."""
+    path = copy.removeprefix(f"{COPIES}/")
+    return path if (ROOT / path).is_file() else path.removesuffix(".md")
+
+
+def markdown_of(path: str) -> str:
+    """A file of the repository as Markdown: of a notebook its cells, with the code fenced; nothing is executed."""
+    text = (ROOT / path).read_text()
+    if not path.endswith(NOTEBOOK):
+        return text
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
+    return "\n\n".join(source if kind == "markdown" else f"```python\n{source}\n```" for kind, source in cells) + "\n"
 
 
 def _targets(source: str) -> Iterator[str]:
-    text = "".join(FENCED.split((ROOT / source).read_text())[::2])
+    text = "".join(FENCED.split(markdown_of(source))[::2])
     for link in LINK.finditer(text):
         target = _resolved(link["target"], source)
         if target is not None:

@@ -151,7 +151,7 @@ class Bundle:
             InvalidConfig: no bundle there, an unknown schema, or content that does not match its digest.
         """
         try:
-            head = read_json(folder / "bundle.json")
+            head = read_json(_file(folder / "bundle.json"))
             if not isinstance(head, dict):
                 raise InvalidConfig(f"bundle {folder}: expected an object in bundle.json, got {type(head).__name__}")
             if head.get("schema") == 1:
@@ -160,6 +160,8 @@ class Bundle:
                 raise InvalidConfig(f"bundle {folder}: expected schema {SCHEMA}, got {head.get('schema')}")
             if not isinstance(head["name"], str) or not all(isinstance(head[key], dict) for key in _OBJECTS):
                 raise InvalidConfig(f"bundle {folder}: expected a name, and objects as {', '.join(_OBJECTS)}")
+            named = [key.removeprefix("baselines/") for key in head["sha256"]]
+            check_file_names(f"bundle {folder}", [*named, *head.get("onnx", {})])
             weights = {key: _read(folder / f"{key}.safetensors", digest) for key, digest in head["sha256"].items()}
             graphs = {name: _read_bytes(folder / f"{name}.onnx", d) for name, d in head.get("onnx", {}).items()}
             report_file = folder / "report.json"
@@ -186,10 +188,20 @@ class Bundle:
 
 def run_bundle(folder: Path) -> Path | None:
     """Return `folder` if it is a bundle, the bundle in it if it is the folder of a run, else None."""
-    if (folder / "bundle.json").exists():
+    if _has_head(folder):
         return folder
-    inside = [path.parent for path in folder.glob("*/bundle.json")]
+    try:
+        inside = [path for path in folder.iterdir() if _has_head(path)]
+    except OSError:  # reading it as a bundle says why
+        return None
     return folder / "bundle" if inside == [folder / "bundle"] else None
+
+
+def _has_head(folder: Path) -> bool:
+    try:
+        return (folder / "bundle.json").exists()
+    except OSError:  # a folder that may not be read, or a link that nobody can follow
+        return False
 
 
 def _spec(folder: Path, value: dict[str, Any]) -> Spec:
@@ -200,7 +212,7 @@ def _spec(folder: Path, value: dict[str, Any]) -> Spec:
 
 
 def _report(file: Path) -> dict[str, Any]:
-    report = read_json(file)
+    report = read_json(_file(file))
     if not isinstance(report, dict):
         raise InvalidConfig(f"{file}: expected an object, got {type(report).__name__}")
     return report
@@ -209,7 +221,7 @@ def _report(file: Path) -> dict[str, Any]:
 def _example(file: Path, spec: Spec) -> Episode | None:
     if not file.exists():
         return None
-    given = read_json(file)
+    given = read_json(_file(file))
     if spec.observation_space.dtype == np.uint8:  # JSON does not say which integers are pixels
         given["observations"] = np.asarray(given["observations"], np.uint8)
     try:
@@ -233,8 +245,18 @@ def _read(path: Path, digest: str) -> Weights:
 
 
 def _read_bytes(path: Path, digest: str) -> bytes:
-    content = path.read_bytes()
-    refuse_pointer(content, path.name)
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise InvalidConfig(f"{path} does not match the digest in its bundle.json: it was changed or cut short")
-    return content
+    with _file(path).open("rb") as file:
+        refuse_pointer(file.read(200), path.name)
+        file.seek(0)
+        # In pieces, for the wrong file could be larger than the memory.
+        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            raise InvalidConfig(f"{path} does not match the digest in its bundle.json: it was changed or cut short")
+        file.seek(0)
+        return file.read()
+
+
+def _file(path: Path) -> Path:
+    """Return `path`, unless reading it could last for ever. Raises InvalidConfig."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InvalidConfig(f"{path}: expected a file, got a pipe or a device")
+    return path

@@ -3,7 +3,9 @@
 The one place that checks an episode against its spaces, and that makes an example of one.
 """
 
-from collections.abc import Sequence
+import math
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +14,13 @@ from gymnasium import spaces
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.names import refuse_unknown
 from metalearn.data.values import components
+
+_FIELDS = ("observation_space", "action_space", "horizon", "rate_hz", "version")
+_SPACES = {"box": ("type", "shape", "low", "high", "dtype"), "discrete": ("type", "n", "start")}
+_MOST_COMPONENTS = 2**23
+"""Numbers in one observation: a spec of a few bytes must not take the memory of the machine that reads it."""
 
 
 def observation_vectors(observations: Array) -> Array:
@@ -204,24 +212,32 @@ class Spec:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Spec":
         """The spec that `to_json` wrote. Raises InvalidConfig."""
-        try:
-            action = value["action_space"]
-            action_space: spaces.Box | spaces.Discrete[Any] = (
-                spaces.Discrete(action["n"], start=action["start"])
-                if action["type"] == "discrete"
-                else _box_from_json(action)
-            )
-            return cls(
-                observation_space=_box_from_json(value["observation_space"]),
-                action_space=action_space,
-                horizon=int(value["horizon"]),
-                rate_hz=float(value["rate_hz"]),
-                version=int(value["version"]),
-            )
-        except InvalidConfig:
-            raise
-        except (KeyError, TypeError, ValueError, OverflowError, AssertionError) as error:
-            raise InvalidConfig(f"not a spec: {error!r}") from error
+        _has_fields("spec", value, _FIELDS)
+        action_space = _space_from_json("action_space", value["action_space"], "box", "discrete")
+        observation_space = _space_from_json("observation_space", value["observation_space"], "box")
+        horizon, version = (_whole(name, value[name]) for name in ("horizon", "version"))
+        rate_hz = value["rate_hz"]
+        if isinstance(rate_hz, bool) or not isinstance(rate_hz, int | float) or rate_hz > sys.float_info.max:
+            raise InvalidConfig(f"rate_hz: expected a positive number, got {rate_hz!r:.80}")
+        return cls(observation_space, action_space, horizon, float(rate_hz), version)
+
+
+def _has_fields(what: str, value: object, fields: Sequence[str]) -> None:
+    """Do nothing if a value is an object with these fields and no others. Raises InvalidConfig."""
+    if not isinstance(value, dict):
+        raise InvalidConfig(f"{what}: expected an object, got {type(value).__name__}")
+    try:
+        refuse_unknown(value, fields)
+    except InvalidData as error:
+        raise InvalidConfig(f"{what}.{error}") from error
+    if missing := [name for name in fields if name not in value]:
+        raise InvalidConfig(f"{what}.{missing[0]}: expected a value, got none")
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
+        raise InvalidConfig(f"{name}: expected an integer, got {value!r:.80}")
+    return value
 
 
 def _usual(box: spaces.Box) -> tuple[Array, Array]:
@@ -259,12 +275,30 @@ def _box_to_json(box: spaces.Box) -> dict[str, Any]:
     }
 
 
-def _box_from_json(value: dict[str, Any]) -> spaces.Box:
-    shape = tuple(value["shape"])
+def _space_from_json(name: str, value: object, *types: str) -> Any:
+    """The space that `to_json` described. Raises InvalidConfig."""
+    kind = value.get("type") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or kind not in types:
+        raise InvalidConfig(f"{name}: expected an object whose type is {' or '.join(types)}, got {value!r:.80}")
+    _has_fields(name, value, _SPACES[kind])
+    try:
+        return _box_from_json(name, value) if kind == "box" else spaces.Discrete(value["n"], start=value["start"])
+    except (TypeError, ValueError, OverflowError, AssertionError) as error:
+        raise InvalidConfig(f"{name}: expected a {kind} space, got {' '.join(str(error).split())[:200]}") from error
+
+
+def _box_from_json(name: str, value: Mapping[str, Any]) -> spaces.Box:
+    sizes = value["shape"] if isinstance(value["shape"], list) else [value["shape"]]
+    shape = tuple(_whole(f"{name}.shape", size) for size in sizes)
+    if not all(0 <= size <= _MOST_COMPONENTS for size in shape) or math.prod(shape) > _MOST_COMPONENTS:
+        raise InvalidConfig(f"{name}.shape: expected at most {_MOST_COMPONENTS} components, got {sizes!r:.80}")
     dtype = np.dtype(value["dtype"])
+    if dtype.kind not in "iuf":
+        raise InvalidConfig(f"{name}.dtype: expected integers or floats, got {dtype}")
 
     def bounds(given: float | list[Any] | None, missing: float) -> Array:
-        flat = given if isinstance(given, list) else [given] * int(np.prod(shape))
-        return np.array([missing if v is None else v for v in flat]).reshape(shape).astype(dtype)
+        if not isinstance(given, list):
+            return np.full(shape, missing if given is None else given).astype(dtype)
+        return np.array([missing if v is None else v for v in given]).reshape(shape).astype(dtype)
 
     return spaces.Box(bounds(value["low"], -np.inf), bounds(value["high"], np.inf), shape, dtype.type)

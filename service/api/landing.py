@@ -20,14 +20,16 @@ _NO_MODELS = '<p class="note">No model can be shown here. A server with API keys
 <code>curl -H "Authorization: Bearer wtl_..." {url}/v1/models</code></p>'
 
 
-def landing_page(template: str, models: Sequence[ModelInfo], url: str) -> str:
+def landing_page(template: str, models: Sequence[ModelInfo], url: str, prefix: str = "") -> str:
     """Fill the template of the page.
 
     Args:
-        template: HTML with `$models`, `$request` and `$version`.
+        template: HTML with `$base`, `$models`, `$request` and `$version`.
         models: the models that whoever looks at the page may see.
         url: the address of the server as the browser knows it. One that could not stand in a shell is not shown.
+        prefix: of the server's addresses; with it the links work at `/wtl` as they do at `/wtl/`.
     """
+    base = f'<base href="{escape(prefix)}/">\n' if prefix else ""
     url = url.rstrip("/") if _PLAIN_URL.fullmatch(url) else "http://127.0.0.1:8000"
     shown = simplest(models)
     if shown is None:
@@ -35,7 +37,7 @@ def landing_page(template: str, models: Sequence[ModelInfo], url: str) -> str:
     else:
         listed = f'<h2>Models</h2>\n<ul class="models">\n{"".join(map(_model, models))}</ul>'
         request = _first_request(shown, url)
-    return Template(template).substitute(models=listed, request=request, version=escape(__version__))
+    return Template(template).substitute(base=base, models=listed, request=request, version=escape(__version__))
 
 
 def _model(model: ModelInfo) -> str:

@@ -141,10 +141,7 @@ class StreamSession:
     def answer_soon(self, frame: bytes, call: Answered) -> bool:
         """Answer a frame without a coroutine if all that it needs is in memory; otherwise return False.
 
-        `call` gets the response, or the error, now or later, and must not raise.
-
-        Raises:
-            The same as `answer`.
+        `call` gets the response, or the error, now or later, and must not raise. Raises what `answer` raises.
         """
         started_s = time.perf_counter()
         message, before = _decode(frame), self._actor.adaptation

@@ -188,11 +188,6 @@ def put_dataset(name: str, dataset: "metalearn.data.dataset.Dataset") -> Iterato
         yield ApiRequest("PUT", f"{path}/parts/{i}", {"tasks": tasks})
 
 
-def get_dataset(name: str) -> ApiRequest:
-    """Read what is known of an uploaded data set."""
-    return get(f"/v1/datasets/{_quoted(name)}")
-
-
 def delete_dataset(name: str) -> ApiRequest:
     """Delete an uploaded data set."""
     return ApiRequest("DELETE", f"/v1/datasets/{_quoted(name)}")

@@ -69,12 +69,17 @@ def check_name(name: str) -> None:
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
-    """Yield the folders that are bundles, or may have been meant to be: those without anything in them are not."""
+    """Yield what is a bundle, or may have been meant to be: a folder with anything in it, or a link to no folder."""
     for path in sorted(folder.iterdir()):
-        if path.name[0] not in "._" and path.is_dir():
-            try:
-                empty = not any(path.iterdir())
-            except OSError:
-                empty = False  # reading it says why
-            if not empty:
-                yield path
+        if path.name[0] not in "._" and not _is_empty(path):
+            yield path
+
+
+def _is_empty(path: Path) -> bool:
+    """Return True for a folder without anything in it, and for a file, such as a README."""
+    try:
+        return not any(path.iterdir())
+    except NotADirectoryError:
+        return True
+    except OSError:
+        return False  # reading it says why

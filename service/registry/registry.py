@@ -270,6 +270,6 @@ def _bundle_in(folder: Path, name: str) -> Bundle:
     # A valid name is one part of a path and never `..`, so files outside of the folder cannot be read.
     at = run_bundle(folder / name) if NAME.fullmatch(name) else None
     if at is None:
-        there = sorted(path.name for path in folder.iterdir() if path.is_dir() and run_bundle(path) is not None)
+        there = sorted(path.name for path in folder.iterdir() if run_bundle(path) is not None)
         raise InvalidData("name", f"a bundle in the models folder: {', '.join(there) or 'there is none'}", quote(name))
     return Bundle.load(at)

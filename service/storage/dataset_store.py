@@ -76,7 +76,7 @@ class DatasetStore:
             DatasetTooLarge: it is larger than a data set may be.
             StorageFull: the disk is full; nothing was stored.
         """
-        # The row comes first: files of a `uid` that no row has are those that a crash left behind.
+        # The row comes first, so that `tidy` does not take its file for one that a crash left behind.
         new = self._reserve(tenant, name)
         try:
             with self._database.write() as c:
@@ -122,12 +122,16 @@ class DatasetStore:
         return rows[:limit], rows[limit - 1].position if len(rows) > limit else None
 
     def delete(self, tenant: str, name: str) -> None:
-        """Delete a data set. Jobs that have started keep their copy. Raises DatasetNotFound."""
-        with self._database.write() as c:
-            lock_tenant(c, tenant)
-            found = self._read(c, tenant, name)
-            c.execute(delete(datasets).where(datasets.c.uid == found.uid))
-        self._delete_files(found.parts)
+        """Delete a data set, on a full disk too. Jobs that have started keep their copy. Raises DatasetNotFound."""
+
+        def work() -> None:
+            with self._database.write() as c:
+                lock_tenant(c, tenant)
+                found = self._read(c, tenant, name)
+                c.execute(delete(datasets).where(datasets.c.uid == found.uid))
+            self._delete_files(found.parts)
+
+        self._database.freeing(work)
 
     def load(self, tenant: str, name: str) -> Dataset:
         """Return the data set itself. Raises DatasetNotFound, OSError."""
@@ -138,12 +142,19 @@ class DatasetStore:
         return Dataset(Spec.from_json(found.spec), tuple(tasks))
 
     def tidy(self) -> None:
-        """Delete files that no data set has any more."""
-        names = list(self._files.names())
+        """Delete files that no data set has, or has any more: those of an upload that a crash ended, or replaced."""
+        names = list(self._files.names())  # first: the data set of a file is there before the file is
         with self._database.read() as c:
-            known = {uid for (uid,) in c.execute(select(datasets.c.uid))}
+            tenants = list(c.scalars(select(datasets.c.tenant).distinct()))
+        used: set[str] = set()
+        for tenant in tenants:
+            # While a tenant is locked no upload of its is under way, whose file would be there before its part.
+            with self._database.write() as c:
+                lock_tenant(c, tenant)
+                rows = c.execute(select(datasets.c.parts).where(datasets.c.tenant == tenant))
+                used |= {part["file"] for (parts,) in rows for part in parts}
         for name in names:
-            if name.partition("-")[0] not in known:
+            if name not in used:
                 self._files.delete(name)
 
     def _reserve(self, tenant: str, name: str) -> bool:

@@ -35,6 +35,7 @@ def led(markdown: str, source: str, uri: str) -> str:
         ("[API](docs/api.md)", "README.md", "repository/README.md", "[API](../api.md)"),
         ("![It](docs/images/report.png)", "README.md", "repository/README.md", "![It](../images/report.png)"),
         ("[one](../metalearn/adapter.py)", "docs/a.md", "a.md", "[one](repository/metalearn/adapter.py.md)"),
+        ("[it](../examples/tutorial.ipynb)", "docs/a.md", "a.md", "[it](repository/examples/tutorial.ipynb.md)"),
         ("[api.md](api.md)", "docs/README.md", "README.md", f"[{TITLE}](api.md)"),
         ("[docs/api.md](docs/api.md)", "README.md", "repository/README.md", f"[{TITLE}](../api.md)"),
         ("[nowhere](no/such/page.md)", "docs/README.md", "README.md", "[nowhere](no/such/page.md)"),
@@ -51,6 +52,14 @@ def test_what_the_pages_link_to_outside_docs_comes_along_with_what_that_links_to
     assert {"README.md", "CONTRIBUTING.md", "examples/own_task.py"} <= found
     assert not any(path.startswith("docs/") for path in found)
     assert all((ROOT / path).is_file() for path in found)
+
+
+def test_a_notebook_is_a_page_of_its_text_and_its_code_and_brings_along_what_it_links_to():
+    text = pages.markdown_of("examples/tutorial.ipynb")
+    assert text.startswith("# Watch, try, learn") and "\n```python\nclass Doors:\n" in text
+    assert "examples/own_task.py" in set(pages._targets("examples/tutorial.ipynb"))
+    for path in ("README.md", "examples/own_task.py", "examples/tutorial.ipynb"):
+        assert pages.source_of(pages.copy_of(path)) == path
 
 
 def test_every_module_is_on_a_page_of_the_reference():

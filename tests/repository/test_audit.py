@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,18 @@ def test_packages_that_could_not_be_looked_up_do_not_count_as_checked() -> None:
     findings, n_checked, n_skipped = told(report)
     assert (n_checked, n_skipped) == (2, 1)
     assert [finding.rpartition(" ")[2] for finding in findings] == ["PYSEC-1", "CVE-2"]
+
+
+def test_a_requirement_that_is_not_installed_is_found(tmp_path: Path) -> None:
+    from audit import incompatible
+
+    venv.create(tmp_path / "env")
+    python = tmp_path / "env" / "bin" / "python"
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    about = tmp_path / "env" / "lib" / version / "site-packages" / "lonely-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: lonely\nVersion: 1.0\nRequires-Dist: friend>=2\n")
+    assert any("`lonely` requires `friend>=2`" in finding for finding in incompatible(str(python)))
 
 
 def test_licences_that_nobody_allowed_are_found() -> None:

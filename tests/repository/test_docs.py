@@ -2,6 +2,7 @@
 
 Blocks run in the repository root, those of one page in order; what they make belongs in runs/. A page that
 speaks to http://127.0.0.1:8000 gets a server of the shipped models (on a free port) to speak to.
+The tutorial in examples/ is executed too, and has to print what its text says.
 """
 
 import os
@@ -14,13 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 BLOCK = re.compile(r"^```(?P<language>python|bash) run\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 UNLIKE = "unlike every demonstration"
 PROBLEM = "urn:problem-type:wtl"
+TUTORIAL = ROOT / "examples" / "tutorial.ipynb"
 DOCUMENTED_URL = "http://127.0.0.1:8000"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -84,3 +88,38 @@ def test_the_snippets_of_a_page_run(page: Path, request: pytest.FixtureRequest):
 def test_only_blocks_marked_run_are_run():
     text = "```python run\nprint(1)\n```\n\n```python\nprint(2)\n```\n\n```bash run\nls\n```\n"
     assert blocks_of(text) == [("python", "print(1)\n"), ("bash", "ls\n")]
+
+
+@pytest.fixture(scope="module")
+def printed() -> dict[str, str]:
+    """What each cell of the tutorial prints, by the id of the cell."""
+    notebook = nbformat.read(TUTORIAL, as_version=nbformat.NO_CONVERT)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(TUTORIAL.parent)}}).execute()
+    streams = [(cell.id, out) for cell in notebook.cells for out in cell.get("outputs", []) if out.get("name")]
+    assert [out.text for _, out in streams if out.name == "stderr"] == []
+    return {name: "".join(out.text for cell, out in streams if cell == name) for name, _ in streams}
+
+
+def numbers(text: str) -> list[float]:
+    return [float(number) for number in re.findall(r"-?\d+\.\d+", text)]
+
+
+def test_the_retrial_of_the_tutorial_is_better_than_its_trial(printed: dict[str, str]):
+    said = re.findall(r"trial: (\d+) of 50 solved, \d+% \((\d+)\.\.(\d+)\)", printed["fifty-tasks"])
+    (trial, _, trial_high), (retrial, retrial_low, _) = (map(int, row) for row in said)
+    assert 10 <= trial <= 40
+    assert retrial >= 45
+    assert trial_high < retrial_low
+
+
+def test_the_tutorial_says_what_its_cells_print(printed: dict[str, str]):
+    assert re.findall("True|False", printed["look-at-it"]) == ["True", "False"]
+    confidence, value, novelty = numbers(printed["watch-it"])
+    assert 0.3 < confidence < 0.7 and value > 0.25 and novelty < 0.99
+    after_trial, worth, *_ = numbers(printed["attempt"])
+    assert after_trial > 0.9 and abs(worth) < 0.05
+    good, _, doubtful = printed["quality-report"].partition("with faults")
+    assert re.findall(r"^ +([a-z-]+):", good, re.MULTILINE) == ["constant-actions"]
+    assert {"constant-observations", "duplicate-stored", "duplicate"} <= set(
+        re.findall(r"^ +([a-z-]+):", doubtful, re.MULTILINE)
+    )

@@ -97,3 +97,9 @@ def test_objects_never_travel() -> None:
                 continue
             with pytest.raises(TypeError):
                 encode(value)
+
+
+def test_zeros_after_a_gzip_member_are_no_member() -> None:
+    assert gunzip(gzip.compress(b"ab") + bytes(20) + gzip.compress(b"c") + bytes(3), 10) == b"abc"
+    with pytest.raises(MalformedBody):
+        gunzip(bytes(20), 10)

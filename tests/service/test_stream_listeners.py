@@ -93,9 +93,13 @@ def test_a_text_in_fragments_may_split_a_character(socket: ClientConnection) -> 
         (frame(bytes(15_000), BINARY, final=False) + frame(bytes(15_000), CONTINUATION), 1009),
         (frame(struct.pack(">H", 4000) + b"bye", CLOSE), 4000),
         (frame(b"", CLOSE), 1005),
+        (frame(b"\x03", CLOSE), 1002),
+        (frame(struct.pack(">H", 1006), CLOSE), 1002),
+        (frame(struct.pack(">H", 5000), CLOSE), 1002),
+        (frame(struct.pack(">H", 1000) + b"\xff", CLOSE), 1007),
     ],
     ids=["continues nothing", "begins anew", "reserved bit", "half a ping", "no text", "too much in parts",
-         "closes", "closes without a word"],
+         "closes", "closes without a word", "half a code", "a code of no frame", "no code at all", "no reason"],
 )  # fmt: skip
 def test_what_closes_a_stream_is_answered_with_its_code(socket: ClientConnection, raw: bytes, code: int) -> None:
     socket.socket.sendall(raw)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metalearn.data.errors import InvalidConfig
+from wtl.cli.options import finite
 from wtl.cli.tables import print_table
 
 if TYPE_CHECKING:
     from service.storage.database import Database
 
 _DAY_S = 86400.0
+_MOST_DAYS = 36500
 DatabaseUrl = Annotated[
     str | None,
     typer.Option("--database", metavar="URL", help="URL of the database. [default: WTL_DATABASE, or SQLite in --data]"),
@@ -46,7 +48,10 @@ def create(
         str, typer.Option(metavar="A,B", help="Scopes: adapt, models:read, models:write, jobs, metrics.")
     ] = ("adapt,models:read"),
     days: Annotated[
-        float | None, typer.Option(min=0, help="Number of days until the key expires. [default: never]")
+        float | None,
+        typer.Option(
+            min=0, max=_MOST_DAYS, callback=finite, help="Number of days until the key expires. [default: never]"
+        ),
     ] = None,
     label: Annotated[str, typer.Option(help="Note for people, shown by `wtl keys list`.")] = "",
     database: DatabaseUrl = None,
@@ -79,7 +84,7 @@ def list_keys(
     from service.security.api_keys import ApiKeys
 
     rows = []
-    with _opened(database, data) as opened:
+    with _existing(database, data) as opened:
         for key in ApiKeys(opened).all(tenant):
             state = "revoked" if key.revoked_at else "usable" if key.usable(time.time()) else "expired"
             ends = _day(key.expires_at) if key.expires_at else "never"
@@ -101,7 +106,7 @@ def revoke(
     """Revoke a key. Running servers refuse it within seconds (WTL_KEY_CACHE_S)."""
     from service.security.api_keys import ApiKeys
 
-    with _opened(database, data) as opened:
+    with _existing(database, data) as opened:
         revoked = ApiKeys(opened).revoke(key.removesuffix("...")[:12], time.time())
         _note(opened, revoked.tenant, "keys revoke", revoked.prefix)
     typer.echo(f"revoked {revoked.prefix}...")
@@ -109,7 +114,9 @@ def revoke(
 
 def audit(
     tenant: Annotated[str | None, typer.Option(help="Show only the entries of this tenant.")] = None,
-    days: Annotated[float, typer.Option(min=0, help="Number of days to look back.")] = 7.0,
+    days: Annotated[
+        float, typer.Option(min=0, max=_MOST_DAYS, callback=finite, help="Number of days to look back.")
+    ] = 7.0,
     limit: Annotated[int, typer.Option(min=1, help="Largest number of entries; the newest are shown.")] = 100,
     database: DatabaseUrl = None,
     data: DataFolder = None,
@@ -120,7 +127,7 @@ def audit(
 
     from service.security.audit_log import AuditLog
 
-    with _opened(database, data) as opened:
+    with _existing(database, data) as opened:
         for entry in AuditLog(opened).read(tenant, time.time() - days * _DAY_S, limit):
             at = datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="milliseconds")
             typer.echo(dumps(asdict(entry) | {"at": at}))
@@ -146,6 +153,18 @@ def _opened(database: str | None, data: Path | None) -> Iterator["Database"]:
     from service.storage.database import Database
 
     with closing(Database(_url(database, data), connections=1)) as opened:
+        yield opened
+
+
+@contextmanager
+def _existing(database: str | None, data: Path | None) -> Iterator["Database"]:
+    """Open the database for what only makes sense in one that is there; make neither it nor its folder."""
+    from service.storage.database_url import missing_file
+
+    url = _url(database, data)
+    if (missing := missing_file(url)) is not None:
+        raise InvalidConfig(f"no database at {missing}: name the service's folder with --data, or its --database")
+    with _opened(url, None) as opened:
         yield opened
 
 

@@ -1,11 +1,20 @@
 """Arguments and options that several commands share, so that one name means one thing everywhere."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from wtl.cli import completions
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse NaN and infinity, which pass the bounds of an option: no comparison with NaN holds."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"expected a finite number, got {value}")
+    return value
+
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metalearn.data.errors import InvalidConfig, InvalidData
+from wtl.cli.options import finite
 from wtl.cli.recordings import say
 
 if TYPE_CHECKING:
@@ -26,13 +27,17 @@ Demos = Annotated[
     int, typer.Option(min=0, help="Episodes of a task that are its demonstrations; the other good ones are imitated.")
 ]
 Rate = Annotated[
-    float | None, typer.Option(min=0, metavar="HZ", help="Steps per second, where the recordings do not say it.")
+    float | None,
+    typer.Option(min=0, callback=finite, metavar="HZ", help="Steps per second, where the recordings do not say it."),
 ]
 Horizon = Annotated[
     int | None, typer.Option(min=1, help="Most steps of an episode. [default: those of the longest recorded]")
 ]
 HeldOut = Annotated[
-    float, typer.Option(min=0, max=0.9, help="Share of the tasks that go to DIR-held-out and are not trained on.")
+    float,
+    typer.Option(
+        min=0, max=0.9, callback=finite, help="Share of the tasks that go to DIR-held-out and are not trained on."
+    ),
 ]
 
 

@@ -226,16 +226,8 @@ def usable(selection: Selection, names: Sequence[str], read: Callable[[int], T])
     return kept, tuple(skipped)
 
 
-def to_episode(steps: Steps, selection: Selection, usual_success: str = "unknown") -> Episode:
-    """The episode. A recording without the observation after the last action loses that action.
-
-    Raises:
-        InvalidData: naming field, expected and got.
-    """
-    return _convert(steps, selection, usual_success)[0]
-
-
 def _convert(steps: Steps, selection: Selection, usual: str) -> tuple[Episode, tuple[QualityWarning, ...]]:
+    """The episode, and remarks. A recording without the observation after the last action loses that action."""
     observations = _observations(steps, selection.observations)
     actions = np.asarray(steps.actions)
     if actions.ndim == 0:

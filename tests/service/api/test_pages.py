@@ -77,7 +77,7 @@ def test_the_commands_of_the_landing_page_work_as_they_are(tmp_path: Path) -> No
 @pytest.mark.parametrize("host", ["a'b", "a;b", "$(touch x)", "<b>", "a b"])
 def test_a_host_that_a_shell_could_run_is_not_shown(host: str) -> None:
     model = ModelInfo("point", 1, bundle(), ("current",), None)
-    page = landing_page("$models $request $version", [model], f"http://{host}/")
+    page = landing_page("$base $models $request $version", [model], f"http://{host}/")
     assert host not in html.unescape(page)
     assert "curl -s http://127.0.0.1:8000/v1/adaptations" in page
 

@@ -51,6 +51,18 @@ def test_documents_name_the_prefix_and_probes_are_public(behind: tuple[TestClien
     assert http.get("/robots/wtlx/livez").status_code == 404
 
 
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_the_links_of_the_landing_page_are_found(behind: tuple[TestClient, str], slash: str) -> None:
+    http, prefix = behind
+    page = http.get(prefix + slash).text
+    base = re.findall(r'<base href="([^"]+)"', page)
+    seen_at = urljoin(f"http://testserver/robots/wtl{slash}", base[0] if base else "")
+    for address in re.findall(r'(?:src|href)="([^"]+)"', page):
+        path = urljoin(seen_at, address).removeprefix("http://testserver")
+        assert path.startswith("/robots/wtl/")
+        assert http.get(prefix + path.removeprefix("/robots/wtl")).status_code == 200
+
+
 def test_the_client_takes_the_address_with_its_prefix(behind: tuple[TestClient, str], demo: Any) -> None:
     http, prefix = behind
     http.base_url = f"http://testserver{prefix}/"

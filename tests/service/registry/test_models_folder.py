@@ -1,6 +1,7 @@
 """A models folder with bundles that cannot be used: the others are served, and everybody is told which and why."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,16 @@ def a_folder_as_head(folder: Path) -> None:
     (folder / "bundle.json").mkdir()
 
 
+def a_pipe(folder: Path, name: str) -> None:
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+
+
+def a_device(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    (folder / name).symlink_to("/dev/zero")
+
+
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "half a file": (half_copied, "does not match the digest"),
     "no weights yet": (lambda folder: (folder / "weights.safetensors").unlink(), "No such file"),
@@ -48,7 +59,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "half a head": (lambda folder: (folder / "bundle.json").write_text('{"schema": 2, "na'), "damaged"),
     "an empty head": (lambda folder: (folder / "bundle.json").write_text(""), "damaged"),
     "no object": (lambda folder: (folder / "bundle.json").write_text("[2]"), "expected an object"),
-    "a pointer as head": (lambda folder: (folder / "bundle.json").write_text(POINTER), "a Git LFS pointer to it"),
+    "a pointer as head": (lambda folder: (folder / "bundle.json").write_text(POINTER), "got a Git LFS pointer"),
     "a pointer as weights": (
         lambda folder: (folder / "weights.safetensors").write_text(POINTER),
         "weights.safetensors: expected the content of the file, got a Git LFS pointer",
@@ -57,6 +68,11 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "of the past": (lambda folder: changed_head(folder, schema=1), "wtl models upgrade"),
     "unreadable": (unreadable, "bundle.json"),
     "a folder as head": (a_folder_as_head, "directory"),
+    "a name of no file": (lambda folder: changed_head(folder, sha256={"a\0b": "0"}), "letters, digits, dots"),
+    "a name outside": (lambda folder: changed_head(folder, sha256={"../point/weights": "0"}), "letters, digits, dots"),
+    "a pipe as head": (lambda folder: a_pipe(folder, "bundle.json"), "expected a file, got a pipe"),
+    "a pipe as example": (lambda folder: a_pipe(folder, "example.json"), "expected a file, got a pipe"),
+    "a device as weights": (lambda folder: a_device(folder, "weights.safetensors"), "expected a file, got a pipe or a"),
     "cannot be loaded": (lambda folder: changed_head(folder, model={"breaks": True}), "cannot be loaded: RuntimeError"),
 }  # fmt: skip
 
@@ -101,6 +117,22 @@ def test_the_others_are_served_and_it_is_said_which_and_why(
         shutil.rmtree(settings.models / "bad")
         assert http.post("/v1/models").status_code == 200
         assert http.get("/readyz").json()["unusable"] == {}
+
+
+def test_folders_that_the_system_does_not_let_us_read(settings: Settings) -> None:
+    shutil.copytree(settings.models / "point", settings.models / "locked")
+    (settings.models / "locked").chmod(0)  # means nothing to root, so there is a link that nobody can follow too
+    (settings.models / "link").symlink_to("x" * 300)
+    (settings.models / "dangling").symlink_to("nowhere")
+    with TestClient(create_app(settings, runtime_factory=PointingRuntime)) as http:
+        assert "point" in [card["name"] for card in http.get("/v1/models").json()["items"]]
+        unusable = http.get("/readyz").json()["unusable"]
+        assert "No such file" in unusable["dangling"]
+        assert "too long" in unusable["link"]
+        assert os.geteuid() == 0 or "Permission denied" in unusable["locked"]
+        for name in ("link", "dangling", "unheard-of"):
+            assert http.post("/v1/models", json={"name": name}).status_code in {409, 422}
+    (settings.models / "locked").chmod(0o700)
 
 
 @pytest.mark.parametrize("name", ["my model", "-x", "ü", "x" * 65, "a\nb"])

@@ -237,7 +237,7 @@ def test_rates_are_a_number_and_a_window(rate: str, parsed: tuple[int, int]) -> 
     "rate", ["fast", "", "0/second", "-1/minute", "1.5/minute", "5/minutes ", "5 / minute", "5/year"]
 )
 def test_what_is_no_rate_is_refused(rate: str) -> None:
-    with pytest.raises(ValueError, match="expected a rate, as in 100/second or 5000/minute; got"):
+    with pytest.raises(ValueError, match=r"expected a rate, as in 100/second .*; got .*second, minute, hour, day"):
         parse_rate(rate)
     with pytest.raises(ValidationError, match="expected a rate"):
         Settings(rate=rate)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from support.pointing import PointingRuntime
+from support.pointing import SPEC, PointingRuntime
 
 from service.app import create_app
 from service.errors import StorageFull
@@ -50,7 +50,10 @@ def test_a_full_disk_can_be_emptied(settings: Settings, small_disk: Path, wire: 
             body = {"model": "point", "demos": [wire | {"observations": [[i, 0, 0], [1, 0, 0], [1, 1, 0]]}]}
             made.append(http.post("/v1/adaptations", json=body).headers["Location"])
         job = http.post("/v1/training-jobs", json={"experiment": "reach-m2"}).headers["Location"]
+        recorded = {"spec": SPEC.to_json(), "tasks": [{"task": "t", "experts": [wire]}]}
+        assert http.put("/v1/datasets/robots", json=recorded).status_code == 201
         fill(small_disk)
+        assert http.put("/v1/datasets/others", json=recorded).status_code == 507
         assert http.post("/v1/adaptations", json={"model": "point", "demos": [wire]}).status_code == 507
         assert http.post(f"{made[0]}/fork").status_code == 507
         for address in made:
@@ -58,6 +61,9 @@ def test_a_full_disk_can_be_emptied(settings: Settings, small_disk: Path, wire: 
             assert http.get(address).status_code == 404
             fill(small_disk)
         assert not list((settings.data / "episodes").iterdir())
+        assert http.delete("/v1/datasets/robots").status_code == 204
+        assert not list((settings.data / "datasets").iterdir())
+        fill(small_disk)
         assert http.delete("/v1/models/point/aliases/current").status_code == 204
         assert http.delete(job).status_code == 200
 

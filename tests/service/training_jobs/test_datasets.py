@@ -103,6 +103,36 @@ def test_a_data_set_is_checked_at_the_door(http: TestClient, client: Client) -> 
     assert http.get("/v1/datasets/robots").json() == stored
 
 
+SPACE = SPEC.to_json()["observation_space"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"horizn": 9}, "spec.horizn: expected one of"),
+        ({"horizon": 2.5}, "horizon: expected an integer, got 2.5"),
+        ({"horizon": True}, "horizon: expected an integer, got True"),
+        ({"rate_hz": "10"}, "rate_hz: expected a positive number, got '10'"),
+        ({"rate_hz": 10**400}, "rate_hz: expected a positive number, got 1000"),
+        ({"action_space": None}, "action_space: expected an object whose type is box or discrete, got None"),
+        ({"observation_space": {**SPACE, "type": "bx"}}, "observation_space: expected an object whose type is box"),
+        ({"observation_space": {**SPACE, "dtpe": 1}}, "did you mean dtype?"),
+        ({"observation_space": {**SPACE, "dtype": "O"}}, "observation_space.dtype: expected integers or floats"),
+        ({"observation_space": {**SPACE, "shape": [-1]}}, "observation_space.shape: expected at most"),
+        ({"observation_space": {**SPACE, "shape": [10**9]}}, "observation_space.shape: expected at most"),
+        ({"observation_space": {**SPACE, "shape": [10**5] * 4}}, "observation_space.shape: expected at most"),
+    ],
+)
+def test_a_spec_is_read_in_full_and_within_limits(http: TestClient, change: dict[str, Any], said: str) -> None:
+    body = {
+        "spec": {**SPEC.to_json(), **change},
+        "tasks": [{"task": "t", "experts": [{"observations": [[0] * 3] * 2}]}],
+    }
+    answer = http.put("/v1/datasets/robots", json=body)
+    assert (answer.status_code, answer.json()["field"]) == (422, "spec")
+    assert said in answer.json()["detail"]
+
+
 def test_there_are_limits_and_nothing_is_left_of_what_they_refuse(client: Client, settings: Settings) -> None:
     client.put_dataset("a", recorded(2))
     client.put_dataset("b", recorded(2))
@@ -115,6 +145,16 @@ def test_there_are_limits_and_nothing_is_left_of_what_they_refuse(client: Client
     assert refused.value.status == 413
     assert [one.name for one in client.datasets()] == ["a"]
     assert len(list((settings.data / "datasets").iterdir())) == 1
+
+
+def test_what_crashes_left_of_uploads_is_deleted(http: TestClient, client: Client, settings: Settings) -> None:
+    client.put_dataset("robots", recorded(2))
+    folder = settings.data / "datasets"
+    (stored,) = folder.iterdir()
+    for name in (f"{stored.name.partition('-')[0]}-000000000000.zip", "0123-000000000000.zip"):
+        (folder / name).write_bytes(b"half of a part")
+    http.app.state.container.datasets.tidy()  # type: ignore[attr-defined]
+    assert list(folder.iterdir()) == [stored]
 
 
 def test_a_job_says_what_it_cannot_train(http: TestClient, client: Client) -> None:
