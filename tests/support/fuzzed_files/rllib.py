@@ -46,15 +46,15 @@ def _tell(tree: Tree) -> Recording:
         if own.get("type") != "SampleBatch" or "actions" not in own or "obs" not in own:
             raise Contradiction
         n = len(told.plain(own["actions"]))
-        columns = ("obs", "new_obs", "rewards", "eps_id", "t", *_ENDS, "success")
+        columns = ("obs", "new_obs", "rewards", "t", *_ENDS, "success")
         if any(len(told.plain(own[name])) != n for name in columns if name in own):
             raise Contradiction
         known = [own[name] for name in _ENDS if name in own]
         if told.ends(known, n) != [n] or not any(np.asarray(one).reshape(-1)[-1] for one in known):
             raise Contradiction
-        numbers = np.asarray(own.get("eps_id", [0])).reshape(-1)
+        numbers = np.asarray(own.get("eps_id", [0] * n)).reshape(-1)  # which may as well be text
         times = np.asarray(own.get("t", range(n))).reshape(-1)
-        if (numbers != numbers[0]).any() or len(times) != n or (times != np.arange(n)).any():
+        if len(numbers) != n or (numbers != numbers[0]).any() or len(times) != n or (times != np.arange(n)).any():
             raise Contradiction
         seen = told.plain(own["obs"])
         if "new_obs" in own:
