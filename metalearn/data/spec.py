@@ -296,9 +296,12 @@ def _box_from_json(name: str, value: Mapping[str, Any]) -> spaces.Box:
     if dtype.kind not in "iuf":
         raise InvalidConfig(f"{name}.dtype: expected integers or floats, got {dtype}")
 
-    def bounds(given: float | list[Any] | None, missing: float) -> Array:
+    def bounds(end: str, missing: float) -> Array:
+        given = value[end]
         if not isinstance(given, list):
             return np.full(shape, missing if given is None else given).astype(dtype)
+        if len(given) != math.prod(shape):
+            raise InvalidConfig(f"{name}.{end}: expected one number or {math.prod(shape)}, got {len(given)}")
         return np.array([missing if v is None else v for v in given]).reshape(shape).astype(dtype)
 
-    return spaces.Box(bounds(value["low"], -np.inf), bounds(value["high"], np.inf), shape, dtype.type)
+    return spaces.Box(bounds("low", -np.inf), bounds("high", np.inf), shape, dtype.type)
