@@ -283,6 +283,8 @@ def _space_from_json(name: str, value: object, *types: str) -> Any:
     _has_fields(name, value, _SPACES[kind])
     try:
         return _box_from_json(name, value) if kind == "box" else spaces.Discrete(value["n"], start=value["start"])
+    except InvalidConfig:
+        raise
     except (TypeError, ValueError, OverflowError, AssertionError) as error:
         raise InvalidConfig(f"{name}: expected a {kind} space, got {' '.join(str(error).split())[:200]}") from error
 

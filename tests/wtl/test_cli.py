@@ -148,7 +148,7 @@ SPEC = {"observation_space": BOX, "action_space": BOX, "horizon": 3, "rate_hz": 
         ({"provenance": None}, "objects"),
         ({"model": {}}, "do not fit"),
         ({"model": {"policy_width": "wide"}}, "do not fit"),
-        ({"spec": SPEC}, "observation_space.low: expected one number or 5, got 2"),
+        ({"spec": SPEC}, ": action_space.low: expected one number or 5, got 2"),
         ({"spec": SPEC | {"observation_space": BOX | {"low": 0}}}, "action_space.low"),
         (
             {"spec": SPEC | {"observation_space": BOX | {"low": 0}, "action_space": BOX | {"low": 0}, "horizon": -5}},
