@@ -34,7 +34,8 @@ serve: $(READY) ## serve the shipped models on http://127.0.0.1:8000
 test: $(READY) ## the fast tests, one process per core (about 3 minutes on 2 cores that do nothing else)
 	$(BIN)/pytest -m "not slow" --numprocesses auto --dist loadscope
 
-test-all: test ## every test, the slow ones too, which use all cores one after the other
+test-all: $(READY) ## every test, property tests at length and the slow ones one after the other
+	$(BIN)/pytest -m "not slow" --numprocesses auto --dist loadscope --hypothesis-profile thorough
 	$(BIN)/pytest -m slow
 
 check: $(READY) ## formatting, lint, types, import contracts, declared and pinned dependencies

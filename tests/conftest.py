@@ -8,4 +8,10 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("WTL_ALLOWED_HOSTS", "testserver,in.process,test")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
+from hypothesis import settings
 from support.ray_head import head  # noqa: F401
+
+# `make test-all` asks for the thorough profile.
+settings.register_profile("quick", max_examples=20)
+settings.register_profile("thorough", max_examples=200)
+settings.load_profile("quick")

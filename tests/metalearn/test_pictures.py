@@ -153,25 +153,31 @@ DIAGRAMS = {
 }
 
 
-@pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
+def cases(of: dict[str, Any], *fast: str) -> list[Any]:
+    """All cases of drawing, those that are not named among the slow tests: a picture takes half a second."""
+    marks = {name: () if name in fast else (pytest.mark.slow,) for name in of}
+    return [pytest.param(case, id=name, marks=marks[name]) for name, case in of.items()]
+
+
+@pytest.mark.parametrize("report", cases(REPORTS, "twelve series", "all equal", "not known", "a long name", "returns"))
 def test_report(report: SuiteReport) -> None:
     assert faults_of(report_figure(report)) == []
 
 
-@pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
+@pytest.mark.parametrize("report", cases(REPORTS, "twelve series", "not known", "no controls", "large returns"))
 def test_evidence(report: SuiteReport) -> None:
     figure = draw_evidence(report)
     assert (figure is None) == (report is REPORTS["not known"])
     assert figure is None or faults_of(figure) == []
 
 
-@pytest.mark.parametrize("optimisers", OPTIMISERS.values(), ids=OPTIMISERS)
+@pytest.mark.parametrize("optimisers", cases(OPTIMISERS, "on each other", "twelve"))
 @pytest.mark.parametrize("returns", [(), (3.0,)])
 def test_optimisers(optimisers: dict[str, Any], returns: Sequence[float]) -> None:
     assert faults_of(draw_optimisers(suite((1.0,), 2, returns, optimisers=optimisers))) == []
 
 
-@pytest.mark.parametrize("report", GENERALISATION.values(), ids=GENERALISATION)
+@pytest.mark.parametrize("report", cases(GENERALISATION, "both", "steps alone"))
 def test_generalisation(report: SuiteReport) -> None:
     figure = draw_generalisation(report)
     assert figure is not None
@@ -187,7 +193,7 @@ def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in drawn)
 
 
-@pytest.mark.parametrize("report", GRIDS.values(), ids=GRIDS)
+@pytest.mark.parametrize("report", cases(GRIDS, "usual"))
 def test_grid(report: SuiteReport) -> None:
     assert faults_of(draw_grid(report)) == []
 

@@ -37,7 +37,16 @@ def served_app(tmp_path: Any) -> FastAPI:
     return create_app(settings_in(tmp_path), runtime_factory=PointingRuntime)
 
 
-@pytest.mark.parametrize("variable", ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY"])
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "ALL_PROXY",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("all_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY")
+        ),
+    ],
+)
 @pytest.mark.parametrize("proxy", [*BAD, "http://" + NOWHERE])
 def test_loopback_goes_through_no_proxy(
     variable: str, proxy: str, served_app: FastAPI, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -36,7 +36,8 @@ def test_what_a_shell_offers(typed: str, offered: str, monkeypatch: pytest.Monke
 
 
 def test_the_script_for_a_shell_is_printed(tmp_path: Path):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "SHELL": "/bin/bash", "HOME": str(tmp_path)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "HOME": str(tmp_path)}
+    environment["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "true"  # the tests may have been started by any shell
     for shell in ("bash", "zsh", "fish"):
         command = [sys.executable, "-m", "wtl.cli", "--show-completion", shell]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
