@@ -31,7 +31,7 @@ train: $(READY) ## meta-train: make train EXPERIMENT=reach-m2
 serve: $(READY) ## serve the shipped models on http://127.0.0.1:8000
 	$(BIN)/wtl serve
 
-test: $(READY) ## the fast tests, one process per core (about 3 minutes on 2 cores that do nothing else)
+test: $(READY) ## the fast tests, one process per core (3 to 4 minutes on 2 cores that do nothing else)
 	$(BIN)/pytest -m "not slow" --numprocesses auto --dist loadscope
 
 test-all: $(READY) ## every test, property tests at length and the slow ones one after the other

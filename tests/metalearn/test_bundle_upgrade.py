@@ -199,6 +199,7 @@ def test_a_bundle_behind_a_link_is_upgraded_where_it_is(old: Path, tmp_path: Pat
     assert Bundle.load(models / "linked").provenance["upgraded"]["id"] == ID
 
 
+@pytest.mark.slow
 def test_runs_at_the_same_time_take_turns(old: Path) -> None:
     for name in ("another", "third"):
         shutil.copytree(old, old.parent / name)

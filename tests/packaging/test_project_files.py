@@ -17,6 +17,7 @@ def valid(path: Path) -> bool:
     return subprocess.run([Path(sys.executable).parent / check[0], *check[1:]], capture_output=True).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_citation_is_valid_and_of_this_version():
     assert valid(ROOT / "CITATION.cff")
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
@@ -24,6 +25,7 @@ def test_the_citation_is_valid_and_of_this_version():
     assert told == (PROJECT["name"], PROJECT["version"], PROJECT["license"])
 
 
+@pytest.mark.slow
 def test_a_citation_without_authors_is_not_valid(tmp_path: Path):
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     del citation["authors"]

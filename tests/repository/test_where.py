@@ -43,7 +43,14 @@ def section(heading: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("addition", ADDITIONS, ids=lambda addition: addition.heading)
+@pytest.mark.parametrize(
+    "addition",
+    [
+        pytest.param(one, marks=() if one.heading in {"A dataset format", "A REST route"} else (pytest.mark.slow,))
+        for one in ADDITIONS
+    ],
+    ids=lambda addition: addition.heading,
+)
 def test_an_addition_touches_the_files_that_the_page_names_and_works(addition: Addition, copy: Path) -> None:
     assert run(addition.proof, copy).returncode != 0, "the proof can fail"
     addition.make(copy)

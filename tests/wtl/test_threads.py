@@ -49,6 +49,7 @@ def test_what_is_no_number_of_threads_is_refused(text, monkeypatch):
         use_threads()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="torch takes no more threads than there are cores")
 def test_a_training_computes_with_them_before_and_after_torch_is_loaded(tmp_path: Path):
     (tmp_path / "probe.py").write_text(PROBE)

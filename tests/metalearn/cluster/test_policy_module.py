@@ -71,6 +71,7 @@ def test_weights_of_another_model_are_one_sentence(tmp_path):
         export_module(damaged, tmp_path / "module")
 
 
+@pytest.mark.slow
 def test_rllibs_own_runner_plays_a_task_with_it(tmp_path):
     from ray.rllib.algorithms.ppo import PPOConfig
     from ray.rllib.core.rl_module.rl_module import RLModuleSpec

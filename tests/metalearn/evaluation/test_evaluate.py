@@ -143,6 +143,7 @@ def test_stories_are_of_tasks_whose_first_attempt_failed() -> None:
     assert tell_stories(Learner(), Corridor(), corridor_manifest(trials=0)) == []
 
 
+@pytest.mark.slow
 def test_returns_are_reported_where_the_manifest_is_about_them() -> None:
     report = evaluate({"wtl": Learner()}, Corridor(), corridor_manifest(measure="return", trials=2))
     wtl = report.methods["wtl"]

@@ -62,6 +62,7 @@ def test_a_store_that_fails_on_the_way_stops_nothing(uri, tmp_path, caplog):
     assert said.startswith("MLflow does not accept metrics any more")
 
 
+@pytest.mark.slow
 def test_without_mlflow_or_a_place_to_write_it_is_one_sentence(tmp_path, monkeypatch):
     def tried(uri: str) -> None:
         with mlflow_run(uri, DARK, tmp_path):

@@ -80,6 +80,7 @@ def test_a_run_that_dies_while_a_checkpoint_is_written_goes_on_from_the_one_befo
     assert same(train(SMALL, tmp_path), uninterrupted)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights(tmp_path: Path, uninterrupted: Bundle):
     assert not same(train(SMALL.with_seed(1), tmp_path), uninterrupted)
 
@@ -109,6 +110,7 @@ def test_the_listener_hears_of_every_phase_and_of_held_out_success(tmp_path: Pat
     assert Bundle.load(tmp_path / "bundle").id == bundle.id
 
 
+@pytest.mark.slow
 def test_who_collects_does_not_change_what_is_collected():
     chunks = [DemonstrationChunk("reach-m2", tuple(range(i, i + 4)), DataConfig(), seed=3) for i in (0, 4)]
     here = list(SerialCollector().map(demonstrate_chunk, chunks))
@@ -123,6 +125,7 @@ def test_who_collects_does_not_change_what_is_collected():
 STALE = SMALL.model_copy(update={"training": SMALL.training.model_copy(update={"staleness": 4})})
 
 
+@pytest.mark.slow
 def test_stale_trials_are_of_an_earlier_policy_within_the_bound_and_resume_bit_for_bit(tmp_path: Path):
     straight = train(STALE, tmp_path / "straight")
     taken = straight.provenance["collections"]

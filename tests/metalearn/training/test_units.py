@@ -99,7 +99,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[float], Array]
     return learnt(NO_CHANGE, tmp_path_factory.mktemp("usual"))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
 def test_other_units_of_every_component_are_learnt_alike(
     usual: tuple[list[float], Array], tmp_path: Path, seed: int
 ) -> None:

@@ -330,6 +330,7 @@ sys.exit("imported torch" if "torch" in sys.modules else 0)
 """
 
 
+@pytest.mark.slow
 def test_it_takes_no_torch_and_then_no_service(tmp_path: Path) -> None:
     path = str(tmp_path / "task.zip")
     script = ALONE.format(data=str(tmp_path / "data"), models=str(SHIPPED_MODELS / "reach"), path=path)

@@ -109,6 +109,7 @@ def test_patience_is_for_one_silence_and_waits_grow() -> None:
     assert reader.wait_s == 5
 
 
+@pytest.mark.slow
 def test_a_real_training_is_followed_across_a_restart_of_its_server(tmp_path: Path) -> None:
     changes = {"train_command": TRAIN, "training_poll_s": 0.05}
     settings = settings_in(tmp_path).model_copy(update=changes)

@@ -220,6 +220,7 @@ def test_a_restart_undoes_no_roll_back(settings: Settings) -> None:
         assert [move.version for move in client.aliases("point").history] == [1, 2, 1]
 
 
+@pytest.mark.slow
 def test_nobody_notices_a_swap(settings: Settings, demo: Episode) -> None:
     """Requests go on while an alias moves back and forth and versions are registered, loaded and let go."""
     with served(settings.model_copy(update={"cached_model_versions": 0})) as client:
