@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from structlog.testing import CapturingLogger
 from support.pointing import PointingRuntime
 
 from metalearn.bundle import Bundle
@@ -94,8 +95,10 @@ def bad_one(settings: Settings, how: str, name: str = "bad") -> None:
 
 @pytest.mark.parametrize("how", BAD)
 def test_the_others_are_served_and_it_is_said_which_and_why(
-    settings: Settings, how: str, capsys: pytest.CaptureFixture[str]
+    settings: Settings, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    log = CapturingLogger()  # whatever an earlier test has made of the configuration of logs
+    monkeypatch.setattr("service.registry.registry._log", log)
     bad_one(settings, how)
     with TestClient(create_app(settings, runtime_factory=Fragile)) as http:
         ready = http.get("/readyz")
@@ -107,8 +110,7 @@ def test_the_others_are_served_and_it_is_said_which_and_why(
         assert (unusable["name"], unusable["reason"]) == ("bad", ready.json()["unusable"]["bad"])
         assert BAD[how][1] in unusable["reason"]
         assert str(settings.models) not in unusable["reason"]
-        logged = capsys.readouterr().out
-        assert "bundle=bad" in logged
+        assert [call.kwargs["bundle"] for call in log.calls if call.method_name == "error"] == ["bad"]
         assert http.post("/v1/models").status_code == 409  # what was asked for is all of them
         assert http.post("/v1/models", json={"name": "point"}).status_code == 200
         refused = http.post("/v1/models", json={"name": "bad"})
