@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metalearn.data.errors import InvalidData
-from metalearn.data.formats.arrays import Limits
+from metalearn.data.formats.arrays import DATASET_LIMITS, Limits
 from metalearn.data.formats.doubts import of_flags
 from metalearn.data.formats.hdf5 import array, below, flags_of, is_dataset, is_group, opened, opened_part
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
@@ -25,7 +25,7 @@ _FILE = re.compile(r"episode_([0-9]{1,9})\.(hdf5|h5)")
 def read_aloha(
     path: str | Path,
     selection: Selection = Selection(),  # noqa: B008  frozen
-    limits: Limits = Limits(n_bytes=16 * 1024**3),  # noqa: B008  frozen
+    limits: Limits = DATASET_LIMITS,
 ) -> Recorded:
     """The episode in a file, or those in the files `episode_N.hdf5` of a folder, in the order of their numbers.
 
@@ -66,10 +66,7 @@ def _steps(file: "h5py.File", selection: Selection) -> Steps:
     if not is_group(seen):
         raise InvalidData("observations", f"a group with {_STATE}", "none")
     known = [key for key in below(seen) if not key.startswith("images/")]
-    wanted = selection.observations or (_STATE,)
-    for key in wanted:
-        if key not in known:
-            raise InvalidData("observations", f"some of {', '.join(known) or 'none'}", ascii(key)[:80])
+    wanted = selection.keys_among(known, (_STATE,))
     return Steps(
         observations={key: array(seen, key) for key in wanted},
         actions=array(file, selection.actions or "action"),

@@ -41,6 +41,10 @@ class Limits:
     n_episodes: int = 1_000_000
 
 
+DATASET_LIMITS = Limits(n_bytes=16 * 1024**3)
+"""Of a dataset in files of this machine."""
+
+
 @dataclass(frozen=True)
 class Unread:
     """An array of text, objects or records in an .npz, which is not read; `what` is its type and shape."""

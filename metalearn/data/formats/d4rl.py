@@ -10,7 +10,7 @@ import numpy as np
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
-from metalearn.data.formats.arrays import Limits
+from metalearn.data.formats.arrays import DATASET_LIMITS, Limits
 from metalearn.data.formats.doubts import listed, of_flags, of_names, of_next_observations
 from metalearn.data.formats.hdf5 import array, below, flags_of, is_dataset, opened
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
@@ -27,7 +27,7 @@ _ENDS = ("terminals", "timeouts")
 def read_d4rl(
     path: str | Path,
     selection: Selection = Selection(),  # noqa: B008  frozen
-    limits: Limits = Limits(n_bytes=16 * 1024**3),  # noqa: B008  frozen
+    limits: Limits = DATASET_LIMITS,
 ) -> Recorded:
     """The episodes of a D4RL file; observations are `observations` unless said otherwise, as with `infos/qpos`.
 
@@ -83,10 +83,7 @@ def episodes_of(file: "h5py.File", selection: Selection) -> Recorded:
 def _columns(file: "h5py.File", selection: Selection) -> dict[str, Array]:
     """What is read of the file, by the names that it has there; the actions are called so. Raises InvalidData."""
     known = [key for key in below(file) if not key.startswith("metadata/")]
-    wanted = selection.observations or (_SEEN,)
-    for key in wanted:
-        if key not in known:
-            raise InvalidData("observations", f"some of {', '.join(known)}", ascii(key)[:80])
+    wanted = selection.keys_among(known, (_SEEN,))
     extra = [name for key in (*selection.flag_keys, *selection.task_keys) for name in (key, f"infos/{key}")]
     useful = [name for name in ("rewards", *_ENDS, *([_NEXT] if _SEEN in wanted else []), *extra) if name in known]
     columns = {"actions": array(file, selection.actions or "actions")}

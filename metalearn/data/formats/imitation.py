@@ -13,7 +13,7 @@ import numpy as np
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidBytes, InvalidData, TooLarge
-from metalearn.data.formats.arrays import Limits, Unread, read_npz
+from metalearn.data.formats.arrays import DATASET_LIMITS, Limits, Unread, read_npz
 from metalearn.data.formats.arrow import numbers_of, reason
 from metalearn.data.formats.doubts import of_names
 from metalearn.data.formats.files import read_file, to_recorded
@@ -32,7 +32,7 @@ _READ = ("obs", "acts", "terminal", "rews")
 def read_imitation(
     path: str | Path,
     selection: Selection = Selection(),  # noqa: B008  frozen
-    limits: Limits = Limits(n_bytes=16 * 1024**3),  # noqa: B008  frozen
+    limits: Limits = DATASET_LIMITS,
 ) -> Recorded:
     """The trajectories in an .npz or in a folder that `datasets` saved, or the transitions in an .npz.
 

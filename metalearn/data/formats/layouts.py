@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from metalearn.data.errors import InvalidData
 from metalearn.data.formats import aloha, d4rl, maniskill, rllib, robomimic
-from metalearn.data.formats.arrays import Limits
+from metalearn.data.formats.arrays import DATASET_LIMITS, Limits
 from metalearn.data.formats.files import decode_json, read_file
 from metalearn.data.formats.hdf5 import opened
 from metalearn.data.formats.selection import Recorded, Selection
@@ -39,7 +39,7 @@ LAYOUTS = {
 def read_hdf5(
     path: str | Path,
     selection: Selection = Selection(),  # noqa: B008  frozen
-    limits: Limits = Limits(n_bytes=16 * 1024**3),  # noqa: B008  frozen
+    limits: Limits = DATASET_LIMITS,
 ) -> Recorded:
     """The episodes of an HDF5 file, in whichever layout of `LAYOUTS` it has.
 

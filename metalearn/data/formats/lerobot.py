@@ -14,7 +14,7 @@ import numpy as np
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidBytes, InvalidData, TooLarge
-from metalearn.data.formats.arrays import Limits
+from metalearn.data.formats.arrays import DATASET_LIMITS, Limits
 from metalearn.data.formats.arrow import is_numeric, numbers_of, reason
 from metalearn.data.formats.doubts import of_flags, of_names, of_timestamps
 from metalearn.data.formats.selection import Recorded, Selection, Skipped, Steps, gather, usable
@@ -41,7 +41,7 @@ Columns = dict[str, Array]
 def read_lerobot(
     folder: str | Path,
     selection: Selection = Selection(),  # noqa: B008  frozen
-    limits: Limits = Limits(n_bytes=16 * 1024**3),  # noqa: B008  frozen
+    limits: Limits = DATASET_LIMITS,
 ) -> Recorded:
     """The episodes of a LeRobot dataset; observations are `observation.state` unless said otherwise.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metalearn.data.errors import InvalidData
-from metalearn.data.formats.arrays import Limits
+from metalearn.data.formats.arrays import DATASET_LIMITS, Limits
 from metalearn.data.formats.doubts import of_flags, of_names, of_numbered
 from metalearn.data.formats.hdf5 import array, below, flags_of, is_dataset, is_group, numbered, opened
 from metalearn.data.formats.naming import leaves
@@ -31,7 +31,7 @@ Labels = Mapping[str, object]
 def read_maniskill(
     path: str | Path,
     selection: Selection = Selection(),  # noqa: B008  frozen
-    limits: Limits = Limits(n_bytes=16 * 1024**3),  # noqa: B008  frozen
+    limits: Limits = DATASET_LIMITS,
 ) -> Recorded:
     """The trajectories of a ManiSkill file, in the order of their numbers; keys are paths such as `agent/qpos`.
 
@@ -90,10 +90,7 @@ def _steps(trajectory: "h5py.Group", selection: Selection, labels: Labels) -> St
     known = [_OBS] if is_dataset(seen) else below(seen) if is_group(seen) else []
     if not known:
         raise InvalidData(_OBS, _REPLAY, "none")
-    wanted = selection.observations or tuple(known)
-    for key in wanted:
-        if key not in known:
-            raise InvalidData("observations", f"some of {', '.join(known)}", ascii(key)[:80])
+    wanted = selection.keys_among(known, tuple(known))
     if not selection.observations and len(known) > 1:
         raise InvalidData("observations", f"the keys to use, in order: some of {', '.join(known)}", "none")
     terminated = array(trajectory, "terminated") if "terminated" in trajectory else np.zeros(0)

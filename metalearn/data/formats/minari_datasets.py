@@ -13,7 +13,7 @@ import numpy as np
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidBytes, InvalidConfig, InvalidData, TooLarge
-from metalearn.data.formats.arrays import Limits
+from metalearn.data.formats.arrays import DATASET_LIMITS, Limits
 from metalearn.data.formats.doubts import of_flags, of_names
 from metalearn.data.formats.hdf5 import numbered, opened
 from metalearn.data.formats.naming import leaves
@@ -34,7 +34,7 @@ _DAMAGE = (AssertionError, OSError, KeyError, ValueError, TypeError, AttributeEr
 def read_minari(
     dataset: str | Path,
     selection: Selection = Selection(),  # noqa: B008  frozen
-    limits: Limits = Limits(n_bytes=16 * 1024**3),  # noqa: B008  frozen
+    limits: Limits = DATASET_LIMITS,
 ) -> Recorded:
     """The episodes of a dataset on this machine, by its id or its folder.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metalearn.data.errors import InvalidData
-from metalearn.data.formats.arrays import Limits
+from metalearn.data.formats.arrays import DATASET_LIMITS, Limits
 from metalearn.data.formats.doubts import listed, of_flags, of_names, of_next_observations, of_numbered
 from metalearn.data.formats.hdf5 import array, flags_of, is_group, numbered, opened, text
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def read_robomimic(
     path: str | Path,
     selection: Selection = Selection(),  # noqa: B008  frozen
-    limits: Limits = Limits(n_bytes=16 * 1024**3),  # noqa: B008  frozen
+    limits: Limits = DATASET_LIMITS,
 ) -> Recorded:
     """The demonstrations of a robomimic file, in the order of their numbers.
 

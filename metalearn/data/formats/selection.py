@@ -66,6 +66,14 @@ class Selection:
                 raise InvalidData("episodes", f"numbers from 0 to {n_episodes - 1}", str(index))
         return wanted
 
+    def keys_among(self, known: Sequence[str], usual: tuple[str, ...]) -> tuple[str, ...]:
+        """The keys of the observations to read, `usual` where none is named. Raises InvalidData for an unknown one."""
+        wanted = self.observations or usual
+        for key in wanted:
+            if key not in known:
+                raise InvalidData("observations", f"some of {', '.join(known) or 'none'}", ascii(key)[:80])
+        return wanted
+
     @property
     def task_keys(self) -> tuple[str, ...]:
         """The keys that may say the task of an episode, the first of those that it has."""
