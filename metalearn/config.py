@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+USUAL_MINUTES = 20.0
+"""That a training may take, where neither an experiment nor a person says how long."""
+
 EVENT_LOG = "progress.jsonl"
 """File in the folder of a run: the events of the run as JSON lines, for whoever follows it."""
 
@@ -89,7 +92,7 @@ class ModelConfig(Section):
         "sines",
     )  # fmt: skip
     encoder_width: int = Field(256, ge=1, le=16_384, description="units of a hidden layer of the encoder of contexts")
-    latent_dim: int = Field(64, ge=1, le=16_384, description="d, the size of a context's embedding")
+    latent_dim: int = Field(64, ge=1, le=16_384, description="size of a context's embedding")
     max_trials: Annotated[int, SetBy("training.trials_per_task and the recorded trials")] = Field(
         1, ge=1, description="trials in the longest training context; more count as so many"
     )
@@ -133,7 +136,7 @@ class TrainingConfig(Section):
     """The meta-training loop (`metalearn.training.loop`)."""
 
     minutes: float | None = Field(
-        None, gt=0, description="minutes that a training may take, collecting included; null: as its steps take"
+        None, gt=0, description="minutes that a training may take, collecting included; null: as long as its steps take"
     )
     warmup_steps: int = Field(1000, ge=1, description="gradient steps of phase I, before any trial of its own")
     rounds: int = Field(2, ge=0, description="rounds of collecting own trials and learning on")
@@ -146,7 +149,7 @@ class TrainingConfig(Section):
     learning_rate: float = Field(1.5e-3, gt=0, description="step size of AdamW at its highest")
     weight_decay: float = Field(1e-4, ge=0, description="weight decay of AdamW, per step and unit of learning rate")
     steps_per_episode: int = Field(0, ge=0, description="random steps of a target imitated per update; 0: all")
-    prior_weight: float = Field(0.3, gt=0, description="of log p(z | context) beside a step's log-likelihood")
+    prior_weight: float = Field(0.3, gt=0, description="weight of log p(z | context) beside a step's log-likelihood")
     demo_dropout: float = Field(
         0.05, ge=0, le=1, description="probability that a context comes without its demonstrations"
     )
@@ -180,7 +183,7 @@ class Experiment(Config):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="of everything that is drawn at random")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of everything that is drawn at random")
 
     @field_validator("model_name", mode="after")
     @classmethod
@@ -192,7 +195,7 @@ class Experiment(Config):
         return self.model_copy(update={"seed": seed})
 
     def with_steps(self, steps: int) -> "Experiment":
-        """The same experiment with `steps` gradient steps in all, shared out to the phases as before."""
+        """The same experiment with `steps` gradient steps in all, shared out to the phases, however long they take."""
         training = self.training
         round_steps = max(1, steps * training.round_steps // training.total_steps)
         update = {
@@ -200,6 +203,7 @@ class Experiment(Config):
             "round_steps": round_steps,
             "anneal_steps": max(1, steps * training.anneal_steps // training.total_steps),
             "check_steps": min(training.check_steps, steps),
+            "minutes": None,
         }
         return self.model_copy(update={"training": training.model_copy(update=update)})
 

@@ -57,6 +57,13 @@ class Setting:
     set_by: str = ""
     many: bool = False
 
+    @property
+    def shown_default(self) -> str:
+        """The default in a few words, as it is written after `NAME=`."""
+        if self.decided_from:
+            return "decided from data"
+        return "-" if self.set_by else json.dumps(self.default)
+
     @classmethod
     def of(cls, name: str, info: FieldInfo, default: Any) -> "Setting":
         """What a field's annotation and its marks say."""
@@ -120,6 +127,42 @@ def with_settings(experiment: Experiment, changes: Mapping[str, Any]) -> Experim
         return Experiment.model_validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
         raise _fault(error) from error
+
+
+def decided(
+    experiment: Experiment,
+    changes: Mapping[str, Any],
+    *,
+    seed: int | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    staleness: int | None = None,
+) -> Experiment:
+    """The experiment with settings and with what has an option of its own; None: not given.
+
+    Raises:
+        InvalidSetting: as `with_settings`; or an option decides again what a setting or another option decides.
+    """
+    if steps is not None and minutes is not None:
+        both = "steps and minutes both say when the training ends: leave one of them out"
+        raise InvalidSetting("minutes", "no minutes beside steps", "both", both)
+    wanted = changed = with_settings(experiment, changes)
+    wanted = wanted if seed is None else wanted.with_seed(seed)
+    wanted = wanted if steps is None else wanted.with_steps(steps)
+    wanted = wanted if minutes is None else wanted.with_minutes(minutes)
+    wanted = wanted if staleness is None else wanted.with_staleness(staleness)
+    for name in changes:
+        if _value(wanted, name) != _value(changed, name):
+            given = {"seed": seed, "steps": steps, "minutes": minutes, "staleness": staleness}
+            options = " or ".join(option for option, value in given.items() if value is not None)
+            sentence = f"{name} is set, and {options} decides it too: leave one of them out"
+            raise InvalidSetting(name, f"no value beside {options}", "both", sentence)
+    return wanted
+
+
+def _value(experiment: Experiment, name: str) -> Any:
+    section, _, field = name.rpartition(".")
+    return getattr(getattr(experiment, section) if section else experiment, field)
 
 
 def _find(name: str) -> Setting:
