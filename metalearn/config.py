@@ -72,6 +72,9 @@ class ModelConfig(Config):
     dynamics_rank: int = Field(
         0, ge=0, description="dimensions of what tasks differ in as to the effect of an action; 0: not looked for"
     )
+    memory: int = Field(
+        0, ge=0, description="numbers in which an episode is remembered while it lasts; 0: it is not"
+    )
     asks: tuple[str, ...] = Field((), description="kinds of ask (`metalearn.data.asks`) that the model is trained for")
     entities: EntityLayout | None = Field(None, description="read these numbers as a set of entities, not by slot")
     units: UnitsConfig = Field(UnitsConfig(), description="set by training, from the bounds and the training data")
