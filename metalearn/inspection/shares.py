@@ -25,6 +25,11 @@ class Share:
         mean, n = float(values.mean()), len(values)
         return cls(mean, *wilson(round(mean * n), n), n)
 
+    @property
+    def percent(self) -> str:
+        """Without its interval, as `51 %`."""
+        return f"{100 * self.value:.0f} %"
+
     def __str__(self) -> str:
         low, high = round(100 * self.low), round(100 * self.high)
-        return f"{100 * self.value:.0f} % ({low}..{high})"
+        return f"{self.percent} ({low}..{high})"
