@@ -24,6 +24,7 @@ FAMILIES = {
     "reach-m4": "metalearn.tasks.envs.reach:reach_m4",
     "reach-colour": "metalearn.tasks.envs.reach:reach_colour",
     "reach-dynamics": "metalearn.tasks.envs.reach_dynamics:reach_dynamics",
+    "reach-pixels": "metalearn.tasks.envs.reach_pixels:reach_pixels",
     "push": "metalearn.tasks.envs.metaworld.push_and_pick:Push",
     "push-strict": "metalearn.tasks.envs.metaworld.push_and_pick:PushStrict",
     "pick-place": "metalearn.tasks.envs.metaworld.push_and_pick:PickPlace",
