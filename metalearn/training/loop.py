@@ -255,7 +255,8 @@ class _Run:
         if self.writer is not None:
             for name, value in {"loss": loss, "temperature": self._temperature(), **seen}.items():
                 self.writer.add_scalar(name, value, steps)
-        self.listen(Event("train", steps, total, loss, seen.get("trial"), seen.get("retrial")))
+        success = tuple(seen[name] for name in ("trial", "retrial") if name in seen)
+        self.listen(Event("train", steps, total, loss, success))
         self._checkpoint()
 
     def _held_out_success(self) -> dict[str, float]:
