@@ -27,6 +27,8 @@ FAMILIES = {
     "reach-pixels": "metalearn.tasks.envs.reach_pixels:reach_pixels",
     "push": "metalearn.tasks.envs.metaworld.push_and_pick:Push",
     "push-strict": "metalearn.tasks.envs.metaworld.push_and_pick:PushStrict",
+    "push-pixels": "metalearn.tasks.envs.metaworld.push_pixels:PushPixels",
+    "push-pixels-strict": "metalearn.tasks.envs.metaworld.push_pixels:PushPixelsStrict",
     "pick-place": "metalearn.tasks.envs.metaworld.push_and_pick:PickPlace",
     "pick-place-strict": "metalearn.tasks.envs.metaworld.push_and_pick:PickPlaceStrict",
     "dark-room": "metalearn.tasks.envs.dark_room:DarkRoom",
