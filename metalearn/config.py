@@ -104,6 +104,7 @@ class ModelConfig(Section):
         le=1024,
         description="dimensions of what tasks differ in as to the effect of an action; 0: not looked for",
     )
+    memory: int = Field(0, ge=0, description="numbers in which an episode is remembered while it lasts; 0: it is not")
     asks: tuple[str, ...] = Field((), description="kinds of ask (`metalearn.data.asks`) that the model is trained for")
     entities: EntityLayout | None = Field(
         None, description="numbers of an observation to read as a set of entities, not by slot: start, count, size, "

@@ -55,11 +55,23 @@ class _Objective(nn.Module):
         """Of the episodes of `batch`, a part of the whole batch, whose n episodes have `n_steps`."""
         with torch.autocast(batch.mask.device.type, torch.bfloat16, enabled=half):
             latent, log_prior = self.policy.infer_belief(batch.demos, batch.trials)
-            likelihood = self.policy.log_likelihood(
-                latent, batch.observations, batch.actions, batch.mask.float(), batch.effects
+            sums = self.policy.sums_before(
+                batch.observations, batch.changes, batch.done, batch.remembered.float(), batch.effects
             )
+            likelihood = self.policy.log_likelihood(latent, batch.observations, batch.actions, batch.mask.float(), sums)
+            within = self._within(latent, log_prior, sums, batch)
         exact = torch.promote_types(likelihood.dtype, torch.float32)
-        return mixture_loss(likelihood.to(exact), log_prior.to(exact), n_steps, temperature, self._prior_weight)
+        return mixture_loss(likelihood.to(exact), log_prior.to(exact), n_steps, temperature, self._prior_weight, within)
+
+    def _within(
+        self, latent: Float[Tensor, "b d"], log_prior: Float[Tensor, "b z"], sums: Tensor, batch: MetaBatch
+    ) -> Float[Tensor, "b z"]:
+        """log p(z | context and the episode so far), averaged over the steps that are remembered, if there are any."""
+        if self.policy.memory is None:
+            return log_prior
+        weights = batch.remembered.to(sums.dtype)[..., None]
+        within = (self.policy.infer_within(latent, log_prior, sums) * weights).sum(1)
+        return torch.where(batch.remembered.any(1)[:, None], within / weights.sum(1).clamp(min=1), log_prior)
 
 
 class Learner:

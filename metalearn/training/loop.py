@@ -155,6 +155,8 @@ class _Run:
         policy.observations.fit(self.data.observations())
         if policy.dynamics:
             policy.dynamics.fit(self.data.effects(), policy.observations.unit)
+        if policy.memory:
+            policy.memory.fit(self.data.changes())
         self.learner = Learner(policy, self.config, self.compute, self.group)
         self.generator = torch.Generator().manual_seed(self.experiment.seed)
         held_out = self.source is not None and self.recorded is None

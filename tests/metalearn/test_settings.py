@@ -32,7 +32,6 @@ def test_settings_change_what_they_name_and_nothing_else():
         ("model.asks=language", ("language",)),
         ("data.n_tasks=2e3", 2000),
         ("training.minutes=null", None),
-        ('model.entities={"start": 2, "count": 4, "size": 5, "place": 2}', find_experiment("reach-colour").model.entities),
     ],
 )  # fmt: skip
 def test_a_value_is_json_or_a_list_with_commas_or_a_word(written, value):
