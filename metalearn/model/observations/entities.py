@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metalearn.config import EntityLayout
+from metalearn.config import EntityLayout, ModelConfig
+from metalearn.model.observations.vectors import VectorEncoder
 
 N_HEADS = 4
 KEY_SIZE = 32
@@ -70,3 +71,34 @@ class EntityMemory(nn.Module):
         weights = (self.sharpness * torch.einsum("bzhc,bztmc->bztmh", queries, keys)).softmax(-2)
         plain = entities[..., 0, :, :].expand(-1, z, -1, -1, -1)
         return torch.einsum("bztmh,bztmp->bzthp", weights, plain).flatten(-2)
+
+
+class EntitySetEncoder(VectorEncoder):
+    """Vectors of which some numbers list entities, which are read as a set (`metalearn.model.entities`)."""
+
+    memory_shape = (N_HEADS, KEY_SIZE)
+
+    def __init__(
+        self, observation_size: int, fourier: tuple[float, ...], layout: EntityLayout, config: ModelConfig
+    ) -> None:
+        super().__init__(observation_size, fourier)
+        self.memory = EntityMemory(layout, config.n_frames, self.n_views, config.encoder_width)
+        self.plain_size = observation_size - layout.count * layout.size
+        self.frame_size = self.plain_size * (self.n_views + 1)
+        self.found_size = N_HEADS * layout.size
+
+    def read(
+        self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f o"], kind: str
+    ) -> tuple[Float[Tensor, "b k f _p"], Float[Tensor, "b k h c"] | None]:
+        """What is not about entities, and the keys of the entities that the episodes were about."""
+        views = self.views(observations)
+        plain, change = (split(numbers, self.memory.layout)[0] for numbers in (views, changes / self.unit))
+        return torch.cat([plain.flatten(-2), change], -1), self.memory.remember(views, kind)
+
+    def look(
+        self, observations: Float[Tensor, "*#n o"], queries: Float[Tensor, "b z h c"] | None
+    ) -> tuple[Float[Tensor, "*#n _p"], Float[Tensor, "*#n _q"] | None]:
+        """What is not about entities, and the entities that answer the queries."""
+        assert queries is not None
+        views = self.views(observations)
+        return split(views[..., 0, :], self.memory.layout)[0], self.memory.find(views, queries)
