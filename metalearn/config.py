@@ -1,10 +1,10 @@
 """Configuration as frozen values. A typo is an error with a suggestion; nothing is read from the environment."""
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 EVENT_LOG = "progress.jsonl"
 """File in the folder of a run: the events of the run as JSON lines, for whoever follows it."""
@@ -40,17 +40,6 @@ def _fault(one: Any, fields: Collection[str], values: bool) -> str:
     return f"{where}: {said}" if where else said
 
 
-class EntityLayout(Config):
-    """Where an observation lists entities: `count` of them from number `start` on, `size` numbers each, the
-    first `place` of which say where it is and the others how it looks.
-    """
-
-    start: int = Field(ge=0)
-    count: int = Field(ge=1)
-    size: int = Field(ge=2)
-    place: int = Field(ge=1)
-
-
 class UnitsConfig(Config):
     """The units that a network counts in, offset and size of each (`metalearn.data.units`); set by training."""
 
@@ -73,8 +62,23 @@ class ModelConfig(Config):
         0, ge=0, description="dimensions of what tasks differ in as to the effect of an action; 0: not looked for"
     )
     asks: tuple[str, ...] = Field((), description="kinds of ask (`metalearn.data.asks`) that the model is trained for")
-    entities: EntityLayout | None = Field(None, description="read these numbers as a set of entities, not by slot")
+    image_encoder: str = Field(
+        "scratch",
+        pattern=r"^(scratch|[\w.]+:\w+)$",
+        description="trained with the rest; or module:function, which returns a torch.nn.Module that makes features "
+        "[n, k] of pictures [n, c, h, w] from 0 to 1 and stays as it is",
+    )
     units: UnitsConfig = Field(UnitsConfig(), description="set by training, from the bounds and the training data")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_layout(cls, value: Any) -> Any:
+        """What was trained earlier says `entities: null`; now the observation space says what lists entities."""
+        if not isinstance(value, Mapping) or "entities" not in value:
+            return value
+        if value["entities"] is not None:
+            raise ValueError("entities: expected no layout: a Dict space declares entities, as a part [m, e]")
+        return {name: entry for name, entry in value.items() if name != "entities"}
 
 
 class DataConfig(Config):

@@ -152,7 +152,7 @@ class _Run:
         torch.manual_seed(self.experiment.seed)
         policy = ConditionalPolicy(self.model, dataset.spec)
         self.data = TrainingSet(dataset, self.model)
-        policy.observations.fit(self.data.observations())
+        policy.observations.fit(*self.data.observations())
         if policy.dynamics:
             policy.dynamics.fit(self.data.effects(), policy.observations.unit)
         self.learner = Learner(policy, self.config, self.compute, self.group)
