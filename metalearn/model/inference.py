@@ -13,7 +13,8 @@ from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.frames import add_effects, effects_of, gather
-from metalearn.data.spec import Spec, observation_vectors
+from metalearn.data.spaces import observation_vectors
+from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.model.encoder import EpisodeTensors
 from metalearn.model.policy import ConditionalPolicy

@@ -16,7 +16,7 @@ from metalearn.config import ModelConfig, TrainingConfig
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.frames import Frames
-from metalearn.data.spec import observation_vectors
+from metalearn.data.spaces import observation_vectors
 from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import EpisodeTensors
@@ -65,12 +65,11 @@ class Steps:
         lengths = np.zeros(m, np.int64)
         changes = np.zeros((m, longest, spec.observation_size if effects else 0), np.float32)
         done = np.zeros((m, longest, spec.action_size if effects else 0), np.float32)
-        start = int(spec.action_space.start) if spec.discrete else 0  # type: ignore[union-attr]
         for i, (episode, wanted) in enumerate(targets):
             n = lengths[i] = len(wanted)
             seen = observation_vectors(episode.observations)
             observations[i, :n] = seen[:-1]
-            actions[i, :n] = wanted - start if spec.discrete else units.encode_actions(wanted)
+            actions[i, :n] = wanted - spec.actions.lowest if spec.discrete else units.encode_actions(wanted)
             if effects and episode.actions is not None:
                 changes[i, :n], done[i, :n] = np.diff(seen, axis=0), units.encode_actions(episode.actions)
         self.observations, self.actions = torch.from_numpy(observations), torch.from_numpy(actions)

@@ -1,6 +1,6 @@
 """The one door through which networks read observations: an encoder, chosen from the observation space.
 
-Everything else hands observations on as vectors (`metalearn.data.spec.observation_vectors`) and looks into none.
+Everything else hands observations on as vectors (`metalearn.data.spaces.observation_vectors`) and looks into none.
 """
 
 from metalearn.config import ModelConfig
