@@ -102,7 +102,8 @@ class Learner:
         if self._group.processes is not None:
             policy.encoder.normalise.group = self._group.processes
             self._objective = _spread(self._objective, self._group.processes, unused=policy.discrete)
-        self._optimiser = torch.optim.AdamW(policy.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+        self._optimiser = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
 
     def step(self, batch: MetaBatch, temperature: float, rate: float = 1.0, *, frozen: bool = False) -> float:
         """Take one step; returns this learner's part of the loss, which is the sum over the group.

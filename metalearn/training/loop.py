@@ -162,7 +162,7 @@ class _Run:
         torch.manual_seed(self.experiment.seed)
         policy = ConditionalPolicy(self.model, dataset.spec)
         self.data = TrainingSet(dataset, self.model)
-        policy.observations.fit(self.data.observations())
+        policy.observations.fit(*self.data.observations())
         if policy.dynamics:
             policy.dynamics.fit(self.data.effects(), policy.observations.unit)
         if policy.memory:

@@ -22,7 +22,7 @@ def made(config: TrainingConfig = CONFIG, compute: Compute = CPU) -> tuple[Learn
     data = TrainingSet(dataset, model)
     torch.manual_seed(0)
     policy = ConditionalPolicy(model, dataset.spec)
-    policy.observations.fit(data.observations())
+    policy.observations.fit(*data.observations())
     assert policy.dynamics
     policy.dynamics.fit(data.effects(), policy.observations.unit)
     return Learner(policy, config, compute), data
