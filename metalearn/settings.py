@@ -78,7 +78,7 @@ class Setting:
 def settings() -> Mapping[str, Setting]:
     """All settings by name, in the order of the configuration."""
     found: dict[str, Setting] = {}
-    usual = Experiment(name="any", family="").to_json()
+    usual = Experiment(name="any", family="").model_dump(mode="json")
     for name, part in Experiment.model_fields.items():
         if isinstance(part.annotation, type) and issubclass(part.annotation, Section):
             for field, info in part.annotation.model_fields.items():
@@ -122,7 +122,7 @@ def with_settings(experiment: Experiment, changes: Mapping[str, Any]) -> Experim
     for name, value in changes.items():
         setting = _find(name)
         section, _, field = name.rpartition(".")
-        (content[section] if section else content)[field] = _canonical(value, setting.many)
+        (content.setdefault(section, {}) if section else content)[field] = _canonical(value, setting.many)
     try:
         return Experiment.model_validate_json(json.dumps(content), strict=True)
     except ValidationError as error:

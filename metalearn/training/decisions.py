@@ -111,7 +111,7 @@ def _dynamics(dataset: Dataset) -> Decision:
     unit = np.where(unit > 0, unit, np.inf)
     scaled = [[(changes / unit, actions) for changes, actions in both] for both in steps]
     sums = [_normal_equations(*both[0]) for both in scaled]
-    cross, power = sum(c for c, _ in sums), sum(p for _, p in sums)
+    cross, power = np.sum([c for c, _ in sums], 0), np.sum([p for _, p in sums], 0)
     shared = _solve(cross, power)
     own = [shared + _solve(c - shared @ p, p) for c, p in sums]
     left = sum(_error(both[1], shared) for both in scaled)

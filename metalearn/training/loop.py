@@ -131,7 +131,7 @@ class _Run:
         self.started = time.monotonic()
         self.family = find_family(experiment.family) if experiment.family else None
         self.claimed, self.decisions = experiment, tuple[Decision, ...]()
-        if experiment.training.minutes is not None and self.family is not None:
+        if experiment.training.automatic and self.family is not None:
             together = isinstance(self.family, VectorFamily)
             decided = decide_data(experiment, self.family.spec, side_by_side=together)
             experiment, self.decisions = decided.experiment, decided.made
@@ -182,7 +182,7 @@ class _Run:
 
     def _decide(self, dataset: Dataset) -> None:
         """Fill in what nobody set, where a training decides for itself."""
-        if self.config.minutes is None:
+        if not self.config.automatic:
             return
         decided = decide(self.experiment, dataset, own_trials=self.source is not None and self.recorded is None)
         self.experiment, self.decisions = decided.experiment, (*self.decisions, *decided.made)
@@ -326,7 +326,7 @@ class _Run:
 
     def _bundle(self, dataset: Dataset, cluster: Mapping[str, Any]) -> Bundle:
         provenance = {
-            "experiment": self.experiment.to_json(),
+            "experiment": self.experiment.model_dump(mode="json"),
             "decisions": [asdict(one) for one in self.decisions],
             "recorded": self.recorded is not None,
             "n_tasks": self.recorded.n_tasks if self.recorded else len(dataset.tasks),
