@@ -4,8 +4,10 @@ Episodes are kept once, as frames to condition on and as padded steps to imitate
 A target is never in its own context.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,8 +51,26 @@ class MetaBatch:
         return MetaBatch(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
+class KeptObservations:
+    """Padded observations `[m t]` as episodes keep them, pictures as uint8; indexing gives vectors `[... o]`."""
+
+    def __init__(self, observations: Shaped[np.ndarray, "m t *o"]) -> None:
+        self._observations = observations
+        self.shape = observations.shape[:2]
+
+    def __getitem__(self, index: Any) -> Float[Tensor, "*n o"]:
+        at = index if isinstance(index, tuple) else (index,)
+        picked = self._observations[tuple(one.numpy() if isinstance(one, Tensor) else one for one in at)]
+        own = self._observations.shape[2:]
+        shape = picked.shape[: picked.ndim - len(own)]
+        rows = observation_vectors(picked.reshape(math.prod(shape), *own))
+        return torch.from_numpy(rows.reshape(*shape, rows.shape[1]))
+
+
 class Steps:
-    """Padded steps to imitate of m episodes: observations `[m t o]`, actions `[m t a]` or `[m t]`, mask `[m t]`.
+    """Padded steps to imitate of m episodes: observations `[m t o]`, actions, mask `[m t]`.
+
+    Actions are `[m t a]`, or choices counted from 0: `[m t]`, or `[m t k]` of k at once.
 
     A target is an episode and the action to imitate in each of its states. With `effects`, also what the
     actions that were done there did to the observation.
@@ -59,20 +79,21 @@ class Steps:
     def __init__(self, targets: Sequence[tuple[Episode, Array]], units: Units, *, effects: bool) -> None:
         spec = units.spec
         longest = max(len(actions) for _, actions in targets)
-        m, tail = len(targets), () if spec.discrete else (spec.action_size,)
-        observations = np.zeros((m, longest, spec.observation_size), np.float32)
+        m, tail = len(targets), units.targets(targets[0][1]).shape[1:]
+        dtype, shape = spec.observation_layout
+        observations = np.zeros((m, longest, *shape), dtype)
         actions = np.zeros((m, longest, *tail), np.int64 if spec.discrete else np.float32)
         lengths = np.zeros(m, np.int64)
         changes = np.zeros((m, longest, spec.observation_size if effects else 0), np.float32)
         done = np.zeros((m, longest, spec.action_size if effects else 0), np.float32)
         for i, (episode, wanted) in enumerate(targets):
             n = lengths[i] = len(wanted)
-            seen = observation_vectors(episode.observations)
-            observations[i, :n] = seen[:-1]
-            actions[i, :n] = wanted - spec.actions.lowest if spec.discrete else units.encode_actions(wanted)
+            observations[i, :n] = episode.observations[:-1]
+            actions[i, :n] = units.targets(wanted)
             if effects and episode.actions is not None:
-                changes[i, :n], done[i, :n] = np.diff(seen, axis=0), units.encode_actions(episode.actions)
-        self.observations, self.actions = torch.from_numpy(observations), torch.from_numpy(actions)
+                changes[i, :n] = np.diff(observation_vectors(episode.observations), axis=0)
+                done[i, :n] = units.encode_actions(episode.actions)
+        self.observations, self.actions = KeptObservations(observations), torch.from_numpy(actions)
         self.lengths = torch.from_numpy(lengths)
         self._changes, self._done = torch.from_numpy(changes), torch.from_numpy(done)
 
@@ -131,7 +152,7 @@ class TrainingSet:
 
     def effects(self) -> Float[Tensor, "n s"]:
         """Sum the effects of the experts' actions over their steps, per task."""
-        frames, there = self._frames["effects"], self._expert_frames >= 0
+        frames, there = torch.from_numpy(self._frames.effects), self._expert_frames >= 0
         return (frames[self._expert_frames.clamp(min=0)] * there[..., None]).sum(1)
 
     def replace_trials(self, tasks: Sequence[TaskTrials]) -> None:
@@ -203,8 +224,9 @@ class TrainingSet:
 
     def _refresh(self) -> None:
         config, effects = self._config, self._config.dynamics_rank > 0
-        frames = Frames.of(self._episodes, config.n_frames, self._units, effects=effects, means=config.frame_means)
-        self._frames = EpisodeTensors.pool(frames)
+        self._frames = Frames.of(
+            self._episodes, config.n_frames, self._units, effects=effects, means=config.frame_means
+        )
         self._steps = Steps(self._targets, self._units, effects=effects)
 
 
