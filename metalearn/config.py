@@ -136,8 +136,9 @@ class TrainingConfig(Section):
     """The meta-training loop (`metalearn.training.loop`)."""
 
     minutes: float | None = Field(
-        None, gt=0, description="minutes that a training may take, collecting included; null: as long as its steps take"
-    )
+        None, gt=0, description="minutes that a training may take, collecting included; null: as long as its steps "
+        "take; 20 for a family or recordings without an experiment",
+    )  # fmt: skip
     warmup_steps: int = Field(1000, ge=1, description="gradient steps of phase I, before any trial of its own")
     rounds: int = Field(2, ge=0, description="rounds of collecting own trials and learning on")
     round_steps: int = Field(800, ge=1, description="gradient steps of a round")

@@ -11,6 +11,7 @@ from metalearn.experiments import EXPERIMENTS, find_experiment
 from metalearn.settings import InvalidSetting, decided, parse, settings, with_settings
 
 DARK = find_experiment("dark-room")
+COLOUR = find_experiment("reach-colour")
 FREE = [one for one in settings().values() if not one.set_by]
 
 
@@ -32,9 +33,9 @@ def test_settings_change_what_they_name_and_nothing_else():
         ("model.asks=language", ("language",)),
         ("data.n_tasks=2e3", 2000),
         ("training.minutes=null", None),
-        ('model.entities={"start": 2, "count": 4, "size": 5, "place": 2}', find_experiment("reach-colour").model.entities),
+        ('model.entities={"start": 2, "count": 4, "size": 5, "place": 2}', COLOUR.model.entities),
     ],
-)  # fmt: skip
+)
 def test_a_value_is_json_or_a_list_with_commas_or_a_word(written, value):
     section, field = written.partition("=")[0].split(".")
     assert getattr(getattr(with_settings(DARK, parse([written])), section), field) == value
