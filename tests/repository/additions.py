@@ -246,7 +246,7 @@ SETTING = Addition(
         "metalearn/config.py": [
             (
                 'class TrainingConfig(Section):\n    """The meta-training loop (`metalearn.training.loop`)."""\n',
-                '\n    clip_norm: float | None = Field(None, gt=0, description="largest norm of a gradient; null: any")\n',
+                '\n    clip_norm: float | None = Field(None, gt=0, description="norm of a gradient; null: any")\n',
             )
         ],
     },

@@ -73,15 +73,10 @@ def submit(
     """
     from rich.console import Console
 
-    from metalearn.cluster.submit import Cluster, Submission, shown
+    from metalearn.cluster.submit import Cluster, Submission, arguments_of, shown
     from metalearn.experiments import find_experiment
-    from metalearn.settings import decided, parse
 
-    # What is wrong with them is said before a job starts.
-    decided(find_experiment(experiment), parse(settings or ()), seed=seed, steps=steps, minutes=minutes)
-    options = {"seed": seed, "steps": steps, "minutes": minutes}
-    given = [f"--{option}={value}" for option, value in options.items() if value is not None]
-    given += [f"--set={setting}" for setting in settings or ()]
+    given = arguments_of(find_experiment(experiment), settings or (), seed=seed, steps=steps, minutes=minutes)
     wanted = Submission(experiment, (*given, *(arguments or ())), storage, name)
     console, cluster = Console(highlight=False), Cluster(address)
     started = cluster.submit(wanted, working_dir, again)

@@ -16,7 +16,8 @@ def settings(
     word: Annotated[
         str | None,
         typer.Argument(
-            help="Only settings with this in their name or meaning. [default: all]", autocompletion=completions.settings
+            help="Only settings with this in their name or meaning. [default: all]",
+            autocompletion=completions.setting_names,
         ),
     ] = None,
 ) -> None:
@@ -31,7 +32,7 @@ def settings(
     """
     from metalearn.settings import settings as known
 
-    sought = (word or "").rstrip("=").lower()
+    sought = (word or "").lower()
     found = [one for one in known().values() if sought in one.name.lower() or sought in one.meaning.lower()]
     if not found:
         raise InvalidConfig(f"no setting has {word!r} in its name or meaning; `wtl settings` lists all of them")
