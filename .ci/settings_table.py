@@ -27,10 +27,8 @@ def with_tables(page: str) -> str:
 
 
 def _row(one: Setting) -> str:
-    default = "decided from data" if one.decided_from else "" if one.set_by else f"`{one.shown_default}`"
-    value = f"not for you to set: it follows from {one.set_by}" if one.set_by else one.expected
-    decided = f"; decided from {one.decided_from} unless it is set" if one.decided_from else ""
-    cells = (f"`{one.name}`", default, one.meaning + decided, value)
+    default = "" if one.set_by else "decided" if one.decided else f"`{one.shown_default}`"
+    cells = (f"`{one.name}`", default, one.meaning, one.values)
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |\n"
 
 
