@@ -5,6 +5,7 @@ Says what is there and warns of what is probably not meant; refuses nothing. Doe
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -134,7 +135,8 @@ def _clipped(actions: Array, spec: Spec) -> float | None:
     """The share of numbers at a bound, of those that have one."""
     if spec.discrete:
         return None
-    low, high = spec.action_space.low, spec.action_space.high  # type: ignore[union-attr]
+    space: Any = spec.action_space
+    low, high = space.low, space.high
     bounded = np.isfinite(low) & np.isfinite(high)
     if not bounded.any():
         return None

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from metalearn.config import Config
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Array
-from metalearn.data.spec import Spec, observation_vectors
+from metalearn.data.spaces import observation_vectors
+from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.model.observations import make_baseline_encoder
 

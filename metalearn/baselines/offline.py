@@ -28,7 +28,8 @@ from metalearn.baselines.ray_start import start_ray
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
-from metalearn.data.spec import Spec, observation_vectors
+from metalearn.data.spaces import observation_vectors
+from metalearn.data.spec import Spec
 from metalearn.training.collect import one_thread
 
 EPISODES_PER_FILE = 4096

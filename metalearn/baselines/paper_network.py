@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from metalearn.config import Config
 from metalearn.data.episode import Episode
-from metalearn.data.spec import Spec, observation_vectors
+from metalearn.data.spaces import observation_vectors
+from metalearn.data.spec import Spec
 from metalearn.model.observations import make_baseline_encoder
 
 

@@ -222,10 +222,8 @@ def _example(file: Path, spec: Spec) -> Episode | None:
     if not file.exists():
         return None
     given = read_json(_file(file))
-    if spec.observation_space.dtype == np.uint8:  # JSON does not say which integers are pixels
-        given["observations"] = np.asarray(given["observations"], np.uint8)
     try:
-        return spec.check(Episode.of(**given))
+        return spec.fit(Episode.of(**given))
     except (InvalidData, OverflowError) as error:
         raise InvalidConfig(f"{file}: {error}") from error
 

@@ -4,8 +4,8 @@ On disk: `dataset.json` and one safetensors file per shard of tasks. Never pickl
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,11 @@ class Dataset:
 
 def unpack_shard(shard: dict[str, Any], arrays: dict[str, Array]) -> list[TaskRecord]:
     """The tasks of one shard: its entry in `dataset.json`, and the arrays of its file. Raises one of DAMAGE."""
-    return [_unpack(str(i), entry, arrays) for i, entry in enumerate(shard["tasks"])]
+    episodes: defaultdict[str, dict[str, Array]] = defaultdict(dict)
+    for path, array in arrays.items():
+        *place, name = path.split("/", 3)  # the name of a part may have more of them
+        episodes["/".join(place)][name] = array
+    return [_unpack(str(i), entry, episodes, arrays) for i, entry in enumerate(shard["tasks"])]
 
 
 def _pack(key: str, record: TaskRecord, arrays: dict[str, Array]) -> dict[str, Any]:
@@ -165,17 +169,11 @@ def _pack_episodes(prefix: str, episodes: Sequence[Episode], arrays: dict[str, A
     return [{"success": episode.success} for episode in episodes]
 
 
-def _unpack(key: str, entry: dict[str, Any], arrays: dict[str, Array]) -> TaskRecord:
+def _unpack(
+    key: str, entry: dict[str, Any], found: Mapping[str, dict[str, Array]], arrays: Mapping[str, Array]
+) -> TaskRecord:
     def episodes(role: str) -> tuple[Episode, ...]:
-        return tuple(
-            Episode(
-                observations=arrays[f"{key}/{role}/{i}/observations"],
-                actions=arrays.get(f"{key}/{role}/{i}/actions"),
-                rewards=arrays.get(f"{key}/{role}/{i}/rewards"),
-                success=item["success"],
-            )
-            for i, item in enumerate(entry[role])
-        )
+        return tuple(Episode.of_arrays(found[f"{key}/{role}/{i}"], e["success"]) for i, e in enumerate(entry[role]))
 
     labels = tuple(arrays[f"{key}/labels/{i}"] for i in range(entry["labels"]))
     return TaskRecord(entry["task"], episodes("demos"), episodes("experts"), labels, episodes("trials"))

@@ -1,10 +1,11 @@
 """Episodes: what happened once, as frozen arrays.
 
-Knows shapes, dtypes and finiteness. Does not know spaces (`spec`), tasks or models.
+Knows shapes, dtypes, finiteness and the names of parts. Does not know what is allowed (`spec`), tasks or models.
 Axes: t steps, o observation, a action.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,9 +14,12 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from metalearn.data.errors import InvalidData
+from metalearn.data.spaces import SEPARATOR, by_name, joined, split
 from metalearn.data.values import Array, check_finite, column, components, flag, numbers
 
 __all__ = ["Array", "Episode"]
+
+_PART = f"observations{SEPARATOR}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +27,10 @@ class Episode:
     """One episode: t >= 1 actions between t + 1 observations.
 
     Attributes:
-        observations: `[t+1, *o]`, float32 (or uint8 for images).
-        actions: `[t, a]` float32 (continuous), `[t]` int64 (discrete), or None for an observation-only demo.
+        observations: `[t+1, *o]`, float32 (or uint8 for images); `[t+1]` with a field for each part of a composite
+            observation (`metalearn.data.spaces`).
+        actions: `[t, *a]` float32 (continuous), `[t]` or `[t, k]` int64 (discrete, or k discrete ones at once), or
+            None for an observation-only demo.
         rewards: `[t]` float32, `rewards[i]` following `actions[i]`, or None where the steps were not scored.
         success: whether the task was solved, or None where it is unknown.
 
@@ -40,15 +46,17 @@ class Episode:
     success: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.observations.ndim < 2 or len(self.observations) < 2:
+        n_axes = 1 if self.observations.dtype.names else 2
+        if self.observations.ndim < n_axes or len(self.observations) < 2:
             shape = _shape(self.observations)
             raise InvalidData("observations", "[t+1, o] with at least one step (t >= 1)", shape)
         n_steps = len(self.observations) - 1
+        self.observations.flags.writeable = False
         for name, value in self.arrays().items():
-            if name != "observations" and len(value) != n_steps:
+            if name in {"actions", "rewards"} and len(value) != n_steps:
                 expected = f"{n_steps} steps (one fewer than the {n_steps + 1} observations)"
                 raise InvalidData(name, expected, f"{len(value)}")
-            check_finite(name, value).flags.writeable = False
+            check_finite(name.replace(SEPARATOR, ".", 1), value).flags.writeable = False
 
     @classmethod
     def of(
@@ -64,17 +72,31 @@ class Episode:
         rewards `[t, 1]`. Booleans alone are 0 and 1. An outcome of NaN is unknown. Strings, booleans among numbers,
         ragged nestings, other outcomes than 0 and 1, and otherwise NaN and infinities are refused.
 
+        Args:
+            observations: numbers, or those of each part in (nested) mappings, `{"robot": [t+1, 2], "camera":
+                {"front": [t+1, h, w, 3]}}`, or a mapping for each step.
+            actions: numbers; of `[t, k]` integers only `Spec.fit` knows whether they are choices.
+            rewards: a number for each step.
+            success: whether the task was solved.
+
         Raises:
             InvalidData: naming field, expected and got.
         """
         outcome = flag("success", success)
         acted = None if actions is None else numbers("actions", actions, discrete=True)
         return cls(
-            observations=components(numbers("observations", observations, keep_uint8=True)),
+            observations=_observed(observations),
             actions=acted if acted is None or acted.dtype.kind == "i" else components(acted),
             rewards=None if rewards is None else column("rewards", numbers("rewards", rewards)),
             success=outcome,
         )
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, Array], success: bool | None) -> "Episode":
+        """The episode that `arrays` and `success` were taken from, as files hold it. Raises InvalidData, KeyError."""
+        parts = {name.removeprefix(_PART): array for name, array in arrays.items() if name.startswith(_PART)}
+        observations = joined(parts) if parts else arrays["observations"]
+        return cls(observations, arrays.get("actions"), arrays.get("rewards"), success)
 
     def __len__(self) -> int:
         """The number of steps (actions), t."""
@@ -89,10 +111,11 @@ class Episode:
     def digest(self) -> str:
         """SHA-256 of the content: equal episodes have equal digests on every machine."""
         hasher = hashlib.sha256(b"episode/1")
-        for name in ("observations", "actions", "rewards"):
-            value = getattr(self, name)
+        arrays = self.arrays()
+        observed = [name for name in arrays if name not in {"actions", "rewards"}]
+        for name in (*observed, "actions", "rewards"):
             hasher.update(f"|{name}:".encode())
-            if value is not None:
+            if (value := arrays.get(name)) is not None:
                 little_endian = value.astype(value.dtype.newbyteorder("<"), copy=False)
                 hasher.update(f"{value.dtype.name}{value.shape}".encode())
                 hasher.update(np.ascontiguousarray(little_endian).tobytes())
@@ -100,9 +123,13 @@ class Episode:
         return hasher.hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, as requests and files hold them. `Episode.of(**fields)` gives the episode back."""
+        """The fields by name, as requests hold them; observations with parts are a mapping.
+
+        `Episode.of(**fields)` gives the episode back, and `Spec.fit` its choices if it makes several at a time.
+        """
+        whole = self.observations.dtype.names is None
         return {
-            "observations": self.observations,
+            "observations": self.observations if whole else split(self.observations),
             "actions": self.actions,
             "rewards": self.rewards,
             "success": self.success,
@@ -110,13 +137,16 @@ class Episode:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON, with the fewest digits that `Episode.of(**fields)` makes the same episode of."""
-        return {
-            name: _digits(value) if isinstance(value, np.ndarray) else value for name, value in self.to_dict().items()
-        }
+        return {name: _digits(value) for name, value in self.to_dict().items()}
 
     def arrays(self) -> dict[str, Array]:
-        """The arrays that the episode has, by the names of their fields."""
-        return {name: value for name, value in self.to_dict().items() if isinstance(value, np.ndarray)}
+        """The arrays that the episode has, by the names of their fields, with those of parts: `observations/camera`.
+
+        `Episode.of_arrays` is its inverse.
+        """
+        parts = {f"{_PART}{name}" if name else "observations": part for name, part in split(self.observations).items()}
+        others = {"actions": self.actions, "rewards": self.rewards}
+        return parts | {name: array for name, array in others.items() if array is not None}
 
     def without_actions(self) -> "Episode":
         """The episode without its actions, as an observer saw it."""
@@ -129,10 +159,21 @@ class Episode:
         return hash(self.digest)
 
 
+def _observed(value: object) -> Array:
+    parts = by_name(value)
+    if parts is None:
+        return components(numbers("observations", value, keep_uint8=True))
+    return joined({name: numbers(f"observations.{name}", part, keep_uint8=True) for name, part in parts.items()})
+
+
 def _shape(value: Array) -> str:
     return f"shape {list(value.shape)}"
 
 
-def _digits(array: Array) -> list[Any]:
-    """The numbers as lists, those of float32 with the fewest digits that read back as the same."""
-    return (array.astype("U32").astype(np.float64) if array.dtype == np.float32 else array).tolist()
+def _digits(value: Any) -> Any:
+    """Arrays as lists, numbers of float32 with the fewest digits that read back as the same."""
+    if isinstance(value, dict):
+        return {name: _digits(part) for name, part in value.items()}
+    if not isinstance(value, np.ndarray):
+        return value
+    return (value.astype("U32").astype(np.float64) if value.dtype == np.float32 else value).tolist()

@@ -5,7 +5,9 @@ per part: `observations["camera"]` is the part, and slicing, stacking and copyin
 the order of their names. Does not know episodes, specs or networks.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,7 +51,7 @@ class Part:
     @property
     def size(self) -> int:
         """The numbers that it has in the vector of an observation."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -67,16 +69,65 @@ class Part:
         return "set" if self.name and len(shape) == 2 and min(shape) > 1 else "vector"
 
     @property
+    def choices(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of a category: how many values each of its components has, and the first of them."""
+        counts = self.space.n if isinstance(self.space, spaces.Discrete) else self.space.nvec
+        sizes, starts = (np.broadcast_to(ends, self.shape).ravel().tolist() for ends in (counts, self.space.start))
+        return tuple(sizes), tuple(starts)
+
+    @property
     def numbers(self) -> slice:
         """Its numbers in the vector of an observation."""
         return slice(self.start, self.start + self.size)
+
+    @property
+    def field(self) -> str:
+        """How errors call it: `observations`, or `observations.camera`."""
+        return f"observations.{self.name}" if self.name else "observations"
+
+    def fit(self, array: Array) -> Array:
+        """The n observations `[n, *shape]` of it that were meant: the same array wherever nothing has to change.
+
+        One component comes with or without its axis, pixels as whole numbers, and small integers as uint8.
+        """
+        if array.shape[1:] != self.shape and math.prod(array.shape[1:]) == self.size == 1:
+            array = array.reshape(len(array), *self.shape)
+        if array.dtype == self.dtype:
+            return array
+        with np.errstate(invalid="ignore"):
+            kept = array.astype(self.dtype)
+        return kept if np.array_equal(kept, array) or self.dtype != np.uint8 else array
+
+    def check(self, array: Array) -> Array:
+        """Return n observations `[n, *shape]` of it, if they are. Raises InvalidData."""
+        if array.shape[1:] != self.shape:
+            shape = ", ".join(map(str, ("n", *self.shape)))
+            raise InvalidData(self.field, f"shape [{shape}]", f"shape {list(array.shape)}")
+        if self.dtype == np.uint8 and array.dtype != np.uint8:
+            raise InvalidData(self.field, "uint8", str(array.dtype))
+        if self.kind == "category":
+            check_choices(self.field, array, self.space)
+        return array
+
+    def example(self, rng: np.random.Generator, n: int) -> Array:
+        """Random observations `[n, *shape]` of it, of numbers of a usual size."""
+        size = (n, *self.shape)
+        if isinstance(self.space, spaces.MultiBinary):
+            return rng.integers(0, 2, size)
+        if self.kind == "category":
+            low, counts = choices(self.space)
+            return rng.integers(low, low + counts, size)
+        if self.dtype == np.uint8:
+            return rng.integers(self.space.low, self.space.high, size, dtype=np.uint8, endpoint=True)
+        return rng.uniform(*usual(self.space), size)
 
 
 def parts_of(space: spaces.Space[Any]) -> tuple[Part, ...]:
     """The parts of an observation space, in the order of their names.
 
     Raises:
-        InvalidConfig: a part of a space that no network reads (Text, Graph, Sequence, ...), or of no component.
+        InvalidConfig: a part of a space that no network reads (Text, Graph, Sequence, ...), of no component, or of
+            impossible bounds; no part, or two of one name.
     """
     parts: list[Part] = []
     for name, leaf in sorted(_leaves(space), key=lambda named_leaf: named_leaf[0]):
@@ -86,10 +137,47 @@ def parts_of(space: spaces.Space[Any]) -> tuple[Part, ...]:
         if not part.size:
             shape = list(part.shape)
             raise InvalidConfig(f"{_called(name)}: expected at least one component, got shape {shape}")
+        check_bounds(_called(name), leaf)
         parts.append(part)
     if not parts:
         raise InvalidConfig("observation space: expected at least one part, got none")
+    names = Counter(part.name for part in parts)
+    if wrong := [name for name, n in names.items() if n > 1 or (composite(space) and not name)]:
+        raise InvalidConfig(f"observation space: expected a name of its own for each part, got {wrong[0]!r}")
     return tuple(parts)
+
+
+def check_bounds(what: str, space: spaces.Space[Any]) -> None:
+    """Do nothing if a space is no Box, or one that has elements. Raises InvalidConfig."""
+    if isinstance(space, spaces.Box) and not np.all(space.low <= space.high):
+        raise InvalidConfig(f"{what}: expected low <= high, got low {space.low} and high {space.high}")
+
+
+def choices(space: spaces.Space[Any]) -> tuple[Array, Array]:
+    """The lowest choice of each component, and how many there are, in the shape of Discrete, MultiDiscrete, ..."""
+    if isinstance(space, spaces.MultiBinary):
+        return np.zeros(space.shape, np.int64), np.full(space.shape, 2)
+    found: Any = space
+    counts = found.n if isinstance(space, spaces.Discrete) else found.nvec
+    return np.asarray(found.start, np.int64), np.asarray(counts, np.int64)
+
+
+def check_choices(field: str, array: Array, space: spaces.Space[Any]) -> None:
+    """Do nothing if every number of `[n, *shape]` is a choice of a space. Raises InvalidData, for the first other."""
+    low, counts = choices(space)
+    wrong = (array < low) | (array >= low + counts) | (array != np.floor(array))
+    if wrong.any():
+        where = tuple(int(i) for i in np.argwhere(wrong)[0])
+        lowest, n = (int(np.broadcast_to(values, array.shape[1:])[where[1:]]) for values in (low, counts))
+        raise InvalidData(field, f"integers from {lowest} to {lowest + n - 1}", f"{array[where]} at {list(where)}")
+
+
+def usual(box: spaces.Box) -> tuple[Array, Array]:
+    """Bounds within those of a box, of numbers of a usual size: of -1 .. 1 if it has any of these, else its own."""
+    low, high = box.low.astype(np.float64), box.high.astype(np.float64)
+    near = (low <= 1) & (high >= -1)
+    beside = np.where(np.isfinite(low), low, high - 1), np.where(np.isfinite(high), high, low + 1)
+    return np.where(near, np.maximum(low, -1), beside[0]), np.where(near, np.minimum(high, 1), beside[1])
 
 
 def layout_of(space: spaces.Space[Any]) -> tuple[np.dtype[Any], tuple[int, ...]]:
@@ -110,14 +198,50 @@ def named(value: object) -> dict[str, Any]:
     return dict(_leaves(value))
 
 
+def nested(observation: Any, space: spaces.Space[Any], name: str = "") -> Any:
+    """One observation of an array, as `reset` and `step` of an environment give it: the inverse of `named`."""
+    inside = f"{name}{SEPARATOR}" if name else ""
+    if isinstance(space, spaces.Dict):
+        return {key: nested(observation, member, f"{inside}{key}") for key, member in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(nested(observation, member, f"{inside}{i}") for i, member in enumerate(space.spaces))
+    part = np.asarray(observation[name] if name else observation).astype(space.dtype)
+    return part[()] if isinstance(space, spaces.Discrete) else part
+
+
+def by_name(observations: object) -> dict[str, Any] | None:
+    """What was observed, by the names of parts: of nested mappings, or of a mapping for each step; None of others.
+
+    Sequences are steps here, not the members of a Tuple.
+
+    Raises:
+        InvalidData: steps with other parts than the first.
+    """
+    if isinstance(observations, np.ndarray):
+        return None if observations.dtype.names is None else split(observations)
+    if isinstance(observations, Mapping):
+        return dict(_leaves(observations, containers=(Mapping,)))
+    if not isinstance(observations, Sequence) or not observations or not isinstance(observations[0], Mapping):
+        return None
+    steps = [by_name(step) or {} for step in observations]
+    for i, step in enumerate(steps):
+        if step.keys() != steps[0].keys():
+            raise InvalidData(f"observations[{i}]", f"the parts {', '.join(steps[0])}", ", ".join(step) or "none")
+    return {name: [step[name] for step in steps] for name in steps[0]}
+
+
 def joined(parts: Mapping[str, Array]) -> Array:
     """One array `[n]` with fields, of parts `[n, *shape]`: float32, or uint8 where a part is.
 
     Raises:
-        InvalidData: parts of different length, or none.
+        InvalidData: parts of different length or without a name, or none.
     """
-    if not parts:
-        raise InvalidData("observations", "at least one part", "none")
+    if not parts or "" in parts:
+        raise InvalidData(
+            "observations", "at least one part, and a name for each", ", ".join(map(repr, parts)) or "none"
+        )
+    if scalars := [name for name, part in parts.items() if not part.ndim]:
+        raise InvalidData(f"observations.{scalars[0]}", "one value for each of n observations", "a single number")
     lengths = {name: len(part) for name, part in parts.items()}
     n = min(lengths.values())
     for name, length in lengths.items():
@@ -149,17 +273,14 @@ def from_vectors(vectors: Shaped[np.ndarray, "n o"], space: spaces.Space[Any]) -
     return joined(whole) if composite(space) else whole[""]
 
 
-def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(value: Any, prefix: str = "", containers: tuple[type, ...] = (Mapping, tuple)) -> Iterator[tuple[str, Any]]:
     inner: Any = value.spaces if isinstance(value, spaces.Dict | spaces.Tuple) else value
-    if isinstance(inner, Mapping):
-        members: Any = inner.items()
-    elif isinstance(inner, tuple):
-        members = enumerate(inner)
-    else:
+    if not isinstance(inner, containers):
         yield prefix, value
         return
+    members: Any = inner.items() if isinstance(inner, Mapping) else enumerate(inner)  # type: ignore[arg-type]
     for name, member in members:
-        yield from _leaves(member, f"{prefix}{SEPARATOR}{name}" if prefix else str(name))
+        yield from _leaves(member, f"{prefix}{SEPARATOR}{name}" if prefix else str(name), containers)
 
 
 def _called(name: str) -> str:

@@ -160,7 +160,7 @@ class SerialVectorEnv(TaskVectorEnv):
                 self.envs.append(family.make(index, scene))
         self._horizon = family.spec.horizon
         self._observations = np.zeros(
-            (len(indices), *family.spec.observation_space.shape), family.spec.observation_space.dtype
+            (len(indices), *family.spec.observation_layout[1]), family.spec.observation_layout[0]
         )
         self._ended = np.ones(len(indices), bool)
         self._success = np.zeros(len(indices), bool)

@@ -53,7 +53,7 @@ def demonstrate(
         InvalidConfig: the family has no expert.
     """
     rng = np.random.default_rng(seed)
-    space, half_ranges = family.spec.action_space, Units.of_bounds(family.spec).sizes
+    actions_of, half_ranges = family.spec.actions, Units.of_bounds(family.spec).sizes
 
     def expert(env: TaskVectorEnv, observations: Array) -> Array:
         actions = env.expert_actions()
@@ -62,7 +62,7 @@ def demonstrate(
         if noise == 0 or family.spec.discrete:
             return actions
         noisy = actions + rng.normal(0, noise, actions.shape) * half_ranges
-        return np.clip(noisy, space.low, space.high).astype(np.float32)  # type: ignore[union-attr]
+        return actions_of.clip(noisy.astype(np.float32))
 
     env = make_vec(family, indices, scene)
     try:

@@ -266,7 +266,7 @@ def _reset_response(episode: _Episode) -> dict[str, Any]:
 
 def _openpi_observation(message: Mapping[str, Any], spec: Spec) -> Array:
     """Return the one array of a frame that has the shape of an observation. Raises InvalidData."""
-    shape = spec.observation_space.shape
+    shape = spec.observation_layout[1]
     found = [value for value in message.values() if isinstance(value, np.ndarray) and value.shape == shape]
     if len(found) != 1 or not _FIELDS.isdisjoint(message):
         got = ", ".join(f"{key}: {describe(value)}" for key, value in sorted(message.items())[:8])

@@ -62,7 +62,7 @@ def signature(bundle: Bundle) -> dict[str, list[dict[str, Any]]]:
     """Describe the inputs and outputs of the policy."""
     spec, config = bundle.spec, ModelConfig.model_validate(bundle.model)
     n_sums = _n_sums(config, spec)
-    observation = {"name": "observation", "dtype": _dtype(spec).name, "shape": ["n", *spec.observation_space.shape]}
+    observation = {"name": "observation", "dtype": _dtype(spec).name, "shape": ["n", *spec.observation_layout[1]]}
     hypothesis = {"name": "hypothesis", "dtype": "int64", "shape": ["n"], "optional": "the most probable one"}
     inputs: list[dict[str, Any]] = [observation, hypothesis]
     if n_sums:
@@ -85,7 +85,7 @@ class _GraphBuilder:
     def rows(self) -> None:
         """Add the number of rows, as a shape with one axis."""
         kind = helper.np_dtype_to_tensor_dtype(_dtype(self._spec))
-        shape: list[str | int | None] = ["n", *self._spec.observation_space.shape]
+        shape: list[str | int | None] = ["n", *self._spec.observation_layout[1]]
         self._inputs.append(helper.make_tensor_value_info("observation", kind, shape))
         self._node("Shape", ["observation"], "shape")
         self._node("Gather", ["shape", self._constant("first", np.zeros(1, np.int64))], _ROWS)
@@ -120,16 +120,17 @@ class _GraphBuilder:
 
     def around(self, inside: onnx.GraphProto) -> onnx.GraphProto:
         """Return the whole graph, with actions moved or clipped into the action space."""
-        actions, space, before = "act/actions", self._spec.action_space, list(self._nodes)
+        actions, before = "act/actions", list(self._nodes)
+        space: Any = self._spec.action_space
         self._nodes = []
         if self._spec.discrete:
-            start = np.array(space.start, np.int64)  # type: ignore[union-attr]
+            start = np.array(space.start, np.int64)
             self._node("Add", [actions, self._constant("start", start)], "action")
             output = helper.make_tensor_value_info("action", TensorProto.INT64, ["n"])
         else:
             if self._units.actions:
                 actions = self._in_their_units(actions)
-            low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))  # type: ignore[union-attr]
+            low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))
             self._node("Max", [actions, self._constant("low", low)], "above")
             self._node("Min", ["above", self._constant("high", high)], "action")
             output = helper.make_tensor_value_info("action", TensorProto.FLOAT, ["n", self._spec.action_size])

@@ -15,7 +15,8 @@ from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import add_effects, gather
-from metalearn.data.spec import Spec, observation_vectors
+from metalearn.data.spaces import observation_vectors
+from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 
 _GRAPHS = ("belief", "conditioning", "act")

@@ -25,6 +25,7 @@ from wtl.cli.models import export, models
 from wtl.cli.new_task import new_task
 from wtl.cli.recordings import formats
 from wtl.cli.serve import demo, serve
+from wtl.cli.settings import settings
 from wtl.cli.train import experiments, train
 from wtl.threads import use_threads
 
@@ -39,7 +40,7 @@ app = typer.Typer(
 # A group of verbs is a Typer of its own in its module: app.add_typer(group).
 _COMMANDS = (
     new_task, inspect, train, evaluate, benchmark, serve, demo, adapt, act, check, convert, formats, export_adaptation,
-    experiments, export, migrate, audit, rl_module, submit, tune,
+    experiments, settings, export, migrate, audit, rl_module, submit, tune,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)

@@ -343,10 +343,10 @@ def to_observations(field: str, value: Any, spec: Spec, max_rows: int = 1) -> Ar
     if len(value) > max_rows:
         raise InvalidData(field, f"at most {max_rows} rows", f"{len(value)} rows")
     array = pixels(field, value, spec)
-    if spec.observation_space.shape == (1,):
+    if spec.observation_layout[1] == (1,):
         array = components(array)
-    if array.ndim == 0 or array.shape[1:] != spec.observation_space.shape:
-        expected = ", ".join(map(str, ("n", *spec.observation_space.shape)))
+    if array.ndim == 0 or array.shape[1:] != spec.observation_layout[1]:
+        expected = ", ".join(map(str, ("n", *spec.observation_layout[1])))
         raise InvalidData(field, f"shape [{expected}]", f"shape {list(array.shape)}")
     spec.check_observations(array)
     return check_size(field, array)
@@ -354,7 +354,7 @@ def to_observations(field: str, value: Any, spec: Spec, max_rows: int = 1) -> Ar
 
 def to_observation(value: Any, spec: Spec) -> Array:
     """Convert and check the one `[*o]` observation of a step. Raises InvalidData."""
-    shape = spec.observation_space.shape
+    shape = spec.observation_layout[1]
     if (
         isinstance(value, np.ndarray)
         and value.shape == shape

@@ -15,11 +15,15 @@ from metalearn.data.spec import Spec
 SPEC = Spec(spaces.Box(-np.inf, np.inf, (3,)), spaces.Box(-1, 1, (2,)), horizon=9, rate_hz=10.0)
 
 
-def recorded(n_tasks: int = 3) -> Dataset:
+PARTS = spaces.Dict({"camera/front": spaces.Box(0, 255, (2, 2, 3), np.uint8), "mode": spaces.Discrete(3)})
+WITH_PARTS = Spec(PARTS, spaces.MultiDiscrete([2, 3]), horizon=9, rate_hz=10.0)
+
+
+def recorded(n_tasks: int = 3, spec: Spec = SPEC) -> Dataset:
     rng = np.random.default_rng(0)
-    make = SPEC.example_episode
+    make = spec.example_episode
     return Dataset(
-        SPEC,
+        spec,
         tuple(
             TaskRecord(f"own/{i:04d}", (make(rng).without_actions(),), (make(rng),), trials=(make(rng), make(rng)))
             for i in range(n_tasks)
@@ -27,10 +31,11 @@ def recorded(n_tasks: int = 3) -> Dataset:
     )
 
 
-def test_a_dataset_survives_the_disk(tmp_path: Path):
-    dataset = recorded()
+@pytest.mark.parametrize("spec", [SPEC, WITH_PARTS], ids=["whole", "parts"])
+def test_a_dataset_survives_the_disk(tmp_path: Path, spec: Spec):
+    dataset = recorded(3, spec)
     dataset.save(tmp_path)
-    assert Dataset.load(tmp_path).tasks == dataset.tasks
+    assert Dataset.load(tmp_path) == dataset
 
 
 @pytest.mark.parametrize(

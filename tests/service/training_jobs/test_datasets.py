@@ -114,7 +114,10 @@ SPACE = SPEC.to_json()["observation_space"]
         ({"horizon": True}, "horizon: expected an integer, got True"),
         ({"rate_hz": "10"}, "rate_hz: expected a positive number, got '10'"),
         ({"rate_hz": 10**400}, "rate_hz: expected a positive number, got 1000"),
-        ({"action_space": None}, "action_space: expected an object whose type is box or discrete, got None"),
+        (
+            {"action_space": None},
+            "action_space: expected an object whose type is box, discrete, multi_discrete or multi_binary, got None",
+        ),
         ({"observation_space": {**SPACE, "type": "bx"}}, "observation_space: expected an object whose type is box"),
         ({"observation_space": {**SPACE, "dtpe": 1}}, "did you mean dtype?"),
         ({"observation_space": {**SPACE, "dtype": "O"}}, "observation_space.dtype: expected integers or floats"),
