@@ -157,6 +157,10 @@ class TrainingConfig(Section):
         None, gt=0, description="minutes that a training may take, collecting included; null: as long as its steps "
         "take; 20 for a family or recordings without an experiment",
     )  # fmt: skip
+    steps: int | None = Field(
+        None, ge=1, description="most gradient steps of a training whose phases end by themselves; null: as many as "
+        "its minutes allow",
+    )  # fmt: skip
     warmup_steps: int = Field(1000, ge=1, description="gradient steps of phase I, before any trial of its own")
     rounds: int = Field(2, ge=0, description="rounds of collecting own trials and learning on")
     round_steps: int = Field(800, ge=1, description="gradient steps of a round")
