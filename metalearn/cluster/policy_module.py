@@ -21,6 +21,7 @@ from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.spaces import named
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.model.inference import Inference
@@ -30,8 +31,8 @@ from metalearn.model.policy import LOG_SIGMA_RANGE, ConditionalPolicy
 class PolicyModule(TorchRLModule):  # type: ignore[misc]  # Ray has no types
     """pi(action | observation, latent, hypothesis). `model_config` holds `spec` and `model`, both as JSON.
 
-    Its observations are dictionaries of `observation` [b, *o], `latent` [b, d] and `hypothesis` [b]. Inference gives
-    the action of `Inference.act` itself; exploration draws around it. Encoder and normaliser are part of it.
+    Its observations are dictionaries of `observation` (`[b, *o]`, or its parts), `latent` [b, d] and `hypothesis` [b].
+    Inference gives the action of `Inference.act` itself; exploration draws around it. The encoder is part of it.
     """
 
     def setup(self) -> None:
@@ -48,7 +49,9 @@ class PolicyModule(TorchRLModule):  # type: ignore[misc]  # Ray has no types
     def _forward(self, batch: Mapping[str, Any], **_: Any) -> dict[str, Tensor]:
         """Logits (counted from 0), or means and log standard deviations."""
         seen = batch[Columns.OBS]
-        latent, observations = seen["latent"].float(), seen["observation"].flatten(1).float()
+        latent, parts = seen["latent"].float(), named(seen["observation"])
+        flat = [parts[part.name].reshape(len(latent), -1).float() for part in self.spec.parts]
+        observations = torch.cat(flat, 1)
         out = self.policy.outputs(self.policy.conditioning(latent, seen["hypothesis"].long()), observations)
         if not self.spec.discrete:
             # RLlib draws in the units of the environment.
