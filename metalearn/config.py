@@ -2,9 +2,13 @@
 
 import difflib
 from collections.abc import Collection, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+USUAL_MINUTES = 20.0
+"""That a training may take, where neither an experiment nor a person says how long."""
 
 EVENT_LOG = "progress.jsonl"
 """File in the folder of a run: the events of the run as JSON lines, for whoever follows it."""
@@ -40,6 +44,26 @@ def _fault(one: Any, fields: Collection[str], values: bool) -> str:
     return f"{where}: {said}" if where else said
 
 
+@dataclass(frozen=True)
+class SetBy:
+    """Marks a field that is no setting of its own: `what` decides it."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class DecidedFrom:
+    """Marks a field that is decided from `what` wherever nobody sets it; its default is for fixed numbers of steps."""
+
+    what: str
+
+
+class Section(Config):
+    """A section of an experiment: every field has a description, and numbers are finite (`metalearn.settings`)."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
 class UnitsConfig(Config):
     """The units that a network counts in, offset and size of each (`metalearn.data.units`); set by training."""
 
@@ -47,28 +71,39 @@ class UnitsConfig(Config):
     reward: tuple[float, float] = (0.0, 1.0)
 
 
-class ModelConfig(Config):
+class ModelConfig(Section):
     """The conditional policy (`metalearn.model.policy`)."""
 
-    n_frames: int = Field(3, ge=2, description="frames of an episode that the encoder sees, ends kept")
+    n_frames: int = Field(3, ge=2, le=10_000, description="frames of an episode that the encoder sees, ends kept")
     frame_means: bool = Field(False, description="a frame also holds the means over the steps since the frame before")
-    fourier: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="frequencies, in units of pi")
-    encoder_width: int = 256
-    latent_dim: int = Field(64, description="d, the size of a context's embedding")
-    max_trials: int = Field(1, ge=1, description="trials in the longest training context; more count as so many")
-    n_hypotheses: int = Field(4, ge=1, description="z, hypotheses a context distributes its belief over")
-    policy_width: int = 128
-    dynamics_rank: int = Field(
-        0, ge=0, description="dimensions of what tasks differ in as to the effect of an action; 0: not looked for"
+    fourier: tuple[float, ...] = Field(
+        (0.5, 1.0, 2.0), description="frequencies of the sines of an observation's numbers, in units of pi; none: no "
+        "sines",
+    )  # fmt: skip
+    encoder_width: int = Field(256, ge=1, le=16_384, description="units of a hidden layer of the encoder of contexts")
+    latent_dim: int = Field(64, ge=1, le=16_384, description="size of a context's embedding")
+    max_trials: Annotated[int, SetBy("training.trials_per_task and the recorded trials")] = Field(
+        1, ge=1, description="trials in the longest training context; more count as so many"
     )
+    n_hypotheses: int = Field(4, ge=1, le=1024, description="z, hypotheses a context distributes its belief over")
+    policy_width: int = Field(128, ge=1, le=16_384, description="units of a hidden layer of the policy")
+    dynamics_rank: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="dimensions of what tasks differ in as to the effect of an action; 0: not looked for",
+    )
+    memory: int = Field(0, ge=0, description="numbers in which an episode is remembered while it lasts; 0: it is not")
     asks: tuple[str, ...] = Field((), description="kinds of ask (`metalearn.data.asks`) that the model is trained for")
     image_encoder: str = Field(
         "scratch",
         pattern=r"^(scratch|[\w.]+:\w+)$",
-        description="trained with the rest; or module:function, which returns a torch.nn.Module that makes features "
-        "[n, k] of pictures [n, c, h, w] from 0 to 1 and stays as it is",
+        description="what reads pictures: scratch, trained with the rest; or module:function, which returns a "
+        "torch.nn.Module that makes features [n, k] of pictures [n, c, h, w] from 0 to 1 and stays as it is",
     )
-    units: UnitsConfig = Field(UnitsConfig(), description="set by training, from the bounds and the training data")
+    units: Annotated[UnitsConfig, SetBy("training, from the bounds of the spaces and the training data")] = Field(
+        UnitsConfig(), description="units of actions and rewards that the networks count in"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -81,35 +116,42 @@ class ModelConfig(Config):
         return {name: entry for name, entry in value.items() if name != "entities"}
 
 
-class DataConfig(Config):
+class DataConfig(Section):
     """What is demonstrated before training starts."""
 
-    n_tasks: int = Field(16_384, ge=1, description="few tasks are learnt by heart, and then no trial ever fails")
+    n_tasks: int = Field(
+        16_384, ge=1, description="tasks to train on; few are learnt by heart, and then no trial ever fails"
+    )
     chunk_tasks: int = Field(64, ge=1, description="tasks rolled out side by side")
-    demos_per_task: int = 1
-    experts_per_task: int = 2
+    demos_per_task: int = Field(1, ge=0, description="episodes of the expert that a task's context may show")
+    experts_per_task: int = Field(2, ge=0, description="episodes of the expert that are imitated, per task")
     demo_actions: bool = Field(True, description="whether demonstrations come with their actions")
     demo_noise: float = Field(
         0.0, ge=0, description="standard deviation of the action noise of demonstrations, in halves of the range"
     )
-    expert_noise: float = Field(0.0, ge=0)
+    expert_noise: float = Field(
+        0.0, ge=0, description="standard deviation of the action noise of imitated episodes, in halves of the range"
+    )
 
 
-class TrainingConfig(Config):
+class TrainingConfig(Section):
     """The meta-training loop (`metalearn.training.loop`)."""
 
-    warmup_steps: int = Field(1000, description="phase I, before any trial of its own")
+    minutes: float | None = Field(
+        None, gt=0, description="minutes that a training may take, collecting included; null: as long as its steps take"
+    )
+    warmup_steps: int = Field(1000, ge=1, description="gradient steps of phase I, before any trial of its own")
     rounds: int = Field(2, ge=0, description="rounds of collecting own trials and learning on")
-    round_steps: int = 800
+    round_steps: int = Field(800, ge=1, description="gradient steps of a round")
     trials_per_task: int = Field(1, ge=0, description="longest sequence of own trials that is collected")
     staleness: int = Field(
         0, ge=0, description="gradient steps that trials may lag behind the policy that learns from them; 0: wait"
     )
-    batch_tasks: int = Field(128, ge=2)
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 1e-4
+    batch_tasks: int = Field(128, ge=2, le=1_000_000, description="tasks in the batch of a gradient step")
+    learning_rate: float = Field(1.5e-3, gt=0, description="step size of AdamW at its highest")
+    weight_decay: float = Field(1e-4, ge=0, description="weight decay of AdamW, per step and unit of learning rate")
     steps_per_episode: int = Field(0, ge=0, description="random steps of a target imitated per update; 0: all")
-    prior_weight: float = Field(0.3, gt=0, description="of log p(z | context) beside a step's log-likelihood")
+    prior_weight: float = Field(0.3, gt=0, description="weight of log p(z | context) beside a step's log-likelihood")
     demo_dropout: float = Field(
         0.05, ge=0, le=1, description="probability that a context comes without its demonstrations"
     )
@@ -124,8 +166,8 @@ class TrainingConfig(Config):
         1.0, ge=0, le=1, description="share of the steps after which BatchNorm is frozen: it normalises with "
         "running statistics, since the mean of a batch is noise to whatever a latent says precisely",
     )  # fmt: skip
-    check_steps: int = Field(100, ge=1, description="between looks at held-out success")
-    check_tasks: int = 256
+    check_steps: int = Field(100, ge=1, description="gradient steps between looks at held-out success")
+    check_tasks: int = Field(256, ge=0, description="validation tasks that such a look tries; 0: it is not looked at")
 
     @property
     def total_steps(self) -> int:
@@ -143,7 +185,7 @@ class Experiment(Config):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
-    seed: int = 0
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of everything that is drawn at random")
 
     @field_validator("model_name", mode="after")
     @classmethod
@@ -155,7 +197,7 @@ class Experiment(Config):
         return self.model_copy(update={"seed": seed})
 
     def with_steps(self, steps: int) -> "Experiment":
-        """The same experiment with `steps` gradient steps in all, shared out to the phases as before."""
+        """The same experiment with `steps` gradient steps in all, shared out to the phases, however long they take."""
         training = self.training
         round_steps = max(1, steps * training.round_steps // training.total_steps)
         update = {
@@ -163,8 +205,13 @@ class Experiment(Config):
             "round_steps": round_steps,
             "anneal_steps": max(1, steps * training.anneal_steps // training.total_steps),
             "check_steps": min(training.check_steps, steps),
+            "minutes": None,
         }
         return self.model_copy(update={"training": training.model_copy(update=update)})
+
+    def with_minutes(self, minutes: float | None) -> "Experiment":
+        """The same experiment, whose training may take so many minutes; None: as long as its steps take."""
+        return self.model_copy(update={"training": self.training.model_copy(update={"minutes": minutes})})
 
     def with_staleness(self, steps: int) -> "Experiment":
         """The same experiment with trials that may be so many gradient steps old when they are first learnt from."""

@@ -4,7 +4,6 @@ A run's folder follows from its settings, and the loop resumes from its own chec
 killed goes on, and what was trained is never trained again. Never looks at test tasks.
 """
 
-import difflib
 import hashlib
 import json
 import sys
@@ -15,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-from pydantic import ValidationError
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import BasicVariantGenerator
 
 from metalearn.cluster.connection import connect
 from metalearn.cluster.workers import extend_search_path
-from metalearn.config import Config, Experiment, faults
+from metalearn.config import Experiment
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.names import check_file_names
 from metalearn.data.reading import read_json
+from metalearn.settings import value_of, with_settings
 from metalearn.training.events import Event
 from metalearn.training.loop import train
 from metalearn.training.run_store import RunStore
@@ -63,14 +62,14 @@ class Sweep:
         for key, values in self.space.items():
             if not isinstance(values, Mapping):
                 for value in values:
-                    changed(self.experiment, {key: value})
+                    with_settings(self.experiment, {key: value})
                 continue
             ((kind, bounds),) = values.items() if len(values) == 1 else ((None, ()),)
             if kind not in RANGES or len(bounds) != 2 or not bounds[0] < bounds[1]:
                 raise InvalidConfig(f"{key}: expected one of {', '.join(RANGES)} with [low, high], got {dict(values)}")
             if self.samples is None:
                 raise InvalidConfig(f"{key} is a range: say how many --samples to draw")
-            changed(self.experiment, {key: bounds[0]})
+            with_settings(self.experiment, {key: bounds[0]})
         if not self.space:
             raise InvalidConfig("a sweep over nothing: give at least one KEY=a,b,c")
         if not self.experiment.family or self.experiment.training.check_tasks == 0:
@@ -129,7 +128,7 @@ def run_sweep(sweep: Sweep, address: str | None = None) -> list[TrialResult]:
         raise InvalidConfig(f"no run of {sweep.name} came to its first look at validation tasks; see {place}")
     tried.sort(key=lambda one: (one.steps, one.success), reverse=True)
     _write(f"{sweep.url}/results.json", [one.to_json() for one in tried])
-    best = changed(sweep.experiment, tried[0].changes)
+    best = with_settings(sweep.experiment, tried[0].changes)
     _write(f"{sweep.url}/best.json", tried[0].to_json() | {"experiment": best.to_json()})
     return tried
 
@@ -181,7 +180,7 @@ class Lines(tune.Callback):  # type: ignore[misc]  # Ray has no types
 def _try(config: dict[str, Any], *, common: dict[str, Any], url: str, search_path: Sequence[str]) -> None:
     """One run, in a worker of Tune: told about every look at validation tasks, and stopped by it."""
     extend_search_path(search_path)
-    experiment = changed(Experiment.model_validate(common), config)
+    experiment = with_settings(Experiment.model_validate(common), config)
     run = _run_url(url, experiment)
     if "://" in run:
         store = RunStore(Path(tune.get_context().get_trial_dir()) / "run", run)
@@ -191,35 +190,13 @@ def _try(config: dict[str, Any], *, common: dict[str, Any], url: str, search_pat
 
     def listen(event: Event) -> None:
         # The last look is told when the bundle is there: ASHA ends a run that came to the end at once.
-        if event.retrial is not None and event.trial is not None and event.done < event.total:
-            tune.report({"steps": event.done, "success": event.retrial, "first": event.trial, "loss": event.loss})
+        if len(event.success) > 1 and event.done < event.total:
+            first, second, *_ = event.success
+            tune.report({"steps": event.done, "success": second, "first": first, "loss": event.loss})
 
     bundle = train(experiment, store, listen=listen)
     last = bundle.provenance["history"][-1]
     tune.report({"steps": last["step"], "success": last["retrial"], "first": last["trial"], "loss": last["loss"]})
-
-
-def changed(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
-    """The experiment with dotted fields set, as {"training.learning_rate": 1e-3}.
-
-    Raises:
-        InvalidConfig: a field that there is not, with a suggestion, or a value that it cannot have.
-    """
-    value = experiment.to_json()
-    for key, new in changes.items():
-        *path, last = key.split(".")
-        part: Any = value
-        for name in path:
-            part = part.get(name) if isinstance(part, dict) else None
-        if not isinstance(part, dict) or last not in part or isinstance(part[last], dict):
-            close = difflib.get_close_matches(key, _fields(experiment), n=1)
-            hint = f"did you mean {close[0]}?" if close else "fields are as training.learning_rate"
-            raise InvalidConfig(f"unknown setting {key!r}; {hint}")
-        part[last] = new
-    try:
-        return Experiment.model_validate(value)
-    except ValidationError as error:
-        raise InvalidConfig(faults(error)) from error
 
 
 def parse_space(texts: Sequence[str]) -> Space:
@@ -228,7 +205,7 @@ def parse_space(texts: Sequence[str]) -> Space:
     for text in texts:
         key, equals, values = text.partition("=")
         if equals:
-            space[key.strip()] = [_value(part) for part in values.split(",")]
+            space[key.strip()] = [value_of(part) for part in values.split(",")]
             continue
         try:
             read = read_json(Path(text))
@@ -238,22 +215,6 @@ def parse_space(texts: Sequence[str]) -> Space:
             raise InvalidConfig(f"{text}: expected an object of lists and ranges")
         space |= read
     return space
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text.strip()
-
-
-def _fields(config: Config, prefix: str = "") -> list[str]:
-    """All dotted fields."""
-    names = []
-    for name in type(config).model_fields:
-        value = getattr(config, name)
-        names += _fields(value, f"{prefix}{name}.") if isinstance(value, Config) else [prefix + name]
-    return names
 
 
 def _domain(values: Sequence[Any] | Range, samples: int | None) -> Any:
@@ -270,7 +231,7 @@ def _run_url(url: str, experiment: Experiment) -> str:
 
 def _result_of(sweep: Sweep, metrics: Mapping[str, Any]) -> TrialResult:
     changes = dict(metrics["config"])
-    run = _run_url(sweep.url, changed(sweep.experiment, changes))
+    run = _run_url(sweep.url, with_settings(sweep.experiment, changes))
     return TrialResult(changes, int(metrics["steps"]), float(metrics["success"]), float(metrics["first"]), run)
 
 

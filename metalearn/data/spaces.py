@@ -191,6 +191,17 @@ def named(value: object) -> dict[str, Any]:
     return dict(_leaves(value))
 
 
+def nested(observation: Any, space: spaces.Space[Any], name: str = "") -> Any:
+    """One observation of an array, as `reset` and `step` of an environment give it: the inverse of `named`."""
+    inside = f"{name}{SEPARATOR}" if name else ""
+    if isinstance(space, spaces.Dict):
+        return {key: nested(observation, member, f"{inside}{key}") for key, member in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(nested(observation, member, f"{inside}{i}") for i, member in enumerate(space.spaces))
+    part = np.asarray(observation[name] if name else observation).astype(space.dtype)
+    return part[()] if isinstance(space, spaces.Discrete) else part
+
+
 def by_name(observations: object) -> dict[str, Any] | None:
     """What was observed, by the names of parts: of nested mappings, or of a mapping for each step; None of others.
 

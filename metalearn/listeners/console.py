@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from metalearn.listeners.progress import show_progress
-from metalearn.training.loop import Event
+from metalearn.listeners.progress import show_progress, success_in_words
+from metalearn.training.events import Event
 
 Listen = Callable[[Event], None]
 
@@ -17,13 +17,7 @@ Listen = Callable[[Event], None]
 def training_progress(console: Console) -> Iterator[Listen]:
     """A listener that shows the progress of a training run while the block runs."""
     with show_progress(console) as show:
-        yield lambda event: show(event.phase, event.done, event.total, held_out_success(event))
-
-
-def held_out_success(event: Event) -> str:
-    """Success of trial and retrial on held-out tasks, in words; empty where it was not measured."""
-    measured = {"trial": event.trial, "retrial": event.retrial}
-    return "  ".join(f"{name} {100 * value:.0f}%" for name, value in measured.items() if value is not None)
+        yield lambda event: show(event.phase, event.done, event.total, success_in_words(event.success), event.ends_in_s)
 
 
 class StopRequest:

@@ -29,12 +29,10 @@ class EventLog:
     def __call__(self, event: Event) -> None:
         """Append a progress line, unless the last one was a moment ago."""
         now_s = time.monotonic()
-        telling = event.phase != self._phase or event.done == event.total or event.trial is not None
+        telling = event.phase != self._phase or event.done == event.total or event.success != ()
         if telling or now_s - self._written_s >= _PAUSE_S:
             self._phase, self._written_s = event.phase, now_s
-            figures = {"loss": event.loss, "trial": event.trial, "retrial": event.retrial}
-            measured = {name: value for name, value in figures.items() if value is not None}
-            self.write("progress", phase=event.phase, done=event.done, total=event.total, **measured)
+            self.write("progress", **event.to_json())
 
     def write(self, kind: str, **fields: Any) -> None:
         """Append one line in one write."""

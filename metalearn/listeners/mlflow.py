@@ -53,10 +53,10 @@ class _MlflowListener:
         self._client, self._run, self._quiet = client, run, False
 
     def __call__(self, event: Event) -> None:
-        """Log the metrics of an event at its step."""
-        for name in METRICS:
-            value = getattr(event, name)
-            if value is not None:
+        """Log the metrics of an event at its step; `success_after_2` is the success after two trials."""
+        after = {f"success_after_{trials}": rate for trials, rate in enumerate(event.success)}
+        for name, value in (event.to_json() | after).items():
+            if name in after or name in METRICS:
                 self._send("log_metric", name, value, step=event.done)
 
     def end(self, status: str) -> None:

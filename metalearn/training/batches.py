@@ -35,6 +35,9 @@ class MetaBatch:
     actions: Shaped[Tensor, "b t *a"]
     mask: Bool[Tensor, "b t"]
     effects: Float[Tensor, "b t s"]
+    changes: Float[Tensor, "b t c"]
+    done: Float[Tensor, "b t _a"]
+    remembered: Bool[Tensor, "b t"]
 
     def to(self, device: torch.device) -> "MetaBatch":
         """Move the batch to a device."""
@@ -52,52 +55,56 @@ class MetaBatch:
 class Steps:
     """Padded steps to imitate of m episodes: observations `[m t o]`, actions `[m t a]` or `[m t]`, mask `[m t]`.
 
-    A target is an episode and the action to imitate in each of its states. With `effects`, also what the
-    actions that were done there did to the observation.
+    A target is an episode and the action to imitate in each of its states. With `changes`, also the actions that
+    were done there and how they changed the observation, for `effects` and memories.
     """
 
-    def __init__(self, targets: Sequence[tuple[Episode, Array]], units: Units, *, effects: bool) -> None:
+    def __init__(self, targets: Sequence[tuple[Episode, Array]], units: Units, *, changes: bool, effects: bool) -> None:
         spec = units.spec
         longest = max(len(actions) for _, actions in targets)
         m, tail = len(targets), () if spec.discrete else (spec.action_size,)
         observations = np.zeros((m, longest, spec.observation_size), np.float32)
         actions = np.zeros((m, longest, *tail), np.int64 if spec.discrete else np.float32)
         lengths = np.zeros(m, np.int64)
-        changes = np.zeros((m, longest, spec.observation_size if effects else 0), np.float32)
-        done = np.zeros((m, longest, spec.action_size if effects else 0), np.float32)
+        changed = np.zeros((m, longest, spec.observation_size if changes else 0), np.float32)
+        done = np.zeros((m, longest, spec.action_size if changes else 0), np.float32)
         for i, (episode, wanted) in enumerate(targets):
             n = lengths[i] = len(wanted)
             seen = observation_vectors(episode.observations)
             observations[i, :n] = seen[:-1]
             actions[i, :n] = wanted - spec.actions.lowest if spec.discrete else units.encode_actions(wanted)
-            if effects and episode.actions is not None:
-                changes[i, :n], done[i, :n] = np.diff(seen, axis=0), units.encode_actions(episode.actions)
+            if changes and episode.actions is not None:
+                changed[i, :n], done[i, :n] = np.diff(seen, axis=0), units.encode_actions(episode.actions)
         self.observations, self.actions = torch.from_numpy(observations), torch.from_numpy(actions)
         self.lengths = torch.from_numpy(lengths)
-        self._changes, self._done = torch.from_numpy(changes), torch.from_numpy(done)
+        self.changes, self._done, self._effects = torch.from_numpy(changed), torch.from_numpy(done), effects
 
-    def pick(
-        self, index: Int[Tensor, " b"], n_steps: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Observations, actions, mask and earlier effects of episodes `index`: all steps, or `n_steps` random ones."""
+    def pick(self, index: Int[Tensor, " b"], n_steps: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Steps of episodes `index`, as the fields of a batch: all, or `n_steps` random ones in their order."""
         lengths = self.lengths[index]
         longest = int(lengths.max())
         effects = self._earlier_effects(index, longest)
-        if n_steps == 0 or n_steps >= longest:
-            mask = torch.arange(longest) < lengths[:, None]
-            return self.observations[index, :longest], self.actions[index, :longest], mask, effects
-        steps = (torch.rand((len(index), n_steps), generator=generator) * lengths[:, None]).long()
         rows = index[:, None]
-        return (
-            self.observations[rows, steps],
-            self.actions[rows, steps],
-            torch.ones_like(steps).bool(),
-            effects[torch.arange(len(index))[:, None], steps],
-        )
+        if n_steps == 0 or n_steps >= longest:
+            steps = torch.arange(longest).expand(len(index), -1)
+            mask = steps < lengths[:, None]
+        else:
+            steps = (torch.rand((len(index), n_steps), generator=generator) * lengths[:, None]).long().sort(1).values
+            mask = torch.ones_like(steps).bool()
+        return {
+            "observations": self.observations[rows, steps],
+            "actions": self.actions[rows, steps],
+            "mask": mask,
+            "effects": effects[torch.arange(len(index))[:, None], steps],
+            "changes": self.changes[rows, steps],
+            "done": self._done[rows, steps],
+        }
 
     def _earlier_effects(self, index: Int[Tensor, " b"], longest: int) -> Float[Tensor, "b t s"]:
         """Return at each step the sums over the steps before it."""
-        added = Dynamics.sums(self._changes[index, :longest], self._done[index, :longest])
+        if not self._effects:
+            return torch.zeros(len(index), longest, 0)
+        added = Dynamics.sums(self.changes[index, :longest], self._done[index, :longest])
         return added.cumsum(1) - added
 
 
@@ -128,6 +135,11 @@ class TrainingSet:
         steps = self._steps
         mask = torch.arange(steps.observations.shape[1]) < steps.lengths[:, None]
         return steps.observations[mask], mask.nonzero()[:, 0]
+
+    def changes(self) -> Float[Tensor, "n o"]:
+        """Return how observations change in one step, wherever there is a target, to fit a memory."""
+        steps = self._steps
+        return steps.changes[torch.arange(steps.changes.shape[1]) < steps.lengths[:, None]]
 
     def effects(self) -> Float[Tensor, "n s"]:
         """Sum the effects of the experts' actions over their steps, per task."""
@@ -160,7 +172,9 @@ class TrainingSet:
             trial = torch.cat([own, trial], 1)
             imitate_own = (own_target >= 0) & (torch.rand(b, generator=generator) < config.own_target)
             target = torch.where(imitate_own, own_target, target)
-        observations, actions, mask, effects = self._steps.pick(target, config.steps_per_episode, generator)
+        steps = self._steps.pick(target, config.steps_per_episode, generator)
+        # What an expert did tells the task, which nobody who acts is told: only own episodes are remembered.
+        own_steps = (target >= self._base[1])[:, None]
         return MetaBatch(
             demos=EpisodeTensors.gather(self._frames, demo).drop_modalities(
                 generator, actions=0.5, rewards=0.5, success=0.5
@@ -168,10 +182,8 @@ class TrainingSet:
             trials=EpisodeTensors.gather(self._frames, trial).drop_modalities(
                 generator, actions=0.1, rewards=0.1, success=0.1
             ),
-            observations=observations,
-            actions=actions,
-            mask=mask,
-            effects=effects,
+            remembered=steps["mask"] & own_steps,
+            **steps,
         )
 
     def _draw_demos(self, task: Tensor, demo_dropout: float, generator: torch.Generator) -> Int[Tensor, "b k"]:
@@ -205,7 +217,8 @@ class TrainingSet:
         config, effects = self._config, self._config.dynamics_rank > 0
         frames = Frames.of(self._episodes, config.n_frames, self._units, effects=effects, means=config.frame_means)
         self._frames = EpisodeTensors.pool(frames)
-        self._steps = Steps(self._targets, self._units, effects=effects)
+        changes = effects or config.memory > 0
+        self._steps = Steps(self._targets, self._units, changes=changes, effects=effects)
 
 
 def _table(counts: Sequence[int], width: int | None = None) -> Int[Tensor, "n k"]:

@@ -157,6 +157,8 @@ def training_job_state(job: Job) -> TrainingJobState:
         family=job.family,
         seed=job.seed,
         steps=job.steps,
+        minutes=job.minutes,
+        settings=dict(job.settings),
         name=job.name,
         state=job.state,
         stop_requested=job.stop_requested,

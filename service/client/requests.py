@@ -206,10 +206,13 @@ def create_job(
     job_id: str | None,
     dataset: str | None = None,
     family: str | None = None,
+    minutes: float | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> ApiRequest:
     """Start a training job."""
     body = {"experiment": experiment, "seed": seed, "steps": steps, "name": name, "id": job_id,
-            "dataset": dataset, "family": family}  # fmt: skip
+            "dataset": dataset, "family": family, "minutes": minutes,
+            "settings": dict(settings) if settings else None}  # fmt: skip
     return post("/v1/training-jobs", {key: value for key, value in body.items() if value is not None})
 
 

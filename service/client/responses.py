@@ -171,11 +171,12 @@ class JobState(ResponseModel):
 
     Attributes:
         dataset, family: what it trains on, if that is not the experiment's.
-        seed, steps, name: the requested values; None: those of the experiment.
+        seed, steps, minutes, name: the requested values; None: those of the experiment.
+        settings: the requested values of other fields of the experiment, by name.
         stop_requested: True if a client has requested that the job stops.
         backend: the backend that runs the job.
         attempt: the number of starts.
-        progress: phase, done, total, and the last measurements; None before the first report.
+        progress: phase, done, total, `ends_in_s`, and the last measurements; None before the first report.
         error: the reason of a failure, in one sentence.
         model, model_version: the registered model.
     """
@@ -186,6 +187,8 @@ class JobState(ResponseModel):
     family: str | None = None
     seed: int | None = None
     steps: int | None = None
+    minutes: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
     name: str | None = None
     state: str
     stop_requested: bool = False
@@ -226,7 +229,8 @@ class JobEvent:
         kind: "state" or "progress".
         at: the time, as ISO 8601.
         data: for "state" `state`, and at the end `error`, or `model` and `model_version`; for "progress" `phase`,
-            `done`, `total`, and `loss`, `trial` and `retrial` if they were measured.
+            `done`, `total`, and, where they are known, `ends_in_s`, `loss`, `trial` and `retrial`, and `success` after
+            0, 1, 2, ... trials.
     """
 
     number: int

@@ -343,15 +343,18 @@ class Client:
         family: str | None = None,
         seed: int | None = None,
         steps: int | None = None,
+        minutes: float | None = None,
+        settings: Mapping[str, Any] | None = None,
         name: str | None = None,
         job_id: str | None = None,
     ) -> TrainingJob:
         """Start a training job. Its bundle becomes the next version of model `name`.
 
         What is trained is an experiment, an uploaded data set, or a family as `module:Class` of a module that the
-        operator has allowed.
+        operator has allowed. `settings` are values of other fields, as {"model.n_frames": 16}; `wtl settings` lists
+        them. The training ends after `steps` gradient steps, or within `minutes`.
         """
-        request = requests.create_job(experiment, seed, steps, name, job_id, dataset, family)
+        request = requests.create_job(experiment, seed, steps, name, job_id, dataset, family, minutes, settings)
         return TrainingJob.of(self.send(request), _client=self)
 
     def job(self, job_id: str) -> TrainingJob:

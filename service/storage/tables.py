@@ -225,6 +225,8 @@ training_jobs = Table(
     Column("model_version", Integer, nullable=True),
     Column("dataset", String, nullable=True),
     Column("family", String, nullable=True),
+    Column("minutes", Float, nullable=True),
+    Column("settings", String, nullable=True),
     UniqueConstraint("tenant", "id"),
     UniqueConstraint("tenant", "idempotency_key"),
     sqlite_autoincrement=True,

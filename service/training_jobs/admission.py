@@ -1,10 +1,24 @@
-"""What of a client's own a training job may use: enough uploaded tasks, and families of modules that are allowed."""
+"""What a client may ask of a training job: settings that exist, enough uploaded tasks, families that are allowed."""
 
 from collections.abc import Collection
 
+from metalearn.config import Experiment
 from metalearn.data.dataset import FEWEST_TASKS
+from metalearn.experiments import EXPERIMENTS
+from metalearn.settings import InvalidSetting, decided
 from service.errors import FamilyNotAllowed, InvalidPayload, quote
 from service.storage.dataset_store import UploadedDataset
+from service.training_jobs.records import JobRequest
+
+
+def check_settings(job: JobRequest) -> None:
+    """Raise InvalidPayload if a setting is none, cannot have its value, or contradicts the rest of the request."""
+    experiment = EXPERIMENTS.get(job.experiment, Experiment(name="any", family=""))
+    try:
+        decided(experiment, job.settings, seed=job.seed, steps=job.steps, minutes=job.minutes)
+    except InvalidSetting as error:
+        field = error.field if error.field == "minutes" else f"settings.{error.field}"
+        raise InvalidPayload(str(error), field=field, expected=error.expected, got=error.got) from error
 
 
 def check_family(family: str, modules: Collection[str]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,8 @@ class JobRequest:
     id: str | None = None
     dataset: str | None = None
     family: str | None = None
+    minutes: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Job:
         attempt: the number of the attempt, from 1; a killed run is started again and resumes from its checkpoint.
         read_bytes: the bytes of the event log of the run that have become events.
         progress: the newest progress, or None.
+        settings: values of other fields of the experiment, by their dotted names.
     """
 
     position: int
@@ -64,6 +67,16 @@ class Job:
     model_version: int | None
     dataset: str | None = None
     family: str | None = None
+    minutes: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def request(self) -> JobRequest:
+        """What the client requested."""
+        return JobRequest(
+            self.experiment, self.seed, self.steps, self.name, self.id, self.dataset, self.family, self.minutes,
+            self.settings,
+        )  # fmt: skip
 
     @property
     def active(self) -> bool:
@@ -75,9 +88,11 @@ class Job:
         """The arguments of `wtl train`, without the output folder."""
         seed = () if self.seed is None else ("--seed", str(self.seed))
         steps = () if self.steps is None else ("--steps", str(self.steps))
+        minutes = () if self.minutes is None else ("--minutes", str(self.minutes))
         experiment = (self.experiment,) if self.experiment else ()
         family = () if self.family is None else ("--family", self.family)
-        return (*experiment, *seed, *steps, *family)
+        settings = (part for name, value in self.settings.items() for part in ("--set", f"{name}={json.dumps(value)}"))
+        return (*experiment, *seed, *steps, *minutes, *family, *settings)
 
     def arguments_in(self, folder: Path) -> tuple[str, ...]:
         """All arguments of `wtl train` for a run in this folder, which holds a copy of the data set."""

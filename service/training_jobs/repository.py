@@ -53,7 +53,8 @@ class TrainingJobRepository:
                 "idempotency_key": None if idempotency_key is None else idempotency_key.key,
                 "fingerprint": None if idempotency_key is None else idempotency_key.fingerprint,
                 "backend": backend, "host": host, "attempt": 0, "stop_requested": False, "created_at": now,
-                "read_bytes": 0, "dataset": request.dataset, "family": request.family,
+                "read_bytes": 0, "dataset": request.dataset, "family": request.family, "minutes": request.minutes,
+                "settings": json.dumps(dict(request.settings)) if request.settings else None,
             }  # fmt: skip
             c.execute(insert(training_jobs).values(row))
             _add_event(c, uid, "state", now, {"state": "queued"})
@@ -173,7 +174,7 @@ class TrainingJobRepository:
         if row is None:
             return None
         job = _job(row)
-        if JobRequest(job.experiment, job.seed, job.steps, job.name, job.id, job.dataset, job.family) != request:
+        if job.request != request:
             detail = f"the training job {quote(job.id)} exists with other settings"
             raise JobConflict(detail, field="id", got=quote(job.id))
         return job
@@ -185,7 +186,8 @@ def _row(c: Connection, uid: str) -> Row[Any]:
 
 def _job(row: Row[Any]) -> Job:
     values = {name: getattr(row, name) for name in Job.__dataclass_fields__}
-    return Job(**values | {"progress": None if row.progress is None else json.loads(row.progress)})
+    progress = None if row.progress is None else json.loads(row.progress)
+    return Job(**values | {"progress": progress, "settings": json.loads(row.settings or "{}")})
 
 
 def _add_event(c: Connection, uid: str, kind: str, at: float, data: Mapping[str, Any]) -> None:

@@ -35,6 +35,7 @@ LoadDataset = Callable[[str, str], Dataset]
 ATTEMPTS = 3
 _LEASE_S = 15.0
 _ADOPT_AFTER_S = 300.0
+_FIGURES = ("loss", "trial", "retrial", "ends_in_s")
 _MIN_PROGRESS = 0.005  # share of a phase; smaller steps make no event
 _log = structlog.get_logger("service.training_jobs")
 
@@ -274,7 +275,7 @@ class TrainingJobSupervisor:
         for line in parse_event_log(text[0]):
             if line.kind == "progress" and (fields := _progress(line)) and _is_news(fields, before):
                 kept.append(("progress", line.at, fields))
-                before = fields
+                before = {**(_success(fields) or _success(before)), **fields}
         changes: dict[str, Any] = {"read_bytes": job.read_bytes + len(text[0]) + 1}
         if kept:
             changes["progress"] = before
@@ -289,13 +290,21 @@ def _progress(line: LogLine) -> Mapping[str, Any] | None:
     fields = line.fields
     if not isinstance(fields.get("phase"), str) or not all(type(fields.get(name)) is int for name in ("done", "total")):
         return None
-    figures = {name: fields[name] for name in ("loss", "trial", "retrial") if type(fields.get(name)) in {int, float}}
-    return {name: fields[name] for name in ("phase", "done", "total")} | {k: float(v) for k, v in figures.items()}
+    figures = {name: float(fields[name]) for name in _FIGURES if type(fields.get(name)) in {int, float}}
+    success = fields.get("success")
+    known = isinstance(success, list) and all(type(rate) in {int, float} for rate in success)
+    rates = {"success": [float(rate) for rate in success]} if known and success else {}
+    return {name: fields[name] for name in ("phase", "done", "total")} | figures | rates
+
+
+def _success(progress: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the success that was measured, which says how good the policy is until the next measurement."""
+    return {name: rate for name, rate in (progress or {}).items() if name in {"trial", "retrial", "success"}}
 
 
 def _is_news(fields: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
     """Return True for a new phase, the end of one, a measurement, or a large enough step."""
-    if before is None or fields.get("phase") != before.get("phase") or "trial" in fields:
+    if before is None or fields.get("phase") != before.get("phase") or _success(fields):
         return True
     done, total, since = fields.get("done", 0), fields.get("total", 1), before.get("done", 0)
     return bool(done == total or done - since >= _MIN_PROGRESS * total)

@@ -19,11 +19,13 @@ from wtl.cli.admin import audit, keys, migrate
 from wtl.cli.cluster import rl_module, submit, tune
 from wtl.cli.evaluate import benchmark, evaluate
 from wtl.cli.export import export_adaptation
+from wtl.cli.inspect import inspect
 from wtl.cli.jobs import jobs
 from wtl.cli.models import export, models
 from wtl.cli.new_task import new_task
 from wtl.cli.recordings import formats
 from wtl.cli.serve import demo, serve
+from wtl.cli.settings import settings
 from wtl.cli.train import experiments, train
 from wtl.threads import use_threads
 
@@ -37,8 +39,8 @@ app = typer.Typer(
 )
 # A group of verbs is a Typer of its own in its module: app.add_typer(group).
 _COMMANDS = (
-    new_task, train, evaluate, benchmark, serve, demo, adapt, act, check, convert, formats, export_adaptation,
-    experiments, export, migrate, audit, rl_module, submit, tune,
+    new_task, inspect, train, evaluate, benchmark, serve, demo, adapt, act, check, convert, formats, export_adaptation,
+    experiments, settings, export, migrate, audit, rl_module, submit, tune,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from wtl.cli.bundles import bundle_folder
-from wtl.cli.options import BundleName, ExperimentName, RayAddress, Seed, Steps
+from wtl.cli.options import BundleName, ExperimentName, Minutes, RayAddress, Seed, Settings, Steps
 from wtl.cli.tables import print_table
 from wtl.folders import nothing_left_of_a_failure
 from wtl.next_lines import command
@@ -53,6 +53,10 @@ def submit(
         Path | None,
         typer.Option(help="Upload this folder and run the code in it. [default: what is installed there]"),
     ] = None,
+    seed: Seed = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    settings: Settings = None,
     again: Annotated[bool, typer.Option("--again", help="Resume a job that failed or was stopped.")] = False,
     wait: Annotated[bool, typer.Option(help="Follow the log and fetch the bundle.")] = True,
 ) -> None:
@@ -64,15 +68,20 @@ def submit(
     \b
     Examples:
       wtl submit reach-m2 --address http://head:8265
-      wtl submit reach-m2 --working-dir . -- --seed 1 --steps 500
+      wtl submit reach-m2 --working-dir . --seed 1 --minutes 30 --set model.n_frames=16 -- --actors 8
       wtl submit push --storage s3://bucket/runs
     """
     from rich.console import Console
 
     from metalearn.cluster.submit import Cluster, Submission, shown
     from metalearn.experiments import find_experiment
+    from metalearn.settings import decided, parse
 
-    wanted = Submission(find_experiment(experiment).name, tuple(arguments or ()), storage, name)
+    asked = {"seed": seed, "steps": steps, "minutes": minutes}
+    decided(find_experiment(experiment), parse(settings or ()), **asked)  # what is wrong is said before a job starts
+    options = [f"--{option}={value}" for option, value in asked.items() if value is not None]
+    options += [f"--set={setting}" for setting in settings or ()]
+    wanted = Submission(experiment, (*options, *(arguments or ())), storage, name)
     console, cluster = Console(highlight=False), Cluster(address)
     started = cluster.submit(wanted, working_dir, again)
     console.print(f"job {wanted.id}: {'submitted' if started else 'was submitted before'}; {address}")
@@ -105,6 +114,7 @@ def tune(
     name: Annotated[str | None, typer.Option(help="Name of the sweep. [default: EXPERIMENT]")] = None,
     steps: Steps = None,
     seed: Seed = None,
+    settings: Settings = None,
     ray_address: RayAddress = None,
 ) -> None:
     """Tune the settings of an experiment on a Ray cluster, with early stopping of the worse runs (ASHA).
@@ -114,14 +124,14 @@ def tune(
     \b
     Examples:
       wtl tune reach-m2 --space training.learning_rate=1e-3,3e-3 --space model.n_hypotheses=2,4
+      wtl tune reach-m2 --set model.n_frames=16 --space model.latent_dim=64,128    # `wtl settings` lists the names
       wtl tune push --space space.json --samples 32 --storage s3://bucket/sweeps
     """
     from metalearn.cluster.sweep import Sweep, parse_space, run_sweep
     from metalearn.experiments import find_experiment
+    from metalearn.settings import decided, parse
 
-    wanted = find_experiment(experiment)
-    wanted = wanted if seed is None else wanted.with_seed(seed)
-    wanted = wanted if steps is None else wanted.with_steps(steps)
+    wanted = decided(find_experiment(experiment), parse(settings or ()), seed=seed, steps=steps)
     sweep = Sweep(wanted, parse_space(space), samples, storage, name or wanted.name)
     tried = run_sweep(sweep, ray_address)
     rows = []

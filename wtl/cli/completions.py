@@ -34,6 +34,19 @@ def models(incomplete: str) -> list[str]:
     return _beginning([*shipped, *trained], incomplete)
 
 
+def settings(incomplete: str) -> list[str]:
+    """Settings that `--set` takes, and what those take that are true or false."""
+    from metalearn.settings import settings as known
+
+    free = [one for one in known().values() if not one.set_by]
+    names = [f"{one.name}={value}" for one in free for value in _values(one.expected)]
+    return _beginning(names if "=" in incomplete else {name.partition("=")[0] + "=" for name in names}, incomplete)
+
+
+def _values(expected: str) -> tuple[str, ...]:
+    return ("true", "false") if expected == "true or false" else ("",)
+
+
 def sources(incomplete: str) -> list[str]:
     """Kinds of recordings, as `--from KIND:PATH` takes them."""
     from metalearn.data.formats import FORMATS

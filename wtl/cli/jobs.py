@@ -10,7 +10,7 @@ from rich.console import Console
 
 from wtl.cli import completions
 from wtl.cli.connection import connected
-from wtl.cli.options import DEFAULT_URL, Json, Key, Seed, Steps, Url
+from wtl.cli.options import DEFAULT_URL, Json, Key, Minutes, Seed, Settings, Steps, Url
 from wtl.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def create(
     ] = None,
     seed: Seed = None,
     steps: Steps = None,
+    minutes: Minutes = None,
+    settings: Settings = None,
     name: Annotated[str | None, typer.Option(help="Name of the model. [default: the experiment's]")] = None,
     job_id: Annotated[
         str | None,
@@ -57,12 +59,25 @@ def create(
     Examples:
       wtl jobs create reach-m2 --follow
       wtl jobs create reach-m4 --seed 1 --name reach-m4-second --url http://robots:8000
+      wtl jobs create reach-m2 --set model.n_frames=16 --minutes 30
       wtl jobs create --dataset training --name mine    # a folder that `wtl convert dataset:training` made
     """
+    from metalearn.settings import parse
+
     with connected(url, key) as client:
         if dataset is not None and Path(dataset).is_dir():
             dataset = _upload(client, Path(dataset))
-        job = client.train(experiment, dataset=dataset, family=family, seed=seed, steps=steps, name=name, job_id=job_id)
+        job = client.train(
+            experiment,
+            dataset=dataset,
+            family=family,
+            seed=seed,
+            steps=steps,
+            minutes=minutes,
+            settings=parse(settings or ()),
+            name=name,
+            job_id=job_id,
+        )
     typer.echo(job.id)
     if wait:
         follow(job.id, url, key)
@@ -139,7 +154,7 @@ def follow(job_id: JobId, url: Url = DEFAULT_URL, key: Key = None) -> None:
         for event in client.job(job_id).follow():
             if event.kind == "progress":
                 data = event.data
-                show_stage(data["phase"], data["done"], data["total"], _measured(data))
+                show_stage(data["phase"], data["done"], data["total"], _measured(data), data.get("ends_in_s"))
             else:
                 last = event.data
                 console.print(_state(last), highlight=False, soft_wrap=True, markup=False)
@@ -157,11 +172,22 @@ def _model(job: Mapping[str, Any]) -> str:
 
 
 def _progress(job: "TrainingJob") -> str:
-    now = job.progress
-    return f"{now['phase']} {now['done']}/{now['total']}" if now else ""
+    from metalearn.listeners.progress import ending_in_words
+
+    if not (now := job.progress):
+        return ""
+    said = (f"{now['phase']} {now['done']}/{now['total']}", _success(now))
+    left = "" if job.ended else ending_in_words(now.get("ends_in_s"))
+    return "  ".join(text for text in (*said, left) if text)
 
 
 def _measured(data: Mapping[str, Any]) -> str:
     """Success on held-out tasks where it was measured, else the loss."""
-    rates = [f"{name} {100 * data[name]:.0f}%" for name in ("trial", "retrial") if data.get(name) is not None]
-    return "  ".join(rates) or (f"loss {data['loss']:.3f}" if data.get("loss") is not None else "")
+    return _success(data) or (f"loss {data['loss']:.3f}" if data.get("loss") is not None else "")
+
+
+def _success(data: Mapping[str, Any]) -> str:
+    from metalearn.listeners.progress import success_in_words
+
+    older = [data[name] for name in ("trial", "retrial") if data.get(name) is not None]  # all that older servers say
+    return success_in_words(data.get("success") or older)

@@ -38,6 +38,26 @@ AdaptationId = Annotated[str, typer.Argument(metavar="ID", help="Id of an adapta
 
 Seed = Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Random seed, instead of the usual one.")]
 Steps = Annotated[int | None, typer.Option(min=10, help="Gradient steps in total, instead of the experiment's number.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        min=0.1,
+        max=100_000,
+        callback=finite,
+        help="Minutes that the training may take, instead of a number of steps. [default: 20, unless an experiment or "
+        "--steps says otherwise]",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Set a field of the configuration, as model.n_frames=16; `wtl settings` lists them. May be given several "
+        "times.",
+        autocompletion=completions.settings,
+    ),
+]
 Workers = Annotated[int, typer.Option(min=0, help="Collect episodes in this many processes; 0: in this one.")]
 Family = Annotated[
     str | None,

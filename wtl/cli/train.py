@@ -9,7 +9,7 @@ from rich.console import Console
 
 from metalearn.data.errors import InvalidConfig
 from wtl.cli import completions
-from wtl.cli.options import Family, RayAddress, Seed, Steps, Threads, Workers
+from wtl.cli.options import Family, Minutes, RayAddress, Seed, Settings, Steps, Threads, Workers
 from wtl.cli.recordings import (
     Actions,
     Filter,
@@ -62,6 +62,8 @@ def train(
     links_under: LinksUnder = None,
     rate: Rate = None,
     steps: Steps = None,
+    minutes: Minutes = None,
+    settings: Settings = None,
     workers: Workers = 0,
     threads: Threads = None,
     ray: Annotated[bool, typer.Option("--ray", help="Collect episodes in Ray actors.")] = False,
@@ -97,7 +99,8 @@ def train(
     Examples:
       wtl train reach-m2                   # minutes on 2 cores
       wtl train reach-m2 --seed 1 --out runs/second
-      wtl train --family my_tasks:Doors    # your own Gymnasium environments
+      wtl train --family my_tasks:Doors --minutes 10    # your own Gymnasium environments
+      wtl train reach-m2 --set model.n_frames=16 --set training.learning_rate=1e-3    # `wtl settings` lists them
       wtl train --dataset recordings       # recorded episodes, no simulator
       wtl train --episodes lerobot:DIR --task-by instruction    # recordings of others, no simulator
       wtl train --episodes recordings --observations eef_pos,object    # a folder with one file for each task
@@ -109,6 +112,7 @@ def train(
     from metalearn.baselines.bundled import usual_baselines
     from metalearn.cluster.jobs import persistent_path
     from metalearn.data.task_sets import TaskRule
+    from metalearn.settings import decided, parse
     from metalearn.training.learner import Compute
     from wtl.runs import make_collector, metric_listeners, run_training
 
@@ -133,10 +137,15 @@ def train(
         made = read_task_set(episodes, selection, TaskRule(demos), task_by=task_by, rate_hz=rate)
         typer.echo(describe(made))
         data = made.training
-    wanted = _experiment(experiment, family, dataset or (episodes[0] if episodes else None), seed, steps)
+    wanted = decided(
+        _experiment(experiment, family, dataset or (episodes[0] if episodes else None)),
+        parse(settings or ()),
+        seed=seed,
+        steps=steps,
+        minutes=minutes,
+        staleness=staleness,
+    )
     usual = Path("runs") / (wanted.name if seed is None else f"{wanted.name}-seed{seed}")
-    if staleness is not None:
-        wanted = wanted.with_staleness(staleness)
     folder = persistent_path(out or usual, Path.cwd(), Path.home())
     url = f"{storage.rstrip('/')}/{folder.name}" if storage else None
     names = usual_baselines() if baselines else ()
@@ -189,11 +198,9 @@ def experiments() -> None:
     )
 
 
-def _experiment(
-    name: str | None, family: str | None, dataset: str | None, seed: int | None, steps: int | None
-) -> "Experiment":
-    """The named experiment, or a new one for the user's own family or dataset, with the options applied."""
-    from metalearn.config import DataConfig, Experiment
+def _experiment(name: str | None, family: str | None, dataset: str | None) -> "Experiment":
+    """The named experiment, or a new one for the user's own family or dataset, which may take the usual minutes."""
+    from metalearn.config import USUAL_MINUTES, DataConfig, Experiment, TrainingConfig
     from metalearn.experiments import find_experiment
     from metalearn.tasks.registry import find_family
 
@@ -204,11 +211,11 @@ def _experiment(
     elif family is not None:
         own = find_family(family)
         n_tasks = min(DataConfig().n_tasks, len(own.splits["train"]))
-        experiment = Experiment(name=own.name, family=family, data=DataConfig(n_tasks=n_tasks))
+        usual = TrainingConfig(minutes=USUAL_MINUTES)
+        experiment = Experiment(name=own.name, family=family, data=DataConfig(n_tasks=n_tasks), training=usual)
     elif dataset is not None:
-        experiment = Experiment(name=_name_of(dataset), family="")
+        experiment = Experiment(name=_name_of(dataset), family="", training=TrainingConfig(minutes=USUAL_MINUTES))
     else:
         known = "an experiment (`wtl experiments` lists them), a --family, a --dataset or --episodes"
         raise InvalidConfig(f"train what? Name {known}")
-    experiment = experiment if seed is None else experiment.with_seed(seed)
-    return experiment if steps is None else experiment.with_steps(steps)
+    return experiment

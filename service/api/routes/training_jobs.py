@@ -21,7 +21,7 @@ from service.api.schemas.training_jobs import (
 from service.api.scopes import requires
 from service.errors import InvalidPayload
 from service.training_jobs import Job, JobRequest
-from service.training_jobs.admission import check_enough_tasks, check_family
+from service.training_jobs.admission import check_enough_tasks, check_family, check_settings
 
 router = APIRouter(
     prefix="/v1/training-jobs", tags=["training jobs"], responses=PROBLEMS, dependencies=[requires("jobs")]
@@ -45,7 +45,10 @@ def create(request: RequestBodyDep, container: ContainerDep) -> Response:
     """
     body = request.read(TrainingJobRequest)
     name = body.name or (body.dataset if body.experiment is None and body.family is None else None)
-    job_request = JobRequest(body.experiment or "", body.seed, body.steps, name, body.id, body.dataset, body.family)
+    job_request = JobRequest(
+        body.experiment or "", body.seed, body.steps, name, body.id, body.dataset, body.family, body.minutes,
+        body.settings,
+    )  # fmt: skip
     _check(request.tenant, job_request, container)
     job, _ = container.training_jobs.create(request.tenant, job_request, request.idempotency_key)
     return request.created(training_job_state(job), f"/v1/training-jobs/{job.id}")
@@ -56,6 +59,7 @@ def _check(tenant: str, job: JobRequest, container: ContainerDep) -> None:
     if not (job.experiment or job.dataset or job.family):
         expected = "an experiment, a data set or a family"
         raise InvalidPayload(f"expected {expected}, got none", field="experiment", expected=expected, got="nothing")
+    check_settings(job)
     if job.family is not None:
         check_family(job.family, container.settings.family_modules)
     if job.dataset is not None:
@@ -123,7 +127,8 @@ async def follow(container: ContainerDep, job: JobDep, seen: Seen = 0) -> AsyncI
     """Stream the events of a job, from its start or after `Last-Event-ID`, until it ends.
 
     A `state` event has the state and, at the end, `error` or `model` and `model_version`. A `progress` event has the
-    phase, the steps done and in total, the loss, and the success rates on held-out tasks if they were measured.
+    phase, the steps done and in total, the estimated seconds to the end, the loss, and the success rates on held-out
+    tasks after 0, 1, 2, ... trials if they were measured.
     """
     while True:
         events = await run_in_threadpool(container.training_jobs.events, job, seen)

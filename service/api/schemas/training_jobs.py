@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from service.api.schemas.adaptations import NEXT_CURSOR, Body, Share
 
@@ -30,6 +30,18 @@ class TrainingJobRequest(Body):
     steps: int | None = Field(
         None, ge=10, le=10**8, description="Total number of gradient steps, instead of the experiment's."
     )
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        le=100_000,
+        description="Minutes that the training may take, instead of a number of steps. Not beside `steps`.",
+    )
+    settings: dict[str, JsonValue] = Field(
+        {},
+        max_length=100,
+        description="Values of other fields of the experiment's configuration, by the names that `wtl settings` lists, "
+        'as `{"model.n_frames": 16}`.',
+    )
     name: str | None = Field(
         None,
         pattern=_NAME,
@@ -49,6 +61,12 @@ class TrainingProgress(Body):
     loss: float | None = Field(None, description="Training loss. Null if this phase has none.")
     trial: Share | None = Field(None, description="Success rate of the first trial on held-out tasks, if measured.")
     retrial: Share | None = Field(None, description="Success rate of the second trial on held-out tasks, if measured.")
+    success: list[Share] | None = Field(
+        None, description="Success rates on held-out tasks after 0, 1, 2, ... trials, if measured."
+    )
+    ends_in_s: float | None = Field(
+        None, description="Estimated seconds until the training ends. Null if nobody knows yet."
+    )
 
 
 class TrainingJobState(Body):
@@ -60,6 +78,8 @@ class TrainingJobState(Body):
     family: str | None = Field(description="Requested family of tasks. Null: that of the experiment, if any.")
     seed: int | None = Field(description="Requested random seed. Null: that of the experiment.")
     steps: int | None = Field(description="Requested number of gradient steps. Null: that of the experiment.")
+    minutes: float | None = Field(description="Requested number of minutes. Null: none was requested.")
+    settings: dict[str, JsonValue] = Field(description="Requested values of other fields, by their names.")
     name: str | None = Field(description="Requested name of the model. Null: that of the experiment.")
     state: Literal["queued", "running", "succeeded", "failed", "stopped"] = Field(description="State of the job.")
     stop_requested: bool = Field(description="True if a client has asked to stop the job.")

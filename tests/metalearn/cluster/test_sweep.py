@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from metalearn.cluster.sweep import Sweep, changed, parse_space, run_sweep
+from metalearn.cluster.sweep import Sweep, parse_space, run_sweep
 from metalearn.config import Experiment
 from metalearn.data.errors import InvalidConfig
 from metalearn.experiments import find_experiment
@@ -23,24 +23,15 @@ def sweep(space, samples=None, experiment=DARK, storage="x"):
     return Sweep(experiment, space, samples, storage, "any")
 
 
-def test_a_dotted_field_is_changed_and_nothing_else():
-    other = changed(DARK, {"training.learning_rate": 0.01, "seed": 3})
-    assert (other.training.learning_rate, other.seed) == (0.01, 3)
-    assert changed(other, {"training.learning_rate": DARK.training.learning_rate, "seed": DARK.seed}) == DARK
-
-
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"training.learning_rte": 1}, "did you mean training.learning_rate"),
         ({"training": 1}, "unknown setting 'training'"),
-        ({"model.n_hypotheses": 0}, "model.n_hypotheses: Input should be greater"),
-        ({"model.n_hypotheses": "many"}, "model.n_hypotheses: Input should be a valid integer"),
+        ({"model.n_hypotheses": 0}, "model.n_hypotheses: expected a whole number, at least 1"),
     ],
 )
 def test_a_setting_that_cannot_be_is_one_sentence(changes, sentence):
-    with pytest.raises(InvalidConfig, match=sentence):
-        changed(DARK, changes)
     with pytest.raises(InvalidConfig, match=sentence):
         sweep({key: [value] for key, value in changes.items()})
 

@@ -170,7 +170,7 @@ def test_figures_of_a_run_are_metrics_of_the_cluster(collector):
     from metalearn.training.events import Event
 
     listen = RayMetrics("reach-m2")
-    listen(Event("train", 10, 40, loss=2.0, trial=0.25, retrial=0.75))
+    listen(Event("train", 10, 40, loss=2.0, success=(0.25, 0.75), ends_in_s=90.0))
     (node,) = ray.nodes()
     url, deadline = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics", time.monotonic() + 60
     shown: dict[str, float] = {}
@@ -179,5 +179,7 @@ def test_figures_of_a_run_are_metrics_of_the_cluster(collector):
         lines = [line for line in httpx.get(url, timeout=10).text.splitlines() if line.startswith("ray_wtl_")]
         shown = {line.partition("{")[0]: float(line.rpartition(" ")[2]) for line in lines}
     assert shown["ray_wtl_retrial_success"] == 0.75
+    assert 'trials="1"' in next(line for line in lines if line.startswith("ray_wtl_success{") and "0.75" in line)
+    assert shown["ray_wtl_ends_in_seconds"] == 90
     assert shown["ray_wtl_progress"] == 0.25
     assert shown["ray_wtl_gradient_steps"] == 10

@@ -40,11 +40,12 @@ def test_a_run_is_logged_with_its_settings_and_goes_on_as_the_same(uri, tmp_path
 
     with mlflow_run(uri, DARK, tmp_path / "run") as listen:
         listen(Event("collect", 1, 2))
-        listen(Event("train", 20, 100, loss=1.0, trial=0.5, retrial=0.75))
+        listen(Event("train", 20, 100, loss=1.0, success=(0.5, 0.75, 1.0)))
     client, (run,) = runs_at(uri)
     assert run.info.status == "FINISHED"
     assert [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "loss")] == [(10, 2.0), (20, 1.0)]
-    assert run.data.metrics["retrial"] == 0.75
+    assert run.data.metrics["retrial"] == run.data.metrics["success_after_1"] == 0.75
+    assert run.data.metrics["success_after_2"] == 1.0
 
     with mlflow_run(uri, DARK, tmp_path / "other"):
         pass

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from metalearn.listeners import progress
-from metalearn.listeners.progress import show_progress
+from metalearn.listeners.progress import ending_in_words, show_progress, success_in_words
 
 
 def shown(*events: tuple[object, ...], terminal: bool) -> str:
@@ -27,6 +27,31 @@ def test_a_log_has_the_begin_the_measured_and_the_end_of_a_stage() -> None:
     steps = [("train", done, 100, "trial 50%" if done == 40 else "") for done in range(1, 101)]
     lines = shown(*steps, terminal=False).splitlines()
     assert [line.split()[3] for line in lines] == ["1/100", "40/100", "100/100"]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_is_measured_and_when_it_ends_are_said(terminal: bool) -> None:
+    measured = success_in_words((0.31, 0.654, 1.0))
+    assert measured == "success 31 / 65 / 100% after 0-2 trials"
+    text = shown(("train", 5, 10), ("train", 10, 10, measured, 300.0), terminal=terminal)
+    assert f"train        10/10  {measured}  5 min left\n" in text
+
+
+def test_a_moving_estimate_alone_does_not_flood_a_log() -> None:
+    text = shown(*(("train", done, 100, "", 100.0 - done) for done in range(1, 100)), terminal=False)
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, ""), (-3.0, "0 s left"), (42.4, "42 s left"), (600.0, "10 min left"), (7500.0, "2 h 5 min left")],
+)
+def test_the_time_left_is_in_words(seconds: float | None, words: str) -> None:
+    assert ending_in_words(seconds) == words
+
+
+def test_success_of_a_run_without_trials_is_after_none_and_unmeasured_success_is_nothing() -> None:
+    assert (success_in_words((0.5,)), success_in_words(())) == ("success 50% after 0 trials", "")
 
 
 def test_a_log_says_now_and_then_that_work_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
