@@ -49,7 +49,7 @@ class ImageEncoder(ObservationEncoder):
     ) -> tuple[Float[Tensor, "b k f _p"], None]:
         """The features, and their change to the next frame (at the end: from the one before), not that of pixels."""
         features = self(observations)
-        changed = features.diff(dim=2)
+        changed = features[:, :, 1:] - features[:, :, :-1]
         return torch.cat([features, torch.cat([changed, changed[:, :, -1:]], 2)], -1), None
 
     def read_means(self, means: Float[Tensor, "b k f o"]) -> Float[Tensor, "b k f _p"]:
