@@ -113,7 +113,7 @@ def test_what_nobody_set_may_still_be_decided():
 def test_every_experiment_can_be_written_as_settings():
     usual = Experiment(name="any", family="")
     for experiment in EXPERIMENTS.values():
-        content = experiment.to_json()
+        content = experiment.model_dump(mode="json")
         values = {one.name: content[one.name.split(".")[0]][one.name.split(".")[1]] for one in FREE if "." in one.name}
         made = with_settings(usual, values)
         assert (made.data, made.model, made.training) == (experiment.data, experiment.model, experiment.training)
