@@ -69,6 +69,13 @@ class Part:
         return "set" if self.name and len(shape) == 2 and min(shape) > 1 else "vector"
 
     @property
+    def choices(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of a category: how many values each of its components has, and the first of them."""
+        counts = self.space.n if isinstance(self.space, spaces.Discrete) else self.space.nvec
+        sizes, starts = (np.broadcast_to(ends, self.shape).ravel().tolist() for ends in (counts, self.space.start))
+        return tuple(sizes), tuple(starts)
+
+    @property
     def numbers(self) -> slice:
         """Its numbers in the vector of an observation."""
         return slice(self.start, self.start + self.size)
