@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Int64, Shaped
 
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.values import Array
@@ -272,6 +272,12 @@ def observation_vectors(observations: Array) -> Float32[np.ndarray, "n o"]:
     parts = split(observations).values()
     flat = [part.reshape(len(part), math.prod(part.shape[1:])).astype(np.float32) for part in parts]
     return flat[0] if len(flat) == 1 else np.concatenate(flat, 1)
+
+
+def beside_pictures(parts: Sequence[Part]) -> Int64[np.ndarray, " c"]:
+    """The places, in the vector of an observation, of the numbers that are no pixels."""
+    kept = [np.arange(part.size) + part.start for part in parts if part.kind != "image"]
+    return np.concatenate([np.zeros(0, np.int64), *kept])
 
 
 def from_vectors(vectors: Shaped[np.ndarray, "n o"], space: spaces.Space[Any]) -> Array:
