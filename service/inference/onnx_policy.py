@@ -22,16 +22,40 @@ from metalearn.data.units import Units
 _ROWS = "rows"
 
 
+def n_sums(bundle: Bundle) -> int:
+    """Return the number of values at the end of a latent that the steps of a running episode add to."""
+    spec, config = bundle.spec, ModelConfig.model_validate(bundle.model)
+    effects = spec.action_size * (spec.observation_size + spec.action_size) if config.dynamics_rank else 0
+    return effects + (config.memory + 1 if config.memory else 0)
+
+
+def remembering(bundle: Bundle) -> bytes | None:
+    """Make the graph of what each of n steps adds to `effects`; None if the model does not adapt online.
+
+    Its inputs are `observations [n, o]` as vectors, `changes [n, c]` to the next ones, of all numbers but pixels, and
+    `actions [n, a]` in the units that `signature` lists, discrete ones one-hot; it lacks those that it does not need.
+    Raises InvalidConfig.
+    """
+    if "remember" not in bundle.graphs:
+        return None
+    try:
+        model = _with_weights(bundle.graphs["remember"], bundle.weights)
+    except (DecodeError, KeyError, ValueError) as error:
+        sentence = " ".join(str(error).split())[:200]
+        raise InvalidConfig(f"bundle {bundle.name}: its graphs do not fit it: {sentence}") from error
+    return model.SerializeToString(deterministic=True)
+
+
 def exportable(bundle: Bundle) -> bool:
     """Return True if the bundle has the graphs that a policy is made from."""
-    return {"conditioning", "act"} <= set(bundle.graphs)
+    return ({"conditioning", "act", "remember"} if n_sums(bundle) else {"conditioning", "act"}) <= set(bundle.graphs)
 
 
 def standalone(bundle: Bundle, belief: Belief) -> bytes:
     """Make the policy of a belief, from `observation [n, ...o]` and optionally `hypothesis [n]` to `action`.
 
     A model that adapts online has a further optional input `effects [n, s]`: the sums over the steps of the running
-    episode (`metalearn.data.frames.effects_of`), of actions in the units that `signature` lists, if it lists any.
+    episode of what the graph of `remembering` gives.
     The same belief gives the same bytes.
 
     Raises:
@@ -49,7 +73,7 @@ def standalone(bundle: Bundle, belief: Belief) -> bytes:
         raise InvalidConfig(f"bundle {bundle.name}: its graphs do not fit it: {sentence}") from error
     builder = _GraphBuilder(Units(bundle.spec, **dict(config.units)))
     builder.rows()
-    builder.latent(belief, _n_sums(config, bundle.spec))
+    builder.latent(belief, n_sums(bundle))
     builder.hypothesis(belief.map_hypothesis)
     builder.observation()
     graph = builder.around(inside.graph)
@@ -61,14 +85,14 @@ def standalone(bundle: Bundle, belief: Belief) -> bytes:
 def signature(bundle: Bundle) -> dict[str, list[dict[str, Any]]]:
     """Describe the inputs and outputs of the policy."""
     spec, config = bundle.spec, ModelConfig.model_validate(bundle.model)
-    n_sums = _n_sums(config, spec)
+    summed = n_sums(bundle)
     observation = {"name": "observation", "dtype": _dtype(spec).name, "shape": ["n", *spec.observation_layout[1]]}
     hypothesis = {"name": "hypothesis", "dtype": "int64", "shape": ["n"], "optional": "the most probable one"}
     inputs: list[dict[str, Any]] = [observation, hypothesis]
-    if n_sums:
+    if summed:
         nothing = "zeros: no steps in this episode yet"
         units = {"action_units": config.units.actions} if config.units.actions else {}
-        inputs.append({"name": "effects", "dtype": "float32", "shape": ["n", n_sums], "optional": nothing, **units})
+        inputs.append({"name": "effects", "dtype": "float32", "shape": ["n", summed], "optional": nothing, **units})
     kind, size = ("int64", []) if spec.discrete else ("float32", [spec.action_size])
     return {"inputs": inputs, "outputs": [{"name": "action", "dtype": kind, "shape": ["n", *size]}]}
 
@@ -165,18 +189,17 @@ class _GraphBuilder:
 
 def _embed(graph: bytes, weights: Weights, name: str) -> onnx.ModelProto:
     """Return a graph with embedded weights and `name/` before all names. Raises DecodeError, KeyError, ValueError."""
+    return compose.add_prefix(_with_weights(graph, weights), f"{name}/", inplace=True)
+
+
+def _with_weights(graph: bytes, weights: Weights) -> onnx.ModelProto:
     model = onnx.load_from_string(graph)
     for tensor in model.graph.initializer:
         if tensor.external_data:
             value = np.array(weights[tensor.name]).reshape(tensor.dims)
             tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
     del model.graph.value_info[:]
-    return compose.add_prefix(model, f"{name}/", inplace=True)
-
-
-def _n_sums(config: ModelConfig, spec: Spec) -> int:
-    """Return the number of values at the end of a latent that online adaptation adds to."""
-    return spec.action_size * (spec.observation_size + spec.action_size) if config.dynamics_rank else 0
+    return model
 
 
 def _dtype(spec: Spec) -> np.dtype[Any]:

@@ -29,14 +29,15 @@ from metalearn.config import ModelConfig
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.formats import read_episodes, read_minari
-from metalearn.data.frames import effects_of
+from metalearn.data.spaces import beside_pictures, observation_vectors
 from metalearn.data.spec import Spec
+from metalearn.data.units import Units
 from metalearn.model.export import with_graphs
 from metalearn.model.policy import ConditionalPolicy
 from service.app import create_app
 from service.client import Adaptation, AsyncClient, Client, ClientError, Export
 from service.inference import OnnxRuntime
-from service.inference.onnx_policy import signature, standalone
+from service.inference.onnx_policy import remembering, signature, standalone
 from service.settings import SHIPPED_MODELS, Settings
 from wtl.cli import main
 
@@ -167,15 +168,26 @@ def test_every_kind_of_model_can_leave(kind: str, rng: np.random.Generator) -> N
     assert str(got.dtype) == promised["outputs"][0]["dtype"]
 
 
-def test_what_is_learnt_while_acting_is_an_input(rng: np.random.Generator) -> None:
-    bundle = made("dynamics")
+@pytest.mark.parametrize("kind", ["dynamics", "memory", "memory of parts"])
+def test_what_is_learnt_while_acting_is_an_input(kind: str, rng: np.random.Generator) -> None:
+    bundle = made(kind)
     runtime, spec = OnnxRuntime.load(bundle), bundle.spec
     belief = runtime.infer_belief([contexts(spec, rng)[4]])[0]
     policy, episode = standalone(bundle, belief), spec.example_episode(rng, 12)
     conditioning = runtime.conditioning(belief, belief.map_hypothesis)
     later = runtime.update(conditioning, episode.observations, episode.actions)
     expected = runtime.act(later[None], episode.observations[-1:])
-    effects = effects_of(np.diff(episode.observations, axis=0), episode.actions).sum(0)
+    seen, units = observation_vectors(episode.observations), Units(spec)
+    remember = remembering(bundle)
+    assert remember is not None
+    step = {
+        "observations": seen[:-1],
+        "changes": np.diff(seen, axis=0)[:, beside_pictures(spec.parts)],
+        "actions": units.encode_actions(episode.actions),
+    }
+    session = onnxruntime.InferenceSession(remember)
+    (sums,) = session.run(["sums"], {one.name: step[one.name] for one in session.get_inputs()})
+    effects = sums.sum(0)
     (last,) = signature(bundle)["inputs"][2:]
     assert (last["name"], last["shape"]) == ("effects", ["n", len(effects)])
     got = run(policy, observation=episode.observations[-1:], effects=effects[None].astype(np.float32))
