@@ -241,7 +241,7 @@ class _Run:
             return
         if self.collecting is None:
             self.collecting = self._snapshot()
-            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1)
+            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1, self.config.trials_per_task + 1)
         if steps >= due:
             self._take_trials(dataset, self.source, self.collecting)
 
@@ -326,7 +326,7 @@ class _Run:
         if self.schedule.round and (trials := self.source.earlier_trials(self.schedule.round)):
             self.data.replace_trials(trials)
         if self.collecting is not None:
-            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1)
+            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1, self.config.trials_per_task + 1)
 
     def _forget_if_useless(self) -> dict[str, Array]:
         """The weights, without the memory within an episode where validation tasks are solved as well without it.
