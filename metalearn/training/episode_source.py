@@ -86,7 +86,7 @@ class EpisodeSource:
         return self._demonstrate("", tasks_of(self._family, "validation", n, self._experiment.seed))
 
     def begin_trials(self, dataset: Dataset, policy: Snapshot, round_number: int, n_attempts: int) -> None:
-        """Start to collect attempts of `policy` in every training task in the background; `take_trials` returns them."""
+        """Start to collect attempts of `policy` in every training task; `take_trials` waits for them."""
         if self._group.rank == 0:
             contexts = [Context(record.demos) for record in dataset.tasks]
             self._begun = self._try(policy, dataset.tasks, contexts, n_attempts, STREAM_TRIAL + 100 * round_number)
