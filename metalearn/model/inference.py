@@ -12,8 +12,8 @@ from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
-from metalearn.data.frames import add_effects, effects_of, gather
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.frames import gather
+from metalearn.data.spaces import beside_pictures, observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.model.encoder import EpisodeTensors
@@ -25,6 +25,7 @@ class Inference:
 
     def __init__(self, policy: ConditionalPolicy, spec: Spec) -> None:
         self.policy = policy.eval()
+        self._changing = torch.from_numpy(beside_pictures(spec.parts))
         self.spec, self.units = spec, Units(spec, **dict(policy.config.units))
 
     @classmethod
@@ -68,8 +69,8 @@ class Inference:
 
     @property
     def adapts_online(self) -> bool:
-        """Whether what actions do is learnt within an episode."""
-        return self.policy.dynamics is not None
+        """Whether what a running episode tells is used before it ends."""
+        return self.policy.n_sums > 0
 
     def update_step(
         self,
@@ -81,9 +82,8 @@ class Inference:
         """The conditioning of b tasks after one step of each."""
         if not self.adapts_online:
             return conditioning
-        changes = observation_vectors(next_observations) - observation_vectors(observations)
         conditioning = conditioning.copy()
-        conditioning[:, -self.policy.n_sums :] += effects_of(changes, self.units.encode_actions(actions))
+        conditioning[:, -self.policy.n_sums :] += self._remember(observations, actions, next_observations)
         return conditioning
 
     def update(
@@ -95,7 +95,22 @@ class Inference:
         """The conditioning of one task after t actions and the n = t + 1 observations around them."""
         if len(actions) == 0 or not self.adapts_online:
             return conditioning
-        return add_effects(conditioning, observations, actions, self.units)
+        conditioning = conditioning.copy()
+        conditioning[-self.policy.n_sums :] += self._remember(observations[:-1], actions, observations[1:]).sum(0)
+        return conditioning
+
+    def _remember(
+        self,
+        observations: Shaped[np.ndarray, "n *o"],
+        actions: Shaped[np.ndarray, "n *a"],
+        next_observations: Shaped[np.ndarray, "n *o"],
+    ) -> Float32[np.ndarray, "n s"]:
+        before, after = self._flat(observations), self._flat(next_observations)
+        done = torch.from_numpy(self.units.encode_actions(actions))
+        with torch.inference_mode():
+            changes = (after - before)[:, self._changing]
+            added: Array = self.policy.remember(before, changes, done).numpy()
+        return added
 
     def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> "HypothesisActor":
         """Sample one hypothesis per task where no trial was scored yet, else take the most probable one."""
@@ -110,7 +125,7 @@ class Inference:
         return torch.from_numpy(observation_vectors(observations))
 
     def _tensors(self, episodes: Sequence[Sequence[Episode]]) -> EpisodeTensors:
-        config, effects = self.policy.config, self.adapts_online
+        config, effects = self.policy.config, self.policy.dynamics is not None
         arrays = gather(episodes, config.n_frames, self.units, effects=effects, means=config.frame_means)
         return EpisodeTensors(**{name: torch.from_numpy(values) for name, values in arrays.items()})
 

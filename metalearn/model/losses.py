@@ -23,13 +23,15 @@ def mixture_loss(
     n_steps: Float[Tensor, " n"],
     temperature: float,
     prior_weight: float = 1.0,
+    log_within: Float[Tensor, "b z"] | None = None,
 ) -> Float[Tensor, ""]:
     """-sum_z r[z] (log p(episode | z) / mean steps + prior_weight * log p(z | context)), averaged over b.
 
     At temperature 1 (and prior_weight 1 / mean steps) its gradient is that of
     -log sum_z p(z | context) p(episode | z) / mean steps: a hypothesis explains an episode, not a step.
-    `n_steps` are those of the n >= b episodes of the whole batch, of which this may be a part.
+    `n_steps` are those of the n >= b episodes of the whole batch, of which this may be a part. `log_within` is
+    what is learnt to predict z from, where that is more than the context: the episode so far too.
     """
     weights = responsibilities(log_likelihood, log_prior, temperature).detach()
     explained = (weights * log_likelihood).sum(-1).mean() / n_steps.mean()
-    return -(explained + prior_weight * (weights * log_prior).sum(-1).mean())
+    return -(explained + prior_weight * (weights * (log_prior if log_within is None else log_within)).sum(-1).mean())

@@ -15,12 +15,18 @@ from torch.nn import functional
 from metalearn.config import ModelConfig
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
+from metalearn.model.choices import log_likelihood_of_choices, most_probable_choices
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import ContextEncoder, EpisodeTensors
+from metalearn.model.memory import EpisodeMemory
 from metalearn.model.observations import ObservationEncoder, make_observation_encoder
 
 LOG_SIGMA_RANGE = (-3.0, 1.0)
+MEMORY_WEIGHTS = ("memory.", "evidence.", "reminder.")
+"""What the names of weights begin with that a policy without a memory within an episode does not have."""
+STUBBORNNESS = 2.3  # the logarithm of how much likelier another hypothesis must have become to be acted on instead
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +42,8 @@ class ConditionalPolicy(nn.Module):
 
     Two hidden layers, modulated (FiLM, Perez et al. 2018) by the latent and an embedding of z, which also gate
     the observation, since a task is often a matter of which part of it counts. A Gaussian with one learned
-    sigma per action component, or a categorical for discrete actions. Where tasks differ in what an action
-    does, the network says how the observation is to change, and `Dynamics` which action does that.
+    sigma per action component, or a categorical for each choice of discrete actions. Where tasks differ in what an
+    action does, the network says how the observation is to change, and `Dynamics` which action does that.
 
     A latent `[d]` is what the encoder makes of a context, then the keys of the entities that it was about (if
     observations list entities), then the sums that tell the effect of actions (if that differs).
@@ -49,7 +55,7 @@ class ConditionalPolicy(nn.Module):
     def __init__(self, config: ModelConfig, spec: Spec) -> None:
         super().__init__()
         self.config = config
-        self.discrete = spec.discrete
+        self.discrete, self._choices = spec.discrete, spec.action_choices
         o, a, width = spec.observation_size, spec.action_size, config.policy_width
         observations, d = make_observation_encoder(spec, config), config.latent_dim
         self.encoder = ContextEncoder(config, observations, a)
@@ -68,7 +74,18 @@ class ConditionalPolicy(nn.Module):
         self.dynamics = Dynamics(config.dynamics_rank, o, a) if config.dynamics_rank else None
         if self.discrete and self.dynamics:
             raise InvalidConfig("dynamics_rank: expected 0 where actions are discrete")
-        self.head = nn.Linear(width, o if self.dynamics else a)
+        out = o if self.dynamics else a
+        self.head = nn.Linear(width, out)
+        self.memory, self.reminder = None, None
+        if config.memory:
+            self.memory = EpisodeMemory(config.memory, observations, len(beside_pictures(spec.parts)), a)
+            self.evidence = nn.Sequential(
+                nn.Linear(d + self.memory.n_sums, width), nn.ReLU(), nn.Linear(width, config.n_hypotheses)
+            )
+            self._reminder_sizes = [*[width] * 4, out, out]
+            self.reminder = nn.Sequential(
+                nn.Linear(self.memory.n_sums, width), nn.ReLU(), nn.Linear(width, sum(self._reminder_sizes))
+            )
         self.log_sigma = nn.Parameter(torch.full((a,), -0.5))
 
     def infer_belief(
@@ -77,25 +94,40 @@ class ConditionalPolicy(nn.Module):
         """The latent of each context, and log p(z | context)."""
         latent = self.encoder(demos, trials)
         log_prior = self.prior(latent[:, : self.config.latent_dim]).log_softmax(-1)
-        return torch.cat([latent, trials.summed_effects], -1), log_prior
+        nothing_yet = latent.new_zeros(len(latent), self.memory.n_sums if self.memory else 0)
+        return torch.cat([latent, nothing_yet, trials.summed_effects], -1), log_prior
 
     def conditioning(self, latent: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"]) -> Float[Tensor, "b c"]:
         """All that acting takes of latents under hypotheses, once for an episode: most of what an action costs.
 
         The sums that tell the effect of actions come last; they alone may change within an episode.
         """
+        if self.memory is not None:
+            # An episode may change its mind: which hypothesis is acted on is known only when it is acted on.
+            known, sums = latent.split([latent.shape[-1] - self.n_sums, self.n_sums], -1)
+            chosen = functional.one_hot(hypothesis, self.config.n_hypotheses).to(latent.dtype)
+            return torch.cat([known, chosen, sums], -1)
+        return self._conditioning(latent, hypothesis)
+
+    def _conditioning(self, latent: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"]) -> Float[Tensor, "b c"]:
         modulation = self._modulation(latent[:, None], self.hypotheses(hypothesis)[:, None])
         parts = [*modulation.film] if modulation.queries is None else [*modulation.film, modulation.queries]
         return torch.cat([*(part.flatten(1) for part in parts), latent[:, latent.shape[-1] - self.n_sums :]], -1)
 
     def act(self, conditioning: Float[Tensor, "b c"], observations: Float[Tensor, "b o"]) -> Shaped[Tensor, "b *a"]:
-        """The most probable action `[b, a]` in [-1, 1] units of the action space, or `[b]` for discrete."""
+        """The most probable action `[b, a]` in its units; `[b]` of one choice, or `[b, k]` of k at once."""
         out = self.outputs(conditioning, observations)
-        return out.argmax(-1) if self.discrete else out
+        return most_probable_choices(out, self._choices) if self.discrete else out
 
     def outputs(self, conditioning: Float[Tensor, "b c"], observations: Float[Tensor, "b o"]) -> Float[Tensor, "b a"]:
         """The mean action, or the logits of discrete ones."""
-        if self.observations.memory_shape is None and self.dynamics is None:
+        if self.memory is not None:
+            n, z = conditioning.shape[-1], self.config.n_hypotheses
+            known, chosen, sums = conditioning.split([n - z - self.n_sums, z, self.n_sums], -1)
+            latent = torch.cat([known, sums], -1)
+            told = self._told(latent, sums) + STUBBORNNESS * chosen
+            conditioning = self._conditioning(latent, told.argmax(-1))
+        if self.observations.memory_shape is None and self.dynamics is None and self.memory is None:
             # Nothing but the layers: without the axes of z and t an exported graph takes half the time.
             film = conditioning.split(self._film_sizes, -1)
             return self._layers(film, self.observations.look(observations, None)[0], [])
@@ -114,7 +146,7 @@ class ConditionalPolicy(nn.Module):
     @property
     def n_sums(self) -> int:
         """Numbers at the end of a latent, and of a conditioning, that tell the effect of actions."""
-        return self.dynamics.n_sums if self.dynamics else 0
+        return sum(part.n_sums for part in (self.memory, self.dynamics) if part)
 
     def log_likelihood(
         self,
@@ -122,26 +154,72 @@ class ConditionalPolicy(nn.Module):
         observations: Float[Tensor, "b t o"],
         actions: Shaped[Tensor, "b t *a"],
         mask: Float[Tensor, "b t"],
-        effects: Float[Tensor, "b t s"],
+        sums: Float[Tensor, "b t s"],
     ) -> Float[Tensor, "b z"]:
         """log p(actions | observations, z, context), summed over the steps of the mask, for every z.
 
-        `effects` are the sums over the steps of the same episode that went before.
+        `sums` are those over the steps of the same episode that went before (`sums_before`).
         """
         z = self.config.n_hypotheses
         embedded = self.hypotheses.weight.expand(len(latent), z, -1)
-        tried = latent[:, None, latent.shape[-1] - self.n_sums :] + effects
+        tried = latent[:, None, latent.shape[-1] - self.n_sums :] + sums
         out = self._out(self._modulation(latent[:, None].expand(-1, z, -1), embedded), tried, observations[:, None])
         if self.discrete:
-            expected = actions[:, None].expand(-1, z, -1)
-            steps = -functional.cross_entropy(out.flatten(0, 2), expected.flatten(), reduction="none").view(
-                out.shape[:3]
-            )
+            chosen = actions[:, None].expand(-1, z, *actions.shape[1:])
+            steps = log_likelihood_of_choices(out, chosen, self._choices)
         else:
             log_sigma = self.log_sigma.clamp(*LOG_SIGMA_RANGE)
             error = (actions[:, None] - out) / log_sigma.exp()
             steps = (-0.5 * error.square() - log_sigma).sum(-1)
         return (steps * mask[:, None]).sum(-1)
+
+    def infer_within(
+        self, latent: Float[Tensor, "b d"], log_prior: Float[Tensor, "b z"], sums: Float[Tensor, "b t s"]
+    ) -> Float[Tensor, "b t z"]:
+        """log p(z | context, the episode so far): at each of t steps, given the sums over the steps before it."""
+        tried = latent[:, None, latent.shape[-1] - self.n_sums :] + sums
+        return (log_prior[:, None] + self._told(latent[:, None].expand(-1, sums.shape[1], -1), tried)).log_softmax(-1)
+
+    def _told(self, latent: Float[Tensor, "*n d"], sums: Float[Tensor, "*n s"]) -> Float[Tensor, "*n z"]:
+        """How much likelier, as a logarithm, each hypothesis is after what the episode has told; zeros without."""
+        if self.memory is None:
+            return latent.new_zeros(*latent.shape[:-1], self.config.n_hypotheses)
+        recalled = self.memory.recall(sums[..., : self.memory.n_sums])
+        told: Tensor = self.evidence(torch.cat([latent[..., : self.config.latent_dim], recalled], -1))
+        return told * recalled[..., -1:]
+
+    def sums_before(
+        self,
+        observations: Float[Tensor, "b t o"],
+        changes: Float[Tensor, "b t c"],
+        actions: Float[Tensor, "b t _a"],
+        remembered: Float[Tensor, "b t"],
+        effects: Float[Tensor, "b t e"],
+    ) -> Float[Tensor, "b t s"]:
+        """At each step, what the steps before it add to the sums at the end of a latent.
+
+        Args:
+            observations: at the steps.
+            changes: of the observation that the actions led to.
+            actions: that were done, encoded; they may differ from those to imitate.
+            remembered: 1 for a step that is remembered, 0 for one that is not.
+            effects: the sums for `dynamics` over the steps before.
+        """
+        if self.memory is None:
+            return effects
+        added = self.memory(self.observations(observations), changes, actions) * remembered[..., None]
+        return torch.cat([added.cumsum(1) - added, effects], -1)
+
+    def remember(
+        self, observations: Float[Tensor, "n o"], changes: Float[Tensor, "n o"], actions: Float[Tensor, "n a"]
+    ) -> Float[Tensor, "n s"]:
+        """What each of n steps adds to the sums at the end of a conditioning."""
+        parts = []
+        if self.memory is not None:
+            parts.append(self.memory(self.observations(observations), changes, actions))
+        if self.dynamics is not None:
+            parts.append(self.dynamics.sums(changes, actions))
+        return torch.cat(parts, -1)
 
     def _modulation(self, latent: Float[Tensor, "b z d"], embedded: Float[Tensor, "b z e"]) -> _Modulation:
         d, n_sums = self.config.latent_dim, self.n_sums
@@ -161,26 +239,43 @@ class ConditionalPolicy(nn.Module):
         """Logits, or means of the actions; `tried` are the sums over all steps that went before."""
         plain, found = self.observations.look(observations, modulation.queries)
         plain = plain.expand(-1, modulation.film[-1].shape[1], -1, -1)
-        out = self._layers(modulation.film, plain, [] if found is None else [found])
+        n_remembered = self.memory.n_sums if self.memory else 0
+        remembered, effects = tried.split([n_remembered, tried.shape[-1] - n_remembered], -1)
+        out = self._layers(modulation.film, plain, [] if found is None else [found], self._reminder(remembered))
         if self.dynamics is None:
             return out
         with torch.autocast(out.device.type, enabled=False):  # small inverses want all their digits
-            world = self.dynamics(tried, self.observations.unit)
+            world = self.dynamics(effects, self.observations.unit)
             return self.dynamics.act_through(out.float(), *world)
+
+    def _reminder(self, sums: Float[Tensor, "b t s"]) -> tuple[Float[Tensor, "b 1 t _w"], ...]:
+        """How layers are modulated by what the episode has told so far; nothing without a memory."""
+        if self.memory is None or self.reminder is None:
+            return ()
+        recalled = self.memory.recall(sums)
+        modulation: Tensor = self.reminder(recalled) * recalled[..., -1:]  # nothing before the first step
+        return modulation[:, None].split(self._reminder_sizes, -1)
 
     def _layers(
         self,
         film: Sequence[Float[Tensor, "*#n _w"]],
         plain: Float[Tensor, "*n p"],
         found: Sequence[Float[Tensor, "*n f"]],
+        reminder: Sequence[Float[Tensor, "*#n _w"]] = (),
     ) -> Float[Tensor, "*n _a"]:
         """The network, modulated, of what observations say beside entities, and of what was found among these."""
         scale_1, shift_1, scale_2, shift_2, gate = film
         hidden = self.first(torch.cat([plain, plain * gate, *found], -1))
-        hidden = functional.relu(hidden * (1 + scale_1) + shift_1)
-        hidden = functional.relu(self.second(hidden) * (1 + scale_2) + shift_2)
-        out: Tensor = self.head(hidden)
-        return out
+        if not reminder:
+            hidden = functional.relu(hidden * (1 + scale_1) + shift_1)
+            hidden = functional.relu(self.second(hidden) * (1 + scale_2) + shift_2)
+            out: Tensor = self.head(hidden)
+            return out
+        more_1, also_1, more_2, also_2, more_out, also_out = reminder
+        hidden = functional.relu(hidden * (1 + scale_1 + more_1) + shift_1 + also_1)
+        hidden = functional.relu(self.second(hidden) * (1 + scale_2 + more_2) + shift_2 + also_2)
+        reminded: Tensor = self.head(hidden) * (1 + more_out) + also_out
+        return reminded
 
     def to_weights(self) -> dict[str, Array]:
         """Parameters and buffers as numpy arrays, for a bundle."""

@@ -1,12 +1,13 @@
 """Bundles with random weights of every kind of model, and contexts for them."""
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from metalearn.bundle import Bundle
-from metalearn.config import EntityLayout, ModelConfig
+from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.spec import Spec
 from metalearn.model.export import with_graphs
@@ -14,12 +15,20 @@ from metalearn.model.policy import ConditionalPolicy
 from service.settings import SHIPPED_MODELS
 
 BOX = spaces.Box(-2.0, 2.0, (3,), np.float32)
-KINDS = {
-    "categorical": (ModelConfig(), spaces.Discrete(5, start=2)),
-    "one of everything": (ModelConfig(n_hypotheses=1, n_frames=2, latent_dim=8, max_trials=3), BOX),
-    "entities": (ModelConfig(entities=EntityLayout(start=1, count=2, size=3, place=2)), BOX),
-    "dynamics": (ModelConfig(dynamics_rank=2), BOX),
-    "means": (ModelConfig(frame_means=True), BOX),
+SEEN = spaces.Box(-np.inf, np.inf, (8,), np.float32)
+OBJECTS = spaces.Box(-np.inf, np.inf, (2, 3), np.float32)
+PARTS = spaces.Dict(
+    arm=SEEN, camera=spaces.Box(0, 255, (12, 10, 3), np.uint8), mode=spaces.Discrete(3, start=1), objects=OBJECTS
+)
+KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
+    "categorical": (ModelConfig(), SEEN, spaces.Discrete(5, start=2)),
+    "one of everything": (ModelConfig(n_hypotheses=1, n_frames=2, latent_dim=8, max_trials=3), SEEN, BOX),
+    "entities": (ModelConfig(), spaces.Dict(objects=OBJECTS, robot=spaces.Box(-1, 1, (2,), np.float32)), BOX),
+    "entities alone": (ModelConfig(n_hypotheses=2), spaces.Dict(objects=OBJECTS, others=OBJECTS), BOX),
+    "pictures": (ModelConfig(n_hypotheses=2), spaces.Box(0, 255, (36, 48, 3), np.uint8), BOX),
+    "every part": (ModelConfig(frame_means=True), PARTS, BOX),
+    "dynamics": (ModelConfig(dynamics_rank=2), SEEN, BOX),
+    "means": (ModelConfig(frame_means=True), SEEN, BOX),
 }
 
 
@@ -28,8 +37,8 @@ def made(kind: str) -> Bundle:
     """A bundle with random weights, so that no number in it is zero by chance."""
     if kind not in KINDS:
         return Bundle.load(SHIPPED_MODELS / kind)
-    config, actions = KINDS[kind]
-    spec = Spec(spaces.Box(-np.inf, np.inf, (8,), np.float32), actions, horizon=30, rate_hz=10.0)
+    config, seen, actions = KINDS[kind]
+    spec = Spec(seen, actions, horizon=30, rate_hz=10.0)
     rng = np.random.default_rng(0)
     weights = ConditionalPolicy(config, spec).to_weights()
     drawn = {

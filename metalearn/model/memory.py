@@ -1,0 +1,60 @@
+"""What an episode has told so far: a learnt summary of each of its steps, added up.
+
+So that an attempt can use what it finds out before it ends, such as which way a motor turns. Pure torch; knows
+neither hypotheses nor how actions are chosen.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from metalearn.data.units import EPSILON
+from metalearn.model.observations import ObservationEncoder
+
+WIDTH = 64
+CLIP = 5.0
+HALF_KNOWN = 4.0  # steps after which a memory counts half as much as after infinitely many
+
+
+class EpisodeMemory(nn.Module):
+    """The mean of f(observation, change, action) over the steps so far: Deep Sets (Zaheer et al., 2017) over steps.
+
+    Sums travel at the end of a conditioning, so that acting adds one step at a time and forgets the observations.
+    Changes are in units of how much observations usually change in one step, which `fit` finds.
+    """
+
+    def __init__(self, size: int, observations: ObservationEncoder, observation_size: int, action_size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.summary = nn.Sequential(
+            nn.Linear(observations.size + observation_size + action_size, WIDTH),
+            nn.ReLU(),
+            nn.Linear(WIDTH, size),
+            nn.Tanh(),
+        )
+        self.register_buffer("usual_change", torch.ones(observation_size))
+
+    @property
+    def n_sums(self) -> int:
+        """Numbers in the sums: those of the summaries, and the number of steps."""
+        return self.size + 1
+
+    def fit(self, changes: Float[Tensor, "n o"]) -> None:
+        """Take the unit of changes from those of training episodes; what never changes says nothing."""
+        usual = changes.double().square().mean(0).sqrt()
+        largest = changes.abs().amax(0)
+        never = usual <= EPSILON * largest.clamp(min=torch.finfo(torch.float32).tiny)
+        self.get_buffer("usual_change").copy_(usual.masked_fill(never, torch.finfo(torch.float32).max))
+
+    def forward(
+        self, seen: Float[Tensor, "*n v"], changes: Float[Tensor, "*n o"], actions: Float[Tensor, "*n a"]
+    ) -> Float[Tensor, "*n s"]:
+        """What each step adds to the sums; `seen` is what the encoder of observations makes of them."""
+        usual = (changes / self.get_buffer("usual_change")).clamp(-CLIP, CLIP)
+        summaries = self.summary(torch.cat([seen, usual, actions], -1))
+        return torch.cat([summaries, torch.ones_like(summaries[..., :1])], -1)
+
+    def recall(self, sums: Float[Tensor, "*n s"]) -> Float[Tensor, "*n s"]:
+        """The mean summary, and how much is known, 0 .. 1; zeros before the first step."""
+        added, count = sums.split([self.size, 1], -1)
+        return torch.cat([added / count.clamp(min=1), count / (count + HALF_KNOWN)], -1)
