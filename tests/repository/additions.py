@@ -213,9 +213,11 @@ class BoundedVectorEncoder(VectorEncoder):
                 "from metalearn.model.observations.bounded import BoundedVectorEncoder\n",
             ),
             (
-                "                return CategoryEncoder(*choices(part.space))\n            case \"vector\"",
-                " if part.space.is_bounded():\n                return BoundedVectorEncoder(part, config.fourier)\n"
-                "            case \"vector\"",
+                """                return CategoryEncoder(*choices(part.space))
+            case "vector\"""",
+                """ if part.space.is_bounded():
+                return BoundedVectorEncoder(part, config.fourier)
+            case "vector\"""",
             ),
         ],
     },
