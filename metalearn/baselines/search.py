@@ -106,7 +106,7 @@ class Scaler:
 
 
 class LinearActor:
-    """action = W x + b, from the middle of the action space in units of its half width, or argmax per choice."""
+    """action = W x + b, from the middle of the action space in units of its half width, clipped; or argmax."""
 
     def __init__(self, spec: Spec, scaler: Scaler, weights: Float[np.ndarray, "b n"]) -> None:
         """`weights`: W and b of each row, flat; one row of weights acts in every row."""
