@@ -18,22 +18,17 @@ import onnxruntime
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from gymnasium import spaces
 from support.api_keys import Make
 from support.bundles import contexts, made
 from support.pointing import bundle as pointing
 from support.serving import served
 
-from metalearn.bundle import Bundle
-from metalearn.config import ModelConfig
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.formats import read_episodes, read_minari
 from metalearn.data.spaces import beside_pictures, observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
-from metalearn.model.export import with_graphs
-from metalearn.model.policy import ConditionalPolicy
 from service.app import create_app
 from service.client import Adaptation, AsyncClient, Client, ClientError, Export
 from service.inference import OnnxRuntime
@@ -138,18 +133,9 @@ def test_the_same_version_makes_the_same_bytes_and_another_one_others(shipped: T
     assert {entry.compress_type for entry in entries} == {zipfile.ZIP_STORED}
 
 
-IMAGES = Spec(spaces.Box(0, 255, (2, 4), np.uint8), spaces.Box(-1.0, 2.0, (2,), np.float32), 30, 10.0)
-
-
-def of_images() -> Bundle:
-    config = ModelConfig(n_hypotheses=2, n_frames=2)
-    weights = ConditionalPolicy(config, IMAGES).to_weights()
-    return with_graphs(Bundle("images", IMAGES, config.model_dump(mode="json"), weights))
-
-
-@pytest.mark.parametrize("kind", ["categorical", "entities", "dynamics", "images"])
+@pytest.mark.parametrize("kind", ["categorical", "dynamics", "pictures"])
 def test_every_kind_of_model_can_leave(kind: str, rng: np.random.Generator) -> None:
-    bundle = of_images() if kind == "images" else made(kind)
+    bundle = made(kind)
     runtime, spec = OnnxRuntime.load(bundle), bundle.spec
     belief = runtime.infer_belief([contexts(spec, rng)[4]])[0]
     policy = standalone(bundle, belief)
