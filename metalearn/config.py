@@ -1,11 +1,11 @@
 """Configuration as frozen values. A typo is an error with a suggestion; nothing is read from the environment."""
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 USUAL_MINUTES = 20.0
 """That a training may take, where neither an experiment nor a person says how long."""
@@ -53,7 +53,7 @@ class SetBy:
 
 @dataclass(frozen=True)
 class DecidedFrom:
-    """Marks a field whose default, None, means that it is decided from `what`, wherever nobody sets it."""
+    """Marks a field that is decided from `what` wherever nobody sets it; its default is for fixed numbers of steps."""
 
     what: str
 
@@ -62,17 +62,6 @@ class Section(Config):
     """A section of an experiment: every field has a description, and numbers are finite (`metalearn.settings`)."""
 
     model_config = ConfigDict(allow_inf_nan=False)
-
-
-class EntityLayout(Section):
-    """Where an observation lists entities: `count` of them from number `start` on, `size` numbers each, the
-    first `place` of which say where it is and the others how it looks.
-    """
-
-    start: int = Field(ge=0)
-    count: int = Field(ge=1)
-    size: int = Field(ge=2)
-    place: int = Field(ge=1)
 
 
 class UnitsConfig(Config):
@@ -106,13 +95,25 @@ class ModelConfig(Section):
     )
     memory: int = Field(0, ge=0, description="numbers in which an episode is remembered while it lasts; 0: it is not")
     asks: tuple[str, ...] = Field((), description="kinds of ask (`metalearn.data.asks`) that the model is trained for")
-    entities: EntityLayout | None = Field(
-        None, description="numbers of an observation to read as a set of entities, not by slot: start, count, size, "
-        "place; null: none",
-    )  # fmt: skip
+    image_encoder: str = Field(
+        "scratch",
+        pattern=r"^(scratch|[\w.]+:\w+)$",
+        description="what reads pictures: scratch, trained with the rest; or module:function, which returns a "
+        "torch.nn.Module that makes features [n, k] of pictures [n, c, h, w] from 0 to 1 and stays as it is",
+    )
     units: Annotated[UnitsConfig, SetBy("training, from the bounds of the spaces and the training data")] = Field(
         UnitsConfig(), description="units of actions and rewards that the networks count in"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_layout(cls, value: Any) -> Any:
+        """What was trained earlier says `entities: null`; now the observation space says what lists entities."""
+        if not isinstance(value, Mapping) or "entities" not in value:
+            return value
+        if value["entities"] is not None:
+            raise ValueError("entities: expected no layout: a Dict space declares entities, as a part [m, e]")
+        return {name: entry for name, entry in value.items() if name != "entities"}
 
 
 class DataConfig(Section):

@@ -69,6 +69,13 @@ class Part:
         return "set" if self.name and len(shape) == 2 and min(shape) > 1 else "vector"
 
     @property
+    def choices(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of a category: how many values each of its components has, and the first of them."""
+        counts = self.space.n if isinstance(self.space, spaces.Discrete) else self.space.nvec
+        sizes, starts = (np.broadcast_to(ends, self.shape).ravel().tolist() for ends in (counts, self.space.start))
+        return tuple(sizes), tuple(starts)
+
+    @property
     def numbers(self) -> slice:
         """Its numbers in the vector of an observation."""
         return slice(self.start, self.start + self.size)
@@ -189,6 +196,17 @@ def composite(space: spaces.Space[Any]) -> bool:
 def named(value: object) -> dict[str, Any]:
     """The parts by name of a nested mapping or tuple, as `reset` and `step` of an environment give it."""
     return dict(_leaves(value))
+
+
+def nested(observation: Any, space: spaces.Space[Any], name: str = "") -> Any:
+    """One observation of an array, as `reset` and `step` of an environment give it: the inverse of `named`."""
+    inside = f"{name}{SEPARATOR}" if name else ""
+    if isinstance(space, spaces.Dict):
+        return {key: nested(observation, member, f"{inside}{key}") for key, member in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(nested(observation, member, f"{inside}{i}") for i, member in enumerate(space.spaces))
+    part = np.asarray(observation[name] if name else observation).astype(space.dtype)
+    return part[()] if isinstance(space, spaces.Discrete) else part
 
 
 def by_name(observations: object) -> dict[str, Any] | None:

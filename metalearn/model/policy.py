@@ -250,7 +250,8 @@ class ConditionalPolicy(nn.Module):
         """How layers are modulated by what the episode has told so far; nothing without a memory."""
         if self.memory is None or self.reminder is None:
             return ()
-        modulation: Tensor = self.reminder(self.memory.recall(sums))
+        recalled = self.memory.recall(sums)
+        modulation: Tensor = self.reminder(recalled) * recalled[..., -1:]  # nothing before the first step
         return modulation[:, None].split(self._reminder_sizes, -1)
 
     def _layers(

@@ -133,11 +133,11 @@ class TrainingSet:
         self._base = (len(self._episodes), len(self._targets))
         self._refresh()
 
-    def observations(self) -> Float[Tensor, "n o"]:
-        """Return every observation that has a target, to fit the normaliser."""
+    def observations(self) -> tuple[Float[Tensor, "n o"], Int[Tensor, " n"]]:
+        """Return every observation that has a target, and the number of its episode, to fit the encoder."""
         steps = self._steps
         mask = torch.arange(steps.observations.shape[1]) < steps.lengths[:, None]
-        return steps.observations[mask]
+        return steps.observations[mask], mask.nonzero()[:, 0]
 
     def changes(self) -> Float[Tensor, "n o"]:
         """Return how observations change in one step, wherever there is a target, to fit a memory."""

@@ -36,7 +36,7 @@ class BlindEncoder(ObservationEncoder):
 
     size, frame_size, mean_size, plain_size = 3, 5, 4, 2
 
-    def fit(self, observations: Tensor) -> None:
+    def fit(self, observations: Tensor, episodes: Tensor | None = None) -> None:
         """There is nothing to fit."""
 
     def forward(self, observations: Tensor) -> Tensor:

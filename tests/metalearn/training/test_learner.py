@@ -22,7 +22,7 @@ def made(config: TrainingConfig = CONFIG, compute: Compute = CPU) -> tuple[Learn
     data = TrainingSet(dataset, model)
     torch.manual_seed(0)
     policy = ConditionalPolicy(model, dataset.spec)
-    policy.observations.fit(data.observations())
+    policy.observations.fit(*data.observations())
     assert policy.dynamics
     policy.dynamics.fit(data.effects(), policy.observations.unit)
     return Learner(policy, config, compute), data
@@ -30,7 +30,7 @@ def made(config: TrainingConfig = CONFIG, compute: Compute = CPU) -> tuple[Learn
 
 def losses(compute: Compute, n_steps: int = 8) -> list[float]:
     (learner, data), generator = made(compute=compute), torch.Generator().manual_seed(0)
-    return [learner.step(data.draw(CONFIG, False, generator), 0.0) for _ in range(n_steps)]
+    return [learner.step(data.draw(CONFIG, False, generator), 0.0, rate=0.3) for _ in range(n_steps)]
 
 
 def test_half_precision_learns_as_full_precision_does() -> None:

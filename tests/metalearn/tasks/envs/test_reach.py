@@ -8,7 +8,7 @@ from metalearn.tasks.family import SerialVectorEnv, make_vec, tasks_of
 from metalearn.tasks.registry import find_family, register_envs
 from metalearn.tasks.rollout import RandomActor, demonstrate, episode_seeds, rollout
 
-NAMES = ("reach-m2", "reach-m4", "reach-colour")
+NAMES = ("reach-m2", "reach-m4", "reach-colour", "reach-pixels")
 
 
 def family(name: str) -> Reach:
