@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from metalearn.data.episode import Array, Episode
+from metalearn.data.spaces import joined, split
 
 _NEARLY = 1e-3  # of a step: lengths that differ less are the same
 Steps = np.ndarray[Any, np.dtype[np.float64]]
@@ -32,7 +33,8 @@ def resample(episode: Episode, rate_hz: float, to_hz: float, *, flags: Array) ->
         episode: of t steps.
         rate_hz: its steps per second.
         to_hz: those of the result.
-        flags: `[*o]` booleans, which components of an observation are flags, as `flags_among` finds them.
+        flags: `[*o]` booleans, which components of an observation are flags, as `flags_among` finds them: with
+            a field for each part, where observations have parts.
     """
     n_old = len(episode)
     scale = rate_hz / to_hz
@@ -49,6 +51,12 @@ def resample(episode: Episode, rate_hz: float, to_hz: float, *, flags: Array) ->
 
 def flags_among(observations: Sequence[Array]) -> Array:
     """Which components, `[*o]`, have at most two values in all of these observations `[t+1, *o]` of a recording."""
+    if observations[0].dtype.names:
+        parts = {name: flags_among([one[name] for one in observations]) for name in observations[0].dtype.names}
+        whole = np.zeros((), [(name, bool, one.shape) for name, one in parts.items()])
+        for name, one in parts.items():
+            whole[name] = one
+        return whole
     low = np.minimum.reduce([values.min(axis=0) for values in observations])
     high = np.maximum.reduce([values.max(axis=0) for values in observations])
     found: Array = np.logical_and.reduce([((one == low) | (one == high)).all(axis=0) for one in observations])
@@ -56,6 +64,8 @@ def flags_among(observations: Sequence[Array]) -> Array:
 
 
 def _states(values: Array, edges: Steps, flags: Array) -> Array:
+    if values.dtype.names:
+        return joined({name: _states(part, edges, flags[name]) for name, part in split(values).items()})
     nearest = values[np.floor(edges + 0.5).astype(np.int64)]
     if values.dtype == np.uint8:
         return nearest

@@ -2,12 +2,17 @@
 
 from dataclasses import replace
 
+from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
 from metalearn.data.formats.selection import Recorded, Selection
 from metalearn.data.quality import QualityWarning
 from metalearn.data.resampling import flags_among, resample
 
 _MOST = 1000  # times as many steps, or as few
+
+
+Kind = tuple[str, tuple[int, ...]]
+"""What tells observations of different parts or shapes apart."""
 
 
 def at_chosen_rate(recorded: Recorded, selection: Selection) -> Recorded:
@@ -24,14 +29,11 @@ def at_chosen_rate(recorded: Recorded, selection: Selection) -> Recorded:
     if to_hz == rate_hz:
         return replace(recorded, rate_hz=rate_hz)
     # Recordings may mix shapes, of which the spec that they are fitted to will say which one is wrong.
-    shapes = {one.observations.shape[1:] for one in recorded.episodes}
-    flags = {
-        shape: flags_among([one.observations for one in recorded.episodes if one.observations.shape[1:] == shape])
-        for shape in shapes
-    }
-    episodes = tuple(
-        resample(one, rate_hz, to_hz, flags=flags[one.observations.shape[1:]]) for one in recorded.episodes
-    )
+    kinds: dict[Kind, list[Array]] = {}
+    for one in recorded.episodes:
+        kinds.setdefault(_kind(one.observations), []).append(one.observations)
+    flags = {kind: flags_among(own) for kind, own in kinds.items()}
+    episodes = tuple(resample(one, rate_hz, to_hz, flags=flags[_kind(one.observations)]) for one in recorded.episodes)
     said = QualityWarning(
         "resampled",
         f"it was brought from {rate_hz:g} to {to_hz:g} Hz: states between two recorded ones are interpolated, "
@@ -39,3 +41,7 @@ def at_chosen_rate(recorded: Recorded, selection: Selection) -> Recorded:
         "nearest in time",
     )
     return replace(recorded, episodes=episodes, rate_hz=to_hz).remarked(said)
+
+
+def _kind(observations: Array) -> Kind:
+    return str(observations.dtype if observations.dtype.names else ""), observations.shape[1:]
