@@ -112,7 +112,7 @@ def _gaussian_likelihood(inputs: Float[Tensor, "t i"], actions: Float[Tensor, "t
     return (-0.5 * (errors / sigma).square() - sigma.log() - 0.5 * math.log(2 * math.pi)).sum(1)
 
 
-@torch.enable_grad()  # type: ignore[no-untyped-call, untyped-decorator]
+@torch.enable_grad()
 def _softmax_likelihood(inputs: Float[Tensor, "t i"], choices: Shaped[Tensor, " t"]) -> Float[Tensor, " t"]:
     choices = choices.long()
     weights = torch.zeros(inputs.shape[1], int(choices.max()) + 1, dtype=inputs.dtype, requires_grad=True)
@@ -121,8 +121,8 @@ def _softmax_likelihood(inputs: Float[Tensor, "t i"], choices: Shaped[Tensor, " 
     def loss() -> Tensor:
         optimiser.zero_grad()
         found = functional.cross_entropy(inputs @ weights, choices) + _RIDGE * weights.square().sum()
-        found.backward()  # type: ignore[no-untyped-call]
+        found.backward()
         return found
 
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    optimiser.step(loss)
     return -functional.cross_entropy(inputs @ weights.detach(), choices, reduction="none")
