@@ -4,8 +4,10 @@ Made of what `bundle.json` and `report.json` say and of nothing else. Whatever t
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 TAGS = ("meta-learning", "imitation-learning", "few-shot-learning", "in-context-learning", "onnx")
 METHODS = {
@@ -115,19 +117,13 @@ def _use(head: Json, has_example: bool) -> list[str]:
 
 
 def _spaces(spec: Json) -> list[str]:
-    action = spec["action_space"]
-    if action["type"] == "discrete":
-        first = action["start"]
-        acts = f"one integer, {first} to {first + action['n'] - 1}"
-    else:
-        acts = _box(action)
     return [
         "## Spaces",
         "",
         "| | |",
         "|---|---|",
-        f"| observation | {_box(spec['observation_space'])} |",
-        f"| action | {acts} |",
+        *(f"| {name} | {_space(space)} |" for name, space in _named_spaces("observation", spec["observation_space"])),
+        f"| action | {_space(spec['action_space'])} |",
         f"| longest episode | {spec['horizon']} steps |",
         f"| control rate | {spec['rate_hz']:g} Hz |",
     ]
@@ -222,6 +218,28 @@ def _is_ours(head: Json, experiment: Json) -> bool:
     """True if the tasks are in this package and the episodes were made by it."""
     family = _word(experiment, "family")
     return bool(family) and ":" not in family and not head["provenance"].get("recorded")
+
+
+def _named_spaces(name: str, space: Json) -> Iterator[tuple[str, Json]]:
+    """The space of each part of an observation, as `observation/camera`."""
+    if space["type"] not in {"dict", "tuple"}:
+        yield name, space
+        return
+    members = space["spaces"]
+    for inner, member in members.items() if isinstance(members, dict) else enumerate(members):
+        yield from _named_spaces(f"{name}/{inner}", member)
+
+
+def _space(space: Json) -> str:
+    match space["type"]:
+        case "discrete":
+            first = space["start"]
+            return f"one integer, {first} to {first + space['n'] - 1}"
+        case "multi_discrete":
+            return f"integers of shape {list(np.shape(space['nvec']))}, with bounds per component in `bundle.json`"
+        case "multi_binary":
+            return f"zeros and ones of shape {np.atleast_1d(space['n']).tolist()}"
+    return _box(space)
 
 
 def _box(space: Json) -> str:

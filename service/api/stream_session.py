@@ -32,7 +32,8 @@ from service.adaptations.episode_builder import EpisodeBuilder, commit
 from service.adaptations.records import Adaptation
 from service.adaptations.service import AdaptationService
 from service.api.presenters import act_response
-from service.api.schemas.adaptations import FinishRequest, ResetRequest, StepRequest, to_observation
+from service.api.schemas.adaptations import FinishRequest, ResetRequest, StepRequest
+from service.api.schemas.observations import to_observation
 from service.api.stream_options import EpisodeRule, Mark, StreamOptions
 from service.api.validation import describe, to_problem
 from service.codecs import decode_msgpack

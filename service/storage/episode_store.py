@@ -74,4 +74,4 @@ def _decode(data: bytes) -> Episode:
     n_header = int.from_bytes(data[:8], "little")  # the format: a length, a JSON header, the arrays
     header: dict[str, Any] = json.loads(data[8 : 8 + n_header])
     arrays = {name: array.copy() for name, array in load(data).items()}  # views of bytes are read-only
-    return Episode(**arrays, success=_SUCCESS[header["__metadata__"]["success"]])
+    return Episode.of_arrays(arrays, _SUCCESS[header["__metadata__"]["success"]])
