@@ -2,7 +2,7 @@
 
 import difflib
 
-from metalearn.config import DataConfig, EntityLayout, Experiment, ModelConfig, TrainingConfig
+from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
 from metalearn.data.errors import InvalidConfig
 
 _ALL = (
@@ -27,7 +27,7 @@ _ALL = (
         family="reach-colour",
         manifest="reach-colour",
         data=DataConfig(n_tasks=24_576, chunk_tasks=512),
-        model=ModelConfig(n_hypotheses=4, latent_dim=128, entities=EntityLayout(start=2, count=4, size=5, place=2)),
+        model=ModelConfig(n_hypotheses=4, latent_dim=128),
         training=TrainingConfig(warmup_steps=1500, rounds=3, round_steps=1000),
     ),
     Experiment(

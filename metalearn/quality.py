@@ -13,6 +13,7 @@ from metalearn.confidence import UNLIKE, Confidence
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.quality import EpisodeQuality, QualityWarning
+from metalearn.data.spaces import split
 from metalearn.data.spec import Spec
 
 FEW_STEPS = 3
@@ -63,7 +64,7 @@ def _inspect(
         duration_s=len(episode) / rate,
         clipped=None if actions is None else _clipped(actions, spec),
         constant_actions=still,
-        constant_observations=_constant(seen) if seen.ndim == 2 else (),
+        constant_observations=_still(seen, spec),
         duplicate_of=copy_of,
         total_reward=None if episode.rewards is None else float(episode.rewards.sum(dtype=np.float64)),
         success=episode.success,
@@ -143,6 +144,13 @@ def _clipped(actions: Array, spec: Spec) -> float | None:
     slack = 1e-6 * (high - low)[bounded]
     own = actions[:, bounded]
     return float(((own <= low[bounded] + slack) | (own >= high[bounded] - slack)).mean())
+
+
+def _still(observations: Array, spec: Spec) -> tuple[int, ...]:
+    """The numbers of the vector of an observation that never change; none of a picture."""
+    parts = split(observations)
+    flat = [(part, parts[part.name].reshape(len(observations), part.size)) for part in spec.parts]
+    return tuple(part.start + i for part, rows in flat if len(part.shape) < 3 for i in _constant(rows))
 
 
 def _constant(rows: Array) -> tuple[int, ...]:

@@ -4,11 +4,13 @@ Made of what `bundle.json` and `report.json` say and of nothing else. Whatever t
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+FEW = 8
+"""Choices that are listed one by one."""
 TAGS = ("meta-learning", "imitation-learning", "few-shot-learning", "in-context-learning", "onnx")
 METHODS = {
     "wtl": "this policy",
@@ -122,7 +124,7 @@ def _spaces(spec: Json) -> list[str]:
         "",
         "| | |",
         "|---|---|",
-        *(f"| {name} | {_space(space)} |" for name, space in _named_spaces("observation", spec["observation_space"])),
+        *(f"| observation{name} | {_space(space)} |" for name, space in _parts(spec["observation_space"])),
         f"| action | {_space(spec['action_space'])} |",
         f"| longest episode | {spec['horizon']} steps |",
         f"| control rate | {spec['rate_hz']:g} Hz |",
@@ -220,26 +222,30 @@ def _is_ours(head: Json, experiment: Json) -> bool:
     return bool(family) and ":" not in family and not head["provenance"].get("recorded")
 
 
-def _named_spaces(name: str, space: Json) -> Iterator[tuple[str, Json]]:
-    """The space of each part of an observation, as `observation/camera`."""
+def _parts(space: Json, name: str = "") -> list[tuple[str, Json]]:
+    """Each space that has no others within, and what its row in the table is called beside "observation"."""
     if space["type"] not in {"dict", "tuple"}:
-        yield name, space
-        return
-    members = space["spaces"]
-    for inner, member in members.items() if isinstance(members, dict) else enumerate(members):
-        yield from _named_spaces(f"{name}/{inner}", member)
+        return [(f" `{name}`" if name else "", space)]
+    inner = space["spaces"]
+    members = inner.items() if isinstance(inner, dict) else enumerate(inner)
+    return [part for key, one in members for part in _parts(one, f"{name}/{key}" if name else str(key))]
 
 
 def _space(space: Json) -> str:
     match space["type"]:
         case "discrete":
-            first = space["start"]
-            return f"one integer, {first} to {first + space['n'] - 1}"
+            return f"one integer, {_range(space['start'], space['n'])}"
         case "multi_discrete":
-            return f"integers of shape {list(np.shape(space['nvec']))}, with bounds per component in `bundle.json`"
+            starts, counts = (np.ravel(space[name]).tolist() for name in ("start", "nvec"))
+            several = ", ".join(_range(start, n) for start, n in zip(starts, counts, strict=True))
+            return f"{len(counts)} integers" + (f": {several}" if len(counts) <= FEW else ", in `bundle.json`")
         case "multi_binary":
             return f"zeros and ones of shape {np.atleast_1d(space['n']).tolist()}"
     return _box(space)
+
+
+def _range(start: int, n: int) -> str:
+    return f"{start} to {start + n - 1}"
 
 
 def _box(space: Json) -> str:

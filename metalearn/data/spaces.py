@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Int64, Shaped
 
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.names import refuse_unknown
@@ -192,6 +192,31 @@ def named(value: object) -> dict[str, Any]:
     return dict(_leaves(value))
 
 
+def in_parts(value: Any, space: spaces.Space[Any]) -> dict[str, Any]:
+    """What an environment of this space gave, one observation or a batch of them, by the names of its parts.
+
+    Raises:
+        InvalidData: members that the space has not, or others.
+    """
+    if isinstance(space, spaces.Dict):
+        members: Any = space.spaces.items()
+        if not isinstance(value, Mapping) or value.keys() != space.spaces.keys():
+            got = ", ".join(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
+            raise InvalidData("observation", f"a dictionary of {', '.join(map(str, space.spaces))}", got)
+    elif isinstance(space, spaces.Tuple):
+        members = enumerate(space.spaces)
+        if not isinstance(value, tuple | list) or len(value) != len(space.spaces):
+            got = f"{len(value)}" if isinstance(value, tuple | list) else type(value).__name__
+            raise InvalidData("observation", f"a tuple of {len(space.spaces)}", got)
+    else:
+        return {"": value}
+    return {
+        f"{key}{SEPARATOR}{name}" if name else str(key): part
+        for key, inner in members
+        for name, part in in_parts(value[key], inner).items()
+    }
+
+
 def by_name(observations: object) -> dict[str, Any] | None:
     """What was observed, by the names of parts: of nested mappings, or of a mapping for each step; None of others.
 
@@ -285,8 +310,15 @@ def split(observations: Array) -> dict[str, Array]:
 
 def observation_vectors(observations: Array) -> Float32[np.ndarray, "n o"]:
     """A copy of n observations as float32 vectors, part after part: how all but their encoders hand them on."""
-    flat = [part.reshape(len(observations), -1).astype(np.float32) for part in split(observations).values()]
+    parts = split(observations).values()
+    flat = [part.reshape(len(part), math.prod(part.shape[1:])).astype(np.float32) for part in parts]
     return flat[0] if len(flat) == 1 else np.concatenate(flat, 1)
+
+
+def beside_pictures(parts: Sequence[Part]) -> Int64[np.ndarray, " c"]:
+    """The places, in the vector of an observation, of the numbers that are no pixels."""
+    kept = [np.arange(part.size) + part.start for part in parts if part.kind != "image"]
+    return np.concatenate([np.zeros(0, np.int64), *kept])
 
 
 def from_vectors(vectors: Shaped[np.ndarray, "n o"], space: spaces.Space[Any]) -> Array:

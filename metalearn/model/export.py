@@ -22,6 +22,7 @@ from metalearn.bundle import Bundle, Graphs
 from metalearn.config import ModelConfig
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import gather
+from metalearn.data.spaces import observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
@@ -92,7 +93,8 @@ def graphs_of(bundle: Bundle) -> Graphs:
         latent, _ = _Belief(policy)(*episodes)
         hypothesis = torch.zeros(len(latent), dtype=torch.long)
         conditioning = _Conditioning(policy)(latent, hypothesis)
-    observations = torch.randn(len(latent), bundle.spec.observation_size)
+    seen = bundle.spec.example_episode(np.random.default_rng(0)).observations
+    observations = torch.from_numpy(observation_vectors(np.resize(seen, (len(latent), *seen.shape[1:]))))
     return {
         "belief": _export(_Belief(policy), episodes, _BELIEF, layout),
         "conditioning": _export(_Conditioning(policy), (latent, hypothesis), _CONDITIONING, layout),

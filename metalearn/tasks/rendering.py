@@ -1,4 +1,4 @@
-"""Pictures of planar scenes: an image for `render`, and a drawing of a whole episode for reports."""
+"""Pictures of planar scenes: an image for `render`, many small ones to observe, a drawing of an episode for reports."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +28,26 @@ def draw_plane(
         image[distance < radius] = np.round(255 * colour).astype(np.uint8)
     image[np.hypot(x - agent[0], y - agent[1]) < 0.5 * radius] = 30
     return image
+
+
+def blend_discs(
+    pictures: UInt8[np.ndarray, "b h w c"],
+    centres: Float[np.ndarray, "b 2"],
+    radius: float,
+    colour: Sequence[float] | Float[np.ndarray, " c"],
+) -> None:
+    """Blend a disc of one colour (0 .. 255) into each of b pictures, in place.
+
+    `centres` are rows and columns, in pixels from the middle of the first. At the rim colours are mixed by how much of
+    a pixel the disc covers, so that a move by a fraction of a pixel shows. What lies outside of a picture is cut off.
+    """
+    side = 2 * int(np.ceil(radius + 0.5)) + 1
+    first = np.clip(np.round(centres).astype(np.int64) - side // 2, 0, np.array(pictures.shape[1:3]) - side)
+    rows, columns = first[:, :1] + np.arange(side), first[:, 1:] + np.arange(side)
+    distance = np.hypot(rows[:, :, None] - centres[:, 0, None, None], columns[:, None] - centres[:, 1, None, None])
+    cover = np.clip(radius + 0.5 - distance, 0, 1)[..., None]
+    patch = np.arange(len(pictures))[:, None, None], rows[:, :, None], columns[:, None]
+    pictures[patch] = np.round((1 - cover) * pictures[patch] + cover * np.asarray(colour)).astype(np.uint8)
 
 
 def draw_scene(

@@ -25,16 +25,16 @@ class Progress:
     """The state of a run besides its tensors.
 
     Attributes:
-        round: 0 in the warm-up, then the number of the collection whose trials are learnt from.
-        ramp_start: the step at which hypotheses began to compete, or None while they do not.
+        schedule: the state of the schedule (`metalearn.training.schedule`).
+        elapsed_s: seconds that the run took before this process.
         history: one entry per look at held-out success.
         collections: one entry per round of own trials (`episode_source.summary`).
         collecting: version of the policy whose trials are being collected, or None.
         units: of the policy (`UnitsConfig` as JSON), which later data of the same run must not change.
     """
 
-    round: int = 0
-    ramp_start: int | None = None
+    schedule: dict[str, Any] = field(default_factory=dict)
+    elapsed_s: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     collections: list[dict[str, Any]] = field(default_factory=list)
     collecting: int | None = None

@@ -4,6 +4,8 @@ Rank 0 collects and stores them; the other ranks read them from the store. Knows
 """
 
 import hashlib
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -12,7 +14,7 @@ import numpy as np
 
 from metalearn.config import Experiment
 from metalearn.data.context import Context
-from metalearn.data.dataset import INDEX_FILE, Dataset, TaskRecord
+from metalearn.data.dataset import FEWEST_TASKS, INDEX_FILE, Dataset, TaskRecord
 from metalearn.tasks.family import Family, tasks_of
 from metalearn.training.collect import (
     STREAM_PROGRESS,
@@ -29,6 +31,9 @@ from metalearn.training.collect import (
 from metalearn.training.events import Stopped
 from metalearn.training.group import Group
 from metalearn.training.run_store import RunStore
+
+DEMONSTRATION_SHARE, TRIALS_SHARE = 0.2, 0.1
+"""Of the minutes that a run may take: the most for demonstrations, and for the trials of one round."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -69,7 +74,7 @@ class EpisodeSource:
         indices = tasks_of(self._family, "train", self._experiment.data.n_tasks, self._experiment.seed)
 
         def demonstrate() -> Dataset:
-            return Dataset(self._family.spec, tuple(self._demonstrate("demonstrate", indices)))
+            return Dataset(self._family.spec, tuple(self._demonstrate("demonstrate", indices, DEMONSTRATION_SHARE)))
 
         return self._kept("dataset", demonstrate)[0]
 
@@ -97,12 +102,14 @@ class EpisodeSource:
 
         def collect() -> Dataset:
             assert self._begun is not None
-            tasks = self._gather("collect", self._begun)
+            tasks = self._gather("collect", self._begun, TRIALS_SHARE)
             self._begun = None
             assert {trials.version for trials in tasks} == {policy.version}
+            # Where time was up, the tasks that nobody came to have no trials.
+            untried = [TaskTrials((), (), policy.version)] * (len(dataset.tasks) - len(tasks))
             records = [
                 TaskRecord(record.task, (), trials.attempts, trials.labels)
-                for record, trials in zip(dataset.tasks, tasks, strict=True)
+                for record, trials in zip(dataset.tasks, [*tasks, *untried], strict=True)
             ]
             return Dataset(dataset.spec, tuple(records))
 
@@ -115,17 +122,19 @@ class EpisodeSource:
         found = self._group.run_on_rank_zero(lambda: self._store.fetch(name))
         return _trials(self._load(name)) if found else None
 
-    def success(self, policy: Snapshot, records: Sequence[TaskRecord], informed: bool) -> dict[str, float]:
-        """Measure success on validation tasks: first trial, retrial and, if `informed`, after an expert's trial."""
+    def success(
+        self, policy: Snapshot, records: Sequence[TaskRecord], n_attempts: int, informed: bool
+    ) -> dict[str, float]:
+        """Measure success on validation tasks: after 0, 1, ... trials and, if `informed`, an expert's."""
 
         def measure() -> dict[str, float]:
             if not records:
                 return {}
             contexts = [Context(record.demos) for record in records]
-            own = self._gather("", self._try(policy, records, contexts, 2, STREAM_PROGRESS))
+            own = self._gather("", self._try(policy, records, contexts, n_attempts, STREAM_PROGRESS))
             rates = {
                 name: float(np.mean([bool(task.attempts[i].success) for task in own]))
-                for i, name in enumerate(("trial", "retrial"))
+                for i, name in enumerate(("trial", "retrial", *(f"after_{n}" for n in range(2, n_attempts))))
             }
             if informed:
                 contexts = [Context(record.demos, record.experts[:1]) for record in records]
@@ -137,10 +146,10 @@ class EpisodeSource:
 
     # -- chunks -----------------------------------------------------------------------------------------------
 
-    def _demonstrate(self, phase: str, indices: Sequence[int]) -> list[TaskRecord]:
+    def _demonstrate(self, phase: str, indices: Sequence[int], share: float = math.inf) -> list[TaskRecord]:
         experiment = self._experiment
         chunks = demonstration_chunks(experiment.family, indices, experiment.data, experiment.seed)
-        return self._gather(phase, (self._collector.map(demonstrate_chunk, chunks), len(chunks)))
+        return self._gather(phase, (self._collector.map(demonstrate_chunk, chunks), len(chunks)), share)
 
     def _try(
         self,
@@ -155,14 +164,18 @@ class EpisodeSource:
         chunks = trial_chunks(experiment.family, records, contexts, n_attempts, seed, size=size)
         return self._collector.map(partial(try_chunk, policy), chunks), len(chunks)
 
-    def _gather(self, phase: str, work: Work[R]) -> list[R]:
-        results: list[R] = []
+    def _gather(self, phase: str, work: Work[R], share: float = math.inf) -> list[R]:
+        """The results of all chunks, or of those that are done after a share of the minutes that a run may take."""
+        minutes, results = self._experiment.training.minutes, list[R]()
+        until = time.monotonic() + (math.inf if minutes is None else share * 60 * minutes)
         for done, result in enumerate(work[0], 1):
             results.extend(result)
             if phase:
                 self._tell(phase, done, work[1])
             if self._stopping():
                 raise Stopped("stopped while collecting episodes; the same command resumes")
+            if time.monotonic() > until and len(results) >= FEWEST_TASKS:
+                break
         return results
 
     # -- what is kept -----------------------------------------------------------------------------------------

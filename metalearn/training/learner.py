@@ -3,7 +3,6 @@
 Knows batches and the policy; does not know where episodes come from.
 """
 
-import math
 import warnings
 from typing import Any, Literal
 
@@ -103,14 +102,22 @@ class Learner:
         if self._group.processes is not None:
             policy.encoder.normalise.group = self._group.processes
             self._objective = _spread(self._objective, self._group.processes, unused=policy.discrete)
-        self._optimiser = torch.optim.AdamW(policy.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+        self._optimiser = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
 
-    def step(self, batch: MetaBatch, temperature: float) -> float:
-        """Take one step; returns this learner's part of the loss, which is the sum over the group."""
+    def step(self, batch: MetaBatch, temperature: float, rate: float = 1.0, *, frozen: bool = False) -> float:
+        """Take one step; returns this learner's part of the loss, which is the sum over the group.
+
+        Args:
+            batch: of all learners.
+            temperature: of the competition of hypotheses.
+            rate: the share of the learning rate.
+            frozen: whether BatchNorm normalises with running statistics.
+        """
         for group in self._optimiser.param_groups:
-            group["lr"] = self.config.learning_rate * self._schedule()
+            group["lr"] = self.config.learning_rate * rate
         self.policy.train()
-        if self.steps >= self.config.freeze_batchnorm_after * self.config.total_steps:
+        if frozen:
             self.policy.encoder.normalise.eval()
         share, whole = batch.share(self._group.rank, self._group.size).to(self.device), len(batch.mask)
         n_steps = batch.mask.float().sum(-1).to(self.device)
@@ -123,11 +130,6 @@ class Learner:
         self._optimiser.step()
         self.steps += 1
         return float(loss.detach()) * part
-
-    def _schedule(self) -> float:
-        """Linear warm-up over 2% of training, then half a cosine down to a fiftieth."""
-        done = self.steps / self.config.total_steps
-        return min(1.0, done / 0.02 + 0.01) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
     def state(self) -> dict[str, Tensor]:
         """Weights and optimiser state as one flat dictionary of tensors."""

@@ -4,10 +4,12 @@ Learns in this process; the collector decides where episodes are collected. Ever
 result is in the experiment, so a stopped run resumes to the same weights.
 """
 
+import math
 import platform
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,28 +21,28 @@ from metalearn import __version__
 from metalearn.bundle import Bundle
 from metalearn.config import Experiment, UnitsConfig
 from metalearn.data.dataset import FEWEST_TASKS, Dataset
+from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.data.typical import typical
 from metalearn.data.units import Units
-from metalearn.model.policy import ConditionalPolicy
-from metalearn.tasks.family import tasks_of
+from metalearn.model.policy import MEMORY_WEIGHTS, ConditionalPolicy
+from metalearn.tasks.family import VectorFamily, tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.training import checkpoint
 from metalearn.training.batches import TrainingSet
 from metalearn.training.checkpoint import Progress
 from metalearn.training.collect import Collector, SerialCollector, Snapshot
+from metalearn.training.decisions import Decision, decide, decide_data
 from metalearn.training.episode_source import EpisodeSource, summary
 from metalearn.training.events import Event, Stopped, ignore_event
 from metalearn.training.group import Group, SingleProcess
 from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
+from metalearn.training.schedule import Schedule, make_schedule
 
 __all__ = ["Event", "Stopped", "check_trainable", "train"]
-
-UNIMODAL_ENOUGH = 0.8  # success with an expert's trial as context at which hypotheses may begin to compete
-RAMP_FROM = 0.01
 
 
 def train(
@@ -114,6 +116,7 @@ class _Run:
 
     listen: Callable[[Event], None]
     stopping: Callable[[], bool]
+    schedule: Schedule
 
     def __init__(
         self,
@@ -129,14 +132,22 @@ class _Run:
         compute.torch_device  # noqa: B018 (a device that is not there is said before the work, not after it)
         self.started = time.monotonic()
         self.family = find_family(experiment.family) if experiment.family else None
+        self.claimed, self.decisions = experiment, tuple[Decision, ...]()
+        if experiment.training.automatic and self.family is not None:
+            together = isinstance(self.family, VectorFamily)
+            decided = decide_data(experiment, self.family.spec, side_by_side=together)
+            experiment, self.decisions = decided.experiment, decided.made
+            self.experiment, self.config = experiment, experiment.training
         check_trainable(experiment, recorded, group.size)
         self.progress = Progress()
+        self.learning_since: tuple[float, int] | None = None
+        self._before_s, self._losses = 0.0, list[float]()
         self.collecting: Snapshot | None = None
         store.folder.mkdir(parents=True, exist_ok=True)
 
     def run(self, collector: Collector, cluster: Mapping[str, Any]) -> Bundle:
         digest = self.recorded.digest if self.recorded else InMemoryData.NOTHING
-        self.group.run_on_rank_zero(lambda: self.store.claim(self.experiment, digest))
+        self.group.run_on_rank_zero(lambda: self.store.claim(self.claimed, digest))
         self.source: EpisodeSource | None = None
         if self.family is not None:
             self.source = EpisodeSource(
@@ -145,6 +156,7 @@ class _Run:
         path = self.checkpoints.latest()
         stored = checkpoint.read(path) if path else None
         dataset = self._first_data(stored.steps if stored else 0)
+        self._decide(dataset)
         longest = max(1, self.config.trials_per_task, self.recorded.max_trials if self.recorded else 0)
         units = UnitsConfig.model_validate(stored.progress.units) if stored else _units_of(dataset)
         self.progress.units = units.model_dump(mode="json")
@@ -152,7 +164,7 @@ class _Run:
         torch.manual_seed(self.experiment.seed)
         policy = ConditionalPolicy(self.model, dataset.spec)
         self.data = TrainingSet(dataset, self.model)
-        policy.observations.fit(self.data.observations())
+        policy.observations.fit(*self.data.observations())
         if policy.dynamics:
             policy.dynamics.fit(self.data.effects(), policy.observations.unit)
         if policy.memory:
@@ -161,13 +173,24 @@ class _Run:
         self.generator = torch.Generator().manual_seed(self.experiment.seed)
         held_out = self.source is not None and self.recorded is None
         self._validation = self.source.validation() if held_out and self.source else []
+        self._validated = held_out and self.config.check_tasks > 0
+        self.schedule = self._schedule({})
         if stored:
             self._resume(stored, dataset)
         with _tensorboard(self.store.folder) if self.group.rank == 0 else nullcontext() as self.writer:
             self._learn(dataset)
-        bundle = self._bundle(dataset, cluster)
+        weights = self._forget_if_useless()
+        bundle = self._bundle(dataset, weights, cluster)
         self.group.run_on_rank_zero(lambda: self._save(bundle))
         return bundle
+
+    def _decide(self, dataset: Dataset) -> None:
+        """Fill in what nobody set, where a training decides for itself."""
+        if not self.config.automatic:
+            return
+        decided = decide(self.experiment, dataset, own_trials=self.source is not None and self.recorded is None)
+        self.experiment, self.decisions = decided.experiment, (*self.decisions, *decided.made)
+        self.config = self.experiment.training
 
     def _tell(self, phase: str, done: int, total: int) -> None:
         self.listen(Event(phase, done, total))
@@ -183,47 +206,51 @@ class _Run:
     # -- the loop ---------------------------------------------------------------------------------------------
 
     def _learn(self, dataset: Dataset) -> None:
-        config, learner = self.config, self.learner
-        while learner.steps < config.total_steps:
+        learner, schedule = self.learner, self.schedule
+        while not schedule.ended(learner.steps):
             self._renew(dataset)
-            batch = self.data.draw(config, self.progress.round > 0, self.generator)
-            part = learner.step(batch, self._temperature())
+            step = learner.steps
+            batch = self.data.draw(self.config, schedule.round > 0, self.generator)
+            part = learner.step(
+                batch, schedule.temperature(step), schedule.rate(step), frozen=schedule.batchnorm_frozen(step)
+            )
             loss, asked = self.group.total(part, float(self.group.rank == 0 and self.stopping()))
             self._report(loss)
             if asked:
                 self._checkpoint()
-                raise Stopped(f"stopped after {learner.steps} of {config.total_steps} steps; the same command resumes")
+                total = schedule.total(learner.steps)
+                raise Stopped(f"stopped after {learner.steps} of {total} steps; the same command resumes")
         self._checkpoint()
 
     def _renew(self, dataset: Dataset) -> None:
         """Update the training data of this step: the window of recorded episodes, or own trials.
 
-        Trials of round r are due when its steps begin. They are begun `staleness` steps earlier, with the policy
+        Trials of a round are due when its steps begin. They are begun `staleness` steps earlier, with the policy
         of that moment, so that what is learnt depends on neither the number nor the speed of the actors.
         """
-        steps, following = self.learner.steps, self.progress.round + 1
+        steps, due = self.learner.steps, self.schedule.round_due(self.learner.steps)
         if self.source is not None:
             self.source.advance()
         if self.recorded and (window := self.recorded.at(steps)):
             self.data = TrainingSet(window, self.model)
-        due = self.config.warmup_steps + (following - 1) * self.config.round_steps
-        if following > self.config.rounds or steps < due - self.config.staleness:
+        if due is None or steps < due - self.config.staleness:
             return
         if self.source is None or self.config.trials_per_task == 0:
-            self.progress.round += int(steps >= due)
+            if steps >= due:
+                self.schedule.begin_round(steps)
             return
         if self.collecting is None:
             self.collecting = self._snapshot()
-            self.source.begin_trials(dataset, self.collecting, following)
+            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1)
         if steps >= due:
             self._take_trials(dataset, self.source, self.collecting)
 
     def _take_trials(self, dataset: Dataset, source: EpisodeSource, policy: Snapshot) -> None:
         steps = self.learner.steps
         assert steps - policy.version <= self.config.staleness
-        self.progress.round += 1
-        trials, digest = source.take_trials(dataset, policy, self.progress.round)
-        self.progress.collections.append(summary(policy, steps, self.progress.round, trials, digest))
+        self.schedule.begin_round(steps)
+        trials, digest = source.take_trials(dataset, policy, self.schedule.round)
+        self.progress.collections.append(summary(policy, steps, self.schedule.round, trials, digest))
         self.collecting = None
         self.data.replace_trials(trials)
         self._checkpoint()
@@ -231,45 +258,60 @@ class _Run:
     def _snapshot(self) -> Snapshot:
         return Snapshot(self.model, self.learner.policy.to_weights(), self.learner.steps)
 
-    def _temperature(self) -> float:
-        """Return 0 until one behaviour for all hypotheses works (or time is up), then anneal to 1 geometrically."""
-        start = self.progress.ramp_start
-        latest = max(0, self.config.warmup_steps - self.config.anneal_steps)
-        if self.experiment.model.n_hypotheses == 1:
-            return 1.0
-        if start is None and self.learner.steps >= latest:
-            start = self.progress.ramp_start = self.learner.steps
-        if start is None:
-            return 0.0
-        ramped = min(1.0, (self.learner.steps - start) / self.config.anneal_steps)
-        return float(RAMP_FROM ** (1 - ramped))
+    def _schedule(self, state: dict[str, Any]) -> Schedule:
+        return make_schedule(
+            self.config,
+            competing=self.experiment.model.n_hypotheses > 1,
+            n_validation=len(self._validation),
+            rounds=self.source is not None and self.recorded is None and self.config.trials_per_task > 0,
+            state=state,
+        )
 
     def _report(self, loss: float) -> None:
-        steps, total = self.learner.steps, self.config.total_steps
-        if steps % self.config.check_steps and steps != total:
+        steps, total = self.learner.steps, self.schedule.total(self.learner.steps)
+        self._losses.append(loss)
+        if steps % self.config.check_steps and not self.schedule.ended(steps):
             if steps % 10 == 0:
-                self.listen(Event("train", steps, total, loss))
+                self.listen(Event("train", steps, total, loss, ends_in_s=self._ends_in(steps, total)))
             return
+        likelihood, self._losses = -sum(self._losses) / len(self._losses), []
         seen = self._held_out_success()
-        if self.progress.ramp_start is None and seen.get("after_expert", 0.0) >= UNIMODAL_ENOUGH:
-            self.progress.ramp_start = steps
+        elapsed = self.group.run_on_rank_zero(self._elapsed)
         self.progress.history.append({"step": steps, "loss": loss, **seen})
+        self.schedule.look(steps, {"likelihood": likelihood, **seen}, elapsed)
         if self.writer is not None:
-            for name, value in {"loss": loss, "temperature": self._temperature(), **seen}.items():
+            for name, value in {"loss": loss, "temperature": self.schedule.temperature(steps), **seen}.items():
                 self.writer.add_scalar(name, value, steps)
-        success = tuple(seen[name] for name in ("trial", "retrial") if name in seen)
-        self.listen(Event("train", steps, total, loss, success))
+        success = tuple(value for name, value in seen.items() if name != "after_expert")
+        total = self.schedule.total(steps)
+        self.listen(Event("train", steps, total, loss, success, self._ends_in(steps, total)))
         self._checkpoint()
+
+    def _elapsed(self) -> float:
+        """Seconds that the run has taken, in this process and in those that it resumes."""
+        return self._before_s + time.monotonic() - self.started
+
+    def _ends_in(self, steps: int, total: int) -> float | None:
+        """Seconds that the rest takes: what is left of the minutes, or the steps at the speed so far."""
+        if self.learning_since is None:
+            self.learning_since = (time.monotonic(), steps)
+            return None
+        began, first = self.learning_since
+        return (time.monotonic() - began) / max(1, steps - first) * (total - steps)
 
     def _held_out_success(self) -> dict[str, float]:
         if self.source is None or self.recorded is not None:
             return {}
-        informed = self.progress.ramp_start is None and self.experiment.model.n_hypotheses > 1
-        return self.source.success(self._snapshot(), self._validation, informed)
+        informed = self.schedule.ramp_start is None and self.experiment.model.n_hypotheses > 1
+        n_attempts = 1 + (self.config.trials_per_task if self.schedule.round else 1)
+        return self.source.success(self._snapshot(), self._validation, max(2, n_attempts), informed)
 
     # -- the ends ---------------------------------------------------------------------------------------------
 
     def _checkpoint(self) -> None:
+        self.progress.schedule = self.schedule.to_json()
+        self.progress.elapsed_s = self._elapsed()
+
         def write(path: Path) -> None:
             checkpoint.save(path, self.learner, self.generator, self.progress, self.collecting)
 
@@ -277,16 +319,48 @@ class _Run:
 
     def _resume(self, stored: checkpoint.Checkpoint, dataset: Dataset) -> None:
         self.progress, self.collecting = stored.restore(self.learner, self.generator, self.model)
+        self.schedule = self._schedule(self.progress.schedule)
+        self._before_s = self.progress.elapsed_s
         if self.source is None:
             return
-        if self.progress.round and (trials := self.source.earlier_trials(self.progress.round)):
+        if self.schedule.round and (trials := self.source.earlier_trials(self.schedule.round)):
             self.data.replace_trials(trials)
         if self.collecting is not None:
-            self.source.begin_trials(dataset, self.collecting, self.progress.round + 1)
+            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1)
 
-    def _bundle(self, dataset: Dataset, cluster: Mapping[str, Any]) -> Bundle:
+    def _forget_if_useless(self) -> dict[str, Array]:
+        """The weights, without the memory within an episode where validation tasks are solved as well without it.
+
+        Acting is faster without. Decides nothing for experiments that say by themselves what they want.
+        """
+        weights = self.learner.policy.to_weights()
+        if not (self.config.automatic and self.model.memory and self._validated):
+            return weights
+        short = self.model.model_copy(update={"memory": 0})
+        without = {name: value for name, value in weights.items() if not name.startswith(MEMORY_WEIGHTS)}
+        assert self.source is not None
+        n_attempts, steps = 1 + self.config.trials_per_task, self.learner.steps
+        rates = [
+            list(self.source.success(Snapshot(*one, steps), self._validation, n_attempts, False).values())
+            for one in ((self.model, weights), (short, without))
+        ]
+        with_it, without_it = (sum(each) / len(each) for each in rates)
+        n = self.config.check_tasks * n_attempts
+        error = math.sqrt(max(with_it * (1 - with_it), 0.01) / n)
+        useful = with_it > without_it + error
+        reason = (
+            f"validation tasks are solved in {with_it:.1%} with it and in {without_it:.1%} without, over all attempts"
+        )
+        self.decisions = (*self.decisions, Decision("model.memory", self.model.memory if useful else 0, reason))
+        if useful:
+            return weights
+        self.model = short
+        return without
+
+    def _bundle(self, dataset: Dataset, weights: dict[str, Array], cluster: Mapping[str, Any]) -> Bundle:
         provenance = {
-            "experiment": self.experiment.to_json(),
+            "experiment": self.experiment.model_dump(mode="json"),
+            "decisions": [asdict(one) for one in self.decisions],
             "recorded": self.recorded is not None,
             "n_tasks": self.recorded.n_tasks if self.recorded else len(dataset.tasks),
             "history": self.progress.history,
@@ -306,7 +380,7 @@ class _Run:
             name=self.experiment.model_name,
             spec=dataset.spec,
             model=self.model.model_dump(mode="json"),
-            weights=self.learner.policy.to_weights(),
+            weights=weights,
             provenance=provenance,
         ).with_example(typical(record.demos[0] for record in dataset.tasks if record.demos))
 

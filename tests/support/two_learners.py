@@ -36,7 +36,7 @@ def training_set() -> TrainingSet:
 def policy_for(data: TrainingSet) -> ConditionalPolicy:
     torch.manual_seed(0)
     policy = ConditionalPolicy(MODEL, find_family("reach-m2").spec)
-    policy.observations.fit(data.observations())
+    policy.observations.fit(*data.observations())
     return policy
 
 

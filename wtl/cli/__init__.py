@@ -19,6 +19,7 @@ from wtl.cli.admin import audit, keys, migrate
 from wtl.cli.cluster import rl_module, submit, tune
 from wtl.cli.evaluate import benchmark, evaluate
 from wtl.cli.export import export_adaptation
+from wtl.cli.inspect import inspect
 from wtl.cli.jobs import jobs
 from wtl.cli.models import export, models
 from wtl.cli.new_task import new_task
@@ -38,7 +39,7 @@ app = typer.Typer(
 )
 # A group of verbs is a Typer of its own in its module: app.add_typer(group).
 _COMMANDS = (
-    new_task, train, evaluate, benchmark, serve, demo, adapt, act, check, convert, formats, export_adaptation,
+    new_task, inspect, train, evaluate, benchmark, serve, demo, adapt, act, check, convert, formats, export_adaptation,
     experiments, settings, export, migrate, audit, rl_module, submit, tune,
 )  # fmt: skip
 for _command in _COMMANDS:

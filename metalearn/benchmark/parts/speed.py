@@ -129,7 +129,7 @@ def learning_speed(dataset: Dataset, experiment: Experiment) -> dict[str, float]
     with one_thread():
         data = TrainingSet(dataset, experiment.model)
         policy = ConditionalPolicy(experiment.model, dataset.spec)
-        policy.observations.fit(data.observations())
+        policy.observations.fit(*data.observations())
         learner, generator = Learner(policy, config), torch.Generator().manual_seed(0)
         drawing_s = learning_s = 0.0
         n_samples = 0

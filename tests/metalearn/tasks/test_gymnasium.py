@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from support.opengl import skip_unless_drawn
 
 from metalearn.data.errors import InvalidConfig
 from metalearn.tasks.registry import FAMILIES, find_family, register_envs
@@ -44,6 +45,7 @@ def test_a_family_passes_gymnasiums_checker(name: str):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(FAMILIES) - set(CHEAP)))
 def test_a_simulated_family_passes_gymnasiums_checker(name: str):
+    skip_unless_drawn(name)
     check_env(environment(name).unwrapped, skip_render_check=True)
 
 

@@ -11,6 +11,7 @@ from metalearn.tasks.registry import find_family
 from metalearn.training.batches import TrainingSet
 from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
 from metalearn.training.learner import CPU, Compute, Learner
+from metalearn.training.schedule import FixedSchedule
 
 CONFIG = TrainingConfig(batch_tasks=16)
 
@@ -22,7 +23,7 @@ def made(config: TrainingConfig = CONFIG, compute: Compute = CPU) -> tuple[Learn
     data = TrainingSet(dataset, model)
     torch.manual_seed(0)
     policy = ConditionalPolicy(model, dataset.spec)
-    policy.observations.fit(data.observations())
+    policy.observations.fit(*data.observations())
     assert policy.dynamics
     policy.dynamics.fit(data.effects(), policy.observations.unit)
     return Learner(policy, config, compute), data
@@ -30,7 +31,7 @@ def made(config: TrainingConfig = CONFIG, compute: Compute = CPU) -> tuple[Learn
 
 def losses(compute: Compute, n_steps: int = 8) -> list[float]:
     (learner, data), generator = made(compute=compute), torch.Generator().manual_seed(0)
-    return [learner.step(data.draw(CONFIG, False, generator), 0.0) for _ in range(n_steps)]
+    return [learner.step(data.draw(CONFIG, False, generator), 0.0, rate=0.3) for _ in range(n_steps)]
 
 
 def test_half_precision_learns_as_full_precision_does() -> None:
@@ -47,10 +48,11 @@ def test_a_device_that_is_not_there_is_named(device: str) -> None:
 
 
 def test_codes_settle_after_the_share_of_the_steps_that_was_asked_for() -> None:
-    learner, data = made(TrainingConfig(batch_tasks=16, warmup_steps=6, rounds=0, freeze_batchnorm_after=0.5))
+    config = TrainingConfig(batch_tasks=16, warmup_steps=6, rounds=0, freeze_batchnorm_after=0.5)
+    (learner, data), schedule = made(config), FixedSchedule(config, competing=True)
     generator, means = torch.Generator().manual_seed(0), []
-    for _ in range(6):
-        learner.step(data.draw(learner.config, False, generator), 0.0)
+    for step in range(6):
+        learner.step(data.draw(config, False, generator), 0.0, frozen=schedule.batchnorm_frozen(step))
         means.append(learner.policy.encoder.normalise.running_mean.clone())
     assert not torch.equal(means[1], means[2])
     assert torch.equal(means[2], means[5])

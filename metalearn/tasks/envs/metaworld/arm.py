@@ -128,11 +128,15 @@ class Arms:
 
 
 class PuckArms(Arms):
-    """Arms at tables with a puck, each with a simulation from the pool of its model."""
+    """Arms at tables with a puck, each with a simulation from the pool of its model.
 
-    def __init__(self, model: TaskModel, n: int) -> None:
+    An action lasts `repeats` of Meta-World's control steps, each of which displaces the hand again.
+    """
+
+    def __init__(self, model: TaskModel, n: int, repeats: int = 1) -> None:
         super().__init__(np.tile(model.hand_low, (n, 1)), np.tile(model.hand_high, (n, 1)))
         self.model = model
+        self._repeats = repeats
         self.simulations = model.pool.acquire(n)
         self._bodies = np.zeros((n, len(_BODIES), 3))
         self._xmat = np.zeros((n, 9))
@@ -152,6 +156,10 @@ class PuckArms(Arms):
 
     def step(self, rows: Int[np.ndarray, " n"], actions: Float[np.ndarray, "n 4"]) -> None:
         """Move the arms `rows`. An action in [-1, 1] displaces the hand (3 numbers) and closes the gripper (1)."""
+        for _ in range(self._repeats):
+            self._step_once(rows, actions)
+
+    def _step_once(self, rows: Int[np.ndarray, " n"], actions: Float[np.ndarray, "n 4"]) -> None:
         model, bodies, ids = self.model.mj_model, self._bodies, self.model.body_ids
         xmat, geom = self._xmat, self.model.puck_geom
         for row, xyz, grip in zip(rows, *self._command(rows, actions), strict=True):

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float32, Float64, Int, UInt8
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.tasks.envs.metaworld.arm import PuckArms, load_task_model
-from metalearn.tasks.envs.metaworld.vector_env import MetaWorldVectorEnv, metaworld_spec
+from metalearn.tasks.envs.metaworld.vector_env import EXTRA_DEMO_STEPS, MetaWorldVectorEnv, metaworld_spec
 from metalearn.tasks.envs.metaworld.view import View, make_view
 from metalearn.tasks.family import SPLITS, Scene
 from metalearn.tasks.single_row import SingleRowEnv
@@ -40,6 +40,7 @@ class PuckFamily:
         radius: greatest distance of the puck from the goal that counts as solved, in metres.
         goal_low, goal_high: limits of the goals.
         horizon: most steps of an episode.
+        repeats: Meta-World's control steps that an action lasts.
     """
 
     name: str
@@ -49,6 +50,7 @@ class PuckFamily:
     goal_high: tuple[float, float, float]
     version: int = 1
     horizon: int = HORIZON
+    repeats: int = 1
 
     @property
     def spec(self) -> Spec:
@@ -158,8 +160,8 @@ class PuckVectorEnv(MetaWorldVectorEnv):
     """Goals of one family, each in a row of its own, stepped in lockstep."""
 
     def __init__(self, family: PuckFamily, goals: Float64[np.ndarray, "b 3"], scene: Scene) -> None:
-        self.arms = PuckArms(load_task_model(family.task), len(goals))
-        super().__init__(family.spec, self.arms, goals, scene)
+        self.arms = PuckArms(load_task_model(family.task), len(goals), family.repeats)
+        super().__init__(family.spec, self.arms, goals, scene, EXTRA_DEMO_STEPS // family.repeats)
         self._family = family
         self._view: View | None = None
 

@@ -17,7 +17,7 @@ from metalearn.tasks.envs.metaworld.arm import FRAME_SIZE, HAND_HIGH, HAND_LOW, 
 from metalearn.tasks.family import Scene, TaskVectorEnv
 
 EXTRA_DEMO_STEPS = 20
-"""Number of steps by which a demonstration goes on after it has solved the task, to show how the puck comes to rest."""
+"""Meta-World's steps by which a demonstration goes on after it has solved the task, to show where the puck stays."""
 
 
 def metaworld_spec(horizon: int) -> Spec:
@@ -37,16 +37,23 @@ def metaworld_spec(horizon: int) -> Spec:
 class MetaWorldVectorEnv(TaskVectorEnv):
     """One arm and one hidden goal in each row.
 
-    An episode ends when its task is solved (a demonstration `EXTRA_DEMO_STEPS` steps later) or at the horizon.
+    An episode ends when its task is solved (a demonstration `extra_demo_steps` steps later) or at the horizon.
     """
 
-    def __init__(self, spec: Spec, arms: Arms, goals: Float64[np.ndarray, "b 3"], scene: Scene) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        arms: Arms,
+        goals: Float64[np.ndarray, "b 3"],
+        scene: Scene,
+        extra_demo_steps: int = EXTRA_DEMO_STEPS,
+    ) -> None:
         n = len(goals)
         super().__init__(spec, n)
         self.goals = goals
         self._arms = arms
         self._horizon = spec.horizon
-        self._extra_steps = EXTRA_DEMO_STEPS if scene == "demo" else 0
+        self._extra_steps = extra_demo_steps if scene == "demo" else 0
         self._rngs = [np.random.default_rng() for _ in range(n)]
         self._steps = np.zeros(n, int)
         self._solved_at = np.full(n, -1)

@@ -1,0 +1,166 @@
+"""What is decided about a training wherever nobody has set it, from the task's spaces and from its demonstrations.
+
+Every decision comes with its reason, a sentence with the number that led to it. Pure; knows no environment.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from metalearn.config import Experiment
+from metalearn.data.dataset import Dataset
+from metalearn.data.episode import Array
+from metalearn.data.spaces import observation_vectors
+from metalearn.data.spec import Spec
+from metalearn.data.units import Units, deviation
+
+LONG = 64  # steps from which on an episode is read at more frames, and their means
+MANY_STEPS = 24  # from which on a random choice of the steps of a target is imitated
+MOST_TASKS = 512  # that dynamics are looked for in
+TELLING = 0.1  # share of the changes of an observation that a task's own Jacobian has to explain beyond an average one
+EXPLAINED = 0.9  # share of the differences between tasks that the directions kept explain
+RIDGE = 1e-6
+MOST_COMPONENTS = 64  # of an observation, for a Jacobian of each task
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A field, `section.name`, the value that was chosen for it, and why, in one sentence."""
+
+    field: str
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """An experiment of which every field is filled in, and what was decided for it."""
+
+    experiment: Experiment
+    made: tuple[Decision, ...]
+
+
+def decide_data(experiment: Experiment, spec: Spec, *, side_by_side: bool) -> Decisions:
+    """What has to be known before anything is demonstrated.
+
+    Args:
+        experiment: of which fields that somebody set are kept.
+        spec: of its tasks.
+        side_by_side: whether the family steps many tasks at once.
+    """
+    found = []
+    if spec.discrete:
+        found.append(Decision("data.expert_noise", 0.0, "actions are discrete"))
+    else:
+        reason = "actions are continuous: an expert that is pushed off its way shows how to come back"
+        found.append(Decision("data.expert_noise", 0.1, reason))
+    chunk, how = (512, "together") if side_by_side else (64, "one after the other")
+    found.append(Decision("data.chunk_tasks", chunk, f"tasks are stepped {how}"))
+    return _decided(experiment, found)
+
+
+def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True) -> Decisions:
+    """What demonstrations say about how to learn from them.
+
+    Args:
+        experiment: of which fields that somebody set are kept.
+        dataset: what was demonstrated, or recorded.
+        own_trials: whether the policy can try and be corrected by an expert.
+    """
+    lengths = [len(episode) for record in dataset.tasks for episode in (*record.demos, *record.experts)]
+    usual = round(float(np.median(lengths)))
+    said = f"an episode has {usual} steps (median)"
+    found = [
+        Decision("model.n_frames", 16 if usual > LONG else max(2, min(usual + 1, 8)), said),
+        Decision("model.frame_means", usual > LONG, said),
+        Decision("model.n_hypotheses", 8, "more than are needed cost little, fewer cost success"),
+        Decision("training.steps_per_episode", 16 if usual > MANY_STEPS else 0, said),
+        Decision("training.trials_per_task", 3 if own_trials else 0, _trials(own_trials)),
+        _memory(dataset.spec, own_trials=own_trials),
+        _dynamics(dataset),
+    ]
+    return _decided(experiment, found)
+
+
+def _trials(own_trials: bool) -> str:
+    return "attempts after up to so many trials are learnt" if own_trials else "nobody can try recorded tasks"
+
+
+def _memory(spec: Spec, *, own_trials: bool) -> Decision:
+    name = "model.memory"
+    if not own_trials:
+        return Decision(name, 0, "what an expert did tells the task, so that only own attempts teach to remember")
+    if any(part.kind == "image" for part in spec.parts):
+        return Decision(name, 0, "pictures are not remembered")
+    return Decision(name, 32, "own attempts, corrected by the expert, teach what an attempt tells before it ends")
+
+
+def _dynamics(dataset: Dataset) -> Decision:
+    """Whether tasks differ in what an action does: does a task's own Jacobian predict its other episodes better?"""
+    name, spec = "model.dynamics_rank", dataset.spec
+    if spec.discrete:
+        return Decision(name, 0, "actions are discrete")
+    if any(part.kind != "vector" for part in spec.parts) or spec.observation_size > MOST_COMPONENTS:
+        return Decision(name, 0, "observations are not a short vector")
+    pairs = [record.experts for record in dataset.tasks if len(record.experts) > 1][:MOST_TASKS]
+    steps = [[_effects(e, Units.of_bounds(spec)) for e in experts[:2] if e.actions is not None] for experts in pairs]
+    steps = [both for both in steps if len(both) == 2]
+    if len(steps) < 16:
+        return Decision(name, 0, "too few tasks with two episodes of an expert")
+    unit = deviation(np.concatenate([changes for both in steps for changes, _ in both]))
+    unit = np.where(unit > 0, unit, np.inf)
+    scaled = [[(changes / unit, actions) for changes, actions in both] for both in steps]
+    sums = [_normal_equations(*both[0]) for both in scaled]
+    cross, power = np.sum([c for c, _ in sums], 0), np.sum([p for _, p in sums], 0)
+    shared = _solve(cross, power)
+    own = [shared + _solve(c - shared @ p, p) for c, p in sums]
+    whole = sum(_error(both[1], 0 * shared) for both in scaled)
+    left = sum(_error(both[1], shared) for both in scaled) / whole if whole > 0 else 0.0
+    left_by_own = sum(_error(both[1], one) for both, one in zip(scaled, own, strict=True)) / max(whole, 1e-12)
+    said = (
+        f"of how other episodes of a task change, an average Jacobian leaves {left:.0%} unexplained "
+        f"and the task's own {left_by_own:.0%}"
+    )
+    if left - left_by_own < TELLING:
+        return Decision(name, 0, said)
+    differences = np.stack([(jacobian - shared).ravel() for jacobian in own])
+    sizes = np.linalg.svd(differences - differences.mean(0), compute_uv=False) ** 2
+    rank = int(np.searchsorted(np.cumsum(sizes) / sizes.sum(), EXPLAINED)) + 1
+    return Decision(name, min(rank, 4), f"{said}, in {rank} directions")
+
+
+def _effects(episode: Any, units: Units) -> tuple[Array, Array]:
+    """The changes of the observation `[t, o]` and the actions `[t, a]`, a constant beside them."""
+    changes = np.diff(observation_vectors(episode.observations).astype(np.float64), axis=0)
+    actions = units.encode_actions(episode.actions).astype(np.float64)
+    return changes, actions
+
+
+def _normal_equations(changes: Float[np.ndarray, "t o"], actions: Float[np.ndarray, "t a"]) -> tuple[Array, Array]:
+    return changes.T @ actions, actions.T @ actions
+
+
+def _solve(cross: Float[np.ndarray, "o a"], power: Float[np.ndarray, "a a"]) -> Float[np.ndarray, "o a"]:
+    ridge = RIDGE * max(float(np.trace(power)), 1e-9) * np.eye(len(power))
+    return np.linalg.solve(power + ridge, cross.T).T
+
+
+def _error(both: tuple[Array, Array], jacobian: Float[np.ndarray, "o a"]) -> float:
+    changes, actions = both
+    return float(np.square(changes - actions @ jacobian.T).sum())
+
+
+def _decided(experiment: Experiment, found: Sequence[Decision]) -> Decisions:
+    """Fill in what nobody set."""
+    made = []
+    for one in found:
+        section, _, name = one.field.partition(".")
+        before = getattr(experiment, section)
+        if name in before.model_fields_set:
+            continue
+        experiment = experiment.model_copy(update={section: before.model_copy(update={name: one.value})})
+        made.append(one)
+    return Decisions(experiment, tuple(made))

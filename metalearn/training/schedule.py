@@ -1,0 +1,290 @@
+"""When a training goes from one phase to the next, and when it ends: after given numbers of steps, or by itself.
+
+Both kinds answer the same questions. What they decide follows from their state and from the looks at validation
+tasks that they are told of, and is kept in checkpoints. Knows neither policies nor episodes.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from metalearn.config import TrainingConfig
+
+UNIMODAL_ENOUGH = 0.8  # success with an expert's trial as context at which hypotheses may begin to compete
+RAMP_FROM = 0.01
+LAST_RATE = 0.02  # of the learning rate, at the end
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """The phases of a training, at `step` gradient steps.
+
+    Attributes:
+        round: 0 in phase I, then the number of the collection whose trials are learnt from.
+        ramp_start: the step at which hypotheses began to compete, or None while they do not.
+    """
+
+    round: int
+    ramp_start: int | None
+
+    def ended(self, step: int) -> bool:
+        """Whether the training is over."""
+        ...
+
+    def round_due(self, step: int) -> int | None:
+        """At how many steps the trials of the next round are due, if there is to be one."""
+        ...
+
+    def begin_round(self, step: int) -> None:
+        """Take note that the trials of the next round are there."""
+        ...
+
+    def temperature(self, step: int) -> float:
+        """0 until one behaviour for all hypotheses works, then annealed geometrically to 1."""
+        ...
+
+    def rate(self, step: int) -> float:
+        """The learning rate, as a share of its highest."""
+        ...
+
+    def batchnorm_frozen(self, step: int) -> bool:
+        """Whether BatchNorm normalises with running statistics."""
+        ...
+
+    def look(self, step: int, seen: dict[str, float], elapsed_s: float) -> None:
+        """Take note of figures of validation tasks."""
+        ...
+
+    def total(self, step: int) -> int:
+        """Steps in all, as far as is known."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """The state, from which a resumed run goes on."""
+        ...
+
+
+@dataclass
+class FixedSchedule:
+    """Phases of given numbers of steps; the learning rate warms up and then falls by half a cosine."""
+
+    config: TrainingConfig
+    competing: bool
+    round: int = 0
+    ramp_start: int | None = None
+
+    def ended(self, step: int) -> bool:
+        """After all phases."""
+        return step >= self.config.total_steps
+
+    def round_due(self, step: int) -> int | None:
+        """After the warm-up, and after each round but the last."""
+        due = self.config.warmup_steps + self.round * self.config.round_steps
+        return due if self.round < self.config.rounds else None
+
+    def begin_round(self, step: int) -> None:
+        """Count it."""
+        self.round += 1
+
+    def temperature(self, step: int) -> float:
+        """Begin to anneal when one behaviour works, or when the rest of the warm-up is just enough for it."""
+        if not self.competing:
+            return 1.0
+        if self.ramp_start is None and step >= max(0, self.config.warmup_steps - self.config.anneal_steps):
+            self.ramp_start = step
+        return _annealed(step, self.ramp_start, self.config.anneal_steps)
+
+    def rate(self, step: int) -> float:
+        """Linear warm-up over 2% of training, then half a cosine."""
+        done = step / self.config.total_steps
+        return min(1.0, done / 0.02 + 0.01) * _cosine(done)
+
+    def batchnorm_frozen(self, step: int) -> bool:
+        """After a given share of the steps."""
+        return step >= self.config.freeze_batchnorm_after * self.config.total_steps
+
+    def look(self, step: int, seen: dict[str, float], elapsed_s: float) -> None:
+        """Let hypotheses compete once one behaviour works."""
+        if self.ramp_start is None and seen.get("after_expert", 0.0) >= UNIMODAL_ENOUGH:
+            self.ramp_start = step
+
+    def total(self, step: int) -> int:
+        """Known from the beginning."""
+        return self.config.total_steps
+
+    def to_json(self) -> dict[str, Any]:
+        """Round and start of the annealing."""
+        return {"round": self.round, "ramp_start": self.ramp_start}
+
+
+WARMUP_RATE_STEPS = 50
+PATIENCE = 0.35  # a phase ends when nothing has improved for this share of its steps, or
+FEWEST_STEPS = 300  # for so many, whichever is more
+WARMUP_SHARE, ROUNDS_SHARE = 0.45, 0.75  # of the time: by then phase I has ended, and the last round
+SETTLE_SHARE = 0.35  # of the steps before it: with a falling learning rate
+LIKELIER = 0.02  # nats per action: what counts as an improvement of the held-out likelihood
+MOST_ROUNDS = 4
+
+
+@dataclass
+class AutomaticSchedule:
+    """Phases that end when validation tasks are no longer solved better, within `minutes` or `steps`.
+
+    Phase I learns with a constant rate until nothing improves; then rounds of own trials, as long as a round
+    improves something; last the learning rate falls (warm-up, stable, decay: Hu et al., 2024, MiniCPM).
+    """
+
+    config: TrainingConfig
+    competing: bool
+    n_validation: int
+    rounds: bool
+    round: int = 0
+    ramp_start: int | None = None
+    phase_start: int = 0
+    round_is_due: bool = False
+    settle_start: int | None = None
+    settle_end: int | None = None
+    improved_at: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+    best_of_rounds: float = -math.inf
+    allowed: int = 0
+
+    def ended(self, step: int) -> bool:
+        """After the rate has fallen."""
+        return self.settle_end is not None and step >= self.settle_end
+
+    def round_due(self, step: int) -> int | None:
+        """Now, once phase I or a round has brought what it can."""
+        return step if self.round_is_due else None
+
+    def begin_round(self, step: int) -> None:
+        """Begin to judge the new round."""
+        self.round += 1
+        self.round_is_due = False
+        self._begin_phase(step)
+
+    def temperature(self, step: int) -> float:
+        """Annealed from the look on at which one behaviour worked, or improved no more."""
+        return _annealed(step, self.ramp_start, self.config.anneal_steps) if self.competing else 1.0
+
+    def rate(self, step: int) -> float:
+        """A short warm-up, then constant, then half a cosine."""
+        warm = min(1.0, (step + 1) / WARMUP_RATE_STEPS)
+        if self.settle_start is None or self.settle_end is None:
+            return warm
+        return warm * _cosine((step - self.settle_start) / max(1, self.settle_end - self.settle_start))
+
+    def batchnorm_frozen(self, step: int) -> bool:
+        """While the rate falls: the mean of a batch is noise to whatever a latent says precisely."""
+        return self.settle_start is not None
+
+    def look(self, step: int, seen: dict[str, float], elapsed_s: float) -> None:
+        """Decide whether the phase goes on."""
+        if self.settle_start is not None:
+            return
+        self.allowed = self._allowed(step, elapsed_s)
+        share = step / self.allowed
+        self._note(step, seen)
+        patience = max(FEWEST_STEPS, PATIENCE * (step - self.phase_start))
+        still = step - self.improved_at >= patience
+        if self.competing and self.ramp_start is None:
+            late = share >= WARMUP_SHARE / 2
+            if still or late or seen.get("after_expert", 0.0) >= UNIMODAL_ENOUGH:
+                self.ramp_start = step
+                self._begin_phase(step)
+            return
+        if self.round == 0:
+            over = still or share >= WARMUP_SHARE
+            if over and self.rounds:
+                self.round_is_due = True
+            elif over:
+                self._settle(step, share)
+            return
+        if still or share >= ROUNDS_SHARE or _perfect(seen):
+            score = self.best.get("success", -math.inf)
+            gained = score > self.best_of_rounds + 0.5 * self._error(score)
+            self.best_of_rounds = max(score, self.best_of_rounds)
+            last = self.round >= MOST_ROUNDS or share >= ROUNDS_SHARE - 0.15 or not gained or _perfect(seen)
+            if last:
+                self._settle(step, share)
+            else:
+                self.round_is_due = True
+
+    def total(self, step: int) -> int:
+        """Estimated from the time that is left, until the rate begins to fall."""
+        if self.settle_end is not None:
+            return self.settle_end
+        return max(step + 1, self.allowed)
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the configuration."""
+        state = asdict(self)
+        for name in ("config", "competing", "n_validation", "rounds"):
+            state.pop(name)
+        return state | {"best_of_rounds": None if math.isinf(self.best_of_rounds) else self.best_of_rounds}
+
+    def _allowed(self, step: int, elapsed_s: float) -> int:
+        """Steps in all: as given, or as many as take the minutes at the speed so far."""
+        if self.config.steps is not None:
+            return self.config.steps
+        assert self.config.minutes is not None
+        return max(step, int(60 * self.config.minutes * step / max(elapsed_s, 1e-9)))
+
+    def _begin_phase(self, step: int) -> None:
+        self.phase_start = self.improved_at = step
+        self.best = {}
+
+    def _settle(self, step: int, share: float) -> None:
+        left = max(0.05, 1 - share) * self.allowed
+        self.settle_start = step
+        self.settle_end = step + max(1, int(min(max(SETTLE_SHARE * step, FEWEST_STEPS), left)))
+
+    def _note(self, step: int, seen: dict[str, float]) -> None:
+        """Remember the best figures of the phase, and when the last of them improved."""
+        rates = [value for name, value in seen.items() if name.startswith(("trial", "retrial", "after_"))]
+        figures = {"success": sum(rates) / len(rates)} if rates else {}
+        figures |= {name: seen[name] for name in ("likelihood",) if name in seen}
+        for name, value in figures.items():
+            before = self.best.get(name, -math.inf)
+            if value > before + (LIKELIER if name == "likelihood" else self._error(max(value, 0.0))):
+                self.improved_at = step
+                self.best[name] = value
+
+    def _error(self, rate: float) -> float:
+        """One standard error of a success rate of validation tasks."""
+        p = min(max(rate, 0.05), 0.95)
+        return math.sqrt(p * (1 - p) / max(self.n_validation, 1))
+
+
+def _perfect(seen: dict[str, float]) -> bool:
+    """Whether every attempt succeeds in validation tasks, the first included."""
+    rates = [value for name, value in seen.items() if name.startswith(("trial", "retrial"))]
+    return bool(rates) and min(rates) >= 0.995
+
+
+def _annealed(step: int, start: int | None, n_steps: int) -> float:
+    if start is None:
+        return 0.0
+    return float(RAMP_FROM ** (1 - min(1.0, (step - start) / n_steps)))
+
+
+def _cosine(done: float) -> float:
+    return LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, done))))
+
+
+def make_schedule(
+    config: TrainingConfig, *, competing: bool, n_validation: int, rounds: bool, state: dict[str, Any]
+) -> Schedule:
+    """The schedule of a configuration, as it was in the `state` of a checkpoint.
+
+    Args:
+        config: with minutes or steps, phases end by themselves within them.
+        competing: whether there are several hypotheses.
+        n_validation: tasks that a look tries.
+        rounds: whether own trials can be collected.
+        state: what `to_json` gave, or nothing.
+    """
+    known = {name: value for name, value in state.items() if value is not None}
+    if not config.automatic:
+        return FixedSchedule(config, competing, **known)
+    return AutomaticSchedule(config, competing, n_validation, rounds, **known)
