@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -67,7 +68,9 @@ def size(episode: Episode) -> int:
 
 def _encode(episode: Episode) -> bytes:
     success = next(key for key, value in _SUCCESS.items() if value is episode.success)
-    return save(episode.arrays(), {"success": success})
+    # Parts are views of one array with fields, and safetensors writes only what lies in one piece as it is.
+    arrays = {name: np.ascontiguousarray(array) for name, array in episode.arrays().items()}
+    return save(arrays, {"success": success})
 
 
 def _decode(data: bytes) -> Episode:
