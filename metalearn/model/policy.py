@@ -213,7 +213,7 @@ class ConditionalPolicy(nn.Module):
         return torch.cat([added.cumsum(1) - added, effects], -1)
 
     def remember(
-        self, observations: Float[Tensor, "n o"], changes: Float[Tensor, "n o"], actions: Float[Tensor, "n a"]
+        self, observations: Float[Tensor, "n o"], changes: Float[Tensor, "n c"], actions: Float[Tensor, "n a"]
     ) -> Float[Tensor, "n s"]:
         """What each of n steps adds to the sums at the end of a conditioning."""
         parts = []
