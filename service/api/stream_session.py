@@ -6,8 +6,7 @@ Frames are msgpack maps with arrays in openpi's convention:
     {observation, reward?, success}   ends the episode, which becomes a trial in a new version of the adaptation
     {reset: true, explore?}           drops the unfinished episode and starts a new one
     any other map with one array of the model's shape, as openpi's clients send it, asks for the next action; for a
-    model of observations with parts, the map that has them by name (observation/image), and nothing else that is an
-    array or a picture
+    model of observations with parts, the map that has them by name (observation/image)
 
 A rule may begin episodes without `reset`, and an answer may hold several actions (`service.api.stream_options`). The
 policy plans for one step, so in a chunk its action is held; and since nobody observes what happens meanwhile, such an
@@ -253,7 +252,7 @@ class StreamSession:
     def _read(self, message: dict[str, Any], started_s: float) -> _Asked:
         """Read our frame, or openpi's. Raises InvalidData, InvalidPayload."""
         mark, spec, reward = self._rule.mark_of(message), self._actor.model.spec, None
-        if "observation" in message:
+        if "observation" in message and not (spec.composite and message.keys() - _FIELDS):
             value = message["observation"]
             if len(message) > 1:
                 request = _parse(StepRequest, message)
@@ -276,7 +275,7 @@ def _openpi_observation(message: Mapping[str, Any], spec: Spec) -> Any:
     """
     if spec.composite:
         tops = {part.name.partition(SEPARATOR)[0] for part in spec.parts} | {part.name for part in spec.parts}
-        return {key: value for key, value in message.items() if key in tops or isinstance(value, np.ndarray | dict)}
+        return {key: value for key, value in message.items() if key in tops}
     shape = spec.observation_layout[1]
     arrays = [value for value in message.values() if isinstance(value, np.ndarray) and value.shape == shape]
     if len(arrays) != 1 or not _FIELDS.isdisjoint(message):

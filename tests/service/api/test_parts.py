@@ -2,6 +2,8 @@
 
 import base64
 import io
+import struct
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,10 +14,12 @@ from PIL import Image
 from support.bundles import made
 
 from metalearn.data.episode import Episode
+from metalearn.data.errors import InvalidData
 from metalearn.data.formats import encode_npz, encode_safetensors
 from metalearn.data.pictures import encode_png, to_data_uri
 from service.app import create_app
-from service.codecs import JSON, MSGPACK, encode_json, encode_msgpack
+from service.client import Client
+from service.codecs import JSON, MSGPACK, decode_msgpack, encode_json, encode_msgpack
 from service.settings import Settings
 
 CAMERA = "observation/camera"
@@ -81,18 +85,26 @@ def file_of(width: int, height: int, mode: str = "RGB", kind: str = "PNG") -> by
     return target.getvalue()
 
 
+def bomb() -> bytes:
+    """A PNG of a few bytes whose header promises four thousand million pixels."""
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", 65535, 65535, 8, 2, 0, 0, 0), b"IDAT": b""}
+    packed = (
+        struct.pack(">I", len(x)) + kind + x + struct.pack(">I", zlib.crc32(kind + x)) for kind, x in chunks.items()
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
 @pytest.mark.parametrize(
     ("frame", "expected", "got"),
     [
         (file_of(8, 16), "a picture of 16 x 16 pixels with 3 channels", "8 x 16 pixels"),
         (file_of(16, 16, "RGBA"), "a picture of 16 x 16 pixels with 3 channels", "pixels of the kind RGBA"),
-        (file_of(16, 16)[:60], "a PNG or JPEG", "60 bytes that are none, or a damaged one"),
+        (file_of(16, 16)[:-30], "a PNG or JPEG", None),
         (file_of(16, 16, kind="GIF"), "a PNG or JPEG", None),
         (b"", "a PNG or JPEG", "0 bytes that are none, or a damaged one"),
         ("data:image/gif;base64,AAAA", "a PNG or JPEG as data:image/png;base64,...", None),
         ("data:image/png;base64,*", "base64 after the comma of a data URI", None),
-        (b"\x89PNG\r\n\x1a\n" + bytes.fromhex("0000000d494844520000ffff0000ffff0802000000c0f5d0d8"),
-         "a picture of 16 x 16 pixels with 3 channels", None),
+        (bomb(), "a picture of 16 x 16 pixels with 3 channels", "one of many more pixels"),
         (np.zeros((16, 8, 3), np.uint8), "uint8 [n, 16, 16, 3]", "uint8 [4, 16, 8, 3]"),
         (np.full((16, 16, 3), 0.5, np.float32), "whole numbers from 0 to 255", "others"),
     ],
@@ -163,3 +175,41 @@ def test_a_demonstration_on_a_card_can_be_sent_back(http: TestClient) -> None:
     assert list(card["example"]["observations"]) == ["arm", CAMERA]
     answer = http.post("/v1/adaptations", json={"model": "watched", "demos": [card["example"]]})
     assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize("style", ["ours", "openpi", "openpi, nested", "files"])
+def test_a_stream_takes_parts_by_name(http: TestClient, demo: Episode, style: str) -> None:
+    parts = {name: part[0] for name, part in demo.to_dict()["observations"].items()}
+    adaptation = create(http, demo.to_dict()["observations"], demo).json()["id"]
+    arm, camera = parts["arm"], parts[CAMERA]
+    frame = {
+        "ours": {"observation": parts, "reward": None},
+        "openpi": parts | {"prompt": "do it"},
+        "openpi, nested": {"arm": arm, "observation": {"camera": camera}},
+        "files": {"arm": arm, CAMERA: encode_png(camera)},
+    }[style]
+    expected = http.post(f"/v1/adaptations/{adaptation}/act", json={"observations": jsonable(
+        {name: part[None] for name, part in parts.items()})}).json()["actions"]  # fmt: skip
+    with http.websocket_connect(f"/v1/adaptations/{adaptation}/stream") as stream:
+        stream.receive_bytes()
+        stream.send_bytes(encode_msgpack({"reset": True, "explore": False}))
+        stream.receive_bytes()
+        stream.send_bytes(encode_msgpack(frame))
+        got = decode_msgpack(stream.receive_bytes(), 100)["actions"]
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+        stream.send_bytes(encode_msgpack({"arm": arm}))
+        assert stream.receive_json()["field"] == f"observation.{CAMERA}"
+
+
+def test_the_client_sends_what_an_environment_gives(http: TestClient, demo: Episode) -> None:
+    client = Client(http=http, retries=0)
+    adaptation = client.adapt("watched", [demo])
+    policy = client.policy(adaptation, explore=False)
+    seen = [{"arm": one["arm"], "observation": {"camera": one[CAMERA]}} for one in demo.observations]
+    np.testing.assert_allclose(policy(seen[0]), adaptation.act(demo.observations[:1])[0], atol=1e-5)
+    policy.reset()
+    policy(seen[0])
+    assert policy.finish(seen[1], success=False).n_trials == 1
+    with pytest.raises(InvalidData, match=r"observation: expected the parts arm, observation/camera"):
+        policy({"arm": seen[0]["arm"]})
+    assert adaptation.episodes().demos == (demo,)
