@@ -25,9 +25,7 @@ from service.inference import OnnxRuntime
 from service.settings import Settings
 
 SIDE = 64
-CAMERA = spaces.Dict(
-    arm=spaces.Box(-1, 1, (4,), np.float32), camera=spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
-)
+CAMERA = spaces.Dict(arm=spaces.Box(-1, 1, (4,), np.float32), camera=spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8))
 
 
 def bundle() -> Bundle:

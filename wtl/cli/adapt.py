@@ -296,7 +296,8 @@ def _observations(source: str) -> Any:
 
     from metalearn.data.errors import InvalidData
     from metalearn.data.formats import FORMATS, Limits, find_format
-    from metalearn.data.values import numbers
+    from metalearn.data.spaces import named
+from metalearn.data.values import numbers
 
     found, path = (FORMATS["json"], "") if source == "-" else find_format(source)
     if found.decode is None:
@@ -309,6 +310,8 @@ def _observations(source: str) -> Any:
     given = value.get("observations") if isinstance(value, dict) else value
     if given is None:
         raise InvalidConfig(f"{source}: expected observations [n, o], got {', '.join(value) or 'nothing'}")
+    if isinstance(given, dict):
+        return {name: numbers(f"observations.{name}", part, keep_uint8=True) for name, part in named(given).items()}
     array = numbers("observations", given, keep_uint8=True)
     return array[None] if array.ndim == 1 else np.asarray(array)
 
