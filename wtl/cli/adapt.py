@@ -291,13 +291,12 @@ def _spec_of(client: "Client", model: str | None, to: str | None) -> "Spec":
 
 
 def _observations(source: str) -> Any:
-    """`[n, *o]` from a file or standard input. Raises InvalidConfig, InvalidData."""
+    """`[n, *o]`, or those of each part by name, from a file or standard input. Raises InvalidConfig, InvalidData."""
     import numpy as np
 
     from metalearn.data.errors import InvalidData
     from metalearn.data.formats import FORMATS, Limits, find_format
-    from metalearn.data.spaces import named
-from metalearn.data.values import numbers
+    from metalearn.data.values import numbers
 
     found, path = (FORMATS["json"], "") if source == "-" else find_format(source)
     if found.decode is None:
@@ -311,7 +310,7 @@ from metalearn.data.values import numbers
     if given is None:
         raise InvalidConfig(f"{source}: expected observations [n, o], got {', '.join(value) or 'nothing'}")
     if isinstance(given, dict):
-        return {name: numbers(f"observations.{name}", part, keep_uint8=True) for name, part in named(given).items()}
+        return given  # of each part: the client reads it
     array = numbers("observations", given, keep_uint8=True)
     return array[None] if array.ndim == 1 else np.asarray(array)
 
