@@ -94,7 +94,9 @@ class ConditionalPolicy(nn.Module):
         """The latent of each context, and log p(z | context)."""
         latent = self.encoder(demos, trials)
         log_prior = self.prior(latent[:, : self.config.latent_dim]).log_softmax(-1)
-        nothing_yet = latent.new_zeros(latent.shape[0], self.memory.n_sums if self.memory else 0)
+        if self.memory is None:
+            return torch.cat([latent, trials.summed_effects], -1), log_prior
+        nothing_yet = torch.zeros_like(latent[:, :1]).expand(-1, self.memory.n_sums)  # a graph has any number of rows
         return torch.cat([latent, nothing_yet, trials.summed_effects], -1), log_prior
 
     def conditioning(self, latent: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"]) -> Float[Tensor, "b c"]:

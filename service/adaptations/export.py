@@ -3,7 +3,7 @@
     manifest.json          ids, hypotheses, inputs and outputs of the policy, SHA-256 of the other files
     episodes.safetensors   the episodes, as the body of a POST that would create the same adaptation again
     policy.onnx            the self-contained policy
-    remember.onnx          what a step adds to its input `effects`, if it adapts within an episode
+    remember.onnx          what a step adds to its input `effects`, if the model adapts within an episode
 
 Exports of the same version are identical byte for byte. Does not know HTTP.
 """
@@ -19,7 +19,13 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.data.formats import encode_safetensors
 from service.adaptations.records import Adaptation
 from service.errors import ModelUnavailable, PolicyNotExportable
-from service.inference.onnx_policy import exportable, remembering, signature, standalone
+from service.inference.onnx_policy import (
+    exportable,
+    remembering,
+    remembering_signature,
+    signature,
+    standalone,
+)
 from service.registry.registry import Model
 
 SCHEMA = 1
@@ -57,6 +63,8 @@ def archive(adaptation: Adaptation, model: Model, context: Context, *, policy: b
             "map_hypothesis": belief.map_hypothesis,
             "policy": signature(model.bundle),
         }
+        if "remember.onnx" in members:
+            about["remember"] = remembering_signature(model.bundle)
     manifest = {
         "schema": SCHEMA,
         "adaptation": adaptation.id,
