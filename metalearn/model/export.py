@@ -58,15 +58,6 @@ class _Conditioning(nn.Module):
         return self.policy.conditioning(latent, hypothesis)
 
 
-class _Remember(nn.Module):
-    def __init__(self, policy: ConditionalPolicy) -> None:
-        super().__init__()
-        self.policy = policy
-
-    def forward(self, observations: Tensor, changes: Tensor, actions: Tensor) -> Tensor:
-        return self.policy.remember(observations, changes, actions)
-
-
 class _Act(nn.Module):
     def __init__(self, policy: ConditionalPolicy) -> None:
         super().__init__()

@@ -21,33 +21,9 @@ from metalearn.data.units import Units
 _ROWS = "rows"
 
 
-def n_sums(bundle: Bundle) -> int:
-    """Return the number of values at the end of a latent that the steps of a running episode add to."""
-    spec, config = bundle.spec, ModelConfig.model_validate(bundle.model)
-    effects = spec.action_size * (spec.observation_size + spec.action_size) if config.dynamics_rank else 0
-    return effects + (config.memory + 1 if config.memory else 0)
-
-
-def remembering(bundle: Bundle) -> bytes | None:
-    """Make the graph of what each of n steps adds to `effects`; None if the model does not adapt online.
-
-    Its inputs are `observations [n, o]` as vectors, `changes [n, c]` to the next ones, of all numbers but pixels, and
-    `actions [n, a]` in the units that `signature` lists, discrete ones one-hot; it lacks those that it does not need.
-    Raises InvalidConfig.
-    """
-    if "remember" not in bundle.graphs:
-        return None
-    try:
-        model = _with_weights(bundle.graphs["remember"], bundle.weights)
-    except (DecodeError, KeyError, ValueError) as error:
-        sentence = " ".join(str(error).split())[:200]
-        raise InvalidConfig(f"bundle {bundle.name}: its graphs do not fit it: {sentence}") from error
-    return model.SerializeToString(deterministic=True)
-
-
 def exportable(bundle: Bundle) -> bool:
     """Return True if the bundle has the graphs that a policy is made from."""
-    return ({"conditioning", "act", "remember"} if n_sums(bundle) else {"conditioning", "act"}) <= set(bundle.graphs)
+    return {"conditioning", "act"} <= set(bundle.graphs)
 
 
 def standalone(bundle: Bundle, belief: Belief) -> bytes:

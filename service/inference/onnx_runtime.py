@@ -18,7 +18,6 @@ from metalearn.data.frames import gather
 from metalearn.data.spaces import observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
-from service.inference.onnx_policy import n_sums
 
 _GRAPHS = ("belief", "conditioning", "act")
 _REMEMBER = "remember"
