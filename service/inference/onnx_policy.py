@@ -232,10 +232,6 @@ class _GraphBuilder:
 
 def _embed(graph: bytes, weights: Weights, name: str) -> onnx.ModelProto:
     """Return a graph with embedded weights and `name/` before all names. Raises DecodeError, KeyError, ValueError."""
-    return compose.add_prefix(_with_weights(graph, weights), f"{name}/", inplace=True)
-
-
-def _with_weights(graph: bytes, weights: Weights) -> onnx.ModelProto:
     model = onnx.load_from_string(graph)
     for tensor in model.graph.initializer:
         if tensor.external_data:
