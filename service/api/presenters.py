@@ -82,7 +82,12 @@ def model_card(info: ModelInfo) -> ModelCard:
         runtime=info.runtime,
         spec=ModelSpec(**info.bundle.spec.to_json()),
         parts=[
-            ObservationPart(name=part.name, kind=part.kind, shape=list(part.shape), dtype=part.dtype.name)
+            ObservationPart(
+                name=part.name,
+                kind=part.kind,
+                shape=list(part.shape),
+                dtype="uint8" if part.dtype.name == "uint8" else "float32",
+            )
             for part in info.bundle.spec.parts
         ],
         report=info.bundle.report,
