@@ -68,10 +68,10 @@ def test_a_better_likelihood_is_an_improvement_too() -> None:
     still, learning = automatic(), automatic()
     for one, gain in ((still, 0.0), (learning, 0.5)):
         one.look(100, {"after_expert": 1.0}, 1.0)
-        for i in range(1, 8):
+        for i in range(1, 11):
             one.look(100 + 100 * i, {"trial": 0.0, "likelihood": gain * i}, 1.0)
-    assert still.round_due(800) == 800
-    assert learning.round_due(800) is None
+    assert still.round_due(1100) == 1100
+    assert learning.round_due(1100) is None
 
 
 def test_what_is_solved_in_every_attempt_is_only_refined() -> None:
