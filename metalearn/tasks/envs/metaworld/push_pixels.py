@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Float64, Shaped, UInt8
+from jaxtyping import Float64, UInt8
 
+from metalearn.data.episode import Array
+from metalearn.data.spaces import split
 from metalearn.data.spec import Spec
 from metalearn.tasks.envs.metaworld.arm import HAND_HIGH, HAND_LOW, RATE_HZ
 from metalearn.tasks.envs.metaworld.camera import SIZE, open_camera
@@ -72,12 +74,12 @@ class PushPixelsVectorEnv(PuckVectorEnv):
         super()._start(row, rng)
         self._drawn_at[row] = -1
 
-    def _observations(self) -> Shaped[np.ndarray, " b"]:
+    def _observations(self) -> dict[str, Array]:
         rows = np.flatnonzero(self._drawn_at != self._steps)
         self._seen["arm"][rows] = self.arms.frames[rows, :N_ARM]
         self._seen["camera"][rows] = self._camera.shoot([self.arms.simulations[row] for row in rows])
         self._drawn_at[rows] = self._steps[rows]
-        return self._seen.copy()
+        return split(self._seen.copy())
 
     def render_row(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
         """The picture that is observed, without the goal."""
