@@ -1,8 +1,7 @@
 """The policy as ONNX graphs: contexts to beliefs, beliefs to conditioning, and that with observations to actions.
 
-A policy that adapts within an episode has a fourth: what a step adds to the end of a conditioning. Graphs hold no
-weights: they refer to `weights.safetensors` beside them, tensor by tensor. Needs torch and onnx; what is written here
-is run without torch (`service.inference.onnx_runtime`).
+The graphs hold no weights: they refer to `weights.safetensors` beside them, tensor by tensor. Needs torch and onnx;
+what is written here is run without torch (`service.inference.onnx_runtime`).
 """
 
 import io
@@ -58,6 +57,15 @@ class _Conditioning(nn.Module):
         return self.policy.conditioning(latent, hypothesis)
 
 
+class _Remember(nn.Module):
+    def __init__(self, policy: ConditionalPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, observations: Tensor, changes: Tensor, actions: Tensor) -> Tensor:
+        return self.policy.remember(observations, changes, actions)
+
+
 class _Act(nn.Module):
     def __init__(self, policy: ConditionalPolicy) -> None:
         super().__init__()
@@ -65,17 +73,6 @@ class _Act(nn.Module):
 
     def forward(self, conditioning: Tensor, observations: Tensor) -> Tensor:
         return self.policy.act(conditioning, observations)
-
-
-class _Remember(nn.Module):
-    def __init__(self, policy: ConditionalPolicy, spec: Spec) -> None:
-        super().__init__()
-        self.policy = policy
-        self.changing = torch.from_numpy(beside_pictures(spec.parts))
-
-    def forward(self, observations: Tensor, next_observations: Tensor, actions: Tensor) -> Tensor:
-        changes = (next_observations - observations)[:, self.changing]
-        return self.policy.remember(observations, changes, actions)
 
 
 def with_graphs(bundle: Bundle) -> Bundle:
@@ -96,7 +93,7 @@ def check_exportable(config: ModelConfig, spec: Spec) -> None:
 
 
 def graphs_of(bundle: Bundle) -> Graphs:
-    """`belief`, `conditioning` and `act` of a bundle, as ONNX without weights; `remember` if it adapts online."""
+    """`belief`, `conditioning` and `act` of a bundle, as ONNX without weights; and `remember`, if it adapts online."""
     config = ModelConfig.model_validate(bundle.model)
     policy = ConditionalPolicy.from_weights(config, bundle.spec, bundle.weights)
     layout = _layout(bundle.encoded_weights)
@@ -113,9 +110,9 @@ def graphs_of(bundle: Bundle) -> Graphs:
         "act": _export(_Act(policy), (conditioning, observations), _ACT, layout),
     }
     if policy.n_sums:
-        done = torch.randn(len(latent), bundle.spec.action_size)
-        steps = (observations, torch.randn_like(observations), done)
-        graphs["remember"] = _export(_Remember(policy, bundle.spec), steps, _REMEMBER, layout)
+        n, n_changing = len(latent), len(beside_pictures(bundle.spec.parts))
+        step = observations, torch.randn(n, n_changing), torch.randn(n, bundle.spec.action_size)
+        graphs["remember"] = _export(_Remember(policy), step, _REMEMBER, layout)
     return graphs
 
 
@@ -126,9 +123,7 @@ _BELIEF: dict[str, dict[int, str]] = {
 }
 _CONDITIONING: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("latent", "hypothesis", "conditioning")}
 _ACT: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("conditioning", "observations", "actions")}
-_REMEMBER: dict[str, dict[int, str]] = {
-    name: {0: "n"} for name in ("observations", "next_observations", "actions", "effects")
-}
+_REMEMBER: dict[str, dict[int, str]] = {name: {0: "n"} for name in ("observations", "changes", "actions", "sums")}
 
 
 def _episodes(config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
@@ -145,8 +140,7 @@ def _episodes(config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
 
 def _export(module: nn.Module, inputs: tuple[Tensor, ...], axes: dict[str, dict[int, str]], layout: "_Layout") -> bytes:
     names, written = list(axes), io.BytesIO()
-    inverts = not isinstance(module, _Remember) and any(isinstance(part, Dynamics) for part in module.modules())
-    custom = {"com.microsoft": 1} if inverts else {}
+    custom = {"com.microsoft": 1} if any(isinstance(part, Dynamics) for part in module.modules()) else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter that needs no further package is announced to go
         register_custom_op_symbolic("aten::linalg_inv", _inverse, OPSET)
