@@ -1,8 +1,7 @@
 """The policy as ONNX graphs: contexts to beliefs, beliefs to conditioning, and that with observations to actions.
 
-A policy that adapts within an episode has a fourth: what a step adds to the end of a conditioning. Graphs hold no
-weights: they refer to `weights.safetensors` beside them, tensor by tensor. Needs torch and onnx; what is written here
-is run without torch (`service.inference.onnx_runtime`).
+The graphs hold no weights: they refer to `weights.safetensors` beside them, tensor by tensor. Needs torch and onnx;
+what is written here is run without torch (`service.inference.onnx_runtime`).
 """
 
 import io
@@ -65,17 +64,6 @@ class _Act(nn.Module):
 
     def forward(self, conditioning: Tensor, observations: Tensor) -> Tensor:
         return self.policy.act(conditioning, observations)
-
-
-class _Remember(nn.Module):
-    def __init__(self, policy: ConditionalPolicy, spec: Spec) -> None:
-        super().__init__()
-        self.policy = policy
-        self.changing = torch.from_numpy(beside_pictures(spec.parts))
-
-    def forward(self, observations: Tensor, next_observations: Tensor, actions: Tensor) -> Tensor:
-        changes = (next_observations - observations)[:, self.changing]
-        return self.policy.remember(observations, changes, actions)
 
 
 def with_graphs(bundle: Bundle) -> Bundle:
@@ -145,8 +133,7 @@ def _episodes(config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
 
 def _export(module: nn.Module, inputs: tuple[Tensor, ...], axes: dict[str, dict[int, str]], layout: "_Layout") -> bytes:
     names, written = list(axes), io.BytesIO()
-    inverts = not isinstance(module, _Remember) and any(isinstance(part, Dynamics) for part in module.modules())
-    custom = {"com.microsoft": 1} if inverts else {}
+    custom = {"com.microsoft": 1} if any(isinstance(part, Dynamics) for part in module.modules()) else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter that needs no further package is announced to go
         register_custom_op_symbolic("aten::linalg_inv", _inverse, OPSET)

@@ -7,6 +7,7 @@ neither hypotheses nor how actions are chosen.
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from metalearn.data.units import EPSILON
 from metalearn.model.observations import ObservationEncoder
@@ -52,7 +53,8 @@ class EpisodeMemory(nn.Module):
         """What each step adds to the sums; `seen` is what the encoder of observations makes of them."""
         usual = (changes / self.get_buffer("usual_change")).clamp(-CLIP, CLIP)
         summaries = self.summary(torch.cat([seen, usual, actions], -1))
-        return torch.cat([summaries, torch.ones_like(summaries[..., :1])], -1)
+        counted: Tensor = functional.pad(summaries, (0, 1), value=1.0)  # ones of a shape would be constants of a graph
+        return counted
 
     def recall(self, sums: Float[Tensor, "*n s"]) -> Float[Tensor, "*n s"]:
         """The mean summary, and how much is known, 0 .. 1; zeros before the first step."""

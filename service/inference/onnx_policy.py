@@ -15,6 +15,7 @@ from metalearn.adapter import Belief
 from metalearn.bundle import Bundle, Weights
 from metalearn.config import ModelConfig
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 
@@ -64,7 +65,7 @@ def remembering(bundle: Bundle) -> bytes | None:
         InvalidConfig: the bundle has no such graph, or it does not fit its weights.
     """
     config = ModelConfig.model_validate(bundle.model)
-    if not _n_sums(config, bundle.spec):
+    if not n_sums(bundle):
         return None
     if "remember" not in bundle.graphs:
         raise InvalidConfig(f"bundle {bundle.name}: no remember.onnx in it; `wtl export BUNDLE` adds it")
@@ -76,9 +77,10 @@ def remembering(bundle: Bundle) -> bytes | None:
     builder = _GraphBuilder(Units(bundle.spec, **dict(config.units)))
     builder.observations("observation", "remember/observations")
     builder.encoded("remember/actions")
-    builder.observations("next_observation", "remember/next_observations")
+    builder.observations("next_observation", "next_vector")
+    builder.changes("remember/observations", "next_vector", "remember/changes")
     builder.nodes += inside.graph.node
-    builder.effects("remember/effects", _n_sums(config, bundle.spec))
+    builder.effects("remember/sums", n_sums(bundle))
     return _model(builder.graph("remember", inside.graph), inside)
 
 
@@ -88,15 +90,15 @@ def signature(bundle: Bundle) -> dict[str, list[dict[str, Any]]]:
     n_sums = _n_sums(config, spec)
     hypothesis = {"name": "hypothesis", "dtype": "int64", "shape": ["n"], "optional": "the most probable one"}
     inputs: list[dict[str, Any]] = [*_observations("observation", spec), hypothesis]
-    if n_sums:
+    if size:
         nothing = "zeros: no steps in this episode yet"
-        inputs.append({"name": "effects", "dtype": "float32", "shape": ["n", n_sums], "optional": nothing})
+        inputs.append({"name": "effects", "dtype": "float32", "shape": ["n", size], "optional": nothing})
     return {"inputs": inputs, "outputs": [_action(spec)]}
 
 
 def remembering_signature(bundle: Bundle) -> dict[str, list[dict[str, Any]]]:
     """Describe the inputs and outputs of what steps tell."""
-    spec, n_sums = bundle.spec, _n_sums(ModelConfig.model_validate(bundle.model), bundle.spec)
+    spec = bundle.spec
     inputs = [*_observations("observation", spec), _action(spec), *_observations("next_observation", spec)]
     return {"inputs": inputs, "outputs": [{"name": "effects", "dtype": "float32", "shape": ["n", n_sums]}]}
 
@@ -126,20 +128,20 @@ class _GraphBuilder:
         if self._spec.composite:
             self._node("Concat", flat, output, axis=1)
 
-    def latent(self, belief: Belief, n_sums: int) -> None:
+    def latent(self, belief: Belief, size: int) -> None:
         """Add the latent of every row, with the effects of online adaptation at its end."""
         whole = np.asarray(belief.latent, np.float32)[None]
-        if not n_sums:
+        if not size:
             self._node(
                 "Expand",
                 [self._constant("latent", whole), self._shape("latent_shape", whole.shape[1])],
                 "conditioning/latent",
             )
             return
-        known, tried = whole[:, :-n_sums], whole[:, -n_sums:]
-        self._optional("effects", np.zeros((1, n_sums), np.float32), ["m", n_sums])
+        known, tried = whole[:, :-size], whole[:, -size:]
+        self._optional("effects", np.zeros((1, size), np.float32), ["m", size])
         self._node("Add", [self._constant("latent_effects", tried), "effects"], "latent_tried")
-        self._node("Expand", ["latent_tried", self._shape("tried_shape", n_sums)], "latent_end")
+        self._node("Expand", ["latent_tried", self._shape("tried_shape", size)], "latent_end")
         parts = [self._constant("latent_known", known), self._shape("known_shape", known.shape[1])]
         self._node("Expand", parts, "latent_begin")
         self._node("Concat", ["latent_begin", "latent_end"], "conditioning/latent", axis=1)
@@ -166,6 +168,12 @@ class _GraphBuilder:
             one_hot.append(f"hot_{i}")
         self._node("Concat", one_hot, output, axis=1)
 
+    def changes(self, before: str, after: str, output: str) -> None:
+        """Add how vectors change, in the numbers that are no pixels."""
+        self._node("Sub", [after, before], "all_changes")
+        kept = self._constant("changing", beside_pictures(self._spec.parts))
+        self._node("Gather", ["all_changes", kept], output, axis=1)
+
     def _encode_numbers(self, output: str) -> None:
         """Add what `Units.encode_actions` does with numbers; in double precision, as there."""
         if not self._units.actions:
@@ -177,10 +185,10 @@ class _GraphBuilder:
         self._node("Div", ["moved", self._constant("sizes", divisors)], "sized")
         self._node("Cast", ["sized"], output, to=TensorProto.FLOAT)
 
-    def effects(self, found: str, n_sums: int) -> None:
+    def effects(self, found: str, size: int) -> None:
         """Add the output `effects`."""
         self._node("Identity", [found], "effects")
-        self._outputs.append(helper.make_tensor_value_info("effects", TensorProto.FLOAT, ["n", n_sums]))
+        self._outputs.append(helper.make_tensor_value_info("effects", TensorProto.FLOAT, ["n", size]))
 
     def decoded(self, actions: str) -> None:
         """Add the output `action`: what the network gives, within the action space and in its shape."""

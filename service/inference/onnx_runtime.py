@@ -3,7 +3,7 @@
 The graphs come with the bundle (`metalearn.model.export` writes them), and use the weights of the bundle.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32, Shaped
@@ -20,12 +20,6 @@ from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 
 _GRAPHS = ("belief", "conditioning", "act")
-_REMEMBER = "remember"
-
-
-def adapts_online(config: ModelConfig) -> bool:
-    """Whether a model changes its conditioning within an episode, with the graph `remember`."""
-    return config.memory > 0 or config.dynamics_rank > 0
 
 
 class OnnxRuntime:

@@ -23,7 +23,6 @@ PARTS = spaces.Dict(
 CAMERA = spaces.Box(0, 255, (16, 16, 3), np.uint8)
 WATCHED = spaces.Dict(arm=spaces.Box(-np.inf, np.inf, (4,), np.float32), observation=spaces.Dict(camera=CAMERA))
 """An arm and a camera: `arm` and `observation/camera`."""
-CHOICES = spaces.MultiDiscrete([3, 4], start=[1, -1])
 KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "categorical": (ModelConfig(), SEEN, spaces.Discrete(5, start=2)),
     "one of everything": (ModelConfig(n_hypotheses=1, n_frames=2, latent_dim=8, max_trials=3), SEEN, BOX),
@@ -33,9 +32,6 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "every part": (ModelConfig(frame_means=True), PARTS, BOX),
     "dynamics": (ModelConfig(dynamics_rank=2), SEEN, BOX),
     "means": (ModelConfig(frame_means=True), SEEN, BOX),
-    "memory": (ModelConfig(memory=6), SEEN, BOX),
-    "memory and dynamics": (ModelConfig(memory=6, dynamics_rank=2), SEEN, BOX),
-    "memory of choices": (ModelConfig(memory=6), SEEN, CHOICES),
     "watched": (ModelConfig(memory=6, n_hypotheses=2), WATCHED, BOX),
 }
 

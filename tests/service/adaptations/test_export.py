@@ -146,7 +146,7 @@ def of_images() -> Bundle:
     return with_graphs(Bundle("images", IMAGES, config.model_dump(mode="json"), weights))
 
 
-@pytest.mark.parametrize("kind", ["categorical", "entities", "dynamics", "memory of choices", "watched", "images"])
+@pytest.mark.parametrize("kind", ["categorical", "entities", "dynamics", "memory of parts", "watched", "images"])
 def test_every_kind_of_model_can_leave(kind: str, rng: np.random.Generator) -> None:
     bundle = of_images() if kind == "images" else made(kind)
     runtime, spec = OnnxRuntime.load(bundle), bundle.spec
@@ -172,7 +172,7 @@ def named(name: str, observations: np.ndarray) -> dict[str, np.ndarray]:
     return {f"{name}.{part}" if part else name: np.ascontiguousarray(x) for part, x in split(observations).items()}
 
 
-@pytest.mark.parametrize("kind", ["dynamics", "memory", "memory and dynamics", "memory of choices", "watched"])
+@pytest.mark.parametrize("kind", ["dynamics", "memory", "memory of parts", "watched"])
 def test_what_steps_tell_is_an_input_that_another_graph_makes(kind: str, rng: np.random.Generator) -> None:
     bundle = made(kind)
     runtime, spec = OnnxRuntime.load(bundle), bundle.spec
