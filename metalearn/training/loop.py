@@ -4,6 +4,7 @@ Learns in this process; the collector decides where episodes are collected. Ever
 result is in the experiment, so a stopped run resumes to the same weights.
 """
 
+import math
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -20,11 +21,12 @@ from metalearn import __version__
 from metalearn.bundle import Bundle
 from metalearn.config import Experiment, UnitsConfig
 from metalearn.data.dataset import FEWEST_TASKS, Dataset
+from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.data.typical import typical
 from metalearn.data.units import Units
-from metalearn.model.policy import ConditionalPolicy
+from metalearn.model.policy import MEMORY_WEIGHTS, ConditionalPolicy
 from metalearn.tasks.family import VectorFamily, tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.training import checkpoint
@@ -131,7 +133,7 @@ class _Run:
         self.started = time.monotonic()
         self.family = find_family(experiment.family) if experiment.family else None
         self.claimed, self.decisions = experiment, tuple[Decision, ...]()
-        if experiment.training.minutes is not None and self.family is not None:
+        if experiment.training.automatic and self.family is not None:
             together = isinstance(self.family, VectorFamily)
             decided = decide_data(experiment, self.family.spec, side_by_side=together)
             experiment, self.decisions = decided.experiment, decided.made
@@ -171,18 +173,20 @@ class _Run:
         self.generator = torch.Generator().manual_seed(self.experiment.seed)
         held_out = self.source is not None and self.recorded is None
         self._validation = self.source.validation() if held_out and self.source else []
+        self._validated = held_out and self.config.check_tasks > 0
         self.schedule = self._schedule({})
         if stored:
             self._resume(stored, dataset)
         with _tensorboard(self.store.folder) if self.group.rank == 0 else nullcontext() as self.writer:
             self._learn(dataset)
-        bundle = self._bundle(dataset, cluster)
+        weights = self._forget_if_useless()
+        bundle = self._bundle(dataset, weights, cluster)
         self.group.run_on_rank_zero(lambda: self._save(bundle))
         return bundle
 
     def _decide(self, dataset: Dataset) -> None:
         """Fill in what nobody set, where a training decides for itself."""
-        if self.config.minutes is None:
+        if not self.config.automatic:
             return
         decided = decide(self.experiment, dataset, own_trials=self.source is not None and self.recorded is None)
         self.experiment, self.decisions = decided.experiment, (*self.decisions, *decided.made)
@@ -237,7 +241,7 @@ class _Run:
             return
         if self.collecting is None:
             self.collecting = self._snapshot()
-            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1)
+            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1, self.config.trials_per_task + 1)
         if steps >= due:
             self._take_trials(dataset, self.source, self.collecting)
 
@@ -322,11 +326,40 @@ class _Run:
         if self.schedule.round and (trials := self.source.earlier_trials(self.schedule.round)):
             self.data.replace_trials(trials)
         if self.collecting is not None:
-            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1)
+            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1, self.config.trials_per_task + 1)
 
-    def _bundle(self, dataset: Dataset, cluster: Mapping[str, Any]) -> Bundle:
+    def _forget_if_useless(self) -> dict[str, Array]:
+        """The weights, without the memory within an episode where validation tasks are solved as well without it.
+
+        Acting is faster without. Decides nothing for experiments that say by themselves what they want.
+        """
+        weights = self.learner.policy.to_weights()
+        if not (self.config.automatic and self.model.memory and self._validated):
+            return weights
+        short = self.model.model_copy(update={"memory": 0})
+        without = {name: value for name, value in weights.items() if not name.startswith(MEMORY_WEIGHTS)}
+        assert self.source is not None
+        n_attempts, steps = 1 + self.config.trials_per_task, self.learner.steps
+        rates = [
+            list(self.source.success(Snapshot(*one, steps), self._validation, n_attempts, False).values())
+            for one in ((self.model, weights), (short, without))
+        ]
+        with_it, without_it = (sum(each) / len(each) for each in rates)
+        n = self.config.check_tasks * n_attempts
+        error = math.sqrt(max(with_it * (1 - with_it), 0.01) / n)
+        useful = with_it > without_it + error
+        reason = (
+            f"validation tasks are solved in {with_it:.1%} with it and in {without_it:.1%} without, over all attempts"
+        )
+        self.decisions = (*self.decisions, Decision("model.memory", self.model.memory if useful else 0, reason))
+        if useful:
+            return weights
+        self.model = short
+        return without
+
+    def _bundle(self, dataset: Dataset, weights: dict[str, Array], cluster: Mapping[str, Any]) -> Bundle:
         provenance = {
-            "experiment": self.experiment.to_json(),
+            "experiment": self.experiment.model_dump(mode="json"),
             "decisions": [asdict(one) for one in self.decisions],
             "recorded": self.recorded is not None,
             "n_tasks": self.recorded.n_tasks if self.recorded else len(dataset.tasks),
@@ -347,7 +380,7 @@ class _Run:
             name=self.experiment.model_name,
             spec=dataset.spec,
             model=self.model.model_dump(mode="json"),
-            weights=self.learner.policy.to_weights(),
+            weights=weights,
             provenance=provenance,
         ).with_example(typical(record.demos[0] for record in dataset.tasks if record.demos))
 

@@ -301,7 +301,7 @@ def _spec_of(client: "Client", model: str | None, to: str | None) -> "Spec":
 
 
 def _observations(source: str) -> Any:
-    """`[n, *o]` from a file or standard input. Raises InvalidConfig, InvalidData."""
+    """`[n, *o]`, or those of each part by name, from a file or standard input. Raises InvalidConfig, InvalidData."""
     import numpy as np
 
     from metalearn.data.errors import InvalidData
@@ -319,6 +319,8 @@ def _observations(source: str) -> Any:
     given = value.get("observations") if isinstance(value, dict) else value
     if given is None:
         raise InvalidConfig(f"{source}: expected observations [n, o], got {', '.join(value) or 'nothing'}")
+    if isinstance(given, dict):
+        return given  # of each part: the client reads it
     array = numbers("observations", given, keep_uint8=True)
     return array[None] if array.ndim == 1 else np.asarray(array)
 

@@ -1,18 +1,15 @@
 """Brings the episodes of a recording to another rate, and says so in a remark. The numbers are made in `resampling`."""
 
+from collections import defaultdict
 from dataclasses import replace
 
-from metalearn.data.episode import Array
+from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
 from metalearn.data.formats.selection import Recorded, Selection
 from metalearn.data.quality import QualityWarning
 from metalearn.data.resampling import flags_among, resample
 
 _MOST = 1000  # times as many steps, or as few
-
-
-Kind = tuple[str, tuple[int, ...]]
-"""What tells observations of different parts or shapes apart."""
 
 
 def at_chosen_rate(recorded: Recorded, selection: Selection) -> Recorded:
@@ -29,11 +26,11 @@ def at_chosen_rate(recorded: Recorded, selection: Selection) -> Recorded:
     if to_hz == rate_hz:
         return replace(recorded, rate_hz=rate_hz)
     # Recordings may mix shapes, of which the spec that they are fitted to will say which one is wrong.
-    kinds: dict[Kind, list[Array]] = {}
+    alike: defaultdict[object, list[Episode]] = defaultdict(list)
     for one in recorded.episodes:
-        kinds.setdefault(_kind(one.observations), []).append(one.observations)
-    flags = {kind: flags_among(own) for kind, own in kinds.items()}
-    episodes = tuple(resample(one, rate_hz, to_hz, flags=flags[_kind(one.observations)]) for one in recorded.episodes)
+        alike[_layout(one)].append(one)
+    flags = {layout: flags_among([one.observations for one in many]) for layout, many in alike.items()}
+    episodes = tuple(resample(one, rate_hz, to_hz, flags=flags[_layout(one)]) for one in recorded.episodes)
     said = QualityWarning(
         "resampled",
         f"it was brought from {rate_hz:g} to {to_hz:g} Hz: states between two recorded ones are interpolated, "
@@ -43,5 +40,5 @@ def at_chosen_rate(recorded: Recorded, selection: Selection) -> Recorded:
     return replace(recorded, episodes=episodes, rate_hz=to_hz).remarked(said)
 
 
-def _kind(observations: Array) -> Kind:
-    return str(observations.dtype if observations.dtype.names else ""), observations.shape[1:]
+def _layout(episode: Episode) -> tuple[object, object]:
+    return episode.observations.dtype, episode.observations.shape[1:]
