@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium import spaces
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidBytes, InvalidConfig, InvalidData, TooLarge
@@ -20,7 +19,7 @@ from metalearn.data.formats.hdf5 import numbered, opened
 from metalearn.data.formats.naming import leaves
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
 from metalearn.data.reading import own_file, read_json
-from metalearn.data.spaces import SEPARATOR, split
+from metalearn.data.spaces import SEPARATOR, composite, split
 from metalearn.data.values import describe
 
 if TYPE_CHECKING:
@@ -177,14 +176,14 @@ def _columns(value: Any) -> Array:
     return array[:, None] if array.ndim == 1 else array
 
 
-def _nested(space: spaces.Space[Any], parts: Mapping[str, Array], name: str = "") -> Any:
-    """What is observed as Minari holds it: parts in mappings and tuples, as the space nests them."""
-    prefix = f"{name}{SEPARATOR}" if name else ""
-    if isinstance(space, spaces.Dict):
-        return {key: _nested(inner, parts, f"{prefix}{key}") for key, inner in space.spaces.items()}
-    if isinstance(space, spaces.Tuple):
-        return tuple(_nested(inner, parts, f"{prefix}{i}") for i, inner in enumerate(space.spaces))
-    return parts[name]
+def _nested(space: Any, parts: Mapping[str, Array], name: str = "") -> Any:
+    """What is observed as Minari holds it: parts in mappings and tuples, as a Gymnasium space nests them."""
+    if not composite(space):
+        return parts[name]
+    prefix, inner = (f"{name}{SEPARATOR}" if name else ""), space.spaces
+    if isinstance(inner, Mapping):
+        return {key: _nested(one, parts, f"{prefix}{key}") for key, one in inner.items()}
+    return tuple(_nested(one, parts, f"{prefix}{i}") for i, one in enumerate(inner))
 
 
 def _buffer(episode: Episode, spec: "metalearn.data.spec.Spec", where: str) -> "minari.data_collector.EpisodeBuffer":
