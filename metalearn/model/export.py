@@ -57,6 +57,15 @@ class _Conditioning(nn.Module):
         return self.policy.conditioning(latent, hypothesis)
 
 
+class _Remember(nn.Module):
+    def __init__(self, policy: ConditionalPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, observations: Tensor, changes: Tensor, actions: Tensor) -> Tensor:
+        return self.policy.remember(observations, changes, actions)
+
+
 class _Act(nn.Module):
     def __init__(self, policy: ConditionalPolicy) -> None:
         super().__init__()
@@ -84,7 +93,7 @@ def check_exportable(config: ModelConfig, spec: Spec) -> None:
 
 
 def graphs_of(bundle: Bundle) -> Graphs:
-    """`belief`, `conditioning` and `act` of a bundle, as ONNX without weights; `remember` if it adapts online."""
+    """`belief`, `conditioning` and `act` of a bundle, as ONNX without weights; and `remember`, if it adapts online."""
     config = ModelConfig.model_validate(bundle.model)
     policy = ConditionalPolicy.from_weights(config, bundle.spec, bundle.weights)
     layout = _layout(bundle.encoded_weights)
@@ -101,9 +110,9 @@ def graphs_of(bundle: Bundle) -> Graphs:
         "act": _export(_Act(policy), (conditioning, observations), _ACT, layout),
     }
     if policy.n_sums:
-        done = torch.randn(len(latent), bundle.spec.action_size)
-        steps = (observations, torch.randn_like(observations), done)
-        graphs["remember"] = _export(_Remember(policy, bundle.spec), steps, _REMEMBER, layout)
+        n, n_changing = len(latent), len(beside_pictures(bundle.spec.parts))
+        step = observations, torch.randn(n, n_changing), torch.randn(n, bundle.spec.action_size)
+        graphs["remember"] = _export(_Remember(policy), step, _REMEMBER, layout)
     return graphs
 
 
@@ -114,9 +123,7 @@ _BELIEF: dict[str, dict[int, str]] = {
 }
 _CONDITIONING: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("latent", "hypothesis", "conditioning")}
 _ACT: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("conditioning", "observations", "actions")}
-_REMEMBER: dict[str, dict[int, str]] = {
-    name: {0: "n"} for name in ("observations", "next_observations", "actions", "effects")
-}
+_REMEMBER: dict[str, dict[int, str]] = {name: {0: "n"} for name in ("observations", "changes", "actions", "sums")}
 
 
 def _episodes(config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:

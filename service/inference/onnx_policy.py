@@ -22,6 +22,13 @@ from metalearn.data.units import Units
 _ROWS = "rows"
 
 
+def n_sums(bundle: Bundle) -> int:
+    """Return the number of values at the end of a latent that the steps of a running episode add to."""
+    a, config = bundle.spec.action_size, ModelConfig.model_validate(bundle.model)
+    remembered = config.memory + 1 if config.memory else 0
+    return remembered + (a * (bundle.spec.observation_size + a) if config.dynamics_rank else 0)
+
+
 def exportable(bundle: Bundle) -> bool:
     """Return True if the bundle has the graphs that a policy is made from."""
     return {"conditioning", "act"} <= set(bundle.graphs)
@@ -49,7 +56,7 @@ def standalone(bundle: Bundle, belief: Belief) -> bytes:
         raise InvalidConfig(f"bundle {bundle.name}: its graphs do not fit it: {sentence}") from error
     builder = _GraphBuilder(Units(bundle.spec, **dict(config.units)))
     builder.observations("observation", "act/observations")
-    builder.latent(belief, _n_sums(config, bundle.spec))
+    builder.latent(belief, n_sums(bundle))
     builder.hypothesis(belief.map_hypothesis)
     builder.nodes += inside.graph.node
     builder.decoded("act/actions")
@@ -86,8 +93,7 @@ def remembering(bundle: Bundle) -> bytes | None:
 
 def signature(bundle: Bundle) -> dict[str, list[dict[str, Any]]]:
     """Describe the inputs and outputs of the policy."""
-    spec, config = bundle.spec, ModelConfig.model_validate(bundle.model)
-    n_sums = _n_sums(config, spec)
+    spec, size = bundle.spec, n_sums(bundle)
     hypothesis = {"name": "hypothesis", "dtype": "int64", "shape": ["n"], "optional": "the most probable one"}
     inputs: list[dict[str, Any]] = [*_observations("observation", spec), hypothesis]
     if size:
@@ -100,7 +106,7 @@ def remembering_signature(bundle: Bundle) -> dict[str, list[dict[str, Any]]]:
     """Describe the inputs and outputs of what steps tell."""
     spec = bundle.spec
     inputs = [*_observations("observation", spec), _action(spec), *_observations("next_observation", spec)]
-    return {"inputs": inputs, "outputs": [{"name": "effects", "dtype": "float32", "shape": ["n", n_sums]}]}
+    return {"inputs": inputs, "outputs": [{"name": "effects", "dtype": "float32", "shape": ["n", n_sums(bundle)]}]}
 
 
 class _GraphBuilder:
@@ -253,13 +259,6 @@ def _model(graph: onnx.GraphProto, inside: onnx.ModelProto) -> bytes:
     model = helper.make_model(graph, opset_imports=inside.opset_import, producer_name="watch-try-learn")
     model.ir_version = inside.ir_version
     return model.SerializeToString(deterministic=True)
-
-
-def _n_sums(config: ModelConfig, spec: Spec) -> int:
-    """Return the number of values at the end of a latent that online adaptation adds to."""
-    remembered = config.memory + 1 if config.memory else 0
-    a = spec.action_size
-    return remembered + (a * (spec.observation_size + a) if config.dynamics_rank else 0)
 
 
 def _inputs_of(name: str, spec: Spec) -> list[tuple[str, list[str | int]]]:

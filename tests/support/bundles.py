@@ -31,6 +31,8 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "pictures": (ModelConfig(n_hypotheses=2), spaces.Box(0, 255, (36, 48, 3), np.uint8), BOX),
     "every part": (ModelConfig(frame_means=True), PARTS, BOX),
     "dynamics": (ModelConfig(dynamics_rank=2), SEEN, BOX),
+    "memory": (ModelConfig(memory=6, dynamics_rank=1), SEEN, BOX),
+    "memory of parts": (ModelConfig(memory=6, n_hypotheses=2), PARTS, spaces.MultiDiscrete([2, 3], start=[1, -1])),
     "means": (ModelConfig(frame_means=True), SEEN, BOX),
     "watched": (ModelConfig(memory=6, n_hypotheses=2), WATCHED, BOX),
 }

@@ -38,7 +38,7 @@ def test_both_runtimes_believe_and_do_the_same(kind: str, rng: np.random.Generat
     assert len(np.unique(expected.round(4), axis=0)) > 1
 
 
-@pytest.mark.parametrize("kind", ["dynamics", "memory", "memory and dynamics", "memory of choices", "watched", "reach"])
+@pytest.mark.parametrize("kind", ["dynamics", "memory", "memory of parts", "watched", "reach"])
 def test_both_learn_the_same_while_they_act(kind: str, rng: np.random.Generator) -> None:
     bundle = made(kind)
     episode = bundle.spec.example_episode(rng, 6)
