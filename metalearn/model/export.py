@@ -1,7 +1,8 @@
-"""The policy as three ONNX graphs: contexts to beliefs, beliefs to conditioning, and that with observations to actions.
+"""The policy as ONNX graphs: contexts to beliefs, beliefs to conditioning, and that with observations to actions.
 
-The graphs hold no weights: they refer to `weights.safetensors` beside them, tensor by tensor. Needs torch and onnx;
-what is written here is run without torch (`service.inference.onnx_runtime`).
+A policy that adapts within an episode has a fourth: what a step adds to the end of a conditioning. Graphs hold no
+weights: they refer to `weights.safetensors` beside them, tensor by tensor. Needs torch and onnx; what is written here
+is run without torch (`service.inference.onnx_runtime`).
 """
 
 import io
@@ -22,7 +23,7 @@ from metalearn.bundle import Bundle, Graphs
 from metalearn.config import ModelConfig
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import gather
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.spaces import beside_pictures, observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
@@ -66,6 +67,17 @@ class _Act(nn.Module):
         return self.policy.act(conditioning, observations)
 
 
+class _Remember(nn.Module):
+    def __init__(self, policy: ConditionalPolicy, spec: Spec) -> None:
+        super().__init__()
+        self.policy = policy
+        self.changing = torch.from_numpy(beside_pictures(spec.parts))
+
+    def forward(self, observations: Tensor, next_observations: Tensor, actions: Tensor) -> Tensor:
+        changes = (next_observations - observations)[:, self.changing]
+        return self.policy.remember(observations, changes, actions)
+
+
 def with_graphs(bundle: Bundle) -> Bundle:
     """The same bundle (the same id), that also runs where there is no torch."""
     return bundle.with_graphs(graphs_of(bundle))
@@ -84,7 +96,7 @@ def check_exportable(config: ModelConfig, spec: Spec) -> None:
 
 
 def graphs_of(bundle: Bundle) -> Graphs:
-    """`belief`, `conditioning` and `act` of a bundle, as ONNX without weights."""
+    """`belief`, `conditioning` and `act` of a bundle, as ONNX without weights; `remember` if it adapts online."""
     config = ModelConfig.model_validate(bundle.model)
     policy = ConditionalPolicy.from_weights(config, bundle.spec, bundle.weights)
     layout = _layout(bundle.encoded_weights)
@@ -95,11 +107,16 @@ def graphs_of(bundle: Bundle) -> Graphs:
         conditioning = _Conditioning(policy)(latent, hypothesis)
     seen = bundle.spec.example_episode(np.random.default_rng(0)).observations
     observations = torch.from_numpy(observation_vectors(np.resize(seen, (len(latent), *seen.shape[1:]))))
-    return {
+    graphs = {
         "belief": _export(_Belief(policy), episodes, _BELIEF, layout),
         "conditioning": _export(_Conditioning(policy), (latent, hypothesis), _CONDITIONING, layout),
         "act": _export(_Act(policy), (conditioning, observations), _ACT, layout),
     }
+    if policy.n_sums:
+        done = torch.randn(len(latent), bundle.spec.action_size)
+        steps = (observations, torch.randn_like(observations), done)
+        graphs["remember"] = _export(_Remember(policy, bundle.spec), steps, _REMEMBER, layout)
+    return graphs
 
 
 _BELIEF: dict[str, dict[int, str]] = {
@@ -109,6 +126,9 @@ _BELIEF: dict[str, dict[int, str]] = {
 }
 _CONDITIONING: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("latent", "hypothesis", "conditioning")}
 _ACT: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("conditioning", "observations", "actions")}
+_REMEMBER: dict[str, dict[int, str]] = {
+    name: {0: "n"} for name in ("observations", "next_observations", "actions", "effects")
+}
 
 
 def _episodes(config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
@@ -125,7 +145,8 @@ def _episodes(config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
 
 def _export(module: nn.Module, inputs: tuple[Tensor, ...], axes: dict[str, dict[int, str]], layout: "_Layout") -> bytes:
     names, written = list(axes), io.BytesIO()
-    custom = {"com.microsoft": 1} if any(isinstance(part, Dynamics) for part in module.modules()) else {}
+    inverts = not isinstance(module, _Remember) and any(isinstance(part, Dynamics) for part in module.modules())
+    custom = {"com.microsoft": 1} if inverts else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter that needs no further package is announced to go
         register_custom_op_symbolic("aten::linalg_inv", _inverse, OPSET)

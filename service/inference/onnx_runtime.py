@@ -3,7 +3,7 @@
 The graphs come with the bundle (`metalearn.model.export` writes them), and use the weights of the bundle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float32, Shaped
@@ -14,12 +14,18 @@ from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
-from metalearn.data.frames import add_effects, gather
+from metalearn.data.frames import gather
 from metalearn.data.spaces import observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 
 _GRAPHS = ("belief", "conditioning", "act")
+_REMEMBER = "remember"
+
+
+def adapts_online(config: ModelConfig) -> bool:
+    """Whether a model changes its conditioning within an episode, with the graph `remember`."""
+    return config.memory > 0 or config.dynamics_rank > 0
 
 
 class OnnxRuntime:
@@ -27,8 +33,9 @@ class OnnxRuntime:
 
     name = "onnx"
 
-    def __init__(self, belief: "Graph", conditioning: "Graph", act: "Graph", config: ModelConfig, spec: Spec) -> None:
-        self._belief, self._conditioning, self._act, self._config = belief, conditioning, act, config
+    def __init__(self, graphs: Mapping[str, "Graph"], config: ModelConfig, spec: Spec) -> None:
+        self._belief, self._conditioning, self._act = (graphs[name] for name in _GRAPHS)
+        self._remember, self._config = graphs.get(_REMEMBER), config
         self._units = Units(spec, **dict(config.units))
 
     @classmethod
@@ -38,30 +45,34 @@ class OnnxRuntime:
         Raises:
             InvalidConfig: the bundle was never exported, or its graphs do not fit its weights.
         """
-        if missing := [name for name in _GRAPHS if name not in bundle.graphs]:
+        try:
+            config = ModelConfig.model_validate(bundle.model)
+        except ValueError as error:
+            raise InvalidConfig(f"bundle {bundle.name}: its configuration cannot be read: {error}") from error
+        names = (*_GRAPHS, _REMEMBER) if adapts_online(config) else _GRAPHS
+        if missing := [name for name in names if name not in bundle.graphs]:
             raise InvalidConfig(
                 f"bundle {bundle.name}: no {missing[0]}.onnx in it, so it needs torch to run; "
                 "`wtl export BUNDLE` adds them where torch is installed"
             )
         try:
-            config = ModelConfig.model_validate(bundle.model)
-            belief, conditioning, act = (Graph(bundle.graphs[name], bundle.weights) for name in _GRAPHS)
+            graphs = {name: Graph(bundle.graphs[name], bundle.weights) for name in names}
         except Exception as error:  # onnxruntime raises a different type for each status
             sentence = " ".join(str(error).split())[:200]
             raise InvalidConfig(f"bundle {bundle.name}: its graphs cannot be run: {sentence}") from error
-        return cls(belief, conditioning, act, config, bundle.spec)
+        return cls(graphs, config, bundle.spec)
 
     def infer_belief(self, contexts: Sequence[Context]) -> list[Belief]:
         """Infer the belief of each context. Raises InvalidData for an ask that the model was not trained for."""
         for context in contexts:
             context.ask.check(self._config.asks)
         roles = {"demos": [c.demos for c in contexts], "trials": [c.trials for c in contexts]}
-        config, online = self._config, self.adapts_online
+        config, effects = self._config, self._config.dynamics_rank > 0
         inputs = {
             f"{role}.{name}": values
             for role, episodes in roles.items()
             for name, values in gather(
-                episodes, config.n_frames, self._units, effects=online, means=config.frame_means
+                episodes, config.n_frames, self._units, effects=effects, means=config.frame_means
             ).items()
         }
         latents, probabilities = self._belief.run(inputs)
@@ -76,7 +87,7 @@ class OnnxRuntime:
     @property
     def adapts_online(self) -> bool:
         """True if `update` changes a conditioning."""
-        return self._config.dynamics_rank > 0
+        return self._remember is not None
 
     def update(
         self,
@@ -85,9 +96,13 @@ class OnnxRuntime:
         actions: Shaped[np.ndarray, "t *a"],
     ) -> Float32[np.ndarray, " c"]:
         """Return the conditioning after these steps of a running episode."""
-        if len(actions) == 0 or not self.adapts_online:
+        if len(actions) == 0 or self._remember is None:
             return conditioning
-        return add_effects(conditioning, observations, actions, self._units)
+        seen = observation_vectors(observations)
+        inputs = {"observations": seen[:-1], "next_observations": seen[1:]}
+        (effects,) = self._remember.run(inputs | {"actions": self._units.encode_actions(actions)})
+        known = len(conditioning) - effects.shape[1]
+        return np.concatenate([conditioning[:known], conditioning[known:] + effects.sum(0)])
 
     def act(
         self, conditioning: Float32[np.ndarray, "b c"], observations: Shaped[np.ndarray, "b *o"]

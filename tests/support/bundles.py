@@ -20,6 +20,10 @@ OBJECTS = spaces.Box(-np.inf, np.inf, (2, 3), np.float32)
 PARTS = spaces.Dict(
     arm=SEEN, camera=spaces.Box(0, 255, (12, 10, 3), np.uint8), mode=spaces.Discrete(3, start=1), objects=OBJECTS
 )
+CAMERA = spaces.Box(0, 255, (16, 16, 3), np.uint8)
+WATCHED = spaces.Dict(arm=spaces.Box(-np.inf, np.inf, (4,), np.float32), observation=spaces.Dict(camera=CAMERA))
+"""An arm and a camera: `arm` and `observation/camera`."""
+CHOICES = spaces.MultiDiscrete([3, 4], start=[1, -1])
 KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "categorical": (ModelConfig(), SEEN, spaces.Discrete(5, start=2)),
     "one of everything": (ModelConfig(n_hypotheses=1, n_frames=2, latent_dim=8, max_trials=3), SEEN, BOX),
@@ -29,6 +33,10 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "every part": (ModelConfig(frame_means=True), PARTS, BOX),
     "dynamics": (ModelConfig(dynamics_rank=2), SEEN, BOX),
     "means": (ModelConfig(frame_means=True), SEEN, BOX),
+    "memory": (ModelConfig(memory=6), SEEN, BOX),
+    "memory and dynamics": (ModelConfig(memory=6, dynamics_rank=2), SEEN, BOX),
+    "memory of choices": (ModelConfig(memory=6), SEEN, CHOICES),
+    "watched": (ModelConfig(memory=6, n_hypotheses=2), WATCHED, BOX),
 }
 
 
@@ -43,7 +51,7 @@ def made(kind: str) -> Bundle:
     weights = ConditionalPolicy(config, spec).to_weights()
     drawn = {
         name: rng.uniform(0.5, 1.5, value.shape).astype(np.float32)
-        if name.endswith(("var", "std", "spread", "damping"))
+        if name.endswith(("var", "std", "spread", "damping", "usual_change"))
         else value + rng.normal(0, 1.0 if name.startswith("head") else 0.1, value.shape).astype(np.float32)
         for name, value in weights.items()
         if value.dtype == np.float32

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from metalearn.data.errors import InvalidConfig
 from metalearn.model.observations.base import ObservationEncoder
@@ -17,6 +18,7 @@ SCRATCH = "scratch"
 GRID = 16  # places per side, about, that the first convolution looks at, whatever the size of a picture
 CHANNELS = (16, 32, 32)
 READOUT = 64
+SHARPNESS = 3.0  # of the softmax, to begin with: values of a map are in units of their deviation
 BRIGHTEST = 255.0
 N_FITTED = 2048  # pictures that a normaliser is fitted to
 
@@ -90,6 +92,7 @@ class PictureNetwork(nn.Module):
         self.register_buffer("places", torch.cartesian_prod(y, x), persistent=False)
         self.register_buffer("mean", torch.zeros(c))
         self.register_buffer("std", torch.ones(c))
+        self.sharpness = nn.Parameter(torch.full((third, 1), SHARPNESS))
         self.dense = nn.Linear(third * rows * columns, READOUT)
         self.norm = nn.LayerNorm(READOUT)
         self.size = 2 * third + READOUT
@@ -104,7 +107,9 @@ class PictureNetwork(nn.Module):
         """Places `[n, 2 channels]` from -2 to 2, then the dense layer's numbers."""
         mean, std = (self.get_buffer(name)[:, None, None] for name in ("mean", "std"))
         maps = self.convolutions((pictures - mean) / std).flatten(2)
-        places = 2 * maps.softmax(-1) @ self.get_buffer("places")
+        # As they come, maps of untrained convolutions are flat, and every place is the middle: nothing to learn from.
+        maps = functional.layer_norm(maps, maps.shape[-1:])
+        places = 2 * (self.sharpness * maps).softmax(-1) @ self.get_buffer("places")
         return torch.cat([places.flatten(1), self.norm(self.dense(maps.relu().flatten(1)))], -1)
 
 
