@@ -6,26 +6,21 @@ an episode, and nothing else tells. Bound: so 1/2 at the first attempt, and 1 af
 """
 
 import numpy as np
+from gymnasium.wrappers import FilterObservation
 from minigrid.core.constants import COLOR_NAMES, DIR_TO_VEC
 from minigrid.core.world_object import Ball, Box, Key
 from minigrid.envs import EmptyEnv
 
 from metalearn.data.spec import Spec
 
+HORIZON = 30
+
 
 class Room(EmptyEnv):
-    def __init__(self, things=(None,), right=0, render_mode=None):
-        self.things, self.right = things, things[right]
-        super().__init__(7, (3, 5), 3, max_steps=30, render_mode=render_mode)
-        del self.observation_space.spaces["mission"]
-
     def _gen_grid(self, width, height):
         super()._gen_grid(width, height)
         for thing in self.things:  # never in a corner, where two others would shut it in
             self.place_obj(thing, top=(2, 1), size=(3, 4))
-
-    def gen_obs(self):
-        return {name: part for name, part in super().gen_obs().items() if name != "mission"}
 
     def step(self, action):
         observation, _, _, truncated, info = super().step(action)
@@ -35,7 +30,9 @@ class Room(EmptyEnv):
     def expert_action(self):  # the first action of a shortest way, found breadth first
         ways, known = [(tuple(self.agent_pos), self.agent_dir, [])], set()
         for place, facing, way in ways:
-            if (thing := self.grid.get(*(ahead := tuple(np.add(place, DIR_TO_VEC[facing]))))) is self.right:
+            ahead = tuple(np.add(place, DIR_TO_VEC[facing]))
+            thing = self.grid.get(*ahead)
+            if thing is self.right:
                 return [*way, self.actions.pickup][0]
             after = [(place, (facing - 1) % 4), (place, (facing + 1) % 4), (place if thing else ahead, facing)]
             ways += [(*state, [*way, action]) for action, state in enumerate(after) if state not in known]
@@ -46,12 +43,15 @@ class Room(EmptyEnv):
 class MiniGrid:
     name, version = "mini-grid", 1
     splits = {"train": range(16_384), "validation": range(20_000, 24_000), "test": range(24_000, 28_000)}
-    spec = Spec((room := Room()).observation_space, room.action_space, room.max_steps, rate_hz=10.0)
 
     def make(self, index, scene="trial", render_mode=None):
+        room = Room(7, agent_start_pos=(3, 5), agent_start_dir=3, max_steps=HORIZON, render_mode=render_mode)
         (a, b, _), (c, d, *_) = map(np.random.default_rng(index // 2).permutation, ([Key, Ball, Box], COLOR_NAMES))
-        scenes = {"demo": ([a(c), b(d)], 0), "trial": ([b(c), a(d), b(d)], index % 2)}
-        return Room(*scenes[scene], render_mode)
+        room.things = [a(c), b(d)] if scene == "demo" else [b(c), a(d), b(d)]
+        room.right = room.things[0 if scene == "demo" else index % 2]
+        return FilterObservation(room, ["direction", "image"])
+
+    spec = Spec((env := make(None, 0)).observation_space, env.action_space, HORIZON, rate_hz=10.0)
 
     def bayes_success(self, n_trials):
         return 0.5 if n_trials == 0 else 1.0

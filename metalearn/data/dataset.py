@@ -21,6 +21,8 @@ from metalearn.data.reading import read_arrays, read_json
 from metalearn.data.spec import Spec
 
 SCHEMA = 3
+READABLE = (2, SCHEMA)
+"""Schemas that are read: before 3, pictures were not compressed."""
 INDEX_FILE = "dataset.json"
 TASKS_PER_SHARD = 1024
 FEWEST_TASKS = 2
@@ -130,7 +132,7 @@ class Dataset:
         """
         try:
             index = read_json(folder / INDEX_FILE)
-            if index["schema"] != SCHEMA:
+            if index["schema"] not in READABLE:
                 raise InvalidConfig(f"dataset {folder}: expected schema {SCHEMA}, got {index['schema']}")
             tasks: list[TaskRecord] = []
             for shard in index["shards"]:
@@ -187,5 +189,5 @@ def _unpack(
 
 def _unpack_episode(key: str, entry: dict[str, Any], found: Mapping[str, dict[str, Array]]) -> Episode:
     own = found[key]
-    pictures = {name: unpacked(own[name], shape, f"{key}/{name}") for name, shape in entry["pictures"].items()}
+    pictures = {name: unpacked(own[name], shape, f"{key}/{name}") for name, shape in entry.get("pictures", {}).items()}
     return Episode.of_arrays(own | pictures, entry["success"])

@@ -158,16 +158,3 @@ def gather(
         arrays[name] = np.zeros((*shape, *values.shape[1:]), np.float32)
         arrays[name][mask] = values
     return arrays | {"mask": mask}
-
-
-def add_effects(
-    conditioning: Float32[np.ndarray, " c"],
-    observations: Shaped[np.ndarray, "n *o"],
-    actions: Shaped[np.ndarray, "t *a"],
-    units: Units,
-) -> Float32[np.ndarray, " c"]:
-    """A conditioning, which ends in effects, with those of t actions on the n = t + 1 observations around them."""
-    changes = np.diff(observation_vectors(observations), axis=0)
-    effects = effects_of(changes, units.encode_actions(actions)).sum(0)
-    known = len(conditioning) - len(effects)
-    return np.concatenate([conditioning[:known], conditioning[known:] + effects])

@@ -6,7 +6,6 @@ Knows neither files nor episodes.
 
 import math
 import zlib
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -23,14 +22,14 @@ def packed(pictures: UInt8[np.ndarray, "*n"]) -> UInt8[np.ndarray, " bytes"]:
     return np.frombuffer(zlib.compress(pictures.tobytes()), np.uint8)
 
 
-def unpacked(content: Array, shape: Sequence[int], field: str) -> UInt8[np.ndarray, "*n"]:
-    """The pictures of that shape that `packed` compressed, read-only.
+def unpacked(content: Array, shape: object, field: str) -> UInt8[np.ndarray, "*n"]:
+    """The pictures of that shape, which a file says, that `packed` compressed; read-only.
 
     Raises:
         InvalidBytes: other bytes, naming the field.
         TooLarge: more than `MOST_BYTES`.
     """
-    if not all(isinstance(size, int) and size > 0 for size in shape):
+    if not isinstance(shape, list) or not all(isinstance(size, int) and size > 0 for size in shape):
         raise InvalidBytes(field, "a shape of whole numbers above 0", f"{shape!r:.80}")
     n_bytes = math.prod(shape)
     if n_bytes > MOST_BYTES:

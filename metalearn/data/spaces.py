@@ -16,7 +16,8 @@ from gymnasium import spaces
 from jaxtyping import Float32, Int64, Shaped
 
 from metalearn.data.errors import InvalidConfig, InvalidData
-from metalearn.data.values import Array
+from metalearn.data.names import refuse_unknown
+from metalearn.data.values import Array, describe
 
 Kind = Literal["vector", "set", "image", "category"]
 """How networks read a part: numbers, m entities `[m, e]` in any order, pixels `[h, w, c]`, or a choice among n."""
@@ -235,6 +236,46 @@ def by_name(observations: object) -> dict[str, Any] | None:
         if step.keys() != steps[0].keys():
             raise InvalidData(f"observations[{i}]", f"the parts {', '.join(steps[0])}", ", ".join(step) or "none")
     return {name: [step[name] for step in steps] for name in steps[0]}
+
+
+def given_parts(field: str, value: Any, parts: Sequence[Part]) -> dict[str, Any]:
+    """What was handed in for each part: of mappings by name, nested or with joined names; of a Tuple also a list.
+
+    Args:
+        field: names the observation in errors.
+        value: a mapping, as bodies and files hold it.
+        parts: of the space.
+
+    Raises:
+        InvalidData: no mapping, an unknown part, one that is missing, or one twice.
+    """
+    names = [part.name for part in parts]
+    found: dict[str, Any] = {}
+    for name, one in _given(value, names, ""):
+        if not name:
+            raise InvalidData(field, f"the parts {', '.join(names)} by name", describe(value))
+        if name in found:
+            raise InvalidData(f"{field}.{name}", "one value", "two")
+        found[name] = one
+    try:
+        refuse_unknown(found, names)
+    except InvalidData as error:
+        raise error.within(field) from error
+    if missing := [name for name in names if name not in found]:
+        raise InvalidData(f"{field}.{missing[0]}", "a value", "none")
+    return found
+
+
+def _given(value: Any, names: Sequence[str], prefix: str) -> Iterator[tuple[str, Any]]:
+    members: Any = value.items() if isinstance(value, Mapping) else None
+    first = f"{prefix}{SEPARATOR}0".removeprefix(SEPARATOR)
+    if isinstance(value, list | tuple) and any(f"{name}/".startswith(f"{first}/") for name in names):
+        members = enumerate(value)
+    if prefix in names or members is None:
+        yield prefix, value
+        return
+    for name, member in members:
+        yield from _given(member, names, f"{prefix}{SEPARATOR}{name}" if prefix else str(name))
 
 
 def joined(parts: Mapping[str, Array]) -> Array:

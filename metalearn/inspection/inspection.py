@@ -33,7 +33,7 @@ from metalearn.inspection.play import Tell, play_expert, play_random
 from metalearn.inspection.played import Played
 from metalearn.inspection.tasks import TasksReport, compare_tasks
 from metalearn.inspection.verdict import findings_of, verdict
-from metalearn.tasks.family import Family, TaskId, tasks_of
+from metalearn.tasks.family import Family, Scene, TaskId, tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import episode_seeds
 
@@ -130,8 +130,9 @@ def _played(family: Family, name: str, found: Inspection, n_tasks: int | None, t
     if expert:
         tell(f"the expert in {n_played} tasks")
         began = time.monotonic()
-        for kind, scene, stream in (("expert", "demo", STREAM_DEMO), ("expert", "trial", STREAM_TRIAL)):
-            plays[kind, scene] = play_expert(family, indices, episode_seeds(indices, stream, 0), scene)
+        streams: tuple[tuple[Scene, int], ...] = (("demo", STREAM_DEMO), ("trial", STREAM_TRIAL))
+        for scene, stream in streams:
+            plays["expert", scene] = play_expert(family, indices, episode_seeds(indices, stream, 0), scene)
         expert_s = time.monotonic() - began
     played = tuple(Played.of(actor, scene, episodes, spec.horizon) for (actor, scene), episodes in plays.items())  # type: ignore[arg-type]
     everything = [episode for episodes in plays.values() for episode in episodes]
@@ -142,7 +143,7 @@ def _played(family: Family, name: str, found: Inspection, n_tasks: int | None, t
         n_episodes = min(data.n_tasks, len(family.splits["train"])) * (data.demos_per_task + data.experts_per_task)
         found = replace(found, collecting_s=expert_s / (2 * n_played) * n_episodes)
     found = _with(found, of_play(played, spec.horizon))
-    found = _looked(found, everything, plays.get(("expert", "trial"), []))  # type: ignore[call-overload]
+    found = _looked(found, everything, plays.get(("expert", "trial"), []))
     n = n_tasks or _affordable((random_s + expert_s) / (len(everything)))
     tasks, leaks = compare_tasks(family, n, expert=expert, overlaps=overlapping_splits(family), tell=tell)
     found = _with(replace(found, tasks=tasks), of_tasks(tasks))

@@ -94,7 +94,9 @@ class ConditionalPolicy(nn.Module):
         """The latent of each context, and log p(z | context)."""
         latent = self.encoder(demos, trials)
         log_prior = self.prior(latent[:, : self.config.latent_dim]).log_softmax(-1)
-        nothing_yet = latent.new_zeros(len(latent), self.memory.n_sums if self.memory else 0)
+        if self.memory is None:
+            return torch.cat([latent, trials.summed_effects], -1), log_prior
+        nothing_yet = torch.zeros_like(latent[:, :1]).expand(-1, self.memory.n_sums)  # a graph has any number of rows
         return torch.cat([latent, nothing_yet, trials.summed_effects], -1), log_prior
 
     def conditioning(self, latent: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"]) -> Float[Tensor, "b c"]:
@@ -211,7 +213,7 @@ class ConditionalPolicy(nn.Module):
         return torch.cat([added.cumsum(1) - added, effects], -1)
 
     def remember(
-        self, observations: Float[Tensor, "n o"], changes: Float[Tensor, "n o"], actions: Float[Tensor, "n a"]
+        self, observations: Float[Tensor, "n o"], changes: Float[Tensor, "n c"], actions: Float[Tensor, "n a"]
     ) -> Float[Tensor, "n s"]:
         """What each of n steps adds to the sums at the end of a conditioning."""
         parts = []

@@ -5,9 +5,9 @@ A target is never in its own context.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ MOST_TO_FIT = 4096
 """Episodes that the unit of changes is taken from."""
 MOST_WITH_PICTURES = 128
 """Episodes that an encoder is fitted to whose observations have pictures."""
+KnownFrom = Literal["demos", "expert", "trials"]
+"""What a context holds: the demos alone, or beside them another episode of the expert, or all recorded trials."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,6 +226,33 @@ class TrainingSet:
             **steps,
         )
 
+    def every_target(self, context: KnownFrom, n_rows: int) -> Iterator[tuple[Int[Tensor, " b"], MetaBatch]]:
+        """Every episode to imitate once, all of its steps, as batches of at most `n_rows`, and of which tasks they are.
+
+        The context is all demos of the task and what `context` says. A target for which there is none is left out.
+        """
+        for task, column in _chunks(self._expert >= 0, n_rows):
+            target, available = self._expert[task, column], (self._expert[task] >= 0).sum(1)
+            trial = self._trial[task]
+            if context == "demos":
+                trial = torch.full((len(task), 0), ABSENT)
+            elif context == "expert":
+                other = self._expert_frames[task, (column + 1) % available]
+                trial = torch.where(available > 1, other, ABSENT)[:, None]
+            there = (trial >= 0).any(1) | (context == "demos")
+            if not there.any():
+                continue
+            steps = self._steps.pick(target[there], 0, torch.Generator())
+            yield (
+                task[there],
+                MetaBatch(
+                    demos=EpisodeTensors.gather(self._frames, self._demo[task][there]),
+                    trials=EpisodeTensors.gather(self._frames, trial[there]),
+                    remembered=torch.zeros_like(steps["mask"]),
+                    **steps,
+                ),
+            )
+
     def _draw_demos(self, task: Tensor, demo_dropout: float, generator: torch.Generator) -> Int[Tensor, "b k"]:
         """1 .. K of each task's demos, rotated at random, or none with probability `demo_dropout`."""
         demo, k = self._demo[task], self._demo.shape[1]
@@ -258,6 +287,12 @@ class TrainingSet:
         )
         changes = effects or config.memory > 0
         self._steps = Steps(self._targets, self._units, changes=changes, effects=effects)
+
+
+def _chunks(there: Bool[Tensor, "n k"], size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The rows and columns of what is there, at most `size` at a time."""
+    rows, columns = there.nonzero(as_tuple=True)
+    return zip(rows.split(size), columns.split(size), strict=True)
 
 
 def _table(counts: Sequence[int], width: int | None = None) -> Int[Tensor, "n k"]:

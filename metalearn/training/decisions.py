@@ -126,7 +126,10 @@ def _dynamics(dataset: Dataset) -> Decision:
     )
     if left - left_by_own < TELLING:
         return Decision(name, 0, said)
-    differences = np.stack([(jacobian - shared).ravel() for jacobian in own])
+    # A task whose actions all pointed one way says nothing about the other directions.
+    tried = np.array([np.linalg.eigvalsh(p)[0] for _, p in sums])
+    known = [one for one, least in zip(own, tried, strict=True) if least >= np.median(tried)]
+    differences = np.stack([(jacobian - shared).ravel() for jacobian in known])
     sizes = np.linalg.svd(differences - differences.mean(0), compute_uv=False) ** 2
     rank = int(np.searchsorted(np.cumsum(sizes) / sizes.sum(), EXPLAINED)) + 1
     return Decision(name, min(rank, 4), f"{said}, in {rank} directions")

@@ -37,6 +37,7 @@ from metalearn.training.decisions import Decision, decide, decide_data
 from metalearn.training.episode_source import EpisodeSource, summary
 from metalearn.training.events import Event, Stopped, ignore_event
 from metalearn.training.group import Group, SingleProcess
+from metalearn.training.held_out import HeldOut, HeldOutScores, Split, split
 from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
@@ -142,6 +143,8 @@ class _Run:
         self.progress = Progress()
         self.learning_since: tuple[float, int] | None = None
         self._before_s, self._losses = 0.0, list[float]()
+        self.split: Split | None = None
+        self.scores: HeldOutScores | None = None
         self.collecting: Snapshot | None = None
         store.folder.mkdir(parents=True, exist_ok=True)
 
@@ -155,7 +158,7 @@ class _Run:
             )
         path = self.checkpoints.latest()
         stored = checkpoint.read(path) if path else None
-        dataset = self._first_data(stored.steps if stored else 0)
+        dataset = self._apart(self._first_data(stored.steps if stored else 0))
         self._decide(dataset)
         longest = max(1, self.config.trials_per_task, self.recorded.max_trials if self.recorded else 0)
         units = UnitsConfig.model_validate(stored.progress.units) if stored else _units_of(dataset)
@@ -174,6 +177,7 @@ class _Run:
         held_out = self.source is not None and self.recorded is None
         self._validation = self.source.validation() if held_out and self.source else []
         self._validated = held_out and self.config.check_tasks > 0
+        self.held_out = self._unseen(dataset.spec)
         self.schedule = self._schedule({})
         if stored:
             self._resume(stored, dataset)
@@ -183,6 +187,22 @@ class _Run:
         bundle = self._bundle(dataset, weights, cluster)
         self.group.run_on_rank_zero(lambda: self._save(bundle))
         return bundle
+
+    def _apart(self, dataset: Dataset) -> Dataset:
+        """What is learnt from: of recordings all but what is held out, to see when to stop."""
+        if not self.recorded or not self.config.automatic:
+            return dataset
+        self.split = split(dataset, self.experiment.seed)
+        return self.split.training
+
+    def _unseen(self, spec: Spec) -> HeldOut | None:
+        """What the likelihood is measured on, on rank 0: held-out recordings, or the expert in validation tasks."""
+        if self.group.rank != 0 or not self.config.automatic:
+            return None
+        apart = self.split.held_out if self.split else None
+        if apart is None and self._validation:
+            apart = Dataset(spec, tuple(self._validation))
+        return None if apart is None else HeldOut(apart, self.model)
 
     def _decide(self, dataset: Dataset) -> None:
         """Fill in what nobody set, where a training decides for itself."""
@@ -232,7 +252,7 @@ class _Run:
         if self.source is not None:
             self.source.advance()
         if self.recorded and (window := self.recorded.at(steps)):
-            self.data = TrainingSet(window, self.model)
+            self.data = TrainingSet(self.split.without_held_out(window) if self.split else window, self.model)
         if due is None or steps < due - self.config.staleness:
             return
         if self.source is None or self.config.trials_per_task == 0:
@@ -241,7 +261,7 @@ class _Run:
             return
         if self.collecting is None:
             self.collecting = self._snapshot()
-            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1)
+            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1, self.config.trials_per_task + 1)
         if steps >= due:
             self._take_trials(dataset, self.source, self.collecting)
 
@@ -274,11 +294,12 @@ class _Run:
             if steps % 10 == 0:
                 self.listen(Event("train", steps, total, loss, ends_in_s=self._ends_in(steps, total)))
             return
-        likelihood, self._losses = -sum(self._losses) / len(self._losses), []
+        learnt, self._losses = -sum(self._losses) / len(self._losses), []
         seen = self._held_out_success()
+        likelihood = self.group.run_on_rank_zero(self._likelihood)
         elapsed = self.group.run_on_rank_zero(self._elapsed)
-        self.progress.history.append({"step": steps, "loss": loss, **seen})
-        self.schedule.look(steps, {"likelihood": likelihood, **seen}, elapsed)
+        self.progress.history.append({"step": steps, "loss": loss, **likelihood, **seen})
+        self.schedule.look(steps, {"likelihood": likelihood.get("likelihood", learnt), **seen}, elapsed)
         if self.writer is not None:
             for name, value in {"loss": loss, "temperature": self.schedule.temperature(steps), **seen}.items():
                 self.writer.add_scalar(name, value, steps)
@@ -286,6 +307,13 @@ class _Run:
         total = self.schedule.total(steps)
         self.listen(Event("train", steps, total, loss, success, self._ends_in(steps, total)))
         self._checkpoint()
+
+    def _likelihood(self) -> dict[str, float]:
+        """How likely the policy makes what was done in tasks that it does not learn from; nothing without any."""
+        if self.held_out is None:
+            return {}
+        self.scores = self.held_out.scores(self.learner.policy)
+        return {"likelihood": self.scores.score}
 
     def _elapsed(self) -> float:
         """Seconds that the run has taken, in this process and in those that it resumes."""
@@ -326,7 +354,7 @@ class _Run:
         if self.schedule.round and (trials := self.source.earlier_trials(self.schedule.round)):
             self.data.replace_trials(trials)
         if self.collecting is not None:
-            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1)
+            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1, self.config.trials_per_task + 1)
 
     def _forget_if_useless(self) -> dict[str, Array]:
         """The weights, without the memory within an episode where validation tasks are solved as well without it.
@@ -363,6 +391,7 @@ class _Run:
             "decisions": [asdict(one) for one in self.decisions],
             "recorded": self.recorded is not None,
             "n_tasks": self.recorded.n_tasks if self.recorded else len(dataset.tasks),
+            "held_out": (self.split.to_json() if self.split else {}) | (self.scores.to_json() if self.scores else {}),
             "history": self.progress.history,
             "collections": self.progress.collections,
             "wall_s": round(time.monotonic() - self.started, 1),

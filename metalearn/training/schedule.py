@@ -119,7 +119,7 @@ class FixedSchedule:
 
 WARMUP_RATE_STEPS = 50
 PATIENCE = 0.35  # a phase ends when nothing has improved for this share of its steps, or
-FEWEST_STEPS = 300  # for so many, whichever is more
+FEWEST_STEPS = 500  # for so many, whichever is more: what a trial tells is found out late, and then at once
 WARMUP_SHARE, ROUNDS_SHARE = 0.45, 0.75  # of the time: by then phase I has ended, and the last round
 SETTLE_SHARE = 0.35  # of the steps before it: with a falling learning rate
 LIKELIER = 0.02  # nats per action: what counts as an improvement of the held-out likelihood

@@ -41,7 +41,7 @@ def shown(family: type[Line], n: int = 6) -> Dataset:
     return Dataset(family.spec, tuple(demonstrate_chunk(chunk)))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [Kitchen, Lamps, *(pytest.param(f, marks=pytest.mark.slow) for f in (Line, Pair))])
 def test_a_family_of_any_spaces_is_shown_stored_learnt_evaluated_and_saved(family: type[Line], tmp_path: Path) -> None:
     shown(family).check().save(tmp_path / "data")
     experiment = Experiment(
@@ -124,7 +124,9 @@ def test_an_environment_that_gives_other_parts_is_named(change: Callable[[Any], 
 def test_pictures_stay_bytes_until_a_batch_is_picked() -> None:
     env = SerialVectorEnv(Kitchen(), [0, 1])
     episodes = rollout(env, RandomActor(env, 0), [0, 1]).episodes
-    steps = Steps([(episode, episode.actions) for episode in episodes], Units(Kitchen.spec), effects=False)
+    steps = Steps(
+        [(episode, episode.actions) for episode in episodes], Units(Kitchen.spec), changes=False, effects=False
+    )
     n_numbers = 2 * max(map(len, episodes)) * Kitchen.spec.observation_size
     kept = steps.observations._observations
     assert kept["camera/front"].dtype == np.uint8 and kept["camera/front"].shape[2:] == PICTURE

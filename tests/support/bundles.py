@@ -20,6 +20,9 @@ OBJECTS = spaces.Box(-np.inf, np.inf, (2, 3), np.float32)
 PARTS = spaces.Dict(
     arm=SEEN, camera=spaces.Box(0, 255, (12, 10, 3), np.uint8), mode=spaces.Discrete(3, start=1), objects=OBJECTS
 )
+CAMERA = spaces.Box(0, 255, (16, 16, 3), np.uint8)
+WATCHED = spaces.Dict(arm=spaces.Box(-np.inf, np.inf, (4,), np.float32), observation=spaces.Dict(camera=CAMERA))
+"""An arm and a camera: `arm` and `observation/camera`."""
 KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "categorical": (ModelConfig(), SEEN, spaces.Discrete(5, start=2)),
     "one of everything": (ModelConfig(n_hypotheses=1, n_frames=2, latent_dim=8, max_trials=3), SEEN, BOX),
@@ -28,7 +31,10 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "pictures": (ModelConfig(n_hypotheses=2), spaces.Box(0, 255, (36, 48, 3), np.uint8), BOX),
     "every part": (ModelConfig(frame_means=True), PARTS, BOX),
     "dynamics": (ModelConfig(dynamics_rank=2), SEEN, BOX),
+    "memory": (ModelConfig(memory=6, dynamics_rank=1), SEEN, BOX),
+    "memory of parts": (ModelConfig(memory=6, n_hypotheses=2), PARTS, spaces.MultiDiscrete([2, 3], start=[1, -1])),
     "means": (ModelConfig(frame_means=True), SEEN, BOX),
+    "watched": (ModelConfig(memory=6, n_hypotheses=2), WATCHED, BOX),
 }
 
 
@@ -43,7 +49,7 @@ def made(kind: str) -> Bundle:
     weights = ConditionalPolicy(config, spec).to_weights()
     drawn = {
         name: rng.uniform(0.5, 1.5, value.shape).astype(np.float32)
-        if name.endswith(("var", "std", "spread", "damping"))
+        if name.endswith(("var", "std", "spread", "damping", "usual_change"))
         else value + rng.normal(0, 1.0 if name.startswith("head") else 0.1, value.shape).astype(np.float32)
         for name, value in weights.items()
         if value.dtype == np.float32
