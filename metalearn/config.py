@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+SCRATCH = "scratch"
+"""The `image_encoder` that is trained with the rest."""
+
 EVENT_LOG = "progress.jsonl"
 """File in the folder of a run: the events of the run as JSON lines, for whoever follows it."""
 
@@ -111,7 +114,7 @@ class ModelConfig(Section):
     )
     asks: tuple[str, ...] = Field((), description="kinds of ask (`metalearn.data.asks`) that the model is trained for")
     image_encoder: Annotated[str, NamesCode()] = Field(
-        "scratch",
+        SCRATCH,
         pattern=r"^(scratch|[\w.]+:\w+)$",
         examples=["scratch", "package.module:function"],
         description="what reads pictures: scratch, trained with the rest; or module:function, which returns a "
