@@ -1,16 +1,13 @@
-"""What a training would use: every field of the configuration, and why.
+"""What a training will choose by itself, and why: asked of `metalearn.training.decisions`. Knows no environments."""
 
-Knows the configuration. What is decided from data is decided by `metalearn.training.decisions`.
-"""
-
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-
-from metalearn.config import Experiment
+from metalearn.config import DataConfig, Experiment
 from metalearn.data.dataset import Dataset
+from metalearn.tasks.family import Family, VectorFamily, tasks_of
+from metalearn.training.collect import demonstrate_chunk, demonstration_chunks
+from metalearn.training.decisions import Decisions, decide, decide_data
 
 
 @dataclass(frozen=True)
@@ -18,30 +15,29 @@ class Choice:
     """A field of the configuration, as `model.n_frames`; what it will be; and why."""
 
     field: str
-    value: str
+    value: Any
     reason: str
 
 
-def choices(experiment: Experiment, dataset: Dataset) -> tuple[Choice, ...]:
-    """What a training of `experiment` on data like `dataset` will choose, field by field.
-
-    Raises:
-        InvalidConfig: nothing can be trained on such data.
-    """
-    try:
-        decisions: Any = importlib.import_module("metalearn.training.decisions")
-    except ModuleNotFoundError:
-        return defaults(experiment)
-    _, reasons = decisions.decide(experiment, dataset)
-    return tuple(Choice(str(field), str(value), str(reason)) for field, value, reason in reasons)
+def experiment_of(family: Family, name: str) -> tuple[Experiment, tuple[Choice, ...]]:
+    """The experiment that `wtl train --family NAME` begins with, and what was chosen for it."""
+    n_tasks = min(DataConfig().n_tasks, len(family.splits["train"]))
+    plain = Experiment(name=family.name, family=name, data=DataConfig(n_tasks=n_tasks))
+    made = decide_data(plain, family.spec, side_by_side=isinstance(family, VectorFamily))
+    return made.experiment, _choices(made)
 
 
-def defaults(experiment: Experiment) -> tuple[Choice, ...]:
-    """Every field of data, model and training with its value, and what it is."""
-    return tuple(
-        Choice(f"{group}.{name}", str(getattr(config, name)), field.description or "")
-        for group in ("data", "model", "training")
-        for config in (getattr(experiment, group),)
-        if isinstance(config, BaseModel)
-        for name, field in type(config).model_fields.items()
-    )
+def demonstrated(experiment: Experiment, family: Family, n_tasks: int) -> Dataset:
+    """Episodes of the expert in a few training tasks, as a training collects them. Raises InvalidConfig."""
+    indices = tasks_of(family, "train", n_tasks, experiment.seed)
+    chunks = demonstration_chunks(experiment.family, indices, experiment.data, experiment.seed)
+    return Dataset(family.spec, tuple(record for chunk in chunks for record in demonstrate_chunk(chunk)))
+
+
+def choices(experiment: Experiment, dataset: Dataset, *, own_trials: bool) -> tuple[Choice, ...]:
+    """What a training of `experiment` will choose once it has seen data like `dataset`."""
+    return _choices(decide(experiment, dataset, own_trials=own_trials))
+
+
+def _choices(made: Decisions) -> tuple[Choice, ...]:
+    return tuple(Choice(one.field, one.value, one.reason) for one in made.made)

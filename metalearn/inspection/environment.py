@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +15,7 @@ import numpy as np
 from gymnasium.utils.env_checker import check_env
 
 from metalearn.data.spaces import named
-from metalearn.tasks.family import SPLITS, Family, Scene, TaskId
+from metalearn.tasks.family import Family, Scene, TaskId
 from metalearn.tasks.user_code import user_code
 
 SCENES: tuple[Scene, Scene] = ("demo", "trial")
@@ -75,14 +76,10 @@ def check_environment(family: Family, scene: Scene) -> EnvironmentReport:
 
 def overlapping_splits(family: Family) -> tuple[str, ...]:
     """Pairs of splits that have tasks in common, as `train and test`."""
-    splits = family.splits
-    names = [name for name in (*SPLITS, *splits) if name in splits]
-    names = list(dict.fromkeys(names))
     return tuple(
         f"{one} and {other}"
-        for i, one in enumerate(names)
-        for other in names[i + 1 :]
-        if not set(splits[one]).isdisjoint(splits[other])
+        for (one, ours), (other, theirs) in combinations(family.splits.items(), 2)
+        if min(ours[-1], theirs[-1]) >= max(ours[0], theirs[0]) and not set(ours).isdisjoint(theirs)
     )
 
 

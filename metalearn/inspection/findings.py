@@ -12,7 +12,7 @@ from metalearn.inspection.looks import WILD, ActionLook, PartLook, RewardLook
 from metalearn.inspection.played import Played
 from metalearn.inspection.tasks import TasksReport
 
-Severity = Literal["wrong", "doubtful"]
+Severity = Literal["wrong", "doubtful", "note"]
 
 GOOD_EXPERT = 0.9
 LUCKY = 0.5
@@ -23,10 +23,10 @@ LONG_HORIZON = 3.0
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is certainly wrong, or that probably is not meant.
+    """Something that is certainly wrong, that probably is not meant, or that is worth knowing.
 
     Attributes:
-        severity: "wrong": training cannot work, or not as meant; "doubtful": it may be meant.
+        severity: "wrong": training cannot work, or not as meant; "doubtful": it may be meant; "note": it does no harm.
         code: stable, for programs.
         message: one sentence with the number that led to it, and what to change.
     """
@@ -44,6 +44,11 @@ def wrong(code: str, message: str) -> Finding:
 def doubtful(code: str, message: str) -> Finding:
     """A finding that may be meant."""
     return Finding("doubtful", code, message)
+
+
+def note(code: str, message: str) -> Finding:
+    """A finding that does no harm."""
+    return Finding("note", code, message)
 
 
 def of_environment(report: EnvironmentReport, horizon: int) -> Iterator[Finding]:
@@ -152,7 +157,7 @@ def of_looks(
         if part.constant:
             listed = _listed(part.constant)
             n = len(part.constant)
-            yield doubtful("constant-observations", f"{n} numbers of {called} never change: {listed}; leave them out")
+            yield note("constant-observations", f"{n} numbers of {called} never change and are ignored: {listed}")
         small, large = part.spread
         if part.kind != "image" and small and large / small > WILD:
             yield doubtful(
@@ -172,11 +177,11 @@ def of_looks(
         yield doubtful(
             "range-hardly-used", f"the expert uses little of the range of its actions ({used}): narrow the bounds"
         )
-    if len(actions.never_taken) > 0:
+    if actions.never_taken:
         listed = _listed(tuple(map(str, actions.never_taken)))
-        yield doubtful(
-            "actions-never-taken", f"the expert never takes {len(actions.never_taken)} of {n_actions} actions: {listed}"
-        )
+        said = f"the expert never takes {len(actions.never_taken)} of {n_actions} actions: {listed}"
+        few = 2 * len(actions.never_taken) < n_actions
+        yield note("actions-never-taken", said) if few else doubtful("actions-never-taken", f"{said}; leave them out")
     if rewards is not None and rewards.turned_round:
         yield doubtful(
             "reward-against-success",

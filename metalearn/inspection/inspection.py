@@ -1,23 +1,20 @@
 """The whole inspection of a family or of recordings: plays, compares, and says what was found.
 
-The only place that knows the order and the budget. Trains nothing.
+The only place that knows the order of things. Trains nothing.
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from metalearn.config import DataConfig, Experiment
-from metalearn.data.dataset import Dataset, TaskRecord
+from metalearn.config import Experiment
+from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
-from metalearn.data.spaces import parts_of
 from metalearn.data.spec import Spec
 from metalearn.evaluation.protocol import has_expert
-from metalearn.inspection.choices import Choice, choices
+from metalearn.inspection.choices import Choice, choices, demonstrated, experiment_of
 from metalearn.inspection.environment import SCENES, EnvironmentReport, check_environment, overlapping_splits
 from metalearn.inspection.evidence import Evidence, find_evidence
 from metalearn.inspection.findings import Finding, of_environment, of_looks, of_play, of_tasks, wrong
@@ -29,31 +26,59 @@ from metalearn.inspection.looks import (
     look_at_observations,
     look_at_rewards,
 )
+from metalearn.inspection.plan import BUDGET_S, Plan
 from metalearn.inspection.play import Tell, play_expert, play_random
 from metalearn.inspection.played import Played
+from metalearn.inspection.probe import Probe, probe
+from metalearn.inspection.recordings import (
+    RecordingsReport,
+    count,
+    episodes_of,
+    few_for_probe,
+    of_recordings,
+    probe_recordings,
+)
 from metalearn.inspection.tasks import TasksReport, compare_tasks
-from metalearn.inspection.verdict import findings_of, verdict
-from metalearn.tasks.family import Family, Scene, TaskId, tasks_of
+from metalearn.inspection.verdict import findings_of, of_probe, unknown_because, verdict
+from metalearn.tasks.family import Family, Scene, tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import episode_seeds
 
 SCHEMA = 1
-BUDGET_S = 10.0
-"""Seconds that the comparison of tasks may take, from which the number of tasks follows."""
-MOST_TASKS, FEWEST_TASKS, PLAYED_TASKS = 192, 48, 48
-EPISODES_PER_TASK = 9
-STREAM_DEMO, STREAM_TRIAL, STREAM_MORE, STREAM_RANDOM = 71, 72, 73, 74
+FIRST_TASKS = (4, 64)
+"""Tasks that are played to learn how long an episode takes; more of them if an episode takes less than `SLOW_S`."""
+SLOW_S = 0.02
+STREAMS = {"demo": 71, "trial": 72, "target": 73, "random": 74}
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found. Sections that could not be looked at are None or empty."""
+    """What was found. What could not be looked at is None or empty.
+
+    Attributes:
+        name: of the family, or of the recordings.
+        spec: what an episode looks like.
+        seconds: that the inspection took.
+        environments: the environment of each scene.
+        tasks: how tasks differ.
+        recordings: what was counted in recordings.
+        played: the expert and random actions.
+        steps_per_second: of the simulator.
+        collecting_s: seconds that the expert's episodes for a training take.
+        observations, actions, rewards: how they look; actions are the expert's.
+        evidence: what replays say of demonstrations and trials.
+        probe: what a small model says of them, where replays say nothing.
+        verdict: that in sentences.
+        choices: what a training will choose by itself.
+        findings: what looks wrong.
+    """
 
     name: str
     spec: Spec
     seconds: float = 0.0
     environments: tuple[EnvironmentReport, ...] = ()
     tasks: TasksReport | None = None
+    recordings: RecordingsReport | None = None
     played: tuple[Played, ...] = ()
     steps_per_second: float | None = None
     collecting_s: float | None = None
@@ -61,31 +86,43 @@ class Inspection:
     actions: ActionLook | None = None
     rewards: RewardLook | None = None
     evidence: Evidence | None = None
+    probe: Probe | None = None
     verdict: tuple[str, ...] = ()
     choices: tuple[Choice, ...] = ()
-    findings: tuple[Finding, ...] = field(default=())
+    findings: tuple[Finding, ...] = ()
 
     @property
     def certainly_wrong(self) -> bool:
         """Whether a training cannot work, or not as meant."""
         return any(finding.severity == "wrong" for finding in self.findings)
 
+    def with_findings(self, findings: Iterable[Finding]) -> "Inspection":
+        """The same, and more that looks wrong."""
+        return replace(self, findings=(*self.findings, *findings))
+
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON."""
-        parts = [
-            {"name": part.name, "kind": part.kind, "shape": list(part.shape)}
-            for part in parts_of(self.spec.observation_space)
-        ]
-        values = asdict(replace(self, spec=None)) | {"spec": self.spec.to_json() | {"parts": parts}}  # type: ignore[arg-type]
-        return {"schema": SCHEMA, "certainly_wrong": self.certainly_wrong} | values
+        parts = [{"name": part.name, "kind": part.kind, "shape": list(part.shape)} for part in self.spec.parts]
+        found = {name: _plain(getattr(self, name)) for name in (f.name for f in fields(self)) if name != "spec"}
+        spec = self.spec.to_json() | {"parts": parts}
+        return {"schema": SCHEMA, "certainly_wrong": self.certainly_wrong, "spec": spec} | found
 
 
-def inspect_family(name: str, *, n_tasks: int | None = None, tell: Tell = lambda _: None) -> Inspection:
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def inspect_family(
+    name: str, *, n_tasks: int | None = None, budget_s: float = BUDGET_S, tell: Tell = lambda _: None
+) -> Inspection:
     """Inspect a registered family, or `module:Class`.
 
     Args:
         name: of the family.
         n_tasks: tasks to compare; as many as the time allows, if None.
+        budget_s: seconds that episodes may take, where that is enough for the fewest that say something.
         tell: called with what is being done.
 
     Raises:
@@ -96,70 +133,43 @@ def inspect_family(name: str, *, n_tasks: int | None = None, tell: Tell = lambda
     found = Inspection(family.name, family.spec)
     try:
         for scene in SCENES:
-            tell(f"the environment, scene {scene!r}")
+            tell(f"the environment in the scene {scene!r}")
             report = check_environment(family, scene)
             found = replace(found, environments=(*found.environments, report))
-            found = _with(found, of_environment(report, family.spec.horizon))
+            found = found.with_findings(of_environment(report, family.spec.horizon))
         if not found.certainly_wrong:
-            found = _played(family, name, found, n_tasks, tell)
+            found = _FamilyInspection(family, name, n_tasks, budget_s, tell).go_on(found)
     except (InvalidConfig, InvalidData) as error:
-        found = _with(found, [wrong("does-not-run", f"{error}")])
+        found = found.with_findings([wrong("does-not-run", f"{error}")])
     return replace(found, seconds=time.monotonic() - began)
 
 
 def inspect_dataset(name: str, dataset: Dataset, *, tell: Tell = lambda _: None) -> Inspection:
-    """Inspect recorded episodes."""
-    raise NotImplementedError
+    """Inspect recorded episodes, of which a training would learn alone.
 
-
-def _with(found: Inspection, findings: Any) -> Inspection:
-    return replace(found, findings=(*found.findings, *findings))
-
-
-def _played(family: Family, name: str, found: Inspection, n_tasks: int | None, tell: Tell) -> Inspection:
-    """Everything for which episodes are played."""
-    spec, expert = family.spec, has_expert(family, family.splits["train"][0])
-    n_played = min(PLAYED_TASKS, n_tasks or PLAYED_TASKS, len(family.splits["train"]))
-    indices = tasks_of(family, "train", n_played, seed=0)
-    tell(f"random actions in {n_played} tasks")
+    Args:
+        name: what they are called.
+        dataset: of at least one task.
+        tell: called with what is being done.
+    """
     began = time.monotonic()
-    randoms = {scene: play_random(family, indices, episode_seeds(indices, STREAM_RANDOM, 0), scene) for scene in SCENES}
-    random_s = time.monotonic() - began
-    plays = {("random", scene): episodes for scene, episodes in randoms.items()}
-    expert_s = 0.0
-    if expert:
-        tell(f"the expert in {n_played} tasks")
-        began = time.monotonic()
-        streams: tuple[tuple[Scene, int], ...] = (("demo", STREAM_DEMO), ("trial", STREAM_TRIAL))
-        for scene, stream in streams:
-            plays["expert", scene] = play_expert(family, indices, episode_seeds(indices, stream, 0), scene)
-        expert_s = time.monotonic() - began
-    played = tuple(Played.of(actor, scene, episodes, spec.horizon) for (actor, scene), episodes in plays.items())  # type: ignore[arg-type]
-    everything = [episode for episodes in plays.values() for episode in episodes]
-    steps = sum(map(len, everything))
-    found = replace(found, played=played, steps_per_second=steps / (random_s + expert_s))
-    if expert:
-        data = DataConfig()
-        n_episodes = min(data.n_tasks, len(family.splits["train"])) * (data.demos_per_task + data.experts_per_task)
-        found = replace(found, collecting_s=expert_s / (2 * n_played) * n_episodes)
-    found = _with(found, of_play(played, spec.horizon))
-    found = _looked(found, everything, plays.get(("expert", "trial"), []))
-    n = n_tasks or _affordable((random_s + expert_s) / (len(everything)))
-    tasks, leaks = compare_tasks(family, n, expert=expert, overlaps=overlapping_splits(family), tell=tell)
-    found = _with(replace(found, tasks=tasks), of_tasks(tasks))
-    if not expert or found.certainly_wrong:
-        return found
-    tell("what demonstrations and trials tell")
-    slow = n < MOST_TASKS
-    evidence = find_evidence(family, n, 1 if slow else 3, leaks, picks=1 if slow else 4)
-    found = _with(replace(found, evidence=evidence, verdict=verdict(evidence)), findings_of(evidence))
-    tell("what a training will choose")
-    return replace(found, choices=_choices(family, name, indices, plays))
-
-
-def _affordable(episode_s: float) -> int:
-    """Tasks that can be compared within the budget."""
-    return int(np.clip(BUDGET_S / (EPISODES_PER_TASK * episode_s), FEWEST_TASKS, MOST_TASKS)) // 8 * 8
+    found = Inspection(name, dataset.spec)
+    try:
+        dataset.check()
+    except InvalidData as error:
+        found = found.with_findings([wrong("not-trainable", f"nothing can be trained on these recordings: {error}")])
+    tell("the episodes")
+    report, everything = count(dataset), list(episodes_of(dataset))
+    found = replace(found, recordings=report).with_findings(of_recordings(report))
+    imitated = [episode for record in dataset.tasks for episode in record.experts]
+    found = _looked(found, everything, imitated)
+    if not found.certainly_wrong:
+        tell("what demonstrations and trials tell")
+        probed = probe_recordings(dataset)
+        said = (f"Not enough evidence: {few_for_probe(report)}.",) if probed is None else of_probe(probed)
+        chosen = choices(Experiment(name=name, family=""), dataset, own_trials=False)
+        found = replace(found, probe=probed, verdict=said, choices=chosen)
+    return replace(found, seconds=time.monotonic() - began)
 
 
 def _looked(found: Inspection, episodes: Sequence[Episode], experts: Sequence[Episode]) -> Inspection:
@@ -168,14 +178,93 @@ def _looked(found: Inspection, episodes: Sequence[Episode], experts: Sequence[Ep
     done = [episode.actions for episode in experts if episode.actions is not None]
     actions = look_at_actions(done, found.spec) if done else None
     found = replace(found, observations=observations, actions=actions, rewards=rewards)
-    return _with(found, of_looks(observations, actions, rewards, found.spec.action_size))
+    return found.with_findings(of_looks(observations, actions, rewards, found.spec.action_size))
 
 
-def _choices(family: Family, name: str, indices: Sequence[int], plays: Any) -> tuple[Choice, ...]:
-    records = tuple(
-        TaskRecord(str(TaskId(family.name, index)), (demo,), (trial,))
-        for index, demo, trial in zip(indices, plays["expert", "demo"], plays["expert", "trial"], strict=True)
-    )
-    n_tasks = min(DataConfig().n_tasks, len(family.splits["train"]))
-    experiment = Experiment(name=family.name, family=name, data=DataConfig(n_tasks=n_tasks))
-    return choices(experiment, Dataset(family.spec, records))
+@dataclass(frozen=True)
+class _FamilyInspection:
+    """Everything for which episodes of a family are played, in its order."""
+
+    family: Family
+    name: str
+    n_tasks: int | None
+    budget_s: float
+    tell: Tell
+
+    def go_on(self, found: Inspection) -> Inspection:
+        """Play, and add what was found. Raises InvalidConfig where an environment does not work."""
+        family, expert = self.family, has_expert(self.family, self.family.splits["train"][0])
+        self.tell("how long an episode takes")
+        n_train = len(family.splits["train"])
+        plan = Plan.of(self._episode_s(expert=expert), self.budget_s, self.n_tasks, n_train)
+        found = self._play(found, plan, expert=expert)
+        overlaps = overlapping_splits(family)
+        tasks, leaks = compare_tasks(family, plan.recorded, expert=expert, overlaps=overlaps, tell=self.tell)
+        found = replace(found, tasks=tasks).with_findings(of_tasks(tasks))
+        if not expert or found.certainly_wrong:
+            return found
+        self.tell(f"what demonstrations and trials tell, in {plan.told} tasks")
+        evidence = find_evidence(family, plan.told, plan.layouts, leaks, picks=plan.picks)
+        found = replace(found, evidence=evidence, verdict=verdict(evidence)).with_findings(findings_of(evidence))
+        if unknown_because(evidence):
+            found = self._probe(found, plan.told)
+        return self._choose(found, plan.recorded)
+
+    def _play(self, found: Inspection, plan: Plan, *, expert: bool) -> Inspection:
+        """The expert and random actions in both scenes."""
+        family, indices = self.family, tasks_of(self.family, "train", plan.played, seed=0)
+        seconds, played, everything, experts = 0.0, [], list[Episode](), list[Episode]()
+        for actor, play in (("expert", self._expert), ("random", self._random)):
+            for scene in SCENES:
+                if actor == "expert" and not expert:
+                    continue
+                self.tell(f"{actor} actions in {plan.played} tasks, scene {scene!r}")
+                began = time.monotonic()
+                episodes = play(indices, scene, scene if actor == "expert" else "random")
+                seconds += time.monotonic() - began
+                played.append(Played.of(actor, scene, episodes, family.spec.horizon))  # type: ignore[arg-type]
+                everything += episodes
+                experts += episodes if actor == "expert" else []
+        found = replace(found, played=tuple(played), steps_per_second=sum(map(len, everything)) / seconds)
+        return _looked(found.with_findings(of_play(played, family.spec.horizon)), everything, experts)
+
+    def _episode_s(self, *, expert: bool) -> float:
+        """Seconds that an episode takes, of many side by side where that is fast."""
+        play, family = self._expert if expert else self._random, self.family
+        for n in FIRST_TASKS:
+            indices = tasks_of(family, "train", min(n, len(family.splits["train"])), seed=1)
+            began = time.monotonic()
+            play(indices, "trial", "trial")
+            seconds = (time.monotonic() - began) / len(indices)
+            if seconds > SLOW_S:
+                break
+        return seconds
+
+    def _choose(self, found: Inspection, n_tasks: int) -> Inspection:
+        """What a training will choose, from what it would see of a few tasks."""
+        self.tell("what a training will choose")
+        experiment, chosen = experiment_of(self.family, self.name)
+        began = time.monotonic()
+        dataset = demonstrated(experiment, self.family, n_tasks)
+        collecting_s = (time.monotonic() - began) / n_tasks * experiment.data.n_tasks
+        more = choices(experiment, dataset, own_trials=True)
+        return replace(found, choices=(*chosen, *more), collecting_s=collecting_s)
+
+    def _probe(self, found: Inspection, n_tasks: int) -> Inspection:
+        """What a small model says where replays say nothing."""
+        self.tell("a small probe, as replays say nothing")
+        indices = tasks_of(self.family, "train", min(n_tasks, len(self.family.splits["train"])), seed=2)
+        demos, trials, targets = (
+            self._expert(indices, "demo" if stream == "demo" else "trial", stream)
+            for stream in ("demo", "trial", "target")
+        )
+        asked = [(episode, episode.actions) for episode in targets if episode.actions is not None]
+        probed = probe(demos, trials, asked, self.family.spec)
+        said = () if probed is None else of_probe(probed)
+        return replace(found, probe=probed, verdict=(*found.verdict, *said))
+
+    def _expert(self, indices: Sequence[int], scene: Scene, stream: str) -> list[Episode]:
+        return play_expert(self.family, indices, episode_seeds(indices, STREAMS[stream], 0), scene)
+
+    def _random(self, indices: Sequence[int], scene: Scene, stream: str) -> list[Episode]:
+        return play_random(self.family, indices, episode_seeds(indices, STREAMS[stream], 0), scene)

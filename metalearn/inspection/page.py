@@ -10,18 +10,18 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from metalearn.data.spaces import parts_of
 from metalearn.data.spec import Spec
 from metalearn.inspection.environment import EnvironmentReport
 from metalearn.inspection.evidence import FIRST_STEPS, Evidence
 from metalearn.inspection.inspection import Inspection
 from metalearn.inspection.looks import PartLook, RewardLook
 from metalearn.inspection.played import Played
+from metalearn.inspection.recordings import RecordingsReport
 from metalearn.inspection.tasks import TasksReport
-from metalearn.inspection.verdict import acting_tells
+from metalearn.inspection.verdict import acting_tells, unknown_because
 
 _KINDS = {"vector": "numbers", "set": "a set of entities", "image": "an image", "category": "a choice"}
-
+_STYLES = {"wrong": "bold red", "doubtful": "yellow", "note": "dim"}
 _HOW = (
     "In each task the expert's actions from another one are done: one that cannot be told from it by who knows only so "
     "much. No model is trained; it is about what can be reached."
@@ -36,18 +36,17 @@ def print_inspection(found: Inspection, console: Console | None = None) -> None:
 def _sections(found: Inspection) -> Iterator[RenderableType]:
     yield from _section(f"{found.name}: inspected in {found.seconds:.0f} s", _facts(list(_of_spec(found))))
     if found.environments:
-        rows = [(f"scene {one.scene!r}", _of_environment(one)) for one in found.environments]
-        yield from _section("Environment", _facts(rows))
+        yield from _section("Environment", _facts(list(_of_environments(found.environments))))
+    if found.recordings is not None:
+        yield from _section("Recordings", _facts(list(_of_recordings(found.recordings))))
     if found.tasks is not None:
         yield from _section("Tasks", _facts(list(_of_tasks(found.tasks))))
     if found.played:
-        yield from _section("Who succeeds", _of_played(found.played), _facts(list(_of_simulator(found))))
-    if found.evidence is not None:
-        heading = (
-            f"What a demonstration tells, and what a trial ({found.evidence.n_tasks} tasks, {_layouts(found.evidence)})"
-        )
-        sentences = [Text(sentence) for sentence in found.verdict]
-        yield from _section(heading, Text(_HOW, style="dim"), _of_evidence(found.evidence), *sentences)
+        yield from _section("Who succeeds", _of_played(found.played))
+    if found.rewards is not None:
+        yield from _section("Actions and rewards", _facts(list(_of_looks(found))))
+    if found.verdict:
+        yield from _section("What a demonstration tells, and what a trial", *_of_evidence(found))
     if found.choices:
         yield from _section("What a training will choose", _choices(found))
     yield from _section("What looks wrong, and what to change", *_findings(found))
@@ -71,7 +70,7 @@ def _facts(rows: Sequence[tuple[str, str]]) -> Table:
 
 def _of_spec(found: Inspection) -> Iterator[tuple[str, str]]:
     looks = {look.name: look for look in found.observations}
-    for part in parts_of(found.spec.observation_space):
+    for part in found.spec.parts:
         shape = list(part.shape)
         seen = f"; seen {_range(looks[part.name])}" if part.name in looks else ""
         called = f"observation {part.name!r}" if part.name else "observation"
@@ -100,15 +99,42 @@ def _action(spec: Spec) -> str:
     return str(space)
 
 
+def _of_environments(reports: Sequence[EnvironmentReport]) -> Iterator[tuple[str, str]]:
+    """What is the same in both scenes is said once."""
+    said = {f"scene {one.scene!r}": _of_environment(one) for one in reports}
+    if len(said) > 1 and len(set(said.values())) == 1:
+        said = {"both scenes": _of_environment(reports[0])}
+    yield from said.items()
+    for warning in dict.fromkeys(warning for one in reports for warning in one.checker):
+        yield "Gymnasium warns", warning
+
+
 def _of_environment(report: EnvironmentReport) -> str:
-    said = ["refused by Gymnasium's checker" if report.refusal else "passes Gymnasium's checker"]
-    if report.checker:
-        said[0] += f", which warns: {' '.join(report.checker)}"
+    said = ["is refused by Gymnasium's checker" if report.refusal else "passes Gymnasium's checker"]
     same = not report.differing_resets and not report.differing_steps
     said.append("the same seed gives the same episode" if same else "the same seed does not give the same episode")
     said.append("says success" if report.says_success else "never says success")
     said.append("an episode does not end in time" if report.longest is None else "ends within the horizon")
     return "; ".join(said)
+
+
+def _of_recordings(report: RecordingsReport) -> Iterator[tuple[str, str]]:
+    n = report.demos + report.experts + report.trials
+    yield (
+        "tasks",
+        f"{report.n_tasks:,}, with {n:,} episodes of {report.steps_median} steps (median; {report.steps_max} at most)",
+    )
+    yield (
+        "episodes",
+        (
+            f"{report.demos:,} demonstrations, {report.experts:,} to imitate, {report.trials:,} trials that failed; "
+            f"{report.copies} are copies"
+        ),
+    )
+    solved = "" if report.solved is None else f", {report.solved} of these succeeded"
+    yield "scored", f"success is known of {report.outcomes:,}{solved}; {report.rewarded:,} have rewards"
+    alone = report.n_tasks - report.without_second
+    yield "as a trial", f"{alone:,} tasks have a second good episode, which can be one that succeeded"
 
 
 def _of_tasks(tasks: TasksReport) -> Iterator[tuple[str, str]]:
@@ -144,17 +170,16 @@ def _of_played(played: Sequence[Played]) -> Table:
     return table
 
 
-def _of_simulator(found: Inspection) -> Iterator[tuple[str, str]]:
+def _of_looks(found: Inspection) -> Iterator[tuple[str, str]]:
     if found.rewards is not None:
         yield "rewards", _rewards(found.rewards)
     if found.actions is not None and found.actions.used:
         least, most = min(found.actions.used), max(found.actions.used)
         yield "expert's actions", f"use {100 * least:.0f} .. {100 * most:.0f} % of their range"
     if found.steps_per_second is not None:
-        collecting = ""
-        if found.collecting_s is not None:
-            collecting = f"; expert episodes for a training take about {_duration(found.collecting_s)} in one process"
-        yield "simulator", f"{found.steps_per_second:,.0f} steps a second{collecting}"
+        yield "simulator", f"{found.steps_per_second:,.0f} steps a second"
+    if found.collecting_s is not None:
+        yield "collecting", f"the expert's episodes for a training take about {_duration(found.collecting_s)}"
 
 
 def _rewards(look: RewardLook) -> str:
@@ -169,14 +194,20 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 100 * 60 else f"{seconds / 3600:.0f} hours"
 
 
-def _layouts(evidence: Evidence) -> str:
-    return "in one layout" if evidence.n_layouts == 1 else f"in {evidence.n_layouts} layouts"
+def _of_evidence(found: Inspection) -> Iterator[RenderableType]:
+    evidence = found.evidence
+    if evidence is not None and not unknown_because(evidence):
+        yield Text(_HOW, style="dim")
+        layouts = "one layout" if evidence.n_layouts == 1 else f"{evidence.n_layouts} layouts"
+        yield _known(evidence, f"{evidence.n_tasks} tasks, {layouts}; who knows")
+    for sentence in found.verdict:
+        yield Text(sentence)
 
 
-def _of_evidence(evidence: Evidence) -> Table:
+def _known(evidence: Evidence, heading: str) -> Table:
     """Success of the expert's actions from another task, by what is known of the task."""
     table = _table()
-    table.add_column("who knows")
+    table.add_column(heading)
     table.add_column("succeeds", justify="right")
     rows = (
         ("nothing", evidence.nothing),
@@ -196,7 +227,7 @@ def _choices(found: Inspection) -> Table:
     for name in ("field", "value", "why"):
         table.add_column(name, overflow="fold", no_wrap=name == "field")
     for choice in found.choices:
-        table.add_row(choice.field, Text(choice.value), Text(choice.reason))
+        table.add_row(choice.field, Text(str(choice.value)), Text(choice.reason))
     return table
 
 
@@ -207,9 +238,8 @@ def _findings(found: Inspection) -> Iterator[RenderableType]:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for finding in sorted(found.findings, key=lambda one: one.severity != "wrong"):
-        style = "bold red" if finding.severity == "wrong" else "yellow"
-        table.add_row(Text(finding.severity, style=style), Text(_capital(finding.message) + "."))
+    for finding in sorted(found.findings, key=lambda one: list(_STYLES).index(one.severity)):
+        table.add_row(Text(finding.severity, style=_STYLES[finding.severity]), Text(_capital(finding.message) + "."))
     yield table
 
 

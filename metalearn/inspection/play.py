@@ -46,10 +46,8 @@ def play_random(family: Family, indices: Sequence[int], seeds: Sequence[int], sc
     return found
 
 
-def replay(
-    family: Family, indices: Sequence[int], plans: Sequence[Shaped[np.ndarray, "t *a"]], layout: int
-) -> Bool[np.ndarray, " n"]:
-    """Whether each task is solved by the actions of a plan, whatever is observed, in the trial scene of a layout."""
+def replay(family: Family, indices: Sequence[int], plans: Sequence[Array], layout: int) -> Bool[np.ndarray, " n"]:
+    """Whether each task is solved by the actions `[t, *a]` of its plan, in the trial scene of a layout."""
     found = [_replay(family, indices[part], plans[part], layout) for part in chunks(family, len(indices))]
     return np.concatenate(found)
 

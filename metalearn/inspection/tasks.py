@@ -17,7 +17,6 @@ from metalearn.inspection.play import Tell, first_observations, play_expert
 from metalearn.tasks.family import Family
 
 N_LAYOUTS = 4
-MOST_COMPARED = 64
 LAYOUT = 7_001
 
 
@@ -55,7 +54,7 @@ def compare_tasks(
         InvalidConfig: an environment does not work.
     """
     rng = np.random.default_rng(LAYOUT)
-    indices = blocks(family, min(n, MOST_COMPARED), rng)
+    indices = blocks(family, n, rng)
     tell(f"first observations of {len(indices)} tasks")
     firsts = np.stack([observation_vectors(first_observations(family, indices, LAYOUT + i)) for i in range(N_LAYOUTS)])
     leaks = identifying(firsts)

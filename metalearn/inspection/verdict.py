@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from metalearn.inspection.evidence import FIRST_STEPS, Evidence, Gain
 from metalearn.inspection.findings import Finding, doubtful
+from metalearn.inspection.probe import Probe
 from metalearn.inspection.shares import Share
 
 CLEAR = 0.1
@@ -61,13 +62,35 @@ def findings_of(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
+def of_probe(probed: Probe) -> tuple[str, ...]:
+    """What a probe says, which finds less than a network would."""
+    said = (
+        f"A small probe, asked about each of {probed.n_tasks} tasks after it was fitted to the others, explains "
+        f"{_percent(probed.nothing)} of what the expert's actions vary by from the observation alone, "
+        f"{_percent(probed.demo)} with a demonstration, and {_percent(probed.trial)} with a good trial besides."
+    )
+    if probed.trial_tells and probed.demo_tells:
+        meant = "A demonstration says something, and leaves something open that a trial tells."
+    elif probed.trial_tells:
+        meant = "A trial says something; that a demonstration does is not shown."
+    elif probed.demo_tells:
+        meant = "A demonstration says something; that a trial says more is not shown."
+    else:
+        meant = "Not enough evidence that either says anything: it may need more tasks, or a network."
+    return said, meant
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
 def _said(evidence: Evidence) -> Iterator[str]:
     demo, trial, nothing = evidence.demo, evidence.trial, evidence.nothing
     assert demo is not None and trial is not None
     if nothing is not None and nothing.value >= ENOUGH:
         yield f"Tasks hardly differ in what has to be done: without knowing the task {nothing.percent} succeed."
         return
-    if evidence.watching is not None and not _clear(evidence.watching) and evidence.watching.high < 2 * CLEAR:
+    if evidence.watching is not None and evidence.watching.low <= 0 and evidence.watching.value < CLEAR:
         assert nothing is not None
         yield f"A demonstration tells little of the task or nothing: {demo.percent} with it, {nothing.percent} without."
     if _clear(evidence.trying):
