@@ -113,7 +113,9 @@ def strange_contexts(
     shown_as = [Context(record.demos[:1]) for record in records]
     walks = random_walks(family, small.n_tasks)
     kinds = {
-        "as in calibration": [calibration.strange(c, shown_as[i - 1], rng) for i, c in enumerate(shown_as)],
+        "as in calibration": [
+            calibration.strange(c, shown_as[i - 1], bundle.spec, rng) for i, c in enumerate(shown_as)
+        ],
         "random walk": [Context((walk,)) for walk in walks],
         "demo of another task": [*shown_as[1:], shown_as[0]],
     }

@@ -22,10 +22,8 @@ from rich.table import Table
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support.fuzzed_files import Case, Verdict, judge  # noqa: E402
+from support.fuzzed_files import LAYOUTS, Case, Verdict, judge  # noqa: E402
 from support.fuzzed_files.judge import NAMES, OUTCOMES  # noqa: E402
-
-from metalearn.data.formats import FORMATS  # noqa: E402
 
 LONGEST_S = 30.0
 MEMORY = Path("/dev/shm")
@@ -35,7 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--formats", default=",".join(FORMATS), help="names, with commas between them")
+    parser.add_argument("--formats", default=",".join(LAYOUTS), help="names, with commas between them")
     parser.add_argument("--only", type=int, help="the number of one case to repeat")
     arguments = parser.parse_args()
     cases = [Case.drawn(i, arguments.seed, arguments.formats.split(",")) for i in range(arguments.cases)]
@@ -58,7 +56,7 @@ def main() -> int:
     for failure in failures:
         console.print(failure, markup=False, highlight=False)
     taken_s = time.monotonic() - started_s
-    print(f"{len(cases):,} cases of {len(FORMATS)} formats in {taken_s:.0f} s, {len(failures)} failures")
+    print(f"{len(cases):,} cases of {len(LAYOUTS)} layouts in {taken_s:.0f} s, {len(failures)} failures")
     return 1 if failures else 0
 
 
@@ -101,7 +99,7 @@ def _work(cases: Sequence[Case], home: Path, sender: Connection) -> None:
 def _print(console: Console, counts: Counter[tuple[str, str, str]]) -> None:
     """What came of the cases, by their format and by their first mutation."""
     others = sorted({outcome for _, _, outcome in counts} - set(OUTCOMES))
-    for title, place, rows in (("format", 0, tuple(FORMATS)), ("mutation", 1, NAMES)):
+    for title, place, rows in (("format", 0, tuple(LAYOUTS)), ("mutation", 1, NAMES)):
         table = Table(title, "cases", *OUTCOMES, *others, box=None, pad_edge=False)
         for row in rows:
             of_row = Counter[str]()

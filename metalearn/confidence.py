@@ -55,7 +55,7 @@ def portraits(demos: Sequence[Episode], spec: Spec) -> Float[np.ndarray, "n p"]:
     Actions, rewards and success are left out: a demo is no stranger for what nobody recorded of it.
     """
     frames = Frames.of([Episode(demo.observations) for demo in demos], N_FRAMES, Units(spec))
-    blocks = (frames.observations, frames.changes, frames.times)
+    blocks = (frames.vectors, frames.changes, frames.times)
     return np.concatenate([block.reshape(len(demos), -1) for block in blocks], 1)
 
 

@@ -52,10 +52,15 @@ class SetBy:
 
 
 @dataclass(frozen=True)
-class DecidedFrom:
-    """Marks a field that is decided from `what` wherever nobody sets it; its default is for fixed numbers of steps."""
+class Decided:
+    """Marks a field that a training with minutes decides (`metalearn.training.decisions`), unless somebody sets it."""
 
-    what: str
+    how: str
+
+
+@dataclass(frozen=True)
+class NamesCode:
+    """Marks a field that may name code, as module:function, which is imported where the training runs."""
 
 
 class Section(Config):
@@ -74,8 +79,12 @@ class UnitsConfig(Config):
 class ModelConfig(Section):
     """The conditional policy (`metalearn.model.policy`)."""
 
-    n_frames: int = Field(3, ge=2, le=10_000, description="frames of an episode that the encoder sees, ends kept")
-    frame_means: bool = Field(False, description="a frame also holds the means over the steps since the frame before")
+    n_frames: Annotated[int, Decided("from the length of the episodes")] = Field(
+        3, ge=2, le=10_000, description="frames of an episode that the encoder sees, ends kept"
+    )
+    frame_means: Annotated[bool, Decided("from the length of the episodes")] = Field(
+        False, description="a frame also holds the means over the steps since the frame before"
+    )
     fourier: tuple[float, ...] = Field(
         (0.5, 1.0, 2.0), description="frequencies of the sines of an observation's numbers, in units of pi; none: no "
         "sines",
@@ -85,19 +94,24 @@ class ModelConfig(Section):
     max_trials: Annotated[int, SetBy("training.trials_per_task and the recorded trials")] = Field(
         1, ge=1, description="trials in the longest training context; more count as so many"
     )
-    n_hypotheses: int = Field(4, ge=1, le=1024, description="z, hypotheses a context distributes its belief over")
+    n_hypotheses: Annotated[int, Decided("as 8")] = Field(
+        4, ge=1, le=1024, description="z, hypotheses a context distributes its belief over"
+    )
     policy_width: int = Field(128, ge=1, le=16_384, description="units of a hidden layer of the policy")
-    dynamics_rank: int = Field(
+    dynamics_rank: Annotated[int, Decided("from how much tasks differ in what an action does")] = Field(
         0,
         ge=0,
         le=1024,
         description="dimensions of what tasks differ in as to the effect of an action; 0: not looked for",
     )
-    memory: int = Field(0, ge=0, description="numbers in which an episode is remembered while it lasts; 0: it is not")
+    memory: Annotated[int, Decided("as 32 where the policy can try, else 0")] = Field(
+        0, ge=0, le=16_384, description="numbers in which an episode is remembered while it lasts; 0: it is not"
+    )
     asks: tuple[str, ...] = Field((), description="kinds of ask (`metalearn.data.asks`) that the model is trained for")
-    image_encoder: str = Field(
+    image_encoder: Annotated[str, NamesCode()] = Field(
         "scratch",
         pattern=r"^(scratch|[\w.]+:\w+)$",
+        examples=["scratch", "package.module:function"],
         description="what reads pictures: scratch, trained with the rest; or module:function, which returns a "
         "torch.nn.Module that makes features [n, k] of pictures [n, c, h, w] from 0 to 1 and stays as it is",
     )
@@ -122,14 +136,16 @@ class DataConfig(Section):
     n_tasks: int = Field(
         16_384, ge=1, description="tasks to train on; few are learnt by heart, and then no trial ever fails"
     )
-    chunk_tasks: int = Field(64, ge=1, description="tasks rolled out side by side")
+    chunk_tasks: Annotated[int, Decided("from whether the family steps many tasks at once")] = Field(
+        64, ge=1, description="tasks rolled out side by side"
+    )
     demos_per_task: int = Field(1, ge=0, description="episodes of the expert that a task's context may show")
     experts_per_task: int = Field(2, ge=0, description="episodes of the expert that are imitated, per task")
     demo_actions: bool = Field(True, description="whether demonstrations come with their actions")
     demo_noise: float = Field(
         0.0, ge=0, description="standard deviation of the action noise of demonstrations, in halves of the range"
     )
-    expert_noise: float = Field(
+    expert_noise: Annotated[float, Decided("from whether actions are continuous")] = Field(
         0.0, ge=0, description="standard deviation of the action noise of imitated episodes, in halves of the range"
     )
 
@@ -138,19 +154,28 @@ class TrainingConfig(Section):
     """The meta-training loop (`metalearn.training.loop`)."""
 
     minutes: float | None = Field(
-        None, gt=0, description="minutes that a training may take, collecting included; null: as long as its steps take"
-    )
+        None, gt=0, description="minutes that a training may take, collecting included; null: as long as its steps "
+        "take; 20 for a family or recordings without an experiment",
+    )  # fmt: skip
+    steps: int | None = Field(
+        None, ge=1, description="most gradient steps of a training whose phases end by themselves; null: as many as "
+        "its minutes allow",
+    )  # fmt: skip
     warmup_steps: int = Field(1000, ge=1, description="gradient steps of phase I, before any trial of its own")
     rounds: int = Field(2, ge=0, description="rounds of collecting own trials and learning on")
     round_steps: int = Field(800, ge=1, description="gradient steps of a round")
-    trials_per_task: int = Field(1, ge=0, description="longest sequence of own trials that is collected")
+    trials_per_task: Annotated[int, Decided("as 3 where the policy can try, else 0")] = Field(
+        1, ge=0, description="longest sequence of own trials that is collected"
+    )
     staleness: int = Field(
         0, ge=0, description="gradient steps that trials may lag behind the policy that learns from them; 0: wait"
     )
     batch_tasks: int = Field(128, ge=2, le=1_000_000, description="tasks in the batch of a gradient step")
     learning_rate: float = Field(1.5e-3, gt=0, description="step size of AdamW at its highest")
     weight_decay: float = Field(1e-4, ge=0, description="weight decay of AdamW, per step and unit of learning rate")
-    steps_per_episode: int = Field(0, ge=0, description="random steps of a target imitated per update; 0: all")
+    steps_per_episode: Annotated[int, Decided("from the length of the episodes")] = Field(
+        0, ge=0, description="random steps of a target imitated per update; 0: all"
+    )
     prior_weight: float = Field(0.3, gt=0, description="weight of log p(z | context) beside a step's log-likelihood")
     demo_dropout: float = Field(
         0.05, ge=0, le=1, description="probability that a context comes without its demonstrations"
@@ -170,9 +195,14 @@ class TrainingConfig(Section):
     check_tasks: int = Field(256, ge=0, description="validation tasks that such a look tries; 0: it is not looked at")
 
     @property
+    def automatic(self) -> bool:
+        """Whether phases end by themselves, within some minutes or steps, and what nobody set is decided from data."""
+        return self.minutes is not None or self.steps is not None
+
+    @property
     def total_steps(self) -> int:
-        """Gradient steps in all."""
-        return self.warmup_steps + self.rounds * self.round_steps
+        """Gradient steps in all, or the most, unless minutes decide."""
+        return self.steps or self.warmup_steps + self.rounds * self.round_steps
 
 
 class Experiment(Config):
@@ -197,8 +227,10 @@ class Experiment(Config):
         return self.model_copy(update={"seed": seed})
 
     def with_steps(self, steps: int) -> "Experiment":
-        """The same experiment with `steps` gradient steps in all, shared out to the phases, however long they take."""
+        """The same experiment with at most `steps` gradient steps in all, shared out to the phases."""
         training = self.training
+        if training.automatic:
+            return self.model_copy(update={"training": training.model_copy(update={"minutes": None, "steps": steps})})
         round_steps = max(1, steps * training.round_steps // training.total_steps)
         update = {
             "warmup_steps": max(1, steps - training.rounds * round_steps),
@@ -218,5 +250,5 @@ class Experiment(Config):
         return self.model_copy(update={"training": self.training.model_copy(update={"staleness": steps})})
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON, for provenance."""
-        return self.model_dump(mode="json")
+        """As JSON, without what nobody set: that may still be decided from data."""
+        return self.model_dump(mode="json", exclude_unset=True)

@@ -13,6 +13,7 @@ from metalearn.confidence import UNLIKE, Confidence
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.quality import EpisodeQuality, QualityWarning
+from metalearn.data.spaces import split
 from metalearn.data.spec import Spec
 
 FEW_STEPS = 3
@@ -63,7 +64,7 @@ def _inspect(
         duration_s=len(episode) / rate,
         clipped=None if actions is None else _clipped(actions, spec),
         constant_actions=still,
-        constant_observations=_constant(seen) if seen.ndim == 2 else (),
+        constant_observations=_constant_numbers(seen, spec),
         duplicate_of=copy_of,
         total_reward=None if episode.rewards is None else float(episode.rewards.sum(dtype=np.float64)),
         success=episode.success,
@@ -101,6 +102,23 @@ def _of_motion(q: EpisodeQuality, episode: Episode, spec: Spec) -> list[QualityW
         remarks.append(QualityWarning("constant-actions", "the action never changes"))
     if bool((episode.observations == episode.observations[:1]).all()):
         remarks.append(QualityWarning("constant-observations", "nothing that is observed ever changes"))
+        return remarks
+    return remarks + _of_parts(episode, spec)
+
+
+def _of_parts(episode: Episode, spec: Spec) -> list[QualityWarning]:
+    """Pictures without light and cameras that froze. Other parts may be meant to stand still, such as a goal."""
+    remarks = []
+    given = split(episode.observations)
+    for part in spec.parts:
+        if part.kind != "image" or (values := given.get(part.name)) is None:
+            continue
+        called = part.name or "the picture"
+        if not values.any():
+            remarks.append(QualityWarning("black-pictures", f"{called}: every pixel is 0 in all {len(values)} frames"))
+        elif bool((values == values[:1]).all()):
+            message = f"{called}: all {len(values)} frames are equal, as of a camera that froze"
+            remarks.append(QualityWarning("frozen-camera", message))
     return remarks
 
 
@@ -143,6 +161,16 @@ def _clipped(actions: Array, spec: Spec) -> float | None:
     slack = 1e-6 * (high - low)[bounded]
     own = actions[:, bounded]
     return float(((own <= low[bounded] + slack) | (own >= high[bounded] - slack)).mean())
+
+
+def _constant_numbers(observations: Array, spec: Spec) -> tuple[int, ...]:
+    """The places, in the vector of an observation, of numbers that never change; pictures are left out."""
+    given, found = split(observations), []
+    for part in spec.parts:
+        values = given.get(part.name)
+        if values is not None and part.kind != "image":
+            found += [part.start + i for i in _constant(values.reshape(len(values), -1))]
+    return tuple(found)
 
 
 def _constant(rows: Array) -> tuple[int, ...]:

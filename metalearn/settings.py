@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from metalearn.config import DecidedFrom, Experiment, Section, SetBy
+from metalearn.config import Decided, Experiment, NamesCode, Section, SetBy
 from metalearn.data.errors import InvalidConfig
 
 _KINDS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
@@ -44,41 +44,54 @@ class Setting:
         expected: what a value has to be, in words.
         default: as JSON.
         meaning: what it decides, with its unit.
-        decided_from: what it is decided from where nobody sets it; empty: nothing, it has its default.
+        decided: how a training with minutes decides it where nobody sets it; empty: it has its default.
         set_by: what decides it in place of a person; empty: nothing does.
         many: whether a value is a list.
+        names_code: whether a value may name code, as module:function.
     """
 
     name: str
     expected: str
     default: Any
     meaning: str
-    decided_from: str = ""
+    decided: str = ""
     set_by: str = ""
     many: bool = False
+    names_code: bool = False
 
     @property
     def shown_default(self) -> str:
         """The default in a few words, as it is written after `NAME=`."""
-        if self.decided_from:
-            return "decided from data"
-        return "-" if self.set_by else json.dumps(self.default)
+        return "-" if self.set_by else "decided" if self.decided else json.dumps(self.default)
+
+    @property
+    def values(self) -> str:
+        """What can be set, and what it is where nobody sets it, in words."""
+        if self.set_by:
+            return f"not for you to set: it follows from {self.set_by}"
+        decided = f"; decided {self.decided}, without minutes {json.dumps(self.default)}" if self.decided else ""
+        return self.expected + decided
 
     @classmethod
     def of(cls, name: str, info: FieldInfo, default: Any) -> "Setting":
         """What a field's annotation and its marks say."""
-        marks = {type(mark): mark.what for mark in info.metadata if isinstance(mark, DecidedFrom | SetBy)}
         return cls(
-            name, _expected(info), default, info.description or "", marks.get(DecidedFrom, ""), marks.get(SetBy, ""),
+            name,
+            _expected(info),
+            default,
+            info.description or "",
+            decided=next((mark.how for mark in info.metadata if isinstance(mark, Decided)), ""),
+            set_by=next((mark.what for mark in info.metadata if isinstance(mark, SetBy)), ""),
             many=any(get_origin(one) is tuple for one in (info.annotation, *get_args(info.annotation))),
-        )  # fmt: skip
+            names_code=any(isinstance(mark, NamesCode) for mark in info.metadata),
+        )
 
 
 @cache
 def settings() -> Mapping[str, Setting]:
     """All settings by name, in the order of the configuration."""
     found: dict[str, Setting] = {}
-    usual = Experiment(name="any", family="").to_json()
+    usual = Experiment(name="any", family="").model_dump(mode="json")
     for name, part in Experiment.model_fields.items():
         if isinstance(part.annotation, type) and issubclass(part.annotation, Section):
             for field, info in part.annotation.model_fields.items():
@@ -110,7 +123,7 @@ def value_of(text: str) -> Any:
 
 
 def with_settings(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
-    """The experiment with other values of some fields, as {"model.n_frames": 16}.
+    """The experiment with other values of some fields, as {"model.n_frames": 16}, which then count as set.
 
     Raises:
         InvalidSetting: a field that there is not, with the nearest one, or that is not for people to set; a value
@@ -118,13 +131,13 @@ def with_settings(experiment: Experiment, changes: Mapping[str, Any]) -> Experim
     """
     if not changes:
         return experiment
-    content = experiment.to_json()
+    content = experiment.model_dump(exclude_unset=True)  # what nobody set may still be decided
     for name, value in changes.items():
         setting = _find(name)
         section, _, field = name.rpartition(".")
-        (content[section] if section else content)[field] = _canonical(value, setting.many)
+        (content.setdefault(section, {}) if section else content)[field] = _canonical(value, setting.many)
     try:
-        return Experiment.model_validate_json(json.dumps(content), strict=True)
+        return Experiment.model_validate(content, strict=True)
     except ValidationError as error:
         raise _fault(error) from error
 
@@ -181,11 +194,11 @@ def _find(name: str) -> Setting:
 
 
 def _canonical(value: Any, many: bool) -> Any:
-    """A list where one is meant, and a whole number without its decimal point."""
+    """Several values where several are meant, and a whole number without its decimal point."""
     if many and isinstance(value, str):
-        return [value_of(part) for part in value.split(",") if part.strip()]
+        return tuple(value_of(part) for part in value.split(",") if part.strip())
     if many and value is not None:
-        return list(value) if isinstance(value, list | tuple) else [value]
+        return tuple(value) if isinstance(value, list | tuple) else (value,)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -215,7 +228,8 @@ def _expected(info: FieldInfo) -> str:
     several = get_args(info.annotation)
     null = NoneType in several
     kind = _kind(next(one for one in several if one is not NoneType) if null else info.annotation)
-    return ", ".join([kind + " or null" * null, *(bounds and [" and ".join(bounds)])])
+    examples = [f"as {' or '.join(map(str, info.examples))}"] if info.examples else []
+    return ", ".join([kind + " or null" * null, *(bounds and [" and ".join(bounds)]), *examples])
 
 
 def _kind(annotation: Any) -> str:

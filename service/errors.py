@@ -148,6 +148,12 @@ class FamilyNotAllowed(ServiceError):
     status, type, title = 403, "family-not-allowed", "This server does not train this family"
 
 
+class CodeNotAllowed(ServiceError):
+    """The operator has not allowed a module that a setting names."""
+
+    status, type, title = 403, "code-not-allowed", "This server does not import this module"
+
+
 class NotFound(ServiceError):
     """Nothing exists at this path."""
 

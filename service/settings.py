@@ -114,7 +114,8 @@ class Settings(BaseSettings):
     max_datasets: int = Field(100, ge=0, description="uploaded data sets of one tenant")
     max_dataset_bytes: int = Field(1024**3, gt=0, description="size of one uploaded data set")
     training_families: str = Field(
-        "", description="modules and packages, separated by commas, whose families of tasks clients may train"
+        "",
+        description="modules and packages, separated by commas, whose families and networks clients may train",
     )
     runs: Path | None = Field(None, description="folder of training runs, shared with the cluster; DATA/runs if absent")
     train_command: str | None = Field(None, description="command to run instead of `wtl train`, in shell syntax")

@@ -9,6 +9,7 @@ succeed. Who sees only the current state is expected to succeed at one of two fi
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.classic_control import CartPoleEnv
+from gymnasium.wrappers import TimeLimit
 
 from metalearn.data.spec import Spec
 
@@ -22,7 +23,9 @@ class CartPole:
     spec = Spec(CartPoleEnv().observation_space, gym.spaces.Discrete(2), HORIZON, rate_hz=50.0)
 
     def make(self, index, scene="trial", render_mode=None):
-        return PostedCartPole(index % 2, scene == "trial" and index // 2 % 2, render_mode)
+        cart = PostedCartPole(render_mode=render_mode)
+        cart.side, cart.reversed_motor = 2 * (index % 2) - 1, int(scene == "trial" and index // 2 % 2)
+        return TimeLimit(cart, HORIZON)
 
     def bayes_success(self, n_trials):
         return 1.0
@@ -32,21 +35,11 @@ class CartPole:
 
 
 class PostedCartPole(CartPoleEnv):
-    def __init__(self, right, reversed_motor, render_mode):
-        super().__init__(render_mode=render_mode)
-        self.side, self.reversed_motor = 2 * right - 1, int(reversed_motor)
-
-    def reset(self, *, seed=None, options=None):
-        self.n_steps = 0
-        return super().reset(seed=seed, options=options)
-
     def step(self, action):
         observation, _, fallen, _, _ = super().step(int(action) ^ self.reversed_motor)
-        self.n_steps += 1
         place = self.side * self.state[0]
         success = bool(place > POST and not fallen)
-        ended = success or fallen or bool(place < -POST)
-        return observation, float(success), ended, not ended and self.n_steps >= HORIZON, {"success": success}
+        return observation, float(success), bool(abs(place) > POST or fallen), False, {"success": success}
 
     def expert_action(self):
         far = np.array([0.8 * self.side, 0.0, 0.0, 0.0])  # it aims beyond the post, so as to pass it in time

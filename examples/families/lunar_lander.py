@@ -8,6 +8,7 @@ episode can always succeed. Who sees only the current state is expected to succe
 
 import numpy as np
 from gymnasium.envs.box2d import LunarLander as Moon
+from gymnasium.wrappers import TimeLimit
 
 from metalearn.data.spec import Spec
 
@@ -20,7 +21,11 @@ class LunarLander:
     spec = Spec(Moon().observation_space, Moon(continuous=True).action_space, HORIZON, rate_hz=12.5)
 
     def make(self, index, scene="trial", render_mode=None):
-        return TwoSidedMoon(index % 2, scene == "trial" and index // 2 % 2, render_mode)
+        moon = TwoSidedMoon(render_mode, continuous=True)
+        moon.side, moon.engines = 2 * (index % 2) - 1, np.ones(2, np.float32)
+        if scene == "trial" and index // 2 % 2:
+            moon.engines[1] = -1
+        return TimeLimit(moon, HORIZON)
 
     def bayes_success(self, n_trials):
         return 1.0
@@ -30,25 +35,20 @@ class LunarLander:
 
 
 class TwoSidedMoon(Moon):
-    def __init__(self, right, swapped, render_mode):
-        super().__init__(render_mode, continuous=True)
-        self.side, self.wiring = 2 * right - 1, np.array([1, -1 if swapped else 1], np.float32)
-
     def reset(self, *, seed=None, options=None):
-        self.n_steps = -1  # Gymnasium's `reset` takes the first step
+        self.frames = 1  # Gymnasium's `reset` takes a step
         self.seen, info = super().reset(seed=seed, options=options)
+        self.frames = FRAMES
         return self.seen, info
 
     def step(self, action):
-        for _ in range(FRAMES if self.n_steps >= 0 else 1):
-            self.seen, _, ended, _, _ = super().step(self.wiring * action)
+        for _ in range(self.frames):
+            self.seen, _, ended, _, _ = super().step(self.engines * action)
             if ended:
                 break
-        self.n_steps += 1
         landed = not ended and self.seen[6:].all()
         success = bool(landed and self.seen[0] * self.side > 0.05)
-        ended = bool(ended or landed)
-        return self.seen, float(success), ended, not ended and self.n_steps >= HORIZON, {"success": success}
+        return self.seen, float(success), bool(ended or landed), False, {"success": success}
 
     def expert_action(self):
         x, y, x_speed, y_speed, angle, turning, *legs = self.seen
@@ -56,4 +56,4 @@ class TwoSidedMoon(Moon):
         turn = 0.74 * (np.clip(0.5 * off + 0.63 * x_speed, -0.55, 0.55) - angle) - 0.49 * turning
         lift = 0.34 * (0.49 * abs(off) - y) - 0.65 * y_speed
         turn, lift = (0.0, -0.65 * y_speed) if any(legs) else (turn, lift)
-        return self.wiring * np.clip([20 * lift - 1, -20 * turn], -1, 1).astype(np.float32)
+        return self.engines * np.clip([20 * lift - 1, -20 * turn], -1, 1).astype(np.float32)

@@ -8,6 +8,7 @@ comes too late. So 1/2 at the first attempt, with memory or without, and 1 after
 
 import numpy as np
 from gymnasium.envs.classic_control import PendulumEnv
+from gymnasium.wrappers import TimeLimit
 
 from metalearn.data.spec import Spec
 
@@ -20,7 +21,11 @@ class Pendulum:
     spec = Spec(PendulumEnv().observation_space, PendulumEnv().action_space, HORIZON, rate_hz=20.0)
 
     def make(self, index, scene="trial", render_mode=None):
-        return LeaningPendulum(index % 2, scene == "trial" and index // 2 % 2, render_mode)
+        pendulum = LeaningPendulum(render_mode)
+        pendulum.lean, pendulum.motor = LEAN * (2 * (index % 2) - 1), 1
+        if scene == "trial" and index // 2 % 2:
+            pendulum.motor = -1
+        return TimeLimit(pendulum, HORIZON)
 
     def bayes_success(self, n_trials):
         return 0.5 if n_trials == 0 else 1.0
@@ -30,27 +35,20 @@ class Pendulum:
 
 
 class LeaningPendulum(PendulumEnv):
-    def __init__(self, right, reversed_motor, render_mode):
-        super().__init__(render_mode)
-        self.lean, self.wiring = LEAN * (2 * right - 1), -1 if reversed_motor else 1
-
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.state = np.array([self.np_random.choice([-1, 1]) * self.np_random.uniform(0.34, 0.38), 0.0])
-        self.n_steps = 0
         return self._get_obs(), {}
 
     def step(self, action):
-        observation, *_ = super().step(self.wiring * np.asarray(action))
-        self.n_steps += 1
+        observation, *_ = super().step(self.motor * np.asarray(action))
         angle, speed = self.state
         at_rest = abs(speed) < 0.15 and abs(abs(angle) - LEAN) < 0.06
         success = bool(at_rest and angle * self.lean > 0)
-        ended = bool(at_rest or abs(angle) > 0.8)
-        return observation, float(success), ended, not ended and self.n_steps >= HORIZON, {"success": success}
+        return observation, float(success), bool(at_rest or abs(angle) > 0.8), False, {"success": success}
 
     def expert_action(self):
         angle, speed = self.state
         wanted = -(STIFFNESS**2) * (angle - self.lean) - 2 * STIFFNESS * speed  # acceleration, critically damped
         torque = (wanted - 1.5 * self.g / self.l * np.sin(angle)) * self.m * self.l**2 / 3
-        return self.wiring * np.clip([torque], -self.max_torque, self.max_torque).astype(np.float32)
+        return self.motor * np.clip([torque], -self.max_torque, self.max_torque).astype(np.float32)

@@ -86,16 +86,16 @@ class DemoReplayActor:
     def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
         """The recorded action of this step, or the last one when there are no more."""
         if self._step == 0:
-            self._actions = [self._chosen(i, observation) for i, observation in enumerate(observations)]
+            self._actions = [self._chosen(i, observations[i : i + 1]) for i in range(len(observations))]
         now = np.stack([actions[min(self._step, len(actions) - 1)] for actions in self._actions])
         self._step += 1
         return now
 
-    def _chosen(self, i: int, observation: Array) -> Array:
+    def _chosen(self, i: int, beginning: Array) -> Array:
         choices = self._choices[i]
         if len(choices) == 1 or self._index is None:
             return choices[0].actions
-        present = self._index.normalised(observation[None])[0]
+        present = self._index.normalised(beginning)[0]
         return min(choices, key=lambda choice: float(np.square(choice.observations[0] - present).sum())).actions
 
 

@@ -5,7 +5,6 @@ Knows observations, actions and latents; does not know where a latent comes from
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from metalearn.data.episode import Array
 from metalearn.data.spaces import observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
+from metalearn.model.choices import log_likelihood_of_choices, most_probable_choices
 from metalearn.model.observations import make_baseline_encoder
 
 Pairs = Sequence[tuple[Array, Array]]
@@ -50,18 +50,18 @@ class PairBatch:
     @classmethod
     def of(cls, pairs: Sequence[Pairs], spec: Spec) -> "PairBatch":
         """Pad; a task may have nothing to imitate. Discrete actions count from 0, others in halves of their range."""
-        space: Any = spec.action_space
         units = Units.of_bounds(spec)
         lengths = [sum(len(actions) for _, actions in of_task) for of_task in pairs]
         b, t = len(pairs), max(1, *lengths)
         observations = np.zeros((b, t, spec.observation_size), np.float32)
-        actions = np.zeros((b, t) if spec.discrete else (b, t, spec.action_size), space.dtype)
+        nothing = units.targets(np.zeros((0, *spec.actions.shape), np.int64 if spec.discrete else np.float32))
+        actions = np.zeros((b, t, *nothing.shape[1:]), nothing.dtype)
         for row, of_task in enumerate(pairs):
             if of_task:
                 seen = np.concatenate([episode for episode, _ in of_task])
                 observations[row, : lengths[row]] = observation_vectors(seen)
                 done = np.concatenate([done for _, done in of_task])
-                actions[row, : lengths[row]] = done - space.start if spec.discrete else units.encode_actions(done)
+                actions[row, : lengths[row]] = units.targets(done)
         mask = np.arange(t) < np.array(lengths)[:, None]
         return cls(torch.from_numpy(observations), torch.from_numpy(actions), torch.from_numpy(mask).float())
 
@@ -72,7 +72,7 @@ class Network(nn.Module):
     def __init__(self, spec: Spec, config: MixtureConfig) -> None:
         super().__init__()
         self.config = config
-        self.discrete = spec.discrete
+        self.discrete, self._choices = spec.discrete, spec.action_choices
         n_outputs = spec.action_size if spec.discrete else config.n_components * (1 + spec.action_size)
         self.observations = make_baseline_encoder(spec, config.fourier)
         self.layers = nn.ModuleList(
@@ -93,7 +93,7 @@ class Network(nn.Module):
         """Negative log-likelihood of each task's actions (up to a constant), averaged over its steps."""
         out = self(batch.observations, latents)
         if self.discrete:
-            nll = nn.functional.cross_entropy(out.transpose(1, 2), batch.actions, reduction="none")
+            nll = -log_likelihood_of_choices(out, batch.actions, self._choices)
         else:
             logits, means = self._mixture(out)
             errors = (means - batch.actions[..., None, :]).square().sum(-1)
@@ -101,10 +101,10 @@ class Network(nn.Module):
         return (nll * batch.mask).sum(-1) / batch.mask.sum(-1).clamp(min=1)
 
     def best(self, observations: Float[Tensor, "b o"], latents: Float[Tensor, "b d"]) -> Shaped[Tensor, "b *a"]:
-        """The most probable discrete action, or the mean of the most probable Gaussian."""
+        """The most probable choices, or the mean of the most probable Gaussian."""
         out = self(observations[:, None], latents)[:, 0]
         if self.discrete:
-            return out.argmax(-1)
+            return most_probable_choices(out, self._choices)
         logits, means = self._mixture(out)
         return means[torch.arange(len(means)), logits.argmax(-1)]
 

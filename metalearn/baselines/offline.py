@@ -25,11 +25,13 @@ from pydantic import Field
 from metalearn.baselines.bc import BcConfig
 from metalearn.baselines.mixture import initial_network
 from metalearn.baselines.ray_start import start_ray
+from metalearn.baselines.rl import choices_of, vectors_of
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
 from metalearn.data.spaces import observation_vectors
 from metalearn.data.spec import Spec
+from metalearn.data.units import Units
 from metalearn.training.collect import one_thread
 
 EPISODES_PER_FILE = 4096
@@ -51,7 +53,8 @@ class OfflineConfig(BcConfig):
 def export_parquet(dataset: Dataset, folder: Path, max_episodes: int | None = None) -> int:
     """Write the experts' episodes, one per row, to `folder` (made if absent); returns how many.
 
-    Columns: `eps_id`, `task`, `obs` `[t+1][o]`, `actions` `[t][a]` (or `[t]`, counted from 0) to imitate,
+    Columns: `eps_id`, `task`, `obs` `[t+1][o]`, `actions` `[t][a]` (or choices counted from 0, `[t]` or `[t][k]`) to
+    imitate,
     `rewards` `[t]`, `success`. Observations are flat float32.
 
     Raises:
@@ -148,24 +151,20 @@ def _algorithm(dataset: Dataset, config: OfflineConfig, seed: int, folder: Path)
 
 def _spaces(spec: Spec) -> dict[str, gym.Space[Any]]:
     """As the Parquet has them: observations are flat, discrete actions count from 0."""
-    seen = gym.spaces.Box(-np.inf, np.inf, (spec.observation_size,), np.float32)
-    return {
-        "observation_space": seen,
-        "action_space": gym.spaces.Discrete(spec.action_size) if spec.discrete else spec.action_space,
-    }
+    return {"observation_space": vectors_of(spec), "action_space": choices_of(spec)}
 
 
 def _rows(dataset: Dataset) -> Iterator[dict[str, Any]]:
-    start = getattr(dataset.spec.action_space, "start", 0)
     known: Counter[str] = Counter()  # two tasks may have one name, and their episodes are two all the same
     for record in dataset.tasks:
         for episode, (_, actions) in zip(record.experts, record.targets(), strict=True):
             known[record.task] += 1
+            counted = Units(dataset.spec).targets(actions)  # in the units of the actions themselves
             yield {
                 "eps_id": f"{record.task}/{known[record.task] - 1}",
                 "task": record.task,
                 "obs": observation_vectors(episode.observations).tolist(),
-                "actions": (actions - start if dataset.spec.discrete else actions).tolist(),
+                "actions": counted.tolist(),
                 "rewards": _rewards(episode).tolist(),
                 "success": episode.success,
             }
@@ -191,12 +190,13 @@ def _check_scored(dataset: Dataset) -> None:
 
 def _schema(spec: Spec) -> pa.Schema:
     vectors = pa.list_(pa.list_(pa.float32()))
+    numbers = pa.int64() if len(spec.action_choices) < 2 else pa.list_(pa.int64())
     return pa.schema(
         [
             ("eps_id", pa.string()),
             ("task", pa.string()),
             ("obs", vectors),
-            ("actions", pa.list_(pa.int64()) if spec.discrete else vectors),
+            ("actions", pa.list_(numbers) if spec.discrete else vectors),
             ("rewards", pa.list_(pa.float32())),
             ("success", pa.bool_()),
         ]

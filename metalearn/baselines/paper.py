@@ -6,7 +6,6 @@ imitates experts given (demonstration, trial, success). Does not know how the ne
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -149,8 +148,8 @@ class PaperActor:
     def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
         """The most probable action of each task."""
         flat = torch.from_numpy(observation_vectors(observations))
-        space = self._units.spec.action_space
-        actions = np.zeros((len(flat), *space.shape), space.dtype)  # type: ignore[misc]
+        spec = self._units.spec
+        actions = np.zeros((len(flat), *spec.actions.shape), spec.actions.space.dtype)
         for rows, network, context in self._parts:
             actions[rows] = self._units.decode_actions(network.best(context, flat[rows]).numpy())
         return actions
@@ -213,9 +212,7 @@ class _Triplets:
                 raise InvalidData(f"{record.task}.demos", "a demonstration (wtl-paper cannot do without)", "none")
         pairs = [pair for record in dataset.tasks for pair in record.targets()]
         seen = np.concatenate([observation_vectors(observations) for observations, _ in pairs])
-        space: Any = dataset.spec.action_space
-        done = np.concatenate([actions for _, actions in pairs])
-        done = done - space.start if dataset.spec.discrete else Units.of_bounds(dataset.spec).encode_actions(done)
+        done = Units.of_bounds(dataset.spec).targets(np.concatenate([actions for _, actions in pairs]))
         self.observations, self.actions = torch.from_numpy(seen), torch.from_numpy(done)
         self.demos = resampled([demo for record in dataset.tasks for demo in record.demos], config.n_frames)
         self._n_tasks = len(dataset.tasks)

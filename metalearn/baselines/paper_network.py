@@ -17,6 +17,7 @@ from metalearn.config import Config
 from metalearn.data.episode import Episode
 from metalearn.data.spaces import observation_vectors
 from metalearn.data.spec import Spec
+from metalearn.model.choices import log_likelihood_of_choices, most_probable_choices
 from metalearn.model.observations import make_baseline_encoder
 
 
@@ -71,7 +72,7 @@ class PaperNetwork(nn.Module):
 
     def __init__(self, spec: Spec, config: PaperConfig, n_context: int) -> None:
         super().__init__()
-        self.config, self.discrete = config, spec.discrete
+        self.config, self.discrete, self._choices = config, spec.discrete, spec.action_choices
         self.observations = make_baseline_encoder(spec, config.fourier, ddof=1)
         self.demo = EpisodeNet(self.observations.size, config)
         n_outputs = spec.action_size if spec.discrete else config.n_components * (1 + spec.action_size)
@@ -89,17 +90,17 @@ class PaperNetwork(nn.Module):
         """Negative log-likelihood of each action (up to a constant); discrete actions counted from 0."""
         out = self._out(context, observations)
         if self.discrete:
-            return nn.functional.cross_entropy(out.transpose(1, 2), actions, reduction="none")
+            return -log_likelihood_of_choices(out, actions, self._choices)
         logits, means = self._mixture(out)
         log_sigma = self.log_sigma.clamp(min=math.log(self.config.least_sigma))
         errors = (means - actions[..., None, :]) / log_sigma.exp()
         return -torch.logsumexp(logits.log_softmax(-1) - (0.5 * errors.square() + log_sigma).sum(-1), -1)
 
     def best(self, context: Float[Tensor, "b d"], observations: Float[Tensor, "b o"]) -> Shaped[Tensor, "b *a"]:
-        """The most probable discrete action, or the mean of the most probable Gaussian: nothing is drawn."""
+        """The most probable choices, or the mean of the most probable Gaussian: nothing is drawn."""
         out = self._out(context, observations[:, None])[:, 0]
         if self.discrete:
-            return out.argmax(-1)
+            return most_probable_choices(out, self._choices)
         logits, means = self._mixture(out)
         return means[torch.arange(len(means)), logits.argmax(-1)]
 

@@ -32,25 +32,29 @@ from metalearn.tasks.registry import find_family
 from metalearn.training.collect import one_thread
 
 
-class Layouts(gym.Wrapper[Array, Any, Array, Any]):
-    """One task whose every `reset` is the next layout of the training stream. Discrete actions count from 0.
+class Layouts(gym.Wrapper[Array, Any, Any, Any]):
+    """One task whose every `reset` is the next layout of the training stream.
+
+    Observations are vectors, and discrete actions count from 0.
 
     Counts the episodes that were begun, as those are what was used of the task.
     """
 
-    def __init__(self, env: gym.Env[Array, Any], spec: Spec, seeds: Iterator[int]) -> None:
+    def __init__(self, env: gym.Env[Any, Any], spec: Spec, seeds: Iterator[int]) -> None:
         super().__init__(env)
         self._spec, self._seeds = spec, seeds
-        self.observation_space = spec.observation_space
-        self.action_space = gym.spaces.Discrete(spec.action_size) if spec.discrete else spec.action_space
+        self.observation_space = vectors_of(spec)
+        self.action_space = choices_of(spec)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """The next layout, whatever seed is given."""
-        return self.env.reset(seed=next(self._seeds), options=options)
+        observation, info = self.env.reset(seed=next(self._seeds), options=options)
+        return self._spec.vector(observation), info
 
     def step(self, action: Any) -> tuple[Array, SupportsFloat, bool, bool, dict[str, Any]]:
         """As the task's, once the action is within bounds."""
-        return self.env.step(within(self._spec, action))
+        observation, reward, terminated, truncated, info = self.env.step(within(self._spec, action))
+        return self._spec.vector(observation), reward, terminated, truncated, info
 
 
 @dataclass(frozen=True)
@@ -227,15 +231,35 @@ class ModuleActor:
 
     def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
         """The best action of each row."""
-        return np.asarray(within(self._spec, self._module.best(observations)))
+        return self._spec.actions.fit(np.asarray(within(self._spec, self._module.best(observations))))
 
 
 def within(spec: Spec, actions: Any) -> Any:
     """Actions as the network makes them, as the environment takes them."""
     space: Any = spec.action_space
     if spec.discrete:
-        return actions + int(space.start)
+        return actions + spec.actions.lowest
     return np.clip(actions, space.low, space.high).astype(space.dtype)
+
+
+def vectors_of(spec: Spec) -> gym.Space[Any]:
+    """The space of observations as vectors."""
+    return gym.spaces.Box(-np.inf, np.inf, (spec.observation_size,), np.float32)
+
+
+def choices_of(spec: Spec) -> gym.Space[Any]:
+    """The action space, with choices counted from 0.
+
+    Raises:
+        InvalidConfig: actions of several axes.
+    """
+    if not spec.discrete and len(spec.actions.shape) == 1:
+        return spec.action_space
+    if len(spec.action_choices) == 1:
+        return gym.spaces.Discrete(spec.action_choices[0])
+    if spec.discrete and len(spec.actions.shape) == 1:
+        return gym.spaces.MultiDiscrete(list(spec.action_choices))
+    raise InvalidConfig(f"action space: expected one of one axis, got {spec.action_space}")
 
 
 def _stream(index: int, seed: int, start: int) -> Iterator[int]:

@@ -106,12 +106,11 @@ class Scaler:
 
 
 class LinearActor:
-    """action = W x + b, from the middle of the action space in units of its half width, clipped; or its argmax."""
+    """action = W x + b, from the middle of the action space in units of its half width, clipped; or argmax."""
 
     def __init__(self, spec: Spec, scaler: Scaler, weights: Float[np.ndarray, "b n"]) -> None:
         """`weights`: W and b of each row, flat; one row of weights acts in every row."""
-        self._space: Any = spec.action_space
-        self._discrete = spec.discrete
+        self._spec = spec
         self._scaler = scaler
         self._weights = weights.reshape(len(weights), spec.action_size, spec.observation_size + 1)
 
@@ -119,10 +118,13 @@ class LinearActor:
         """One action per row."""
         x = self._scaler(observations)
         out = np.einsum("bao,bo->ba", self._weights[..., :-1], x) + self._weights[..., -1]
-        if self._discrete:
-            return out.argmax(-1) + int(self._space.start)
-        middle, half = (self._space.high + self._space.low) / 2, (self._space.high - self._space.low) / 2
-        return np.clip(middle + half * out, self._space.low, self._space.high).astype(self._space.dtype)
+        shape, space = (len(x), *self._spec.actions.shape), self._spec.actions.space
+        if self._spec.discrete:
+            ends = np.cumsum(self._spec.action_choices)[:-1]
+            best = np.stack([one.argmax(-1) for one in np.split(out, ends, -1)], -1)
+            return best.reshape(shape) + self._spec.actions.lowest
+        middle, half = (space.high + space.low) / 2, (space.high - space.low) / 2
+        return np.clip(middle + half * out.reshape(shape), space.low, space.high).astype(space.dtype)
 
 
 def random_episodes(family: Family, index: int, seed: int, n: int) -> list[Episode]:

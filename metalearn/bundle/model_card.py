@@ -7,6 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+FEW = 8
+"""Choices that are listed one by one."""
 TAGS = ("meta-learning", "imitation-learning", "few-shot-learning", "in-context-learning", "onnx")
 METHODS = {
     "wtl": "this policy",
@@ -115,19 +119,13 @@ def _use(head: Json, has_example: bool) -> list[str]:
 
 
 def _spaces(spec: Json) -> list[str]:
-    action = spec["action_space"]
-    if action["type"] == "discrete":
-        first = action["start"]
-        acts = f"one integer, {first} to {first + action['n'] - 1}"
-    else:
-        acts = _box(action)
     return [
         "## Spaces",
         "",
         "| | |",
         "|---|---|",
-        f"| observation | {_box(spec['observation_space'])} |",
-        f"| action | {acts} |",
+        *(f"| observation{name} | {_space(space)} |" for name, space in _parts(spec["observation_space"])),
+        f"| action | {_space(spec['action_space'])} |",
         f"| longest episode | {spec['horizon']} steps |",
         f"| control rate | {spec['rate_hz']:g} Hz |",
     ]
@@ -222,6 +220,32 @@ def _is_ours(head: Json, experiment: Json) -> bool:
     """True if the tasks are in this package and the episodes were made by it."""
     family = _word(experiment, "family")
     return bool(family) and ":" not in family and not head["provenance"].get("recorded")
+
+
+def _parts(space: Json, name: str = "") -> list[tuple[str, Json]]:
+    """Each space that has no others within, and what its row in the table is called beside "observation"."""
+    if space["type"] not in {"dict", "tuple"}:
+        return [(f" `{name}`" if name else "", space)]
+    inner = space["spaces"]
+    members = inner.items() if isinstance(inner, dict) else enumerate(inner)
+    return [part for key, one in members for part in _parts(one, f"{name}/{key}" if name else str(key))]
+
+
+def _space(space: Json) -> str:
+    match space["type"]:
+        case "discrete":
+            return f"one integer, {_range(space['start'], space['n'])}"
+        case "multi_discrete":
+            starts, counts = (np.ravel(space[name]).tolist() for name in ("start", "nvec"))
+            several = ", ".join(_range(start, n) for start, n in zip(starts, counts, strict=True))
+            return f"{len(counts)} integers" + (f": {several}" if len(counts) <= FEW else ", in `bundle.json`")
+        case "multi_binary":
+            return f"zeros and ones of shape {np.atleast_1d(space['n']).tolist()}"
+    return _box(space)
+
+
+def _range(start: int, n: int) -> str:
+    return f"{start} to {start + n - 1}"
 
 
 def _box(space: Json) -> str:

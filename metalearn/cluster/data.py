@@ -14,7 +14,7 @@ import ray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_bytes
 
-from metalearn.data.dataset import DAMAGE, INDEX_FILE, SCHEMA, Dataset, unpack_shard
+from metalearn.data.dataset import DAMAGE, INDEX_FILE, READABLE, SCHEMA, Dataset, unpack_shard
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.reading import parse_json
 from metalearn.data.spec import Spec
@@ -115,7 +115,7 @@ def _index(url: str) -> tuple[dict[str, Any], bytes]:
         with fsspec.open(f"{url}/{INDEX_FILE}", "rb") as file:
             content: bytes = file.read()
         index = parse_json(content, INDEX_FILE)
-        if index["schema"] != SCHEMA:
+        if index["schema"] not in READABLE:
             raise InvalidConfig(f"dataset {url}: expected schema {SCHEMA}, got {index['schema']}")
     except (OSError, ImportError) as error:
         raise InvalidConfig(f"no dataset at {url}: {error}") from error

@@ -16,6 +16,7 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.env.utils.infinite_lookback_buffer import InfiniteLookbackBuffer
 
 from metalearn.data.episode import Array
+from metalearn.data.spaces import in_parts, parts_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,8 @@ class VectorEnvRunner(SingleAgentEnvRunner):  # type: ignore[misc]  # Ray has no
         settings = self.config.env_config
         self.env: Any = settings["make"](settings["n_envs"], self.config.seed or 0)
         self.num_envs = self.env.num_envs
-        self.moments = RunningMoments.unknown(self.env.single_observation_space.shape[0])
+        self._parts = parts_of(self.env.single_observation_space)
+        self.moments = RunningMoments.unknown(self._parts[-1].numbers.stop)
 
     def sample(self, **kwargs: Any) -> list[SingleAgentEpisode]:
         """One episode of every row."""
@@ -92,18 +94,23 @@ class VectorEnvRunner(SingleAgentEnvRunner):  # type: ignore[misc]  # Ray has no
     def _run(self) -> list[Array]:
         """Observations `[b t+1 o]`, actions, what they were drawn from, log-probabilities, rewards `[b t ...]`."""
         distribution = self.module.get_exploration_action_dist_cls()
-        observations, _ = self.env.reset()
+        observations = self._vectors(self.env.reset()[0])
         over, seen, steps = False, [observations], []
         while not over:
             inputs = torch.from_numpy(self.moments.standardise(observations))
             logits = self.module.forward_exploration({Columns.OBS: inputs})[Columns.ACTION_DIST_INPUTS]
             drawn = distribution.from_logits(logits)
             actions = drawn.sample()
-            observations, rewards, _, truncated, _ = self.env.step(actions.numpy())
+            after, rewards, _, truncated, _ = self.env.step(actions.numpy())
+            observations = self._vectors(after)
             over = bool(truncated.all())
             seen.append(observations)
             steps.append((actions.numpy(), logits.numpy(), drawn.logp(actions).numpy(), rewards))
         return [np.stack(seen, 1), *(np.stack(column, 1) for column in zip(*steps, strict=True))]
+
+    def _vectors(self, observations: Any) -> Float[np.ndarray, "b o"]:
+        given = in_parts(observations, self.env.single_observation_space)
+        return np.concatenate([given[part.name].reshape(self.num_envs, -1) for part in self._parts], 1)
 
     def get_metrics(self) -> Any:
         """Return the metrics that `sample` logged."""

@@ -21,8 +21,10 @@ from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.spaces import in_parts
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
+from metalearn.model.choices import most_probable_choices
 from metalearn.model.inference import Inference
 from metalearn.model.policy import LOG_SIGMA_RANGE, ConditionalPolicy
 
@@ -30,7 +32,8 @@ from metalearn.model.policy import LOG_SIGMA_RANGE, ConditionalPolicy
 class PolicyModule(TorchRLModule):  # type: ignore[misc]  # Ray has no types
     """pi(action | observation, latent, hypothesis). `model_config` holds `spec` and `model`, both as JSON.
 
-    Its observations are dictionaries of `observation` [b, *o], `latent` [b, d] and `hypothesis` [b]. Inference gives
+    Its observations are dictionaries of `observation` (`[b, *o]`, or a dictionary or tuple of such parts), `latent`
+    [b, d] and `hypothesis` [b]. Inference gives
     the action of `Inference.act` itself; exploration draws around it. Encoder and normaliser are part of it.
     """
 
@@ -48,7 +51,8 @@ class PolicyModule(TorchRLModule):  # type: ignore[misc]  # Ray has no types
     def _forward(self, batch: Mapping[str, Any], **_: Any) -> dict[str, Tensor]:
         """Logits (counted from 0), or means and log standard deviations."""
         seen = batch[Columns.OBS]
-        latent, observations = seen["latent"].float(), seen["observation"].flatten(1).float()
+        latent, given = seen["latent"].float(), in_parts(seen["observation"], self.spec.observation_space)
+        observations = torch.cat([given[part.name].reshape(len(latent), -1).float() for part in self.spec.parts], 1)
         out = self.policy.outputs(self.policy.conditioning(latent, seen["hypothesis"].long()), observations)
         if not self.spec.discrete:
             # RLlib draws in the units of the environment.
@@ -62,10 +66,11 @@ class PolicyModule(TorchRLModule):  # type: ignore[misc]  # Ray has no types
         inputs = self._forward(batch)[Columns.ACTION_DIST_INPUTS]
         space: Any = self.spec.action_space
         if self.spec.discrete:
-            actions = inputs.argmax(-1) + int(space.start)
+            best = most_probable_choices(inputs, self.spec.action_choices)
+            actions = best.reshape(-1, *self.spec.actions.shape) + torch.from_numpy(self.spec.actions.lowest)
         else:
             low, high = (torch.from_numpy(np.asarray(bound)).to(inputs) for bound in (space.low, space.high))
-            actions = inputs[..., : self.spec.action_size].clamp(low, high)
+            actions = inputs[..., : self.spec.action_size].reshape(-1, *space.shape).clamp(low, high)
         return {Columns.ACTIONS: actions, Columns.ACTION_DIST_INPUTS: inputs}
 
 

@@ -21,8 +21,10 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from metalearn.bundle import Bundle
 from metalearn.cluster.artifacts import LOG_PREFIX, ArtifactRef, unpack_bundle
+from metalearn.config import Experiment
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 from metalearn.proxies import explaining_proxies, http_client, without_proxies
+from metalearn.settings import decided, parse
 
 POLL_S = 2.0
 PATIENCE_S = 120.0
@@ -80,6 +82,25 @@ class Submission:
             leave += ["--to", f"{self.storage.rstrip('/')}/{self.id}"]
         train += self.arguments
         return f"{shlex.join(train)} && {shlex.join(leave)}"
+
+
+def arguments_of(
+    experiment: Experiment,
+    settings: Sequence[str] = (),
+    *,
+    seed: int | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+) -> tuple[str, ...]:
+    """The arguments with which `wtl train` trains the experiment with these settings, each as `model.n_frames=16`.
+
+    Raises:
+        InvalidSetting: what is wrong with them, before a job starts.
+    """
+    decided(experiment, parse(settings), seed=seed, steps=steps, minutes=minutes)
+    options = {"seed": seed, "steps": steps, "minutes": minutes}
+    given = (f"--{option}={value}" for option, value in options.items() if value is not None)
+    return (*given, *(f"--set={setting}" for setting in settings))
 
 
 class _Jobs(JobSubmissionClient):  # type: ignore[misc]  # Ray has no types

@@ -112,7 +112,13 @@ def run_sweep(sweep: Sweep, address: str | None = None) -> list[TrialResult]:
     _check_folder(sweep)
     connect(address)
     trainable = tune.with_resources(
-        partial(_try, common=sweep.experiment.to_json(), url=sweep.url, search_path=tuple(sys.path)), {"cpu": 1}
+        partial(
+            _try,
+            common=sweep.experiment.model_dump(mode="json", exclude_unset=True),
+            url=sweep.url,
+            search_path=tuple(sys.path),
+        ),
+        {"cpu": 1},
     )
     space = {key: _domain(values, sweep.samples) for key, values in sweep.space.items()}
     place = f"{sweep.url}/tune"

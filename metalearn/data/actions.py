@@ -73,8 +73,8 @@ class Actions:
             actions = actions.reshape(len(actions), *self.shape)
         if not self.discrete:
             return actions.astype(np.float32) if actions.dtype.kind == "i" else actions
-        exact = actions.dtype.kind != "i" and bool((actions == np.floor(actions)).all())
-        return actions.astype(np.int64) if exact else actions
+        exact = actions.dtype.kind == "i" or bool((actions == np.floor(actions)).all())
+        return actions.astype(np.int64, copy=False) if exact else actions
 
     def check(self, actions: Array) -> None:
         """Do nothing if these `[t, *shape]` actions are in the space, but for rounding. Raises InvalidData."""

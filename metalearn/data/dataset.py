@@ -1,6 +1,6 @@
 """Recorded tasks: what was demonstrated and what an expert did, per task, in memory and on disk.
 
-On disk: `dataset.json` and one safetensors file per shard of tasks. Never pickle.
+On disk: `dataset.json` and one safetensors file per shard of tasks, in which pictures are compressed. Never pickle.
 """
 
 import json
@@ -16,10 +16,13 @@ from safetensors.numpy import save_file
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.pixels import packed, unpacked
 from metalearn.data.reading import read_arrays, read_json
 from metalearn.data.spec import Spec
 
-SCHEMA = 2
+SCHEMA = 3
+READABLE = (2, SCHEMA)
+"""Schemas that are read: before 3, pictures were not compressed."""
 INDEX_FILE = "dataset.json"
 TASKS_PER_SHARD = 1024
 FEWEST_TASKS = 2
@@ -129,7 +132,7 @@ class Dataset:
         """
         try:
             index = read_json(folder / INDEX_FILE)
-            if index["schema"] != SCHEMA:
+            if index["schema"] not in READABLE:
                 raise InvalidConfig(f"dataset {folder}: expected schema {SCHEMA}, got {index['schema']}")
             tasks: list[TaskRecord] = []
             for shard in index["shards"]:
@@ -164,16 +167,27 @@ def _pack(key: str, record: TaskRecord, arrays: dict[str, Array]) -> dict[str, A
 
 
 def _pack_episodes(prefix: str, episodes: Sequence[Episode], arrays: dict[str, Array]) -> list[dict[str, Any]]:
+    entries = []
     for i, episode in enumerate(episodes):
-        arrays |= {f"{prefix}/{i}/{name}": array for name, array in episode.arrays().items()}
-    return [{"success": episode.success} for episode in episodes]
+        own = episode.arrays()
+        shapes = {name: list(array.shape) for name, array in own.items() if array.dtype == np.uint8}
+        own |= {name: packed(own[name]) for name in shapes}
+        arrays |= {f"{prefix}/{i}/{name}": array for name, array in own.items()}
+        entries.append({"success": episode.success, "pictures": shapes})
+    return entries
 
 
 def _unpack(
     key: str, entry: dict[str, Any], found: Mapping[str, dict[str, Array]], arrays: Mapping[str, Array]
 ) -> TaskRecord:
     def episodes(role: str) -> tuple[Episode, ...]:
-        return tuple(Episode.of_arrays(found[f"{key}/{role}/{i}"], e["success"]) for i, e in enumerate(entry[role]))
+        return tuple(_unpack_episode(f"{key}/{role}/{i}", e, found) for i, e in enumerate(entry[role]))
 
     labels = tuple(arrays[f"{key}/labels/{i}"] for i in range(entry["labels"]))
     return TaskRecord(entry["task"], episodes("demos"), episodes("experts"), labels, episodes("trials"))
+
+
+def _unpack_episode(key: str, entry: dict[str, Any], found: Mapping[str, dict[str, Array]]) -> Episode:
+    own = found[key]
+    pictures = {name: unpacked(own[name], shape, f"{key}/{name}") for name, shape in entry.get("pictures", {}).items()}
+    return Episode.of_arrays(own | pictures, entry["success"])

@@ -19,8 +19,9 @@ class Frames:
     """n episodes in f frames each.
 
     Attributes:
-        observations: at the frame.
-        changes: of the observation over one step, from the frame to the next (at the end: from the last).
+        observations: at the frame, as episodes keep them: pictures as uint8, several parts as fields.
+        neighbours: the observation one step after the frame (at the end: one step before), of which `changes` are.
+        at_end: whether there is no step after the frame.
         actions: taken at the frame (at the end: the last), in their units, discrete ones one-hot; zeros where unknown.
         rewards: received on arriving at the frame, in their unit; zeros where unknown.
         times: of the frame, as a fraction of the horizon.
@@ -33,8 +34,9 @@ class Frames:
         mean_rewards: over the steps since the frame before; zeros where unknown or not asked for.
     """
 
-    observations: Float32[np.ndarray, "n f o"]
-    changes: Float32[np.ndarray, "n f o"]
+    observations: Shaped[np.ndarray, "n f *o"]
+    neighbours: Shaped[np.ndarray, "n f *o"]
+    at_end: Bool[np.ndarray, "n f"]
     actions: Float32[np.ndarray, "n f a"]
     rewards: Float32[np.ndarray, "n f"]
     times: Float32[np.ndarray, "n f"]
@@ -51,9 +53,11 @@ class Frames:
     ) -> "Frames":
         """The frames of `episodes`, which fit the spec of `units`; with `effects` or `means`, those too."""
         n, o, a = len(episodes), units.spec.observation_size, units.spec.action_size
+        dtype, shape = units.spec.observation_layout
         frames = cls(
-            observations=np.zeros((n, n_frames, o), np.float32),
-            changes=np.zeros((n, n_frames, o), np.float32),
+            observations=np.zeros((n, n_frames, *shape), dtype),
+            neighbours=np.zeros((n, n_frames, *shape), dtype),
+            at_end=np.zeros((n, n_frames), bool),
             actions=np.zeros((n, n_frames, a), np.float32),
             rewards=np.zeros((n, n_frames), np.float32),
             times=np.zeros((n, n_frames), np.float32),
@@ -71,31 +75,53 @@ class Frames:
     def _fill(self, i: int, episode: Episode, n_frames: int, units: Units) -> None:
         steps = np.round(np.linspace(0, len(episode), n_frames)).astype(np.int64)
         left = np.minimum(steps, len(episode) - 1)  # the step that leaves the frame; at the end, the last one
-        flat = observation_vectors(episode.observations)
-        self.observations[i] = flat[steps]
-        self.changes[i] = flat[left + 1] - flat[left]
+        self.observations[i] = episode.observations[steps]
+        self.neighbours[i] = episode.observations[np.where(left < steps, left, left + 1)]
+        self.at_end[i] = left < steps
         self.times[i] = steps / units.spec.horizon
         if episode.actions is not None:
             done = units.encode_actions(episode.actions)
             self.actions[i] = done[left]
             self.has_actions[i] = True
             if self.effects.size:
-                self.effects[i] = effects_of(np.diff(flat, axis=0), done).sum(0)
+                changes = np.diff(observation_vectors(episode.observations), axis=0)
+                self.effects[i] = effects_of(changes, done).sum(0)
         rewards = None if episode.rewards is None else units.encode_rewards(episode.rewards)
         if rewards is not None:
             self.rewards[i, 1:] = rewards[np.maximum(steps[1:] - 1, 0)]
             self.has_rewards[i] = True
         if self.mean_observations.size:
-            self.mean_observations[i] = _means_since(flat, steps)
+            self.mean_observations[i] = _means_since(observation_vectors(episode.observations), steps)
             if rewards is not None:
                 arrived = np.concatenate([np.zeros(1, np.float32), rewards])[:, None]
                 self.mean_rewards[i] = _means_since(arrived, steps)[:, 0]
         if episode.success is not None:
             self.success[i] = 1.0 if episode.success else -1.0
 
+    def pick(self, index: Int64[np.ndarray, " m"]) -> "Frames":
+        """The frames of some of the episodes."""
+        return Frames(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    @property
+    def vectors(self) -> Float32[np.ndarray, "n f o"]:
+        """The observations as vectors."""
+        return self._vectors(self.observations)
+
+    @property
+    def changes(self) -> Float32[np.ndarray, "n f o"]:
+        """Of the observation over one step, from the frame to the next (at the end: from the last)."""
+        seen, beside = self.vectors, self._vectors(self.neighbours)
+        return np.where(self.at_end[..., None], seen - beside, beside - seen)
+
+    def _vectors(self, observations: Shaped[np.ndarray, "n f *o"]) -> Float32[np.ndarray, "n f o"]:
+        rows = observation_vectors(observations.reshape(self.times.size, *observations.shape[2:]))
+        return rows.reshape(*self.times.shape, rows.shape[1])
+
     def arrays(self) -> dict[str, np.ndarray]:
-        """The fields by name, for handing to torch."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """What networks see, by name: vectors and their changes, and the other fields."""
+        others = {f.name: getattr(self, f.name) for f in fields(self)}
+        del others["observations"], others["neighbours"], others["at_end"]
+        return {"observations": self.vectors, "changes": self.changes, **others}
 
 
 def _means_since(values: Float32[np.ndarray, "t v"], ends: Int64[np.ndarray, " f"]) -> Float32[np.ndarray, "f v"]:
@@ -132,16 +158,3 @@ def gather(
         arrays[name] = np.zeros((*shape, *values.shape[1:]), np.float32)
         arrays[name][mask] = values
     return arrays | {"mask": mask}
-
-
-def add_effects(
-    conditioning: Float32[np.ndarray, " c"],
-    observations: Shaped[np.ndarray, "n *o"],
-    actions: Shaped[np.ndarray, "t *a"],
-    units: Units,
-) -> Float32[np.ndarray, " c"]:
-    """A conditioning, which ends in effects, with those of t actions on the n = t + 1 observations around them."""
-    changes = np.diff(observation_vectors(observations), axis=0)
-    effects = effects_of(changes, units.encode_actions(actions)).sum(0)
-    known = len(conditioning) - len(effects)
-    return np.concatenate([conditioning[:known], conditioning[known:] + effects])

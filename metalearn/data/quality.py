@@ -35,7 +35,7 @@ class EpisodeQuality:
     )
     constant_actions: tuple[int, ...] = _described("Indices of the action components that never change.")
     constant_observations: tuple[int, ...] = _described(
-        "Indices of the observation components that never change. Empty for images."
+        "Indices of the observation components that never change, in the vector of all parts. Empty for images."
     )
     duplicate_of: str | None = _described(
         "Position of the same episode earlier in the upload, such as `demos[0]`, or `stored` if the tenant had "

@@ -1,22 +1,25 @@
 """Brings an episode to another rate: states by interpolation, actions by the mean of what was held, rewards by sums.
 
-Pure functions. Whether a column is a category cannot be seen in one episode, which is why callers say it.
+Pure functions. Whether a column is a flag cannot be seen in one episode, which is why callers say it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from metalearn.data.episode import Array, Episode
+from metalearn.data.spaces import joined, split
 
 _NEARLY = 1e-3  # of a step: lengths that differ less are the same
 Steps = np.ndarray[Any, np.dtype[np.float64]]
+Flags = Mapping[str, Array]
+"""Booleans `[*o]` for each part of an observation, by its name: which of its components are flags."""
 
 
-def resample(episode: Episode, rate_hz: float, to_hz: float, *, flags: Array) -> Episode:
+def resample(episode: Episode, rate_hz: float, to_hz: float, *, flags: Flags) -> Episode:
     """The episode at another rate; the last observation and the success stay, and so does the sum of the rewards.
 
     With s = rate_hz / to_hz, step j of the new episode lasts from j s to (j + 1) s, counted in old steps, and:
@@ -32,7 +35,7 @@ def resample(episode: Episode, rate_hz: float, to_hz: float, *, flags: Array) ->
         episode: of t steps.
         rate_hz: its steps per second.
         to_hz: those of the result.
-        flags: `[*o]` booleans, which components of an observation are flags, as `flags_among` finds them.
+        flags: which components of an observation are flags, as `flags_among` finds them.
     """
     n_old = len(episode)
     scale = rate_hz / to_hz
@@ -41,18 +44,31 @@ def resample(episode: Episode, rate_hz: float, to_hz: float, *, flags: Array) ->
     edges[-1] = n_old
     return replace(
         episode,
-        observations=_states(episode.observations, edges, flags),
+        observations=_observations(episode.observations, edges, flags),
         actions=None if episode.actions is None else _actions(episode.actions, edges),
         rewards=None if episode.rewards is None else _rewards(episode.rewards, edges),
     )
 
 
-def flags_among(observations: Sequence[Array]) -> Array:
-    """Which components, `[*o]`, have at most two values in all of these observations `[t+1, *o]` of a recording."""
-    low = np.minimum.reduce([values.min(axis=0) for values in observations])
-    high = np.maximum.reduce([values.max(axis=0) for values in observations])
-    found: Array = np.logical_and.reduce([((one == low) | (one == high)).all(axis=0) for one in observations])
-    return found
+def flags_among(observations: Sequence[Array]) -> Flags:
+    """Which components have at most two values in all of these observations `[t+1, *o]` of a recording.
+
+    Of observations with parts, those are flags too that are whole numbers throughout, as categories are.
+    """
+    parts = [split(one) for one in observations]
+    return {name: _flags(name, [one[name] for one in parts]) for name in parts[0]}
+
+
+def _flags(name: str, arrays: Sequence[Array]) -> Array:
+    low = np.minimum.reduce([values.min(axis=0) for values in arrays])
+    high = np.maximum.reduce([values.max(axis=0) for values in arrays])
+    found: Array = np.logical_and.reduce([((one == low) | (one == high)).all(axis=0) for one in arrays])
+    return found | np.logical_and.reduce([(one == np.floor(one)).all(axis=0) for one in arrays]) if name else found
+
+
+def _observations(observations: Array, edges: Steps, flags: Flags) -> Array:
+    parts = {name: _states(values, edges, flags[name]) for name, values in split(observations).items()}
+    return parts[""] if "" in parts else joined(parts)
 
 
 def _states(values: Array, edges: Steps, flags: Array) -> Array:

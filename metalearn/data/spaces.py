@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Int64, Shaped
 
 from metalearn.data.errors import InvalidConfig, InvalidData
-from metalearn.data.values import Array
+from metalearn.data.names import refuse_unknown
+from metalearn.data.values import Array, describe
 
 Kind = Literal["vector", "set", "image", "category"]
 """How networks read a part: numbers, m entities `[m, e]` in any order, pixels `[h, w, c]`, or a choice among n."""
@@ -67,13 +68,6 @@ class Part:
         if len(shape) == 3 and self.space.dtype == np.uint8 and shape[-1] in CHANNELS:
             return "image"
         return "set" if self.name and len(shape) == 2 and min(shape) > 1 else "vector"
-
-    @property
-    def choices(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Of a category: how many values each of its components has, and the first of them."""
-        counts = self.space.n if isinstance(self.space, spaces.Discrete) else self.space.nvec
-        sizes, starts = (np.broadcast_to(ends, self.shape).ravel().tolist() for ends in (counts, self.space.start))
-        return tuple(sizes), tuple(starts)
 
     @property
     def numbers(self) -> slice:
@@ -198,15 +192,29 @@ def named(value: object) -> dict[str, Any]:
     return dict(_leaves(value))
 
 
-def nested(observation: Any, space: spaces.Space[Any], name: str = "") -> Any:
-    """One observation of an array, as `reset` and `step` of an environment give it: the inverse of `named`."""
-    inside = f"{name}{SEPARATOR}" if name else ""
+def in_parts(value: Any, space: spaces.Space[Any]) -> dict[str, Any]:
+    """What an environment of this space gave, one observation or a batch of them, by the names of its parts.
+
+    Raises:
+        InvalidData: members that the space has not, or others.
+    """
     if isinstance(space, spaces.Dict):
-        return {key: nested(observation, member, f"{inside}{key}") for key, member in space.spaces.items()}
-    if isinstance(space, spaces.Tuple):
-        return tuple(nested(observation, member, f"{inside}{i}") for i, member in enumerate(space.spaces))
-    part = np.asarray(observation[name] if name else observation).astype(space.dtype)
-    return part[()] if isinstance(space, spaces.Discrete) else part
+        members: Any = space.spaces.items()
+        if not isinstance(value, Mapping) or value.keys() != space.spaces.keys():
+            got = ", ".join(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
+            raise InvalidData("observation", f"a dictionary of {', '.join(map(str, space.spaces))}", got)
+    elif isinstance(space, spaces.Tuple):
+        members = enumerate(space.spaces)
+        if not isinstance(value, tuple | list) or len(value) != len(space.spaces):
+            got = f"{len(value)}" if isinstance(value, tuple | list) else type(value).__name__
+            raise InvalidData("observation", f"a tuple of {len(space.spaces)}", got)
+    else:
+        return {"": value}
+    return {
+        f"{key}{SEPARATOR}{name}" if name else str(key): part
+        for key, inner in members
+        for name, part in in_parts(value[key], inner).items()
+    }
 
 
 def by_name(observations: object) -> dict[str, Any] | None:
@@ -228,6 +236,46 @@ def by_name(observations: object) -> dict[str, Any] | None:
         if step.keys() != steps[0].keys():
             raise InvalidData(f"observations[{i}]", f"the parts {', '.join(steps[0])}", ", ".join(step) or "none")
     return {name: [step[name] for step in steps] for name in steps[0]}
+
+
+def given_parts(field: str, value: Any, parts: Sequence[Part]) -> dict[str, Any]:
+    """What was handed in for each part: of mappings by name, nested or with joined names; of a Tuple also a list.
+
+    Args:
+        field: names the observation in errors.
+        value: a mapping, as bodies and files hold it.
+        parts: of the space.
+
+    Raises:
+        InvalidData: no mapping, an unknown part, one that is missing, or one twice.
+    """
+    names = [part.name for part in parts]
+    found: dict[str, Any] = {}
+    for name, one in _given(value, names, ""):
+        if not name:
+            raise InvalidData(field, f"the parts {', '.join(names)} by name", describe(value))
+        if name in found:
+            raise InvalidData(f"{field}.{name}", "one value", "two")
+        found[name] = one
+    try:
+        refuse_unknown(found, names)
+    except InvalidData as error:
+        raise error.within(field) from error
+    if missing := [name for name in names if name not in found]:
+        raise InvalidData(f"{field}.{missing[0]}", "a value", "none")
+    return found
+
+
+def _given(value: Any, names: Sequence[str], prefix: str) -> Iterator[tuple[str, Any]]:
+    members: Any = value.items() if isinstance(value, Mapping) else None
+    first = f"{prefix}{SEPARATOR}0".removeprefix(SEPARATOR)
+    if isinstance(value, list | tuple) and any(f"{name}/".startswith(f"{first}/") for name in names):
+        members = enumerate(value)
+    if prefix in names or members is None:
+        yield prefix, value
+        return
+    for name, member in members:
+        yield from _given(member, names, f"{prefix}{SEPARATOR}{name}" if prefix else str(name))
 
 
 def joined(parts: Mapping[str, Array]) -> Array:
@@ -262,8 +310,15 @@ def split(observations: Array) -> dict[str, Array]:
 
 def observation_vectors(observations: Array) -> Float32[np.ndarray, "n o"]:
     """A copy of n observations as float32 vectors, part after part: how all but their encoders hand them on."""
-    flat = [part.reshape(len(observations), -1).astype(np.float32) for part in split(observations).values()]
+    parts = split(observations).values()
+    flat = [part.reshape(len(part), math.prod(part.shape[1:])).astype(np.float32) for part in parts]
     return flat[0] if len(flat) == 1 else np.concatenate(flat, 1)
+
+
+def beside_pictures(parts: Sequence[Part]) -> Int64[np.ndarray, " c"]:
+    """The places, in the vector of an observation, of the numbers that are no pixels."""
+    kept = [np.arange(part.size) + part.start for part in parts if part.kind != "image"]
+    return np.concatenate([np.zeros(0, np.int64), *kept])
 
 
 def from_vectors(vectors: Shaped[np.ndarray, "n o"], space: spaces.Space[Any]) -> Array:

@@ -12,20 +12,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from jaxtyping import Float32
 
 from metalearn.data.actions import Actions, space_of_actions
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.names import refuse_unknown
 from metalearn.data.space_json import has_fields, space_from_json, space_to_json, whole
-from metalearn.data.spaces import (
-    Part,
-    composite,
-    joined,
-    layout_of,
-    parts_of,
-    split,
-)
+from metalearn.data.spaces import Part, composite, in_parts, joined, layout_of, parts_of, split
 
 _FIELDS = ("observation_space", "action_space", "horizon", "rate_hz", "version")
 RATE_HZ = 20.0
@@ -109,15 +103,26 @@ class Spec:
         Raises:
             InvalidData: naming field, expected and got.
         """
-        return self.check(self._shaped(episode))
+        return self.check(self.shaped(episode))
 
     def clip(self, episode: Episode) -> Episode:
         """The episode with its actions moved into the bounds of a Box; the same object if they are inside already."""
-        shaped = self._shaped(episode)
+        shaped = self.shaped(episode)
         if shaped.actions is None:
             return episode
         inside = self.actions.clip(shaped.actions)
         return episode if inside is shaped.actions else replace(shaped, actions=inside)
+
+    def as_array(self, observations: Any) -> Array:
+        """The n observations that a vector environment gave, in one array. Raises InvalidData for other parts."""
+        given = in_parts(observations, self.observation_space)
+        parts = {part.name: np.asarray(given[part.name], part.dtype) for part in self.parts}
+        return joined(parts) if self.composite else parts[""].reshape(-1, *self.parts[0].shape)
+
+    def vector(self, observation: Any) -> Float32[np.ndarray, " o"]:
+        """The vector of one observation that an environment gave. Raises InvalidData for other parts."""
+        given = in_parts(observation, self.observation_space)
+        return np.concatenate([np.ravel(given[part.name]) for part in self.parts], dtype=np.float32)
 
     def fit_observations(self, observations: Array) -> Array:
         """The observations `[n, *o]` that were meant: pixels as uint8, states as float32, axes of one component."""
@@ -129,7 +134,8 @@ class Spec:
             return observations
         return joined(fitted) if self.composite else fitted[""]
 
-    def _shaped(self, episode: Episode) -> Episode:
+    def shaped(self, episode: Episode) -> Episode:
+        """The episode in the shapes and dtypes of this spec, where it can be; not checked."""
         observations, actions = self.fit_observations(episode.observations), episode.actions
         if actions is not None:
             actions = self.actions.fit(actions)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from metalearn.data.episode import Episode
+from metalearn.data.spaces import observation_vectors
 
 MOST = 64
 """Demonstrations that are looked at: enough to know what is usual."""
@@ -36,5 +37,5 @@ def _frames(demos: Sequence[Episode]) -> Float[np.ndarray, "n f"]:
     rows = []
     for demo in demos:
         at = np.linspace(0, len(demo), N_FRAMES).round().astype(int)
-        rows.append(demo.observations[at].astype(np.float64).ravel())
+        rows.append(observation_vectors(demo.observations[at]).astype(np.float64).ravel())
     return np.stack(rows)

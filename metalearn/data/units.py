@@ -27,12 +27,12 @@ class Units:
     """Turns the actions of `spec`, and rewards, into numbers around -1 .. 1 and back: (value - offset) / size.
 
     Args:
-        spec: of the actions; discrete ones become one-hot and have no units.
-        actions: offset and size of each component; none: actions are used as they are.
+        spec: of the actions; discrete ones become one-hot, component by component, and have no units.
+        actions: offset and size of each component, in the order of memory; none: actions are used as they are.
         reward: offset and size.
 
     Attributes:
-        offsets, sizes: of the components of an action, or of all of them at once.
+        offsets, sizes: of the components of an action, `[a]`, or of all of them at once, `[1]`.
     """
 
     def __init__(self, spec: Spec, actions: Scales = (), reward: tuple[float, float] = (0.0, 1.0)) -> None:
@@ -51,31 +51,46 @@ class Units:
         scales = _of_bounds(dataset.spec)
         if scales:
             done = np.concatenate([actions for record in dataset.tasks for _, actions in record.targets()])
-            scales = _fitted_actions(scales, _bounded(dataset.spec.action_space), done.astype(np.float64))
+            done = done.reshape(len(done), -1).astype(np.float64)
+            scales = _fitted_actions(scales, _bounded(dataset.spec.action_space).ravel(), done)
         episodes = [e for record in dataset.tasks for e in (*record.demos, *record.experts, *record.trials)]
         rewards = [episode.rewards for episode in episodes if episode.rewards is not None]
         reward = _fitted_reward(np.concatenate(rewards).astype(np.float64)) if rewards else (0.0, 1.0)
         return cls(dataset.spec, _unless_trivial(scales), reward)
 
     def encode_actions(self, actions: Array) -> Float32[np.ndarray, "*t a"]:
-        """Actions as vectors: continuous ones in their units, discrete ones one-hot."""
-        space: Any = self.spec.action_space
+        """Actions `[*t, *shape]` as vectors: continuous ones in their units, each choice of discrete ones one-hot."""
         if self.spec.discrete:
-            return np.eye(self.spec.action_size, dtype=np.float32)[actions - int(space.start)]
+            chosen = self._components(actions - self.spec.actions.lowest)
+            one_hot = [np.eye(n, dtype=np.float32)[chosen[..., i]] for i, n in enumerate(self.spec.action_choices)]
+            return one_hot[0] if len(one_hot) == 1 else np.concatenate(one_hot, -1)
+        vectors = self._components(actions)
         if not self.actions:
-            return actions.astype(np.float32)
-        encoded: Array = ((actions.astype(np.float64) - self.offsets) / self._divisors).astype(np.float32)
+            return vectors.astype(np.float32)
+        encoded: Array = ((vectors.astype(np.float64) - self.offsets) / self._divisors).astype(np.float32)
         return encoded
 
-    def decode_actions(self, out: Shaped[np.ndarray, "b *a"]) -> Shaped[np.ndarray, "b *a"]:
-        """What a network gives, a vector or the number of a discrete action, as actions within the action space."""
-        space: Any = self.spec.action_space
+    def targets(self, actions: Array) -> Shaped[np.ndarray, "t *k"]:
+        """What a network learns to say of t actions: vectors `[t, a]`, or choices counted from 0, `[t]` or `[t, k]`."""
+        if not self.spec.discrete:
+            return self.encode_actions(actions)
+        chosen: Array = (actions - self.spec.actions.lowest).astype(np.int64)
+        return chosen if chosen.ndim == 1 else self._components(chosen)
+
+    def decode_actions(self, out: Shaped[np.ndarray, "b *k"]) -> Shaped[np.ndarray, "b *a"]:
+        """What a network gives, vectors `[b, a]` or choices `[b]` or `[b, k]`, as actions within the action space."""
+        space, shape = self.spec.actions.space, self.spec.actions.shape
         if self.spec.discrete:
-            return np.asarray(out + space.start, np.int64)
+            return np.asarray(out.reshape(len(out), *shape) + self.spec.actions.lowest, np.int64)
         if self.actions:
             out = (out.astype(np.float64) * self.sizes + self.offsets).astype(np.float32)
-        clipped: Array = np.minimum(np.maximum(out, space.low), space.high)
+        clipped: Array = np.minimum(np.maximum(out.reshape(len(out), *shape), space.low), space.high)
         return clipped
+
+    def _components(self, actions: Array) -> Array:
+        """Actions `[*t, *shape]` as `[*t, k]`."""
+        kind = self.spec.actions
+        return actions.reshape(*actions.shape[: actions.ndim - len(kind.shape)], kind.n_components)
 
     def encode_rewards(self, rewards: Float32[np.ndarray, "*t"]) -> Float32[np.ndarray, "*t"]:
         """Rewards in their unit."""
@@ -90,7 +105,7 @@ def deviation(values: Float[np.ndarray, "n v"]) -> Float[np.ndarray, " v"]:
     return np.where(found > EPSILON * np.abs(exact).max(0), found, 0.0)
 
 
-def _bounded(space: Any) -> Bool[np.ndarray, " a"]:
+def _bounded(space: Any) -> Bool[np.ndarray, "*a"]:
     return np.isfinite(space.low) & np.isfinite(space.high)
 
 
@@ -101,7 +116,7 @@ def _of_bounds(spec: Spec) -> Scales:
         return ()
     bounded = _bounded(space)
     low, high = (np.where(bounded, bound, end).astype(np.float64) for bound, end in ((space.low, -1), (space.high, 1)))
-    return _pairs((low + high) / 2, (high - low) / 2)
+    return _pairs(((low + high) / 2).ravel(), ((high - low) / 2).ravel())
 
 
 def _fitted_actions(scales: Scales, bounded: Bool[np.ndarray, " a"], done: Float[np.ndarray, "n a"]) -> Scales:

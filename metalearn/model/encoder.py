@@ -6,7 +6,7 @@ Runs once per adaptation. Knows frames as tensors; does not know episodes, hypot
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from metalearn.config import ModelConfig
@@ -33,15 +33,11 @@ class EpisodeTensors:
     mask: Bool[Tensor, "b k"]
 
     @classmethod
-    def gather(cls, frames: dict[str, Tensor], index: Tensor) -> "EpisodeTensors":
-        """Pick episodes `index [b, k]` from a pool of frames `[n, ...]`; -1 stands for no episode."""
-        picked = {name: values[index.clamp(min=0)].float() for name, values in frames.items()}
-        return cls(**picked, mask=index >= 0)
-
-    @staticmethod
-    def pool(frames: Frames) -> dict[str, Tensor]:
-        """The frames as tensors, to gather from."""
-        return {name: torch.from_numpy(values) for name, values in frames.arrays().items()}
+    def gather(cls, frames: Frames, index: Int[Tensor, "b k"]) -> "EpisodeTensors":
+        """Pick episodes from a pool of frames; -1 stands for no episode."""
+        picked = frames.pick(index.clamp(min=0).flatten().numpy()).arrays()
+        tensors = {name: torch.from_numpy(values).float().unflatten(0, index.shape) for name, values in picked.items()}
+        return cls(**tensors, mask=index >= 0)
 
     @property
     def summed_effects(self) -> Float[Tensor, "b s"]:

@@ -1,4 +1,4 @@
-"""The policy as three ONNX graphs: contexts to beliefs, beliefs to conditioning, and that with observations to actions.
+"""The policy as ONNX graphs: contexts to beliefs, beliefs to conditioning, and that with observations to actions.
 
 The graphs hold no weights: they refer to `weights.safetensors` beside them, tensor by tensor. Needs torch and onnx;
 what is written here is run without torch (`service.inference.onnx_runtime`).
@@ -22,6 +22,7 @@ from metalearn.bundle import Bundle, Graphs
 from metalearn.config import ModelConfig
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import gather
+from metalearn.data.spaces import beside_pictures, observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
@@ -56,6 +57,15 @@ class _Conditioning(nn.Module):
         return self.policy.conditioning(latent, hypothesis)
 
 
+class _Remember(nn.Module):
+    def __init__(self, policy: ConditionalPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, observations: Tensor, changes: Tensor, actions: Tensor) -> Tensor:
+        return self.policy.remember(observations, changes, actions)
+
+
 class _Act(nn.Module):
     def __init__(self, policy: ConditionalPolicy) -> None:
         super().__init__()
@@ -83,7 +93,7 @@ def check_exportable(config: ModelConfig, spec: Spec) -> None:
 
 
 def graphs_of(bundle: Bundle) -> Graphs:
-    """`belief`, `conditioning` and `act` of a bundle, as ONNX without weights."""
+    """`belief`, `conditioning` and `act` of a bundle, as ONNX without weights; and `remember`, if it adapts online."""
     config = ModelConfig.model_validate(bundle.model)
     policy = ConditionalPolicy.from_weights(config, bundle.spec, bundle.weights)
     layout = _layout(bundle.encoded_weights)
@@ -92,12 +102,18 @@ def graphs_of(bundle: Bundle) -> Graphs:
         latent, _ = _Belief(policy)(*episodes)
         hypothesis = torch.zeros(len(latent), dtype=torch.long)
         conditioning = _Conditioning(policy)(latent, hypothesis)
-    observations = torch.randn(len(latent), bundle.spec.observation_size)
-    return {
+    seen = bundle.spec.example_episode(np.random.default_rng(0)).observations
+    observations = torch.from_numpy(observation_vectors(np.resize(seen, (len(latent), *seen.shape[1:]))))
+    graphs = {
         "belief": _export(_Belief(policy), episodes, _BELIEF, layout),
         "conditioning": _export(_Conditioning(policy), (latent, hypothesis), _CONDITIONING, layout),
         "act": _export(_Act(policy), (conditioning, observations), _ACT, layout),
     }
+    if policy.n_sums:
+        n, n_changing = len(latent), len(beside_pictures(bundle.spec.parts))
+        step = observations, torch.randn(n, n_changing), torch.randn(n, bundle.spec.action_size)
+        graphs["remember"] = _export(_Remember(policy), step, _REMEMBER, layout)
+    return graphs
 
 
 _BELIEF: dict[str, dict[int, str]] = {
@@ -107,6 +123,7 @@ _BELIEF: dict[str, dict[int, str]] = {
 }
 _CONDITIONING: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("latent", "hypothesis", "conditioning")}
 _ACT: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("conditioning", "observations", "actions")}
+_REMEMBER: dict[str, dict[int, str]] = {name: {0: "n"} for name in ("observations", "changes", "actions", "sums")}
 
 
 def _episodes(config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:

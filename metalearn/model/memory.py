@@ -7,6 +7,7 @@ neither hypotheses nor how actions are chosen.
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from metalearn.data.units import EPSILON
 from metalearn.model.observations import ObservationEncoder
@@ -23,23 +24,23 @@ class EpisodeMemory(nn.Module):
     Changes are in units of how much observations usually change in one step, which `fit` finds.
     """
 
-    def __init__(self, size: int, observations: ObservationEncoder, observation_size: int, action_size: int) -> None:
+    def __init__(self, size: int, observations: ObservationEncoder, n_changing: int, action_size: int) -> None:
         super().__init__()
         self.size = size
         self.summary = nn.Sequential(
-            nn.Linear(observations.size + observation_size + action_size, WIDTH),
+            nn.Linear(observations.size + n_changing + action_size, WIDTH),
             nn.ReLU(),
             nn.Linear(WIDTH, size),
             nn.Tanh(),
         )
-        self.register_buffer("usual_change", torch.ones(observation_size))
+        self.register_buffer("usual_change", torch.ones(n_changing))
 
     @property
     def n_sums(self) -> int:
         """Numbers in the sums: those of the summaries, and the number of steps."""
         return self.size + 1
 
-    def fit(self, changes: Float[Tensor, "n o"]) -> None:
+    def fit(self, changes: Float[Tensor, "n c"]) -> None:
         """Take the unit of changes from those of training episodes; what never changes says nothing."""
         usual = changes.double().square().mean(0).sqrt()
         largest = changes.abs().amax(0)
@@ -47,12 +48,13 @@ class EpisodeMemory(nn.Module):
         self.get_buffer("usual_change").copy_(usual.masked_fill(never, torch.finfo(torch.float32).max))
 
     def forward(
-        self, seen: Float[Tensor, "*n v"], changes: Float[Tensor, "*n o"], actions: Float[Tensor, "*n a"]
+        self, seen: Float[Tensor, "*n v"], changes: Float[Tensor, "*n c"], actions: Float[Tensor, "*n a"]
     ) -> Float[Tensor, "*n s"]:
         """What each step adds to the sums; `seen` is what the encoder of observations makes of them."""
         usual = (changes / self.get_buffer("usual_change")).clamp(-CLIP, CLIP)
         summaries = self.summary(torch.cat([seen, usual, actions], -1))
-        return torch.cat([summaries, torch.ones_like(summaries[..., :1])], -1)
+        counted: Tensor = functional.pad(summaries, (0, 1), value=1.0)  # ones of a shape would be constants of a graph
+        return counted
 
     def recall(self, sums: Float[Tensor, "*n s"]) -> Float[Tensor, "*n s"]:
         """The mean summary, and how much is known, 0 .. 1; zeros before the first step."""

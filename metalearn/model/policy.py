@@ -15,13 +15,17 @@ from torch.nn import functional
 from metalearn.config import ModelConfig
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
+from metalearn.model.choices import log_likelihood_of_choices, most_probable_choices
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import ContextEncoder, EpisodeTensors
 from metalearn.model.memory import EpisodeMemory
 from metalearn.model.observations import ObservationEncoder, make_observation_encoder
 
 LOG_SIGMA_RANGE = (-3.0, 1.0)
+MEMORY_WEIGHTS = ("memory.", "evidence.", "reminder.")
+"""What the names of weights begin with that a policy without a memory within an episode does not have."""
 STUBBORNNESS = 2.3  # the logarithm of how much likelier another hypothesis must have become to be acted on instead
 
 
@@ -38,8 +42,8 @@ class ConditionalPolicy(nn.Module):
 
     Two hidden layers, modulated (FiLM, Perez et al. 2018) by the latent and an embedding of z, which also gate
     the observation, since a task is often a matter of which part of it counts. A Gaussian with one learned
-    sigma per action component, or a categorical for discrete actions. Where tasks differ in what an action
-    does, the network says how the observation is to change, and `Dynamics` which action does that.
+    sigma per action component, or a categorical for each choice of discrete actions. Where tasks differ in what an
+    action does, the network says how the observation is to change, and `Dynamics` which action does that.
 
     A latent `[d]` is what the encoder makes of a context, then the keys of the entities that it was about (if
     observations list entities), then the sums that tell the effect of actions (if that differs).
@@ -51,7 +55,7 @@ class ConditionalPolicy(nn.Module):
     def __init__(self, config: ModelConfig, spec: Spec) -> None:
         super().__init__()
         self.config = config
-        self.discrete = spec.discrete
+        self.discrete, self._choices = spec.discrete, spec.action_choices
         o, a, width = spec.observation_size, spec.action_size, config.policy_width
         observations, d = make_observation_encoder(spec, config), config.latent_dim
         self.encoder = ContextEncoder(config, observations, a)
@@ -74,7 +78,7 @@ class ConditionalPolicy(nn.Module):
         self.head = nn.Linear(width, out)
         self.memory, self.reminder = None, None
         if config.memory:
-            self.memory = EpisodeMemory(config.memory, observations, o, a)
+            self.memory = EpisodeMemory(config.memory, observations, len(beside_pictures(spec.parts)), a)
             self.evidence = nn.Sequential(
                 nn.Linear(d + self.memory.n_sums, width), nn.ReLU(), nn.Linear(width, config.n_hypotheses)
             )
@@ -90,7 +94,9 @@ class ConditionalPolicy(nn.Module):
         """The latent of each context, and log p(z | context)."""
         latent = self.encoder(demos, trials)
         log_prior = self.prior(latent[:, : self.config.latent_dim]).log_softmax(-1)
-        nothing_yet = latent.new_zeros(len(latent), self.memory.n_sums if self.memory else 0)
+        if self.memory is None:
+            return torch.cat([latent, trials.summed_effects], -1), log_prior
+        nothing_yet = torch.zeros_like(latent[:, :1]).expand(-1, self.memory.n_sums)  # a graph has any number of rows
         return torch.cat([latent, nothing_yet, trials.summed_effects], -1), log_prior
 
     def conditioning(self, latent: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"]) -> Float[Tensor, "b c"]:
@@ -111,9 +117,9 @@ class ConditionalPolicy(nn.Module):
         return torch.cat([*(part.flatten(1) for part in parts), latent[:, latent.shape[-1] - self.n_sums :]], -1)
 
     def act(self, conditioning: Float[Tensor, "b c"], observations: Float[Tensor, "b o"]) -> Shaped[Tensor, "b *a"]:
-        """The most probable action `[b, a]` in [-1, 1] units of the action space, or `[b]` for discrete."""
+        """The most probable action `[b, a]` in its units; `[b]` of one choice, or `[b, k]` of k at once."""
         out = self.outputs(conditioning, observations)
-        return out.argmax(-1) if self.discrete else out
+        return most_probable_choices(out, self._choices) if self.discrete else out
 
     def outputs(self, conditioning: Float[Tensor, "b c"], observations: Float[Tensor, "b o"]) -> Float[Tensor, "b a"]:
         """The mean action, or the logits of discrete ones."""
@@ -161,10 +167,8 @@ class ConditionalPolicy(nn.Module):
         tried = latent[:, None, latent.shape[-1] - self.n_sums :] + sums
         out = self._out(self._modulation(latent[:, None].expand(-1, z, -1), embedded), tried, observations[:, None])
         if self.discrete:
-            expected = actions[:, None].expand(-1, z, -1)
-            steps = -functional.cross_entropy(out.flatten(0, 2), expected.flatten(), reduction="none").view(
-                out.shape[:3]
-            )
+            chosen = actions[:, None].expand(-1, z, *actions.shape[1:])
+            steps = log_likelihood_of_choices(out, chosen, self._choices)
         else:
             log_sigma = self.log_sigma.clamp(*LOG_SIGMA_RANGE)
             error = (actions[:, None] - out) / log_sigma.exp()
@@ -209,7 +213,7 @@ class ConditionalPolicy(nn.Module):
         return torch.cat([added.cumsum(1) - added, effects], -1)
 
     def remember(
-        self, observations: Float[Tensor, "n o"], changes: Float[Tensor, "n o"], actions: Float[Tensor, "n a"]
+        self, observations: Float[Tensor, "n o"], changes: Float[Tensor, "n c"], actions: Float[Tensor, "n a"]
     ) -> Float[Tensor, "n s"]:
         """What each of n steps adds to the sums at the end of a conditioning."""
         parts = []

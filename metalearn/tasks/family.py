@@ -5,17 +5,19 @@ Every task has two scenes: in "demo" the expert demonstrates it (perhaps ambiguo
 """
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector.utils import batch_space, create_empty_array
 from jaxtyping import Float32, Shaped, UInt8
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.spaces import in_parts
 from metalearn.data.spec import Spec
 from metalearn.tasks.user_code import user_code
 
@@ -53,12 +55,13 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
 
     A row that has ended keeps its last observation, ignores actions and gives reward 0 until the next `reset`.
     Every value in `infos` is an array with one entry per row; `infos["success"]` is a bool array `[b]`.
+    Observations are as Gymnasium batches them: `[b, *o]`, or a dictionary or tuple of arrays for Dict and Tuple.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.DISABLED}
 
     def __init__(self, spec: Spec, n_tasks: int) -> None:
-        self.num_envs = n_tasks
+        self.num_envs, self.task_spec = n_tasks, spec
         self.single_observation_space = spec.observation_space
         self.single_action_space = spec.action_space
         self.observation_space = batch_space(spec.observation_space, n_tasks)
@@ -66,7 +69,7 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Array, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Start an episode in every row; `seed` is one seed for all rows or one per row."""
         raise NotImplementedError
 
@@ -159,9 +162,7 @@ class SerialVectorEnv(TaskVectorEnv):
             with user_code(f"task {name} cannot be made"):
                 self.envs.append(family.make(index, scene))
         self._horizon = family.spec.horizon
-        self._observations = np.zeros(
-            (len(indices), *family.spec.observation_layout[1]), family.spec.observation_layout[0]
-        )
+        self._observations: Any = create_empty_array(family.spec.observation_space, len(indices), np.zeros)
         self._ended = np.ones(len(indices), bool)
         self._success = np.zeros(len(indices), bool)
         self._scored = np.zeros(len(indices), bool)
@@ -169,7 +170,7 @@ class SerialVectorEnv(TaskVectorEnv):
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Array, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Start an episode in every row."""
         for row, (env, row_seed) in enumerate(zip(self.envs, self.row_seeds(seed), strict=True)):
             with user_code(f"reset of task {self._names[row]}"):
@@ -177,9 +178,9 @@ class SerialVectorEnv(TaskVectorEnv):
                 self._store(row, observation)
         self._ended[:] = self._success[:] = self._scored[:] = False
         self._n_steps = 0
-        return self._observations.copy(), {}
+        return deepcopy(self._observations), {}
 
-    def step(self, actions: Array) -> tuple[Array, Float32[np.ndarray, " b"], Array, Array, dict[str, Any]]:
+    def step(self, actions: Array) -> tuple[Any, Float32[np.ndarray, " b"], Array, Array, dict[str, Any]]:
         """Step every row that has not ended.
 
         Raises:
@@ -196,15 +197,20 @@ class SerialVectorEnv(TaskVectorEnv):
                 self._scored[row] |= "success" in info
             self._check_end(row, bool(terminated[row] or truncated[row]))
         self._ended = terminated | truncated
-        return self._observations.copy(), rewards, terminated, truncated, {"success": self._success.copy()}
+        return deepcopy(self._observations), rewards, terminated, truncated, {"success": self._success.copy()}
 
     def _store(self, row: int, observation: object) -> None:
-        array, expected = np.asarray(observation), self._observations.shape[1:]
-        if array.shape != expected:
-            raise InvalidData(
-                f"{self._names[row]}: observation", f"shape {list(expected)}", f"shape {list(array.shape)}"
-            )
-        self._observations[row] = array
+        space = self.single_observation_space
+        try:
+            kept = in_parts(self._observations, space)
+            for name, part in in_parts(observation, space).items():
+                array, expected = np.asarray(part), kept[name].shape[1:]
+                if array.shape != expected:
+                    field = f"observation.{name}" if name else "observation"
+                    raise InvalidData(field, f"shape {list(expected)}", f"shape {list(array.shape)}")
+                kept[name][row] = array
+        except InvalidData as error:
+            raise InvalidData(f"{self._names[row]}: {error.field}", error.expected, error.got) from error
 
     def _check_end(self, row: int, ended: bool) -> None:
         if ended and not self._scored[row]:

@@ -53,7 +53,8 @@ def demonstrate(
         InvalidConfig: the family has no expert.
     """
     rng = np.random.default_rng(seed)
-    actions_of, half_ranges = family.spec.actions, Units.of_bounds(family.spec).sizes
+    space, sizes = family.spec.actions, Units.of_bounds(family.spec).sizes
+    half_ranges = 1.0 if family.spec.discrete else np.broadcast_to(sizes, space.n_components).reshape(space.shape)
 
     def expert(env: TaskVectorEnv, observations: Array) -> Array:
         actions = env.expert_actions()
@@ -62,7 +63,7 @@ def demonstrate(
         if noise == 0 or family.spec.discrete:
             return actions
         noisy = actions + rng.normal(0, noise, actions.shape) * half_ranges
-        return actions_of.clip(noisy.astype(np.float32))
+        return space.clip(noisy.astype(np.float32))
 
     env = make_vec(family, indices, scene)
     try:
@@ -84,7 +85,8 @@ class RandomActor:
 
 
 def _run(env: TaskVectorEnv, policy: Policy, seeds: Sequence[int], relabel: bool) -> Rollout:
-    observations, _ = env.reset(seed=list(seeds))
+    spec = env.task_spec
+    observations = spec.as_array(env.reset(seed=list(seeds))[0])
     seen, acted, rewarded = [observations], [], []
     labelled: list[Array] | None = []
     lengths = np.zeros(env.num_envs, int)
@@ -96,7 +98,8 @@ def _run(env: TaskVectorEnv, policy: Policy, seeds: Sequence[int], relabel: bool
             labelled = None if label is None else [*labelled, label]
         actions = policy(env, observations)
         lengths += ~ended
-        observations, rewards, terminated, truncated, infos = env.step(actions)
+        after, rewards, terminated, truncated, infos = env.step(actions)
+        observations = spec.as_array(after)
         success = infos["success"]
         ended = ended | terminated | truncated
         seen.append(observations)
@@ -105,10 +108,10 @@ def _run(env: TaskVectorEnv, policy: Policy, seeds: Sequence[int], relabel: bool
     seen_array, acted_array = np.stack(seen, 1), np.stack(acted, 1)
     rewards_array = np.stack(rewarded, 1)
     episodes = [
-        Episode.of(seen_array[i, : n + 1], acted_array[i, :n], rewards_array[i, :n], bool(success[i]))
+        spec.shaped(Episode.of(seen_array[i, : n + 1], acted_array[i, :n], rewards_array[i, :n], bool(success[i])))
         for i, n in enumerate(lengths)
     ]
     if not relabel or labelled is None:
         return Rollout(episodes, None)
     labels = np.stack(labelled, 1)
-    return Rollout(episodes, [labels[i, :n].copy() for i, n in enumerate(lengths)])
+    return Rollout(episodes, [spec.actions.fit(labels[i, :n].copy()) for i, n in enumerate(lengths)])

@@ -7,9 +7,9 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector.utils import iterate
 from jaxtyping import Shaped, UInt8
 
-from metalearn.data.spaces import nested
 from metalearn.tasks.family import Scene, VectorFamily
 
 
@@ -30,13 +30,21 @@ class SingleRowEnv(gym.Env[Any, Any]):
         super().reset(seed=seed)
         row_seed = int(self.np_random.integers(2**32)) if seed is None else seed
         observations, infos = self._row.reset(seed=[row_seed], options=options)
-        return nested(observations[0], self.observation_space), _first(infos)
+        return self._observation(observations), _first(infos)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take one step; the info says `success`."""
         observations, rewards, terminated, truncated, infos = self._row.step(np.asarray(action)[None])
-        observation = nested(observations[0], self.observation_space)
-        return observation, float(rewards[0]), bool(terminated[0]), bool(truncated[0]), _first(infos)
+        return (
+            self._observation(observations),
+            float(rewards[0]),
+            bool(terminated[0]),
+            bool(truncated[0]),
+            _first(infos),
+        )
+
+    def _observation(self, observations: Any) -> Any:
+        return next(iter(iterate(self._row.observation_space, observations)))
 
     def expert_action(self) -> Shaped[np.ndarray | np.generic, "*a"] | None:
         """The expert's action in the current state; None if the family has no expert."""

@@ -4,8 +4,10 @@ Episodes are kept once, as frames to condition on and as padded steps to imitate
 A target is never in its own context.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,13 +18,19 @@ from metalearn.config import ModelConfig, TrainingConfig
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.frames import Frames
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.spaces import beside_pictures, observation_vectors
 from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import EpisodeTensors
 from metalearn.training.collect import TaskTrials
 
 ABSENT = -1
+MOST_TO_FIT = 4096
+"""Episodes that the unit of changes is taken from."""
+MOST_WITH_PICTURES = 128
+"""Episodes that an encoder is fitted to whose observations have pictures."""
+KnownFrom = Literal["demos", "expert", "trials"]
+"""What a context holds: the demos alone, or beside them another episode of the expert, or all recorded trials."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +60,26 @@ class MetaBatch:
         return MetaBatch(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
+class KeptObservations:
+    """Padded observations `[m t]` as episodes keep them, pictures as uint8; indexing gives vectors `[... o]`."""
+
+    def __init__(self, observations: Shaped[np.ndarray, "m t *o"]) -> None:
+        self._observations = observations
+        self.shape = observations.shape[:2]
+
+    def __getitem__(self, index: Any) -> Float[Tensor, "*n o"]:
+        at = index if isinstance(index, tuple) else (index,)
+        picked = self._observations[tuple(one.numpy() if isinstance(one, Tensor) else one for one in at)]
+        own = self._observations.shape[2:]
+        shape = picked.shape[: picked.ndim - len(own)]
+        rows = observation_vectors(picked.reshape(math.prod(shape), *own))
+        return torch.from_numpy(rows.reshape(*shape, rows.shape[1]))
+
+
 class Steps:
-    """Padded steps to imitate of m episodes: observations `[m t o]`, actions `[m t a]` or `[m t]`, mask `[m t]`.
+    """Padded steps to imitate of m episodes: observations `[m t o]`, actions, mask `[m t]`.
+
+    Actions are `[m t a]`, or choices counted from 0: `[m t]`, or `[m t k]` of k at once.
 
     A target is an episode and the action to imitate in each of its states. With `changes`, also the actions that
     were done there and how they changed the observation, for `effects` and memories.
@@ -62,22 +88,21 @@ class Steps:
     def __init__(self, targets: Sequence[tuple[Episode, Array]], units: Units, *, changes: bool, effects: bool) -> None:
         spec = units.spec
         longest = max(len(actions) for _, actions in targets)
-        m, tail = len(targets), () if spec.discrete else (spec.action_size,)
-        observations = np.zeros((m, longest, spec.observation_size), np.float32)
+        m, tail = len(targets), units.targets(targets[0][1]).shape[1:]
+        dtype, shape = spec.observation_layout
+        observations = np.zeros((m, longest + 1, *shape), dtype)
         actions = np.zeros((m, longest, *tail), np.int64 if spec.discrete else np.float32)
-        lengths = np.zeros(m, np.int64)
-        changed = np.zeros((m, longest, spec.observation_size if changes else 0), np.float32)
         done = np.zeros((m, longest, spec.action_size if changes else 0), np.float32)
+        lengths = np.zeros(m, np.int64)
         for i, (episode, wanted) in enumerate(targets):
             n = lengths[i] = len(wanted)
-            seen = observation_vectors(episode.observations)
-            observations[i, :n] = seen[:-1]
-            actions[i, :n] = wanted - spec.actions.lowest if spec.discrete else units.encode_actions(wanted)
+            observations[i, : n + 1] = episode.observations
+            actions[i, :n] = units.targets(wanted)
             if changes and episode.actions is not None:
-                changed[i, :n], done[i, :n] = np.diff(seen, axis=0), units.encode_actions(episode.actions)
-        self.observations, self.actions = torch.from_numpy(observations), torch.from_numpy(actions)
-        self.lengths = torch.from_numpy(lengths)
-        self.changes, self._done, self._effects = torch.from_numpy(changed), torch.from_numpy(done), effects
+                done[i, :n] = units.encode_actions(episode.actions)
+        self.observations, self.actions = KeptObservations(observations), torch.from_numpy(actions)
+        self.lengths, self._done, self._effects = torch.from_numpy(lengths), torch.from_numpy(done), effects
+        self._changing = torch.from_numpy(beside_pictures(spec.parts)) if changes else torch.zeros(0, dtype=torch.long)
 
     def pick(self, index: Int[Tensor, " b"], n_steps: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Steps of episodes `index`, as the fields of a batch: all, or `n_steps` random ones in their order."""
@@ -91,12 +116,13 @@ class Steps:
         else:
             steps = (torch.rand((len(index), n_steps), generator=generator) * lengths[:, None]).long().sort(1).values
             mask = torch.ones_like(steps).bool()
+        observations = self.observations[rows, steps]
         return {
-            "observations": self.observations[rows, steps],
+            "observations": observations,
             "actions": self.actions[rows, steps],
             "mask": mask,
             "effects": effects[torch.arange(len(index))[:, None], steps],
-            "changes": self.changes[rows, steps],
+            "changes": self._changes(rows, steps, observations),
             "done": self._done[rows, steps],
         }
 
@@ -104,8 +130,18 @@ class Steps:
         """Return at each step the sums over the steps before it."""
         if not self._effects:
             return torch.zeros(len(index), longest, 0)
-        added = Dynamics.sums(self.changes[index, :longest], self._done[index, :longest])
+        rows, steps = index[:, None], torch.arange(longest).expand(len(index), -1)
+        changes = self._changes(rows, steps, self.observations[rows, steps])
+        # Beyond the end of an episode there is nothing.
+        changes = changes * (steps < self.lengths[rows])[..., None]
+        added = Dynamics.sums(changes, self._done[index, :longest])
         return added.cumsum(1) - added
+
+    def _changes(self, rows: Tensor, steps: Tensor, observations: Float[Tensor, "b t o"]) -> Float[Tensor, "b t c"]:
+        """How what is no picture changed over steps, for whatever needs it."""
+        if not len(self._changing):
+            return observations[..., :0]
+        return (self.observations[rows, steps + 1] - observations)[..., self._changing]
 
 
 class TrainingSet:
@@ -132,18 +168,22 @@ class TrainingSet:
 
     def observations(self) -> tuple[Float[Tensor, "n o"], Int[Tensor, " n"]]:
         """Return every observation that has a target, and the number of its episode, to fit the encoder."""
-        steps = self._steps
-        mask = torch.arange(steps.observations.shape[1]) < steps.lengths[:, None]
-        return steps.observations[mask], mask.nonzero()[:, 0]
+        lengths = self._steps.lengths
+        if any(part.kind == "image" for part in self._units.spec.parts):
+            lengths = lengths[:MOST_WITH_PICTURES]
+        mask = torch.arange(self._steps.observations.shape[1]) < lengths[:, None]
+        rows, steps = mask.nonzero(as_tuple=True)
+        return self._steps.observations[rows, steps], rows
 
-    def changes(self) -> Float[Tensor, "n o"]:
-        """Return how observations change in one step, wherever there is a target, to fit a memory."""
-        steps = self._steps
-        return steps.changes[torch.arange(steps.changes.shape[1]) < steps.lengths[:, None]]
+    def changes(self) -> Float[Tensor, "n c"]:
+        """Return how what is no picture changes in one step, in some of the targets, to fit a memory."""
+        index = torch.arange(min(len(self._steps.lengths), MOST_TO_FIT))
+        picked = self._steps.pick(index, 0, torch.Generator())
+        return picked["changes"][picked["mask"]]
 
     def effects(self) -> Float[Tensor, "n s"]:
         """Sum the effects of the experts' actions over their steps, per task."""
-        frames, there = self._frames["effects"], self._expert_frames >= 0
+        frames, there = torch.from_numpy(self._frames.effects), self._expert_frames >= 0
         return (frames[self._expert_frames.clamp(min=0)] * there[..., None]).sum(1)
 
     def replace_trials(self, tasks: Sequence[TaskTrials]) -> None:
@@ -186,6 +226,33 @@ class TrainingSet:
             **steps,
         )
 
+    def every_target(self, context: KnownFrom, n_rows: int) -> Iterator[tuple[Int[Tensor, " b"], MetaBatch]]:
+        """Every episode to imitate once, all of its steps, as batches of at most `n_rows`, and of which tasks they are.
+
+        The context is all demos of the task and what `context` says. A target for which there is none is left out.
+        """
+        for task, column in _chunks(self._expert >= 0, n_rows):
+            target, available = self._expert[task, column], (self._expert[task] >= 0).sum(1)
+            trial = self._trial[task]
+            if context == "demos":
+                trial = torch.full((len(task), 0), ABSENT)
+            elif context == "expert":
+                other = self._expert_frames[task, (column + 1) % available]
+                trial = torch.where(available > 1, other, ABSENT)[:, None]
+            there = (trial >= 0).any(1) | (context == "demos")
+            if not there.any():
+                continue
+            steps = self._steps.pick(target[there], 0, torch.Generator())
+            yield (
+                task[there],
+                MetaBatch(
+                    demos=EpisodeTensors.gather(self._frames, self._demo[task][there]),
+                    trials=EpisodeTensors.gather(self._frames, trial[there]),
+                    remembered=torch.zeros_like(steps["mask"]),
+                    **steps,
+                ),
+            )
+
     def _draw_demos(self, task: Tensor, demo_dropout: float, generator: torch.Generator) -> Int[Tensor, "b k"]:
         """1 .. K of each task's demos, rotated at random, or none with probability `demo_dropout`."""
         demo, k = self._demo[task], self._demo.shape[1]
@@ -215,10 +282,17 @@ class TrainingSet:
 
     def _refresh(self) -> None:
         config, effects = self._config, self._config.dynamics_rank > 0
-        frames = Frames.of(self._episodes, config.n_frames, self._units, effects=effects, means=config.frame_means)
-        self._frames = EpisodeTensors.pool(frames)
+        self._frames = Frames.of(
+            self._episodes, config.n_frames, self._units, effects=effects, means=config.frame_means
+        )
         changes = effects or config.memory > 0
         self._steps = Steps(self._targets, self._units, changes=changes, effects=effects)
+
+
+def _chunks(there: Bool[Tensor, "n k"], size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The rows and columns of what is there, at most `size` at a time."""
+    rows, columns = there.nonzero(as_tuple=True)
+    return zip(rows.split(size), columns.split(size), strict=True)
 
 
 def _table(counts: Sequence[int], width: int | None = None) -> Int[Tensor, "n k"]:

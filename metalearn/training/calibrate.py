@@ -19,6 +19,8 @@ from metalearn.data.context import Context
 from metalearn.data.dataset import TaskRecord
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.spaces import joined, split
+from metalearn.data.spec import Spec
 from metalearn.evaluation.manifest import load_manifest
 from metalearn.model.inference import Inference
 from metalearn.tasks.family import tasks_of
@@ -125,7 +127,7 @@ def calibrate(
     contexts = [_shown(record, rng) for record in records]
     learnt = np.arange(len(records)) % 2 == 0
     odd = rng.random(len(records)) < STRANGE
-    contexts = [strange(c, contexts[i - 1], rng) if odd[i] else c for i, c in enumerate(contexts)]
+    contexts = [strange(c, contexts[i - 1], bundle.spec, rng) if odd[i] else c for i, c in enumerate(contexts)]
     played = play(plan, bundle, records, contexts, collector, tell)
     n_steps = min(STEPS, _experiment(bundle).training.total_steps) if steps is None else steps
     with one_thread():
@@ -226,7 +228,7 @@ def _shown(record: TaskRecord, rng: np.random.Generator) -> Context:
     return Context(tuple(demo.without_actions() for demo in demos) if rng.random() < NO_ACTIONS else demos)
 
 
-def strange(context: Context, other: Context, rng: np.random.Generator) -> Context:
+def strange(context: Context, other: Context, spec: Spec, rng: np.random.Generator) -> Context:
     """The context with demos that make no sense: backwards, ended by another task's demo, or with other axes."""
     if not context.demos:
         return context
@@ -235,6 +237,16 @@ def strange(context: Context, other: Context, rng: np.random.Generator) -> Conte
     wrong = (
         seen[::-1],
         np.concatenate([seen[: len(seen) // 2 + 1], rest[len(rest) // 2 + 1 :]]),
-        seen.reshape(len(seen), -1)[:, rng.permutation(seen[0].size)].reshape(seen.shape),
+        _with_other_axes(seen, spec, rng),
     )
     return Context((Episode.of(wrong[rng.integers(len(wrong))]),))
+
+
+def _with_other_axes(observations: Array, spec: Spec, rng: np.random.Generator) -> Array:
+    """The numbers of each part in another order; a category stays one of its own."""
+    moved = split(observations)
+    for part in spec.parts:
+        if part.kind != "category":
+            numbers = moved[part.name].reshape(len(observations), part.size)
+            moved[part.name] = numbers[:, rng.permutation(part.size)].reshape(-1, *part.shape)
+    return joined(moved) if spec.composite else moved[""]

@@ -20,9 +20,9 @@ from metalearn.data.units import Units, deviation
 LONG = 64  # steps from which on an episode is read at more frames, and their means
 MANY_STEPS = 24  # from which on a random choice of the steps of a target is imitated
 MOST_TASKS = 512  # that dynamics are looked for in
-TELLING = 0.25  # share of what an average Jacobian leaves unexplained that a task's own has to explain
+TELLING = 0.1  # share of the changes of an observation that a task's own Jacobian has to explain beyond an average one
 EXPLAINED = 0.9  # share of the differences between tasks that the directions kept explain
-RIDGE = 1e-3
+RIDGE = 1e-6
 MOST_COMPONENTS = 64  # of an observation, for a Jacobian of each task
 
 
@@ -79,7 +79,7 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
         Decision("model.n_hypotheses", 8, "more than are needed cost little, fewer cost success"),
         Decision("training.steps_per_episode", 16 if usual > MANY_STEPS else 0, said),
         Decision("training.trials_per_task", 3 if own_trials else 0, _trials(own_trials)),
-        Decision("model.memory", 32 if own_trials else 0, _memory(own_trials)),
+        _memory(dataset.spec, own_trials=own_trials),
         _dynamics(dataset),
     ]
     return _decided(experiment, found)
@@ -89,10 +89,13 @@ def _trials(own_trials: bool) -> str:
     return "attempts after up to so many trials are learnt" if own_trials else "nobody can try recorded tasks"
 
 
-def _memory(own_trials: bool) -> str:
-    if own_trials:
-        return "own attempts, corrected by the expert, teach what an attempt tells before it ends"
-    return "what an expert did tells the task, so that only own attempts teach to remember"
+def _memory(spec: Spec, *, own_trials: bool) -> Decision:
+    name = "model.memory"
+    if not own_trials:
+        return Decision(name, 0, "what an expert did tells the task, so that only own attempts teach to remember")
+    if any(part.kind == "image" for part in spec.parts):
+        return Decision(name, 0, "pictures are not remembered")
+    return Decision(name, 32, "own attempts, corrected by the expert, teach what an attempt tells before it ends")
 
 
 def _dynamics(dataset: Dataset) -> Decision:
@@ -111,16 +114,22 @@ def _dynamics(dataset: Dataset) -> Decision:
     unit = np.where(unit > 0, unit, np.inf)
     scaled = [[(changes / unit, actions) for changes, actions in both] for both in steps]
     sums = [_normal_equations(*both[0]) for both in scaled]
-    cross, power = sum(c for c, _ in sums), sum(p for _, p in sums)
+    cross, power = np.sum([c for c, _ in sums], 0), np.sum([p for _, p in sums], 0)
     shared = _solve(cross, power)
     own = [shared + _solve(c - shared @ p, p) for c, p in sums]
-    left = sum(_error(both[1], shared) for both in scaled)
-    left_by_own = sum(_error(both[1], jacobian) for both, jacobian in zip(scaled, own, strict=True))
-    explained = 1 - left_by_own / left if left > 0 else 0.0
-    said = f"a task's own Jacobian explains {explained:.0%} of what an average one leaves of its other episodes"
-    if explained < TELLING:
+    whole = sum(_error(both[1], 0 * shared) for both in scaled)
+    left = sum(_error(both[1], shared) for both in scaled) / whole if whole > 0 else 0.0
+    left_by_own = sum(_error(both[1], one) for both, one in zip(scaled, own, strict=True)) / max(whole, 1e-12)
+    said = (
+        f"of how other episodes of a task change, an average Jacobian leaves {left:.0%} unexplained "
+        f"and the task's own {left_by_own:.0%}"
+    )
+    if left - left_by_own < TELLING:
         return Decision(name, 0, said)
-    differences = np.stack([(jacobian - shared).ravel() for jacobian in own])
+    # A task whose actions all pointed one way says nothing about the other directions.
+    tried = np.array([np.linalg.eigvalsh(p)[0] for _, p in sums])
+    known = [one for one, least in zip(own, tried, strict=True) if least >= np.median(tried)]
+    differences = np.stack([(jacobian - shared).ravel() for jacobian in known])
     sizes = np.linalg.svd(differences - differences.mean(0), compute_uv=False) ** 2
     rank = int(np.searchsorted(np.cumsum(sizes) / sizes.sum(), EXPLAINED)) + 1
     return Decision(name, min(rank, 4), f"{said}, in {rank} directions")

@@ -85,12 +85,11 @@ class EpisodeSource:
             return []
         return self._demonstrate("", tasks_of(self._family, "validation", n, self._experiment.seed))
 
-    def begin_trials(self, dataset: Dataset, policy: Snapshot, round_number: int) -> None:
-        """Start to collect trials of `policy` in every training task in the background; `take_trials` returns them."""
+    def begin_trials(self, dataset: Dataset, policy: Snapshot, round_number: int, n_attempts: int) -> None:
+        """Start to collect attempts of `policy` in every training task; `take_trials` waits for them."""
         if self._group.rank == 0:
-            attempts = self._experiment.training.trials_per_task + 1
             contexts = [Context(record.demos) for record in dataset.tasks]
-            self._begun = self._try(policy, dataset.tasks, contexts, attempts, STREAM_TRIAL + 100 * round_number)
+            self._begun = self._try(policy, dataset.tasks, contexts, n_attempts, STREAM_TRIAL + 100 * round_number)
 
     def advance(self) -> None:
         """Let a prefetching collector make progress, without waiting."""

@@ -4,6 +4,7 @@ Learns in this process; the collector decides where episodes are collected. Ever
 result is in the experiment, so a stopped run resumes to the same weights.
 """
 
+import math
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -20,11 +21,12 @@ from metalearn import __version__
 from metalearn.bundle import Bundle
 from metalearn.config import Experiment, UnitsConfig
 from metalearn.data.dataset import FEWEST_TASKS, Dataset
+from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.data.typical import typical
 from metalearn.data.units import Units
-from metalearn.model.policy import ConditionalPolicy
+from metalearn.model.policy import MEMORY_WEIGHTS, ConditionalPolicy
 from metalearn.tasks.family import VectorFamily, tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.training import checkpoint
@@ -35,6 +37,7 @@ from metalearn.training.decisions import Decision, decide, decide_data
 from metalearn.training.episode_source import EpisodeSource, summary
 from metalearn.training.events import Event, Stopped, ignore_event
 from metalearn.training.group import Group, SingleProcess
+from metalearn.training.held_out import HeldOut, HeldOutScores, Split, split
 from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
@@ -131,7 +134,7 @@ class _Run:
         self.started = time.monotonic()
         self.family = find_family(experiment.family) if experiment.family else None
         self.claimed, self.decisions = experiment, tuple[Decision, ...]()
-        if experiment.training.minutes is not None and self.family is not None:
+        if experiment.training.automatic and self.family is not None:
             together = isinstance(self.family, VectorFamily)
             decided = decide_data(experiment, self.family.spec, side_by_side=together)
             experiment, self.decisions = decided.experiment, decided.made
@@ -140,6 +143,8 @@ class _Run:
         self.progress = Progress()
         self.learning_since: tuple[float, int] | None = None
         self._before_s, self._losses = 0.0, list[float]()
+        self.split: Split | None = None
+        self.scores: HeldOutScores | None = None
         self.collecting: Snapshot | None = None
         store.folder.mkdir(parents=True, exist_ok=True)
 
@@ -153,7 +158,7 @@ class _Run:
             )
         path = self.checkpoints.latest()
         stored = checkpoint.read(path) if path else None
-        dataset = self._first_data(stored.steps if stored else 0)
+        dataset = self._apart(self._first_data(stored.steps if stored else 0))
         self._decide(dataset)
         longest = max(1, self.config.trials_per_task, self.recorded.max_trials if self.recorded else 0)
         units = UnitsConfig.model_validate(stored.progress.units) if stored else _units_of(dataset)
@@ -171,18 +176,37 @@ class _Run:
         self.generator = torch.Generator().manual_seed(self.experiment.seed)
         held_out = self.source is not None and self.recorded is None
         self._validation = self.source.validation() if held_out and self.source else []
+        self._validated = held_out and self.config.check_tasks > 0
+        self.held_out = self._unseen(dataset.spec)
         self.schedule = self._schedule({})
         if stored:
             self._resume(stored, dataset)
         with _tensorboard(self.store.folder) if self.group.rank == 0 else nullcontext() as self.writer:
             self._learn(dataset)
-        bundle = self._bundle(dataset, cluster)
+        weights = self._forget_if_useless()
+        bundle = self._bundle(dataset, weights, cluster)
         self.group.run_on_rank_zero(lambda: self._save(bundle))
         return bundle
 
+    def _apart(self, dataset: Dataset) -> Dataset:
+        """What is learnt from: of recordings all but what is held out, to see when to stop."""
+        if not self.recorded or not self.config.automatic:
+            return dataset
+        self.split = split(dataset, self.experiment.seed)
+        return self.split.training
+
+    def _unseen(self, spec: Spec) -> HeldOut | None:
+        """What the likelihood is measured on, on rank 0: held-out recordings, or the expert in validation tasks."""
+        if self.group.rank != 0 or not self.config.automatic:
+            return None
+        apart = self.split.held_out if self.split else None
+        if apart is None and self._validation:
+            apart = Dataset(spec, tuple(self._validation))
+        return None if apart is None else HeldOut(apart, self.model)
+
     def _decide(self, dataset: Dataset) -> None:
         """Fill in what nobody set, where a training decides for itself."""
-        if self.config.minutes is None:
+        if not self.config.automatic:
             return
         decided = decide(self.experiment, dataset, own_trials=self.source is not None and self.recorded is None)
         self.experiment, self.decisions = decided.experiment, (*self.decisions, *decided.made)
@@ -228,7 +252,7 @@ class _Run:
         if self.source is not None:
             self.source.advance()
         if self.recorded and (window := self.recorded.at(steps)):
-            self.data = TrainingSet(window, self.model)
+            self.data = TrainingSet(self.split.without_held_out(window) if self.split else window, self.model)
         if due is None or steps < due - self.config.staleness:
             return
         if self.source is None or self.config.trials_per_task == 0:
@@ -237,7 +261,7 @@ class _Run:
             return
         if self.collecting is None:
             self.collecting = self._snapshot()
-            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1)
+            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1, self.config.trials_per_task + 1)
         if steps >= due:
             self._take_trials(dataset, self.source, self.collecting)
 
@@ -270,11 +294,12 @@ class _Run:
             if steps % 10 == 0:
                 self.listen(Event("train", steps, total, loss, ends_in_s=self._ends_in(steps, total)))
             return
-        likelihood, self._losses = -sum(self._losses) / len(self._losses), []
+        learnt, self._losses = -sum(self._losses) / len(self._losses), []
         seen = self._held_out_success()
+        likelihood = self.group.run_on_rank_zero(self._likelihood)
         elapsed = self.group.run_on_rank_zero(self._elapsed)
-        self.progress.history.append({"step": steps, "loss": loss, **seen})
-        self.schedule.look(steps, {"likelihood": likelihood, **seen}, elapsed)
+        self.progress.history.append({"step": steps, "loss": loss, **likelihood, **seen})
+        self.schedule.look(steps, {"likelihood": likelihood.get("likelihood", learnt), **seen}, elapsed)
         if self.writer is not None:
             for name, value in {"loss": loss, "temperature": self.schedule.temperature(steps), **seen}.items():
                 self.writer.add_scalar(name, value, steps)
@@ -282,6 +307,13 @@ class _Run:
         total = self.schedule.total(steps)
         self.listen(Event("train", steps, total, loss, success, self._ends_in(steps, total)))
         self._checkpoint()
+
+    def _likelihood(self) -> dict[str, float]:
+        """How likely the policy makes what was done in tasks that it does not learn from; nothing without any."""
+        if self.held_out is None:
+            return {}
+        self.scores = self.held_out.scores(self.learner.policy)
+        return {"likelihood": self.scores.score}
 
     def _elapsed(self) -> float:
         """Seconds that the run has taken, in this process and in those that it resumes."""
@@ -322,14 +354,44 @@ class _Run:
         if self.schedule.round and (trials := self.source.earlier_trials(self.schedule.round)):
             self.data.replace_trials(trials)
         if self.collecting is not None:
-            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1)
+            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1, self.config.trials_per_task + 1)
 
-    def _bundle(self, dataset: Dataset, cluster: Mapping[str, Any]) -> Bundle:
+    def _forget_if_useless(self) -> dict[str, Array]:
+        """The weights, without the memory within an episode where validation tasks are solved as well without it.
+
+        Acting is faster without. Decides nothing for experiments that say by themselves what they want.
+        """
+        weights = self.learner.policy.to_weights()
+        if not (self.config.automatic and self.model.memory and self._validated):
+            return weights
+        short = self.model.model_copy(update={"memory": 0})
+        without = {name: value for name, value in weights.items() if not name.startswith(MEMORY_WEIGHTS)}
+        assert self.source is not None
+        n_attempts, steps = 1 + self.config.trials_per_task, self.learner.steps
+        rates = [
+            list(self.source.success(Snapshot(*one, steps), self._validation, n_attempts, False).values())
+            for one in ((self.model, weights), (short, without))
+        ]
+        with_it, without_it = (sum(each) / len(each) for each in rates)
+        n = self.config.check_tasks * n_attempts
+        error = math.sqrt(max(with_it * (1 - with_it), 0.01) / n)
+        useful = with_it > without_it + error
+        reason = (
+            f"validation tasks are solved in {with_it:.1%} with it and in {without_it:.1%} without, over all attempts"
+        )
+        self.decisions = (*self.decisions, Decision("model.memory", self.model.memory if useful else 0, reason))
+        if useful:
+            return weights
+        self.model = short
+        return without
+
+    def _bundle(self, dataset: Dataset, weights: dict[str, Array], cluster: Mapping[str, Any]) -> Bundle:
         provenance = {
-            "experiment": self.experiment.to_json(),
+            "experiment": self.experiment.model_dump(mode="json"),
             "decisions": [asdict(one) for one in self.decisions],
             "recorded": self.recorded is not None,
             "n_tasks": self.recorded.n_tasks if self.recorded else len(dataset.tasks),
+            "held_out": (self.split.to_json() if self.split else {}) | (self.scores.to_json() if self.scores else {}),
             "history": self.progress.history,
             "collections": self.progress.collections,
             "wall_s": round(time.monotonic() - self.started, 1),
@@ -347,7 +409,7 @@ class _Run:
             name=self.experiment.model_name,
             spec=dataset.spec,
             model=self.model.model_dump(mode="json"),
-            weights=self.learner.policy.to_weights(),
+            weights=weights,
             provenance=provenance,
         ).with_example(typical(record.demos[0] for record in dataset.tasks if record.demos))
 

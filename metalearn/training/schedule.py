@@ -119,7 +119,7 @@ class FixedSchedule:
 
 WARMUP_RATE_STEPS = 50
 PATIENCE = 0.35  # a phase ends when nothing has improved for this share of its steps, or
-FEWEST_STEPS = 300  # for so many, whichever is more
+FEWEST_STEPS = 500  # for so many, whichever is more: what a trial tells is found out late, and then at once
 WARMUP_SHARE, ROUNDS_SHARE = 0.45, 0.75  # of the time: by then phase I has ended, and the last round
 SETTLE_SHARE = 0.35  # of the steps before it: with a falling learning rate
 LIKELIER = 0.02  # nats per action: what counts as an improvement of the held-out likelihood
@@ -128,7 +128,7 @@ MOST_ROUNDS = 4
 
 @dataclass
 class AutomaticSchedule:
-    """Phases that end when validation tasks are no longer solved better, within `minutes`.
+    """Phases that end when validation tasks are no longer solved better, within `minutes` or `steps`.
 
     Phase I learns with a constant rate until nothing improves; then rounds of own trials, as long as a round
     improves something; last the learning rate falls (warm-up, stable, decay: Hu et al., 2024, MiniCPM).
@@ -147,7 +147,7 @@ class AutomaticSchedule:
     improved_at: int = 0
     best: dict[str, float] = field(default_factory=dict)
     best_of_rounds: float = -math.inf
-    speed: float = 0.0
+    allowed: int = 0
 
     def ended(self, step: int) -> bool:
         """After the rate has fallen."""
@@ -180,11 +180,10 @@ class AutomaticSchedule:
 
     def look(self, step: int, seen: dict[str, float], elapsed_s: float) -> None:
         """Decide whether the phase goes on."""
-        assert self.config.minutes is not None
         if self.settle_start is not None:
             return
-        share = elapsed_s / (60 * self.config.minutes)
-        self.speed = step / max(elapsed_s, 1e-9)
+        self.allowed = self._allowed(step, elapsed_s)
+        share = step / self.allowed
         self._note(step, seen)
         patience = max(FEWEST_STEPS, PATIENCE * (step - self.phase_start))
         still = step - self.improved_at >= patience
@@ -215,8 +214,7 @@ class AutomaticSchedule:
         """Estimated from the time that is left, until the rate begins to fall."""
         if self.settle_end is not None:
             return self.settle_end
-        minutes = self.config.minutes or 0.0
-        return max(step + 1, int(60 * minutes * self.speed))
+        return max(step + 1, self.allowed)
 
     def to_json(self) -> dict[str, Any]:
         """All but the configuration."""
@@ -225,13 +223,19 @@ class AutomaticSchedule:
             state.pop(name)
         return state | {"best_of_rounds": None if math.isinf(self.best_of_rounds) else self.best_of_rounds}
 
+    def _allowed(self, step: int, elapsed_s: float) -> int:
+        """Steps in all: as given, or as many as take the minutes at the speed so far."""
+        if self.config.steps is not None:
+            return self.config.steps
+        assert self.config.minutes is not None
+        return max(step, int(60 * self.config.minutes * step / max(elapsed_s, 1e-9)))
+
     def _begin_phase(self, step: int) -> None:
         self.phase_start = self.improved_at = step
         self.best = {}
 
     def _settle(self, step: int, share: float) -> None:
-        assert self.config.minutes is not None
-        left = max(0.05, 1 - share) * 60 * self.config.minutes * max(self.speed, 1e-9)
+        left = max(0.05, 1 - share) * self.allowed
         self.settle_start = step
         self.settle_end = step + max(1, int(min(max(SETTLE_SHARE * step, FEWEST_STEPS), left)))
 
@@ -274,13 +278,13 @@ def make_schedule(
     """The schedule of a configuration, as it was in the `state` of a checkpoint.
 
     Args:
-        config: with minutes, phases end by themselves.
+        config: with minutes or steps, phases end by themselves within them.
         competing: whether there are several hypotheses.
         n_validation: tasks that a look tries.
         rounds: whether own trials can be collected.
         state: what `to_json` gave, or nothing.
     """
     known = {name: value for name, value in state.items() if value is not None}
-    if config.minutes is None:
+    if not config.automatic:
         return FixedSchedule(config, competing, **known)
     return AutomaticSchedule(config, competing, n_validation, rounds, **known)

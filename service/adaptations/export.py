@@ -3,6 +3,7 @@
     manifest.json          ids, hypotheses, inputs and outputs of the policy, SHA-256 of the other files
     episodes.safetensors   the episodes, as the body of a POST that would create the same adaptation again
     policy.onnx            the self-contained policy
+    remember.onnx          what a step adds to its input `effects`, if the model adapts within an episode
 
 Exports of the same version are identical byte for byte. Does not know HTTP.
 """
@@ -18,7 +19,13 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.data.formats import encode_safetensors
 from service.adaptations.records import Adaptation
 from service.errors import ModelUnavailable, PolicyNotExportable
-from service.inference.onnx_policy import exportable, signature, standalone
+from service.inference.onnx_policy import (
+    exportable,
+    remembering,
+    remembering_signature,
+    signature,
+    standalone,
+)
 from service.registry.registry import Model
 
 SCHEMA = 1
@@ -47,6 +54,8 @@ def archive(adaptation: Adaptation, model: Model, context: Context, *, policy: b
         (belief,) = model.runtime.infer_belief([context])
         try:
             members["policy.onnx"] = standalone(model.bundle, belief)
+            if (steps := remembering(model.bundle)) is not None:
+                members["remember.onnx"] = steps
         except InvalidConfig as error:
             raise ModelUnavailable(str(error)) from error
         about = {
@@ -54,6 +63,8 @@ def archive(adaptation: Adaptation, model: Model, context: Context, *, policy: b
             "map_hypothesis": belief.map_hypothesis,
             "policy": signature(model.bundle),
         }
+        if "remember.onnx" in members:
+            about["remember"] = remembering_signature(model.bundle)
     manifest = {
         "schema": SCHEMA,
         "adaptation": adaptation.id,

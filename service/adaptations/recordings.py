@@ -12,12 +12,15 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from metalearn.data.episode import Array
+from metalearn.data.spaces import joined, split
 from service.adaptations.queries import read_adaptation, read_recording
 from service.adaptations.records import RecordingRow, StepConflict
 from service.codecs import decode_msgpack, encode_msgpack
 from service.storage.database import Database
 from service.storage.idempotency import IdempotencyKey, begin, complete
 from service.storage.tables import recordings, steps
+
+_MAX_CONTAINERS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +88,12 @@ class RecordingRepository:
 
 def _encode(step: Step) -> bytes:
     idempotency_key = None if step.key is None else [step.key, step.fingerprint]
-    return encode_msgpack([step.observation, np.asarray(step.action), step.reward, idempotency_key])
+    observation = step.observation if step.observation.dtype.names is None else split(step.observation)
+    return encode_msgpack([observation, np.asarray(step.action), step.reward, idempotency_key])
 
 
 def _decode(content: bytes) -> Step:
-    observation, action, reward, idempotency_key = decode_msgpack(bytes(content), max_containers=16)
+    observation, action, reward, idempotency_key = decode_msgpack(bytes(content), max_containers=_MAX_CONTAINERS)
+    if isinstance(observation, dict):
+        observation = joined({name: part[None] for name, part in observation.items()})[0, ...]
     return Step(observation, action, reward, *(idempotency_key or ()))

@@ -56,13 +56,18 @@ def _bodies(model: str, version: int, demo: Mapping[str, Any], spec: Mapping[str
         "DemosRequest": {"demos": [demo]},
         "TrialsRequest": {"trials": [{**demo, "success": False}]},
         "ForkRequest": {"version": 1},
-        "ActRequest": {"observations": seen[:2]},
+        "ActRequest": {"observations": _picked(seen, slice(2))},
         "EpisodeRequest": {"explore": True},
-        "StepRequest": {"observation": seen[0], "reward": None},
-        "FinishRequest": {"observation": seen[-1], "reward": rewards[-1], "success": True},
+        "StepRequest": {"observation": _picked(seen, 0), "reward": None},
+        "FinishRequest": {"observation": _picked(seen, -1), "reward": rewards[-1], "success": True},
         "RegisterRequest": {"name": None},
         "AliasRequest": {"version": version},
         "DatasetRequest": {"spec": spec, "tasks": tasks},
         "TasksRequest": {"tasks": more},
         "TrainingJobRequest": {"experiment": _EXPERIMENT, "seed": 1, "steps": 100, "name": "my-reach"},
     }
+
+
+def _picked(seen: Any, at: int | slice) -> Any:
+    """Some of the observations of an episode in JSON, or one; of each part, if there are parts."""
+    return {name: part[at] for name, part in seen.items()} if isinstance(seen, dict) else seen[at]

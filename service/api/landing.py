@@ -5,12 +5,15 @@ Makes HTML of models. Does not know who may see them.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from string import Template
 from typing import Any
 
+import numpy as np
+
 from metalearn import __version__
+from metalearn.data.spec import Spec
 from service.api.examples import examples, simplest
 from service.registry.registry import ModelInfo
 
@@ -43,7 +46,7 @@ def landing_page(template: str, models: Sequence[ModelInfo], url: str, prefix: s
 def _model(model: ModelInfo) -> str:
     spec = model.bundle.spec.to_json()
     rows = {
-        "observation": _space(spec["observation_space"]),
+        "observation": _observation(model.bundle.spec),
         "action": _space(spec["action_space"]),
         "episode": f"up to {spec['horizon']} steps at {spec['rate_hz']:g} Hz",
         "success": _success(model.bundle.report),
@@ -52,10 +55,25 @@ def _model(model: ModelInfo) -> str:
     return f"<li><strong>{escape(model.name)}</strong> <small>version {model.version}</small>\n<dl>{listed}</dl></li>\n"
 
 
+def _observation(spec: Spec) -> str:
+    if not spec.composite:
+        return _space(spec.to_json()["observation_space"])
+    return ", ".join(f"{part.name} ({part.kind}, {_sizes(part.shape)})" for part in spec.parts)
+
+
 def _space(space: dict[str, Any]) -> str:
-    if space["type"] == "discrete":
-        return f"one of {space['n']} integers"
-    return f"{' x '.join(map(str, space['shape']))} numbers"
+    match space["type"]:
+        case "discrete":
+            return f"one of {space['n']} integers"
+        case "multi_discrete":
+            return f"{_sizes(np.shape(space['nvec']))} integers"
+        case "multi_binary":
+            return f"{_sizes(np.atleast_1d(space['n']))} zeros and ones"
+    return f"{_sizes(space['shape'])} numbers"
+
+
+def _sizes(shape: Iterable[int]) -> str:
+    return " x ".join(map(str, shape)) or "1"
 
 
 def _success(report: dict[str, Any] | None) -> str:

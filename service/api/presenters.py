@@ -25,6 +25,7 @@ from service.api.schemas.models import (
     ModelSpec,
     ModelVersion,
     ModelVersionPage,
+    ObservationPart,
 )
 from service.api.schemas.training_jobs import (
     TrainingJobState,
@@ -80,6 +81,15 @@ def model_card(info: ModelInfo) -> ModelCard:
         aliases=list(info.aliases),
         runtime=info.runtime,
         spec=ModelSpec(**info.bundle.spec.to_json()),
+        parts=[
+            ObservationPart(
+                name=part.name,
+                kind=part.kind,
+                shape=list(part.shape),
+                dtype="uint8" if part.dtype.name == "uint8" else "float32",
+            )
+            for part in info.bundle.spec.parts
+        ],
         report=info.bundle.report,
         provenance=info.bundle.provenance,
         example=EpisodeBody(**example_of(info.bundle).to_json()),

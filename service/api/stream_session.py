@@ -5,7 +5,8 @@ Frames are msgpack maps with arrays in openpi's convention:
     {observation, reward?}            asks for the next action; the reward is that of the previous action
     {observation, reward?, success}   ends the episode, which becomes a trial in a new version of the adaptation
     {reset: true, explore?}           drops the unfinished episode and starts a new one
-    any other map with one array of the model's shape, as openpi's clients send it, asks for the next action
+    any other map with one array of the model's shape, as openpi's clients send it, asks for the next action; for a
+    model of observations with parts, the map that has them by name (observation/image)
 
 A rule may begin episodes without `reset`, and an answer may hold several actions (`service.api.stream_options`). The
 policy plans for one step, so in a chunk its action is held; and since nobody observes what happens meanwhile, such an
@@ -26,13 +27,15 @@ from pydantic import ValidationError
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
+from metalearn.data.spaces import SEPARATOR
 from metalearn.data.spec import Spec
 from service.adaptations.acting import Acting, Actor, OnlineConditioning
 from service.adaptations.episode_builder import EpisodeBuilder, commit
 from service.adaptations.records import Adaptation
 from service.adaptations.service import AdaptationService
 from service.api.presenters import act_response
-from service.api.schemas.adaptations import FinishRequest, ResetRequest, StepRequest, to_observation
+from service.api.schemas.adaptations import FinishRequest, ResetRequest, StepRequest
+from service.api.schemas.observations import to_observation
 from service.api.stream_options import EpisodeRule, Mark, StreamOptions
 from service.api.validation import describe, to_problem
 from service.codecs import decode_msgpack
@@ -249,7 +252,7 @@ class StreamSession:
     def _read(self, message: dict[str, Any], started_s: float) -> _Asked:
         """Read our frame, or openpi's. Raises InvalidData, InvalidPayload."""
         mark, spec, reward = self._rule.mark_of(message), self._actor.model.spec, None
-        if "observation" in message:
+        if "observation" in message and not (spec.composite and message.keys() - _FIELDS):
             value = message["observation"]
             if len(message) > 1:
                 request = _parse(StepRequest, message)
@@ -264,15 +267,22 @@ def _reset_response(episode: _Episode) -> dict[str, Any]:
     return {"reset": True, "version": episode.version, "explore": episode.explore}
 
 
-def _openpi_observation(message: Mapping[str, Any], spec: Spec) -> Array:
-    """Return the one array of a frame that has the shape of an observation. Raises InvalidData."""
+def _openpi_observation(message: Mapping[str, Any], spec: Spec) -> Any:
+    """Return the observation in a frame of openpi's clients. Raises InvalidData.
+
+    It is the one array of the model's shape, or the parts that the model reads: what a client says besides, such as its
+    prompt, is not for this model.
+    """
+    if spec.composite:
+        tops = {part.name.partition(SEPARATOR)[0] for part in spec.parts} | {part.name for part in spec.parts}
+        return {key: value for key, value in message.items() if key in tops}
     shape = spec.observation_layout[1]
-    found = [value for value in message.values() if isinstance(value, np.ndarray) and value.shape == shape]
-    if len(found) != 1 or not _FIELDS.isdisjoint(message):
+    arrays = [value for value in message.values() if isinstance(value, np.ndarray) and value.shape == shape]
+    if len(arrays) != 1 or not _FIELDS.isdisjoint(message):
         got = ", ".join(f"{key}: {describe(value)}" for key, value in sorted(message.items())[:8])
         expected = f"`observation`, or one array of shape {list(shape)} under a name of your own"
         raise InvalidData("observation", expected, got or "an empty map")
-    return found[0]
+    return arrays[0]
 
 
 def _decode(frame: bytes) -> dict[str, Any]:

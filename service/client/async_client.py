@@ -160,7 +160,7 @@ class AsyncPolicy:
             return await self.adaptation.act(observed)
         if self._episode is not None:
             return self._spaces.to_env_action(await self._episode.act(observed, reward))
-        return self._spaces.to_env_action((await self.adaptation.act(observed[None]))[0])
+        return self._spaces.to_env_action((await self.adaptation.act(self._spaces.one_row(observed)))[0])
 
     async def finish(
         self, observation: Any, reward: float | None = None, success: bool | None = None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from metalearn.data.spec import Spec
 
 _SCHEMA = 1
-_EPISODES, _POLICY = "episodes.safetensors", "policy.onnx"
+_EPISODES, _POLICY, _REMEMBER = "episodes.safetensors", "policy.onnx", "remember.onnx"
 _DAMAGE = (zipfile.BadZipFile, zlib.error, KeyError, TypeError, ValueError, EOFError, NotImplementedError, RuntimeError)
 
 
@@ -32,6 +32,7 @@ class Export:
         spec: the spec of the model.
         context: the episodes.
         policy: the self-contained ONNX file; None if it was exported without one.
+        remember: the ONNX file that says what a step adds to the input `effects` of the policy; None if there is none.
         archive: the whole archive, as the server sent it.
     """
 
@@ -40,6 +41,7 @@ class Export:
     context: Context
     policy: bytes | None = field(repr=False)
     archive: bytes = field(repr=False)
+    remember: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, archive: bytes) -> Self:
@@ -63,7 +65,7 @@ class Export:
             raise
         except _DAMAGE as error:
             raise InvalidBytes("export", "the archive of an adaptation", ascii(str(error))[:120]) from error
-        return cls(manifest, spec, context, members.get(_POLICY), archive)
+        return cls(manifest, spec, context, members.get(_POLICY), archive, members.get(_REMEMBER))
 
     @classmethod
     def read(cls, path: str | Path) -> Self:

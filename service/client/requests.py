@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import numpy as np
+
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
+from metalearn.data.spaces import named, split
 from metalearn.data.values import describe, flag, number, numbers
 
 if TYPE_CHECKING:
@@ -303,6 +306,15 @@ def _episodes(field: str, given: object) -> list[Episode]:
 
 
 def _seen(field: str, observations: object) -> Any:
+    """Observations as arrays: those of each part by name, if there are parts. Raises InvalidData."""
+    if isinstance(observations, np.ndarray) and observations.dtype.names:
+        return split(observations)
+    if isinstance(observations, Mapping):
+        return {name: _seen(f"{field}.{name}", part) for name, part in named(observations).items()}
+    if isinstance(observations, bytes | str):
+        return observations
+    if isinstance(observations, list) and observations and isinstance(observations[0], bytes | str):
+        return observations
     return numbers(field, observations, keep_uint8=True)
 
 

@@ -96,7 +96,7 @@ class Model(ResponseModel):
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
         """Make the value from a model card."""
         given = {**answer, "aliases": tuple(answer.get("aliases", ()))}
-        return super().of(given, example=Episode.of(**answer["example"]), **more)
+        return super().of(given, example=_example(answer), **more)
 
 
 @dataclass(frozen=True)
@@ -292,3 +292,14 @@ def _quality(entry: Mapping[str, Any]) -> EpisodeQuality:
     lists = {name: tuple(entry.get(name, ())) for name in ("constant_actions", "constant_observations")}
     warnings = tuple(of_answer(QualityWarning, one) for one in entry.get("warnings", ()))
     return of_answer(EpisodeQuality, {**entry, **lists, "warnings": warnings})
+
+
+def _example(card: Mapping[str, Any]) -> Episode:
+    """The example of a card, with pixels as uint8 and choices as integers: JSON has one kind of number."""
+    episode, spec = Episode.of(**card["example"]), card["spec"]
+    plain = spec["observation_space"]["type"] == "box" and spec["observation_space"]["dtype"] != "uint8"
+    if plain and spec["action_space"]["type"] in {"box", "discrete"}:
+        return episode
+    from metalearn.data.spec import Spec  # takes a while to import, and most models do not need it
+
+    return Spec.from_json(dict(spec)).fit(episode)

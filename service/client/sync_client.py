@@ -178,7 +178,7 @@ class Policy:
             return self.adaptation.act(observed)
         if self._episode is not None:
             return self._spaces.to_env_action(self._episode.act(observed, reward))
-        return self._spaces.to_env_action(self.adaptation.act(observed[None])[0])
+        return self._spaces.to_env_action(self.adaptation.act(self._spaces.one_row(observed))[0])
 
     def finish(self, observation: Any, reward: float | None = None, success: bool | None = None) -> Adaptation:
         """End the episode, and continue with the next version, which has it as a trial."""

@@ -1,7 +1,6 @@
-"""One version of an adaptation as one ONNX file, in which the belief is a constant.
+"""One version of an adaptation as one ONNX file, in which the belief is a constant, and what its steps tell as another.
 
-It is made from the bundle's `conditioning.onnx`, `act.onnx` and weights with onnx alone, without torch. Knows neither
-HTTP nor archives.
+They are made from the bundle's graphs and weights with onnx alone, without torch. Knows neither HTTP nor archives.
 """
 
 from collections.abc import Sequence
@@ -16,10 +15,18 @@ from metalearn.adapter import Belief
 from metalearn.bundle import Bundle, Weights
 from metalearn.config import ModelConfig
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 
 _ROWS = "rows"
+
+
+def n_sums(bundle: Bundle) -> int:
+    """Return the number of values at the end of a latent that the steps of a running episode add to."""
+    a, config = bundle.spec.action_size, ModelConfig.model_validate(bundle.model)
+    remembered = config.memory + 1 if config.memory else 0
+    return remembered + (a * (bundle.spec.observation_size + a) if config.dynamics_rank else 0)
 
 
 def exportable(bundle: Bundle) -> bool:
@@ -30,9 +37,9 @@ def exportable(bundle: Bundle) -> bool:
 def standalone(bundle: Bundle, belief: Belief) -> bytes:
     """Make the policy of a belief, from `observation [n, ...o]` and optionally `hypothesis [n]` to `action`.
 
-    A model that adapts online has a further optional input `effects [n, s]`: the sums over the steps of the running
-    episode (`metalearn.data.frames.effects_of`), of actions in the units that `signature` lists, if it lists any.
-    The same belief gives the same bytes.
+    Of observations with parts each is an input, as `observation.camera`. A model that adapts online has a further
+    optional input `effects [n, s]`: the sum of what `remembering` says of the steps of the running episode. The same
+    belief gives the same bytes.
 
     Raises:
         InvalidConfig: the bundle has no graphs, or they do not fit its weights.
@@ -48,62 +55,99 @@ def standalone(bundle: Bundle, belief: Belief) -> bytes:
         sentence = " ".join(str(error).split())[:200]
         raise InvalidConfig(f"bundle {bundle.name}: its graphs do not fit it: {sentence}") from error
     builder = _GraphBuilder(Units(bundle.spec, **dict(config.units)))
-    builder.rows()
-    builder.latent(belief, _n_sums(config, bundle.spec))
+    builder.observations("observation", "act/observations")
+    builder.latent(belief, n_sums(bundle))
     builder.hypothesis(belief.map_hypothesis)
-    builder.observation()
-    graph = builder.around(inside.graph)
-    model = helper.make_model(graph, opset_imports=inside.opset_import, producer_name="watch-try-learn")
-    model.ir_version = inside.ir_version
-    return model.SerializeToString(deterministic=True)
+    builder.nodes += inside.graph.node
+    builder.decoded("act/actions")
+    return _model(builder.graph("adaptation", inside.graph), inside)
+
+
+def remembering(bundle: Bundle) -> bytes | None:
+    """Make the graph from `observation`, `action` and `next_observation` of n steps to their `effects [n, s]`.
+
+    Actions are in the units of the action space, as the policy gives them. None if the model does not adapt online.
+
+    Raises:
+        InvalidConfig: the bundle has no such graph, or it does not fit its weights.
+    """
+    config = ModelConfig.model_validate(bundle.model)
+    if not n_sums(bundle):
+        return None
+    if "remember" not in bundle.graphs:
+        raise InvalidConfig(f"bundle {bundle.name}: no remember.onnx in it; `wtl export BUNDLE` adds it")
+    try:
+        inside = _embed(bundle.graphs["remember"], bundle.weights, "remember")
+    except (DecodeError, KeyError, ValueError) as error:
+        sentence = " ".join(str(error).split())[:200]
+        raise InvalidConfig(f"bundle {bundle.name}: its graphs do not fit it: {sentence}") from error
+    builder = _GraphBuilder(Units(bundle.spec, **dict(config.units)))
+    builder.observations("observation", "remember/observations")
+    builder.encoded("remember/actions")
+    builder.observations("next_observation", "next_vector")
+    builder.changes("remember/observations", "next_vector", "remember/changes")
+    builder.nodes += inside.graph.node
+    builder.effects("remember/sums", n_sums(bundle))
+    return _model(builder.graph("remember", inside.graph), inside)
 
 
 def signature(bundle: Bundle) -> dict[str, list[dict[str, Any]]]:
     """Describe the inputs and outputs of the policy."""
-    spec, config = bundle.spec, ModelConfig.model_validate(bundle.model)
-    n_sums = _n_sums(config, spec)
-    observation = {"name": "observation", "dtype": _dtype(spec).name, "shape": ["n", *spec.observation_layout[1]]}
+    spec, size = bundle.spec, n_sums(bundle)
     hypothesis = {"name": "hypothesis", "dtype": "int64", "shape": ["n"], "optional": "the most probable one"}
-    inputs: list[dict[str, Any]] = [observation, hypothesis]
-    if n_sums:
+    inputs: list[dict[str, Any]] = [*_observations("observation", spec), hypothesis]
+    if size:
         nothing = "zeros: no steps in this episode yet"
-        units = {"action_units": config.units.actions} if config.units.actions else {}
-        inputs.append({"name": "effects", "dtype": "float32", "shape": ["n", n_sums], "optional": nothing, **units})
-    kind, size = ("int64", []) if spec.discrete else ("float32", [spec.action_size])
-    return {"inputs": inputs, "outputs": [{"name": "action", "dtype": kind, "shape": ["n", *size]}]}
+        inputs.append({"name": "effects", "dtype": "float32", "shape": ["n", size], "optional": nothing})
+    return {"inputs": inputs, "outputs": [_action(spec)]}
+
+
+def remembering_signature(bundle: Bundle) -> dict[str, list[dict[str, Any]]]:
+    """Describe the inputs and outputs of what steps tell."""
+    spec = bundle.spec
+    inputs = [*_observations("observation", spec), _action(spec), *_observations("next_observation", spec)]
+    return {"inputs": inputs, "outputs": [{"name": "effects", "dtype": "float32", "shape": ["n", n_sums(bundle)]}]}
 
 
 class _GraphBuilder:
-    """Builds the nodes before and after the bundle's graph."""
+    """Builds the nodes around a graph of the bundle."""
 
     def __init__(self, units: Units) -> None:
         self._spec, self._units = units.spec, units
         self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
         self._constants: list[TensorProto] = []
-        self._nodes: list[onnx.NodeProto] = []
+        self.nodes: list[onnx.NodeProto] = []
 
-    def rows(self) -> None:
-        """Add the number of rows, as a shape with one axis."""
-        kind = helper.np_dtype_to_tensor_dtype(_dtype(self._spec))
-        shape: list[str | int | None] = ["n", *self._spec.observation_layout[1]]
-        self._inputs.append(helper.make_tensor_value_info("observation", kind, shape))
-        self._node("Shape", ["observation"], "shape")
-        self._node("Gather", ["shape", self._constant("first", np.zeros(1, np.int64))], _ROWS)
+    def observations(self, name: str, output: str) -> None:
+        """Add an input for each part, flattened, as float32 and joined; and the number of rows, if it is not known."""
+        flat = []
+        for part, (one, shape) in zip(self._spec.parts, _inputs_of(name, self._spec), strict=True):
+            kind = helper.np_dtype_to_tensor_dtype(part.dtype)
+            self._inputs.append(helper.make_tensor_value_info(one, kind, shape))
+            if not self.nodes:
+                self._node("Shape", [one], "shape")
+                self._node("Gather", ["shape", self._constant("first", np.zeros(1, np.int64))], _ROWS)
+            self._node("Cast", [one], f"{one}_numbers", to=TensorProto.FLOAT)
+            flat.append(f"{one}_flat" if self._spec.composite else output)
+            self._node("Reshape", [f"{one}_numbers", self._shape(f"{one}_shape", part.size)], flat[-1])
+        if self._spec.composite:
+            self._node("Concat", flat, output, axis=1)
 
-    def latent(self, belief: Belief, n_sums: int) -> None:
+    def latent(self, belief: Belief, size: int) -> None:
         """Add the latent of every row, with the effects of online adaptation at its end."""
         whole = np.asarray(belief.latent, np.float32)[None]
-        if not n_sums:
+        if not size:
             self._node(
                 "Expand",
                 [self._constant("latent", whole), self._shape("latent_shape", whole.shape[1])],
                 "conditioning/latent",
             )
             return
-        known, tried = whole[:, :-n_sums], whole[:, -n_sums:]
-        self._optional("effects", np.zeros((1, n_sums), np.float32), ["m", n_sums])
+        known, tried = whole[:, :-size], whole[:, -size:]
+        self._optional("effects", np.zeros((1, size), np.float32), ["m", size])
         self._node("Add", [self._constant("latent_effects", tried), "effects"], "latent_tried")
-        self._node("Expand", ["latent_tried", self._shape("tried_shape", n_sums)], "latent_end")
+        self._node("Expand", ["latent_tried", self._shape("tried_shape", size)], "latent_end")
         parts = [self._constant("latent_known", known), self._shape("known_shape", known.shape[1])]
         self._node("Expand", parts, "latent_begin")
         self._node("Concat", ["latent_begin", "latent_end"], "conditioning/latent", axis=1)
@@ -113,30 +157,67 @@ class _GraphBuilder:
         self._optional("hypothesis", np.array([map_hypothesis], np.int64), ["h"])
         self._node("Expand", ["hypothesis", _ROWS], "conditioning/hypothesis")
 
-    def observation(self) -> None:
-        """Add the observations, flattened and as float32."""
-        self._node("Cast", ["observation"], "numbers", to=TensorProto.FLOAT)
-        self._node("Reshape", ["numbers", self._shape("flat_shape", self._spec.observation_size)], "act/observations")
+    def encoded(self, output: str) -> None:
+        """Add the input `action`, as networks take actions."""
+        kind = self._spec.actions
+        dtype = TensorProto.INT64 if kind.discrete else TensorProto.FLOAT
+        self._inputs.append(helper.make_tensor_value_info("action", dtype, ["n", *kind.shape]))
+        self._node("Reshape", ["action", self._shape("action_shape", kind.n_components)], "components")
+        if not kind.discrete:
+            self._encode_numbers(output)
+            return
+        self._node("Sub", ["components", self._constant("lowest", kind.lowest.reshape(-1))], "chosen")
+        one_hot = []
+        for i, n in enumerate(kind.choices):
+            self._node("Gather", ["chosen", self._constant(f"at_{i}", np.array(i))], f"chosen_{i}", axis=1)
+            self._node("Gather", [self._constant(f"rows_{i}", np.eye(n, dtype=np.float32)), f"chosen_{i}"], f"hot_{i}")
+            one_hot.append(f"hot_{i}")
+        self._node("Concat", one_hot, output, axis=1)
 
-    def around(self, inside: onnx.GraphProto) -> onnx.GraphProto:
-        """Return the whole graph, with actions moved or clipped into the action space."""
-        actions, before = "act/actions", list(self._nodes)
-        space: Any = self._spec.action_space
-        self._nodes = []
-        if self._spec.discrete:
-            start = np.array(space.start, np.int64)
-            self._node("Add", [actions, self._constant("start", start)], "action")
-            output = helper.make_tensor_value_info("action", TensorProto.INT64, ["n"])
+    def changes(self, before: str, after: str, output: str) -> None:
+        """Add how vectors change, in the numbers that are no pixels."""
+        self._node("Sub", [after, before], "all_changes")
+        kept = self._constant("changing", beside_pictures(self._spec.parts))
+        self._node("Gather", ["all_changes", kept], output, axis=1)
+
+    def _encode_numbers(self, output: str) -> None:
+        """Add what `Units.encode_actions` does with numbers; in double precision, as there."""
+        if not self._units.actions:
+            self._node("Identity", ["components"], output)
+            return
+        divisors = np.where(self._units.sizes == 0, np.inf, self._units.sizes)
+        self._node("Cast", ["components"], "exact", to=TensorProto.DOUBLE)
+        self._node("Sub", ["exact", self._constant("offsets", self._units.offsets)], "moved")
+        self._node("Div", ["moved", self._constant("sizes", divisors)], "sized")
+        self._node("Cast", ["sized"], output, to=TensorProto.FLOAT)
+
+    def effects(self, found: str, size: int) -> None:
+        """Add the output `effects`."""
+        self._node("Identity", [found], "effects")
+        self._outputs.append(helper.make_tensor_value_info("effects", TensorProto.FLOAT, ["n", size]))
+
+    def decoded(self, actions: str) -> None:
+        """Add the output `action`: what the network gives, within the action space and in its shape."""
+        kind, dtype = self._spec.actions, TensorProto.INT64 if self._spec.discrete else TensorProto.FLOAT
+        if self._units.actions:
+            actions = self._in_their_units(actions)
+        if kind.shape not in {(), (kind.n_components,)}:
+            sizes = self._constant("action_sizes", np.array(kind.shape, np.int64))
+            self._node("Concat", [_ROWS, sizes], "action_shape", axis=0)
+            self._node("Reshape", [actions, "action_shape"], "in_shape")
+            actions = "in_shape"
+        if kind.discrete:
+            self._node("Add", [actions, self._constant("start", kind.lowest)], "action")
         else:
-            if self._units.actions:
-                actions = self._in_their_units(actions)
-            low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))
+            low, high = (np.asarray(bound, np.float32) for bound in (kind.space.low, kind.space.high))
             self._node("Max", [actions, self._constant("low", low)], "above")
             self._node("Min", ["above", self._constant("high", high)], "action")
-            output = helper.make_tensor_value_info("action", TensorProto.FLOAT, ["n", self._spec.action_size])
-        nodes = [*before, *inside.node, *self._nodes]
+        self._outputs.append(helper.make_tensor_value_info("action", dtype, ["n", *kind.shape]))
+
+    def graph(self, name: str, inside: onnx.GraphProto) -> onnx.GraphProto:
+        """Return the whole graph."""
         constants = [*self._constants, *inside.initializer]
-        return helper.make_graph(nodes, "adaptation", self._inputs, [output], constants)
+        return helper.make_graph(self.nodes, name, self._inputs, self._outputs, constants)
 
     def _in_their_units(self, actions: str) -> str:
         """Add what `Units.decode_actions` does before it clips; in double precision, as there."""
@@ -160,7 +241,7 @@ class _GraphBuilder:
         return name
 
     def _node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:
-        self._nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
 
 
 def _embed(graph: bytes, weights: Weights, name: str) -> onnx.ModelProto:
@@ -174,10 +255,22 @@ def _embed(graph: bytes, weights: Weights, name: str) -> onnx.ModelProto:
     return compose.add_prefix(model, f"{name}/", inplace=True)
 
 
-def _n_sums(config: ModelConfig, spec: Spec) -> int:
-    """Return the number of values at the end of a latent that online adaptation adds to."""
-    return spec.action_size * (spec.observation_size + spec.action_size) if config.dynamics_rank else 0
+def _model(graph: onnx.GraphProto, inside: onnx.ModelProto) -> bytes:
+    model = helper.make_model(graph, opset_imports=inside.opset_import, producer_name="watch-try-learn")
+    model.ir_version = inside.ir_version
+    return model.SerializeToString(deterministic=True)
 
 
-def _dtype(spec: Spec) -> np.dtype[Any]:
-    return np.dtype(np.uint8 if spec.observation_space.dtype == np.uint8 else np.float32)
+def _inputs_of(name: str, spec: Spec) -> list[tuple[str, list[str | int]]]:
+    """The input of each part, and its shape."""
+    return [(f"{name}.{part.name}" if part.name else name, ["n", *part.shape]) for part in spec.parts]
+
+
+def _observations(name: str, spec: Spec) -> list[dict[str, Any]]:
+    dtypes = [part.dtype.name for part in spec.parts]
+    named = zip(_inputs_of(name, spec), dtypes, strict=True)
+    return [{"name": one, "dtype": dtype, "shape": shape} for (one, shape), dtype in named]
+
+
+def _action(spec: Spec) -> dict[str, Any]:
+    return {"name": "action", "dtype": "int64" if spec.discrete else "float32", "shape": ["n", *spec.actions.shape]}

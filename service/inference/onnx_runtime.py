@@ -14,10 +14,11 @@ from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
-from metalearn.data.frames import add_effects, gather
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.frames import gather
+from metalearn.data.spaces import beside_pictures, observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
+from service.inference.onnx_policy import n_sums
 
 _GRAPHS = ("belief", "conditioning", "act")
 
@@ -27,9 +28,18 @@ class OnnxRuntime:
 
     name = "onnx"
 
-    def __init__(self, belief: "Graph", conditioning: "Graph", act: "Graph", config: ModelConfig, spec: Spec) -> None:
-        self._belief, self._conditioning, self._act, self._config = belief, conditioning, act, config
-        self._units = Units(spec, **dict(config.units))
+    def __init__(
+        self,
+        belief: "Graph",
+        conditioning: "Graph",
+        act: "Graph",
+        remember: "Graph | None",
+        config: ModelConfig,
+        spec: Spec,
+    ) -> None:
+        self._belief, self._conditioning, self._act, self._remember = belief, conditioning, act, remember
+        self._config, self._units = config, Units(spec, **dict(config.units))
+        self._changing = beside_pictures(spec.parts)
 
     @classmethod
     def load(cls, bundle: Bundle) -> "OnnxRuntime":
@@ -38,7 +48,8 @@ class OnnxRuntime:
         Raises:
             InvalidConfig: the bundle was never exported, or its graphs do not fit its weights.
         """
-        if missing := [name for name in _GRAPHS if name not in bundle.graphs]:
+        wanted = (*_GRAPHS, "remember") if n_sums(bundle) else _GRAPHS
+        if missing := [name for name in wanted if name not in bundle.graphs]:
             raise InvalidConfig(
                 f"bundle {bundle.name}: no {missing[0]}.onnx in it, so it needs torch to run; "
                 "`wtl export BUNDLE` adds them where torch is installed"
@@ -46,22 +57,23 @@ class OnnxRuntime:
         try:
             config = ModelConfig.model_validate(bundle.model)
             belief, conditioning, act = (Graph(bundle.graphs[name], bundle.weights) for name in _GRAPHS)
+            remember = Graph(bundle.graphs["remember"], bundle.weights) if len(wanted) > len(_GRAPHS) else None
         except Exception as error:  # onnxruntime raises a different type for each status
             sentence = " ".join(str(error).split())[:200]
             raise InvalidConfig(f"bundle {bundle.name}: its graphs cannot be run: {sentence}") from error
-        return cls(belief, conditioning, act, config, bundle.spec)
+        return cls(belief, conditioning, act, remember, config, bundle.spec)
 
     def infer_belief(self, contexts: Sequence[Context]) -> list[Belief]:
         """Infer the belief of each context. Raises InvalidData for an ask that the model was not trained for."""
         for context in contexts:
             context.ask.check(self._config.asks)
         roles = {"demos": [c.demos for c in contexts], "trials": [c.trials for c in contexts]}
-        config, online = self._config, self.adapts_online
+        config, dynamics = self._config, self._config.dynamics_rank > 0
         inputs = {
             f"{role}.{name}": values
             for role, episodes in roles.items()
             for name, values in gather(
-                episodes, config.n_frames, self._units, effects=online, means=config.frame_means
+                episodes, config.n_frames, self._units, effects=dynamics, means=config.frame_means
             ).items()
         }
         latents, probabilities = self._belief.run(inputs)
@@ -76,7 +88,7 @@ class OnnxRuntime:
     @property
     def adapts_online(self) -> bool:
         """True if `update` changes a conditioning."""
-        return self._config.dynamics_rank > 0
+        return self._remember is not None
 
     def update(
         self,
@@ -85,9 +97,15 @@ class OnnxRuntime:
         actions: Shaped[np.ndarray, "t *a"],
     ) -> Float32[np.ndarray, " c"]:
         """Return the conditioning after these steps of a running episode."""
-        if len(actions) == 0 or not self.adapts_online:
+        if len(actions) == 0 or self._remember is None:
             return conditioning
-        return add_effects(conditioning, observations, actions, self._units)
+        seen = observation_vectors(observations)
+        changes = np.diff(seen, axis=0)[:, self._changing]
+        done = self._units.encode_actions(actions)
+        (added,) = self._remember.run({"observations": seen[:-1], "changes": changes, "actions": done})
+        updated = conditioning.copy()
+        updated[len(updated) - added.shape[1] :] += added.sum(0)
+        return updated
 
     def act(
         self, conditioning: Float32[np.ndarray, "b c"], observations: Shaped[np.ndarray, "b *o"]

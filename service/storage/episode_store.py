@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -67,11 +68,13 @@ def size(episode: Episode) -> int:
 
 def _encode(episode: Episode) -> bytes:
     success = next(key for key, value in _SUCCESS.items() if value is episode.success)
-    return save(episode.arrays(), {"success": success})
+    # Parts are views of one array with fields, and safetensors writes only what lies in one piece as it is.
+    arrays = {name: np.ascontiguousarray(array) for name, array in episode.arrays().items()}
+    return save(arrays, {"success": success})
 
 
 def _decode(data: bytes) -> Episode:
     n_header = int.from_bytes(data[:8], "little")  # the format: a length, a JSON header, the arrays
     header: dict[str, Any] = json.loads(data[8 : 8 + n_header])
     arrays = {name: array.copy() for name, array in load(data).items()}  # views of bytes are read-only
-    return Episode(**arrays, success=_SUCCESS[header["__metadata__"]["success"]])
+    return Episode.of_arrays(arrays, _SUCCESS[header["__metadata__"]["success"]])

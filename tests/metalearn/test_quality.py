@@ -62,3 +62,27 @@ def test_unbounded_and_discrete_actions_are_never_clipped() -> None:
     assert report(moving(), spec=free).clipped is None
     q = report(moving(actions=[0, 1, 2, 0]), spec=keys)
     assert (q.clipped, q.constant_actions) == (None, ())
+
+
+CAMERA = Spec(
+    spaces.Dict({"arm": spaces.Box(-9, 9, (2,)), "camera": spaces.Box(0, 255, (4, 4, 3), np.uint8)}),
+    SPEC.action_space,
+    10,
+    20.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("camera", "expected"),
+    [
+        (np.zeros((5, 4, 4, 3)), {"black-pictures": "camera: every pixel is 0 in all 5 frames"}),
+        (np.full((5, 4, 4, 3), 9), {"frozen-camera": "camera: all 5 frames are equal, as of a camera that froze"}),
+        (np.arange(240).reshape(5, 4, 4, 3), {}),
+    ],
+)
+def test_a_camera_that_is_black_or_froze_is_named(camera: np.ndarray, expected: dict[str, str]) -> None:
+    t = np.arange(5)[:, None]
+    seen = {"arm": np.hstack([t * 0 + 1, t]), "camera": camera.astype(np.uint8)}
+    found = report(moving(observations=seen), spec=CAMERA)
+    assert {one.code: one.message for one in found.warnings} == expected
+    assert found.constant_observations == (0,)

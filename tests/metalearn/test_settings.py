@@ -6,9 +6,13 @@ import pickle
 import pytest
 
 from metalearn.config import Experiment
+from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidConfig
 from metalearn.experiments import EXPERIMENTS, find_experiment
 from metalearn.settings import InvalidSetting, decided, parse, settings, with_settings
+from metalearn.tasks.registry import find_family
+from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
+from metalearn.training.decisions import decide, decide_data
 
 DARK = find_experiment("dark-room")
 FREE = [one for one in settings().values() if not one.set_by]
@@ -32,8 +36,9 @@ def test_settings_change_what_they_name_and_nothing_else():
         ("model.asks=language", ("language",)),
         ("data.n_tasks=2e3", 2000),
         ("training.minutes=null", None),
+        ("model.image_encoder=networks:small", "networks:small"),
     ],
-)  # fmt: skip
+)
 def test_a_value_is_json_or_a_list_with_commas_or_a_word(written, value):
     section, field = written.partition("=")[0].split(".")
     assert getattr(getattr(with_settings(DARK, parse([written])), section), field) == value
@@ -53,7 +58,7 @@ def test_a_value_is_json_or_a_list_with_commas_or_a_word(written, value):
         ("training.learning_rate=1e999", "got Infinity"),
         ("data.demo_actions=1", "data.demo_actions: expected true or false, got 1"),
         ("model.fourier=null", "model.fourier: expected a list of numbers, got null"),
-        ("model.entities={}", "model.entities.start: expected a value, got nothing"),
+        ("model.image_encoder=resnet", "expected a word, as scratch or package.module:function, got \"resnet\""),
         ("model.units={}", "model.units is not for you to set: it follows from training"),
         ("model.n_frames", "--set: expected NAME=VALUE, as model.n_frames=16, got 'model.n_frames'"),
         ("=4", "--set: expected NAME=VALUE"),
@@ -81,7 +86,7 @@ def test_the_error_names_field_expected_and_got_in_another_process_too():
 @pytest.mark.parametrize("one", settings().values(), ids=lambda one: one.name)
 def test_every_field_says_what_it_means_and_what_its_absence_means(one):
     assert one.meaning and "\n" not in one.meaning and not one.meaning.endswith(".")
-    assert one.default is not None or one.decided_from or "null:" in one.meaning
+    assert one.default is not None or one.decided or "null:" in one.meaning
 
 
 @pytest.mark.parametrize("one", FREE, ids=lambda one: one.name)
@@ -90,10 +95,25 @@ def test_every_default_can_be_written_as_it_is_shown(one):
     assert with_settings(usual, parse([f"{one.name}={json.dumps(one.default)}"])) == usual
 
 
+def test_the_fields_that_are_said_to_be_decided_are_those_that_a_training_decides():
+    usual, family = Experiment(name="any", family="reach-m2"), find_family("reach-m2")
+    records = demonstrate_chunk(DemonstrationChunk("reach-m2", (0, 1, 2, 3), usual.data, 0))
+    made = (
+        decide_data(usual, family.spec, side_by_side=True).made
+        + decide(usual, Dataset(family.spec, tuple(records))).made
+    )
+    assert {one.field for one in made} == {one.name for one in FREE if one.decided}
+
+
+def test_what_nobody_set_may_still_be_decided():
+    changed = with_settings(Experiment(name="any", family=""), {"model.n_frames": 5})
+    assert (changed.model.model_fields_set, changed.training.model_fields_set) == ({"n_frames"}, set())
+
+
 def test_every_experiment_can_be_written_as_settings():
     usual = Experiment(name="any", family="")
     for experiment in EXPERIMENTS.values():
-        content = experiment.to_json()
+        content = experiment.model_dump(mode="json")
         values = {one.name: content[one.name.split(".")[0]][one.name.split(".")[1]] for one in FREE if "." in one.name}
         made = with_settings(usual, values)
         assert (made.data, made.model, made.training) == (experiment.data, experiment.model, experiment.training)

@@ -182,34 +182,44 @@ with TestClient(create_app(settings, runtime_factory=pointing.PointingRuntime)) 
 
 ENCODER = Addition(
     heading="An observation encoder",
-    at_most=6,
-    inserted={
-        "metalearn/model/observations.py": [
-            (
-                "        return EntitySetEncoder(spec.observation_size, config.fourier, config.entities, config)\n",
-                """    if spec.observation_space.is_bounded():
-        return BoundedVectorEncoder(spec, config.fourier)
-""",
-            ),
-            (
-                """        return self.get_buffer("std")
-""",
-                '''
+    at_most=2,
+    new={
+        "metalearn/model/observations/bounded.py": '''"""Numbers with bounds, which say what is large."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from metalearn.data.spaces import Part
+from metalearn.model.observations.vectors import VectorEncoder
+
 
 class BoundedVectorEncoder(VectorEncoder):
-    """Vectors with bounds, which say what is large: nothing is fitted to data."""
+    """Nothing of it is fitted to data."""
 
-    def __init__(self, spec: Spec, fourier: tuple[float, ...]) -> None:
-        super().__init__(spec.observation_size, fourier)
-        space = spec.observation_space
-        low, high = (torch.as_tensor(bound).flatten().float() for bound in (space.low, space.high))
+    def __init__(self, part: Part, fourier: tuple[float, ...]) -> None:
+        super().__init__(part.size, fourier)
+        low, high = (torch.as_tensor(bound).flatten().float() for bound in (part.space.low, part.space.high))
         self.scale_by((low + high) / 2, (high - low) / 2)
 
-    def fit(self, observations: Float[Tensor, "n o"]) -> None:
+    def fit(self, observations: Float[Tensor, "n o"], episodes: Int[Tensor, " n"] | None = None) -> None:
         """Do nothing."""
 ''',
+    },
+    inserted={
+        "metalearn/model/observations/__init__.py": [
+            (
+                "from metalearn.model.observations.base import ObservationEncoder\n",
+                "from metalearn.model.observations.bounded import BoundedVectorEncoder\n",
             ),
-        ]
+            (
+                """                return CategoryEncoder(*choices(part.space))
+            case "vector\"""",
+                """ if part.space.is_bounded():
+                return BoundedVectorEncoder(part, config.fourier)
+            case "vector\"""",
+            ),
+        ],
     },
     proof="""
 import numpy as np, torch
@@ -220,14 +230,15 @@ from metalearn.data.context import Context
 from metalearn.data.spec import Spec
 from metalearn.model.export import with_graphs
 from metalearn.model.inference import Inference
-from metalearn.model.observations import BoundedVectorEncoder
+from metalearn.model.observations.bounded import BoundedVectorEncoder
 from metalearn.model.policy import ConditionalPolicy
 from service.inference.onnx_runtime import OnnxRuntime
-spec = Spec(spaces.Box(-4, 4, (2, 3), np.float32), spaces.Box(-1, 1, (2,), np.float32), 8, rate_hz=1.0)
+arm, mode = spaces.Box(-4, 4, (3,), np.float32), spaces.Discrete(2)
+spec = Spec(spaces.Dict(arm=arm, mode=mode), spaces.Box(-1, 1, (2,), np.float32), 8, rate_hz=1.0)
 config, rng = ModelConfig(), np.random.default_rng(0)
 policy = ConditionalPolicy(config, spec)
-assert isinstance(policy.observations, BoundedVectorEncoder)
-policy.observations.fit(torch.zeros(5, 6))
+assert isinstance(policy.observations.parts[0], BoundedVectorEncoder)
+policy.observations.fit(torch.zeros(5, 4))
 bundle = with_graphs(Bundle("bounded", spec, config.model_dump(mode="json"), policy.to_weights()))
 context = Context((spec.example_episode(rng, 5),), (spec.example_episode(rng, 4),))
 observation = context.demos[0].observations[:1]

@@ -1,12 +1,13 @@
 """Bundles with random weights of every kind of model, and contexts for them."""
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from metalearn.bundle import Bundle
-from metalearn.config import EntityLayout, ModelConfig
+from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.spec import Spec
 from metalearn.model.export import with_graphs
@@ -14,12 +15,26 @@ from metalearn.model.policy import ConditionalPolicy
 from service.settings import SHIPPED_MODELS
 
 BOX = spaces.Box(-2.0, 2.0, (3,), np.float32)
-KINDS = {
-    "categorical": (ModelConfig(), spaces.Discrete(5, start=2)),
-    "one of everything": (ModelConfig(n_hypotheses=1, n_frames=2, latent_dim=8, max_trials=3), BOX),
-    "entities": (ModelConfig(entities=EntityLayout(start=1, count=2, size=3, place=2)), BOX),
-    "dynamics": (ModelConfig(dynamics_rank=2), BOX),
-    "means": (ModelConfig(frame_means=True), BOX),
+SEEN = spaces.Box(-np.inf, np.inf, (8,), np.float32)
+OBJECTS = spaces.Box(-np.inf, np.inf, (2, 3), np.float32)
+PARTS = spaces.Dict(
+    arm=SEEN, camera=spaces.Box(0, 255, (12, 10, 3), np.uint8), mode=spaces.Discrete(3, start=1), objects=OBJECTS
+)
+CAMERA = spaces.Box(0, 255, (16, 16, 3), np.uint8)
+WATCHED = spaces.Dict(arm=spaces.Box(-np.inf, np.inf, (4,), np.float32), observation=spaces.Dict(camera=CAMERA))
+"""An arm and a camera: `arm` and `observation/camera`."""
+KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
+    "categorical": (ModelConfig(), SEEN, spaces.Discrete(5, start=2)),
+    "one of everything": (ModelConfig(n_hypotheses=1, n_frames=2, latent_dim=8, max_trials=3), SEEN, BOX),
+    "entities": (ModelConfig(), spaces.Dict(objects=OBJECTS, robot=spaces.Box(-1, 1, (2,), np.float32)), BOX),
+    "entities alone": (ModelConfig(n_hypotheses=2), spaces.Dict(objects=OBJECTS, others=OBJECTS), BOX),
+    "pictures": (ModelConfig(n_hypotheses=2), spaces.Box(0, 255, (36, 48, 3), np.uint8), BOX),
+    "every part": (ModelConfig(frame_means=True), PARTS, BOX),
+    "dynamics": (ModelConfig(dynamics_rank=2), SEEN, BOX),
+    "memory": (ModelConfig(memory=6, dynamics_rank=1), SEEN, BOX),
+    "memory of parts": (ModelConfig(memory=6, n_hypotheses=2), PARTS, spaces.MultiDiscrete([2, 3], start=[1, -1])),
+    "means": (ModelConfig(frame_means=True), SEEN, BOX),
+    "watched": (ModelConfig(memory=6, n_hypotheses=2), WATCHED, BOX),
 }
 
 
@@ -28,13 +43,13 @@ def made(kind: str) -> Bundle:
     """A bundle with random weights, so that no number in it is zero by chance."""
     if kind not in KINDS:
         return Bundle.load(SHIPPED_MODELS / kind)
-    config, actions = KINDS[kind]
-    spec = Spec(spaces.Box(-np.inf, np.inf, (8,), np.float32), actions, horizon=30, rate_hz=10.0)
+    config, seen, actions = KINDS[kind]
+    spec = Spec(seen, actions, horizon=30, rate_hz=10.0)
     rng = np.random.default_rng(0)
     weights = ConditionalPolicy(config, spec).to_weights()
     drawn = {
         name: rng.uniform(0.5, 1.5, value.shape).astype(np.float32)
-        if name.endswith(("var", "std", "spread", "damping"))
+        if name.endswith(("var", "std", "spread", "damping", "usual_change"))
         else value + rng.normal(0, 1.0 if name.startswith("head") else 0.1, value.shape).astype(np.float32)
         for name, value in weights.items()
         if value.dtype == np.float32

@@ -17,6 +17,8 @@ parser.add_argument("--dataset")
 parser.add_argument("--family")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--steps", type=int, default=10)
+parser.add_argument("--minutes", type=float)
+parser.add_argument("--set", action="append")
 parser.add_argument("--out", type=Path)
 arguments = parser.parse_args()
 out: Path = arguments.out
@@ -50,12 +52,19 @@ while step < arguments.steps:
     time.sleep(0.02)
     (out / "draft").write_text(str(step))
     (out / "draft").replace(checkpoint)
-    note("progress", phase="train", done=step, total=arguments.steps, loss=1 / step)
+    note(
+        "progress",
+        phase="train",
+        done=step,
+        total=arguments.steps,
+        loss=1 / step,
+        ends_in_s=0.02 * (arguments.steps - step),
+    )
     if arguments.experiment == "fragile" and step == 5:
         os.kill(os.getpid(), signal.SIGKILL)
     if arguments.experiment == "doomed":
         os.kill(os.getpid(), signal.SIGKILL)
-note("progress", phase="train", done=step, total=arguments.steps, loss=0.5, trial=0.5, retrial=1.0)
+note("progress", phase="train", done=step, total=arguments.steps, loss=0.5, trial=0.5, retrial=1.0, success=[0.5, 1.0])
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 from support.pointing import bundle  # noqa: E402

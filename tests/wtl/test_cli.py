@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from metalearn.settings import settings
 from wtl.cli import main
+from wtl.cli.train import _experiment
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
@@ -25,6 +27,9 @@ COMMANDS = (
     "convert",
     "formats",
     "experiments",
+    "settings",
+    "submit",
+    "tune",
     "models",
 )
 
@@ -44,7 +49,20 @@ def test_help_is_given(command, capsys):
     assert capsys.readouterr().out.startswith("Usage: wtl")
 
 
-TAUGHT = ("train", "evaluate", "serve", "demo", "adapt", "act", "check", "convert", "formats")
+TAUGHT = (
+    "train",
+    "settings",
+    "submit",
+    "tune",
+    "evaluate",
+    "serve",
+    "demo",
+    "adapt",
+    "act",
+    "check",
+    "convert",
+    "formats",
+)
 
 
 @pytest.mark.parametrize("command", TAUGHT)
@@ -56,6 +74,28 @@ def test_help_teaches_by_examples(command, capsys):
 def test_named_experiments_are_listed(capsys):
     assert main(["experiments"]) == 0
     assert "reach-m2" in capsys.readouterr().out
+
+
+def test_settings_are_listed_with_default_meaning_and_values(capsys):
+    assert main(["settings", "n_frames"]) == 0
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["setting", "default", "meaning"]
+    assert [row.split()[:2] for row in rows if row.startswith(("model.", "training."))] == [
+        ["model.n_frames", "decided"]
+    ]
+    assert "a whole number, at least 2" in rows[1] and "from the length of the episodes, without minutes 3" in rows[1]
+    assert main(["settings"]) == 0
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines()[1:] if not line.startswith(" ")}
+    assert listed == set(settings())
+
+
+@pytest.mark.parametrize(
+    ("named", "dataset", "minutes"), [("reach-m2", None, None), (None, None, 20), (None, "robots", 20)]
+)
+def test_what_is_trained_without_an_experiment_may_take_twenty_minutes(named, dataset, minutes, tmp_path):
+    (tmp_path / "mine.py").write_text(OWN_FAMILY)
+    sys.path.insert(0, str(tmp_path))
+    assert _experiment(named, None if named or dataset else "mine:Few", dataset).training.minutes == minutes
 
 
 def bundle(folder: Path, content: bytes) -> Path:
@@ -83,6 +123,15 @@ def mistake(capsys, *arguments: object) -> str:
         (("train", "reach-m2", "--seed", "x"), "--seed"),
         (("train", "reach-m2", "--seed", 10**30), "--seed"),
         (("train", "reach-m2", "--steps", "0"), "--steps"),
+        (("train", "reach-m2", "--minutes", "0"), "--minutes"),
+        (("train", "reach-m2", "--minutes", "nan"), "--minutes"),
+        (("train", "reach-m2", "--minutes", "5", "--steps", "100"), "steps and minutes both say when"),
+        (("train", "reach-m2", "--set", "model.n_frame=4"), "did you mean model.n_frames?"),
+        (("train", "reach-m2", "--set", "n_frames"), "expected NAME=VALUE, as model.n_frames=16, got 'n_frames'"),
+        (("train", "reach-m2", "--set", "model.n_frames=1"), "model.n_frames: expected a whole number, at least 2"),
+        (("train", "reach-m2", "--set", "model.units=1"), "model.units is not for you to set"),
+        (("train", "reach-m2", "--seed", "1", "--set", "seed=2"), "seed is set, and seed decides it too"),
+        (("settings", "unheard-of"), "no setting has 'unheard-of' in its name or meaning"),
         (("train", "reach-m2", "--workers", "-2"), "--workers"),
         (("train", "--family", "nowhere:Nothing"), "No module named 'nowhere'"),
         (("train", "--family", "json:Nothing"), "Nothing"),
@@ -368,7 +417,12 @@ def test_an_own_family_is_trained_stopped_and_resumed(tmp_path):
 def test_what_was_trained_can_be_evaluated_and_listed(tmp_path, capsys):
     (tmp_path / "mine.py").write_text(OWN_FAMILY)
     (tmp_path / "few.json").write_text(json.dumps(MANIFEST))
-    assert main(["train", "--family", "mine:Few", "--steps", "20", "--out", "run", "--no-baselines"]) == 0
+    train = ["train", "--family", "mine:Few", "--steps", "20", "--out", "run", "--no-baselines"]
+    assert main([*train, "--set", "model.n_frames=5", "--set", "training.batch_tasks=16"]) == 0
+    made = json.loads((tmp_path / "run" / "bundle" / "bundle.json").read_text())
+    kept = made["provenance"]["experiment"]
+    assert (kept["model"]["n_frames"], kept["training"]["batch_tasks"], kept["training"]["minutes"]) == (5, 16, None)
+    assert made["model"]["n_frames"] == 5
     assert "wtl evaluate run/bundle" in capsys.readouterr().out
     arguments = ["evaluate", "run", "--manifest", "few.json", "--family", "mine:Few", "--episodes", "16", "--save"]
     assert main([*arguments, "--report", "new/report.json", "--plot", "new/report.png"]) == 0

@@ -22,6 +22,9 @@ from wtl.cli import main
         ("wtl adapt --model rea", "reach"),
         ("wtl adapt --from robo", "robomimic:"),
         ("wtl benchmark smo", "smoke"),
+        ("wtl train --set model.n_f", "model.n_frames="),
+        ("wtl submit reach-m2 --set model.frame_means=t", "model.frame_means=true"),
+        ("wtl settings training.l", "training.learning_rate"),
     ],
 )
 def test_what_a_shell_offers(typed: str, offered: str, monkeypatch: pytest.MonkeyPatch, capsys):

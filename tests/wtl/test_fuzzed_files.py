@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.fuzzed_files import LAYOUTS, Case, judge
+from support.fuzzed_files.hdf5 import CAMERA
 from support.fuzzed_files.judge import HARMLESS, read_as_adapt
 
 from metalearn.data.formats import FORMATS, Recorded, Selection
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_format_of_the_table_is_fuzzed() -> None:
-    assert set(LAYOUTS) == set(FORMATS)
+    assert set(LAYOUTS) == {*FORMATS, CAMERA}
 
 
 def test_no_reader_breaks_or_changes_anything_in_silence() -> None:
@@ -27,7 +28,7 @@ def test_no_reader_breaks_or_changes_anything_in_silence() -> None:
     assert ran.stdout.rstrip().endswith("0 failures")
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_harmless_changes_are_read_as_before(name: str, tmp_path: Path) -> None:
     verdicts = [judge(Case(name, (mutation,), seed=3), tmp_path).outcome for mutation in sorted(HARMLESS)]
     assert set(verdicts) <= {"as before", "not applied"}

@@ -23,11 +23,13 @@ from wtl.cli.recordings import (
     From,
     LinksUnder,
     Observations,
+    Parts,
     Resample,
     SkipBad,
     Success,
     TrialsFrom,
     fitted,
+    has_keys,
     read_sources,
     say,
     selection_of,
@@ -57,6 +59,7 @@ def adapt(
     demos_from: From = None,
     trials_from: TrialsFrom = None,
     observations: Observations = None,
+    parts: Parts = False,
     actions: Actions = None,
     success: Success = "auto",
     episodes: Episodes = None,
@@ -95,11 +98,13 @@ def adapt(
         resample=resample,
         skip_bad=skip_bad,
         links_under=links_under,
+        parts=parts,
     )
-    shown, tried = read_sources(demos_from, trials_from, selection)
     with connected(url, key) as client:
-        if skip_bad or clip:
-            spec = _spec_of(client, model, to)
+        keyed = has_keys((*(demos_from or ()), *(trials_from or ())))
+        spec = _spec_of(client, model, to) if keyed or skip_bad or clip else None
+        shown, tried = read_sources(demos_from, trials_from, selection.for_model(spec) if spec else selection)
+        if spec is not None and (skip_bad or clip):
             shown, tried = fitted((shown, tried), spec, clip=clip, skip_bad=skip_bad)
         rate_hz = shown.rate_hz or tried.rate_hz
         say((shown, tried), remarks=False)
@@ -153,6 +158,7 @@ def check(
     trials_from: TrialsFrom = None,
     model: Annotated[str, typer.Option(help="Name of a shipped model, or the folder of a bundle.")] = "reach",
     observations: Observations = None,
+    parts: Parts = False,
     actions: Actions = None,
     success: Success = "auto",
     episodes: Episodes = None,
@@ -187,8 +193,9 @@ def check(
         resample=resample,
         skip_bad=skip_bad,
         links_under=links_under,
+        parts=parts,
     )
-    read = read_sources(demos_from, trials_from, selection)
+    read = read_sources(demos_from, trials_from, selection.for_model(bundle.spec))
     shown, tried = fitted(read, bundle.spec, clip=clip, skip_bad=skip_bad)
     say((shown, tried), remarks=False)
     upload = Context(demos=shown.episodes, trials=tried.episodes)
@@ -210,6 +217,7 @@ def convert(
     ],
     demos_from: From = None,
     observations: Observations = None,
+    parts: Parts = False,
     actions: Actions = None,
     success: Success = "auto",
     episodes: Episodes = None,
@@ -253,8 +261,10 @@ def convert(
         resample=resample,
         skip_bad=skip_bad,
         links_under=links_under,
+        parts=parts,
     )
     spec = None if model is None else Bundle.load(bundle_folder(model)).spec
+    selection = selection if spec is None else selection.for_model(spec)
     kind, _, target = out.partition(":")
     if kind == "dataset":
         if not target:
@@ -291,7 +301,7 @@ def _spec_of(client: "Client", model: str | None, to: str | None) -> "Spec":
 
 
 def _observations(source: str) -> Any:
-    """`[n, *o]` from a file or standard input. Raises InvalidConfig, InvalidData."""
+    """`[n, *o]`, or those of each part by name, from a file or standard input. Raises InvalidConfig, InvalidData."""
     import numpy as np
 
     from metalearn.data.errors import InvalidData
@@ -309,6 +319,8 @@ def _observations(source: str) -> Any:
     given = value.get("observations") if isinstance(value, dict) else value
     if given is None:
         raise InvalidConfig(f"{source}: expected observations [n, o], got {', '.join(value) or 'nothing'}")
+    if isinstance(given, dict):
+        return given  # of each part: the client reads it
     array = numbers("observations", given, keep_uint8=True)
     return array[None] if array.ndim == 1 else np.asarray(array)
 

@@ -73,15 +73,11 @@ def submit(
     """
     from rich.console import Console
 
-    from metalearn.cluster.submit import Cluster, Submission, shown
+    from metalearn.cluster.submit import Cluster, Submission, arguments_of, shown
     from metalearn.experiments import find_experiment
-    from metalearn.settings import decided, parse
 
-    asked = {"seed": seed, "steps": steps, "minutes": minutes}
-    decided(find_experiment(experiment), parse(settings or ()), **asked)  # what is wrong is said before a job starts
-    options = [f"--{option}={value}" for option, value in asked.items() if value is not None]
-    options += [f"--set={setting}" for setting in settings or ()]
-    wanted = Submission(experiment, (*options, *(arguments or ())), storage, name)
+    given = arguments_of(find_experiment(experiment), settings or (), seed=seed, steps=steps, minutes=minutes)
+    wanted = Submission(experiment, (*given, *(arguments or ())), storage, name)
     console, cluster = Console(highlight=False), Cluster(address)
     started = cluster.submit(wanted, working_dir, again)
     console.print(f"job {wanted.id}: {'submitted' if started else 'was submitted before'}; {address}")
@@ -136,7 +132,7 @@ def tune(
     tried = run_sweep(sweep, ray_address)
     rows = []
     for one in tried:
-        settings = ", ".join(f"{key}={value}" for key, value in one.changes.items())
-        rows.append((f"{100 * one.first:.0f}%", f"{100 * one.success:.0f}%", str(one.steps), settings))
+        changes = ", ".join(f"{key}={value}" for key, value in one.changes.items())
+        rows.append((f"{100 * one.first:.0f}%", f"{100 * one.success:.0f}%", str(one.steps), changes))
     print_table(("trial", "retrial", "steps", "settings"), rows, whole=("settings",))
     typer.echo(f"\nbest: {sweep.url}/best.json\nits run: {tried[0].run}")

@@ -43,6 +43,13 @@ def settings(incomplete: str) -> list[str]:
     return _beginning(names if "=" in incomplete else {name.partition("=")[0] + "=" for name in names}, incomplete)
 
 
+def setting_names(incomplete: str) -> list[str]:
+    """Names of all settings."""
+    from metalearn.settings import settings as known
+
+    return _beginning(known(), incomplete)
+
+
 def _values(expected: str) -> tuple[str, ...]:
     return ("true", "false") if expected == "true or false" else ("",)
 

@@ -35,6 +35,14 @@ TrialsFrom = Annotated[
 Observations = Annotated[
     str | None, typer.Option(metavar="A,B,C", help="Keys of a dataset whose values make an observation, in this order.")
 ]
+Parts = Annotated[
+    bool,
+    typer.Option(
+        "--parts",
+        help="Keep the keys as parts of a Dict observation, with their names; without --observations all of them. "
+        "Pictures beside other keys, and what a model with parts reads, are kept so in any case.",
+    ),
+]
 Actions = Annotated[
     str | None,
     typer.Option(metavar="KEY", help="Key of a dataset that holds the actions, where it is not the usual one."),
@@ -89,6 +97,7 @@ def selection_of(
     resample: str | None = None,
     skip_bad: bool = False,
     links_under: Path | None = None,
+    parts: bool = False,
 ) -> "Selection":
     """What the options choose. Raises InvalidConfig for one that chooses nothing, or is not understood."""
     from metalearn.data.formats import Selection
@@ -115,7 +124,15 @@ def selection_of(
         recorded_hz=recorded_hz,
         skip_bad=skip_bad,
         links_under=links_under,
+        parts=parts,
     )
+
+
+def has_keys(sources: Sequence[str]) -> bool:
+    """Whether one of them is a dataset, whose observations have keys. Raises InvalidConfig."""
+    from metalearn.data.formats import find_format
+
+    return any(find_format(source)[0].decode is None for source in sources)
 
 
 def read_sources(demos: Sequence[str] | None, trials: Sequence[str] | None, selection: "Selection") -> "list[Recorded]":
@@ -125,7 +142,7 @@ def read_sources(demos: Sequence[str] | None, trials: Sequence[str] | None, sele
 
     # Keys are for datasets that have some: beside one, a file of whole episodes is read without.
     whole = {source: find_format(source)[0].decode is not None for source in (*(demos or ()), *(trials or ()))}
-    unkeyed = replace(selection, observations=(), actions=None, success=Selection().success, filter_key="")
+    unkeyed = replace(selection, observations=(), actions=None, success=Selection().success, filter_key="", parts=False)
 
     def read(source: str, chosen: Selection) -> Recorded:
         found = read_episodes(source, chosen)

@@ -1,6 +1,6 @@
 """`wtl settings`: what `--set NAME=VALUE` can set."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -8,15 +8,13 @@ from metalearn.data.errors import InvalidConfig
 from wtl.cli import completions
 from wtl.cli.tables import print_table
 
-if TYPE_CHECKING:
-    from metalearn.settings import Setting
-
 
 def settings(
     word: Annotated[
         str | None,
         typer.Argument(
-            help="Only settings with this in their name or meaning. [default: all]", autocompletion=completions.settings
+            help="Only settings with this in their name or meaning. [default: all]",
+            autocompletion=completions.setting_names,
         ),
     ] = None,
 ) -> None:
@@ -31,16 +29,9 @@ def settings(
     """
     from metalearn.settings import settings as known
 
-    sought = (word or "").rstrip("=").lower()
+    sought = (word or "").lower()
     found = [one for one in known().values() if sought in one.name.lower() or sought in one.meaning.lower()]
     if not found:
         raise InvalidConfig(f"no setting has {word!r} in its name or meaning; `wtl settings` lists all of them")
-    rows = [(one.name, one.shown_default, _meaning(one)) for one in found]
+    rows = [(one.name, one.shown_default, f"{one.meaning}\n  {one.values}") for one in found]
     print_table(("setting", "default", "meaning"), rows, whole=("setting",))
-
-
-def _meaning(one: "Setting") -> str:
-    if one.set_by:
-        return f"{one.meaning}\n  not for you to set: it follows from {one.set_by}"
-    decided = f"; decided from {one.decided_from} unless it is set" if one.decided_from else ""
-    return f"{one.meaning}\n  {one.expected}{decided}"

@@ -15,6 +15,7 @@ from wtl.cli.recordings import (
     Filter,
     LinksUnder,
     Observations,
+    Parts,
     Resample,
     SkipBad,
     Success,
@@ -54,6 +55,7 @@ def train(
     task_by: TaskBy = "file",
     demos: Demos = 1,
     observations: Observations = None,
+    parts: Parts = False,
     actions: Actions = None,
     success: Success = "auto",
     filter_key: Filter = None,
@@ -133,6 +135,7 @@ def train(
             resample=resample,
             skip_bad=skip_bad,
             links_under=links_under,
+            parts=parts,
         )
         made = read_task_set(episodes, selection, TaskRule(demos), task_by=task_by, rate_hz=rate)
         typer.echo(describe(made))

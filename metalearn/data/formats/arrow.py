@@ -33,6 +33,26 @@ def numbers_of(column: "pa.ChunkedArray | pa.Array", name: str) -> Array:
     return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(axes)
 
 
+def picture_bytes(column: "pa.ChunkedArray", name: str) -> list[bytes]:
+    """The bytes of a column of pictures, `{bytes, path}`. Raises InvalidData where a picture is in another file."""
+    rows = []
+    for i, one in enumerate(column.to_pylist()):
+        if not isinstance(one, dict) or not isinstance(one.get("bytes"), bytes):
+            raise InvalidData(f"{name}[{i}]", "the bytes of a PNG or JPEG", "none" if one is None else "another file")
+        rows.append(one["bytes"])
+    return rows
+
+
+def is_picture(kind: "pa.DataType") -> bool:
+    """Whether a column of this type holds the bytes of pictures."""
+    import pyarrow as pa
+
+    if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
+        return False
+    inner = kind.field("bytes").type
+    return bool(pa.types.is_binary(inner) or pa.types.is_large_binary(inner))
+
+
 def is_numeric(kind: "pa.DataType") -> bool:
     """Whether a column of this type holds numbers or booleans, or lists of them."""
     import pyarrow as pa

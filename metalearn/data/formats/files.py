@@ -99,6 +99,8 @@ def to_recorded(value: Any, selection: Selection = Selection()) -> Recorded:  # 
 
 def _check_selection(selection: Selection) -> None:
     """Raise InvalidData if a selection cannot be made among whole episodes."""
+    if selection.parts:
+        raise InvalidData("parts", "no such choice, since this file holds whole episodes", "parts")
     for name in ("observations", "actions"):
         if keys := getattr(selection, name):
             got = keys if isinstance(keys, str) else ", ".join(keys)

@@ -74,6 +74,23 @@ def array(group: "h5py.Group", name: str) -> Array:
         raise InvalidBytes(where, "an array that can be read", reason) from error
 
 
+def rows_of_bytes(group: "h5py.Group", name: str) -> list[bytes] | None:
+    """An array `[n]` of bytes of any length, or `[n, k]` of bytes that are padded; None for any other array."""
+    import h5py
+
+    found = group.get(name)
+    if not isinstance(found, h5py.Dataset):
+        return None
+    varied = found.ndim == 1 and h5py.check_vlen_dtype(found.dtype) == np.uint8
+    if not varied and not (found.ndim == 2 and found.dtype == np.uint8):
+        return None
+    try:
+        return [np.asarray(row, np.uint8).tobytes() for row in found[()]]
+    except (OSError, *_DAMAGE) as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise InvalidBytes(f"{group.name}/{name}".strip("/"), "an array that can be read", reason) from error
+
+
 def text(group: "h5py.Group", name: str) -> list[str]:
     """One array of text, as a list. Raises InvalidData."""
     import h5py

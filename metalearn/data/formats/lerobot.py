@@ -1,7 +1,7 @@
-"""LeRobot's low-dimensional datasets, v1 to v3: `meta/info.json` (v1 `meta_data`) and Parquet files under `data/`.
+"""LeRobot's datasets, v1 to v3: `meta/info.json` (v1 `meta_data`) and Parquet files under `data/`.
 
 Each frame is an observation and the action that followed it, so the last action of an episode has no observation
-after it and is lost. Videos are not read.
+after it and is lost. Pictures are read where they are in the Parquet files; videos are not.
 """
 
 import re
@@ -15,8 +15,9 @@ import numpy as np
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidBytes, InvalidData, TooLarge
 from metalearn.data.formats.arrays import DATASET_LIMITS, Limits
-from metalearn.data.formats.arrow import is_numeric, numbers_of, reason
-from metalearn.data.formats.doubts import of_flags, of_names, of_timestamps
+from metalearn.data.formats.arrow import is_numeric, is_picture, numbers_of, picture_bytes, reason
+from metalearn.data.formats.doubts import listed, of_flags, of_names, of_timestamps
+from metalearn.data.formats.images import pictures
 from metalearn.data.formats.selection import Recorded, Selection, Skipped, Steps, gather, usable
 from metalearn.data.quality import QualityWarning
 from metalearn.data.reading import own_file, parse_json, read_json, refuse_pointer_at
@@ -33,6 +34,8 @@ _NUMBERS = frozenset(
     }
 )
 _REWARD, _DONE = "next.reward", "next.done"
+_OBSERVED = "observation."
+_NEEDS_PYAV = "videos need the library av (PyAV) to be decoded, and are not read"
 _STATE, _TIME, _TASK = "observation.state", "timestamp", "task_index"
 Columns = dict[str, Array]
 """Values by the names of their columns, a row per frame."""
@@ -55,17 +58,20 @@ def read_lerobot(
     if info["codebase_version"].startswith("v1."):  # whose info.json says no features
         features = _numeric_columns(files[0])
     else:
-        features = [name for name, one in info["features"].items() if _is_numeric(one)]
-    needed, useful = _columns(features, selection, folder)
+        features = [name for name, one in info["features"].items() if _is_read(one)]
+    videos = [name for name, one in (info.get("features") or {}).items() if _dtype(one) == "video"]
+    needed, useful, keys = _columns(features, selection, folder, videos)
     frames, unread, doubts = _frames(files, needed, useful, selection, limits)
     numbers = list(frames)
     instructions = read_instructions(folder, selection.links_under) if selection.task_by == "instruction" else {}
 
     def steps(index: int) -> Steps:
         rate_hz = Recorded.of((), info.get("fps")).rate_hz
-        return _steps(_joined(frames[numbers[index]]), selection, rate_hz, instructions)
+        return _steps(_joined(frames[numbers[index]]), keys, selection, rate_hz, instructions)
 
     doubts += of_names(info, ("fps",))
+    if videos and selection.parts and not selection.observations:
+        doubts.append(QualityWarning("videos-unread", f"{listed(videos)} not read: {_NEEDS_PYAV}"))
     try:
         names = [f"episode {number}" for number in numbers]
         found = gather(
@@ -111,11 +117,16 @@ def _joined(parts: Sequence[Columns]) -> Columns:
     return {name: values[order] for name, values in joined.items()}
 
 
-def _steps(frames: Columns, selection: Selection, rate_hz: float | None, instructions: Mapping[int, str]) -> Steps:
+def _steps(
+    frames: Columns,
+    keys: Sequence[str],
+    selection: Selection,
+    rate_hz: float | None,
+    instructions: Mapping[int, str],
+) -> Steps:
     order = frames["frame_index"].reshape(-1)
     if not np.array_equal(order, np.arange(len(order))):
         raise InvalidData("frame_index", f"0 to {len(order) - 1}, each once", "gaps or repetitions")
-    keys = selection.observations or (_STATE,)
     dones = frames.get(_DONE)
     return Steps(
         observations={key: frames[key] for key in keys},
@@ -194,12 +205,17 @@ def _subset(splits: Any, key: str, numbers: Sequence[int]) -> list[int]:
     return [place for place, number in enumerate(numbers) if int(match[1]) <= number < int(match[2])]
 
 
-def _is_numeric(feature: Any) -> bool:
-    return isinstance(feature, dict) and feature.get("dtype") in _NUMBERS
+def _is_read(feature: Any) -> bool:
+    return _dtype(feature) in _NUMBERS | {"image"}
+
+
+def _dtype(feature: Any) -> str:
+    found = feature.get("dtype") if isinstance(feature, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def _numeric_columns(path: Path) -> list[str]:
-    """The columns of a Parquet file that hold numbers, or lists of them. Raises InvalidData."""
+    """The columns of a Parquet file that hold numbers, lists of them, or pictures. Raises InvalidData."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -210,25 +226,36 @@ def _numeric_columns(path: Path) -> list[str]:
         raise error.in_file(path) from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidBytes(f"{path}: file", "Parquet", reason(error)) from error
-    return [one.name for one in schema if is_numeric(one.type)]
+    return [one.name for one in schema if is_numeric(one.type) or is_picture(one.type)]
 
 
-def _columns(features: Sequence[str], selection: Selection, folder: Path) -> tuple[list[str], list[str]]:
-    """What has to be read, and what is read where it is there. Raises InvalidData."""
-    needed = {"observations": selection.observations or (_STATE,), "actions": (selection.actions or "action",)}
-    for field, keys in needed.items():
-        for key in keys:
+def _columns(
+    features: Sequence[str], selection: Selection, folder: Path, videos: Sequence[str]
+) -> tuple[list[str], list[str], tuple[str, ...]]:
+    """What has to be read, what is read where it is there, and which of it is observed. Raises InvalidData."""
+    unread = f"; {listed(videos)}: {_NEEDS_PYAV}" if videos else ""
+    keys = selection.observations or (_STATE,)
+    if selection.by_name and not selection.observations:
+        try:
+            keys = selection.keys_among([name for name in features if name.startswith(_OBSERVED)], (), unread)
+        except InvalidData as error:
+            raise error.in_file(folder) from error
+    needed = {"observations": keys, "actions": (selection.actions or "action",)}
+    for field, wanted in needed.items():
+        for key in wanted:
             if key not in features:
                 known = ", ".join(sorted(features)) or "none"
-                raise InvalidData(f"{folder}: {field}", f"numeric features, of {known}", key)
+                expected = f"numeric features or pictures, of {known}{unread * (key in videos)}"
+                raise InvalidData(f"{folder}: {field}", expected, key)
     if selection.task_by:
         needed["task"] = (_TASK if selection.task_by == "instruction" else selection.task_by,)
         if needed["task"][0] not in features:
             known = ", ".join(sorted(features)) or "none"
             raise InvalidData(f"{folder}: task", f"instruction, or a numeric feature, of {known}", needed["task"][0])
     usual = (_REWARD, *((_DONE,) if selection.success == "terminated" else ()), *selection.flag_keys, _TIME)
-    wanted = list(dict.fromkeys(["episode_index", "frame_index", *(key for keys in needed.values() for key in keys)]))
-    return wanted, [name for name in dict.fromkeys(usual) if name not in wanted]
+    wanted_all = ["episode_index", "frame_index", *(key for wanted in needed.values() for key in wanted)]
+    must = list(dict.fromkeys(wanted_all))
+    return must, [name for name in dict.fromkeys(usual) if name not in must], tuple(keys)
 
 
 def _files(folder: Path, links_under: Path | None) -> Sequence[Path]:
@@ -261,7 +288,12 @@ def _read(
             table = file.read(columns=columns)
         if not table.num_rows:
             raise InvalidData("rows", "at least one frame", "none")
-        found = {name: numbers_of(table.column(name), name) for name in columns}
+        found = {
+            name: pictures(name, picture_bytes(table.column(name), name), limits.n_bytes)
+            if is_picture(table.column(name).type)
+            else numbers_of(table.column(name), name)
+            for name in columns
+        }
         for name in ("episode_index", "frame_index"):
             numbers = check_finite(name, column(name, found[name]))
             if (odd := numbers[numbers != np.floor(numbers)]).size:

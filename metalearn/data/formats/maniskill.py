@@ -91,7 +91,7 @@ def _steps(trajectory: "h5py.Group", selection: Selection, labels: Labels) -> St
     if not known:
         raise InvalidData(_OBS, _REPLAY, "none")
     wanted = selection.keys_among(known, tuple(known))
-    if not selection.observations and len(known) > 1:
+    if not selection.observations and len(known) > 1 and not selection.by_name:
         raise InvalidData("observations", f"the keys to use, in order: some of {', '.join(known)}", "none")
     terminated = array(trajectory, "terminated") if "terminated" in trajectory else np.zeros(0)
     return Steps(

@@ -19,6 +19,7 @@ from metalearn.data.formats.hdf5 import numbered, opened
 from metalearn.data.formats.naming import leaves
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
 from metalearn.data.reading import own_file, read_json
+from metalearn.data.spaces import SEPARATOR, composite, split
 from metalearn.data.values import describe
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def write_minari(
         raise InvalidConfig(f"{dataset_id!a} is no dataset id; use one such as robot/reach-v0")
     if not episodes:
         raise InvalidData("episodes", "at least one", "none")
-    buffers = [_buffer(episode, f"episodes[{i}]") for i, episode in enumerate(episodes)]
+    buffers = [_buffer(episode, spec, f"episodes[{i}]") for i, episode in enumerate(episodes)]
     if _folder(dataset_id).exists():
         raise InvalidConfig(f"there is a Minari dataset {dataset_id} already; choose another id")
     import minari
@@ -175,7 +176,17 @@ def _columns(value: Any) -> Array:
     return array[:, None] if array.ndim == 1 else array
 
 
-def _buffer(episode: Episode, where: str) -> "minari.data_collector.EpisodeBuffer":
+def _nested(space: Any, parts: Mapping[str, Array], name: str = "") -> Any:
+    """What is observed as Minari holds it: parts in mappings and tuples, as a Gymnasium space nests them."""
+    if not composite(space):
+        return parts[name]
+    prefix, inner = (f"{name}{SEPARATOR}" if name else ""), space.spaces
+    if isinstance(inner, Mapping):
+        return {key: _nested(one, parts, f"{prefix}{key}") for key, one in inner.items()}
+    return tuple(_nested(one, parts, f"{prefix}{i}") for i, one in enumerate(inner))
+
+
+def _buffer(episode: Episode, spec: "metalearn.data.spec.Spec", where: str) -> "minari.data_collector.EpisodeBuffer":
     from minari.data_collector import EpisodeBuffer
 
     if episode.actions is None:
@@ -188,7 +199,7 @@ def _buffer(episode: Episode, where: str) -> "minari.data_collector.EpisodeBuffe
     if episode.rewards is None:
         infos[_UNREWARDED] = np.ones(n + 1, bool)
     return EpisodeBuffer(
-        observations=episode.observations,
+        observations=_nested(spec.observation_space, split(episode.observations)),
         actions=episode.actions,
         rewards=list(np.zeros(n, np.float32) if episode.rewards is None else episode.rewards),
         terminations=list(ends & bool(episode.success)),

@@ -61,10 +61,7 @@ def _order(entry: tuple[str, Path]) -> tuple[tuple[int, str], ...]:
 def _without_arrays(value: Any, path: Path, arrays: dict[str, Array]) -> Any:
     """`value` with null, or nothing, where an array was; the arrays go to `arrays`."""
     if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str) or not _PART.fullmatch(key) or key.isdigit() or (key == METADATA and not path):
-                raise InvalidBytes("/".join(map(str, (*path, key))), "letters, digits and _ for a name", ascii(key))
-        kept = ((key, _without_arrays(item, (*path, key), arrays)) for key, item in value.items())
+        kept = ((key, _without_arrays(item, _extended(path, key), arrays)) for key, item in value.items())
         return {key: item for key, item in kept if item is not _TAKEN}
     if isinstance(value, list | tuple):
         items = [_without_arrays(item, (*path, i), arrays) for i, item in enumerate(value)]
@@ -75,6 +72,14 @@ def _without_arrays(value: Any, path: Path, arrays: dict[str, Array]) -> Any:
         arrays[name] = value
         return _TAKEN
     return value.item() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _extended(path: Path, key: object) -> Path:
+    """The place of a value; a slash in a key stands for nested objects, as in `observation/camera`."""
+    parts = key.split("/") if isinstance(key, str) else [""]
+    if not all(_PART.fullmatch(part) for part in parts) or str(key).isdigit() or (key == METADATA and not path):
+        raise InvalidBytes("/".join(map(str, (*path, key))), "letters, digits and _ for a name", ascii(key))
+    return (*path, *parts)
 
 
 _TAKEN = object()

@@ -1,7 +1,9 @@
 """Brings the episodes of a recording to another rate, and says so in a remark. The numbers are made in `resampling`."""
 
+from collections import defaultdict
 from dataclasses import replace
 
+from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
 from metalearn.data.formats.selection import Recorded, Selection
 from metalearn.data.quality import QualityWarning
@@ -24,14 +26,11 @@ def at_chosen_rate(recorded: Recorded, selection: Selection) -> Recorded:
     if to_hz == rate_hz:
         return replace(recorded, rate_hz=rate_hz)
     # Recordings may mix shapes, of which the spec that they are fitted to will say which one is wrong.
-    shapes = {one.observations.shape[1:] for one in recorded.episodes}
-    flags = {
-        shape: flags_among([one.observations for one in recorded.episodes if one.observations.shape[1:] == shape])
-        for shape in shapes
-    }
-    episodes = tuple(
-        resample(one, rate_hz, to_hz, flags=flags[one.observations.shape[1:]]) for one in recorded.episodes
-    )
+    alike: defaultdict[object, list[Episode]] = defaultdict(list)
+    for one in recorded.episodes:
+        alike[_layout(one)].append(one)
+    flags = {layout: flags_among([one.observations for one in many]) for layout, many in alike.items()}
+    episodes = tuple(resample(one, rate_hz, to_hz, flags=flags[_layout(one)]) for one in recorded.episodes)
     said = QualityWarning(
         "resampled",
         f"it was brought from {rate_hz:g} to {to_hz:g} Hz: states between two recorded ones are interpolated, "
@@ -39,3 +38,7 @@ def at_chosen_rate(recorded: Recorded, selection: Selection) -> Recorded:
         "nearest in time",
     )
     return replace(recorded, episodes=episodes, rate_hz=to_hz).remarked(said)
+
+
+def _layout(episode: Episode) -> tuple[object, object]:
+    return episode.observations.dtype, episode.observations.shape[1:]

@@ -79,7 +79,7 @@ def _steps(demo: "h5py.Group", selection: Selection) -> Steps:
     seen, following = (demo.get("obs"), demo.get("next_obs")) if is_group(demo) else (None, None)
     if seen is None or not is_group(seen):
         raise InvalidData("obs", "a group of observations (robomimic's dataset_states_to_obs makes it)", "none")
-    wanted = selection.observations or tuple(seen)
+    wanted = selection.observations or selection.keys_among(tuple(seen), tuple(seen))
     for key in wanted:
         if key not in seen:
             raise InvalidData("observations", f"some of {', '.join(sorted(seen))}", key)

@@ -13,7 +13,9 @@ import numpy as np
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
+from metalearn.data.formats.parts import keys_of, observed
 from metalearn.data.quality import QualityWarning
+from metalearn.data.spec import Spec
 from metalearn.data.values import any_flag, column, flag, flags
 
 SUCCESS_KEYS = ("success", "is_success", "next.success")
@@ -27,7 +29,7 @@ class Selection:
     """Which part of a recording to use, and how strictly.
 
     Attributes:
-        observations: keys to concatenate, in this order; may be empty where there is only one.
+        observations: keys to concatenate, in this order, or to keep as parts; may be empty where there is only one.
         success: `auto` (a success flag if there is one, else what is usual in the format), `reward` (some reward is
             positive), `terminated` (the environment ended it), `yes`, `no`, `unknown`, or a key: its last value,
             as `any:KEY` whether it was ever true.
@@ -41,6 +43,8 @@ class Selection:
             `episodes` then counts within the subset.
         resample_hz: steps per second to bring the episodes to; None to leave them as they are.
         recorded_hz: steps per second of recordings that are to be brought to another rate, and do not say their own.
+        parts: keep the keys as parts with names, also where they could be one vector; with no keys, all of them.
+        of_model: the names of the parts that a known model has, which keys are matched to; empty for a vector.
     """
 
     observations: tuple[str, ...] = ()
@@ -53,6 +57,17 @@ class Selection:
     filter_key: str = ""
     resample_hz: float | None = None
     recorded_hz: float | None = None
+    parts: bool = False
+    of_model: tuple[str, ...] = ()
+
+    @property
+    def by_name(self) -> bool:
+        """Whether parts are wanted, whatever the recording holds."""
+        return self.parts or bool(self.of_model)
+
+    def for_model(self, spec: Spec) -> "Selection":
+        """The same for a model: with the names of the parts of its observations, if they have names."""
+        return replace(self, of_model=tuple(part.name for part in spec.parts) if spec.composite else ())
 
     def pick(self, n_episodes: int) -> Sequence[int]:
         """The numbers of the episodes to read, of this many. Raises InvalidData."""
@@ -66,9 +81,15 @@ class Selection:
                 raise InvalidData("episodes", f"numbers from 0 to {n_episodes - 1}", str(index))
         return wanted
 
-    def keys_among(self, known: Sequence[str], usual: tuple[str, ...]) -> tuple[str, ...]:
-        """The keys of the observations to read, `usual` where none is named. Raises InvalidData for an unknown one."""
-        wanted = self.observations or usual
+    def keys_among(self, known: Sequence[str], usual: tuple[str, ...], unread: str = "") -> tuple[str, ...]:
+        """The keys of the observations to read: those that are named, of the model, all for parts, or else `usual`.
+
+        Raises:
+            InvalidData: an unknown one, or none for a part of the model; `unread` is then said of other keys.
+        """
+        if self.of_model and not self.observations:
+            return tuple(keys_of(self.of_model, known, unread).values())
+        wanted = self.observations or (tuple(known) if self.parts else usual)
         for key in wanted:
             if key not in known:
                 raise InvalidData("observations", f"some of {', '.join(known) or 'none'}", ascii(key)[:80])
@@ -236,7 +257,7 @@ def usable(selection: Selection, names: Sequence[str], read: Callable[[int], T])
 
 def _convert(steps: Steps, selection: Selection, usual: str) -> tuple[Episode, tuple[QualityWarning, ...]]:
     """The episode, and remarks. A recording without the observation after the last action loses that action."""
-    observations = _observations(steps, selection.observations)
+    observations = observed(steps.observations, selection.observations, selection.of_model, selection.parts)
     actions = np.asarray(steps.actions)
     if actions.ndim == 0:
         raise InvalidData("actions", "one per step, [t, a]", "a single number")
@@ -260,25 +281,6 @@ def _lost(rewards: Array | None) -> QualityWarning:
     return QualityWarning(
         "last-action-lost", f"no observation was recorded after the last action, which is left out{which}"
     )
-
-
-def _observations(steps: Steps, keys: tuple[str, ...]) -> Array:
-    known = ", ".join(sorted(steps.observations)) or "none"
-    if not keys and len(steps.observations) != 1:
-        raise InvalidData("observations", f"the keys to use, in order: some of {known}", "none")
-    for key in keys:
-        if key not in steps.observations:
-            raise InvalidData("observations", f"some of {known}", key)
-    parts = [np.asarray(steps.observations[key]) for key in (keys or steps.observations)]
-    for key, part in zip(keys or steps.observations, parts, strict=True):
-        if part.dtype.kind not in "biuf" or part.ndim == 0:
-            raise InvalidData(f"observations.{key}", "numbers", f"{part.dtype} of shape {list(part.shape)}")
-        if len(part) != len(parts[0]):
-            raise InvalidData(f"observations.{key}", f"{len(parts[0])} steps", f"{len(part)}")
-    if len(parts) == 1 and parts[0].ndim > 1:
-        return parts[0]
-    with np.errstate(over="ignore"):  # the episode says where a number is none
-        return np.concatenate([part.reshape(len(part), -1).astype(np.float32) for part in parts], axis=1)
 
 
 def _success(steps: Steps, rule: str, usual: str) -> tuple[bool | None, tuple[QualityWarning, ...]]:

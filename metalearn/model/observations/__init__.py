@@ -4,7 +4,7 @@ Everything else hands observations on as vectors (`metalearn.data.spaces.observa
 """
 
 from metalearn.config import ModelConfig
-from metalearn.data.spaces import Part, parts_of
+from metalearn.data.spaces import Part, choices
 from metalearn.data.spec import Spec
 from metalearn.model.observations.base import ObservationEncoder
 from metalearn.model.observations.categories import CategoryEncoder
@@ -36,14 +36,13 @@ def make_observation_encoder(spec: Spec, config: ModelConfig) -> ObservationEnco
             case "image":
                 return ImageEncoder(part.shape, config.image_encoder)
             case "category":
-                return CategoryEncoder(*part.choices)
+                return CategoryEncoder(*choices(part.space))
             case "vector":
                 return VectorEncoder(part.size, config.fourier)
 
-    parts = parts_of(spec.observation_space)
-    if all(part.kind == "vector" for part in parts):
+    if all(part.kind == "vector" for part in spec.parts):
         return VectorEncoder(spec.observation_size, config.fourier)
-    return PartsEncoder(parts, [encoder_of(part) for part in parts])
+    return PartsEncoder(spec.parts, [encoder_of(part) for part in spec.parts])
 
 
 def make_baseline_encoder(spec: Spec, fourier: tuple[float, ...] = (), ddof: int = 0) -> ObservationEncoder:
@@ -54,11 +53,10 @@ def make_baseline_encoder(spec: Spec, fourier: tuple[float, ...] = (), ddof: int
             case "image":
                 return ImageEncoder(part.shape, SCRATCH)
             case "category":
-                return CategoryEncoder(*part.choices)
+                return CategoryEncoder(*choices(part.space))
             case "set" | "vector":
                 return UnclippedVectorEncoder(part.size, fourier, ddof)
 
-    parts = parts_of(spec.observation_space)
-    if all(part.kind in ("set", "vector") for part in parts):
+    if all(part.kind in ("set", "vector") for part in spec.parts):
         return UnclippedVectorEncoder(spec.observation_size, fourier, ddof)
-    return PartsEncoder(parts, [encoder_of(part) for part in parts])
+    return PartsEncoder(spec.parts, [encoder_of(part) for part in spec.parts])

@@ -1,35 +1,35 @@
 """A part that is a choice among n, or several such choices: one-hot, and in no unit."""
 
-from collections.abc import Sequence
-
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from metalearn.model.observations.base import ObservationEncoder
 
 
 class CategoryEncoder(ObservationEncoder):
-    """k choices, the i-th of them one of `sizes[i]` from `starts[i]` on. What is none of them is zeros."""
+    """k choices, the i-th of them one of `counts[i]` from `lowest[i]` on. What is none of them is zeros."""
 
     mean_size = 0
 
-    def __init__(self, sizes: Sequence[int], starts: Sequence[int]) -> None:
+    def __init__(self, lowest: Shaped[np.ndarray, "*k"], counts: Shaped[np.ndarray, "*k"]) -> None:
         super().__init__()
-        counts = torch.tensor(sizes)
-        values = torch.cat([torch.arange(start, start + n) for n, start in zip(sizes, starts, strict=True)])
-        self.register_buffer("component", torch.arange(len(counts)).repeat_interleave(counts), persistent=False)
-        self.register_buffer("value", values.float(), persistent=False)
+        pairs = list(zip(lowest.ravel().tolist(), counts.ravel().tolist(), strict=True))
+        components = torch.cat([torch.full((count,), i) for i, (_, count) in enumerate(pairs)])
+        values = torch.cat([torch.arange(low, low + count) for low, count in pairs])
+        self.register_buffer("components", components, persistent=False)
+        self.register_buffer("values", values.float(), persistent=False)
         self.size = self.plain_size = len(values)
-        self.frame_size = self.size + len(counts)
+        self.frame_size = self.size + len(pairs)
 
     def fit(self, observations: Float[Tensor, "n o"], episodes: Int[Tensor, " n"] | None = None) -> None:
         """Do nothing: the space says what there is to choose."""
 
     def forward(self, observations: Float[Tensor, "*n o"]) -> Float[Tensor, "*n _p"]:
         """One column per value of each component."""
-        chosen = observations[..., self.get_buffer("component")]
-        return ((chosen - self.get_buffer("value")).abs() < 0.5).to(observations.dtype)
+        chosen = observations[..., self.get_buffer("components")]
+        return ((chosen - self.get_buffer("values")).abs() < 0.5).to(observations.dtype)
 
     def read(
         self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f o"], kind: str

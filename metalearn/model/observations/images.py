@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from metalearn.data.errors import InvalidConfig
 from metalearn.model.observations.base import ObservationEncoder
@@ -17,6 +18,7 @@ SCRATCH = "scratch"
 GRID = 16  # places per side, about, that the first convolution looks at, whatever the size of a picture
 CHANNELS = (16, 32, 32)
 READOUT = 64
+SHARPNESS = 3.0  # of the softmax, to begin with: values of a map are in units of their deviation
 BRIGHTEST = 255.0
 N_FITTED = 2048  # pictures that a normaliser is fitted to
 
@@ -49,7 +51,7 @@ class ImageEncoder(ObservationEncoder):
     ) -> tuple[Float[Tensor, "b k f _p"], None]:
         """The features, and their change to the next frame (at the end: from the one before), not that of pixels."""
         features = self(observations)
-        changed = features.diff(dim=2)
+        changed = features[:, :, 1:] - features[:, :, :-1]
         return torch.cat([features, torch.cat([changed, changed[:, :, -1:]], 2)], -1), None
 
     def read_means(self, means: Float[Tensor, "b k f o"]) -> Float[Tensor, "b k f _p"]:
@@ -90,6 +92,7 @@ class PictureNetwork(nn.Module):
         self.register_buffer("places", torch.cartesian_prod(y, x), persistent=False)
         self.register_buffer("mean", torch.zeros(c))
         self.register_buffer("std", torch.ones(c))
+        self.sharpness = nn.Parameter(torch.full((third, 1), SHARPNESS))
         self.dense = nn.Linear(third * rows * columns, READOUT)
         self.norm = nn.LayerNorm(READOUT)
         self.size = 2 * third + READOUT
@@ -104,7 +107,9 @@ class PictureNetwork(nn.Module):
         """Places `[n, 2 channels]` from -2 to 2, then the dense layer's numbers."""
         mean, std = (self.get_buffer(name)[:, None, None] for name in ("mean", "std"))
         maps = self.convolutions((pictures - mean) / std).flatten(2)
-        places = 2 * maps.softmax(-1) @ self.get_buffer("places")
+        # As they come, maps of untrained convolutions are flat, and every place is the middle: nothing to learn from.
+        maps = functional.layer_norm(maps, maps.shape[-1:])
+        places = 2 * (self.sharpness * maps).softmax(-1) @ self.get_buffer("places")
         return torch.cat([places.flatten(1), self.norm(self.dense(maps.relu().flatten(1)))], -1)
 
 

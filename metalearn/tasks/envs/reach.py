@@ -33,7 +33,8 @@ class Reach:
     """A family with `n_objects` objects; the demonstration cannot tell `n_candidates` of them apart.
 
     An object is identified by its slot in the observation. With `coloured` it is identified by a colour instead: slots
-    are shuffled in every episode, and the colours of test tasks never occur in training.
+    are shuffled in every episode, and the colours of test tasks never occur in training. Its observations then have two
+    parts, the robot and a set of objects.
     """
 
     name: str
@@ -50,8 +51,10 @@ class Reach:
     @property
     def spec(self) -> Spec:
         """Observation: the robot's position `[2]`, and each object's relative position `[2]` (and colour `[3]`)."""
-        size = 2 + self.n_objects * (5 if self.coloured else 2)
-        observation = spaces.Box(-3.0, 3.0, (size,), np.float32)
+        observation: spaces.Space[Any] = spaces.Box(-3.0, 3.0, (2 + 2 * self.n_objects,), np.float32)
+        if self.coloured:
+            robot, objects = (spaces.Box(-3.0, 3.0, shape, np.float32) for shape in ((2,), (self.n_objects, 5)))
+            observation = spaces.Dict({"robot": robot, "objects": objects})
         return Spec(observation, spaces.Box(-1.0, 1.0, (2,), np.float32), HORIZON, rate_hz=10.0, version=self.version)
 
     def candidates(self, index: int) -> tuple[Array, int]:
@@ -86,8 +89,10 @@ class Reach:
         positions, relative, colours = self._parse(episode.observations)
         draw_scene(axes, positions, relative[0] + positions[0], *self.roles(colours[0], index), episode.success)
 
-    def _parse(self, observations: Float[np.ndarray, "t o"]) -> tuple[Array, Array, Array]:
+    def _parse(self, observations: Array) -> tuple[Array, Array, Array]:
         """The robot's positions `[t, 2]`, relative positions `[t, n, 2]`, colours `[t, n, 3]` (or empty)."""
+        if self.coloured:
+            return observations["robot"], observations["objects"][..., :2], observations["objects"][..., 2:]
         objects = observations[:, 2:].reshape(len(observations), self.n_objects, -1)
         return observations[:, :2], objects[..., :2], objects[..., 2:]
 
@@ -127,7 +132,7 @@ class ReachVectorEnv(TaskVectorEnv):
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Array, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Draw a layout for every row."""
         for row, row_seed in enumerate(self.row_seeds(seed)):
             self._lay_out(row, np.random.default_rng(row_seed), *self._tasks[row])
@@ -136,9 +141,7 @@ class ReachVectorEnv(TaskVectorEnv):
         self._success[:] = False
         return self._observe(), {}
 
-    def step(
-        self, actions: Array
-    ) -> tuple[Array, Array, Bool[np.ndarray, " b"], Bool[np.ndarray, " b"], dict[str, Any]]:
+    def step(self, actions: Array) -> tuple[Any, Array, Bool[np.ndarray, " b"], Bool[np.ndarray, " b"], dict[str, Any]]:
         """Move every row that has not ended by `SPEED` times its velocity."""
         live = ~self._ended
         self.positions[live] += SPEED * self.velocities(np.clip(actions[live], -1, 1), live)
@@ -173,11 +176,11 @@ class ReachVectorEnv(TaskVectorEnv):
         _, target, colours = self.family.roles(self.colours[row], self._tasks[row][0])
         return draw_plane(self.positions[row], self.objects[row], colours, target)
 
-    def _observe(self) -> Float[np.ndarray, "b o"]:
+    def _observe(self) -> Any:
         relative = self.objects - self.positions[:, None]
-        parts = [relative, self.colours] if self.family.coloured else [relative]
-        objects = np.concatenate(parts, -1).reshape(self.num_envs, -1)
-        return np.concatenate([self.positions, objects], -1).astype(np.float32)
+        if self.family.coloured:
+            return {"robot": self.positions.copy(), "objects": np.concatenate([relative, self.colours], -1)}
+        return np.concatenate([self.positions, relative.reshape(self.num_envs, -1)], -1).astype(np.float32)
 
     def _lay_out(self, row: int, rng: np.random.Generator, index: int, candidates: Array, target: int) -> None:
         """Place the objects of one row. In the demo scene the layout does not depend on the target."""

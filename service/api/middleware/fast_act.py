@@ -18,7 +18,7 @@ from service.adaptations.acting import Actor
 from service.api.middleware.access_log import LOGGER, RAW_HEADER, request_id_of
 from service.api.middleware.auth import RATE_LIMIT_STATUS, rate_limit_subject, raw_headers
 from service.api.presenters import act_response, server_timing
-from service.api.schemas.adaptations import to_observations
+from service.api.schemas.observations import to_observations
 from service.api.shutdown import Shutdown
 from service.codecs import CODECS, JSON, MSGPACK, Codec
 from service.container import Container

@@ -10,7 +10,8 @@ from service.adaptations.acting import Actor
 from service.api.dependencies import AdaptationId, ContainerDep, RequestBodyDep, Version
 from service.api.openapi import PROBLEMS, request_body_docs
 from service.api.presenters import act_response, server_timing
-from service.api.schemas.adaptations import ActAnswer, ActRequest, to_observations
+from service.api.schemas.adaptations import ActAnswer, ActRequest
+from service.api.schemas.observations import to_observations
 from service.api.scopes import requires
 from service.inference import ActResult
 
@@ -23,8 +24,9 @@ async def act(
 ) -> Response:
     """Return one action per observation, under the most probable hypothesis. Nothing is recorded.
 
-    Observations have shape [n, ...o], for example of n robots that do the same task, and actions [n, a] (or [n] for
-    discrete actions), in the units of the model's spec. The header Server-Timing has the duration of each stage.
+    Observations have shape [n, ...o], for example of n robots that do the same task, or are a mapping with such an
+    array for each part. Actions have shape [n, ...a], or [n] for one integer, in the units of the model's spec. The
+    header Server-Timing has the duration of each stage.
     """
 
     def prepare() -> tuple[Actor, Array]:

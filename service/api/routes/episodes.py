@@ -12,8 +12,8 @@ from service.api.schemas.adaptations import (
     StepAnswer,
     StepRequest,
     Uploaded,
-    to_observation,
 )
+from service.api.schemas.observations import to_observation
 from service.api.scopes import requires
 
 router = APIRouter(
@@ -59,7 +59,7 @@ def act(
     action, step = container.episode_recorder.act(
         adaptation, episode_id, observation, body.reward, request.idempotency_key
     )
-    return request.answer(StepAnswer(action=action.item() if spec.discrete else action, step=step))
+    return request.answer(StepAnswer(action=action if action.ndim else action.item(), step=step))
 
 
 @router.post("/{episode_id}/finish", response_model=Uploaded, openapi_extra=request_body_docs(FinishRequest))

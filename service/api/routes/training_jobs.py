@@ -59,7 +59,7 @@ def _check(tenant: str, job: JobRequest, container: ContainerDep) -> None:
     if not (job.experiment or job.dataset or job.family):
         expected = "an experiment, a data set or a family"
         raise InvalidPayload(f"expected {expected}, got none", field="experiment", expected=expected, got="nothing")
-    check_settings(job)
+    check_settings(job, container.settings.family_modules)
     if job.family is not None:
         check_family(job.family, container.settings.family_modules)
     if job.dataset is not None:

@@ -22,14 +22,12 @@ from pydantic_core import PydanticCustomError
 
 from metalearn.data.asks import Ask
 from metalearn.data.context import Context
-from metalearn.data.episode import Array, Episode
+from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
 from metalearn.data.quality import EpisodeQuality
 from metalearn.data.spec import Spec
-from metalearn.data.values import check_finite, components, flag, number, numbers
-
-LARGEST = 1e9
-"""The largest absolute value of a number: beyond any training data, and small enough not to overflow in float32."""
+from metalearn.data.values import flag, number
+from service.api.schemas.observations import LARGEST, check_size, observed
 
 
 def _list_or_array(value: Any) -> Any:
@@ -51,16 +49,29 @@ def _by_the_rule_of(read: Callable[[str, object], Any]) -> Callable[[Any], Any]:
     return validate
 
 
-def _number_or_more(value: Any) -> Any:
-    """Return the numbers unconverted: an observation of one component may be a number without its axis."""
-    return value if isinstance(value, bool | int | float) else _list_or_array(value)
+def _parts_or_list(value: Any) -> Any:
+    """Return observations unconverted: numbers, pictures, or a mapping with those of each part."""
+    return value if isinstance(value, dict) else _list_or_array(value)
+
+
+def _one_observation(value: Any) -> Any:
+    """Return one unconverted: of one component it may be a number without its axis, of a picture a file."""
+    return value if isinstance(value, bool | int | float | str | bytes) else _parts_or_list(value)
 
 
 _NUMBER = {"type": "number"}
 _ACTION = {"anyOf": [{"type": "array", "items": _NUMBER}, {"type": "integer"}]}
 _Numbers = Annotated[Any, PlainValidator(_list_or_array)]
-Observations = Annotated[_Numbers, WithJsonSchema({"type": "array", "items": {"type": "array", "items": {}}})]
-Observation = Annotated[Any, PlainValidator(_number_or_more), WithJsonSchema({"type": "array", "items": {}})]
+_BY_PART = {
+    "type": "object",
+    "description": "Of observations with parts: what each part is, by name (`GET /v1/models` lists them).",
+    "additionalProperties": {"anyOf": [{"type": "array", "items": {}}, {"type": "string"}, {"type": "object"}]},
+}
+_PICTURE = {"type": "string", "description": "Of a picture: a PNG or JPEG as data:image/png;base64,..."}
+_SEVERAL = {"type": "array", "items": {"anyOf": [{"type": "array", "items": {}}, _PICTURE]}}
+_ONE = {"type": "array", "items": {}}
+Observations = Annotated[Any, PlainValidator(_parts_or_list), WithJsonSchema({"anyOf": [_SEVERAL, _BY_PART]})]
+Observation = Annotated[Any, PlainValidator(_one_observation), WithJsonSchema({"anyOf": [_ONE, _PICTURE, _BY_PART]})]
 Actions = Annotated[_Numbers, WithJsonSchema({"type": "array", "items": _ACTION})]
 Rewards = Annotated[_Numbers, WithJsonSchema({"type": "array", "items": _NUMBER})]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -108,7 +119,9 @@ class Body(BaseModel):
 class EpisodeBody(Body):
     """One episode: t actions between t + 1 observations."""
 
-    observations: Observations = Field(description="Observations as numbers of shape [t + 1, ...o].")
+    observations: Observations = Field(
+        description="Observations as numbers of shape [t + 1, ...o], or those of each part by name."
+    )
     actions: Actions | None = Field(
         None, description="Actions as numbers of shape [t, a], or as integers of shape [t] for discrete actions."
     )
@@ -117,11 +130,7 @@ class EpisodeBody(Body):
 
     def to_episode(self, spec: Spec) -> Episode:
         """Convert the body to an episode. Raises InvalidData."""
-        # Checked before the numbers are converted, so that refusing a list of a million steps is cheap.
-        if len(self.observations) > spec.horizon + 1:
-            n_steps = len(self.observations) - 1
-            raise InvalidData("observations", f"at most {spec.horizon} steps", f"{n_steps} steps")
-        observations = pixels("observations", self.observations, spec)
+        observations = observed("observations", self.observations, spec)
         episode = spec.fit(Episode.of(observations, self.actions, self.rewards, self.success))
         for name, array in episode.arrays().items():
             check_size(name, array)
@@ -179,7 +188,9 @@ class ForkRequest(Body):
 class ActRequest(Body):
     """A batch of observations, for example of several robots that do the same task."""
 
-    observations: Observations = Field(description="Observations as numbers of shape [n, ...o].")
+    observations: Observations = Field(
+        description="Observations as numbers of shape [n, ...o], or those of each part by name."
+    )
 
 
 class EpisodeRequest(Body):
@@ -191,14 +202,18 @@ class EpisodeRequest(Body):
 class StepRequest(Body):
     """One step of a recorded episode: the current observation and the reward of the previous action."""
 
-    observation: Observation = Field(description="Current observation as numbers of shape [...o].")
+    observation: Observation = Field(
+        description="Current observation as numbers of shape [...o], or of each part by name."
+    )
     reward: Reward = Field(None, description="Reward of the previous action. Null if it is not known.")
 
 
 class FinishRequest(Body):
     """The end of a recorded episode: its last observation, the reward of its last action, and its outcome."""
 
-    observation: Observation = Field(description="Last observation as numbers of shape [...o].")
+    observation: Observation = Field(
+        description="Last observation as numbers of shape [...o], or of each part by name."
+    )
     reward: Reward = Field(None, description="Reward of the last action. Null if it is not known.")
     success: Success = None
 
@@ -336,59 +351,3 @@ def to_episodes(field: str, bodies: Sequence[EpisodeBody], spec: Spec) -> tuple[
         except InvalidData as error:
             raise error.within(f"{field}[{i}]") from error
     return tuple(episodes)
-
-
-def to_observations(field: str, value: Any, spec: Spec, max_rows: int = 1) -> Array:
-    """Convert and check `[n, *o]` observations to act on. Raises InvalidData."""
-    if len(value) > max_rows:
-        raise InvalidData(field, f"at most {max_rows} rows", f"{len(value)} rows")
-    array = pixels(field, value, spec)
-    if spec.observation_layout[1] == (1,):
-        array = components(array)
-    if array.ndim == 0 or array.shape[1:] != spec.observation_layout[1]:
-        expected = ", ".join(map(str, ("n", *spec.observation_layout[1])))
-        raise InvalidData(field, f"shape [{expected}]", f"shape {list(array.shape)}")
-    spec.check_observations(array)
-    return check_size(field, array)
-
-
-def to_observation(value: Any, spec: Spec) -> Array:
-    """Convert and check the one `[*o]` observation of a step. Raises InvalidData."""
-    shape = spec.observation_layout[1]
-    if (
-        isinstance(value, np.ndarray)
-        and value.shape == shape
-        and value.dtype == np.float32 == spec.observation_space.dtype
-    ):
-        return check_size("observation", value)
-    array = numbers("observation", value, keep_uint8=True)
-    if array.ndim == 0 and shape == (1,):
-        array = array.reshape(1)
-    if array.shape != shape:
-        raise InvalidData("observation", f"shape {list(shape)}", f"shape {list(array.shape)}")
-    return to_observations("observation", array[None], spec)[0]
-
-
-def check_size(field: str, array: Array) -> Array:
-    """Return `array` if its numbers are finite and at most LARGEST. Raises InvalidData."""
-    if array.dtype.kind != "f" or np.vdot(array, array) <= LARGEST**2:  # false for NaN
-        return array
-    if np.abs(array).max(initial=0) <= LARGEST:
-        return array
-    check_finite(field, array)
-    where = tuple(int(i) for i in np.argwhere(np.abs(array) > LARGEST)[0])
-    raise InvalidData(field, f"numbers from {-LARGEST:g} to {LARGEST:g}", f"{array[where]:g} at {list(where)}")
-
-
-def pixels(field: str, value: Any, spec: Spec) -> Any:
-    """Convert observations to an array, as uint8 pixels if the spec's observations are images. Raises InvalidData.
-
-    JSON has no bytes, so pixels may come as whole numbers from 0 to 255.
-    """
-    if spec.observation_space.dtype != np.uint8:
-        return numbers(field, value)
-    array = numbers(field, value, keep_uint8=True)
-    exact = array.dtype == np.uint8 or bool(((array >= 0) & (array <= 255) & (array == np.floor(array))).all())
-    if not exact:
-        raise InvalidData(field, "whole numbers from 0 to 255", "others")
-    return array.astype(np.uint8)

@@ -28,16 +28,61 @@ class DiscreteSpace(Body):
     start: int = Field(description="The smallest action; the largest is start + n - 1.")
 
 
+class MultiDiscreteSpace(Body):
+    """A space of several choices at once."""
+
+    type: Literal["multi_discrete"] = Field(description="Always `multi_discrete`.")
+    nvec: list[Any] = Field(description="Number of choices of each component, nested as its shape says.")
+    start: list[Any] = Field(description="The smallest choice of each component.")
+
+
+class MultiBinarySpace(Body):
+    """A space of zeros and ones."""
+
+    type: Literal["multi_binary"] = Field(description="Always `multi_binary`.")
+    n: int | list[int] = Field(description="Number of components, or their shape.")
+
+
+class DictSpace(Body):
+    """A space of observations with parts by name; the names of nested ones are joined by `/`."""
+
+    type: Literal["dict"] = Field(description="Always `dict`.")
+    spaces: dict[str, Any] = Field(description="The space of each part.")
+
+
+class TupleSpace(Body):
+    """A space of observations with parts that are numbered from 0."""
+
+    type: Literal["tuple"] = Field(description="Always `tuple`.")
+    spaces: list[Any] = Field(description="The space of each part.")
+
+
+_ActionSpace = BoxSpace | DiscreteSpace | MultiDiscreteSpace | MultiBinarySpace
+
+
 class ModelSpec(Body):
     """The spaces that a model acts in, and its time."""
 
-    observation_space: BoxSpace = Field(description="Space of one observation; o is its shape.")
-    action_space: BoxSpace | DiscreteSpace = Field(
-        discriminator="type", description="Space of one action; a is the number of components of a continuous one."
+    observation_space: _ActionSpace | DictSpace | TupleSpace = Field(
+        discriminator="type", description="Space of one observation; o is its shape, if it has no parts."
+    )
+    action_space: _ActionSpace = Field(
+        discriminator="type", description="Space of one action; a is its shape, which one integer does not have."
     )
     horizon: int = Field(description="Largest number of steps of an episode.")
     rate_hz: float = Field(description="Control rate in steps per second.")
     version: int = Field(description="Version of the meaning of these numbers.")
+
+
+class ObservationPart(Body):
+    """A part of an observation, under the name by which requests carry it."""
+
+    name: str = Field(description="Name of the part, as `arm` or `observation/camera`. Empty if there is only one.")
+    kind: Literal["vector", "set", "image", "category"] = Field(
+        description="How it is read: numbers, a set of entities in any order, pixels, or a choice."
+    )
+    shape: list[int] = Field(description="Shape of one of it, as [64, 64, 3]; one number has none.")
+    dtype: Literal["float32", "uint8"] = Field(description="Type of its numbers.")
 
 
 class ModelCard(Body):
@@ -48,6 +93,7 @@ class ModelCard(Body):
     aliases: list[str] = Field(description="Aliases that point at this version.")
     runtime: str | None = Field(description=_RUNTIME)
     spec: ModelSpec = Field(description="Observation and action spaces, horizon and control rate.")
+    parts: list[ObservationPart] = Field(description="Parts of an observation, and how each of them is read.")
     report: dict[str, Any] | None = Field(description="Results of the evaluation after training. Null without one.")
     provenance: dict[str, Any] = Field(description="Experiment, seeds and versions that the model was made with.")
     example: EpisodeBody = Field(

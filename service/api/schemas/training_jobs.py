@@ -1,11 +1,15 @@
 """Bodies of the routes of training jobs."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, WithJsonSchema
 
 from service.api.schemas.adaptations import NEXT_CURSOR, Body, Share
 
+_SCALARS: list[dict[str, Any]] = [{"type": name} for name in ("boolean", "number", "string")]
+SettingValue = Annotated[  # `service.training_jobs.admission` knows what each setting can be
+    Any, WithJsonSchema({"anyOf": [*_SCALARS, {"type": "array", "items": {"anyOf": _SCALARS}}, {"type": "null"}]})
+]
 _NAME = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -36,7 +40,7 @@ class TrainingJobRequest(Body):
         le=100_000,
         description="Minutes that the training may take, instead of a number of steps. Not beside `steps`.",
     )
-    settings: dict[str, JsonValue] = Field(
+    settings: dict[str, SettingValue] = Field(
         {},
         max_length=100,
         description="Values of other fields of the experiment's configuration, by the names that `wtl settings` lists, "
@@ -79,7 +83,7 @@ class TrainingJobState(Body):
     seed: int | None = Field(description="Requested random seed. Null: that of the experiment.")
     steps: int | None = Field(description="Requested number of gradient steps. Null: that of the experiment.")
     minutes: float | None = Field(description="Requested number of minutes. Null: none was requested.")
-    settings: dict[str, JsonValue] = Field(description="Requested values of other fields, by their names.")
+    settings: dict[str, SettingValue] = Field(description="Requested values of other fields, by their names.")
     name: str | None = Field(description="Requested name of the model. Null: that of the experiment.")
     state: Literal["queued", "running", "succeeded", "failed", "stopped"] = Field(description="State of the job.")
     stop_requested: bool = Field(description="True if a client has asked to stop the job.")

@@ -9,9 +9,10 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 
 from metalearn.bundle import Bundle
 from metalearn.cluster.policy_module import Conditioned, export_module
-from metalearn.config import EntityLayout, ModelConfig
+from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.spaces import from_vectors, split
 from metalearn.data.spec import Spec
 from metalearn.model.inference import Inference
 from metalearn.model.policy import ConditionalPolicy
@@ -19,9 +20,10 @@ from metalearn.tasks.registry import find_family
 
 BOX = spaces.Box(-2, 2, (7,), np.float32)
 BODY = spaces.Box(-1, np.array([1, 0.1], np.float32), (2,), np.float32)
+LISTED = spaces.Dict(objects=spaces.Box(-2, 2, (2, 3), np.float32), robot=spaces.Box(-2, 2, (1,), np.float32))
 KINDS = {
     "continuous": (Spec(BOX, BODY, 20, 10.0), ModelConfig()),
-    "entities": (Spec(BOX, BODY, 20, 10.0), ModelConfig(entities=EntityLayout(start=1, count=2, size=3, place=2))),
+    "entities": (Spec(LISTED, BODY, 20, 10.0), ModelConfig()),
     "dynamics": (Spec(BOX, BODY, 20, 10.0), ModelConfig(dynamics_rank=2)),
     "discrete": (Spec(BOX, spaces.Discrete(5), 20, 10.0), ModelConfig(n_hypotheses=8)),
     "discrete from 1": (Spec(BOX, spaces.Discrete(3, start=1), 20, 10.0), ModelConfig()),
@@ -41,10 +43,12 @@ def test_the_exported_module_acts_as_the_policy_does(kind, tmp_path):
     inference = Inference.load(bundle)
     contexts = [Context((spec.example_episode(rng),)), Context(), Context((), (spec.example_episode(rng),))]
     latents = np.stack([belief.latent for belief in inference.infer_belief(contexts)])
-    hypotheses, seen = np.array([0, 1, 3]), rng.uniform(-2, 2, (3, 7)).astype(np.float32)
+    hypotheses, vectors = np.array([0, 1, 3]), rng.uniform(-2, 2, (3, 7)).astype(np.float32)
+    seen = from_vectors(vectors, spec.observation_space)
 
     module = RLModule.from_checkpoint(export_module(bundle, tmp_path / "module"))
-    inputs = {"observation": torch.from_numpy(seen), "latent": torch.from_numpy(latents)}
+    tensors = {name: torch.from_numpy(part.copy()) for name, part in split(seen).items()}
+    inputs = {"observation": tensors.get("", tensors), "latent": torch.from_numpy(latents)}
     batch = {Columns.OBS: inputs | {"hypothesis": torch.from_numpy(hypotheses)}}
     acted = module.forward_inference(batch)[Columns.ACTIONS].numpy()
 

@@ -13,8 +13,9 @@ from support.ray_head import TOKEN, environment
 
 from metalearn.bundle import Bundle
 from metalearn.cluster.artifacts import ArtifactRef, pack_bundle, store_artifact, unpack_bundle
-from metalearn.cluster.submit import NOT_UPLOADED, Cluster, Submission
+from metalearn.cluster.submit import NOT_UPLOADED, Cluster, Submission, arguments_of
 from metalearn.data.errors import InvalidConfig
+from metalearn.experiments import find_experiment
 from metalearn.training.checkpoint import read
 from metalearn.training.run_store import CHECKPOINT
 from service.settings import SHIPPED_MODELS
@@ -52,6 +53,25 @@ def test_all_of_the_program_is_uploaded_and_what_it_made_is_not():
 def test_where_the_run_goes_is_no_argument_of_the_training(argument):
     with pytest.raises(InvalidConfig, match=f"{argument.partition('=')[0]}: give it to `wtl submit`"):
         Submission("reach-m2", ("--seed", "1", argument))
+
+
+def test_settings_and_options_become_arguments_of_the_training():
+    given = arguments_of(find_experiment("reach-m2"), ["model.n_frames=16", "model.fourier=0.5,1"], seed=1, minutes=30)
+    assert given == ("--seed=1", "--minutes=30", "--set=model.n_frames=16", "--set=model.fourier=0.5,1")
+    assert Submission("reach-m2", given).id != Submission("reach-m2").id
+
+
+@pytest.mark.parametrize(
+    ("setting", "steps", "sentence"),
+    [
+        ("model.n_frame=16", None, "did you mean model.n_frames"),
+        ("model.n_frames=0", None, "model.n_frames: expected a whole number"),
+        ("training.minutes=5", 100, "steps decides it too"),
+    ],
+)
+def test_a_wrong_setting_is_said_before_a_job_starts(setting, steps, sentence):
+    with pytest.raises(InvalidConfig, match=sentence):
+        arguments_of(find_experiment("reach-m2"), [setting], steps=steps)
 
 
 def test_with_storage_the_run_is_kept_there_and_not_the_bundle_alone():

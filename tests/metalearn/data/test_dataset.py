@@ -1,9 +1,11 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gymnasium import spaces
+from safetensors.numpy import load_file, save_file
 
 from metalearn.bundle import Bundle
 from metalearn.data.context import Context
@@ -36,6 +38,46 @@ def test_a_dataset_survives_the_disk(tmp_path: Path, spec: Spec):
     dataset = recorded(3, spec)
     dataset.save(tmp_path)
     assert Dataset.load(tmp_path) == dataset
+
+
+def test_pictures_are_compressed(tmp_path: Path):
+    spec = replace(SPEC, observation_space=spaces.Box(0, 255, (32, 32, 3), np.uint8))
+    scene = np.tile(np.arange(32, dtype=np.uint8)[:, None], (10, 32, 1, 3)).reshape(10, 32, 32, 3)
+    episode = Episode.of(scene, np.zeros((9, 2)))
+    Dataset(spec, tuple(TaskRecord(f"own/{i}", (), (episode,)) for i in range(3))).save(tmp_path)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < scene.nbytes / 5
+    assert Dataset.load(tmp_path).tasks[2].experts == (episode,)
+
+
+@pytest.mark.parametrize(
+    ("shape", "error"),
+    [
+        ([2, 2, 1], "4 bytes for shape"),
+        ([9, 2, 2, 3], "108 bytes"),
+        ([], "1 bytes"),
+        ([-1, 4], "whole numbers above 0"),
+        (["2"], "whole numbers above 0"),
+        ([10**9, 10**9], "at most 2147483648 bytes"),
+        (None, "whole numbers above 0"),
+    ],
+)
+def test_pictures_of_another_size_than_the_index_says_are_damage(tmp_path: Path, shape: object, error: str):
+    recorded(2, WITH_PARTS).save(tmp_path)
+    index = json.loads((tmp_path / "dataset.json").read_text())
+    index["shards"][0]["tasks"][0]["demos"][0]["pictures"] = {"observations/camera/front": shape}
+    (tmp_path / "dataset.json").write_text(json.dumps(index))
+    with pytest.raises(InvalidConfig, match=error):
+        Dataset.load(tmp_path)
+
+
+def test_pictures_that_are_not_compressed_are_damage(tmp_path: Path):
+    recorded(2, WITH_PARTS).save(tmp_path)
+    shard = tmp_path / "tasks-00000.safetensors"
+    arrays = load_file(shard)
+    arrays["0/demos/0/observations/camera/front"] = np.zeros(72, np.uint8)
+    save_file(arrays, shard)
+    with pytest.raises(InvalidConfig, match="damaged: 0/demos/0/observations/camera/front: expected compressed"):
+        Dataset.load(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,8 @@ def test_pixels_flags_and_discrete_actions_take_what_is_nearest() -> None:
 
 def test_what_is_a_flag_is_decided_by_the_whole_recording() -> None:
     short, long = np.array([[0.0, 0], [0, 1]]), np.array([[0.0, 0], [0.5, 1], [1, 1]])
-    assert flags_among([short]).tolist() == [True, True]
-    assert flags_among([short, long]).tolist() == [False, True]
+    assert flags_among([short])[""].tolist() == [True, True]
+    assert flags_among([short, long])[""].tolist() == [False, True]
 
 
 @pytest.mark.parametrize("to_hz", [0.5, 7, 29.97, 30.03, 50, 173])

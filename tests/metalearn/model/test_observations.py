@@ -11,24 +11,25 @@ from torch import Tensor
 from metalearn.baselines import mixture, paper_network
 from metalearn.baselines.mixture import MixtureConfig, Network
 from metalearn.baselines.paper_network import PaperConfig, RetrialNetwork, TrialNetwork
-from metalearn.config import EntityLayout, ModelConfig
+from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.spaces import observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.model import policy
 from metalearn.model.inference import Inference
 from metalearn.model.observations import (
-    EntitySetEncoder,
     ObservationEncoder,
+    PartsEncoder,
+    UnclippedVectorEncoder,
     VectorEncoder,
     make_baseline_encoder,
     make_observation_encoder,
 )
 from metalearn.model.policy import ConditionalPolicy
 
-SPEC = Spec(spaces.Box(-1, 1, (6,)), spaces.Box(-1, 1, (2,)), horizon=8, rate_hz=10.0)
-LISTED = EntityLayout(start=2, count=2, size=2, place=1)
+SPEC = Spec(spaces.Box(-1, 1, (6,)), spaces.Box(-1, 1, (2,)), horizon=30, rate_hz=10.0)
 
 
 class BlindEncoder(ObservationEncoder):
@@ -57,6 +58,10 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "make_observation_encoder", lambda spec, config: BlindEncoder())
     for module in (mixture, paper_network):
         monkeypatch.setattr(module, "make_baseline_encoder", lambda spec, fourier=(), ddof=0: BlindEncoder())
+
+
+def vectors(spec: Spec, n: int) -> Tensor:
+    return torch.from_numpy(observation_vectors(spec.example_episode(np.random.default_rng(0), n - 1).observations))
 
 
 def episodes(n: int) -> list[Episode]:
@@ -134,19 +139,54 @@ def test_rllibs_networks_have_the_same_door(monkeypatch: pytest.MonkeyPatch, bli
         torch.testing.assert_close(values[0], values[1])
 
 
-def test_the_encoder_is_chosen_by_the_layout_of_observations() -> None:
-    assert type(make_observation_encoder(SPEC, ModelConfig())) is VectorEncoder
-    assert type(make_observation_encoder(SPEC, ModelConfig(entities=LISTED))) is EntitySetEncoder
+def of(observation_space: spaces.Space) -> Spec:
+    return Spec(observation_space, SPEC.action_space, horizon=40, rate_hz=10.0)
 
 
-def test_sizes_are_those_of_what_is_made() -> None:
-    seen = torch.zeros(2, 3, 4, 6)
-    for encoder in (
-        make_observation_encoder(SPEC, ModelConfig(n_frames=4)),
-        make_observation_encoder(SPEC, ModelConfig(n_frames=4, entities=LISTED)),
-        make_baseline_encoder(SPEC, (0.5,)),
-    ):
-        queries = torch.zeros(2, 1, *encoder.memory_shape) if encoder.memory_shape else None
+VECTORS = of(spaces.Dict(arm=spaces.Box(-1, 1, (4,)), hand=spaces.Box(-1, 1, (2,))))
+LISTED = of(spaces.Dict(near=spaces.Box(-1, 1, (3, 2)), far=spaces.Box(-1, 1, (2, 4)), robot=spaces.Box(-1, 1, (2,))))
+PICTURE = of(spaces.Box(0, 255, (9, 7, 3), np.uint8))
+CHOICES = of(spaces.Tuple((spaces.Discrete(3, start=5), spaces.MultiDiscrete([2, 3]))))
+EVERYTHING = of(
+    spaces.Dict(
+        arm=spaces.Box(-1, 1, (4,)),
+        front=spaces.Box(0, 255, (8, 8, 1), np.uint8),
+        wrist=spaces.Box(0, 255, (20, 12, 3), np.uint8),
+        mode=spaces.Discrete(4),
+        near=spaces.Box(-1, 1, (3, 2)),
+    )
+)
+SPECS = {
+    "vector": SPEC,
+    "vectors": VECTORS,
+    "sets": LISTED,
+    "a picture": PICTURE,
+    "choices": CHOICES,
+    "all": EVERYTHING,
+}
+
+
+def test_vectors_are_read_as_one_and_other_parts_each_by_its_kind() -> None:
+    for spec in (SPEC, VECTORS):
+        assert type(make_observation_encoder(spec, ModelConfig())) is VectorEncoder
+        assert type(make_baseline_encoder(spec)) is UnclippedVectorEncoder
+    assert type(make_baseline_encoder(LISTED)) is UnclippedVectorEncoder
+    encoder = make_observation_encoder(EVERYTHING, ModelConfig())
+    assert isinstance(encoder, PartsEncoder)
+    kinds = [type(part).__name__ for part in encoder.parts]
+    assert kinds == ["VectorEncoder", "ImageEncoder", "CategoryEncoder", "SetEncoder", "ImageEncoder"]
+
+
+def test_a_plain_vector_has_the_weights_that_bundles_have_had_from_the_start() -> None:
+    assert list(make_observation_encoder(SPEC, ModelConfig()).state_dict()) == ["mean", "std"]
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_sizes_are_those_of_what_is_made(name: str) -> None:
+    spec = SPECS[name]
+    seen = vectors(spec, 24).view(2, 3, 4, -1)
+    for encoder in (make_observation_encoder(spec, ModelConfig(n_frames=4)), make_baseline_encoder(spec, (0.5,))):
+        queries = torch.zeros(2, 5, *encoder.memory_shape) if encoder.memory_shape else None
         frames, keys = encoder.read(seen, seen, "demo")
         plain, found = encoder.look(seen[:, :1], queries)
         sizes = (encoder.size, encoder.frame_size, encoder.mean_size, encoder.plain_size)
@@ -168,6 +208,50 @@ def test_the_policy_and_the_baselines_normalise_each_in_their_way() -> None:
     torch.testing.assert_close(baseline(far), torch.tensor([[100.0, 0.0, 0.0]]))
 
 
-def test_dynamics_are_refused_for_observations_that_are_no_vectors() -> None:
+def test_baselines_see_pictures_and_choices_and_learn_to() -> None:
+    network, seen = Network(EVERYTHING, MixtureConfig(width=8, latent_dim=2)), vectors(EVERYTHING, 3)
+    network.observations.fit(seen)
+    network(seen[:, None], torch.zeros(3, 2)).sum().backward()
+    assert network.observations.parts[1].network.convolutions[0].weight.grad.abs().sum() > 0
+
+
+def test_each_part_is_fitted_to_its_own_numbers() -> None:
+    spec = of(spaces.Dict(arm=spaces.Box(-9, 9, (1,)), mode=spaces.Discrete(3)))
+    encoder, seen = make_observation_encoder(spec, ModelConfig(fourier=())), torch.tensor([[2.0, 0.0], [4.0, 2.0]])
+    encoder.fit(seen)
+    torch.testing.assert_close(encoder(seen), torch.tensor([[-(0.5**0.5), 1, 0, 0], [0.5**0.5, 0, 0, 1]]))
+
+
+def test_a_choice_becomes_a_column_and_its_change_a_flag() -> None:
+    encoder = make_observation_encoder(CHOICES, ModelConfig())
+    seen = torch.tensor([[6.0, 1.0, 2.0]])
+    columns = [0, 1, 0, 0, 1, 0, 0, 1]
+    assert encoder(seen)[0].tolist() == columns
+    frames, keys = encoder.read(seen[None, None], torch.tensor([[[[0.0, -1.0, 0.0]]]]), "demo")
+    assert frames.flatten().tolist() == [*columns[:3], 0, *columns[3:], 1, 0]
+    assert keys is None
+
+
+def test_two_sets_have_a_memory_each_and_are_asked_for_what_they_hold() -> None:
+    encoder, seen = make_observation_encoder(LISTED, ModelConfig(n_frames=2)), vectors(LISTED, 4).view(2, 1, 2, -1)
+    assert isinstance(encoder, PartsEncoder)
+    far, near, robot = encoder.parts
+    assert encoder.memory_shape == (8, 32)
+    queries = torch.randn(2, 3, 8, 32)
+    plain, found = encoder.look(seen, queries)
+    torch.testing.assert_close(plain, robot.look(seen[..., -2:], None)[0])
+    expected = [far.look(seen[..., :8], queries[:, :, :4])[1], near.look(seen[..., 8:14], queries[:, :, 4:])[1]]
+    torch.testing.assert_close(found, torch.cat(expected, -1))
+
+
+@pytest.mark.parametrize("name", ["a picture", "choices", "all"])
+def test_dynamics_are_refused_for_observations_that_are_no_vectors(name: str) -> None:
     with pytest.raises(InvalidConfig, match="dynamics_rank"):
-        _ = BlindEncoder().unit
+        _ = make_observation_encoder(SPECS[name], ModelConfig()).unit
+
+
+def test_numbers_of_entities_have_units_for_dynamics_too() -> None:
+    encoder = make_observation_encoder(LISTED, ModelConfig())
+    encoder.fit(torch.arange(32.0).view(2, 16).sin())
+    assert encoder.unit.shape == (16,)
+    assert encoder.unit[:8].tolist() == 2 * encoder.unit[:4].tolist()

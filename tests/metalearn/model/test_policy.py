@@ -7,23 +7,26 @@ from gymnasium import spaces
 from support.asks import Urgency
 
 from metalearn.adapter import Belief
-from metalearn.config import EntityLayout, ModelConfig
+from metalearn.config import ModelConfig
 from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
+from metalearn.data.spaces import from_vectors
 from metalearn.data.spec import Spec
 from metalearn.model.inference import Inference
 from metalearn.model.policy import ConditionalPolicy
 
 CONTINUOUS = Spec(spaces.Box(-3, 3, (6,)), spaces.Box(-1, 1, (2,)), horizon=8, rate_hz=10.0)
 DISCRETE = Spec(spaces.Box(-3, 3, (6,)), spaces.Discrete(3, start=2), horizon=8, rate_hz=10.0)
-LISTED = EntityLayout(start=0, count=2, size=3, place=1)
+OBJECTS, BODY = spaces.Box(-3, 3, (2, 3)), spaces.Box(-3, 3, (2,))
+LISTED = Spec(spaces.Dict(objects=OBJECTS), CONTINUOUS.action_space, horizon=8, rate_hz=10.0)
+TWO_LISTS = Spec(spaces.Dict(body=BODY, near=OBJECTS, far=OBJECTS), DISCRETE.action_space, horizon=8, rate_hz=10.0)
 
 
-def inference(spec: Spec = CONTINUOUS, entities: EntityLayout | None = None) -> Inference:
+def inference(spec: Spec = CONTINUOUS) -> Inference:
     torch.manual_seed(0)
-    config = ModelConfig(encoder_width=16, policy_width=16, latent_dim=8, n_hypotheses=3, entities=entities)
+    config = ModelConfig(encoder_width=16, policy_width=16, latent_dim=8, n_hypotheses=3)
     return Inference(ConditionalPolicy(config, spec), spec)
 
 
@@ -36,23 +39,21 @@ def latents(model: Inference, contexts: Sequence[Context]) -> np.ndarray:
     return np.stack([belief.latent for belief in model.infer_belief(contexts)])
 
 
-@pytest.mark.parametrize("spec", [CONTINUOUS, DISCRETE])
-@pytest.mark.parametrize("entities", [None, LISTED])
+@pytest.mark.parametrize("spec", [CONTINUOUS, DISCRETE, LISTED, TWO_LISTS])
 @pytest.mark.parametrize(("k", "n_trials"), [(0, 0), (1, 0), (0, 2), (3, 1), (2, 5)])
-def test_any_number_of_demos_and_trials_gives_an_action(
-    spec: Spec, entities: EntityLayout | None, k: int, n_trials: int
-):
-    model = inference(spec, entities)
+def test_any_number_of_demos_and_trials_gives_an_action(spec: Spec, k: int, n_trials: int):
+    model = inference(spec)
     episodes = some_episodes(spec, k + n_trials)
     (belief,) = model.infer_belief([Context(tuple(episodes[:k]), tuple(episodes[k:]))])
     assert belief.probabilities.sum() == pytest.approx(1, abs=1e-5)
-    action = model.act(model.conditioning(belief.latent[None], np.array([0])), np.zeros((1, 6), np.float32))
+    observation = spec.example_episode(np.random.default_rng(0)).observations[:1]
+    action = model.act(model.conditioning(belief.latent[None], np.array([0])), observation)
     assert spec.action_space.contains(action[0])
 
 
-@pytest.mark.parametrize("entities", [None, LISTED])
-def test_the_order_of_demos_and_of_trials_does_not_matter(entities: EntityLayout | None):
-    model, (a, b, c, d) = inference(entities=entities), some_episodes(CONTINUOUS, 4)
+@pytest.mark.parametrize("spec", [CONTINUOUS, LISTED])
+def test_the_order_of_demos_and_of_trials_does_not_matter(spec: Spec):
+    model, (a, b, c, d) = inference(spec), some_episodes(spec, 4)
     one, other = latents(model, [Context((a, b), (c, d)), Context((b, a), (d, c))])
     np.testing.assert_allclose(one, other, atol=1e-5)
 
@@ -74,15 +75,13 @@ def test_a_context_is_encoded_alike_alone_and_among_others():
 
 
 def test_entities_may_be_listed_in_any_order():
-    model, (a,) = inference(entities=LISTED), some_episodes(CONTINUOUS, 1)
-    swap = np.array([3, 4, 5, 0, 1, 2])
-    swapped = Episode(a.observations[:, swap].copy(), a.actions, a.rewards, a.success)
+    model, (a,) = inference(LISTED), some_episodes(LISTED, 1)
+    swapped = Episode.of({"objects": a.observations["objects"][:, ::-1]}, a.actions, a.rewards, a.success)
     one, other = latents(model, [Context((a,)), Context((swapped,))])
     np.testing.assert_allclose(one, other, atol=1e-5)
-    observation = a.observations[:1]
     conditioning = model.conditioning(one[None], np.array([1]))
-    swapped = model.act(conditioning, observation[:, swap])
-    np.testing.assert_allclose(model.act(conditioning, observation), swapped, atol=1e-5)
+    acted = [model.act(conditioning, episode.observations[:1]) for episode in (a, swapped)]
+    np.testing.assert_allclose(*acted, atol=1e-5)
 
 
 def test_an_ask_that_nobody_trained_for_is_refused():
@@ -107,8 +106,8 @@ def test_an_actor_explores_until_a_trial_was_scored():
 
 
 def test_conditioning_leads_to_the_actions_that_are_most_likely_in_training():
-    for spec, entities in ((CONTINUOUS, None), (DISCRETE, None), (CONTINUOUS, LISTED)):
-        model = inference(spec, entities)
+    for spec in (CONTINUOUS, DISCRETE, LISTED):
+        model = inference(spec)
         beliefs = model.infer_belief([Context((one,)) for one in some_episodes(spec, 3)])
         latent, hypotheses = np.stack([belief.latent for belief in beliefs]), np.array([0, 1, 1])
         seen = np.random.default_rng(0).normal(size=(3, spec.observation_size)).astype(np.float32)
@@ -129,7 +128,7 @@ def test_conditioning_leads_to_the_actions_that_are_most_likely_in_training():
                 top = -model.policy.log_sigma.sum().expand(3)  # of a Gaussian, up to a constant
                 torch.testing.assert_close(likelihood(wanted), top)
         expected = wanted if spec.discrete else np.clip(wanted, spec.action_space.low, spec.action_space.high)
-        acted = model.act(model.conditioning(latent, hypotheses), seen)
+        acted = model.act(model.conditioning(latent, hypotheses), from_vectors(seen, spec.observation_space))
         np.testing.assert_array_equal(acted, expected + (spec.action_space.start if spec.discrete else 0))
 
 

@@ -7,15 +7,15 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from support.opengl import skip_unless_drawn
 
-from metalearn.data.spaces import named, split
+from metalearn.data.spaces import named
 from metalearn.data.spec import Spec
 from metalearn.tasks.family import SPLITS, TaskVectorEnv, make_vec
 from metalearn.tasks.registry import FAMILIES, find_family
 from metalearn.tasks.single_row import SingleRowEnv
 
 
-def assert_same_parts(alone: object, row: np.ndarray) -> None:
-    for name, part in split(row).items():
+def assert_same_parts(alone: object, rows: object) -> None:
+    for name, part in named(rows).items():
         np.testing.assert_array_equal(named(alone)[name], part[0], strict=True)
 
 

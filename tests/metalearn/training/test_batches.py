@@ -91,7 +91,7 @@ def test_new_trials_take_the_place_of_earlier_ones():
 
 
 def test_forgetting_leaves_a_trial_scored():
-    frames = EpisodeTensors.pool(Frames.of([episode(1)], 3, Units(SPEC)))
+    frames = Frames.of([episode(1)], 3, Units(SPEC))
     trials = EpisodeTensors.gather(frames, torch.zeros((200, 1), dtype=torch.long))
     known = trials.drop_modalities(torch.Generator().manual_seed(1), actions=0.5, rewards=0.5, success=0.9)
     assert ((known.has_rewards > 0) | (known.success != 0)).all()

@@ -11,6 +11,7 @@ from metalearn.tasks.registry import find_family
 from metalearn.training.batches import TrainingSet
 from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
 from metalearn.training.learner import CPU, Compute, Learner
+from metalearn.training.schedule import FixedSchedule
 
 CONFIG = TrainingConfig(batch_tasks=16)
 
@@ -47,10 +48,11 @@ def test_a_device_that_is_not_there_is_named(device: str) -> None:
 
 
 def test_codes_settle_after_the_share_of_the_steps_that_was_asked_for() -> None:
-    learner, data = made(TrainingConfig(batch_tasks=16, warmup_steps=6, rounds=0, freeze_batchnorm_after=0.5))
+    config = TrainingConfig(batch_tasks=16, warmup_steps=6, rounds=0, freeze_batchnorm_after=0.5)
+    (learner, data), schedule = made(config), FixedSchedule(config, competing=True)
     generator, means = torch.Generator().manual_seed(0), []
-    for _ in range(6):
-        learner.step(data.draw(learner.config, False, generator), 0.0)
+    for step in range(6):
+        learner.step(data.draw(config, False, generator), 0.0, frozen=schedule.batchnorm_frozen(step))
         means.append(learner.policy.encoder.normalise.running_mean.clone())
     assert not torch.equal(means[1], means[2])
     assert torch.equal(means[2], means[5])

@@ -29,14 +29,14 @@ from metalearn.config import ModelConfig
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.formats import read_episodes, read_minari
-from metalearn.data.frames import effects_of
+from metalearn.data.spaces import split
 from metalearn.data.spec import Spec
 from metalearn.model.export import with_graphs
 from metalearn.model.policy import ConditionalPolicy
 from service.app import create_app
 from service.client import Adaptation, AsyncClient, Client, ClientError, Export
 from service.inference import OnnxRuntime
-from service.inference.onnx_policy import signature, standalone
+from service.inference.onnx_policy import remembering, remembering_signature, signature, standalone
 from service.settings import SHIPPED_MODELS, Settings
 from wtl.cli import main
 
@@ -146,7 +146,7 @@ def of_images() -> Bundle:
     return with_graphs(Bundle("images", IMAGES, config.model_dump(mode="json"), weights))
 
 
-@pytest.mark.parametrize("kind", ["categorical", "entities", "dynamics", "images"])
+@pytest.mark.parametrize("kind", ["categorical", "entities", "dynamics", "memory of parts", "watched", "images"])
 def test_every_kind_of_model_can_leave(kind: str, rng: np.random.Generator) -> None:
     bundle = of_images() if kind == "images" else made(kind)
     runtime, spec = OnnxRuntime.load(bundle), bundle.spec
@@ -156,31 +156,50 @@ def test_every_kind_of_model_can_leave(kind: str, rng: np.random.Generator) -> N
     seen = spec.example_episode(rng, 20).observations
     hypotheses = np.arange(len(seen)) % len(belief.probabilities)
     expected = runtime.act(np.stack([runtime.conditioning(belief, z) for z in hypotheses]), seen)
-    got = run(policy, observation=seen, hypothesis=hypotheses)
+    got = run(policy, **named("observation", seen), hypothesis=hypotheses)
     assert got.dtype == expected.dtype
-    np.testing.assert_allclose(got, expected, atol=1e-4 if kind == "dynamics" else 1e-5)
+    np.testing.assert_allclose(got, expected, atol=1e-5 if kind in {"categorical", "images"} else 1e-4)
     promised = signature(bundle)
     session = onnxruntime.InferenceSession(policy)
-    named = [*session.get_inputs(), *session.get_overridable_initializers()]
-    assert {one["name"] for one in promised["inputs"]} == {one.name for one in named}
+    inputs = [*session.get_inputs(), *session.get_overridable_initializers()]
+    assert {one["name"] for one in promised["inputs"]} == {one.name for one in inputs}
     assert list(got.shape[1:]) == promised["outputs"][0]["shape"][1:]
     assert str(got.dtype) == promised["outputs"][0]["dtype"]
 
 
-def test_what_is_learnt_while_acting_is_an_input(rng: np.random.Generator) -> None:
-    bundle = made("dynamics")
+def named(name: str, observations: np.ndarray) -> dict[str, np.ndarray]:
+    """Observations as inputs of an exported graph."""
+    return {f"{name}.{part}" if part else name: np.ascontiguousarray(x) for part, x in split(observations).items()}
+
+
+@pytest.mark.parametrize("kind", ["dynamics", "memory", "memory of parts", "watched"])
+def test_what_steps_tell_is_an_input_that_another_graph_makes(kind: str, rng: np.random.Generator) -> None:
+    bundle = made(kind)
     runtime, spec = OnnxRuntime.load(bundle), bundle.spec
     belief = runtime.infer_belief([contexts(spec, rng)[4]])[0]
     policy, episode = standalone(bundle, belief), spec.example_episode(rng, 12)
+    seen, last = episode.observations, episode.observations[-1:]
     conditioning = runtime.conditioning(belief, belief.map_hypothesis)
-    later = runtime.update(conditioning, episode.observations, episode.actions)
-    expected = runtime.act(later[None], episode.observations[-1:])
-    effects = effects_of(np.diff(episode.observations, axis=0), episode.actions).sum(0)
-    (last,) = signature(bundle)["inputs"][2:]
-    assert (last["name"], last["shape"]) == ("effects", ["n", len(effects)])
-    got = run(policy, observation=episode.observations[-1:], effects=effects[None].astype(np.float32))
-    np.testing.assert_allclose(got, expected, atol=1e-4)
-    assert not np.allclose(run(policy, observation=episode.observations[-1:]), expected, atol=1e-2)
+    later = runtime.update(conditioning, seen, episode.actions)
+    steps = named("observation", seen[:-1]) | named("next_observation", seen[1:]) | {"action": episode.actions}
+    effects = run(remembering(bundle), **steps).sum(0, keepdims=True)
+    for graph in (policy, remembering(bundle)):
+        onnx.checker.check_model(onnx.load_from_string(graph))
+    np.testing.assert_allclose(effects[0], (later - conditioning)[-effects.shape[1] :], atol=1e-4)
+    (expects,) = [one for one in signature(bundle)["inputs"] if one["name"] == "effects"]
+    assert expects["shape"] == ["n", effects.shape[1]]
+    promised = {one["name"]: one["dtype"] for one in remembering_signature(bundle)["inputs"]}
+    assert promised == {name: array.dtype.name for name, array in steps.items()}
+    got = run(policy, **named("observation", last), effects=effects)
+    np.testing.assert_allclose(got, runtime.act(later[None], last), atol=1e-3)
+    assert got.shape[1:] == spec.actions.shape
+
+
+def test_what_steps_tell_is_missing_in_an_older_bundle_which_says_so() -> None:
+    bundle = made("dynamics")
+    older = bundle.with_graphs({name: graph for name, graph in bundle.graphs.items() if name != "remember"})
+    with pytest.raises(InvalidConfig, match=r"no remember\.onnx in it; `wtl export BUNDLE` adds it"):
+        remembering(older)
 
 
 def test_a_graph_that_does_not_fit_its_weights_is_refused() -> None:

@@ -8,7 +8,8 @@ from gymnasium import spaces
 
 from metalearn.data.errors import InvalidData
 from metalearn.data.spec import Spec
-from service.api.schemas.adaptations import EpisodeBody, StepRequest, to_observation, to_observations
+from service.api.schemas.adaptations import EpisodeBody, StepRequest
+from service.api.schemas.observations import to_observation, to_observations
 from service.client.spaces import ModelSpaces
 
 ONE = Spec(spaces.Box(-9, 9, (1,), np.float32), spaces.Box(-1, 1, (1,), np.float32), 50, 20.0)

@@ -38,7 +38,7 @@ def test_both_runtimes_believe_and_do_the_same(kind: str, rng: np.random.Generat
     assert len(np.unique(expected.round(4), axis=0)) > 1
 
 
-@pytest.mark.parametrize("kind", ["dynamics", "reach"])
+@pytest.mark.parametrize("kind", ["dynamics", "memory", "memory of parts", "watched", "reach"])
 def test_both_learn_the_same_while_they_act(kind: str, rng: np.random.Generator) -> None:
     bundle = made(kind)
     episode = bundle.spec.example_episode(rng, 6)
@@ -46,8 +46,10 @@ def test_both_learn_the_same_while_they_act(kind: str, rng: np.random.Generator)
     belief = torch.infer_belief([Context((episode,))])[0]
     conditioning, seen = torch.conditioning(belief, 0), (episode.observations, episode.actions)
     expected, got = torch.update(conditioning, *seen), onnx.update(conditioning, *seen)
-    np.testing.assert_allclose(got, expected, atol=1e-6)
-    assert torch.adapts_online == onnx.adapts_online == (kind == "dynamics")
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    acts = [one.act(got[None], episode.observations[-1:]) for one in (torch, onnx)]
+    np.testing.assert_allclose(*acts, atol=1e-4)
+    assert torch.adapts_online == onnx.adapts_online == (kind != "reach")
     assert torch.adapts_online == (not np.array_equal(got, conditioning))
 
 
@@ -77,6 +79,13 @@ def test_the_files_of_a_bundle_run_in_onnx_runtime_as_they_are(tmp_path: Path, r
     runtime = TorchRuntime.load(bundle)
     expected = runtime.act(np.stack([runtime.conditioning(belief, 0) for belief in beliefs]), observations)
     np.testing.assert_allclose(np.clip(got, -1, 1), expected, atol=1e-5)
+
+
+def test_a_bundle_that_lacks_what_it_remembers_with_says_how_to_get_it() -> None:
+    bundle = made("dynamics")
+    older = bundle.with_graphs({name: graph for name, graph in bundle.graphs.items() if name != "remember"})
+    with pytest.raises(InvalidConfig, match=r"no remember\.onnx in it.*`wtl export BUNDLE`"):
+        OnnxRuntime.load(older)
 
 
 def test_what_cannot_be_run_says_why() -> None:

@@ -45,9 +45,11 @@ def test_a_job_is_followed_to_a_model_that_acts(http: TestClient, client: Client
     progress = [data for _, kind, data in events if kind == "progress"]
     assert progress[-1] | {"at": ""} == {
         "at": "", "phase": "train", "done": 20, "total": 20, "loss": 0.5, "trial": 0.5, "retrial": 1.0,
+        "success": [0.5, 1.0],
     }  # fmt: skip
+    assert progress[0]["ends_in_s"] > 0
     job = http.get(f"{JOBS}/mine").json()
-    assert (job["state"], job["model"], job["progress"]["retrial"]) == ("succeeded", "trained", 1.0)
+    assert (job["state"], job["model"], job["progress"]["success"]) == ("succeeded", "trained", [0.5, 1.0])
     assert client.model("trained").version == 1
     assert client.adapt("trained").act([[0.1, 0, 0]])[0, 0] == pytest.approx(-0.3)
     assert 'wtl_training_jobs{state="succeeded"} 1.0' in http.get("/metrics").text
@@ -236,7 +238,7 @@ def follow_from_the_command_line(url: str) -> None:
     code, text = wtl("create", "reach-m2", "--steps", "20", "--id", "typed", "--name", "typed", "--follow")
     assert code == 0
     assert "succeeded: typed@1" in text
-    assert "train        20/20  trial 50%  retrial 100%" in text
+    assert "train        20/20  success 50 / 100% after 0-1 trials" in text
     code, text = wtl("create", "broken", "--id", "bad", "--follow")
     assert (code, "failed: ValueError: this cannot be learnt" in text) == (1, True)
     assert "typed@1" in wtl("list")[1]

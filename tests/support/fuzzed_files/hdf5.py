@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from gymnasium import spaces
 from support.fuzzed_files import told
 from support.fuzzed_files.layout import Layout, Rng, arrays, lengths
 from support.fuzzed_files.told import Contradiction, Recording, Tree, under
@@ -59,11 +60,23 @@ def _make_robomimic(rng: Rng) -> Tree:
     return tree
 
 
+def _make_with_camera(rng: Rng) -> Tree:
+    """Of robomimic, with a picture of one pixel where the gripper was."""
+    tree = _make_robomimic(rng)
+    return {
+        name.replace("/gripper", "/camera"): np.abs(value).astype(np.uint8)[..., None, None]
+        if name.endswith("/gripper")
+        else value
+        for name, value in tree.items()
+    }
+
+
 def _tell_robomimic(tree: Tree) -> Recording:
     episodes = []
     for number in told.numbered(list(under(tree, "data/")), "demo_"):
         demo = under(tree, f"data/demo_{number}/")
         keys = ("state",) if "obs/state" in demo else ("eef", "gripper")
+        keys = ("camera", "eef") if "obs/camera" in demo else keys
         seen = [told.plain(demo.get(f"obs/{key}")) for key in keys]
         following = [demo.get(f"next_obs/{key}") for key in keys]
         after = all(one is not None for one in following)
@@ -260,10 +273,21 @@ def _layout(kind: str, make: Callable[[Rng], Tree], tell: Callable[[Tree], Recor
     return Layout(make, partial(_write, kind=kind), _load, tell)
 
 
+CAMERA = "robomimic with a camera"
 _ROBOMIMIC = _layout("robomimic", _make_robomimic, _tell_robomimic)
 HDF5 = {
     "hdf5": _layout("hdf5", _make_any, _tell_any),
     "robomimic": replace(_ROBOMIMIC, observations=("eef", "gripper")),
+    CAMERA: replace(
+        _layout("robomimic", _make_with_camera, _tell_robomimic),
+        observations=("eef", "camera"),
+        observation_space=spaces.Dict(
+            {
+                "eef": spaces.Box(-np.inf, np.inf, (3,), np.float32),
+                "camera": spaces.Box(0, 255, (1, 1, 1), np.uint8),
+            }
+        ),
+    ),
     "maniskill": _layout("maniskill", _make_maniskill, _tell_maniskill),
     "d4rl": _layout("d4rl", _make_d4rl, _tell_d4rl),
     "aloha": _layout("aloha", _make_aloha, _tell_aloha),

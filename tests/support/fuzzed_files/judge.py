@@ -7,27 +7,28 @@ the broken recording says as its own library reads it. A harmless mutation has t
 import shutil
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from gymnasium import spaces
 from support.fuzzed_files.damage import FILES
-from support.fuzzed_files.layout import Layout
+from support.fuzzed_files.layout import FLAT, Layout
 from support.fuzzed_files.layouts import LAYOUTS
 from support.fuzzed_files.mutations import NEAR, TREES, Slip, near_name
-from support.fuzzed_files.told import ACTION_SIZE, OBSERVATION_SIZE, Contradiction, Recording, Told, Tree
+from support.fuzzed_files.told import ACTION_SIZE, Contradiction, Recording, Told, Tree
 
 from metalearn.data.errors import WatchTryLearnError
 from metalearn.data.formats import Recorded, Selection
+from metalearn.data.spaces import observation_vectors
 from metalearn.data.spec import Spec
 from wtl.cli.recordings import fitted, read_sources
 
 SPEC = Spec(
-    spaces.Box(-np.inf, np.inf, (OBSERVATION_SIZE,), np.float32),
+    FLAT,
     spaces.Box(-1, 1, (ACTION_SIZE,), np.float32),
     horizon=50,
     rate_hz=20.0,
@@ -68,13 +69,25 @@ class Case:
 
 def read_as_adapt(source: str, selection: Selection) -> Recorded:
     """The demonstrations of a source, as `wtl adapt` has them before it sends them."""
-    parts = read_sources([source], None, selection)
-    return fitted(parts, SPEC, clip=False, skip_bad=selection.skip_bad)[0]
+    return _read_for(SPEC, source, selection)
+
+
+def _read_for(spec: Spec, source: str, selection: Selection) -> Recorded:
+    parts = read_sources([source], None, selection.for_model(spec))
+    return fitted(parts, spec, clip=False, skip_bad=selection.skip_bad)[0]
+
+
+READERS: Mapping[str, Read] = {
+    name: partial(_read_for, replace(SPEC, observation_space=one.observation_space)) for name, one in LAYOUTS.items()
+}
+"""For each layout, how `wtl adapt` reads it for a model of its observations."""
 
 
 def judge(case: Case, home: Path, read: Read = read_as_adapt) -> Verdict:
     """Run one case in a folder, which is empty again afterwards."""
     layout = LAYOUTS[case.format]
+    if read is read_as_adapt:
+        read = READERS[case.format]
     rng = np.random.default_rng(case.seed)
     selection = Selection(layout.observations, skip_bad=bool(rng.integers(4) == 0))
     tree, before = _whole(case.format, case.seed % N_WHOLE, selection, read)
@@ -166,7 +179,9 @@ def _told_without(layout: Layout, tree: dict[str, object]) -> Recording | None:
 
 
 def _recording(found: Recorded) -> Recording:
-    episodes = (Told(one.observations, one.actions, one.rewards, one.success) for one in found.episodes)
+    episodes = (
+        Told(observation_vectors(one.observations), one.actions, one.rewards, one.success) for one in found.episodes
+    )
     return Recording(tuple(episodes), found.rate_hz)
 
 

@@ -2,26 +2,32 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from support.fuzzed_files import told
 from support.fuzzed_files.told import Array, Contradiction, Recording, Tree
 
+FLAT = spaces.Box(-np.inf, np.inf, (told.OBSERVATION_SIZE,), np.float32)
 Rng = np.random.Generator
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A format: `make` a tree, `write` it into a folder and give its source, `load` it, `tell` what it says."""
+    """A format: `make` a tree, `write` it into a folder and give its source, `load` it, `tell` what it says.
+
+    `observations` are the keys that are read, and `observation_space` is that of the model that they are for.
+    """
 
     make: Callable[[Rng], Tree]
     write: Callable[[Tree, Path], str]
     load: Callable[[Path], Tree]
     tell: Callable[[Tree], Recording]
     observations: tuple[str, ...] = ()
+    observation_space: spaces.Space[Any] = field(default_factory=lambda: FLAT)
 
 
 def arrays(rng: Rng, n: int) -> dict[str, Array]:

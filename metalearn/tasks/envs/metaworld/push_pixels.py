@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Float64, Shaped, UInt8
+from jaxtyping import Float64, UInt8
 
+from metalearn.data.episode import Array
 from metalearn.data.spec import Spec
 from metalearn.tasks.envs.metaworld.arm import HAND_HIGH, HAND_LOW, RATE_HZ
 from metalearn.tasks.envs.metaworld.camera import SIZE, open_camera
@@ -64,22 +65,19 @@ class PushPixelsVectorEnv(PuckVectorEnv):
     def __init__(self, family: PushPixels, goals: Float64[np.ndarray, "b 3"], scene: Scene) -> None:
         self._camera = open_camera(family.task)
         super().__init__(family, goals, scene)
-        dtype, shape = family.spec.observation_layout
-        self._seen = np.zeros((len(goals), *shape), dtype)
+        self._pictures = np.zeros((len(goals), SIZE, SIZE, 3), np.uint8)
         self._drawn_at = np.full(len(goals), -1)
 
     def _start(self, row: int, rng: np.random.Generator) -> None:
         super()._start(row, rng)
         self._drawn_at[row] = -1
 
-    def _observations(self) -> Shaped[np.ndarray, " b"]:
+    def _observations(self) -> dict[str, Array]:
         rows = np.flatnonzero(self._drawn_at != self._steps)
-        self._seen["arm"][rows] = self.arms.frames[rows, :N_ARM]
-        self._seen["camera"][rows] = self._camera.shoot([self.arms.simulations[row] for row in rows])
+        self._pictures[rows] = self._camera.shoot([self.arms.simulations[row] for row in rows])
         self._drawn_at[rows] = self._steps[rows]
-        return self._seen.copy()
+        return {"arm": self.arms.frames[:, :N_ARM].astype(np.float32), "camera": self._pictures.copy()}
 
     def render_row(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
         """The picture that is observed, without the goal."""
-        picture: UInt8[np.ndarray, "h w 3"] = self._seen["camera"][row].copy()
-        return picture
+        return self._pictures[row].copy()

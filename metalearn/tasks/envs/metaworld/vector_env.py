@@ -78,7 +78,7 @@ class MetaWorldVectorEnv(TaskVectorEnv):
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Array, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Start an episode in every row; a row without a seed goes on with its generator."""
         self.reseed(self._rngs, seed)
         for row, rng in enumerate(self._rngs):
@@ -87,7 +87,7 @@ class MetaWorldVectorEnv(TaskVectorEnv):
         self._experts = None
         return self._observations(), {}
 
-    def step(self, actions: Array) -> tuple[Array, Float32[np.ndarray, " b"], Array, Array, dict[str, Any]]:
+    def step(self, actions: Array) -> tuple[Any, Float32[np.ndarray, " b"], Array, Array, dict[str, Any]]:
         """Step every row that has not ended."""
         rows = np.flatnonzero(~self._ended)
         self._arms.step(rows, actions[rows])
@@ -115,7 +115,8 @@ class MetaWorldVectorEnv(TaskVectorEnv):
             self._experts = np.clip(experts, -1.0, 1.0)
         return self._experts.copy()
 
-    def _observations(self) -> Float32[np.ndarray, "b 39"]:
+    def _observations(self) -> Any:
+        """What is observed in every row, for the caller to keep."""
         return self._with_goals(np.zeros_like(self.goals)).astype(np.float32)
 
     def _with_goals(self, goals: Float64[np.ndarray, "b 3"]) -> Float64[np.ndarray, "b 39"]:

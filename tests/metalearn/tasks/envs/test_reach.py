@@ -58,7 +58,8 @@ def test_the_demonstration_says_nothing_of_which_candidate_is_the_target(name: s
 @pytest.mark.parametrize("name", NAMES)
 def test_a_trial_starts_alike_whatever_the_target(name: str):
     m = family(name).n_candidates
-    observations, _ = make_vec(family(name), list(range(m))).reset(seed=[7] * m)
+    env = make_vec(family(name), list(range(m)))
+    observations = env.task_spec.as_array(env.reset(seed=[7] * m)[0])
     assert (observations == observations[0]).all()
 
 

@@ -1,0 +1,66 @@
+"""What is decided from demonstrations, wherever nobody has set it."""
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
+from metalearn.data.dataset import Dataset
+from metalearn.data.spec import Spec
+from metalearn.tasks.registry import find_family
+from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
+from metalearn.training.decisions import Decisions, decide, decide_data
+
+ANY = Experiment(name="any", family="", training=TrainingConfig(steps=100))
+
+
+def shown(family: str, n_tasks: int = 64) -> Dataset:
+    chunk = DemonstrationChunk(family, tuple(range(n_tasks)), DataConfig(expert_noise=0.1), 0)
+    return Dataset(find_family(family).spec, tuple(demonstrate_chunk(chunk)))
+
+
+def value(decisions: Decisions, field: str) -> object:
+    return {one.field: one.value for one in decisions.made}[field]
+
+
+@pytest.mark.parametrize(
+    ("family", "rank"), [("reach-m2", 0), ("reach-m4", 0), ("reach-dynamics", 2), ("dark-room", 0)]
+)
+def test_dynamics_are_looked_for_where_tasks_differ_in_them(family: str, rank: int) -> None:
+    assert value(decide(ANY, shown(family)), "model.dynamics_rank") == rank
+
+
+def test_a_long_episode_is_read_at_more_frames_and_their_means() -> None:
+    short = decide(ANY, shown("reach-m2", 8))
+    assert (value(short, "model.n_frames"), value(short, "model.frame_means")) == (8, False)
+    long = decide(ANY, shown("cheetah-vel", 2))
+    assert (value(long, "model.n_frames"), value(long, "model.frame_means")) == (16, True)
+    assert value(long, "training.steps_per_episode") == 16
+
+
+def test_what_somebody_set_is_kept_and_not_called_a_decision() -> None:
+    own = ANY.model_copy(update={"model": ModelConfig(n_frames=3, memory=0)})
+    decided = decide(own, shown("reach-m2", 8))
+    assert (decided.experiment.model.n_frames, decided.experiment.model.memory) == (3, 0)
+    assert {"model.n_frames", "model.memory"}.isdisjoint(one.field for one in decided.made)
+    assert decided.experiment.model.n_hypotheses == 8
+
+
+def test_recorded_tasks_have_neither_trials_of_ones_own_nor_a_memory() -> None:
+    decided = decide(ANY, shown("reach-m2", 8), own_trials=False)
+    assert (value(decided, "training.trials_per_task"), value(decided, "model.memory")) == (0, 0)
+
+
+def test_continuous_experts_are_pushed_off_their_way() -> None:
+    box, choice = spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(2)
+    noises = [
+        value(decide_data(ANY, Spec(box, actions, 10, 1.0), side_by_side=True), "data.expert_noise")
+        for actions in (box, choice)
+    ]
+    assert noises[0] > 0 == noises[1]
+
+
+def test_every_decision_has_a_reason() -> None:
+    made = decide(ANY, shown("reach-m2", 8)).made
+    assert made
+    assert all(len(one.reason.split()) > 2 for one in made)

@@ -1,0 +1,126 @@
+"""Schedules: phases of given lengths, and phases that end by themselves."""
+
+import json
+
+import pytest
+
+from metalearn.config import TrainingConfig
+from metalearn.training.schedule import (
+    FEWEST_STEPS,
+    MOST_ROUNDS,
+    UNIMODAL_ENOUGH,
+    AutomaticSchedule,
+    FixedSchedule,
+    Schedule,
+    make_schedule,
+)
+
+STEPS = TrainingConfig(steps=10_000)
+SOLVED = {"trial": 1.0, "retrial": 1.0}
+
+
+def automatic(config: TrainingConfig = STEPS, *, rounds: bool = True, state: dict | None = None) -> AutomaticSchedule:
+    made = make_schedule(config, competing=True, n_validation=256, rounds=rounds, state=state or {})
+    assert isinstance(made, AutomaticSchedule)
+    return made
+
+
+def warmed_up() -> AutomaticSchedule:
+    """A schedule in its first round."""
+    schedule = automatic()
+    schedule.look(100, {"trial": 0.5, "after_expert": UNIMODAL_ENOUGH}, 1.0)
+    schedule.look(200, {"trial": 0.5}, 2.0)
+    schedule.look(200 + FEWEST_STEPS, {"trial": 0.5}, 3.0)
+    schedule.begin_round(200 + FEWEST_STEPS)
+    return schedule
+
+
+def test_without_minutes_or_steps_phases_have_given_lengths() -> None:
+    config = TrainingConfig(warmup_steps=10, rounds=2, round_steps=5, anneal_steps=4)
+    schedule = make_schedule(config, competing=True, n_validation=0, rounds=True, state={})
+    assert isinstance(schedule, FixedSchedule)
+    assert [schedule.round_due(step) for step in (0, 9)] == [10, 10]
+    schedule.begin_round(10)
+    assert schedule.round_due(10) == 15
+    schedule.begin_round(15)
+    assert schedule.round_due(15) is None
+    assert next(step for step in range(22) if schedule.ended(step)) == 20 == schedule.total(0)
+
+
+def test_hypotheses_compete_once_one_behaviour_works() -> None:
+    schedule = automatic()
+    schedule.look(100, {"after_expert": UNIMODAL_ENOUGH - 0.1}, 1.0)
+    assert schedule.temperature(100) == 0.0
+    schedule.look(200, {"after_expert": UNIMODAL_ENOUGH}, 1.0)
+    assert 0 < schedule.temperature(201) < schedule.temperature(300) < schedule.temperature(400) == 1.0
+
+
+def test_phase_one_goes_on_while_something_improves_and_then_a_round_is_due() -> None:
+    schedule = automatic()
+    schedule.look(100, {"after_expert": 1.0}, 1.0)
+    for i in range(1, 20):
+        schedule.look(100 + 100 * i, {"trial": min(0.05 * i, 0.5)}, float(i))
+        assert schedule.round_due(100 + 100 * i) is None or i >= 13
+    assert schedule.round_due(2000) == 2000
+
+
+def test_a_better_likelihood_is_an_improvement_too() -> None:
+    still, learning = automatic(), automatic()
+    for one, gain in ((still, 0.0), (learning, 0.5)):
+        one.look(100, {"after_expert": 1.0}, 1.0)
+        for i in range(1, 11):
+            one.look(100 + 100 * i, {"trial": 0.0, "likelihood": gain * i}, 1.0)
+    assert still.round_due(1100) == 1100
+    assert learning.round_due(1100) is None
+
+
+def test_what_is_solved_in_every_attempt_is_only_refined() -> None:
+    schedule = warmed_up()
+    start = 200 + FEWEST_STEPS
+    schedule.look(start + 100, SOLVED, 4.0)
+    assert not schedule.ended(start + 101)
+    rates = [schedule.rate(step) for step in range(start + 100, schedule.total(0), 10)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.1 < rates[0]
+    assert schedule.batchnorm_frozen(start + 100)
+    assert schedule.ended(schedule.total(0))
+
+
+def test_rounds_end_when_one_brought_nothing_and_there_are_never_more_than_the_most() -> None:
+    schedule, step, success = warmed_up(), 200 + FEWEST_STEPS, 0.5
+    while schedule.settle_start is None:
+        step += 100
+        success = min(0.9, success + 0.001)
+        schedule.look(step, {"trial": success, "retrial": success}, 1.0)
+        if schedule.round_due(step):
+            schedule.begin_round(step)
+    assert 1 <= schedule.round <= MOST_ROUNDS
+
+
+@pytest.mark.parametrize("config", [TrainingConfig(steps=1000), TrainingConfig(minutes=1.0)])
+def test_it_ends_within_what_it_may_take_even_if_it_never_stops_improving(config: TrainingConfig) -> None:
+    schedule, step = automatic(config), 0
+    while not schedule.ended(step):
+        step += 1
+        if step % 20 == 0:
+            schedule.look(step, {"trial": 0.0, "after_expert": 1.0, "likelihood": float(step)}, 0.06 * step)
+        if schedule.round_due(step) is not None:
+            schedule.begin_round(step)
+        assert step <= 1100
+    assert step > 500
+
+
+def test_without_anybody_to_try_there_are_no_rounds() -> None:
+    schedule = automatic(TrainingConfig(steps=1000), rounds=False)
+    for step in range(50, 1000, 50):
+        schedule.look(step, {"likelihood": float(step)}, 1.0)
+        assert schedule.round_due(step) is None
+    assert schedule.settle_start is not None
+
+
+@pytest.mark.parametrize("schedule", [warmed_up(), FixedSchedule(TrainingConfig(), competing=True, round=1)])
+def test_a_schedule_goes_on_from_its_json(schedule: Schedule) -> None:
+    config = STEPS if isinstance(schedule, AutomaticSchedule) else TrainingConfig()
+    state = json.loads(json.dumps(schedule.to_json()))
+    again = make_schedule(config, competing=True, n_validation=256, rounds=True, state=state)
+    assert again == schedule
