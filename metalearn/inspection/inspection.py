@@ -219,9 +219,9 @@ class _FamilyInspection:
                 if actor == "expert" and not expert:
                     continue
                 self.tell(f"{actor} actions in {plan.played} tasks, scene {scene!r}")
-                began = time.monotonic()
+                began = time.process_time()
                 episodes = play(indices, scene, scene if actor == "expert" else "random")
-                seconds += time.monotonic() - began
+                seconds += time.process_time() - began
                 played.append(Played.of(actor, scene, episodes, family.spec.horizon))  # type: ignore[arg-type]
                 everything += episodes
                 experts += episodes if actor == "expert" else []
@@ -233,9 +233,9 @@ class _FamilyInspection:
         play, family = self._expert if expert else self._random, self.family
         for n in FIRST_TASKS:
             indices = tasks_of(family, "train", min(n, len(family.splits["train"])), seed=1)
-            began = time.monotonic()
+            began = time.process_time()
             play(indices, "trial", "trial")
-            seconds = (time.monotonic() - began) / len(indices)
+            seconds = (time.process_time() - began) / len(indices)
             if seconds > SLOW_S:
                 break
         return seconds
@@ -244,9 +244,9 @@ class _FamilyInspection:
         """What a training will choose, from what it would see of a few tasks."""
         self.tell("what a training will choose")
         experiment, chosen = experiment_of(self.family, self.name)
-        began = time.monotonic()
+        began = time.process_time()
         dataset = demonstrated(experiment, self.family, n_tasks)
-        collecting_s = (time.monotonic() - began) / n_tasks * experiment.data.n_tasks
+        collecting_s = (time.process_time() - began) / n_tasks * experiment.data.n_tasks
         more = choices(experiment, dataset, own_trials=True)
         return replace(found, choices=(*chosen, *more), collecting_s=collecting_s)
 

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from metalearn.data.episode import Array, Episode
-from metalearn.data.spaces import Part, observation_vectors, parts_of
+from metalearn.data.spaces import Part, observation_vectors
 from metalearn.data.spec import Spec
-from metalearn.data.units import EPSILON, HARDLY_USED
+from metalearn.data.units import EPSILON, HARDLY_USED, Units
 
 WILD = 1e3
 """Ratio of the largest to the smallest spread of numbers of one observation, and of an offset to a spread."""
@@ -53,7 +53,8 @@ class ActionLook:
         used: of each component of a Box with bounds, the share of its range that was used, 0 to 1; none else.
         at_bounds: share of these numbers that are at a bound.
         unbounded: whether an action may be anything.
-        shares: of a Discrete space, how often each action was taken; none else.
+        shares: how often each action of a Discrete space was taken, or each choice of each component of others that
+            are discrete; none else.
     """
 
     used: tuple[float, ...]
@@ -68,7 +69,7 @@ class ActionLook:
 
     @property
     def never_taken(self) -> tuple[int, ...]:
-        """Discrete actions, counted from 0, that were never taken."""
+        """Discrete actions, or choices of all components, counted from 0, that were never taken."""
         return tuple(i for i, share in enumerate(self.shares) if share == 0)
 
 
@@ -101,7 +102,7 @@ class RewardLook:
 def look_at_observations(episodes: Sequence[Episode], spec: Spec) -> tuple[PartLook, ...]:
     """Every part of the observations of `episodes`."""
     seen = np.concatenate([observation_vectors(episode.observations) for episode in episodes]).astype(np.float64)
-    return tuple(_look_at(part, seen[:, part.numbers]) for part in parts_of(spec.observation_space))
+    return tuple(_look_at(part, seen[:, part.numbers]) for part in spec.parts)
 
 
 def _look_at(part: Part, seen: Float[np.ndarray, "n k"]) -> PartLook:
@@ -132,29 +133,25 @@ def place(part: Part, number: int) -> str:
 
 def called(numbers: Bool[np.ndarray, " o"], spec: Spec) -> tuple[str, ...]:
     """What some numbers of an observation are called."""
-    return tuple(
-        place(part, int(i)) for part in parts_of(spec.observation_space) for i in np.flatnonzero(numbers[part.numbers])
-    )
+    return tuple(place(part, int(i)) for part in spec.parts for i in np.flatnonzero(numbers[part.numbers]))
 
 
 def look_at_actions(actions: Sequence[Array], spec: Spec) -> ActionLook:
     """The actions of some episodes, each `[t, *a]`."""
-    space: Any = spec.action_space
     done = np.concatenate(list(actions))
-    if hasattr(space, "low") and done.dtype.kind == "f":
-        low, high, flat = space.low.ravel(), space.high.ravel(), done.reshape(len(done), -1).astype(np.float64)
-        bounded = np.isfinite(low) & np.isfinite(high)
-        if not bounded.any():
-            return ActionLook((), 0.0, True, ())
-        low, high, own = low[bounded], high[bounded], flat[:, bounded]
-        slack = 1e-6 * (high - low)
-        at_bounds = float(((own <= low + slack) | (own >= high - slack)).mean())
-        used = np.ptp(own, axis=0) / np.maximum(high - low, 1e-12)
-        return ActionLook(tuple(float(share) for share in used), at_bounds, not bounded.all(), ())
-    if done.ndim > 1:
-        return ActionLook((), 0.0, False, ())
-    counts = np.bincount(done.astype(int) - int(space.start), minlength=int(space.n))
-    return ActionLook((), 0.0, False, tuple(float(share) for share in counts / counts.sum()))
+    if spec.discrete:
+        taken = Units.of_bounds(spec).encode_actions(done).reshape(len(done), -1).mean(0)
+        return ActionLook((), 0.0, False, tuple(float(share) for share in taken))
+    space: Any = spec.action_space
+    low, high, flat = space.low.ravel(), space.high.ravel(), done.reshape(len(done), -1).astype(np.float64)
+    bounded = np.isfinite(low) & np.isfinite(high)
+    if not bounded.any():
+        return ActionLook((), 0.0, True, ())
+    low, high, own = low[bounded], high[bounded], flat[:, bounded]
+    slack = 1e-6 * (high - low)
+    at_bounds = float(((own <= low + slack) | (own >= high - slack)).mean())
+    used = np.ptp(own, axis=0) / np.maximum(high - low, 1e-12)
+    return ActionLook(tuple(float(share) for share in used), at_bounds, not bounded.all(), ())
 
 
 def look_at_rewards(episodes: Sequence[Episode]) -> RewardLook:

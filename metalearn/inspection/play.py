@@ -76,7 +76,7 @@ def first_observations(family: Family, indices: Sequence[int], layout: int, scen
     for part in chunks(family, len(indices)):
         env = make_vec(family, indices[part], scene)
         try:
-            found.append(env.reset(seed=[layout] * env.num_envs)[0])
+            found.append(family.spec.as_array(env.reset(seed=[layout] * env.num_envs)[0]))
         finally:
             env.close()
     return np.concatenate(found)
@@ -97,6 +97,6 @@ def act_alike(
                 total += rewards
         finally:
             env.close()
-        seen.append(observations)
+        seen.append(family.spec.as_array(observations))
         rewarded.append(total)
     return np.concatenate(seen), np.concatenate(rewarded)

@@ -147,10 +147,8 @@ def _features(episodes: Sequence[Episode], units: Units) -> Features:
     if all(actions is not None for actions in acted):
         flat = [actions.reshape(len(actions), -1).astype(np.float64) for actions in acted if actions is not None]
         found["action"] = np.stack([actions.mean(0) for actions in flat])
-        pairs = zip(seen, flat, strict=True)
-        found["effect"] = np.stack(
-            [(np.diff(own, axis=0).T @ actions / len(actions)).ravel() for own, actions in pairs]
-        )
+        effects = [np.diff(own, axis=0).T @ actions / len(actions) for own, actions in zip(seen, flat, strict=True)]
+        found["effect"] = np.stack([effect.ravel() for effect in effects])
     return {name: _standardised(numbers) for name, numbers in found.items()}
 
 

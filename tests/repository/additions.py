@@ -380,4 +380,25 @@ with TestClient(app) as http:
 """,
 )
 
-ADDITIONS = (FAMILY, ASK, ENCODER, SETTING, FORMAT, ROUTE)
+RULE = Addition(
+    heading="A rule of wtl inspect",
+    at_most=1,
+    inserted={
+        "metalearn/inspection/findings.py": [
+            (
+                '    """Too few tasks, tasks that do not differ, and splits that overlap."""\n',
+                """    if report.sizes["test"] < 10:
+        yield doubtful("few-test-tasks", f"there are {report.sizes['test']} test tasks: intervals will be wide")
+""",
+            )
+        ],
+    },
+    proof="""
+from metalearn.inspection.findings import of_tasks
+from metalearn.inspection.tasks import TasksReport
+report = TasksReport({"train": 1000, "validation": 9, "test": 9}, (), 8, 8, None, True, False, ())
+assert [finding.code for finding in of_tasks(report)] == ["few-test-tasks"]
+""",
+)
+
+ADDITIONS = (FAMILY, ASK, ENCODER, SETTING, FORMAT, RULE, ROUTE)

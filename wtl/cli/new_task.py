@@ -22,6 +22,7 @@ def new_task(
     \b
     Examples:
       wtl new-task doors          # writes doors.py and test_doors.py
+      wtl inspect doors:Doors     # what it shows, and what looks wrong
       wtl train --family doors:Doors
     """
     module = name.replace("-", "_").lower()
@@ -40,6 +41,7 @@ def new_task(
     where = "" if out.resolve() == Path.cwd() else f"cd {out} && "
     family = f"{module}:{words['cls']}"
     typer.echo("\nWhat to type next:")
+    typer.echo(f"  {where}{command('inspect', family)}")
     typer.echo(f"  {where}{command('train', '--family', family, '--steps', '300')}")
 
 
