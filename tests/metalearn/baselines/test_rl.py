@@ -40,6 +40,12 @@ def test_rl_finds_which_door_is_right_without_a_cluster(family):
 
 
 @pytest.mark.slow
+def test_rl_reads_parts_and_takes_several_choices_at_once():
+    curve = Rl(QUICK).optimise("support.lines:Kitchen", 1, 60, seed=0)
+    assert curve.success[-1] > curve.success[0]
+
+
+@pytest.mark.slow
 def test_rl_from_bc_begins_as_the_cloned_policy_does_and_learns_on(cloned):
     from metalearn.baselines.rl_module import ActorCritic
 

@@ -27,6 +27,8 @@ KINDS = {
     "dynamics": (Spec(BOX, BODY, 20, 10.0), ModelConfig(dynamics_rank=2)),
     "discrete": (Spec(BOX, spaces.Discrete(5), 20, 10.0), ModelConfig(n_hypotheses=8)),
     "discrete from 1": (Spec(BOX, spaces.Discrete(3, start=1), 20, 10.0), ModelConfig()),
+    "several choices": (Spec(LISTED, spaces.MultiDiscrete([2, 3], start=[1, 0]), 20, 10.0), ModelConfig()),
+    "two axes": (Spec(BOX, spaces.Box(-1, 1, (2, 2)), 20, 10.0), ModelConfig()),
 }
 
 

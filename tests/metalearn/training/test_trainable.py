@@ -108,8 +108,10 @@ def test_the_least_that_passes_the_check_can_be_trained(
         spaces.Box(np.array([3, -1]), np.array([3, 1]), dtype=np.float32),
         spaces.Box(-np.inf, np.inf, (1,)),
         spaces.Discrete(3, start=-4),
+        spaces.MultiDiscrete([2, 3], start=[-1, 4]),
+        spaces.Box(-1, 1, (2, 2)),
     ],
-    ids=["far", "small", "half open", "constant", "open", "discrete"],
+    ids=["far", "small", "half open", "constant", "open", "discrete", "several choices", "two axes"],
 )
 def test_any_action_space_has_examples_and_graphs(actions: spaces.Space[object]) -> None:
     spec = Spec(spaces.Box(30, 40, (2,)), actions, horizon=5, rate_hz=1.0)  # type: ignore[arg-type]
