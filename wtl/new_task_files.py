@@ -3,8 +3,8 @@
 FAMILY = '''\
 """The family `$name`: tasks that differ in one thing, which a demonstration shows.
 
-Here a point is to go to the one of four corners that is wanted. Change what you like, then `wtl inspect $module:$cls` in
-this folder, which says in seconds what looks wrong, and `wtl train --family $module:$cls`; `pytest test_$module.py`
+Here a point is to go to the one of four corners that is wanted. Change what you like, then `wtl inspect $module:$cls`
+in this folder, which says in seconds what looks wrong, and `wtl train --family $module:$cls`; `pytest test_$module.py`
 keeps true what training relies on.
 """
 
