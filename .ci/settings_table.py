@@ -27,7 +27,7 @@ def with_tables(page: str) -> str:
 
 
 def _row(one: Setting) -> str:
-    default = "" if one.set_by else "decided" if one.decided else f"`{one.shown_default}`"
+    default = "" if one.set_by else one.shown_default if one.decided else f"`{one.shown_default}`"
     cells = (f"`{one.name}`", default, one.meaning, one.values)
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |\n"
 

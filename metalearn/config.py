@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-USUAL_MINUTES = 20.0
-"""That a training may take, where neither an experiment nor a person says how long."""
+SCRATCH = "scratch"
+"""The `image_encoder` that is trained with the rest."""
 
 EVENT_LOG = "progress.jsonl"
 """File in the folder of a run: the events of the run as JSON lines, for whoever follows it."""
@@ -53,9 +53,14 @@ class SetBy:
 
 @dataclass(frozen=True)
 class Decided:
-    """Marks a field that a training with minutes decides (`metalearn.training.decisions`), unless somebody sets it."""
+    """Marks a field that an automatic training decides (`metalearn.training.decisions`), unless somebody sets it."""
 
     how: str
+
+
+@dataclass(frozen=True)
+class OfFixedPhases:
+    """Marks a field without effect in an automatic training, whose phases end by themselves."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class ModelConfig(Section):
     max_trials: Annotated[int, SetBy("training.trials_per_task and the recorded trials")] = Field(
         1, ge=1, description="trials in the longest training context; more count as so many"
     )
-    n_hypotheses: Annotated[int, Decided("as 8")] = Field(
+    n_hypotheses: Annotated[int, Decided("8")] = Field(
         4, ge=1, le=1024, description="z, hypotheses a context distributes its belief over"
     )
     policy_width: int = Field(128, ge=1, le=16_384, description="units of a hidden layer of the policy")
@@ -104,12 +109,12 @@ class ModelConfig(Section):
         le=1024,
         description="dimensions of what tasks differ in as to the effect of an action; 0: not looked for",
     )
-    memory: Annotated[int, Decided("as 32 where the policy can try, else 0")] = Field(
+    memory: Annotated[int, Decided("32 where the policy can try, else 0")] = Field(
         0, ge=0, le=16_384, description="numbers in which an episode is remembered while it lasts; 0: it is not"
     )
     asks: tuple[str, ...] = Field((), description="kinds of ask (`metalearn.data.asks`) that the model is trained for")
     image_encoder: Annotated[str, NamesCode()] = Field(
-        "scratch",
+        SCRATCH,
         pattern=r"^(scratch|[\w.]+:\w+)$",
         examples=["scratch", "package.module:function"],
         description="what reads pictures: scratch, trained with the rest; or module:function, which returns a "
@@ -161,10 +166,14 @@ class TrainingConfig(Section):
         None, ge=1, description="most gradient steps of a training whose phases end by themselves; null: as many as "
         "its minutes allow",
     )  # fmt: skip
-    warmup_steps: int = Field(1000, ge=1, description="gradient steps of phase I, before any trial of its own")
-    rounds: int = Field(2, ge=0, description="rounds of collecting own trials and learning on")
-    round_steps: int = Field(800, ge=1, description="gradient steps of a round")
-    trials_per_task: Annotated[int, Decided("as 3 where the policy can try, else 0")] = Field(
+    warmup_steps: Annotated[int, OfFixedPhases()] = Field(
+        1000, ge=1, description="gradient steps of phase I, before any trial of its own"
+    )
+    rounds: Annotated[int, OfFixedPhases()] = Field(
+        2, ge=0, description="rounds of collecting own trials and learning on"
+    )
+    round_steps: Annotated[int, OfFixedPhases()] = Field(800, ge=1, description="gradient steps of a round")
+    trials_per_task: Annotated[int, Decided("3 where the policy can try, else 0")] = Field(
         1, ge=0, description="longest sequence of own trials that is collected"
     )
     staleness: int = Field(
@@ -187,7 +196,7 @@ class TrainingConfig(Section):
     anneal_steps: int = Field(
         200, ge=1, description="steps of annealing from one behaviour for all hypotheses to hypotheses that compete"
     )
-    freeze_batchnorm_after: float = Field(
+    freeze_batchnorm_after: Annotated[float, OfFixedPhases()] = Field(
         1.0, ge=0, le=1, description="share of the steps after which BatchNorm is frozen: it normalises with "
         "running statistics, since the mean of a batch is noise to whatever a latent says precisely",
     )  # fmt: skip

@@ -200,6 +200,18 @@ _ALL = (
     ),
 )
 
+USUAL_MINUTES = 20.0
+"""That a training may take, where neither an experiment nor a person says how long."""
+
+
+def own_experiment(name: str, family: str, data: DataConfig | None = None) -> Experiment:
+    """The experiment of somebody's own family, or, where `family` is empty, of recordings: it decides by itself."""
+    training = TrainingConfig(minutes=USUAL_MINUTES)
+    if data is None:
+        return Experiment(name=name, family=family, training=training)
+    return Experiment(name=name, family=family, data=data, training=training)
+
+
 EXPERIMENTS = {experiment.name: experiment for experiment in _ALL}
 
 

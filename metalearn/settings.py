@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from metalearn.config import Decided, Experiment, NamesCode, Section, SetBy
+from metalearn.config import Decided, Experiment, NamesCode, OfFixedPhases, Section, SetBy
 from metalearn.data.errors import InvalidConfig
 
 _KINDS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
@@ -44,7 +44,8 @@ class Setting:
         expected: what a value has to be, in words.
         default: as JSON.
         meaning: what it decides, with its unit.
-        decided: how a training with minutes decides it where nobody sets it; empty: it has its default.
+        decided: how an automatic training decides it where nobody sets it; empty: it has its default.
+        of_fixed_phases: whether it has no effect in an automatic training.
         set_by: what decides it in place of a person; empty: nothing does.
         many: whether a value is a list.
         names_code: whether a value may name code, as module:function.
@@ -55,6 +56,7 @@ class Setting:
     default: Any
     meaning: str
     decided: str = ""
+    of_fixed_phases: bool = False
     set_by: str = ""
     many: bool = False
     names_code: bool = False
@@ -62,14 +64,16 @@ class Setting:
     @property
     def shown_default(self) -> str:
         """The default in a few words, as it is written after `NAME=`."""
-        return "-" if self.set_by else "decided" if self.decided else json.dumps(self.default)
+        return "-" if self.set_by else "automatic" if self.decided else json.dumps(self.default)
 
     @property
     def values(self) -> str:
         """What can be set, and what it is where nobody sets it, in words."""
         if self.set_by:
             return f"not for you to set: it follows from {self.set_by}"
-        decided = f"; decided {self.decided}, without minutes {json.dumps(self.default)}" if self.decided else ""
+        if self.of_fixed_phases:
+            return f"{self.expected}; no effect in an automatic training"
+        decided = f"; automatic: {self.decided}, otherwise {json.dumps(self.default)}" if self.decided else ""
         return self.expected + decided
 
     @classmethod
@@ -81,6 +85,7 @@ class Setting:
             default,
             info.description or "",
             decided=next((mark.how for mark in info.metadata if isinstance(mark, Decided)), ""),
+            of_fixed_phases=any(isinstance(mark, OfFixedPhases) for mark in info.metadata),
             set_by=next((mark.what for mark in info.metadata if isinstance(mark, SetBy)), ""),
             many=any(get_origin(one) is tuple for one in (info.annotation, *get_args(info.annotation))),
             names_code=any(isinstance(mark, NamesCode) for mark in info.metadata),
@@ -154,7 +159,8 @@ def decided(
     """The experiment with settings and with what has an option of its own; None: not given.
 
     Raises:
-        InvalidSetting: as `with_settings`; or an option decides again what a setting or another option decides.
+        InvalidSetting: as `with_settings`; an option decides again what a setting or another option decides; a setting
+            without effect, since the training is automatic.
     """
     if steps is not None and minutes is not None:
         both = "steps and minutes both say when the training ends: leave one of them out"
@@ -165,6 +171,9 @@ def decided(
     wanted = wanted if minutes is None else wanted.with_minutes(minutes)
     wanted = wanted if staleness is None else wanted.with_staleness(staleness)
     for name in changes:
+        if settings()[name].of_fixed_phases and wanted.training.automatic:
+            free = "the phases of this training end by themselves, unless training.minutes and training.steps are null"
+            raise InvalidSetting(name, "no value", "one", f"{name} has no effect: {free}")
         if _value(wanted, name) != _value(changed, name):
             given = {"seed": seed, "steps": steps, "minutes": minutes, "staleness": staleness}
             options = " or ".join(option for option, value in given.items() if value is not None)

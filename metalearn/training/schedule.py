@@ -122,6 +122,7 @@ PATIENCE = 0.35  # a phase ends when nothing has improved for this share of its 
 FEWEST_STEPS = 500  # for so many, whichever is more: what a trial tells is found out late, and then at once
 WARMUP_SHARE, ROUNDS_SHARE = 0.45, 0.75  # of the time: by then phase I has ended, and the last round
 SETTLE_SHARE = 0.35  # of the steps before it: with a falling learning rate
+SOLVING = 0.05  # success from which on it alone is to rise: likelihood goes on to, long after
 LIKELIER = 0.02  # nats per action: what counts as an improvement of the held-out likelihood
 MOST_ROUNDS = 4
 
@@ -243,7 +244,8 @@ class AutomaticSchedule:
         """Remember the best figures of the phase, and when the last of them improved."""
         rates = [value for name, value in seen.items() if name.startswith(("trial", "retrial", "after_"))]
         figures = {"success": sum(rates) / len(rates)} if rates else {}
-        figures |= {name: seen[name] for name in ("likelihood",) if name in seen}
+        if "likelihood" in seen and figures.get("success", 0.0) < SOLVING:
+            figures["likelihood"] = seen["likelihood"]
         for name, value in figures.items():
             before = self.best.get(name, -math.inf)
             if value > before + (LIKELIER if name == "likelihood" else self._error(max(value, 0.0))):

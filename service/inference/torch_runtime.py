@@ -8,6 +8,7 @@ from jaxtyping import Float32, Shaped
 
 from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
+from metalearn.config import SCRATCH
 from metalearn.data.context import Context
 from metalearn.data.errors import InvalidConfig
 
@@ -25,7 +26,17 @@ class TorchRuntime:
 
     @classmethod
     def load(cls, bundle: Bundle) -> "TorchRuntime":
-        """Load the policy of a bundle. Raises InvalidConfig."""
+        """Load the policy of a bundle.
+
+        Raises:
+            InvalidConfig: its weights do not fit, or it names a module to import, which is not a bundle's to decide.
+        """
+        brought = bundle.model.get("image_encoder", SCRATCH)
+        if brought != SCRATCH:
+            raise InvalidConfig(
+                f"bundle {bundle.name}: its pictures are read by {brought}, which a server does not import; "
+                "its graphs hold it: serve them with WTL_RUNTIME=onnx"
+            )
         import torch  # imported late, so that the service starts without it
 
         from metalearn.model.inference import Inference

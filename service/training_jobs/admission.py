@@ -2,9 +2,8 @@
 
 from collections.abc import Collection
 
-from metalearn.config import Experiment
 from metalearn.data.dataset import FEWEST_TASKS
-from metalearn.experiments import EXPERIMENTS
+from metalearn.experiments import EXPERIMENTS, own_experiment
 from metalearn.settings import InvalidSetting, decided, settings
 from service.errors import CodeNotAllowed, FamilyNotAllowed, InvalidPayload, quote
 from service.storage.dataset_store import UploadedDataset
@@ -18,7 +17,7 @@ def check_settings(job: JobRequest, modules: Collection[str]) -> None:
         InvalidPayload: a setting is none, cannot have its value, or contradicts the rest of the request.
         CodeNotAllowed: a setting names code of another module.
     """
-    experiment = EXPERIMENTS.get(job.experiment, Experiment(name="any", family=""))
+    experiment = EXPERIMENTS.get(job.experiment) or own_experiment("any", "")
     try:
         decided(experiment, job.settings, seed=job.seed, steps=job.steps, minutes=job.minutes)
     except InvalidSetting as error:

@@ -8,7 +8,7 @@ import pytest
 from metalearn.config import Experiment
 from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidConfig
-from metalearn.experiments import EXPERIMENTS, find_experiment
+from metalearn.experiments import EXPERIMENTS, find_experiment, own_experiment
 from metalearn.settings import InvalidSetting, decided, parse, settings, with_settings
 from metalearn.tasks.registry import find_family
 from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
@@ -103,6 +103,17 @@ def test_the_fields_that_are_said_to_be_decided_are_those_that_a_training_decide
         + decide(usual, Dataset(family.spec, tuple(records))).made
     )
     assert {one.field for one in made} == {one.name for one in FREE if one.decided}
+
+
+def test_what_has_no_effect_where_phases_end_by_themselves_is_refused():
+    own = own_experiment("doors", "")
+    with pytest.raises(
+        InvalidSetting, match=r"training.warmup_steps has no effect: the phases of this training end by"
+    ):
+        decided(own, {"training.warmup_steps": 100})
+    fixed = decided(own, {"training.warmup_steps": 100, "training.minutes": None})
+    assert (fixed.training.automatic, fixed.training.warmup_steps) == (False, 100)
+    assert decided(own, {"training.trials_per_task": 2}, steps=50).training.total_steps == 50
 
 
 def test_what_nobody_set_may_still_be_decided():

@@ -250,6 +250,31 @@ np.testing.assert_allclose(*actions, atol=1e-4)
 """,
 )
 
+SETTING = Addition(
+    heading="A setting",
+    at_most=1,
+    inserted={
+        "metalearn/config.py": [
+            (
+                'class TrainingConfig(Section):\n    """The meta-training loop (`metalearn.training.loop`)."""\n',
+                '\n    clip_norm: float | None = Field(None, gt=0, description="norm of a gradient; null: any")\n',
+            )
+        ],
+    },
+    proof="""
+from metalearn.experiments import find_experiment
+from metalearn.settings import InvalidSetting, parse, with_settings
+assert with_settings(find_experiment("reach-m2"), parse(["training.clip_norm=2"])).training.clip_norm == 2
+try:
+    with_settings(find_experiment("reach-m2"), parse(["training.clip_norm=0"]))
+except InvalidSetting as error:
+    assert "training.clip_norm: expected a number or null, more than 0, got 0" in str(error)
+from wtl.cli import main
+assert main(["settings", "clip_norm"]) == 0
+assert main(["settings", "unheard-of"]) == 2
+""",
+)
+
 FORMAT = Addition(
     heading="A dataset format",
     at_most=2,
@@ -376,4 +401,4 @@ assert [finding.code for finding in of_tasks(report)] == ["few-test-tasks"]
 """,
 )
 
-ADDITIONS = (FAMILY, ASK, ENCODER, FORMAT, RULE, ROUTE)
+ADDITIONS = (FAMILY, ASK, ENCODER, SETTING, FORMAT, RULE, ROUTE)

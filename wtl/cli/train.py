@@ -203,8 +203,8 @@ def experiments() -> None:
 
 def _experiment(name: str | None, family: str | None, dataset: str | None) -> "Experiment":
     """The named experiment, or a new one for the user's own family or dataset, which may take the usual minutes."""
-    from metalearn.config import USUAL_MINUTES, DataConfig, Experiment, TrainingConfig
-    from metalearn.experiments import find_experiment
+    from metalearn.config import DataConfig
+    from metalearn.experiments import find_experiment, own_experiment
     from metalearn.tasks.registry import find_family
 
     if name is not None:
@@ -214,10 +214,9 @@ def _experiment(name: str | None, family: str | None, dataset: str | None) -> "E
     elif family is not None:
         own = find_family(family)
         n_tasks = min(DataConfig().n_tasks, len(own.splits["train"]))
-        usual = TrainingConfig(minutes=USUAL_MINUTES)
-        experiment = Experiment(name=own.name, family=family, data=DataConfig(n_tasks=n_tasks), training=usual)
+        experiment = own_experiment(own.name, family, DataConfig(n_tasks=n_tasks))
     elif dataset is not None:
-        experiment = Experiment(name=_name_of(dataset), family="", training=TrainingConfig(minutes=USUAL_MINUTES))
+        experiment = own_experiment(_name_of(dataset), "")
     else:
         known = "an experiment (`wtl experiments` lists them), a --family, a --dataset or --episodes"
         raise InvalidConfig(f"train what? Name {known}")

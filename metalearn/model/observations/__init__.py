@@ -3,13 +3,13 @@
 Everything else hands observations on as vectors (`metalearn.data.spaces.observation_vectors`) and looks into none.
 """
 
-from metalearn.config import ModelConfig
+from metalearn.config import SCRATCH, ModelConfig
 from metalearn.data.spaces import Part, choices
 from metalearn.data.spec import Spec
 from metalearn.model.observations.base import ObservationEncoder
 from metalearn.model.observations.categories import CategoryEncoder
 from metalearn.model.observations.entities import SetEncoder
-from metalearn.model.observations.images import SCRATCH, ImageEncoder
+from metalearn.model.observations.images import ImageEncoder
 from metalearn.model.observations.parts import PartsEncoder
 from metalearn.model.observations.vectors import UnclippedVectorEncoder, VectorEncoder
 

@@ -11,10 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from metalearn.config import SCRATCH
 from metalearn.data.errors import InvalidConfig
 from metalearn.model.observations.base import ObservationEncoder
 
-SCRATCH = "scratch"
 GRID = 16  # places per side, about, that the first convolution looks at, whatever the size of a picture
 CHANNELS = (16, 32, 32)
 READOUT = 64
@@ -88,12 +88,13 @@ class PictureNetwork(nn.Module):
             nn.Conv2d(second, third, *_kernel(1)),
         )
         rows, columns = self.convolutions(torch.zeros(1, c, h, w)).shape[2:]
+        self._n_places = rows * columns
         y, x = (torch.linspace(-1, 1, n) if n > 1 else torch.zeros(1) for n in (rows, columns))
         self.register_buffer("places", torch.cartesian_prod(y, x), persistent=False)
         self.register_buffer("mean", torch.zeros(c))
         self.register_buffer("std", torch.ones(c))
         self.sharpness = nn.Parameter(torch.full((third, 1), SHARPNESS))
-        self.dense = nn.Linear(third * rows * columns, READOUT)
+        self.dense = nn.Linear(third * self._n_places, READOUT)
         self.norm = nn.LayerNorm(READOUT)
         self.size = 2 * third + READOUT
 
@@ -108,7 +109,7 @@ class PictureNetwork(nn.Module):
         mean, std = (self.get_buffer(name)[:, None, None] for name in ("mean", "std"))
         maps = self.convolutions((pictures - mean) / std).flatten(2)
         # As they come, maps of untrained convolutions are flat, and every place is the middle: nothing to learn from.
-        maps = functional.layer_norm(maps, maps.shape[-1:])
+        maps = functional.layer_norm(maps, (self._n_places,))
         places = 2 * (self.sharpness * maps).softmax(-1) @ self.get_buffer("places")
         return torch.cat([places.flatten(1), self.norm(self.dense(maps.relu().flatten(1)))], -1)
 

@@ -11,9 +11,11 @@ from support.pointing import SPEC
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.context import Context
+from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from service.app import create_app
 from service.client import Client
+from service.inference import TorchRuntime
 from service.settings import Settings
 
 DISCRETE = Spec(spaces.Box(-1, 1, (4,), np.float32), spaces.Discrete(3, start=1), horizon=20, rate_hz=5.0)
@@ -52,6 +54,12 @@ def test_what_is_served_is_what_the_model_says(spec: Spec, tmp_path: Path, rng: 
             with adaptation.episode(explore=False) as episode:
                 np.testing.assert_allclose(episode.act(observations[0]), expected[0], rtol=1e-5, atol=1e-6)
                 assert episode.finish(observations[1], success=True).n_trials == len(context.trials) + 1
+
+
+def test_a_bundle_does_not_decide_what_a_server_imports() -> None:
+    bundle = Bundle("any", SPEC, {"image_encoder": "antigravity:fly"}, {})
+    with pytest.raises(InvalidConfig, match=r"antigravity:fly, which a server does not import.*WTL_RUNTIME=onnx"):
+        TorchRuntime.load(bundle)
 
 
 def test_an_episode_learns_from_its_own_steps_what_actions_do(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ texture are left out, and so are shadows, multisampling and the goal's marker. K
 
 import atexit
 import copy
+import importlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -37,6 +39,8 @@ class Camera:
     def __init__(self, task: str) -> None:
         # Mesa would start a thread per core for 4,096 pixels; read when the context is made.
         os.environ.setdefault("LP_NUM_THREADS", "1")
+        with suppress(ImportError):  # torch's compiler, where it is installed, crashes if it meets Mesa's LLVM first
+            importlib.import_module("triton")
         from mujoco.egl import GLContext
 
         self._model = _plain(load_task_model(task).mj_model)
