@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, requires
 from metalearn.data.errors import InvalidConfig
 
 PACKAGE = "watch-try-learn"
-_DISTRIBUTIONS = {"PIL": "pillow", "mlflow": "mlflow-skinny"}
+_DISTRIBUTIONS = {"mlflow": "mlflow-skinny"}
 """Module -> distribution, where the names differ by more than case and dashes."""
 _FOR_WORK_ON_THE_CODE = frozenset({"dev", "docs"})
 

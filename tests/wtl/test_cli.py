@@ -81,7 +81,7 @@ def test_settings_are_listed_with_default_meaning_and_values(capsys):
     heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.split() == ["setting", "default", "meaning"]
     assert [row.split()[:2] for row in rows if row.startswith(("model.", "training."))] == [
-        ["model.n_frames", "decided"]
+        ["model.n_frames", "automatic"]
     ]
     assert (
         "a whole number, at least 2" in rows[1] and "automatic: from the length of the episodes, otherwise 3" in rows[1]

@@ -57,7 +57,6 @@ def test_every_optional_library_is_known_by_the_name_it_is_imported_by(library):
     [
         ("torch", "torch is not installed: pip install 'watch-try-learn[train]'"),
         ("ray.serve", "ray is not installed: pip install 'watch-try-learn[train]'"),
-        ("PIL", "PIL is not installed: pip install 'watch-try-learn[train]'"),
         ("learn2learn", "learn2learn is not installed: pip install 'watch-try-learn[mil]'"),
         ("mlflow.entities", "mlflow is not installed: pip install 'watch-try-learn[mlflow]'"),
         ("MySQLdb", "MySQLdb is not installed"),

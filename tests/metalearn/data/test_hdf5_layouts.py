@@ -318,8 +318,8 @@ def test_aloha_success_may_be_an_attribute(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("selection", "arrays", "expected"),
     [
-        (Selection(("images/cam_high",)), {}, "observations: expected some of qpos, qvel, got 'images/cam_high'"),
-        (Selection(), {"observations__qpos": None}, "observations: expected some of qvel, got 'qpos'"),
+        (Selection(("images/cam_low",)), {}, "expected some of images/cam_high, qpos, qvel, got 'images/cam_low'"),
+        (Selection(), {"observations__qpos": None}, "observations: expected some of images/cam_high, qvel, got 'qpos'"),
         (Selection(), {"observations__qpos": np.full((4, 1), NAN)}, "observations: expected finite numbers"),
         (Selection(), {"observations__qpos": np.zeros((7, 1))}, "observations: expected 4 or 5 of them"),
         (Selection(), {"observations__qpos": np.zeros((0, 1)), "action": np.zeros((0, 1))}, "expected at least one"),

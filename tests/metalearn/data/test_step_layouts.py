@@ -395,7 +395,9 @@ def test_a_split_of_lerobot_is_a_filter(tmp_path: Path) -> None:
 
 def test_damaged_lerobot_v1_is_refused(tmp_path: Path) -> None:
     home = lerobot_v1(tmp_path / "x")
-    with pytest.raises(InvalidData, match=r"expected numeric features, of action, .*, got observation\.images\.top"):
+    with pytest.raises(
+        InvalidData, match=r"expected numeric features or pictures, of action, .*, got observation\.images\.top"
+    ):
         read_episodes(f"lerobot:{home}", Selection(("observation.images.top",)))
     (home / "data" / "train-00000-of-00002.parquet").write_bytes(b"PAR1")
     with pytest.raises(InvalidBytes, match=r"train-00000-of-00002\.parquet: file: expected Parquet"):

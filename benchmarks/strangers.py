@@ -1,0 +1,194 @@
+"""The default command on other people's environments, beside bounds, baselines and controls.
+
+    python -m benchmarks.strangers [--family pendulum point-maze] [--seed 0 1 2] [--minutes M]
+
+Each family of examples/families is trained by `wtl train` with nothing set for it, and evaluated on held-out tasks.
+What is in benchmarks/results/strangers is not done again, and a training that was stopped goes on. Ends with the table.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metalearn.baselines.bundled import methods_of
+from metalearn.bundle import Bundle
+from metalearn.evaluation.evaluate import evaluate
+from metalearn.evaluation.manifest import default_manifest
+from metalearn.evaluation.report import Control, MethodReport, Rate, Report
+from metalearn.tasks.registry import find_family
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "strangers"
+TRIALS = 3
+FAMILIES = {
+    "cart-pole": "cart_pole:CartPole",
+    "pendulum": "pendulum:Pendulum",
+    "lunar-lander": "lunar_lander:LunarLander",
+    "mini-grid": "mini_grid:MiniGrid",
+    "point-maze": "point_maze:PointMaze",
+    "fetch-reach": "fetch_reach:FetchReach",
+    "recorded-pendulum": "recorded_pendulum:RecordedPendulum",
+}
+CONTROLS = ("other_task_demo", "other_task_trial", "same_demo_other_target", "flipped_reward")
+METHODS = ("bayes", "wtl", "bc", "mil", "random", "expert")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The training of one family with one seed, in a folder of its own."""
+
+    name: str
+    seed: int
+    folder: Path
+
+    @property
+    def family(self) -> str:
+        return f"examples.families.{FAMILIES[self.name]}"
+
+    def source(self) -> list[str]:
+        """What the command is told to train on: the family, or recordings, which are written first."""
+        if self.name != "recorded-pendulum":
+            return ["--family", self.family]
+        from examples.families.recorded_pendulum import record
+
+        recordings = self.folder.with_suffix(".hdf5")
+        if not recordings.exists():
+            recordings.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = recordings.with_suffix(".part")
+            record(unfinished, seed=self.seed)
+            unfinished.rename(recordings)
+        return ["--episodes", f"robomimic:{recordings}", "--task-by", "task"]
+
+    def train(self, options: Sequence[str]) -> dict[str, Any]:
+        """Train it, or go on with it; the command and what it took, summed over the calls."""
+        record = self.folder.with_suffix(".json")
+        done = json.loads(record.read_text()) if record.exists() else {"processor_s": 0.0, "wall_s": 0.0}
+        if done.get("finished"):
+            return done
+        arguments = ["train", *self.source(), "--seed", str(self.seed), *options]
+        before, started = _processor_s(), time.monotonic()
+        command = [sys.executable, "-m", "wtl.cli", *arguments, "--out", str(self.folder)]
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        done = {
+            "command": " ".join(["wtl", *arguments]).replace(f"{ROOT}/", ""),
+            "processor_s": round(done["processor_s"] + _processor_s() - before, 1),
+            "wall_s": round(done["wall_s"] + time.monotonic() - started, 1),
+            "finished": code == 0,
+        }
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(done))
+        if code:
+            raise SystemExit(code)
+        return done
+
+
+def measure(run: Run, options: Sequence[str], n_tasks: int) -> dict[str, Any]:
+    """Train and evaluate one family."""
+    trained = run.train(options)
+    bundle, family = Bundle.load(run.folder / "bundle"), find_family(run.family)
+    manifest = default_manifest(family, trials=TRIALS)
+    report = evaluate(methods_of(bundle), family, manifest, n_tasks=n_tasks, bundle=bundle.id, progress=say)
+    return {
+        "family": run.name,
+        "seed": run.seed,
+        **{name: trained[name] for name in ("command", "processor_s", "wall_s")},
+        "model": bundle.model,
+        "report": report.to_json(),
+    }
+
+
+def say(what: str, done: int, total: int) -> None:
+    if done == total:
+        print(f"{what} {done}/{total}", flush=True)
+
+
+def page(results: Path) -> str:
+    """Every result in a folder as two tables in Markdown."""
+    found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+    reports = [(one, Report.from_json(one["report"])) for one in found]
+    attempts = " / ".join(map(str, range(TRIALS + 1)))
+    lines = [
+        f"Success in % after {attempts} trials, of `wtl` and of controls with 95% intervals.",
+        "",
+        *_table(("family", "seed", "tasks", *METHODS, "processor, minutes"), map(_row, reports)),
+        "",
+        "`wtl` with one thing wrong in its context, and in brackets the same episodes with nothing wrong.",
+        "",
+        *_table(("family", "seed", *CONTROLS), (_control_row(*each) for each in reports)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(each: tuple[dict[str, Any], Report]) -> list[str]:
+    one, report = each
+    cells = [_curve(report.methods.get(name), name == "wtl") for name in METHODS]
+    return [one["family"], str(one["seed"]), str(report.n_tasks), *cells, f"{one['processor_s'] / 60:.1f}"]
+
+
+def _control_row(one: dict[str, Any], report: Report) -> list[str]:
+    return [one["family"], str(one["seed"]), *(_control(report.controls.get(name)) for name in CONTROLS)]
+
+
+def _curve(method: MethodReport | None, intervals: bool) -> str:
+    if method is None:
+        return ""
+    return " / ".join(_rate(point) if intervals else f"{100 * point.success:.0f}" for point in method.curve)
+
+
+def _control(control: Control | None) -> str:
+    if control is None:
+        return ""
+    right = f" [{100 * control.instead_of.success:.0f}]" if control.instead_of else ""
+    return _rate(control) + right
+
+
+def _rate(rate: Rate) -> str:
+    low, high = rate.ci95
+    return f"{100 * rate.success:.1f} ({100 * low:.1f}..{100 * high:.1f})"
+
+
+def _table(head: Sequence[str], rows: Iterator[list[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def _processor_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--family", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--seed", nargs="+", type=int, default=[0])
+    parser.add_argument("--tasks", type=int, default=1000, help="held-out tasks that each is evaluated on")
+    parser.add_argument("--minutes", type=float, help="instead of the default of `wtl train`")
+    parser.add_argument("--steps", type=int, help="instead of minutes, to see whether it works at all")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "strangers", help="folder of the trainings")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of a JSON file per family and seed")
+    given = parser.parse_args()
+    asked = (("--minutes", given.minutes), ("--steps", given.steps))
+    options = [word for name, value in asked if value is not None for word in (name, str(value))]
+    sys.path.insert(0, str(ROOT))  # where `examples` is
+    given.results.mkdir(parents=True, exist_ok=True)
+    for seed in given.seed:
+        for name in given.family:
+            title = f"{name}-seed{seed}"
+            result = given.results / f"{title}.json"
+            if not result.exists():
+                print(f"== {title}", flush=True)
+                measured = measure(Run(name, seed, given.runs.resolve() / title), options, given.tasks)
+                result.write_text(json.dumps(measured, indent=1) + "\n")
+    written = page(given.results)
+    given.results.with_suffix(".md").write_text(written)
+    print(written)
+
+
+if __name__ == "__main__":
+    main()
