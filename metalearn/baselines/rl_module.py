@@ -3,7 +3,7 @@
 Imports Ray: import it late. Does not know environments, nor how the weights are updated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -11,7 +11,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.distribution.torch.torch_distribution import TorchDeterministic, TorchDistribution
+from ray.rllib.core.distribution.distribution import Distribution
+from ray.rllib.core.distribution.torch.torch_distribution import (
+    TorchDeterministic,
+    TorchDistribution,
+    TorchMultiCategorical,
+)
 from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, distributions, nn
@@ -42,6 +47,8 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):  # type: ignore[misc]  # Ray
         self.critic = nn.Sequential(seen, *_layers(seen.size, 1))
         if not spec.discrete:
             self.action_dist_cls = mixture_of(self.actor.n_components, spec.action_size)
+        elif len(spec.action_choices) > 1:
+            self.action_dist_cls = several_choices(spec.action_choices)
 
     def _forward(self, batch: Mapping[str, Any], **_: Any) -> dict[str, Tensor]:
         return {Columns.ACTION_DIST_INPUTS: self.actor(batch[Columns.OBS].flatten(1).float())}
@@ -111,6 +118,11 @@ class Cloned(nn.Module):
         log_std = self.log_std.expand(len(out), -1)
         means = parts[..., 1:] * self.get_buffer("sizes") + self.get_buffer("offsets")
         return torch.cat([parts[..., 0], means.flatten(1), log_std], -1)
+
+
+def several_choices(counts: Sequence[int]) -> type[Distribution]:
+    """A distribution class: independent choices, each counted from 0, from the logits of all of them."""
+    return TorchMultiCategorical.get_partial_dist_cls(input_lens=list(counts))
 
 
 def mixture_of(n_components: int, action_size: int) -> type[TorchDistribution]:

@@ -16,6 +16,7 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
 
 from metalearn.adapter import Belief
+from metalearn.baselines.rl_module import several_choices
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.context import Context
@@ -42,6 +43,8 @@ class PolicyModule(TorchRLModule):  # type: ignore[misc]  # Ray has no types
         self.spec = Spec.from_json(self.model_config["spec"])
         config = ModelConfig.model_validate(self.model_config["model"])
         self.policy, self.units = ConditionalPolicy(config, self.spec), Units(self.spec, **dict(config.units))
+        if self.spec.discrete and self.spec.actions.shape:
+            self.action_dist_cls = several_choices(self.spec.action_choices)
 
     @property
     def inference(self) -> Inference:
@@ -70,7 +73,7 @@ class PolicyModule(TorchRLModule):  # type: ignore[misc]  # Ray has no types
             actions = best.reshape(-1, *self.spec.actions.shape) + torch.from_numpy(self.spec.actions.lowest)
         else:
             low, high = (torch.from_numpy(np.asarray(bound)).to(inputs) for bound in (space.low, space.high))
-            actions = inputs[..., : self.spec.action_size].reshape(-1, *space.shape).clamp(low, high)
+            actions = inputs[..., : self.spec.action_size].clamp(low, high)
         return {Columns.ACTIONS: actions, Columns.ACTION_DIST_INPUTS: inputs}
 
 
@@ -95,7 +98,13 @@ def conditioned(observation_space: gym.Space[Any], belief: Belief) -> gym.Space[
 
 
 def module_of(bundle: Bundle) -> PolicyModule:
-    """The policy of a bundle. Raises InvalidConfig: its weights do not fit its configuration."""
+    """The policy of a bundle.
+
+    Raises:
+        InvalidConfig: its weights do not fit its configuration, or its actions are of a shape that RLlib refuses.
+    """
+    if not bundle.spec.discrete and len(bundle.spec.actions.shape) != 1:
+        raise InvalidConfig(f"bundle {bundle.name}: expected actions of one axis, got {bundle.spec.action_space}")
     try:
         inference = Inference.load(bundle)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:

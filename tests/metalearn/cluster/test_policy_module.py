@@ -29,7 +29,6 @@ KINDS = {
     "discrete": (Spec(BOX, spaces.Discrete(5), 20, 10.0), ModelConfig(n_hypotheses=8)),
     "discrete from 1": (Spec(BOX, spaces.Discrete(3, start=1), 20, 10.0), ModelConfig()),
     "several choices": (Spec(LISTED, spaces.MultiDiscrete([2, 3], start=[1, 0]), 20, 10.0), ModelConfig()),
-    "two axes": (Spec(BOX, spaces.Box(-1, 1, (2, 2)), 20, 10.0), ModelConfig()),
 }
 
 
@@ -76,6 +75,12 @@ def test_weights_of_another_model_are_one_sentence(tmp_path):
     )
     with pytest.raises(InvalidConfig, match="its weights do not fit"):
         export_module(damaged, tmp_path / "module")
+
+
+def test_actions_that_rllib_refuses_are_one_sentence(tmp_path):
+    spec = Spec(BOX, spaces.Box(-1, 1, (2, 2)), 20, 10.0)
+    with pytest.raises(InvalidConfig, match=r"bundle any: expected actions of one axis, got Box\(-1.0, 1.0, \(2, 2\)"):
+        export_module(bundle_of(spec, ModelConfig()), tmp_path / "module")
 
 
 @pytest.mark.slow
