@@ -1,6 +1,7 @@
 """The default command on other people's environments, beside bounds, baselines and controls.
 
     python -m benchmarks.strangers [--family pendulum point-maze] [--seed 0 1 2] [--minutes M]
+    python -m benchmarks.strangers --quick --runs DIR --results DIR    # does it work? 30 steps for each
 
 Each family of examples/families is trained by `wtl train` with nothing set for it, and evaluated on held-out tasks.
 What is in benchmarks/results/strangers is not done again, and a training that was stopped goes on. Ends with the table.
@@ -26,7 +27,7 @@ from metalearn.tasks.registry import find_family
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "strangers"
-TRIALS = 3
+TRIALS, QUICK_TASKS = 3, 256
 FAMILIES = {
     "cart-pole": "cart_pole:CartPole",
     "pendulum": "pendulum:Pendulum",
@@ -47,6 +48,7 @@ class Run:
     name: str
     seed: int
     folder: Path
+    n_recorded: int
 
     @property
     def family(self) -> str:
@@ -62,7 +64,7 @@ class Run:
         if not recordings.exists():
             recordings.parent.mkdir(parents=True, exist_ok=True)
             unfinished = recordings.with_suffix(".part")
-            record(unfinished, seed=self.seed)
+            record(unfinished, self.n_recorded, self.seed)
             unfinished.rename(recordings)
         return ["--episodes", f"robomimic:{recordings}", "--task-by", "task"]
 
@@ -169,12 +171,12 @@ def main() -> None:
     parser.add_argument("--seed", nargs="+", type=int, default=[0])
     parser.add_argument("--tasks", type=int, default=1000, help="held-out tasks that each is evaluated on")
     parser.add_argument("--minutes", type=float, help="instead of the default of `wtl train`")
-    parser.add_argument("--steps", type=int, help="instead of minutes, to see whether it works at all")
+    parser.add_argument("--quick", action="store_true", help="hardly any training, to see whether it works at all")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "strangers", help="folder of the trainings")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of a JSON file per family and seed")
     given = parser.parse_args()
-    asked = (("--minutes", given.minutes), ("--steps", given.steps))
-    options = [word for name, value in asked if value is not None for word in (name, str(value))]
+    options = ["--minutes", str(given.minutes)] if given.minutes else []
+    options += ["--steps", "30", "--set", f"data.n_tasks={QUICK_TASKS}"] if given.quick else []
     sys.path.insert(0, str(ROOT))  # where `examples` is
     given.results.mkdir(parents=True, exist_ok=True)
     for seed in given.seed:
@@ -183,7 +185,9 @@ def main() -> None:
             result = given.results / f"{title}.json"
             if not result.exists():
                 print(f"== {title}", flush=True)
-                measured = measure(Run(name, seed, given.runs.resolve() / title), options, given.tasks)
+                n_recorded = QUICK_TASKS if given.quick else 4_096
+                run = Run(name, seed, given.runs.resolve() / title, n_recorded)
+                measured = measure(run, options, given.tasks)
                 result.write_text(json.dumps(measured, indent=1) + "\n")
     written = page(given.results)
     given.results.with_suffix(".md").write_text(written)

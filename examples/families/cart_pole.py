@@ -19,7 +19,7 @@ GAINS = np.array([3.0, 3.0, 15.0, 4.0])  # of a linear-quadratic regulator, for 
 
 class CartPole:
     name, version = "cart-pole", 1
-    splits = {"train": range(16_384), "validation": range(20_000, 24_000), "test": range(24_000, 28_000)}
+    splits = {"train": range(4_096), "validation": range(20_000, 24_000), "test": range(24_000, 28_000)}
     spec = Spec(CartPoleEnv().observation_space, gym.spaces.Discrete(2), HORIZON, rate_hz=50.0)
 
     def make(self, index, scene="trial", render_mode=None):

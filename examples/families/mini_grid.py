@@ -42,7 +42,7 @@ class Room(EmptyEnv):
 
 class MiniGrid:
     name, version = "mini-grid", 1
-    splits = {"train": range(8_192), "validation": range(20_000, 24_000), "test": range(24_000, 28_000)}
+    splits = {"train": range(4_096), "validation": range(20_000, 24_000), "test": range(24_000, 28_000)}
 
     def make(self, index, scene="trial", render_mode=None):
         room = Room(7, agent_start_pos=(3, 5), agent_start_dir=3, max_steps=HORIZON, render_mode=render_mode)

@@ -42,7 +42,7 @@ class Forks(PointMazeEnv):  # `right`: the cell to end in; `wrong`: the coordina
 
 class PointMaze:
     name, version = "point-maze", 1
-    splits = {"train": range(8_192), "validation": range(20_000, 24_000), "test": range(24_000, 28_000)}
+    splits = {"train": range(4_200), "validation": range(18_000, 21_000), "test": range(24_000, 27_000)}
 
     def make(self, index, scene="trial", render_mode=None):
         maze = IDLE.pop() if IDLE and render_mode is None else Forks(MAZE, render_mode)
