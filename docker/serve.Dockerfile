@@ -21,7 +21,8 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     && uv pip install --python /opt/venv/bin/python -r pyproject.toml
 # Of metalearn only what serving needs.
 COPY metalearn/__init__.py metalearn/adapter.py metalearn/confidence.py metalearn/config.py \
-    metalearn/bundle_upgrade.py metalearn/experiments.py metalearn/proxies.py metalearn/quality.py metalearn/
+    metalearn/bundle_upgrade.py metalearn/experiments.py metalearn/proxies.py metalearn/quality.py \
+    metalearn/settings.py metalearn/
 COPY metalearn/bundle metalearn/bundle
 COPY metalearn/data metalearn/data
 COPY service service

@@ -12,8 +12,8 @@ import numpy as np
 from metalearn.confidence import UNLIKE, Confidence
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
+from metalearn.data.parts import split
 from metalearn.data.quality import EpisodeQuality, QualityWarning
-from metalearn.data.spaces import split
 from metalearn.data.spec import Spec
 
 FEW_STEPS = 3

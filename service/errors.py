@@ -6,6 +6,7 @@ ServiceError
 ├── Unauthenticated            401  no key, or an unknown, expired or revoked one
 ├── Forbidden                  403  the key lacks a scope
 ├── FamilyNotAllowed           403  the server does not import this module for clients
+├── CodeNotAllowed             403  nor does it import the one that a setting names
 ├── ForeignOrigin              403  a page of another site may not change anything here
 ├── NotFound                   404
 │   ├── AdaptationNotFound          unknown, deleted or expired

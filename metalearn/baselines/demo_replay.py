@@ -15,7 +15,7 @@ from metalearn.baselines.nearest_neighbour import NearestNeighbourIndex
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 
 N_MATCHED = 256
 """Training tasks whose states are matched: of 8 to 1,024 tried on `reach-m2`, fewer did worse, more no better."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from metalearn.config import Config
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Array
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.model.choices import log_likelihood_of_choices, most_probable_choices

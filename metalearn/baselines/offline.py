@@ -29,7 +29,7 @@ from metalearn.baselines.rl import choices_of, vectors_of
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.training.collect import one_thread

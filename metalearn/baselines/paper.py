@@ -25,7 +25,7 @@ from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.tasks.family import TaskId, make_vec

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from metalearn.config import Config
 from metalearn.data.episode import Episode
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.model.choices import log_likelihood_of_choices, most_probable_choices
 from metalearn.model.observations import make_baseline_encoder

@@ -17,7 +17,7 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, distributions, nn
 
 from metalearn.baselines.mixture import Network
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.model.observations import ObservationEncoder, make_baseline_encoder

@@ -15,7 +15,7 @@ from jaxtyping import Float, Shaped
 from metalearn.baselines.learning_curve import Examination, LearningCurve, milestones, training_seeds
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import deviation
 from metalearn.tasks.family import Family, make_vec

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from metalearn.data.errors import InvalidData
-from metalearn.data.spaces import SEPARATOR, by_name, joined, split
+from metalearn.data.parts import SEPARATOR, by_name, joined, split
 from metalearn.data.values import Array, check_finite, column, components, flag, numbers
 
 __all__ = ["Array", "Episode"]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, Shaped
 
 from metalearn.data.episode import Episode
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.data.units import Units
 
 

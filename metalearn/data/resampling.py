@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from metalearn.data.episode import Array, Episode
-from metalearn.data.spaces import joined, split
+from metalearn.data.parts import joined, split
 
 _NEARLY = 1e-3  # of a step: lengths that differ less are the same
 Steps = np.ndarray[Any, np.dtype[np.float64]]

@@ -13,17 +13,16 @@ from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Float32, Int64, Shaped
+from jaxtyping import Int64, Shaped
 
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.names import refuse_unknown
+from metalearn.data.parts import SEPARATOR, joined, leaves
 from metalearn.data.values import Array, describe
 
 Kind = Literal["vector", "set", "image", "category"]
 """How networks read a part: numbers, m entities `[m, e]` in any order, pixels `[h, w, c]`, or a choice among n."""
 
-SEPARATOR = "/"
-"""Between the names of nested spaces, as in `arm/joints`; the members of a Tuple are named 0, 1, ..."""
 CHANNELS = (1, 3, 4)
 """What the last axis of a picture may have: grey, red-green-blue, and with an opacity."""
 
@@ -124,7 +123,7 @@ def parts_of(space: spaces.Space[Any]) -> tuple[Part, ...]:
             impossible bounds; no part, or two of one name.
     """
     parts: list[Part] = []
-    for name, leaf in sorted(_leaves(space), key=lambda named_leaf: named_leaf[0]):
+    for name, leaf in sorted(leaves(space), key=lambda named_leaf: named_leaf[0]):
         if not isinstance(leaf, _LEAVES):
             raise InvalidConfig(f"{_called(name)}: expected Box, Discrete, MultiDiscrete or MultiBinary, got {leaf}")
         part = Part(name, leaf, parts[-1].numbers.stop if parts else 0)
@@ -187,11 +186,6 @@ def composite(space: spaces.Space[Any]) -> bool:
     return isinstance(space, spaces.Dict | spaces.Tuple)
 
 
-def named(value: object) -> dict[str, Any]:
-    """The parts by name of a nested mapping or tuple, as `reset` and `step` of an environment give it."""
-    return dict(_leaves(value))
-
-
 def in_parts(value: Any, space: spaces.Space[Any]) -> dict[str, Any]:
     """What an environment of this space gave, one observation or a batch of them, by the names of its parts.
 
@@ -215,27 +209,6 @@ def in_parts(value: Any, space: spaces.Space[Any]) -> dict[str, Any]:
         for key, inner in members
         for name, part in in_parts(value[key], inner).items()
     }
-
-
-def by_name(observations: object) -> dict[str, Any] | None:
-    """What was observed, by the names of parts: of nested mappings, or of a mapping for each step; None of others.
-
-    Sequences are steps here, not the members of a Tuple.
-
-    Raises:
-        InvalidData: steps with other parts than the first.
-    """
-    if isinstance(observations, np.ndarray):
-        return None if observations.dtype.names is None else split(observations)
-    if isinstance(observations, Mapping):
-        return dict(_leaves(observations, containers=(Mapping,)))
-    if not isinstance(observations, Sequence) or not observations or not isinstance(observations[0], Mapping):
-        return None
-    steps = [by_name(step) or {} for step in observations]
-    for i, step in enumerate(steps):
-        if step.keys() != steps[0].keys():
-            raise InvalidData(f"observations[{i}]", f"the parts {', '.join(steps[0])}", ", ".join(step) or "none")
-    return {name: [step[name] for step in steps] for name in steps[0]}
 
 
 def given_parts(field: str, value: Any, parts: Sequence[Part]) -> dict[str, Any]:
@@ -278,43 +251,6 @@ def _given(value: Any, names: Sequence[str], prefix: str) -> Iterator[tuple[str,
         yield from _given(member, names, f"{prefix}{SEPARATOR}{name}" if prefix else str(name))
 
 
-def joined(parts: Mapping[str, Array]) -> Array:
-    """One array `[n]` with fields, of parts `[n, *shape]`: float32, or uint8 where a part is.
-
-    Raises:
-        InvalidData: parts of different length or without a name, or none.
-    """
-    if not parts or "" in parts:
-        raise InvalidData(
-            "observations", "at least one part, and a name for each", ", ".join(map(repr, parts)) or "none"
-        )
-    if scalars := [name for name, part in parts.items() if not part.ndim]:
-        raise InvalidData(f"observations.{scalars[0]}", "one value for each of n observations", "a single number")
-    lengths = {name: len(part) for name, part in parts.items()}
-    n = min(lengths.values())
-    for name, length in lengths.items():
-        if length != n:
-            raise InvalidData(f"observations.{name}", f"{n}, as many as in other parts", str(length))
-    kept = {name: np.uint8 if part.dtype == np.uint8 else np.float32 for name, part in parts.items()}
-    whole = np.zeros(n, [(name, kept[name], parts[name].shape[1:]) for name in sorted(parts)])
-    for name, part in parts.items():
-        whole[name] = part
-    return whole
-
-
-def split(observations: Array) -> dict[str, Array]:
-    """The parts of an array of observations by name, as views; `{"": observations}` if it has no fields."""
-    names = observations.dtype.names
-    return {"": observations} if names is None else {name: observations[name] for name in names}
-
-
-def observation_vectors(observations: Array) -> Float32[np.ndarray, "n o"]:
-    """A copy of n observations as float32 vectors, part after part: how all but their encoders hand them on."""
-    parts = split(observations).values()
-    flat = [part.reshape(len(part), math.prod(part.shape[1:])).astype(np.float32) for part in parts]
-    return flat[0] if len(flat) == 1 else np.concatenate(flat, 1)
-
-
 def beside_pictures(parts: Sequence[Part]) -> Int64[np.ndarray, " c"]:
     """The places, in the vector of an observation, of the numbers that are no pixels."""
     kept = [np.arange(part.size) + part.start for part in parts if part.kind != "image"]
@@ -326,16 +262,6 @@ def from_vectors(vectors: Shaped[np.ndarray, "n o"], space: spaces.Space[Any]) -
     parts = parts_of(space)
     whole = {part.name: vectors[:, part.numbers].reshape(-1, *part.shape).astype(part.dtype) for part in parts}
     return joined(whole) if composite(space) else whole[""]
-
-
-def _leaves(value: Any, prefix: str = "", containers: tuple[type, ...] = (Mapping, tuple)) -> Iterator[tuple[str, Any]]:
-    inner: Any = value.spaces if isinstance(value, spaces.Dict | spaces.Tuple) else value
-    if not isinstance(inner, containers):
-        yield prefix, value
-        return
-    members: Any = inner.items() if isinstance(inner, Mapping) else enumerate(inner)  # type: ignore[arg-type]
-    for name, member in members:
-        yield from _leaves(member, f"{prefix}{SEPARATOR}{name}" if prefix else str(name), containers)
 
 
 def _called(name: str) -> str:

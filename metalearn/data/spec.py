@@ -18,8 +18,9 @@ from metalearn.data.actions import Actions, space_of_actions
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.names import refuse_unknown
+from metalearn.data.parts import joined, split
 from metalearn.data.space_json import has_fields, space_from_json, space_to_json, whole
-from metalearn.data.spaces import Part, composite, in_parts, joined, layout_of, parts_of, split
+from metalearn.data.spaces import Part, composite, in_parts, layout_of, parts_of
 
 _FIELDS = ("observation_space", "action_space", "horizon", "rate_hz", "version")
 RATE_HZ = 20.0

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from metalearn.data.episode import Episode
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 
 MOST = 64
 """Demonstrations that are looked at: enough to know what is usual."""

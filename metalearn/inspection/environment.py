@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils.env_checker import check_env
 
-from metalearn.data.spaces import named
+from metalearn.data.parts import named
 from metalearn.tasks.family import Family, Scene, TaskId
 from metalearn.tasks.user_code import user_code
 

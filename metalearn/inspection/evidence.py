@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from metalearn.data.episode import Array, Episode
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.evaluation.statistics import paired_bootstrap
 from metalearn.inspection.play import act_alike, play_expert, replay
 from metalearn.inspection.portraits import compressed, distances, portraits

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from metalearn.data.episode import Array, Episode
-from metalearn.data.spaces import Part, observation_vectors
+from metalearn.data.parts import observation_vectors
+from metalearn.data.spaces import Part
 from metalearn.data.spec import Spec
 from metalearn.data.units import EPSILON, HARDLY_USED, Units
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from metalearn.data.episode import Episode
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.inspection.shares import Share
 from metalearn.tasks.family import Scene
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from metalearn.data.episode import Array, Episode
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import EPSILON, Units
 

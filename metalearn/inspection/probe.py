@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from metalearn.data.episode import Episode
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import EPSILON, Units
 from metalearn.inspection.portraits import compressed

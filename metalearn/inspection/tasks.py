@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from metalearn.data.episode import Episode
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.inspection.environment import SCENES
 from metalearn.inspection.evidence import blocks
 from metalearn.inspection.looks import called, identifying

@@ -22,7 +22,8 @@ from metalearn.bundle import Bundle, Graphs
 from metalearn.config import ModelConfig
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import gather
-from metalearn.data.spaces import beside_pictures, observation_vectors
+from metalearn.data.parts import observation_vectors
+from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics

@@ -13,7 +13,8 @@ from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.frames import gather
-from metalearn.data.spaces import beside_pictures, observation_vectors
+from metalearn.data.parts import observation_vectors
+from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.model.encoder import EpisodeTensors

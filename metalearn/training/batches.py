@@ -18,7 +18,8 @@ from metalearn.config import ModelConfig, TrainingConfig
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.frames import Frames
-from metalearn.data.spaces import beside_pictures, observation_vectors
+from metalearn.data.parts import observation_vectors
+from metalearn.data.spaces import beside_pictures
 from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import EpisodeTensors

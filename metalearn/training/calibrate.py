@@ -19,7 +19,7 @@ from metalearn.data.context import Context
 from metalearn.data.dataset import TaskRecord
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
-from metalearn.data.spaces import joined, split
+from metalearn.data.parts import joined, split
 from metalearn.data.spec import Spec
 from metalearn.evaluation.manifest import load_manifest
 from metalearn.model.inference import Inference

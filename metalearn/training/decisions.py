@@ -13,7 +13,7 @@ from jaxtyping import Float
 from metalearn.config import Experiment
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units, deviation
 

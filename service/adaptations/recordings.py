@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from metalearn.data.episode import Array
-from metalearn.data.spaces import joined, split
+from metalearn.data.parts import joined, split
 from service.adaptations.queries import read_adaptation, read_recording
 from service.adaptations.records import RecordingRow, StepConflict
 from service.codecs import decode_msgpack, encode_msgpack

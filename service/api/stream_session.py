@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
-from metalearn.data.spaces import SEPARATOR
+from metalearn.data.parts import SEPARATOR
 from metalearn.data.spec import Spec
 from service.adaptations.acting import Acting, Actor, OnlineConditioning
 from service.adaptations.episode_builder import EpisodeBuilder, commit

@@ -13,7 +13,7 @@ import numpy as np
 
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
-from metalearn.data.spaces import named, split
+from metalearn.data.parts import named, split
 from metalearn.data.values import describe, flag, number, numbers
 
 if TYPE_CHECKING:
@@ -311,7 +311,7 @@ def _seen(field: str, observations: object) -> Any:
         return split(observations)
     if isinstance(observations, Mapping):
         return {name: _seen(f"{field}.{name}", part) for name, part in named(observations).items()}
-    if isinstance(observations, bytes | str):
+    if isinstance(observations, bytes) or (isinstance(observations, str) and observations.startswith("data:")):
         return observations
     if isinstance(observations, list) and observations and isinstance(observations[0], bytes | str):
         return observations

@@ -7,7 +7,7 @@ import numpy as np
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
-from metalearn.data.spaces import SEPARATOR, named
+from metalearn.data.parts import SEPARATOR, named
 from metalearn.data.values import numbers
 
 

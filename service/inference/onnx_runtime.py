@@ -15,7 +15,8 @@ from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import gather
-from metalearn.data.spaces import beside_pictures, observation_vectors
+from metalearn.data.parts import observation_vectors
+from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from service.inference.onnx_policy import n_sums

@@ -17,7 +17,7 @@ from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
 from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidData
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.data.units import Units
 from metalearn.evaluation.evaluate import evaluate
 from metalearn.evaluation.manifest import default_manifest

@@ -29,7 +29,6 @@ TRAINS = (
     ("train", "reach-m2"), ("train", "--family", "nowhere:Nothing"), ("evaluate", "reach"), ("demo",),
     ("benchmark", "smoke"), ("export", "reach"), ("tune", "reach-m2", "--space", "seed=1,2"), ("submit", "reach-m2"),
     ("rl-module", "reach", "out"), ("serve", "--ray-serve", "--port", "0"),
-    ("adapt", "--model", "reach", "--from", "minari:any/thing-v0"),
     ("check", "--from", "robomimic:any.hdf5"),
 )  # fmt: skip
 """Commands that need the extra `train`."""

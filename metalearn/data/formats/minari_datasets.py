@@ -18,8 +18,9 @@ from metalearn.data.formats.doubts import of_flags, of_names
 from metalearn.data.formats.hdf5 import numbered, opened
 from metalearn.data.formats.naming import leaves
 from metalearn.data.formats.selection import Recorded, Selection, Steps, gather
+from metalearn.data.parts import SEPARATOR, split
 from metalearn.data.reading import own_file, read_json
-from metalearn.data.spaces import SEPARATOR, composite, split
+from metalearn.data.spaces import composite
 from metalearn.data.values import describe
 
 if TYPE_CHECKING:

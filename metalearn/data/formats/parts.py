@@ -10,7 +10,8 @@ import numpy as np
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
-from metalearn.data.spaces import CHANNELS, SEPARATOR, joined
+from metalearn.data.parts import SEPARATOR, joined
+from metalearn.data.spaces import CHANNELS
 from metalearn.data.values import components
 
 _PREFIXES = ("observations", "observation", "next_obs", "obs")

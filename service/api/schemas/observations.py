@@ -10,8 +10,9 @@ import numpy as np
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
+from metalearn.data.parts import joined
 from metalearn.data.pictures import decode_picture, from_data_uri
-from metalearn.data.spaces import Part, check_choices, given_parts, joined
+from metalearn.data.spaces import Part, check_choices, given_parts
 from metalearn.data.spec import Spec
 from metalearn.data.values import check_finite, components, numbers
 

@@ -12,7 +12,8 @@ from metalearn.cluster.policy_module import Conditioned, export_module
 from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.errors import InvalidConfig
-from metalearn.data.spaces import from_vectors, split
+from metalearn.data.parts import split
+from metalearn.data.spaces import from_vectors
 from metalearn.data.spec import Spec
 from metalearn.model.inference import Inference
 from metalearn.model.policy import ConditionalPolicy

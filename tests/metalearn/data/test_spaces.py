@@ -3,16 +3,8 @@ import pytest
 from gymnasium import spaces
 
 from metalearn.data.errors import InvalidConfig, InvalidData
-from metalearn.data.spaces import (
-    composite,
-    from_vectors,
-    joined,
-    layout_of,
-    named,
-    observation_vectors,
-    parts_of,
-    split,
-)
+from metalearn.data.parts import joined, named, observation_vectors, split
+from metalearn.data.spaces import composite, from_vectors, layout_of, parts_of
 
 SPACE = spaces.Dict(
     {

@@ -15,7 +15,7 @@ from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.data.spec import Spec
 from metalearn.model import policy
 from metalearn.model.inference import Inference

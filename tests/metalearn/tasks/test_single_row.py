@@ -7,7 +7,7 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from support.opengl import skip_unless_drawn
 
-from metalearn.data.spaces import named
+from metalearn.data.parts import named
 from metalearn.data.spec import Spec
 from metalearn.tasks.family import SPLITS, TaskVectorEnv, make_vec
 from metalearn.tasks.registry import FAMILIES, find_family

@@ -29,7 +29,7 @@ from metalearn.config import ModelConfig
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.formats import read_episodes, read_minari
-from metalearn.data.spaces import split
+from metalearn.data.parts import split
 from metalearn.data.spec import Spec
 from metalearn.model.export import with_graphs
 from metalearn.model.policy import ConditionalPolicy

@@ -38,7 +38,7 @@ WRONG: dict[str, tuple[Call, str]] = {
     "a rate as text": (lambda c, a, d: c.adapt("point", [d], rate_hz="10 Hz"), "rate_hz: expected one finite number"),
     "an ask of another type": (lambda c, a, d: c.adapt("point", [d], ask={"x": object()}), "body: expected numbers"),
     "no observations": (lambda c, a, d: a.act(None), "observations: expected a rectangular array of numbers, got null"),
-    "text as observations": (lambda c, a, d: a.act("here"), "observations: expected a list of numbers, got the string"),
+    "text as observations": (lambda c, a, d: a.act("here"), "observations: expected a rectangular array of numbers"),
     "ragged observations": (lambda c, a, d: a.act([[0, 0], [0]]), "observations: .* got ragged"),
     "a tensor that is learnt": (
         lambda c, a, d: a.act(torch.zeros(1, 3, requires_grad=True)),

@@ -23,7 +23,7 @@ from support.fuzzed_files.told import ACTION_SIZE, Contradiction, Recording, Tol
 
 from metalearn.data.errors import WatchTryLearnError
 from metalearn.data.formats import Recorded, Selection
-from metalearn.data.spaces import observation_vectors
+from metalearn.data.parts import observation_vectors
 from metalearn.data.spec import Spec
 from wtl.cli.recordings import fitted, read_sources
 
