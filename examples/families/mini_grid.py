@@ -51,7 +51,7 @@ class MiniGrid:
         room.right = room.things[0 if scene == "demo" else index % 2]
         return FilterObservation(room, ["direction", "image"])
 
-    spec = Spec((env := make(None, 0)).observation_space, env.action_space, HORIZON, rate_hz=10.0)
+    spec = Spec.of_env(make(None, 0), HORIZON, rate_hz=10.0)
 
     def bayes_success(self, n_trials):
         return 0.5 if n_trials == 0 else 1.0

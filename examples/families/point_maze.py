@@ -50,8 +50,7 @@ class PointMaze:
         maze.wrong = np.array([maze.maze.cell_rowcol_to_xy(end) for end in ends if end != maze.right])
         return FilterObservation(TimeLimit(maze, HORIZON), ["achieved_goal", "observation"])
 
-    spec = Spec((env := make(None, 0)).observation_space, env.action_space, HORIZON, rate_hz=20.0)
-    env.close()  # to be used again
+    spec = Spec.of_env(make(None, 0), HORIZON, rate_hz=20.0)
 
     def bayes_success(self, n_trials):
         return min(1.0, (n_trials + 1) / 3)
