@@ -10,6 +10,7 @@ What is in benchmarks/results/strangers is not done again, and a training that w
 import argparse
 import json
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,8 @@ from metalearn.tasks.registry import find_family
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "strangers"
 TRIALS, QUICK_TASKS = 3, 256
+QUICK = ["--steps", "30", "--set", f"data.n_tasks={QUICK_TASKS}", "--set", "training.check_steps=10"]
+QUICK += ["--set", "training.batch_tasks=16", "--set", "training.check_tasks=16"]
 FAMILIES = {
     "cart-pole": "cart_pole:CartPole",
     "pendulum": "pendulum:Pendulum",
@@ -77,7 +80,7 @@ class Run:
         arguments = ["train", *self.source(), "--seed", str(self.seed), *options]
         before, started = _processor_s(), time.monotonic()
         command = [sys.executable, "-m", "wtl.cli", *arguments, "--out", str(self.folder)]
-        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        code = _call(command)
         done = {
             "command": " ".join(["wtl", *arguments]).replace(f"{ROOT}/", ""),
             "processor_s": round(done["processor_s"] + _processor_s() - before, 1),
@@ -160,6 +163,16 @@ def _table(head: Sequence[str], rows: Iterator[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
+def _call(command: Sequence[str]) -> int:
+    """Run a command, which is asked to stop when this process is; its exit code."""
+    with subprocess.Popen(command, cwd=ROOT) as child:
+        try:
+            return child.wait()
+        except BaseException:
+            child.terminate()
+            raise
+
+
 def _processor_s() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -176,8 +189,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of a JSON file per family and seed")
     given = parser.parse_args()
     options = ["--minutes", str(given.minutes)] if given.minutes else []
-    options += ["--steps", "30", "--set", f"data.n_tasks={QUICK_TASKS}"] if given.quick else []
+    options += QUICK if given.quick else []
     sys.path.insert(0, str(ROOT))  # where `examples` is
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     given.results.mkdir(parents=True, exist_ok=True)
     for seed in given.seed:
         for name in given.family:
