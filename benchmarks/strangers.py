@@ -80,15 +80,18 @@ class Run:
         arguments = ["train", *self.source(), "--seed", str(self.seed), *options]
         before, started = _processor_s(), time.monotonic()
         command = [sys.executable, "-m", "wtl.cli", *arguments, "--out", str(self.folder)]
-        code = _call(command)
-        done = {
-            "command": " ".join(["wtl", *arguments]).replace(f"{ROOT}/", ""),
-            "processor_s": round(done["processor_s"] + _processor_s() - before, 1),
-            "wall_s": round(done["wall_s"] + time.monotonic() - started, 1),
-            "finished": code == 0,
-        }
-        record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(done))
+        code = -1
+        try:
+            code = _call(command)
+        finally:
+            done = {
+                "command": " ".join(["wtl", *arguments]).replace(f"{ROOT}/", ""),
+                "processor_s": round(done["processor_s"] + _processor_s() - before, 1),
+                "wall_s": round(done["wall_s"] + time.monotonic() - started, 1),
+                "finished": code == 0,
+            }
+            record.parent.mkdir(parents=True, exist_ok=True)
+            record.write_text(json.dumps(done))
         if code:
             raise SystemExit(code)
         return done
@@ -170,6 +173,7 @@ def _call(command: Sequence[str]) -> int:
             return child.wait()
         except BaseException:
             child.terminate()
+            child.wait()
             raise
 
 
