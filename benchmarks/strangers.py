@@ -1,6 +1,7 @@
 """The default command on other people's environments, beside bounds, baselines and controls.
 
     python -m benchmarks.strangers [--family pendulum point-maze] [--seed 0 1 2] [--minutes M]
+    python -m benchmarks.strangers --quick --runs DIR --results DIR    # does it work? 30 steps for each
 
 Each family of examples/families is trained by `wtl train` with nothing set for it, and evaluated on held-out tasks.
 What is in benchmarks/results/strangers is not done again, and a training that was stopped goes on. Ends with the table.
@@ -9,6 +10,7 @@ What is in benchmarks/results/strangers is not done again, and a training that w
 import argparse
 import json
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -26,7 +28,9 @@ from metalearn.tasks.registry import find_family
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "strangers"
-TRIALS = 3
+TRIALS, QUICK_TASKS = 3, 256
+QUICK = ["--steps", "30", "--set", f"data.n_tasks={QUICK_TASKS}", "--set", "training.check_steps=10"]
+QUICK += ["--set", "training.batch_tasks=16", "--set", "training.check_tasks=16"]
 FAMILIES = {
     "cart-pole": "cart_pole:CartPole",
     "pendulum": "pendulum:Pendulum",
@@ -47,6 +51,7 @@ class Run:
     name: str
     seed: int
     folder: Path
+    n_recorded: int
 
     @property
     def family(self) -> str:
@@ -62,7 +67,7 @@ class Run:
         if not recordings.exists():
             recordings.parent.mkdir(parents=True, exist_ok=True)
             unfinished = recordings.with_suffix(".part")
-            record(unfinished, seed=self.seed)
+            record(unfinished, self.n_recorded, self.seed)
             unfinished.rename(recordings)
         return ["--episodes", f"robomimic:{recordings}", "--task-by", "task"]
 
@@ -75,15 +80,18 @@ class Run:
         arguments = ["train", *self.source(), "--seed", str(self.seed), *options]
         before, started = _processor_s(), time.monotonic()
         command = [sys.executable, "-m", "wtl.cli", *arguments, "--out", str(self.folder)]
-        code = subprocess.run(command, cwd=ROOT, check=False).returncode
-        done = {
-            "command": " ".join(["wtl", *arguments]).replace(f"{ROOT}/", ""),
-            "processor_s": round(done["processor_s"] + _processor_s() - before, 1),
-            "wall_s": round(done["wall_s"] + time.monotonic() - started, 1),
-            "finished": code == 0,
-        }
-        record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(done))
+        code = -1
+        try:
+            code = _call(command)
+        finally:
+            done = {
+                "command": " ".join(["wtl", *arguments]).replace(f"{ROOT}/", ""),
+                "processor_s": round(done["processor_s"] + _processor_s() - before, 1),
+                "wall_s": round(done["wall_s"] + time.monotonic() - started, 1),
+                "finished": code == 0,
+            }
+            record.parent.mkdir(parents=True, exist_ok=True)
+            record.write_text(json.dumps(done))
         if code:
             raise SystemExit(code)
         return done
@@ -158,6 +166,17 @@ def _table(head: Sequence[str], rows: Iterator[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
+def _call(command: Sequence[str]) -> int:
+    """Run a command, which is asked to stop when this process is; its exit code."""
+    with subprocess.Popen(command, cwd=ROOT) as child:
+        try:
+            return child.wait()
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
+
+
 def _processor_s() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -169,13 +188,14 @@ def main() -> None:
     parser.add_argument("--seed", nargs="+", type=int, default=[0])
     parser.add_argument("--tasks", type=int, default=1000, help="held-out tasks that each is evaluated on")
     parser.add_argument("--minutes", type=float, help="instead of the default of `wtl train`")
-    parser.add_argument("--steps", type=int, help="instead of minutes, to see whether it works at all")
+    parser.add_argument("--quick", action="store_true", help="hardly any training, to see whether it works at all")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "strangers", help="folder of the trainings")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of a JSON file per family and seed")
     given = parser.parse_args()
-    asked = (("--minutes", given.minutes), ("--steps", given.steps))
-    options = [word for name, value in asked if value is not None for word in (name, str(value))]
+    options = ["--minutes", str(given.minutes)] if given.minutes else []
+    options += QUICK if given.quick else []
     sys.path.insert(0, str(ROOT))  # where `examples` is
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     given.results.mkdir(parents=True, exist_ok=True)
     for seed in given.seed:
         for name in given.family:
@@ -183,7 +203,9 @@ def main() -> None:
             result = given.results / f"{title}.json"
             if not result.exists():
                 print(f"== {title}", flush=True)
-                measured = measure(Run(name, seed, given.runs.resolve() / title), options, given.tasks)
+                n_recorded = QUICK_TASKS if given.quick else 4_096
+                run = Run(name, seed, given.runs.resolve() / title, n_recorded)
+                measured = measure(run, options, given.tasks)
                 result.write_text(json.dumps(measured, indent=1) + "\n")
     written = page(given.results)
     given.results.with_suffix(".md").write_text(written)

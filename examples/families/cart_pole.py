@@ -6,7 +6,6 @@ Bound: one push tells the direction and the pole can still be caught, so whoever
 succeed. Who sees only the current state is expected to succeed at one of two first attempts.
 """
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.wrappers import TimeLimit
@@ -19,8 +18,8 @@ GAINS = np.array([3.0, 3.0, 15.0, 4.0])  # of a linear-quadratic regulator, for 
 
 class CartPole:
     name, version = "cart-pole", 1
-    splits = {"train": range(16_384), "validation": range(20_000, 24_000), "test": range(24_000, 28_000)}
-    spec = Spec(CartPoleEnv().observation_space, gym.spaces.Discrete(2), HORIZON, rate_hz=50.0)
+    splits = {"train": range(4_096), "validation": range(20_000, 24_000), "test": range(24_000, 28_000)}
+    spec = Spec.of_env(CartPoleEnv(), HORIZON, rate_hz=50.0)
 
     def make(self, index, scene="trial", render_mode=None):
         cart = PostedCartPole(render_mode=render_mode)

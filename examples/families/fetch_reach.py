@@ -44,8 +44,7 @@ class FetchReach:
         table.points = table.initial_gripper_xpos + offset * [(1, 1, 1), (1, -1, 1)][:: -1 if mirrored else 1]
         return FilterObservation(TimeLimit(table, HORIZON), ["achieved_goal", "observation"])
 
-    spec = Spec((env := make(None, 0)).observation_space, env.action_space, HORIZON, rate_hz=25.0)
-    env.close()  # to be used again
+    spec = Spec.of_env(make(None, 0), HORIZON, rate_hz=25.0)
 
     def bayes_success(self, n_trials):
         return 0.5 if n_trials == 0 else 1.0

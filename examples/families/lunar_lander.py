@@ -18,7 +18,7 @@ HORIZON, FRAMES = 80, 4  # steps, and the simulator's frames in each of them
 class LunarLander:
     name, version = "lunar-lander", 1
     splits = {"train": range(4_096), "validation": range(20_000, 24_000), "test": range(24_000, 28_000)}
-    spec = Spec(Moon().observation_space, Moon(continuous=True).action_space, HORIZON, rate_hz=12.5)
+    spec = Spec.of_env(Moon(continuous=True), HORIZON, rate_hz=12.5)
 
     def make(self, index, scene="trial", render_mode=None):
         moon = TwoSidedMoon(render_mode, continuous=True)

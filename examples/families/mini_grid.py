@@ -42,7 +42,7 @@ class Room(EmptyEnv):
 
 class MiniGrid:
     name, version = "mini-grid", 1
-    splits = {"train": range(8_192), "validation": range(20_000, 24_000), "test": range(24_000, 28_000)}
+    splits = {"train": range(4_096), "validation": range(20_000, 24_000), "test": range(24_000, 28_000)}
 
     def make(self, index, scene="trial", render_mode=None):
         room = Room(7, agent_start_pos=(3, 5), agent_start_dir=3, max_steps=HORIZON, render_mode=render_mode)
@@ -51,7 +51,7 @@ class MiniGrid:
         room.right = room.things[0 if scene == "demo" else index % 2]
         return FilterObservation(room, ["direction", "image"])
 
-    spec = Spec((env := make(None, 0)).observation_space, env.action_space, HORIZON, rate_hz=10.0)
+    spec = Spec.of_env(make(None, 0), HORIZON, rate_hz=10.0)
 
     def bayes_success(self, n_trials):
         return 0.5 if n_trials == 0 else 1.0

@@ -17,8 +17,8 @@ HORIZON, LEAN, STIFFNESS = 40, 0.2, 5.0  # steps; radians from upright; the expe
 
 class Pendulum:
     name, version = "pendulum", 1
-    splits = {"train": range(16_384), "validation": range(20_000, 24_000), "test": range(24_000, 28_000)}
-    spec = Spec(PendulumEnv().observation_space, PendulumEnv().action_space, HORIZON, rate_hz=20.0)
+    splits = {"train": range(4_096), "validation": range(20_000, 24_000), "test": range(24_000, 28_000)}
+    spec = Spec.of_env(PendulumEnv(), HORIZON, rate_hz=20.0)
 
     def make(self, index, scene="trial", render_mode=None):
         pendulum = LeaningPendulum(render_mode)

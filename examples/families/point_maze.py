@@ -42,7 +42,7 @@ class Forks(PointMazeEnv):  # `right`: the cell to end in; `wrong`: the coordina
 
 class PointMaze:
     name, version = "point-maze", 1
-    splits = {"train": range(8_192), "validation": range(20_000, 24_000), "test": range(24_000, 28_000)}
+    splits = {"train": range(4_200), "validation": range(18_000, 21_000), "test": range(24_000, 27_000)}
 
     def make(self, index, scene="trial", render_mode=None):
         maze = IDLE.pop() if IDLE and render_mode is None else Forks(MAZE, render_mode)
@@ -50,8 +50,7 @@ class PointMaze:
         maze.wrong = np.array([maze.maze.cell_rowcol_to_xy(end) for end in ends if end != maze.right])
         return FilterObservation(TimeLimit(maze, HORIZON), ["achieved_goal", "observation"])
 
-    spec = Spec((env := make(None, 0)).observation_space, env.action_space, HORIZON, rate_hz=20.0)
-    env.close()  # to be used again
+    spec = Spec.of_env(make(None, 0), HORIZON, rate_hz=20.0)
 
     def bayes_success(self, n_trials):
         return min(1.0, (n_trials + 1) / 3)
