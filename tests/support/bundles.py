@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
 
 from metalearn.bundle import Bundle
@@ -40,13 +41,15 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
 
 @cache
 def made(kind: str) -> Bundle:
-    """A bundle with random weights, so that no number in it is zero by chance."""
+    """A bundle with random weights, the same in every process, so that no number in it is zero by chance."""
     if kind not in KINDS:
         return Bundle.load(SHIPPED_MODELS / kind)
     config, seen, actions = KINDS[kind]
     spec = Spec(seen, actions, horizon=30, rate_hz=10.0)
     rng = np.random.default_rng(0)
-    weights = ConditionalPolicy(config, spec).to_weights()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = ConditionalPolicy(config, spec).to_weights()
     drawn = {
         name: rng.uniform(0.5, 1.5, value.shape).astype(np.float32)
         if name.endswith(("var", "std", "spread", "damping", "usual_change"))
