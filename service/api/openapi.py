@@ -35,6 +35,7 @@ TAGS = [
     {"name": "episodes", "description": "Let the server record an episode while it acts, and keep it as a trial."},
     {"name": "models", "description": "Read the available models, register new versions, and point aliases at them."},
     {"name": "experiments", "description": "Read which experiments the server can train, with their sizes."},
+    {"name": "datasets", "description": "Upload episodes to train on."},
     {"name": "training jobs", "description": "Meta-train a model on the server or on its cluster."},
     {"name": "health", "description": "Probe the process, its readiness and its metrics."},
 ]
