@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright, without the network: for tests, screenshots and measurements of the pages."""
+"""Debian's Chromium, driven by Playwright and without a network: for tests, pictures and measurements of pages."""
 
 import contextlib
 import os
@@ -11,7 +11,8 @@ HOW = "no Chromium to open the pages with: run .ci/chromium (Debian: apt install
 QUIET = (
     "--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-default-apps",
     "--disable-domain-reliability", "--disable-sync", "--no-first-run", "--no-pings", "--disable-gpu",
-    "--disable-features=OptimizationHints,MediaRouter,Translate", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--disable-features=OptimizationHints,MediaRouter,Translate",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )  # fmt: skip
 """As root there is no sandbox; nothing but loopback has an address."""
 
