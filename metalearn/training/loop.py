@@ -39,6 +39,7 @@ from metalearn.training.events import Event, Stopped, ignore_event
 from metalearn.training.group import Group, SingleProcess
 from metalearn.training.held_out import HeldOut, HeldOutScores, Split, split
 from metalearn.training.learner import CPU, Compute, Learner
+from metalearn.training.looks import Looks
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
 from metalearn.training.schedule import Schedule, make_schedule
@@ -142,6 +143,7 @@ class _Run:
         check_trainable(experiment, recorded, group.size)
         self.progress = Progress()
         self.learning_since: tuple[float, int] | None = None
+        self.looks = Looks(self.config.check_steps, self.config.minutes)
         self._before_s, self._losses = 0.0, list[float]()
         self.split: Split | None = None
         self.scores: HeldOutScores | None = None
@@ -234,13 +236,19 @@ class _Run:
             part = learner.step(
                 batch, schedule.temperature(step), schedule.rate(step), frozen=schedule.batchnorm_frozen(step)
             )
-            loss, asked = self.group.total(part, float(self.group.rank == 0 and self.stopping()))
-            self._report(loss)
+            loss, asked, due = self.group.total(part, *self._asks_of_rank_zero())
+            self._report(loss, look=bool(due))
             if asked:
                 self._checkpoint()
                 total = schedule.total(learner.steps)
                 raise Stopped(f"stopped after {learner.steps} of {total} steps; the same command resumes")
         self._checkpoint()
+
+    def _asks_of_rank_zero(self) -> tuple[float, float]:
+        """Whether the run is to stop, and whether it is time to look at validation tasks; zeros on other ranks."""
+        if self.group.rank != 0:
+            return 0.0, 0.0
+        return float(self.stopping()), float(self.looks.due(self.learner.steps, time.monotonic()))
 
     def _renew(self, dataset: Dataset) -> None:
         """Update the training data of this step: the window of recorded episodes, or own trials.
@@ -287,14 +295,14 @@ class _Run:
             state=state,
         )
 
-    def _report(self, loss: float) -> None:
+    def _report(self, loss: float, *, look: bool) -> None:
         steps, total = self.learner.steps, self.schedule.total(self.learner.steps)
         self._losses.append(loss)
-        if steps % self.config.check_steps and not self.schedule.ended(steps):
+        if not look and not self.schedule.ended(steps):
             if steps % 10 == 0:
                 self.listen(Event("train", steps, total, loss, ends_in_s=self._ends_in(steps, total)))
             return
-        learnt, self._losses = -sum(self._losses) / len(self._losses), []
+        began, learnt, self._losses = time.monotonic(), -sum(self._losses) / len(self._losses), []
         seen = self._held_out_success()
         likelihood = self.group.run_on_rank_zero(self._likelihood)
         elapsed = self.group.run_on_rank_zero(self._elapsed)
@@ -307,6 +315,7 @@ class _Run:
         total = self.schedule.total(steps)
         self.listen(Event("train", steps, total, loss, success, self._ends_in(steps, total)))
         self._checkpoint()
+        self.looks.took(steps, began, time.monotonic())
 
     def _likelihood(self) -> dict[str, float]:
         """How likely the policy makes what was done in tasks that it does not learn from; nothing without any."""
