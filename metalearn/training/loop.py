@@ -286,6 +286,7 @@ class _Run:
             competing=self.experiment.model.n_hypotheses > 1,
             n_validation=len(self._validation),
             rounds=self.source is not None and self.recorded is None and self.config.trials_per_task > 0,
+            elapsed_s=self._elapsed(),
             state=state,
         )
 

@@ -134,13 +134,14 @@ class AutomaticSchedule:
 
     Phase I learns with a constant rate until nothing improves; then rounds of own trials, as long as a round
     improves something; last, on fresh trials, the learning rate falls (warm-up, stable, decay: Hu et al., 2024,
-    MiniCPM).
+    MiniCPM). Shares of the time are of what was left of it after `began_s` seconds, when learning began.
     """
 
     config: TrainingConfig
     competing: bool
     n_validation: int
     rounds: bool
+    began_s: float = 0.0
     round: int = 0
     ramp_start: int | None = None
     phase_start: int = 0
@@ -228,11 +229,12 @@ class AutomaticSchedule:
         return state | {"best_of_rounds": None if math.isinf(self.best_of_rounds) else self.best_of_rounds}
 
     def _allowed(self, step: int, elapsed_s: float) -> int:
-        """Steps in all: as given, or as many as take the minutes at the speed so far."""
+        """Steps in all: as given, or as many as take what is left of the minutes at the speed so far."""
         if self.config.steps is not None:
             return self.config.steps
         assert self.config.minutes is not None
-        return max(step, int(LEARNING * 60 * self.config.minutes * step / max(elapsed_s, 1e-9)))
+        learning_s = LEARNING * 60 * self.config.minutes - self.began_s
+        return max(step, int(learning_s * step / max(elapsed_s - self.began_s, 1e-9)))
 
     def _begin_phase(self, step: int) -> None:
         self.phase_start = self.improved_at = step
@@ -278,7 +280,13 @@ def _cosine(done: float) -> float:
 
 
 def make_schedule(
-    config: TrainingConfig, *, competing: bool, n_validation: int, rounds: bool, state: dict[str, Any]
+    config: TrainingConfig,
+    *,
+    competing: bool,
+    n_validation: int,
+    rounds: bool,
+    elapsed_s: float,
+    state: dict[str, Any],
 ) -> Schedule:
     """The schedule of a configuration, as it was in the `state` of a checkpoint.
 
@@ -287,9 +295,10 @@ def make_schedule(
         competing: whether there are several hypotheses.
         n_validation: tasks that a look tries.
         rounds: whether own trials can be collected.
+        elapsed_s: seconds that the run has taken before it learns.
         state: what `to_json` gave, or nothing.
     """
     known = {name: value for name, value in state.items() if value is not None}
     if not config.automatic:
         return FixedSchedule(config, competing, **known)
-    return AutomaticSchedule(config, competing, n_validation, rounds, **known)
+    return AutomaticSchedule(config, competing, n_validation, rounds, **({"began_s": elapsed_s} | known))
