@@ -201,7 +201,10 @@ class TrainingConfig(Section):
         "running statistics, since the mean of a batch is noise to whatever a latent says precisely",
     )  # fmt: skip
     check_steps: int = Field(100, ge=1, description="gradient steps between looks at held-out success")
-    check_tasks: int = Field(256, ge=0, description="validation tasks that such a look tries; 0: it is not looked at")
+    check_tasks: int = Field(
+        256, ge=0, description="most validation tasks that such a look tries; fewer, but 64, where the minutes of a "
+        "training and a slow simulator do not allow them; 0: it is not looked at",
+    )  # fmt: skip
 
     @property
     def automatic(self) -> bool:

@@ -172,8 +172,9 @@ class _Run:
         self.learner = Learner(policy, self.config, self.compute, self.group)
         self.generator = torch.Generator().manual_seed(self.experiment.seed)
         held_out = self.source is not None and self.recorded is None
-        self._validation = self.source.validation() if held_out and self.source else []
-        self._validated = held_out and self.config.check_tasks > 0
+        attempts = 1 + self.config.trials_per_task
+        self._validation = self.source.validation(attempts) if held_out and self.source else []
+        self._n_validation = self.group.run_on_rank_zero(lambda: len(self._validation))
         self.held_out = self._unseen(dataset.spec)
         self.schedule = self._schedule({})
         if stored:
@@ -284,9 +285,9 @@ class _Run:
         return make_schedule(
             self.config,
             competing=self.experiment.model.n_hypotheses > 1,
-            n_validation=len(self._validation),
+            n_validation=self._n_validation,
             rounds=self.source is not None and self.recorded is None and self.config.trials_per_task > 0,
-            elapsed_s=self._elapsed(),
+            elapsed_s=self.group.run_on_rank_zero(self._elapsed),
             state=state,
         )
 
@@ -363,7 +364,7 @@ class _Run:
     def _finish(self, dataset: Dataset, cluster: Mapping[str, Any]) -> Bundle:
         """The bundle, with the memory within an episode only where validation tasks need it."""
         weights = self.learner.policy.to_weights()
-        if self.config.automatic and self.model.memory and self._validated:
+        if self.config.automatic and self.model.memory and self._n_validation:
             assert self.source is not None
             source, n_attempts, steps = self.source, 1 + self.config.trials_per_task, self.learner.steps
 
@@ -371,7 +372,7 @@ class _Run:
                 policy = Snapshot(model, dict(weights), steps)
                 return list(source.success(policy, self._validation, n_attempts, False).values())
 
-            self.model, weights, decision = keep_useful_memory(self.model, weights, success, self.config.check_tasks)
+            self.model, weights, decision = keep_useful_memory(self.model, weights, success, self._n_validation)
             self.decisions = (*self.decisions, decision)
         return Bundle(
             name=self.experiment.model_name,
