@@ -235,7 +235,7 @@ class _Run:
             self._report(loss, look=bool(due))
             if asked:
                 self._checkpoint()
-                total = schedule.total(learner.steps)
+                total = self._total(learner.steps)
                 raise Stopped(f"stopped after {learner.steps} of {total} steps; the same command resumes")
         self._checkpoint()
 
@@ -292,7 +292,7 @@ class _Run:
         )
 
     def _report(self, loss: float, *, look: bool) -> None:
-        steps, total = self.learner.steps, self.schedule.total(self.learner.steps)
+        steps, total = self.learner.steps, self._total(self.learner.steps)
         self._losses.append(loss)
         if not look and not self.schedule.ended(steps):
             if steps % 10 == 0:
@@ -323,6 +323,15 @@ class _Run:
     def _elapsed(self) -> float:
         """Seconds that the run has taken, in this process and in those that it resumes."""
         return self._before_s + time.monotonic() - self.started
+
+    def _total(self, steps: int) -> int:
+        """Steps in all as the schedule estimates them; before its first look, as many as the minutes allow."""
+        total = self.schedule.total(steps)
+        if self.progress.history or self.config.minutes is None or self.learning_since is None:
+            return total
+        began, first = self.learning_since
+        step_s = (time.monotonic() - began) / max(1, steps - first)
+        return max(total, steps + int((60 * self.config.minutes - self._elapsed()) / max(step_s, 1e-9)))
 
     def _ends_in(self, steps: int, total: int) -> float | None:
         """Seconds that the rest takes: what is left of the minutes, or the steps at the speed so far."""
