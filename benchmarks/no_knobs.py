@@ -40,7 +40,7 @@ def measure(suite: str, settings: str, seed: int, folder: Path, options: Sequenc
     source = ["--family", experiment.family, *options] if settings == "none" else [suite]
     trained = train([*source, "--seed", str(seed), "--no-baselines"], folder)
     bundle, manifest = Bundle.load(folder / "bundle"), longer(load_manifest(str(experiment.manifest)))
-    protocol = Protocol.of(find_family(experiment.family), manifest, n_tasks=n_tasks)
+    protocol = Protocol.of(find_family(manifest.family), manifest, n_tasks=n_tasks)
     contexts = protocol.demonstrations(say)
     played = protocol.attempts(adapted(Inference.load(bundle)), contexts)
     return {
