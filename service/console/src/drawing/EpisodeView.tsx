@@ -24,7 +24,7 @@ function PartView({ episode, part }: { readonly episode: DrawnEpisode; readonly 
     return (
       <figure>
         <figcaption>{part.name} <small>{part.shape.join(" x ")}</small></figcaption>
-        <FilmStrip label={`${part.name} of ${episode.title}`} pictures={values} steps={stepsOf(episode, values.length)} />
+        <FilmStrip label={`${part.name} of ${episode.title}`} pictures={values} steps={episode.pictureSteps ?? stepsOf(episode, values.length)} />
       </figure>
     );
   }

@@ -21,6 +21,8 @@ export interface DrawnEpisode {
   readonly success?: boolean | null;
   /** Step of each observation, if some were left out. */
   readonly steps?: Numbers;
+  /** Step of each picture, which are fewer. */
+  readonly pictureSteps?: Numbers;
 }
 
 export function isPictures(values: readonly Numbers[] | readonly string[] | undefined): values is readonly string[] {
