@@ -91,7 +91,7 @@ export class Input {
 
   readonly #keyDown = (event: KeyboardEvent): void => {
     const controls = this.#controls;
-    if (controls === null || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+    if (controls === null || event.ctrlKey || event.metaKey || event.altKey || usesKeys(event.target)) return;
     if (controls.kind === "keys") {
       const found = controls.keys.find(({ key, other }) => event.key.toLowerCase() === key || event.code === other);
       if (found === undefined || (found.key === " " && isButton(event.target))) return;
@@ -170,7 +170,12 @@ function share(part: number, whole: number): number {
   return Math.min(1, Math.max(0, part / whole));
 }
 
+/** Whether letters and Enter belong to the element: a slider or a box has no use for them. */
 export function isTyping(target: EventTarget | null): boolean {
+  return usesKeys(target) && !(target instanceof HTMLInputElement && (target.type === "range" || target.type === "checkbox"));
+}
+
+function usesKeys(target: EventTarget | null): boolean {
   return target instanceof HTMLInputElement || target instanceof HTMLSelectElement || target instanceof HTMLTextAreaElement;
 }
 
