@@ -1,4 +1,6 @@
 import "./style.css";
+import "./play/play.css";
 import { render } from "preact";
+import { App } from "./play/App";
 
-render(<main><h1>watch, try, learn</h1></main>, document.getElementById("app")!);
+render(<App />, document.getElementById("app")!);
