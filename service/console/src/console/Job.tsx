@@ -129,7 +129,7 @@ function Log({ id, active, states }: { readonly id: string; readonly active: boo
   const text = loaded.data?.text;
   useEffect(() => {
     const at = end.current;
-    if (at && at.scrollHeight - at.scrollTop - at.clientHeight < 80) at.scrollTop = at.scrollHeight;
+    if (at && (at.scrollTop === 0 || at.scrollHeight - at.scrollTop - at.clientHeight < 80)) at.scrollTop = at.scrollHeight;
   }, [text]);
   return (
     <Card title={<>Log {active && <Badge>live</Badge>}</>} wide>
