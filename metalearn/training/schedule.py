@@ -121,7 +121,7 @@ class FixedSchedule:
 WARMUP_RATE_STEPS = 50
 PATIENCE = 0.35  # a phase ends when nothing has improved for this share of its steps, or
 FEWEST_STEPS = 500  # for so many, whichever is more: what a trial tells is found out late, and then at once
-WARMUP_SHARE, ROUNDS_SHARE = 0.45, 0.75  # of the time: by then phase I has ended, and the last round
+WARMUP_SHARE, ROUNDS_SHARE = 0.45, 0.65  # of the time: by then phase I has ended, and the last round
 LEARNING = 0.95  # of the minutes: the rest is for what follows
 SETTLE_SHARE = 0.35  # of the steps before it: with a falling learning rate
 SOLVING = 0.05  # success from which on it alone is to rise: likelihood goes on to, long after
@@ -213,11 +213,11 @@ class AutomaticSchedule:
             score = self.best.get("success", -math.inf)
             gained = score > self.best_of_rounds + 0.5 * self._error(score)
             self.best_of_rounds = max(score, self.best_of_rounds)
-            last = self.round >= MOST_ROUNDS or share >= ROUNDS_SHARE - 0.15 or not gained or _perfect(seen)
+            last = self.round >= MOST_ROUNDS or share >= ROUNDS_SHARE - 0.1 or not gained or _perfect(seen)
             if last:
                 self._settle(step, share)
-            # What the rate falls on are the trials of the policy as it has become.
-            self.round_is_due = not _perfect(seen)
+            # What the rate falls on are the trials of the policy as it has become, where there is time for both.
+            self.round_is_due = not _perfect(seen) and share < ROUNDS_SHARE + 0.05
 
     def total(self, step: int) -> int:
         """Estimated from the time that is left, until the rate begins to fall."""
