@@ -55,7 +55,7 @@ class _Objective(nn.Module):
         with torch.autocast(batch.mask.device.type, torch.bfloat16, enabled=half):
             latent, log_prior = self.policy.infer_belief(batch.demos, batch.trials)
             sums = self.policy.sums_before(
-                batch.observations, batch.changes, batch.done, batch.remembered.float(), batch.effects
+                batch.observations, batch.changes, batch.done, batch.remembered, batch.effects
             )
             likelihood = self.policy.log_likelihood(latent, batch.observations, batch.actions, batch.mask.float(), sums)
             within = self._within(latent, log_prior, sums, batch)
@@ -68,9 +68,9 @@ class _Objective(nn.Module):
         """log p(z | context and the episode so far), averaged over the steps that are remembered, if there are any."""
         if self.policy.memory is None:
             return log_prior
-        weights = batch.remembered.to(sums.dtype)[..., None]
+        weights = (batch.remembered > 0).to(sums.dtype)[..., None]
         within = (self.policy.infer_within(latent, log_prior, sums) * weights).sum(1)
-        return torch.where(batch.remembered.any(1)[:, None], within / weights.sum(1).clamp(min=1), log_prior)
+        return torch.where(weights.any(1), within / weights.sum(1).clamp(min=1), log_prior)
 
 
 class Learner:

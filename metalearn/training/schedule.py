@@ -121,6 +121,7 @@ WARMUP_RATE_STEPS = 50
 PATIENCE = 0.35  # a phase ends when nothing has improved for this share of its steps, or
 FEWEST_STEPS = 500  # for so many, whichever is more: what a trial tells is found out late, and then at once
 WARMUP_SHARE, ROUNDS_SHARE = 0.45, 0.75  # of the time: by then phase I has ended, and the last round
+LEARNING = 0.95  # of the minutes: the rest is for what follows
 SETTLE_SHARE = 0.35  # of the steps before it: with a falling learning rate
 SOLVING = 0.05  # success from which on it alone is to rise: likelihood goes on to, long after
 LIKELIER = 0.02  # nats per action: what counts as an improvement of the held-out likelihood
@@ -132,13 +133,15 @@ class AutomaticSchedule:
     """Phases that end when validation tasks are no longer solved better, within `minutes` or `steps`.
 
     Phase I learns with a constant rate until nothing improves; then rounds of own trials, as long as a round
-    improves something; last the learning rate falls (warm-up, stable, decay: Hu et al., 2024, MiniCPM).
+    improves something; last, on fresh trials, the learning rate falls (warm-up, stable, decay: Hu et al., 2024,
+    MiniCPM). Shares of the time are of what was left of it after `began_s` seconds, when learning began.
     """
 
     config: TrainingConfig
     competing: bool
     n_validation: int
     rounds: bool
+    began_s: float = 0.0
     round: int = 0
     ramp_start: int | None = None
     phase_start: int = 0
@@ -181,9 +184,10 @@ class AutomaticSchedule:
 
     def look(self, step: int, seen: dict[str, float], elapsed_s: float) -> None:
         """Decide whether the phase goes on."""
-        if self.settle_start is not None:
-            return
         self.allowed = self._allowed(step, elapsed_s)
+        if self.settle_end is not None:
+            self.settle_end = max(step, min(self.settle_end, self.allowed))
+            return
         share = step / self.allowed
         self._note(step, seen)
         patience = max(FEWEST_STEPS, PATIENCE * (step - self.phase_start))
@@ -208,8 +212,8 @@ class AutomaticSchedule:
             last = self.round >= MOST_ROUNDS or share >= ROUNDS_SHARE - 0.15 or not gained or _perfect(seen)
             if last:
                 self._settle(step, share)
-            else:
-                self.round_is_due = True
+            # What the rate falls on are the trials of the policy as it has become.
+            self.round_is_due = not _perfect(seen)
 
     def total(self, step: int) -> int:
         """Estimated from the time that is left, until the rate begins to fall."""
@@ -225,11 +229,12 @@ class AutomaticSchedule:
         return state | {"best_of_rounds": None if math.isinf(self.best_of_rounds) else self.best_of_rounds}
 
     def _allowed(self, step: int, elapsed_s: float) -> int:
-        """Steps in all: as given, or as many as take the minutes at the speed so far."""
+        """Steps in all: as given, or as many as take what is left of the minutes at the speed so far."""
         if self.config.steps is not None:
             return self.config.steps
         assert self.config.minutes is not None
-        return max(step, int(60 * self.config.minutes * step / max(elapsed_s, 1e-9)))
+        learning_s = LEARNING * 60 * self.config.minutes - self.began_s
+        return max(step, int(learning_s * step / max(elapsed_s - self.began_s, 1e-9)))
 
     def _begin_phase(self, step: int) -> None:
         self.phase_start = self.improved_at = step
@@ -275,7 +280,13 @@ def _cosine(done: float) -> float:
 
 
 def make_schedule(
-    config: TrainingConfig, *, competing: bool, n_validation: int, rounds: bool, state: dict[str, Any]
+    config: TrainingConfig,
+    *,
+    competing: bool,
+    n_validation: int,
+    rounds: bool,
+    elapsed_s: float,
+    state: dict[str, Any],
 ) -> Schedule:
     """The schedule of a configuration, as it was in the `state` of a checkpoint.
 
@@ -284,9 +295,10 @@ def make_schedule(
         competing: whether there are several hypotheses.
         n_validation: tasks that a look tries.
         rounds: whether own trials can be collected.
+        elapsed_s: seconds that the run has taken before it learns.
         state: what `to_json` gave, or nothing.
     """
     known = {name: value for name, value in state.items() if value is not None}
     if not config.automatic:
         return FixedSchedule(config, competing, **known)
-    return AutomaticSchedule(config, competing, n_validation, rounds, **known)
+    return AutomaticSchedule(config, competing, n_validation, rounds, **({"began_s": elapsed_s} | known))

@@ -19,8 +19,10 @@ STEPS = TrainingConfig(steps=10_000)
 SOLVED = {"trial": 1.0, "retrial": 1.0}
 
 
-def automatic(config: TrainingConfig = STEPS, *, rounds: bool = True, state: dict | None = None) -> AutomaticSchedule:
-    made = make_schedule(config, competing=True, n_validation=256, rounds=rounds, state=state or {})
+def automatic(
+    config: TrainingConfig = STEPS, *, rounds: bool = True, began_s: float = 0.0, state: dict | None = None
+) -> AutomaticSchedule:
+    made = make_schedule(config, competing=True, n_validation=256, rounds=rounds, elapsed_s=began_s, state=state or {})
     assert isinstance(made, AutomaticSchedule)
     return made
 
@@ -37,7 +39,7 @@ def warmed_up() -> AutomaticSchedule:
 
 def test_without_minutes_or_steps_phases_have_given_lengths() -> None:
     config = TrainingConfig(warmup_steps=10, rounds=2, round_steps=5, anneal_steps=4)
-    schedule = make_schedule(config, competing=True, n_validation=0, rounds=True, state={})
+    schedule = make_schedule(config, competing=True, n_validation=0, rounds=True, elapsed_s=0.0, state={})
     assert isinstance(schedule, FixedSchedule)
     assert [schedule.round_due(step) for step in (0, 9)] == [10, 10]
     schedule.begin_round(10)
@@ -110,6 +112,14 @@ def test_it_ends_within_what_it_may_take_even_if_it_never_stops_improving(config
     assert step > 500
 
 
+def test_what_demonstrations_took_is_no_share_of_the_learning() -> None:
+    early, late = (automatic(TrainingConfig(minutes=10.0), began_s=began_s) for began_s in (0.0, 200.0))
+    for one, now_s in ((early, 10.0), (late, 210.0)):
+        one.look(100, {"trial": 0.0}, now_s)
+        assert one.ramp_start is None  # it has hardly begun
+    assert late.total(100) < early.total(100)
+
+
 def test_without_anybody_to_try_there_are_no_rounds() -> None:
     schedule = automatic(TrainingConfig(steps=1000), rounds=False)
     for step in range(50, 1000, 50):
@@ -122,5 +132,5 @@ def test_without_anybody_to_try_there_are_no_rounds() -> None:
 def test_a_schedule_goes_on_from_its_json(schedule: Schedule) -> None:
     config = STEPS if isinstance(schedule, AutomaticSchedule) else TrainingConfig()
     state = json.loads(json.dumps(schedule.to_json()))
-    again = make_schedule(config, competing=True, n_validation=256, rounds=True, state=state)
+    again = make_schedule(config, competing=True, n_validation=256, rounds=True, elapsed_s=7.0, state=state)
     assert again == schedule
