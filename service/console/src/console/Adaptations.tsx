@@ -56,7 +56,7 @@ export function AdaptationsPage({ query }: { readonly query: URLSearchParams }) 
 
 function List({ items }: { readonly items: readonly State[] }) {
   return (
-    <Table label="Adaptations, newest first" head={["adaptation", "model", "demonstrations", "trials", "version", "created", "expires"]}>
+    <Table label="Adaptations, newest first" head={["adaptation", "model", "#demonstrations", "#trials", "#version", "created", "expires"]}>
       {items.map((one) => (
         <tr key={one.id}>
           <th scope="row"><a href={to(["adaptations", one.id])}><code>{one.id}</code></a>{one.forked_from && <> <Badge>fork</Badge></>}</th>

@@ -51,7 +51,7 @@ export function AliasCard({ name, versions, page, changed, mayChange }: Properti
             </form>
           ) : <p class="quiet">A key with the scope <code>models:write</code> can change them.</p>}
         </div>
-        <Table label="History of the aliases" head={["when", "alias", "change", "version"]}>
+        <Table label="History of the aliases" head={["when", "alias", "change", "#version"]}>
           {page.items.map((one, i) => (
             <tr key={i}><td><When at={one.at} /></td><th scope="row">{one.alias}</th><td><Badge>{one.action}</Badge></td><td class="number">{one.version === null ? "–" : `v${one.version}`}</td></tr>
           ))}

@@ -9,13 +9,13 @@ export function Compare({ left, right }: { readonly left: Schemas["ModelCard"]; 
   const of = (report: typeof a) => report?.methods.find((method) => method.name === "wtl")?.curve ?? [];
   const trials = [...new Set([...of(a), ...of(b)].map((point) => point.trials))].sort((x, y) => x - y);
   const controls = [...new Set([...(a?.controls ?? []), ...(b?.controls ?? [])].map((control) => control.name))];
-  const head = ["", `v${left.version}`, `v${right.version}`];
+  const head = ["", `#v${left.version}`, `#v${right.version}`];
   return (
     <div class="split">
       <Card title={`v${left.version} beside v${right.version}`}>
         <Curves named={[{ name: `v${left.version}`, methods: a?.methods ?? [] }, { name: `v${right.version}`, methods: b?.methods ?? [] }]} />
         {a?.manifest !== b?.manifest && <p class="notice warn">They were measured on different tasks ({a?.manifest ?? "none"} and {b?.manifest ?? "none"}): the figures cannot be compared.</p>}
-        <Table label="Success of both" head={[...head, "difference"]}>
+        <Table label="Success of both" head={[...head, "#difference"]}>
           {trials.map((n) => {
             const [x, y] = [of(a).find((point) => point.trials === n), of(b).find((point) => point.trials === n)];
             return (
@@ -45,7 +45,7 @@ function Differences({ left, right, head }: { readonly left: Schemas["ModelCard"
   const differing = [...new Set([...a.keys(), ...b.keys()])].filter((at) => a.get(at) !== b.get(at)).sort();
   if (differing.length === 0) return <p class="quiet">Both were made with the same settings.</p>;
   return (
-    <Table label="Settings that differ" head={["setting", ...head.slice(1)]}>
+    <Table label="Settings that differ" head={["setting", ...head.slice(1).map((name) => name.slice(1))]}>
       {differing.map((at) => <tr key={at}><th scope="row"><code>{at}</code></th><td class="break">{a.get(at) ?? "–"}</td><td class="break">{b.get(at) ?? "–"}</td></tr>)}
     </Table>
   );

@@ -42,7 +42,7 @@ export function rate(point: { readonly success: number; readonly low: number | n
 export function MethodsTable({ report }: { readonly report: Report }) {
   const trials = [...new Set(report.methods.flatMap((method) => method.curve.map((point) => point.trials)))].sort((a, b) => a - b);
   return (
-    <Table label="Success of every method" head={["method", ...trials.map((n) => (n === 0 ? "without a trial" : `after ${n}`))]}>
+    <Table label="Success of every method" head={["method", ...trials.map((n) => (n === 0 ? "#without a trial" : `#after ${n}`))]}>
       {report.methods.map((method) => (
         <tr key={method.name}>
           <th scope="row">{methodName(method.name)}</th>
@@ -58,7 +58,7 @@ export function Controls({ report }: { readonly report: Report }) {
   return (
     <Card title="Controls">
       <p class="quiet">Success when the context is not the task's own. Were these as high as with it, neither watching nor trying would help.</p>
-      <Table label="Controls" head={["instead of its own context", "success", "with its own"]}>
+      <Table label="Controls" head={["instead of its own context", "#success", "#with its own"]}>
         {report.controls.map((control) => (
           <tr key={control.name}>
             <th scope="row">{controlName(control.name)}</th>

@@ -101,13 +101,14 @@ function Progress({ events, active }: { readonly events: readonly JobEvent[]; re
       <Card title="Success on held-out tasks">
         {success.length ? <><Lines label="Success on held-out tasks over time" x={x} lines={success} range={[0, 1]} xLabel="seconds" format={(value) => `${Math.round(value * 100)} %`} height={200} /><Legend lines={success} /></> : <p class="quiet">Not measured yet.</p>}
       </Card>
-      <Card title="Loss"><Lines label="Loss over time" x={x} lines={[loss]} xLabel="seconds" height={200} /><p class="quiet">By seconds since it began.</p></Card>
+      <Card title="Loss"><Lines label="Loss over time" x={x} lines={[loss]} xLabel="seconds" height={200} /><p class="quiet">By seconds since the first gradient steps.</p></Card>
     </div>
   );
 }
 
 function curves(events: readonly JobEvent[]): { x: number[]; loss: Line; success: Line[] } {
-  const told = events.filter((event) => event.kind === "progress");
+  const all = events.filter((event) => event.kind === "progress");
+  const told = all.slice(Math.max(0, all.findIndex((event) => event.data.loss != null)));
   const start = told[0] ? Date.parse(told[0].at) : 0;
   const data = told.map((event) => event.data as Partial<Schemas["TrainingProgress"]>);
   const most = Math.max(0, ...data.map((one) => one.success?.length ?? 0));

@@ -7,7 +7,7 @@ import { Badge, bytes, Card, Empty, Fact, milliseconds, Refused, Show, Table, Ti
 
 const EVERY_MS = 2000;
 const KEPT = 90;
-const STAGES: Record<string, string> = { decode: "reading the body", queue: "waiting for the model", infer: "the model", encode: "writing the answer" };
+const STAGES: Record<string, string> = { decode: "reading the body", queue: "waiting for the model", infer: "the model", encode: "writing the answer", storage: "database and files" };
 
 /** Is it well, how fast is it, what does it hold, who may use it, what has been changed. */
 export function OperationsPage({ caller }: { readonly caller: Schemas["CallerState"] }) {
@@ -46,10 +46,8 @@ function Figures() {
             <Card title="Requests a second"><Rates history={history} /></Card>
             <Card title="Time by stage"><Stages now={now} /></Card>
           </div>
-          <div class="pair cards">
-            <Card title="Routes"><Routes now={now} /></Card>
-            <Card title="Storage"><Storage now={now} /></Card>
-          </div>
+          <Card title="Storage" wide><Storage now={now} /></Card>
+          <Card title="Requests by route" wide><Routes now={now} /></Card>
         </>
       )}
     </Show>
@@ -88,7 +86,7 @@ function Stages({ now }: { readonly now: Metrics }) {
   const stages = values(now, "wtl_stage_seconds_bucket", "stage").filter((stage) => quantile(now, "wtl_stage_seconds", 0.5, { stage }) !== null);
   if (stages.length === 0) return <Empty title="Nothing has been asked of a model yet." />;
   return (
-    <Table label="Time by stage" head={["stage", "half take less than", "95 % take less than"]}>
+    <Table label="Time by stage" head={["stage", "#half take less than", "#95 % take less than"]}>
       {stages.map((stage) => (
         <tr key={stage}>
           <th scope="row">{STAGES[stage] ?? stage}</th>
@@ -105,10 +103,10 @@ function shown(seconds: number | null): string {
 }
 
 function Routes({ now }: { readonly now: Metrics }) {
-  const routes = values(now, "wtl_requests_total", "route")
-    .map((route) => ({ route, count: sum(now, "wtl_requests_total", { route }) })).sort((a, b) => b.count - a.count).slice(0, 12);
+  const routes = values(now, "wtl_requests_total", "route").filter((route) => !route.startsWith("/console"))
+    .map((route) => ({ route, count: sum(now, "wtl_requests_total", { route }) })).sort((a, b) => b.count - a.count).slice(0, 10);
   return (
-    <Table label="Routes by number of requests" head={["route", "requests", "half", "95 %"]}>
+    <Table label="Routes by number of requests" head={["route", "#requests", "#half", "#95 %"]}>
       {routes.map(({ route, count }) => (
         <tr key={route}>
           <th scope="row"><code>{route}</code></th>
@@ -126,7 +124,7 @@ function Storage({ now }: { readonly now: Metrics }) {
   const most = Math.max(1, ...kinds.map((one) => one.value));
   return (
     <>
-      <Table label="Storage" head={["in the data folder", "size", ""]}>
+      <Table label="Storage" head={["in the data folder", "#size", ""]}>
         {kinds.map((one) => (
           <tr key={one.labels.kind}><th scope="row">{one.labels.kind}</th><td class="number">{bytes(one.value)}</td><td><meter min={0} max={most} value={one.value} aria-label={`size of ${one.labels.kind}`} /></td></tr>
         ))}
@@ -174,11 +172,11 @@ function Audit() {
           if (items.length === 0) return <Empty title="Nothing has been changed yet.">Every change and every refused key is written here.</Empty>;
           return (
             <>
-              <Table label="Audit log, newest first" head={["when", "key", "action", "path", "outcome"]}>
+              <Table label="Audit log, newest first" head={["when", "key", "request", "path", "outcome"]}>
                 {items.map((one, i) => (
                   <tr key={i}>
                     <td><When at={one.at} /></td><td>{one.key === null ? <span class="quiet">none</span> : <code>{one.key}…</code>}</td>
-                    <th scope="row">{one.action}</th><td class="break"><code>{one.subject}</code></td>
+                    <th scope="row">{one.action.split(" ")[0]}</th><td class="break" title={one.action}><code>{one.subject}</code></td>
                     <td><Badge tone={one.outcome < "400" ? "good" : "bad"}>{one.outcome}</Badge></td>
                   </tr>
                 ))}

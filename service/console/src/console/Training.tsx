@@ -77,12 +77,12 @@ function Start() {
                 </select>
               </label>
               {what === FAMILY && <label>Family<input required placeholder="module:Class" value={family} onInput={(event) => setFamily(event.currentTarget.value)} /></label>}
-              <label>Ends after
+              <label class="two">Ends after
                 <span class="joined">
-                  <input type="number" min={length.kind === "steps" ? 10 : 0.1} step="any" value={length.value} placeholder={length.kind === "steps" ? String(chosen?.steps ?? "as it decides") : "20"}
+                  <input type="number" min={length.kind === "steps" ? 10 : 0.1} step="any" value={length.value} placeholder={length.kind === "steps" ? String(chosen?.steps ?? "as many as it needs") : "20"}
                     onInput={(event) => setLength({ ...length, value: event.currentTarget.value })} />
                   <select aria-label="unit of its length" value={length.kind} onChange={(event) => setLength({ ...length, kind: event.currentTarget.value })}>
-                    <option value="steps">gradient steps</option><option value="minutes">minutes</option>
+                    <option value="steps">steps</option><option value="minutes">minutes</option>
                   </select>
                 </span>
               </label>

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { FilmStrip } from "./FilmStrip";
 import { Legend, type Line, Lines } from "./Lines";
-import { Paths } from "./Paths";
+import { pathColour, Paths } from "./Paths";
 import { N_SERIES } from "./palette";
 import { columns, type DrawnEpisode, isPictures, type Numbers, type Part, stepsOf, vectors } from "./episode";
 
@@ -61,11 +61,16 @@ function asRows(values: readonly Numbers[] | Numbers): readonly Numbers[] {
   return (values as readonly (Numbers | number)[]).map((one) => (typeof one === "number" ? [one] : one));
 }
 
+function legendOf(episodes: readonly DrawnEpisode[]): Line[] {
+  return episodes.map((one, i) => ({ label: one.title, values: [], dashed: one.role === "demo", colour: pathColour(episodes, i) - 1 }));
+}
+
 /** All episodes of a part in one plane. */
 export function Overview({ episodes, part }: { readonly episodes: readonly DrawnEpisode[]; readonly part: Part }) {
   return (
     <figure class="overview">
       <Paths label={`paths of ${episodes.map((one) => one.title).join(", ")}`} episodes={episodes} part={part.name} />
+      <Legend lines={legendOf(episodes)} />
       <figcaption>
         {part.name}[0] across, {part.name}[1] up. Dashed: demonstration; solid: trial. Ring: start; disc: success; cross: failure.
       </figcaption>

@@ -17,13 +17,12 @@ const MARGIN = 14;
 export function Paths({ label, episodes, part, axes = [0, 1], upTo }: Properties) {
   const drawn = episodes.map((episode) => ({ episode, points: points(vectors(episode, part), axes) }));
   const place = placing(drawn.flatMap((one) => one.points));
-  let trial = 0;
   return (
     <svg class="paths" viewBox={`0 0 ${SIZE} ${SIZE}`} role="img" aria-label={label}>
       {drawn.map(({ episode, points: all }, i) => {
         const shown = (upTo === undefined ? all : all.slice(0, upTo + 1)).map(place);
         const ended = upTo === undefined || upTo >= all.length - 1;
-        const at = episode.role === "demo" ? 1 : (trial++ % 5) + 2;
+        const at = pathColour(episodes, i);
         return shown.length === 0 ? null : (
           <g key={i} class={`path series-${at} ${episode.role}`}>
             <title>{episode.title}</title>
@@ -36,6 +35,12 @@ export function Paths({ label, episodes, part, axes = [0, 1], upTo }: Properties
       })}
     </svg>
   );
+}
+
+/** The colour of an episode, from 1: the first for demonstrations, the others for trials in turn. */
+export function pathColour(episodes: readonly DrawnEpisode[], i: number): number {
+  if (episodes[i]?.role !== "trial") return 1;
+  return (episodes.slice(0, i).filter((one) => one.role === "trial").length % 5) + 2;
 }
 
 function End({ at: [x, y], success }: { readonly at: readonly [number, number]; readonly success: boolean | null }) {

@@ -66,11 +66,12 @@ export function Card({ title, children, actions, wide }: { readonly title?: Comp
   );
 }
 
-export function Table({ label, head, children }: { readonly label: string; readonly head: readonly ComponentChildren[]; readonly children: ComponentChildren }) {
+/** A table that scrolls sideways where it must. A head that begins with # is over numbers. */
+export function Table({ label, head, children }: { readonly label: string; readonly head: readonly string[]; readonly children: ComponentChildren }) {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={label}>
+    <div class="scroll" tabIndex={0} role="group" aria-label={label}>
       <table>
-        <thead><tr>{head.map((name, i) => <th key={i} scope="col">{name}</th>)}</tr></thead>
+        <thead><tr>{head.map((name, i) => <th key={i} scope="col" class={name.startsWith("#") ? "number" : ""}>{name.replace(/^#/, "")}</th>)}</tr></thead>
         <tbody>{children}</tbody>
       </table>
     </div>
@@ -139,7 +140,10 @@ export function useSettled<T>(value: T, ms = 200): T {
 }
 
 export function percent(share: number | null | undefined, digits = 1): string {
-  return share == null ? "–" : `${(100 * share).toFixed(digits)} %`;
+  if (share == null) return "–";
+  // 99.95 % is not all of it.
+  const most = share < 1 ? 100 - 10 ** -digits : 100;
+  return `${Math.min(100 * share, most).toFixed(digits)} %`;
 }
 
 export function bytes(n: number): string {
