@@ -11,28 +11,33 @@ the page's heap after a garbage collection, while attempts are played one after 
 import argparse
 import json
 import math
+import socket
+import subprocess
+import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import uvicorn
 from PIL import Image, ImageDraw
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Error, Page
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from support.chromium import chromium
 
 from metalearn.tasks.registry import find_family
-from wtl.play.launch import Wanted, application, listen
 from wtl.play.stage import Stage
 
 RESULTS = Path(__file__).parent / "results" / "play.json"
 TASK = 2_000_017
 WATCH = """() => {
-  window.seen = []; window.steered = [];
+  [window.seen, window.steered] = [[], []];
+  if (window.watched) return;
+  window.watched = true;
   const canvas = document.querySelector("canvas");
   canvas.addEventListener("shown", ({detail}) => window.seen.push(detail));
   canvas.addEventListener("steer", ({detail}) => window.steered.push(detail));
@@ -42,25 +47,33 @@ WATCH = """() => {
 @contextmanager
 def page_of_play(width: int, height: int) -> Iterator[Page]:
     """The page, with a server of its own, in a real browser."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        listener = stack.enter_context(listen(None))
-        app = stack.enter_context(application(Wanted("reach-m2", data=Path(folder), seed=0)))
-        playwright = stack.enter_context(sync_playwright())
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        options = ["--port", str(port), "--data", folder, "--seed", "0"]
+        play = subprocess.Popen([sys.executable, "-m", "wtl.cli", "play", "reach-m2", *options])
         try:
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
-            page.goto(f"http://127.0.0.1:{listener.getsockname()[1]}/#/reach-m2/{TASK}")
-            page.wait_for_selector("canvas")
+            _go_to(page, f"http://127.0.0.1:{port}/#/reach-m2/{TASK}")
             page.wait_for_timeout(500)
             yield page
         finally:
-            browser.close()
-            server.should_exit = True
-            thread.join()
+            play.terminate()
+            play.wait()
+
+
+def _go_to(page: Page, address: str) -> None:
+    """Open the page, as soon as it is served."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            page.goto(address)
+            page.wait_for_selector("canvas")
+            return
+        except Error:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def pace(page: Page, steps_per_s: float) -> None:
@@ -83,6 +96,7 @@ def demonstrations(page: Page, n: int) -> tuple[list[float], list[float]]:
         while not page.locator(over).count() and page.locator("text=Your turn").count():
             angle += 0.3
             page.mouse.move(middle[0] + 200 * math.cos(angle), middle[1] + 200 * math.sin(angle))
+            page.wait_for_timeout(10)
         page.mouse.up()
         seen, steered = page.evaluate("[window.seen, window.steered]")
         rates.append((len(seen) - 1) / (seen[-1]["at"] - seen[0]["at"]) * 1000)
@@ -149,7 +163,8 @@ class Recorder:
         image = Image.open(BytesIO(self.page.screenshot())).convert("RGB")
         if pointer is not None:
             x, y = pointer
-            ImageDraw.Draw(image, "RGBA").ellipse((x - 17, y - 17, x + 17, y + 17), fill=(11, 107, 98, 90), width=3)
+            pen = ImageDraw.Draw(image, "RGBA")
+            pen.ellipse((x - 22, y - 22, x + 22, y + 22), fill=(198, 81, 2, 40), outline=(198, 81, 2, 255), width=3)
         image = image.resize((self.width, round(image.height * self.width / image.width)), Image.Resampling.LANCZOS)
         if self.frames and self.frames[-1].tobytes() == image.tobytes():
             self.durations_ms[-1] += duration_ms
@@ -165,10 +180,11 @@ class Recorder:
                 raise TimeoutError(f"{selector}: the page says {self.page.locator('main').inner_text()[:400]}")
 
     def save(self, path: Path) -> None:
-        palette = Image.new("RGB", (self.width, self.frames[0].height * 3))
-        for i, k in enumerate((0, len(self.frames) // 2, len(self.frames) - 1)):
-            palette.paste(self.frames[k], (0, i * self.frames[0].height))
-        palette = palette.quantize(64, dither=Image.Dither.NONE)
+        chosen = self.frames[:: max(1, len(self.frames) // 6)]
+        together = Image.new("RGB", (self.width, self.frames[0].height * len(chosen)))
+        for i, frame in enumerate(chosen):
+            together.paste(frame, (0, i * frame.height))
+        palette = together.quantize(256, dither=Image.Dither.NONE)  # one for all, or colours would flicker
         frames = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in self.frames]
         frames[0].save(path, save_all=True, append_images=frames[1:], duration=self.durations_ms, loop=0, optimize=True)
 
@@ -179,7 +195,7 @@ def record(path: Path, width: int = 800) -> None:
         for i in range(12):
             task = TASK + i
             page.evaluate("to => { location.hash = to; }", f"#/reach-m2/{task}")
-            page.wait_for_function("task => document.querySelector('[name=task]').value === task", arg=str(task))
+            page.wait_for_function("task => document.querySelector('[name=task]')?.value === task", arg=str(task))
             page.wait_for_timeout(300)
             recorder = Recorder(page, width)
             if play_and_record(page, recorder, task):
@@ -205,6 +221,7 @@ def play_and_record(page: Page, recorder: Recorder, task: int) -> bool:
     page.mouse.down()
     recorder.until("text=Now let it try", at)
     page.mouse.up()
+    page.mouse.move(5, 5)
     page.wait_for_timeout(300)
     recorder.take(2200)
     page.keyboard.press("Enter")
