@@ -86,7 +86,7 @@ def application(wanted: Wanted, host: str = "127.0.0.1") -> Iterator[Starlette]:
 
 def play(wanted: Wanted, port: int | None, say: Callable[[str], None], *, open_browser: bool = False) -> None:
     """Serve the page until Ctrl-C. Raises InvalidConfig, ClientError, NotStarted."""
-    with _listen(port) as listener, application(wanted) as app:
+    with listen(port) as listener, application(wanted) as app:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         say(f"Play is at {url}  (Ctrl-C ends it; over SSH: ssh -L {url.split(':')[2][:-1]}:{url[7:-1]} HOST)")
         if open_browser:
@@ -98,7 +98,7 @@ def play(wanted: Wanted, port: int | None, say: Callable[[str], None], *, open_b
 DEFAULT_PORT = 8010
 
 
-def _listen(port: int | None) -> socket.socket:
+def listen(port: int | None) -> socket.socket:
     """A socket on loopback; if no port was named, at the usual one or at any. Raises InvalidConfig."""
     for candidate in [DEFAULT_PORT, 0] if port is None else [port]:
         try:

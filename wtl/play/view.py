@@ -1,6 +1,7 @@
 """A player as the page shows it: one JSON object, sent whole whenever something changes. Knows no socket."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from metalearn.data.episode import Episode
@@ -63,6 +64,7 @@ def _adaptation(memory: Memory) -> Mapping[str, Any] | None:
         "novelty": state.novelty,
         "expires_at": state.expires_at,
         "history": list(memory.history),
+        "forked_from": None if state.forked_from is None else asdict(state.forked_from),
         "edited_from": None if copied is None else {"id": copied[0], "version": copied[1]},
     }
 

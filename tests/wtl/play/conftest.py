@@ -1,14 +1,12 @@
 """A server in another process, the page of `wtl play` on it, and a real Chromium."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 from support.playing import ServerProcess, models_in, played
 
 from wtl.play.launch import BUILT, Wanted
-
-CHROMIUM = "/usr/bin/chromium"
 
 
 @pytest.fixture(scope="session")
@@ -30,25 +28,23 @@ def page_url(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[object]:
-    """Debian's Chromium, driven by Playwright."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not Path(CHROMIUM).exists():
-        pytest.skip("there is no Chromium: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+def browser() -> Iterator[Any]:
+    """A real Chromium."""
+    driver = pytest.importorskip("support.chromium")
+    if driver.chromium_path() is None:
+        pytest.skip(driver.HOW)
+    with driver.chromium() as found:
+        yield found
 
 
 @pytest.fixture
-def open_page(chromium: object, page_url: str) -> Iterator[Callable[..., object]]:
+def open_page(browser: Any, page_url: str) -> Iterator[Callable[..., Any]]:
     """Opens the page. An error of its script, or a violation of its policy, fails the test."""
     faults: list[str] = []
     contexts = []
 
-    def open_(path: str = "", **options: object) -> object:
-        context = chromium.new_context(viewport={"width": 1180, "height": 900}, **options)  # type: ignore[attr-defined]
+    def open_(path: str = "", **options: Any) -> Any:
+        context = browser.new_context(viewport={"width": 1180, "height": 900}, **options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(15_000)

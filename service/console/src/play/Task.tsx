@@ -34,7 +34,8 @@ export function Task({ state, send }: Properties) {
 export function Keep({ state, send }: Properties) {
   const [copied, setCopied] = useState(false);
   if (state.phase === "broken" || state.adaptation === null) return null;
-  const { id, version, edited_from: from, history, expires_at } = state.adaptation;
+  const { id, version, history, expires_at } = state.adaptation;
+  const from = state.adaptation.edited_from ?? state.adaptation.forked_from;
   const copy = () => void navigator.clipboard?.writeText(location.href).then(() => setCopied(true));
   return (
     <footer class="keep">

@@ -22,7 +22,7 @@ export class Input {
   #padButtons = new Set<number>();
   #frame = 0;
 
-  constructor(private readonly surface: HTMLElement, private readonly send: Send, private readonly knob: (knob: Knob | null) => void) {
+  constructor(private readonly surface: HTMLCanvasElement, private readonly send: Send, private readonly knob: (knob: Knob | null) => void) {
     surface.addEventListener("pointerdown", this.#down);
     surface.addEventListener("pointermove", this.#move);
     surface.addEventListener("pointerup", this.#up);
@@ -78,7 +78,8 @@ export class Input {
   #point(event: PointerEvent): void {
     const box = this.surface.getBoundingClientRect();
     if (this.#controls?.follows) {
-      const at = [share(event.clientX - box.left, box.width), share(event.clientY - box.top, box.height)];
+      const { width, height } = drawn(this.surface, box);
+      const at = [share(event.clientX - box.left - (box.width - width) / 2, width), share(event.clientY - box.top - (box.height - height) / 2, height)];
       this.#soon({ do: "input", held: true, at });
       return;
     }
@@ -164,6 +165,12 @@ export class Input {
     this.surface.dispatchEvent(new CustomEvent("steer", { detail: { seq: this.#seq, at: performance.now() } }));
     this.send({ ...command, seq: this.#seq });
   }
+}
+
+/** The size of the picture in its canvas: whole, and in the middle where the canvas has another shape. */
+function drawn(canvas: HTMLCanvasElement, box: DOMRect): { readonly width: number; readonly height: number } {
+  const scale = Math.min(box.width / canvas.width, box.height / canvas.height);
+  return { width: canvas.width * scale, height: canvas.height * scale };
 }
 
 function share(part: number, whole: number): number {

@@ -46,6 +46,11 @@ export interface Problem {
   readonly waiting?: boolean;
 }
 
+export interface Origin {
+  readonly id: string;
+  readonly version: number;
+}
+
 export interface Adaptation {
   readonly id: string;
   readonly version: number;
@@ -54,7 +59,9 @@ export interface Adaptation {
   readonly novelty: number | null;
   readonly expires_at: string;
   readonly history: readonly VersionRow[];
-  readonly edited_from: { readonly id: string; readonly version: number } | null;
+  /** As the server has it; and as this page knows it, which may have edited the first version of another one. */
+  readonly forked_from: Origin | null;
+  readonly edited_from: Origin | null;
 }
 
 export interface State {
