@@ -32,7 +32,7 @@ def furnished(url: str) -> Mapping[str, str]:
     """Adapt, fork and train on a server; the address of each page by its name."""
     with Client(url) as client:
         fork = furnish(client)
-        job = client.train("reach-m2", steps=400, name="reach", settings=SMALL)
+        job = client.train("reach-m2", steps=300, name="reach", settings=SMALL)
         states = [event.data["state"] for event in job.follow() if event.kind == "state"]
         assert states[-1] == "succeeded", job.log()
         client.set_alias("reach", "stable", 1)

@@ -157,13 +157,18 @@ class ConditionalPolicy(nn.Module):
         actions: Shaped[Tensor, "b t *a"],
         mask: Float[Tensor, "b t"],
         sums: Float[Tensor, "b t s"],
+        hypothesis: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, "b z"]:
         """log p(actions | observations, z, context), summed over the steps of the mask, for every z.
 
-        `sums` are those over the steps of the same episode that went before (`sums_before`).
+        `sums` are those over the steps of the same episode that went before (`sums_before`). With `hypothesis` it is
+        for this one of each row alone, `[b, 1]`.
         """
-        z = self.config.n_hypotheses
-        embedded = self.hypotheses.weight.expand(len(latent), z, -1)
+        if hypothesis is None:
+            embedded = self.hypotheses.weight.expand(len(latent), self.config.n_hypotheses, -1)
+        else:
+            embedded = self.hypotheses(hypothesis)[:, None]
+        z = embedded.shape[1]
         tried = latent[:, None, latent.shape[-1] - self.n_sums :] + sums
         out = self._out(self._modulation(latent[:, None].expand(-1, z, -1), embedded), tried, observations[:, None])
         if self.discrete:

@@ -38,7 +38,8 @@ KnownFrom = Literal["demos", "expert", "trials"]
 class MetaBatch:
     """Contexts of b tasks (demos and trials), and for each the steps of an episode to imitate.
 
-    `remembered` says of how many steps of the episode each one stands in a memory; 0: of none.
+    `remembered` says of how many steps of the episode each one stands in a memory; 0: of none. `hypothesis` is the one
+    that learns while they do not compete.
     """
 
     demos: EpisodeTensors
@@ -50,6 +51,7 @@ class MetaBatch:
     changes: Float[Tensor, "b t c"]
     done: Float[Tensor, "b t _a"]
     remembered: Float[Tensor, "b t"]
+    hypothesis: Int[Tensor, " b"]
 
     def to(self, device: torch.device) -> "MetaBatch":
         """Move the batch to a device."""
@@ -228,6 +230,7 @@ class TrainingSet:
             trials=EpisodeTensors.gather(self._frames, trial).drop_modalities(
                 generator, actions=0.1, rewards=0.1, success=0.1
             ),
+            hypothesis=torch.randint(self._config.n_hypotheses, (b,), generator=generator),
             **steps,
         )
 
@@ -253,6 +256,7 @@ class TrainingSet:
                 MetaBatch(
                     demos=EpisodeTensors.gather(self._frames, self._demo[task][there]),
                     trials=EpisodeTensors.gather(self._frames, trial[there]),
+                    hypothesis=torch.zeros(int(there.sum()), dtype=torch.long),
                     **steps,
                 ),
             )

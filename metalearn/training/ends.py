@@ -52,6 +52,18 @@ def keep_useful_memory(
     return (model, weights, decision) if useful else (short, without, decision)
 
 
+def keep_one_hypothesis(
+    model: ModelConfig, weights: dict[str, Array]
+) -> tuple[ModelConfig, dict[str, Array], Decision]:
+    """The policy with the first of its hypotheses, where all have learnt the same."""
+    last = {f"{part}.2.{kind}" for part in ("prior", "evidence") for kind in ("weight", "bias")} & weights.keys()
+    first = {name: weights[name][:1].copy() for name in ("hypotheses.weight", *sorted(last))}
+    decision = Decision(
+        "model.n_hypotheses", 1, "validation tasks are solved as well before an expert's trial as after"
+    )
+    return model.model_copy(update={"n_hypotheses": 1}), weights | first, decision
+
+
 def made_with() -> dict[str, Any]:
     """When, and with which versions and how many threads."""
     return {

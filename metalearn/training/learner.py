@@ -57,7 +57,11 @@ class _Objective(nn.Module):
             sums = self.policy.sums_before(
                 batch.observations, batch.changes, batch.done, batch.remembered, batch.effects
             )
-            likelihood = self.policy.log_likelihood(latent, batch.observations, batch.actions, batch.mask.float(), sums)
+            # Where hypotheses do not compete, all are to learn the same, and one of them stands for all.
+            alone = batch.hypothesis if temperature == 0 else None
+            likelihood = self.policy.log_likelihood(
+                latent, batch.observations, batch.actions, batch.mask.float(), sums, alone
+            )
             within = self._within(latent, log_prior, sums, batch)
         exact = torch.promote_types(likelihood.dtype, torch.float32)
         return mixture_loss(likelihood.to(exact), log_prior.to(exact), n_steps, temperature, self._prior_weight, within)

@@ -28,7 +28,7 @@ from metalearn.training.batches import TrainingSet
 from metalearn.training.checkpoint import Progress
 from metalearn.training.collect import Collector, SerialCollector, Snapshot
 from metalearn.training.decisions import Decision, decide, decide_data
-from metalearn.training.ends import keep_useful_memory, made_with, tensorboard, units_of
+from metalearn.training.ends import keep_one_hypothesis, keep_useful_memory, made_with, tensorboard, units_of
 from metalearn.training.episode_source import EpisodeSource, summary
 from metalearn.training.events import Event, Stopped, ignore_event
 from metalearn.training.group import Group, SingleProcess
@@ -37,7 +37,7 @@ from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.looks import Looks
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
-from metalearn.training.schedule import Schedule, make_schedule
+from metalearn.training.schedule import AutomaticSchedule, Schedule, make_schedule
 
 __all__ = ["Event", "Stopped", "check_trainable", "train"]
 
@@ -382,6 +382,9 @@ class _Run:
                 return list(source.success(policy, self._validation, n_attempts, False).values())
 
             self.model, weights, decision = keep_useful_memory(self.model, weights, success, self._n_validation)
+            self.decisions = (*self.decisions, decision)
+        if isinstance(self.schedule, AutomaticSchedule) and self.schedule.clear:
+            self.model, weights, decision = keep_one_hypothesis(self.model, weights)
             self.decisions = (*self.decisions, decision)
         return Bundle(
             name=self.experiment.model_name,

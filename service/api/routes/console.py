@@ -4,12 +4,10 @@ Everything that the pages show comes from the REST API. They load nothing from e
 """
 
 import gzip
-import mimetypes
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from starlette.datastructures import MutableHeaders
 
 from service.api.console_session import session_cookie
 from service.api.scopes import ANY_KEY, PUBLIC
@@ -23,8 +21,10 @@ NOT_BUILT = (
     "The console is not built on this machine: run `make console` in the repository, and start the server again."
 )
 _HASHED = {"Cache-Control": "public, max-age=31536000, immutable"}
+_ZIPPED = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
 _PAGE = {"Cache-Control": "no-cache", "Content-Security-Policy": POLICY}
-_TEXT = frozenset({"text/html", "text/javascript", "text/css", "image/svg+xml"})
+_KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+"""What a build consists of. Python's own table of media types depends on the machine."""
 
 
 def console_routers(built: Path = BUILT) -> tuple[APIRouter, APIRouter]:
@@ -74,17 +74,12 @@ def _with_cookie(request: Request, authorization: str | None) -> Response:
 
 def _add(router: APIRouter, path: str, file: Path, headers: dict[str, str]) -> None:
     """Serve a file from memory, compressed where the browser takes that."""
-    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    content = file.read_bytes()
-    packed = gzip.compress(content, 9, mtime=0) if kind in _TEXT else None
+    kind, content = _KINDS.get(file.suffix, "application/octet-stream"), file.read_bytes()
+    packed = gzip.compress(content, 9, mtime=0)
 
     async def answer(request: Request) -> Response:
-        zipped = packed is not None and "gzip" in request.headers.get("accept-encoding", "")
-        response = Response(packed if zipped else content, media_type=kind, headers=headers)
-        if packed is not None:
-            MutableHeaders(raw=response.raw_headers)["Vary"] = "Accept-Encoding"
-        if zipped:
-            MutableHeaders(raw=response.raw_headers)["Content-Encoding"] = "gzip"
-        return response
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(packed, media_type=kind, headers={**headers, **_ZIPPED})
+        return Response(content, media_type=kind, headers={**headers, "Vary": "Accept-Encoding"})
 
     router.add_api_route(path, answer, methods=["GET", "HEAD"], name=file.name)

@@ -35,6 +35,9 @@ def test_the_page_and_its_files_come_from_the_server_alone(http: TestClient) -> 
         answer = http.get(f"/console/assets/{file.name}")
         assert answer.content == file.read_bytes()
         assert "immutable" in answer.headers["cache-control"]
+        assert (answer.headers["content-encoding"], answer.headers["vary"]) == ("gzip", "Accept-Encoding")
+        if file.suffix == ".js":
+            assert answer.headers["content-type"].startswith("text/javascript")
     assert http.get("/console/assets/nothing.js").status_code == 404
     assert '<a class="button" href="console">' in http.get("/").text
 

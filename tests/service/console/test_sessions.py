@@ -24,9 +24,10 @@ from service.app import create_app
 from service.client import Client
 from service.settings import SHIPPED_MODELS, Settings
 
-pytestmark = [opens_pages, pytest.mark.timeout(240)]
+pytestmark = [opens_pages, pytest.mark.timeout(400)]
 ROOT = Path(__file__).parents[3]
-SLOW_MS = 120_000
+FEW_TASKS = f"{sys.executable} -m wtl.cli train --no-baselines --set data.n_tasks=256"
+SLOW_MS = 180_000  # a training of 6 s of processor time
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,8 @@ class Process:
         path = os.pathsep.join([str(ROOT), str(ROOT / "examples")])
         environment = os.environ | {
             "PYTHONPATH": path, "WTL_TRAINING_FAMILIES": "own_task", "WTL_TRAINING_POLL_S": "0.2",
-            "WTL_MODELS": str(SHIPPED_MODELS), "WTL_PORT": str(self._port), "WTL_DATA": str(self._folder / "data"),
+            "WTL_TRAIN_COMMAND": FEW_TASKS, "WTL_MODELS": str(SHIPPED_MODELS), "WTL_PORT": str(self._port),
+            "WTL_DATA": str(self._folder / "data"),
         }  # fmt: skip
         with (self._folder / "log").open("ab") as log:
             command = [sys.executable, "-m", "wtl.cli", "serve"]

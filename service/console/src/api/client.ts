@@ -15,13 +15,24 @@ export class Problem extends Error {
 /** The address of the server, whatever prefix it is behind: the pages are one folder below it. */
 export const root = new URL("../", document.baseURI).href.replace(/\/$/, "");
 
+function noAnswer(): Problem {
+  return new Problem("No answer", "The server did not answer. Is it running?", 0);
+}
+
+/** A request that is not in the generated client; a Problem if there is no answer. */
+export async function ask(path: string, options: RequestInit = {}): Promise<Response> {
+  try {
+    return await fetch(root + path, options);
+  } catch {
+    throw noAnswer();
+  }
+}
+
 const refusals: Middleware = {
   async onResponse({ response }) {
     if (!response.ok) throw await problemOf(response);
   },
-  onError() {
-    return new Problem("No answer", "The server did not answer. Is it running?", 0);
-  },
+  onError: noAnswer,
 };
 
 export const api = createClient<paths>({ baseUrl: root, credentials: "same-origin" });

@@ -1,5 +1,5 @@
 // The metrics of one server, in Prometheus' text format, as numbers.
-import { problemOf, root } from "./client";
+import { ask, problemOf } from "./client";
 
 export interface Sample { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly value: number }
 export interface Metrics { readonly at: number; readonly samples: readonly Sample[] }
@@ -8,7 +8,7 @@ const LINE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 
 export async function readMetrics(): Promise<Metrics> {
-  const answer = await fetch(`${root}/metrics`);
+  const answer = await ask("/metrics");
   if (!answer.ok) throw await problemOf(answer);
   return { at: performance.now() / 1000, samples: parse(await answer.text()) };
 }

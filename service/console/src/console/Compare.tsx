@@ -11,10 +11,11 @@ export function Compare({ left, right }: { readonly left: Schemas["ModelCard"]; 
   const controls = [...new Set([...(a?.controls ?? []), ...(b?.controls ?? [])].map((control) => control.name))];
   const head = ["", `#v${left.version}`, `#v${right.version}`];
   return (
-    <div class="split">
-      <Card title={`v${left.version} beside v${right.version}`}>
+    <>
+      <Card wide title={`v${left.version} beside v${right.version}`}>
         <Curves named={[{ name: `v${left.version}`, methods: a?.methods ?? [] }, { name: `v${right.version}`, methods: b?.methods ?? [] }]} />
-        {a?.manifest !== b?.manifest && <p class="notice warn">They were measured on different tasks ({a?.manifest ?? "none"} and {b?.manifest ?? "none"}): the figures cannot be compared.</p>}
+        {[{ card: left, report: a }, { card: right, report: b }].map(({ card, report }) => report === null && <p key={card.version} class="notice warn">v{card.version} was not evaluated: <code>wtl evaluate BUNDLE</code></p>)}
+        {a && b && a.manifest !== b.manifest && <p class="notice warn">They were measured on different tasks ({a.manifest ?? "of no manifest"} and {b.manifest ?? "of no manifest"}): the figures cannot be compared.</p>}
         <Table label="Success of both" head={[...head, "#difference"]}>
           {trials.map((n) => {
             const [x, y] = [of(a).find((point) => point.trials === n), of(b).find((point) => point.trials === n)];
@@ -35,8 +36,8 @@ export function Compare({ left, right }: { readonly left: Schemas["ModelCard"]; 
           ))}
         </Table>
       </Card>
-      <Card title="Settings that differ"><Differences left={left} right={right} head={head} /></Card>
-    </div>
+      <Card wide title="Settings that differ"><Differences left={left} right={right} head={head} /></Card>
+    </>
   );
 }
 

@@ -3,7 +3,7 @@ import { Card, percent, Table } from "../parts/ui";
 import { controlName, type Method, methodName, type Point, type Report } from "./report";
 
 const DRAWN = ["wtl", "bayes", "bc", "mil", "replay", "random"];
-const LIMIT = ["bayes", "expert"];
+const LIMIT = ["bayes"];
 
 /** Success after 0, 1, 2, ... trials, with 95 % intervals, the bound, and what there is to compare it with. */
 export function Curves({ named }: { readonly named: readonly { readonly name: string; readonly methods: readonly Method[] }[] }) {

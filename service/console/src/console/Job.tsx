@@ -15,7 +15,8 @@ export function JobPage({ id }: { readonly id: string }) {
   const { events, connected } = useEvents(id);
   const states = events.filter((event) => event.kind === "state").length;
   const path = { job_id: id };
-  const loaded = useLoad(() => got(api.GET("/v1/training-jobs/{job_id}", { params: { path } })), [id, states]);
+  const loaded = useLoad(() => got(api.GET("/v1/training-jobs/{job_id}", { params: { path } })), [id]);
+  useEffect(loaded.reload, [states, connected]);
   const doing = useAction();
   const stop = () => doing.run(async () => {
     await api.DELETE("/v1/training-jobs/{job_id}", { params: { path } });
@@ -122,12 +123,13 @@ function curves(events: readonly JobEvent[]): { x: number[]; loss: Line; success
 }
 
 function Log({ id, active, states }: { readonly id: string; readonly active: boolean; readonly states: number }) {
-  const loaded = useLoad(() => got(api.GET("/v1/training-jobs/{job_id}/logs", { params: { path: { job_id: id } } })), [id, states], active ? LOG_MS : 0);
+  const loaded = useLoad(() => got(api.GET("/v1/training-jobs/{job_id}/logs", { params: { path: { job_id: id } } })), [id, active], active ? LOG_MS : 0);
+  useEffect(loaded.reload, [states]);
   const end = useRef<HTMLPreElement>(null);
   const text = loaded.data?.text;
   useEffect(() => {
     const at = end.current;
-    if (at && at.scrollHeight - at.scrollTop - at.clientHeight < 80) at.scrollTop = at.scrollHeight;
+    if (at && (at.scrollTop === 0 || at.scrollHeight - at.scrollTop - at.clientHeight < 80)) at.scrollTop = at.scrollHeight;
   }, [text]);
   return (
     <Card title={<>Log {active && <Badge>live</Badge>}</>} wide>

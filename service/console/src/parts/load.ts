@@ -9,10 +9,15 @@ export interface Loaded<T> {
 }
 
 export function asProblem(error: unknown): Problem {
-  return error instanceof Problem ? error : new Problem("The page failed", error instanceof Error ? error.message : String(error), 0);
+  return error instanceof Problem ? error : new Problem("The page failed", error instanceof Error ? error.message : String(error), -1);
 }
 
-/** What `load` gives, again when one of `inputs` changes or every so many milliseconds. What is old stays until it is replaced. */
+const AGAIN_MS = 3000;
+
+/**
+ * What `load` gives, again every so many milliseconds, and while the server does not answer. What is old stays until it is
+ * replaced; when one of `inputs` changes it is about something else, and is gone.
+ */
 export function useLoad<T>(load: () => Promise<T>, inputs: readonly unknown[], everyMs = 0): Loaded<T> {
   const [state, setState] = useState<{ data: T | null; problem: Problem | null; loading: boolean }>({ data: null, problem: null, loading: true });
   const turn = useRef(0);
@@ -23,7 +28,12 @@ export function useLoad<T>(load: () => Promise<T>, inputs: readonly unknown[], e
     setState((before) => ({ ...before, loading: true }));
     latest.current().then(
       (data) => own === turn.current && setState({ data, problem: null, loading: false }),
-      (error: unknown) => own === turn.current && setState((before) => ({ data: before.data, problem: asProblem(error), loading: false })),
+      (error: unknown) => {
+        if (own !== turn.current) return;
+        const problem = asProblem(error);
+        setState((before) => ({ data: before.data, problem, loading: false }));
+        if (problem.status === 0) setTimeout(() => own === turn.current && run(), AGAIN_MS);
+      },
     );
   }, []);
   useEffect(() => {
