@@ -30,6 +30,7 @@ from service.api.routes import (
     health,
     models,
     pages,
+    recognitions,
     stream,
     training_jobs,
     versions,
@@ -50,9 +51,9 @@ Bodies are JSON or msgpack (numpy arrays in openpi's convention), gzipped or not
 """
 
 _ROUTERS = (
-    acting.router, stream.router, adaptations.router, versions.router, episodes.router, exports.router, models.changes,
-    models.router, experiments.router, datasets.router, training_jobs.router, health.router, health.scraped,
-    pages.router,
+    acting.router, stream.router, adaptations.router, versions.router, episodes.router, exports.router,
+    recognitions.router, models.changes, models.router, experiments.router, datasets.router, training_jobs.router,
+    health.router, health.scraped, pages.router,
 )  # fmt: skip
 
 
