@@ -10,17 +10,23 @@ EXPERIMENT ?= reach-m2
 TORCH ?= cpu
 TORCH_IS_APART := .ci/torch-is-apart
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python
+# The pages, built from TypeScript with the Node of the environment; where their sources are newer, again.
+PAGES := service/console
+CONSOLE := $(PAGES)/built/index.html
+PAGE_SOURCES := $(wildcard $(PAGES)/*.html $(PAGES)/*.ts $(PAGES)/*.json) $(shell find $(PAGES)/src -type f -not -name schema.ts)
+API_SOURCES := $(shell find service/api metalearn/data -name '*.py')
+NPM = cd $(PAGES) && PATH="$(abspath $(BIN)):$$PATH" npm --loglevel=error
 
 # Tests and demos start many short processes: without compiled bytecode each would compile its libraries anew.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train serve test test-all check audit fix docs lock wheel clean images images-test secrets up stack stack-test
+.PHONY: help setup demo train serve test test-all check audit fix console docs lock wheel clean images images-test secrets up stack stack-test
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## make .venv with everything, learn2learn included, and .venv/bin/wtl
+setup: $(READY) $(CONSOLE) ## make .venv with everything, learn2learn included, .venv/bin/wtl, and the pages
 
 demo: $(READY) ## train reach-m2, serve it, adapt to 1,000 unseen tasks over REST (about 4 minutes on 2 cores)
 	$(BIN)/wtl demo
@@ -28,17 +34,17 @@ demo: $(READY) ## train reach-m2, serve it, adapt to 1,000 unseen tasks over RES
 train: $(READY) ## meta-train: make train EXPERIMENT=reach-m2
 	$(BIN)/wtl train $(EXPERIMENT)
 
-serve: $(READY) ## serve the shipped models on http://127.0.0.1:8000
+serve: $(READY) $(CONSOLE) ## serve the shipped models on http://127.0.0.1:8000
 	$(BIN)/wtl serve
 
-test: $(READY) ## the fast tests, one process per core (3 to 4 minutes on 2 cores that do nothing else)
+test: $(READY) $(CONSOLE) ## the fast tests, one process per core (3 to 4 minutes on 2 cores that do nothing else)
 	$(BIN)/pytest -m "not slow" --numprocesses auto --dist loadscope
 
-test-all: $(READY) ## every test, property tests at length and the slow ones one after the other
+test-all: $(READY) $(CONSOLE) ## every test, property tests at length and the slow ones one after the other
 	$(BIN)/pytest -m "not slow" --numprocesses auto --dist loadscope --hypothesis-profile thorough
 	$(BIN)/pytest -m slow
 
-check: $(READY) ## formatting, lint, types, import contracts, declared and pinned dependencies
+check: $(READY) $(CONSOLE) ## formatting, lint, types, import contracts, declared and pinned dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -53,6 +59,8 @@ fix: $(READY) ## format, and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+console: $(READY) $(CONSOLE) ## build the pages of service/console, types checked
+
 docs: $(READY) ## build the site into build/site, every link checked, and run the snippets of README.md and docs/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	$(BIN)/pytest tests/repository/test_docs.py
@@ -63,13 +71,13 @@ lock: $(READY) ## pin what pyproject.toml asks for in requirements.lock; version
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \
 		pyproject.toml --all-extras --group images --output-file requirements.lock
 
-wheel: $(READY) ## build the wheel and the source distribution, shipped models included, into build/dist
+wheel: $(READY) $(CONSOLE) ## build the wheel and the source distribution, shipped models included, into build/dist
 	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir build/dist
 
-images: $(READY) ## build the serve and train images: docker where a daemon answers, else buildah (root)
+images: $(READY) $(CONSOLE) ## build the serve and train images: docker where a daemon answers, else buildah (root)
 	$(BIN)/python docker/images.py build
 
-images-test: $(READY) ## build both images, run them as they are meant to run, record benchmarks/results/images.json
+images-test: $(READY) $(CONSOLE) ## build both images, run them as they are meant to run, record benchmarks/results/images.json
 	WTL_IMAGES=1 $(BIN)/pytest -s tests/deploy/test_images.py
 
 secrets: $(READY)
@@ -91,8 +99,19 @@ stack-test: $(READY) ## an adaptation and a training job against that stack
 	$(BIN)/pytest tests/deploy/test_stack.py
 
 clean: ## remove caches and build output; .venv, runs/ and data/ stay
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf $(PAGES)/built $(PAGES)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(CONSOLE): $(PAGES)/node_modules/.ready build/openapi.json $(PAGE_SOURCES)
+	$(NPM) run build
+	@touch $@
+
+$(PAGES)/node_modules/.ready: $(PAGES)/package.json $(PAGES)/package-lock.json | $(READY)
+	$(NPM) ci
+	@touch $@
+
+build/openapi.json: $(API_SOURCES) | $(READY)
+	@$(BIN)/python .ci/openapi.py $@
 
 $(READY): requirements.lock pyproject.toml
 	@./.ci/prerequisites >/dev/null

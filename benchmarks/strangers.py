@@ -9,24 +9,21 @@ What is in benchmarks/results/strangers is not done again, and a training that w
 
 import argparse
 import json
-import resource
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.trained import ROOT, curve, rate, say, table, train
 from metalearn.baselines.bundled import methods_of
 from metalearn.bundle import Bundle
 from metalearn.evaluation.evaluate import evaluate
 from metalearn.evaluation.manifest import default_manifest
-from metalearn.evaluation.report import Control, MethodReport, Rate, Report
+from metalearn.evaluation.report import Control, Report
 from metalearn.tasks.registry import find_family
 
-ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "strangers"
 TRIALS, QUICK_TASKS = 3, 256
 QUICK = ["--steps", "30", "--set", f"data.n_tasks={QUICK_TASKS}", "--set", "training.check_steps=10"]
@@ -73,28 +70,7 @@ class Run:
 
     def train(self, options: Sequence[str]) -> dict[str, Any]:
         """Train it, or go on with it; the command and what it took, summed over the calls."""
-        record = self.folder.with_suffix(".json")
-        done = json.loads(record.read_text()) if record.exists() else {"processor_s": 0.0, "wall_s": 0.0}
-        if done.get("finished"):
-            return done
-        arguments = ["train", *self.source(), "--seed", str(self.seed), *options]
-        before, started = _processor_s(), time.monotonic()
-        command = [sys.executable, "-m", "wtl.cli", *arguments, "--out", str(self.folder)]
-        code = -1
-        try:
-            code = _call(command)
-        finally:
-            done = {
-                "command": " ".join(["wtl", *arguments]).replace(f"{ROOT}/", ""),
-                "processor_s": round(done["processor_s"] + _processor_s() - before, 1),
-                "wall_s": round(done["wall_s"] + time.monotonic() - started, 1),
-                "finished": code == 0,
-            }
-            record.parent.mkdir(parents=True, exist_ok=True)
-            record.write_text(json.dumps(done))
-        if code:
-            raise SystemExit(code)
-        return done
+        return train([*self.source(), "--seed", str(self.seed), *options], self.folder)
 
 
 def measure(run: Run, options: Sequence[str], n_tasks: int) -> dict[str, Any]:
@@ -112,11 +88,6 @@ def measure(run: Run, options: Sequence[str], n_tasks: int) -> dict[str, Any]:
     }
 
 
-def say(what: str, done: int, total: int) -> None:
-    if done == total:
-        print(f"{what} {done}/{total}", flush=True)
-
-
 def page(results: Path) -> str:
     """Every result in a folder as two tables in Markdown."""
     found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
@@ -125,18 +96,18 @@ def page(results: Path) -> str:
     lines = [
         f"Success in % after {attempts} trials, of `wtl` and of controls with 95% intervals.",
         "",
-        *_table(("family", "seed", "tasks", *METHODS, "processor, minutes"), map(_row, reports)),
+        *table(("family", "seed", "tasks", *METHODS, "processor, minutes"), map(_row, reports)),
         "",
         "`wtl` with one thing wrong in its context, and in brackets the same episodes with nothing wrong.",
         "",
-        *_table(("family", "seed", *CONTROLS), (_control_row(*each) for each in reports)),
+        *table(("family", "seed", *CONTROLS), (_control_row(*each) for each in reports)),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _row(each: tuple[dict[str, Any], Report]) -> list[str]:
     one, report = each
-    cells = [_curve(report.methods.get(name), name == "wtl") for name in METHODS]
+    cells = [curve(report.methods.get(name), intervals=name == "wtl") for name in METHODS]
     return [one["family"], str(one["seed"]), str(report.n_tasks), *cells, f"{one['processor_s'] / 60:.1f}"]
 
 
@@ -144,42 +115,11 @@ def _control_row(one: dict[str, Any], report: Report) -> list[str]:
     return [one["family"], str(one["seed"]), *(_control(report.controls.get(name)) for name in CONTROLS)]
 
 
-def _curve(method: MethodReport | None, intervals: bool) -> str:
-    if method is None:
-        return ""
-    return " / ".join(_rate(point) if intervals else f"{100 * point.success:.0f}" for point in method.curve)
-
-
 def _control(control: Control | None) -> str:
     if control is None:
         return ""
     right = f" [{100 * control.instead_of.success:.0f}]" if control.instead_of else ""
-    return _rate(control) + right
-
-
-def _rate(rate: Rate) -> str:
-    low, high = rate.ci95
-    return f"{100 * rate.success:.1f} ({100 * low:.1f}..{100 * high:.1f})"
-
-
-def _table(head: Sequence[str], rows: Iterator[list[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
-
-
-def _call(command: Sequence[str]) -> int:
-    """Run a command, which is asked to stop when this process is; its exit code."""
-    with subprocess.Popen(command, cwd=ROOT) as child:
-        try:
-            return child.wait()
-        except BaseException:
-            child.terminate()
-            child.wait()
-            raise
-
-
-def _processor_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return rate(control) + right
 
 
 def main() -> None:

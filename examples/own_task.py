@@ -54,6 +54,15 @@ class DoorsEnv(gym.Env):
     def expert_action(self):  # optional: without it, train from recorded episodes
         return int(np.argmax(MOVES @ (self.goal - self.place)))
 
+    def render(self):  # optional: what `wtl play` shows; the right door, or where to line up, is green
+        room = np.full((7, 7, 3), 240, np.uint8)
+        for cell, colour in [*((3 * move, 160) for move in MOVES), (self.goal, (0, 158, 115)), (self.place, 40)]:
+            room[3 - cell[1], 3 + cell[0]] = colour
+        return room.repeat(48, 0).repeat(48, 1)
+
+    def get_keys_to_action(self):  # optional, as Gymnasium has it: the keys of the moves
+        return dict(zip("wdsa", range(4), strict=True))
+
 
 def record(n):  # in place of your recordings: a demonstration, two good runs and a failed attempt per task
     def run(k, other=0, scene="trial"):

@@ -186,7 +186,7 @@ class TrainingConfig(Section):
     batch_tasks: int = Field(128, ge=2, le=1_000_000, description="tasks in the batch of a gradient step")
     learning_rate: float = Field(1.5e-3, gt=0, description="step size of AdamW at its highest")
     weight_decay: float = Field(1e-4, ge=0, description="weight decay of AdamW, per step and unit of learning rate")
-    steps_per_episode: Annotated[int, Decided("from the length of the episodes")] = Field(
+    steps_per_episode: Annotated[int, Decided("16")] = Field(
         0, ge=0, description="random steps of a target imitated per update; 0: all"
     )
     prior_weight: float = Field(0.3, gt=0, description="weight of log p(z | context) beside a step's log-likelihood")
@@ -205,7 +205,10 @@ class TrainingConfig(Section):
         "running statistics, since the mean of a batch is noise to whatever a latent says precisely",
     )  # fmt: skip
     check_steps: int = Field(100, ge=1, description="gradient steps between looks at held-out success")
-    check_tasks: int = Field(256, ge=0, description="validation tasks that such a look tries; 0: it is not looked at")
+    check_tasks: int = Field(
+        256, ge=0, description="most validation tasks that such a look tries; fewer, but 64, where the minutes of a "
+        "training and a slow simulator do not allow them; 0: it is not looked at",
+    )  # fmt: skip
 
     @property
     def automatic(self) -> bool:

@@ -29,12 +29,15 @@ from service.api.routes import (
     exports,
     health,
     models,
+    operators,
     pages,
     recognitions,
+    stored_episodes,
     stream,
     training_jobs,
     versions,
 )  # fmt: skip
+from service.api.routes.console import console_routers
 from service.api.scopes import public_paths
 from service.api.shutdown import Shutdown
 from service.container import Container
@@ -51,9 +54,9 @@ Bodies are JSON or msgpack (numpy arrays in openpi's convention), gzipped or not
 """
 
 _ROUTERS = (
-    acting.router, stream.router, adaptations.router, versions.router, episodes.router, exports.router,
-    recognitions.router, models.changes, models.router, experiments.router, datasets.router, training_jobs.router,
-    health.router, health.scraped, pages.router,
+    acting.router, stream.router, adaptations.router, versions.router, episodes.router, stored_episodes.router,
+    exports.router, recognitions.router, models.changes, models.router, experiments.router, datasets.router,
+    training_jobs.router, operators.caller, operators.router, health.router, health.scraped, pages.router,
 )  # fmt: skip
 
 
@@ -115,7 +118,7 @@ def create_app(
         app.add_middleware(CORSMiddleware, allow_origins=sorted(access.origins), **CORS)
     app.add_middleware(FrontDoorMiddleware, access=access, shutdown=shutdown)
     error_handlers.install(app)
-    for router in _ROUTERS:
+    for router in (*_ROUTERS, *(console_routers() if settings.shows_console else ())):
         app.include_router(router)
     app.state.public_paths = public_paths(app.routes)
     describe(app)

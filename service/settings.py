@@ -21,7 +21,7 @@ _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _RATE = re.compile(rf"([1-9][0-9]*)/({'|'.join(_SECONDS)})")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
-_OWN_PATHS = (["v1"], ["docs"], ["openapi.json"], ["livez"], ["readyz"], ["metrics"])
+_OWN_PATHS = (["v1"], ["docs"], ["openapi.json"], ["livez"], ["readyz"], ["metrics"], ["console"])
 
 
 def _split(value: object) -> object:
@@ -71,6 +71,10 @@ class Settings(BaseSettings):
         (), description="origins whose pages may use the server, as https://console.example.org; its own may"
     )
     root_path: str = Field("", description="prefix of its addresses behind a proxy, as /wtl; stripped or not")
+
+    console: bool | None = Field(
+        None, description="show the console at /console; absent: on loopback only, where nobody else can connect"
+    )
 
     ray_address: str | None = Field(None, description="URL of Ray's Jobs API; training runs here if absent")
     ray_token: str | None = Field(None, repr=False, description="bearer token for Ray's Jobs API")
@@ -203,6 +207,11 @@ class Settings(BaseSettings):
     def family_modules(self) -> tuple[str, ...]:
         """The modules and packages whose families clients may train."""
         return tuple(one.strip() for one in self.training_families.split(",") if one.strip())
+
+    @property
+    def shows_console(self) -> bool:
+        """True if the server has the console at /console."""
+        return self.loopback if self.console is None else self.console
 
     @property
     def loopback(self) -> bool:

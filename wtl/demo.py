@@ -94,6 +94,7 @@ def run_demo(
         (next_line("serve", "--models", models), "serve this model; http://127.0.0.1:8000/docs"),
         (next_line("evaluate", models / bundle.name, "--manifest", EXPERIMENT), "2,000 tasks, with the controls"),
         (next_line("train", "reach-m4"), "four candidates: every trial counts"),
+        (next_line("play", EXPERIMENT, "--models", models, "--open"), "show it a task yourself, and watch it learn"),
     ):
         console.print(f"  {line}  # {meaning}", soft_wrap=True, highlight=False, markup=False)
     return report

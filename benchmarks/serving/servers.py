@@ -47,8 +47,14 @@ def load(runtime: str, slow: bool) -> Any:
 
 
 def service(port: int, folder: Path, runtime: str, slow: bool, queue_size: int = 1024) -> None:
+    models = folder / "models"  # where there is none, the models that are shipped
     settings = Settings(
-        port=port, data=folder, rate="1000000000/minute", max_adaptations=10_000_000, queue_size=queue_size
+        port=port,
+        data=folder,
+        models=models if models.exists() else SHIPPED_MODELS,
+        rate="1000000000/minute",
+        max_adaptations=10_000_000,
+        queue_size=queue_size,
     )
     _run(create_app(settings, runtime_factory=load(runtime, slow)), settings)
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def responsibilities(
-    log_likelihood: Float[Tensor, "b z"], log_prior: Float[Tensor, "b z"], temperature: float
+    log_likelihood: Float[Tensor, "b #z"], log_prior: Float[Tensor, "b z"], temperature: float
 ) -> Float[Tensor, "b z"]:
     """r[b, z] = softmax over z of (log p(z | context) + temperature * log p(episode | z)).
 
@@ -18,7 +18,7 @@ def responsibilities(
 
 
 def mixture_loss(
-    log_likelihood: Float[Tensor, "b z"],
+    log_likelihood: Float[Tensor, "b #z"],
     log_prior: Float[Tensor, "b z"],
     n_steps: Float[Tensor, " n"],
     temperature: float,
@@ -29,6 +29,7 @@ def mixture_loss(
 
     At temperature 1 (and prior_weight 1 / mean steps) its gradient is that of
     -log sum_z p(z | context) p(episode | z) / mean steps: a hypothesis explains an episode, not a step.
+    At temperature 0 one hypothesis of each row may stand for all, in `log_likelihood [b, 1]`.
     `n_steps` are those of the n >= b episodes of the whole batch, of which this may be a part. `log_within` is
     what is learnt to predict z from, where that is more than the context: the episode so far too.
     """

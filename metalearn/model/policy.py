@@ -187,13 +187,18 @@ class ConditionalPolicy(nn.Module):
         actions: Shaped[Tensor, "b t *a"],
         mask: Float[Tensor, "b t"],
         sums: Float[Tensor, "b t s"],
+        hypothesis: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, "b z"]:
         """log p(actions | observations, z, context), summed over the steps of the mask, for every z.
 
-        `sums` are those over the steps of the same episode that went before (`sums_before`).
+        `sums` are those over the steps of the same episode that went before (`sums_before`). With `hypothesis` it is
+        for this one of each row alone, `[b, 1]`.
         """
-        z = self.config.n_hypotheses
-        embedded = self.hypotheses.weight.expand(len(latent), z, -1)
+        if hypothesis is None:
+            embedded = self.hypotheses.weight.expand(len(latent), self.config.n_hypotheses, -1)
+        else:
+            embedded = self.hypotheses(hypothesis)[:, None]
+        z = embedded.shape[1]
         tried = latent[:, None, latent.shape[-1] - self.n_sums :] + sums
         out = self._out(self._modulation(latent[:, None].expand(-1, z, -1), embedded), tried, observations[:, None])
         if self.discrete:
@@ -247,7 +252,7 @@ class ConditionalPolicy(nn.Module):
             observations: at the steps.
             changes: of the observation that the actions led to.
             actions: that were done, encoded; they may differ from those to imitate.
-            remembered: 1 for a step that is remembered, 0 for one that is not.
+            remembered: how many steps of the episode each one stands for, as all of them may not be here; 0: none.
             effects: the sums for `dynamics` over the steps before.
         """
         if self.memory is None:
@@ -312,13 +317,13 @@ class ConditionalPolicy(nn.Module):
         scale_1, shift_1, scale_2, shift_2, gate = film
         hidden = self.first(torch.cat([plain, plain * gate, *found], -1))
         if not reminder:
-            hidden = functional.relu(hidden * (1 + scale_1) + shift_1)
-            hidden = functional.relu(self.second(hidden) * (1 + scale_2) + shift_2)
+            hidden = (hidden * (1 + scale_1)).add_(shift_1).relu_()
+            hidden = (self.second(hidden) * (1 + scale_2)).add_(shift_2).relu_()
             out: Tensor = self.head(hidden)
             return out
         more_1, also_1, more_2, also_2, more_out, also_out = reminder
-        hidden = functional.relu(hidden * (1 + scale_1 + more_1) + shift_1 + also_1)
-        hidden = functional.relu(self.second(hidden) * (1 + scale_2 + more_2) + shift_2 + also_2)
+        hidden = _modulated(hidden, scale_1, shift_1, more_1, also_1).relu_()
+        hidden = _modulated(self.second(hidden), scale_2, shift_2, more_2, also_2).relu_()
         reminded: Tensor = self.head(hidden) * (1 + more_out) + also_out
         return reminded
 
@@ -332,6 +337,17 @@ class ConditionalPolicy(nn.Module):
         policy = cls(config, spec)
         policy.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
         return policy.eval()
+
+
+def _modulated(
+    hidden: Float[Tensor, "*n w"],
+    scale: Float[Tensor, "*#n w"],
+    shift: Float[Tensor, "*#n w"],
+    more: Float[Tensor, "*#n w"],
+    also: Float[Tensor, "*#n w"],
+) -> Float[Tensor, "*n w"]:
+    """hidden (1 + scale + more) + shift + also, in few passes over what is as large as `hidden`."""
+    return (hidden * (1 + scale)).add_(hidden * more).add_(shift).add_(also)
 
 
 def _queries(

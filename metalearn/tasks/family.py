@@ -81,6 +81,17 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
         """A picture of one row; None unless the family draws one."""
         return None
 
+    def pointer_action(self, row: int, x: float, y: float) -> Shaped[np.ndarray, "*a"] | None:
+        """The action with which a row goes to a place in its picture, 0 to 1 from the left and the top edge.
+
+        None unless the family can tell. A person who demonstrates steers with it.
+        """
+        return None
+
+    def keys_to_action(self) -> dict[str, int]:
+        """The discrete action of each key, for a person who demonstrates; empty unless the family names them."""
+        return {}
+
     def row_seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
         """The seed of each row, from the argument that `reset` was given."""
         seeds = seed if isinstance(seed, Sequence | np.ndarray) else [seed] * self.num_envs
@@ -124,7 +135,8 @@ class Family(Protocol):
 
         `step` puts `success` into its info. An episode ends with `terminated` or `truncated`, after `spec.horizon`
         steps at the latest. An unwrapped environment with a method `expert_action()` has an expert: the method
-        returns the expert's action in the current state.
+        returns the expert's action in the current state. With a method `pointer_action(x, y)` a person can point to
+        where it shall go in the picture (`wtl play`), and `get_keys_to_action()`, as Gymnasium has it, names keys.
         """
         ...
 

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-SIZE = 256
+SIZE = 400  # pixels per side
+EDGE = 1.1  # of the plane that is drawn, from its middle
+_INK = (30, 30, 30)
 
 
 def draw_plane(
@@ -15,19 +17,28 @@ def draw_plane(
     colours: Float[np.ndarray, "n 3"],
     target: int | None = None,
     radius: float = 0.1,
+    goal: Float[np.ndarray, "2"] | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The plane [-1.1, 1.1]^2 from above: objects as discs, the agent as a black dot, the target with a rim."""
-    axis = np.linspace(-1.1, 1.1, SIZE)
-    x, y = np.meshgrid(axis, -axis)
-    image = np.full((SIZE, SIZE, 3), 255, np.uint8)
+    """The plane [-1.1, 1.1]^2 from above: objects as discs, the agent as a black dot.
+
+    The target has a rim; a goal that is no object is a small ring.
+    """
+    pictures = np.full((1, SIZE, SIZE, 3), 255, np.uint8)
+
+    def disc(place: Float[np.ndarray, "2"], size: float, colour: Sequence[float] | Float[np.ndarray, "3"]) -> None:
+        centre = (EDGE + np.array([[-place[1], place[0]]])) / (2 * EDGE) * SIZE - 0.5
+        blend_discs(pictures, centre, size / (2 * EDGE) * SIZE, colour)
+
     for i, (place, colour) in enumerate(zip(objects, colours, strict=True)):
-        distance = np.hypot(x - place[0], y - place[1])
         if i == target:
-            image[distance < 1.35 * radius] = 0
-            image[distance < 1.2 * radius] = 255
-        image[distance < radius] = np.round(255 * colour).astype(np.uint8)
-    image[np.hypot(x - agent[0], y - agent[1]) < 0.5 * radius] = 30
-    return image
+            disc(place, 1.35 * radius, (0, 0, 0))
+            disc(place, 1.2 * radius, (255, 255, 255))
+        disc(place, radius, 255 * colour)
+    if goal is not None:
+        disc(goal, 0.5 * radius, _INK)
+        disc(goal, 0.36 * radius, (255, 255, 255))
+    disc(agent, 0.5 * radius, _INK)
+    return pictures[0]
 
 
 def blend_discs(

@@ -51,6 +51,14 @@ class SingleRowEnv(gym.Env[Any, Any]):
         actions = self._row.expert_actions()
         return None if actions is None else actions[0]
 
+    def pointer_action(self, x: float, y: float) -> Shaped[np.ndarray, "*a"] | None:
+        """The action that goes to a place in the picture; None if the family has no such action."""
+        return self._row.pointer_action(0, x, y)
+
+    def get_keys_to_action(self) -> dict[str, int]:
+        """The action of each key, as Gymnasium's `play` wants it; empty if the family names no keys."""
+        return self._row.keys_to_action()
+
     def render(self) -> UInt8[np.ndarray, "h w 3"] | None:  # type: ignore[override]
         """A picture of the current state; None without a render mode."""
         return None if self.render_mode is None else self._row.render_row(0)

@@ -36,7 +36,11 @@ KnownFrom = Literal["demos", "expert", "trials"]
 
 @dataclass(frozen=True, eq=False)
 class MetaBatch:
-    """Contexts of b tasks (demos and trials), and for each the steps of an episode to imitate."""
+    """Contexts of b tasks (demos and trials), and for each the steps of an episode to imitate.
+
+    `remembered` says of how many steps of the episode each one stands in a memory; 0: of none. `hypothesis` is the one
+    that learns while they do not compete.
+    """
 
     demos: EpisodeTensors
     trials: EpisodeTensors
@@ -46,7 +50,8 @@ class MetaBatch:
     effects: Float[Tensor, "b t s"]
     changes: Float[Tensor, "b t c"]
     done: Float[Tensor, "b t _a"]
-    remembered: Bool[Tensor, "b t"]
+    remembered: Float[Tensor, "b t"]
+    hypothesis: Int[Tensor, " b"]
 
     def to(self, device: torch.device) -> "MetaBatch":
         """Move the batch to a device."""
@@ -117,11 +122,13 @@ class Steps:
         else:
             steps = (torch.rand((len(index), n_steps), generator=generator) * lengths[:, None]).long().sort(1).values
             mask = torch.ones_like(steps).bool()
+        standing_for = steps.diff(dim=1, append=steps[:, -1:] + 1)
         observations = self.observations[rows, steps]
         return {
             "observations": observations,
             "actions": self.actions[rows, steps],
             "mask": mask,
+            "remembered": (standing_for * mask).float(),
             "effects": effects[torch.arange(len(index))[:, None], steps],
             "changes": self._changes(rows, steps, observations),
             "done": self._done[rows, steps],
@@ -215,7 +222,7 @@ class TrainingSet:
             target = torch.where(imitate_own, own_target, target)
         steps = self._steps.pick(target, config.steps_per_episode, generator)
         # What an expert did tells the task, which nobody who acts is told: only own episodes are remembered.
-        own_steps = (target >= self._base[1])[:, None]
+        steps["remembered"] = steps["remembered"] * (target >= self._base[1])[:, None]
         return MetaBatch(
             demos=EpisodeTensors.gather(self._frames, demo).drop_modalities(
                 generator, actions=0.5, rewards=0.5, success=0.5
@@ -223,7 +230,7 @@ class TrainingSet:
             trials=EpisodeTensors.gather(self._frames, trial).drop_modalities(
                 generator, actions=0.1, rewards=0.1, success=0.1
             ),
-            remembered=steps["mask"] & own_steps,
+            hypothesis=torch.randint(self._config.n_hypotheses, (b,), generator=generator),
             **steps,
         )
 
@@ -249,7 +256,7 @@ class TrainingSet:
                 MetaBatch(
                     demos=EpisodeTensors.gather(self._frames, self._demo[task][there]),
                     trials=EpisodeTensors.gather(self._frames, trial[there]),
-                    remembered=torch.zeros_like(steps["mask"]),
+                    hypothesis=torch.zeros(int(there.sum()), dtype=torch.long),
                     **steps,
                 ),
             )

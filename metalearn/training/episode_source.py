@@ -32,8 +32,10 @@ from metalearn.training.events import Stopped
 from metalearn.training.group import Group
 from metalearn.training.run_store import RunStore
 
-DEMONSTRATION_SHARE, TRIALS_SHARE = 0.2, 0.1
-"""Of the minutes that a run may take: the most for demonstrations, and for the trials of one round."""
+DEMONSTRATION_SHARE, TRIALS_SHARE, LOOK_SHARE = 0.2, 0.1, 0.02
+"""Of the minutes that a run may take: the most for demonstrations, for the trials of one round, and for one look at
+validation tasks."""
+FEWEST_VALIDATED = 64  # that a look tries, if there are so many: fewer would say too little
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -68,6 +70,7 @@ class EpisodeSource:
         self._experiment, self._family, self._collector = experiment, family, collector
         self._store, self._group, self._tell, self._stopping = store, group, tell, stopping
         self._begun: Work[TaskTrials] | None = None
+        self._episode_s: float | None = None
 
     def demonstrations(self) -> Dataset:
         """Return the expert's episodes, from the store if they were collected before."""
@@ -78,9 +81,12 @@ class EpisodeSource:
 
         return self._kept("dataset", demonstrate)[0]
 
-    def validation(self) -> list[TaskRecord]:
-        """Return expert episodes of validation tasks on rank 0, which evaluates; nothing on the other ranks."""
-        n = min(self._experiment.training.check_tasks, len(self._family.splits["validation"]))
+    def validation(self, n_attempts: int) -> list[TaskRecord]:
+        """Return expert episodes of validation tasks on rank 0, which evaluates; nothing on the other ranks.
+
+        They are as many as are asked for, but where minutes count fewer, if a look at `n_attempts` in each is slow.
+        """
+        n = min(self._affordable(n_attempts), len(self._family.splits["validation"]))
         if n == 0 or self._group.rank != 0:
             return []
         return self._demonstrate("", tasks_of(self._family, "validation", n, self._experiment.seed))
@@ -148,7 +154,18 @@ class EpisodeSource:
     def _demonstrate(self, phase: str, indices: Sequence[int], share: float = math.inf) -> list[TaskRecord]:
         experiment = self._experiment
         chunks = demonstration_chunks(experiment.family, indices, experiment.data, experiment.seed)
-        return self._gather(phase, (self._collector.map(demonstrate_chunk, chunks), len(chunks)), share)
+        began_s = time.monotonic()
+        records = self._gather(phase, (self._collector.map(demonstrate_chunk, chunks), len(chunks)), share)
+        n_episodes = sum(len(record.demos) + len(record.experts) for record in records)
+        self._episode_s = (time.monotonic() - began_s) / max(1, n_episodes)
+        return records
+
+    def _affordable(self, n_attempts: int) -> int:
+        training = self._experiment.training
+        if training.minutes is None or self._episode_s is None:
+            return training.check_tasks
+        affordable = int(LOOK_SHARE * 60 * training.minutes / (self._episode_s * n_attempts))
+        return min(training.check_tasks, max(FEWEST_VALIDATED, affordable))
 
     def _try(
         self,

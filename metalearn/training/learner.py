@@ -55,9 +55,13 @@ class _Objective(nn.Module):
         with torch.autocast(batch.mask.device.type, torch.bfloat16, enabled=half):
             latent, log_prior = self.policy.infer_belief(batch.demos, batch.trials)
             sums = self.policy.sums_before(
-                batch.observations, batch.changes, batch.done, batch.remembered.float(), batch.effects
+                batch.observations, batch.changes, batch.done, batch.remembered, batch.effects
             )
-            likelihood = self.policy.log_likelihood(latent, batch.observations, batch.actions, batch.mask.float(), sums)
+            # Where hypotheses do not compete, all are to learn the same, and one of them stands for all.
+            alone = batch.hypothesis if temperature == 0 else None
+            likelihood = self.policy.log_likelihood(
+                latent, batch.observations, batch.actions, batch.mask.float(), sums, alone
+            )
             within = self._within(latent, log_prior, sums, batch)
         exact = torch.promote_types(likelihood.dtype, torch.float32)
         return mixture_loss(likelihood.to(exact), log_prior.to(exact), n_steps, temperature, self._prior_weight, within)
@@ -68,9 +72,9 @@ class _Objective(nn.Module):
         """log p(z | context and the episode so far), averaged over the steps that are remembered, if there are any."""
         if self.policy.memory is None:
             return log_prior
-        weights = batch.remembered.to(sums.dtype)[..., None]
+        weights = (batch.remembered > 0).to(sums.dtype)[..., None]
         within = (self.policy.infer_within(latent, log_prior, sums) * weights).sum(1)
-        return torch.where(batch.remembered.any(1)[:, None], within / weights.sum(1).clamp(min=1), log_prior)
+        return torch.where(weights.any(1), within / weights.sum(1).clamp(min=1), log_prior)
 
 
 class Learner:

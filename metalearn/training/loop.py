@@ -4,29 +4,23 @@ Learns in this process; the collector decides where episodes are collected. Ever
 result is in the experiment, so a stopped run resumes to the same weights.
 """
 
-import math
-import platform
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from metalearn import __version__
 from metalearn.bundle import Bundle
-from metalearn.config import Experiment, UnitsConfig
+from metalearn.config import Experiment, ModelConfig, UnitsConfig
 from metalearn.data.dataset import FEWEST_TASKS, Dataset
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.data.typical import typical
-from metalearn.data.units import Units
-from metalearn.model.policy import MEMORY_WEIGHTS, ConditionalPolicy
+from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.family import VectorFamily, tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.training import checkpoint
@@ -34,14 +28,16 @@ from metalearn.training.batches import TrainingSet
 from metalearn.training.checkpoint import Progress
 from metalearn.training.collect import Collector, SerialCollector, Snapshot
 from metalearn.training.decisions import Decision, decide, decide_data
+from metalearn.training.ends import keep_one_hypothesis, keep_useful_memory, made_with, tensorboard, units_of
 from metalearn.training.episode_source import EpisodeSource, summary
 from metalearn.training.events import Event, Stopped, ignore_event
 from metalearn.training.group import Group, SingleProcess
 from metalearn.training.held_out import HeldOut, HeldOutScores, Split, split
 from metalearn.training.learner import CPU, Compute, Learner
+from metalearn.training.looks import Looks
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
-from metalearn.training.schedule import Schedule, make_schedule
+from metalearn.training.schedule import AutomaticSchedule, Schedule, make_schedule
 
 __all__ = ["Event", "Stopped", "check_trainable", "train"]
 
@@ -142,6 +138,7 @@ class _Run:
         check_trainable(experiment, recorded, group.size)
         self.progress = Progress()
         self.learning_since: tuple[float, int] | None = None
+        self.looks = Looks(self.config.check_steps, self.config.minutes)
         self._before_s, self._losses = 0.0, list[float]()
         self.split: Split | None = None
         self.scores: HeldOutScores | None = None
@@ -161,7 +158,7 @@ class _Run:
         dataset = self._apart(self._first_data(stored.steps if stored else 0))
         self._decide(dataset)
         longest = max(1, self.config.trials_per_task, self.recorded.max_trials if self.recorded else 0)
-        units = UnitsConfig.model_validate(stored.progress.units) if stored else _units_of(dataset)
+        units = UnitsConfig.model_validate(stored.progress.units) if stored else units_of(dataset)
         self.progress.units = units.model_dump(mode="json")
         self.model = self.experiment.model.model_copy(update={"max_trials": longest, "units": units})
         torch.manual_seed(self.experiment.seed)
@@ -175,16 +172,16 @@ class _Run:
         self.learner = Learner(policy, self.config, self.compute, self.group)
         self.generator = torch.Generator().manual_seed(self.experiment.seed)
         held_out = self.source is not None and self.recorded is None
-        self._validation = self.source.validation() if held_out and self.source else []
-        self._validated = held_out and self.config.check_tasks > 0
+        attempts = 1 + self.config.trials_per_task
+        self._validation = self.source.validation(attempts) if held_out and self.source else []
+        self._n_validation = self.group.run_on_rank_zero(lambda: len(self._validation))
         self.held_out = self._unseen(dataset.spec)
         self.schedule = self._schedule({})
         if stored:
             self._resume(stored, dataset)
-        with _tensorboard(self.store.folder) if self.group.rank == 0 else nullcontext() as self.writer:
+        with tensorboard(self.store.folder) if self.group.rank == 0 else nullcontext() as self.writer:
             self._learn(dataset)
-        weights = self._forget_if_useless()
-        bundle = self._bundle(dataset, weights, cluster)
+        bundle = self._finish(dataset, {"learners": self.group.size, **cluster} if cluster else {})
         self.group.run_on_rank_zero(lambda: self._save(bundle))
         return bundle
 
@@ -234,13 +231,19 @@ class _Run:
             part = learner.step(
                 batch, schedule.temperature(step), schedule.rate(step), frozen=schedule.batchnorm_frozen(step)
             )
-            loss, asked = self.group.total(part, float(self.group.rank == 0 and self.stopping()))
-            self._report(loss)
+            loss, asked, due = self.group.total(part, *self._asks_of_rank_zero())
+            self._report(loss, look=bool(due))
             if asked:
                 self._checkpoint()
-                total = schedule.total(learner.steps)
+                total = self._total(learner.steps)
                 raise Stopped(f"stopped after {learner.steps} of {total} steps; the same command resumes")
         self._checkpoint()
+
+    def _asks_of_rank_zero(self) -> tuple[float, float]:
+        """Whether the run is to stop, and whether it is time to look at validation tasks; zeros on other ranks."""
+        if self.group.rank != 0:
+            return 0.0, 0.0
+        return float(self.stopping()), float(self.looks.due(self.learner.steps, time.monotonic()))
 
     def _renew(self, dataset: Dataset) -> None:
         """Update the training data of this step: the window of recorded episodes, or own trials.
@@ -282,19 +285,20 @@ class _Run:
         return make_schedule(
             self.config,
             competing=self.experiment.model.n_hypotheses > 1,
-            n_validation=len(self._validation),
+            n_validation=self._n_validation,
             rounds=self.source is not None and self.recorded is None and self.config.trials_per_task > 0,
+            elapsed_s=self.group.run_on_rank_zero(self._elapsed),
             state=state,
         )
 
-    def _report(self, loss: float) -> None:
-        steps, total = self.learner.steps, self.schedule.total(self.learner.steps)
+    def _report(self, loss: float, *, look: bool) -> None:
+        steps, total = self.learner.steps, self._total(self.learner.steps)
         self._losses.append(loss)
-        if steps % self.config.check_steps and not self.schedule.ended(steps):
+        if not look and not self.schedule.ended(steps):
             if steps % 10 == 0:
                 self.listen(Event("train", steps, total, loss, ends_in_s=self._ends_in(steps, total)))
             return
-        learnt, self._losses = -sum(self._losses) / len(self._losses), []
+        began, learnt, self._losses = time.monotonic(), -sum(self._losses) / len(self._losses), []
         seen = self._held_out_success()
         likelihood = self.group.run_on_rank_zero(self._likelihood)
         elapsed = self.group.run_on_rank_zero(self._elapsed)
@@ -307,6 +311,7 @@ class _Run:
         total = self.schedule.total(steps)
         self.listen(Event("train", steps, total, loss, success, self._ends_in(steps, total)))
         self._checkpoint()
+        self.looks.took(steps, began, time.monotonic())
 
     def _likelihood(self) -> dict[str, float]:
         """How likely the policy makes what was done in tasks that it does not learn from; nothing without any."""
@@ -318,6 +323,15 @@ class _Run:
     def _elapsed(self) -> float:
         """Seconds that the run has taken, in this process and in those that it resumes."""
         return self._before_s + time.monotonic() - self.started
+
+    def _total(self, steps: int) -> int:
+        """Steps in all as the schedule estimates them; before its first look, as many as the minutes allow."""
+        total = self.schedule.total(steps)
+        if self.progress.history or self.config.minutes is None or self.learning_since is None:
+            return total
+        began, first = self.learning_since
+        step_s = (time.monotonic() - began) / max(1, steps - first)
+        return max(total, steps + int((60 * self.config.minutes - self._elapsed()) / max(step_s, 1e-9)))
 
     def _ends_in(self, steps: int, total: int) -> float | None:
         """Seconds that the rest takes: what is left of the minutes, or the steps at the speed so far."""
@@ -356,76 +370,45 @@ class _Run:
         if self.collecting is not None:
             self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1, self.config.trials_per_task + 1)
 
-    def _forget_if_useless(self) -> dict[str, Array]:
-        """The weights, without the memory within an episode where validation tasks are solved as well without it.
-
-        Acting is faster without. Decides nothing for experiments that say by themselves what they want.
-        """
+    def _finish(self, dataset: Dataset, cluster: Mapping[str, Any]) -> Bundle:
+        """The bundle, with the memory within an episode only where validation tasks need it."""
         weights = self.learner.policy.to_weights()
-        if not (self.config.automatic and self.model.memory and self._validated):
-            return weights
-        short = self.model.model_copy(update={"memory": 0})
-        without = {name: value for name, value in weights.items() if not name.startswith(MEMORY_WEIGHTS)}
-        assert self.source is not None
-        n_attempts, steps = 1 + self.config.trials_per_task, self.learner.steps
-        rates = [
-            list(self.source.success(Snapshot(*one, steps), self._validation, n_attempts, False).values())
-            for one in ((self.model, weights), (short, without))
-        ]
-        with_it, without_it = (sum(each) / len(each) for each in rates)
-        n = self.config.check_tasks * n_attempts
-        error = math.sqrt(max(with_it * (1 - with_it), 0.01) / n)
-        useful = with_it > without_it + error
-        reason = (
-            f"validation tasks are solved in {with_it:.1%} with it and in {without_it:.1%} without, over all attempts"
-        )
-        self.decisions = (*self.decisions, Decision("model.memory", self.model.memory if useful else 0, reason))
-        if useful:
-            return weights
-        self.model = short
-        return without
+        if self.config.automatic and self.model.memory and self._n_validation:
+            assert self.source is not None
+            source, n_attempts, steps = self.source, 1 + self.config.trials_per_task, self.learner.steps
 
-    def _bundle(self, dataset: Dataset, weights: dict[str, Array], cluster: Mapping[str, Any]) -> Bundle:
-        provenance = {
-            "experiment": self.experiment.model_dump(mode="json"),
-            "decisions": [asdict(one) for one in self.decisions],
-            "recorded": self.recorded is not None,
-            "n_tasks": self.recorded.n_tasks if self.recorded else len(dataset.tasks),
-            "held_out": (self.split.to_json() if self.split else {}) | (self.scores.to_json() if self.scores else {}),
-            "history": self.progress.history,
-            "collections": self.progress.collections,
-            "wall_s": round(time.monotonic() - self.started, 1),
-            "threads": torch.get_num_threads(),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {
-                "watch-try-learn": __version__,
-                "python": platform.python_version(),
-                "torch": version("torch"),
-            },
-        }
-        if cluster:
-            provenance["cluster"] = {"learners": self.group.size, **cluster}
+            def success(model: ModelConfig, weights: Mapping[str, Array]) -> list[float]:
+                policy = Snapshot(model, dict(weights), steps)
+                return list(source.success(policy, self._validation, n_attempts, False).values())
+
+            self.model, weights, decision = keep_useful_memory(self.model, weights, success, self._n_validation)
+            self.decisions = (*self.decisions, decision)
+        if isinstance(self.schedule, AutomaticSchedule) and self.schedule.clear:
+            self.model, weights, decision = keep_one_hypothesis(self.model, weights)
+            self.decisions = (*self.decisions, decision)
         return Bundle(
             name=self.experiment.model_name,
             spec=dataset.spec,
             model=self.model.model_dump(mode="json"),
             weights=weights,
-            provenance=provenance,
+            provenance=self._provenance(dataset) | ({"cluster": cluster} if cluster else {}),
         ).with_example(typical(record.demos[0] for record in dataset.tasks if record.demos))
+
+    def _provenance(self, dataset: Dataset) -> dict[str, Any]:
+        held_out = (self.split.to_json() if self.split else {}) | (self.scores.to_json() if self.scores else {})
+        return {
+            "experiment": self.experiment.model_dump(mode="json"),
+            "decisions": [asdict(one) for one in self.decisions],
+            "recorded": self.recorded is not None,
+            "n_tasks": self.recorded.n_tasks if self.recorded else len(dataset.tasks),
+            "held_out": held_out,
+            "history": self.progress.history,
+            "collections": self.progress.collections,
+            "wall_s": round(time.monotonic() - self.started, 1),
+            **made_with(),
+        }
 
     def _save(self, bundle: Bundle) -> None:
         bundle.save(self.store.folder / "bundle")
         for name in ("bundle", "tensorboard"):
             self.store.publish(name)
-
-
-def _units_of(dataset: Dataset) -> UnitsConfig:
-    units = Units.fitted(dataset)
-    return UnitsConfig(actions=units.actions, reward=units.reward)
-
-
-def _tensorboard(out: Path) -> Any:
-    """A TensorBoard writer for the run; imported here because it is slow to import."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(out / "tensorboard"))

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from metalearn.config import TrainingConfig
 
 UNIMODAL_ENOUGH = 0.8  # success with an expert's trial as context at which hypotheses may begin to compete
+CLEAR_FROM = 0.5  # success of one behaviour from which on it can be told whether an expert's trial adds anything
 RAMP_FROM = 0.01
 LAST_RATE = 0.02  # of the learning rate, at the end
 
@@ -120,7 +121,8 @@ class FixedSchedule:
 WARMUP_RATE_STEPS = 50
 PATIENCE = 0.35  # a phase ends when nothing has improved for this share of its steps, or
 FEWEST_STEPS = 500  # for so many, whichever is more: what a trial tells is found out late, and then at once
-WARMUP_SHARE, ROUNDS_SHARE = 0.45, 0.75  # of the time: by then phase I has ended, and the last round
+WARMUP_SHARE, ROUNDS_SHARE = 0.45, 0.65  # of the time: by then phase I has ended, and the last round
+LEARNING = 0.95  # of the minutes: the rest is for what follows
 SETTLE_SHARE = 0.35  # of the steps before it: with a falling learning rate
 SOLVING = 0.05  # success from which on it alone is to rise: likelihood goes on to, long after
 LIKELIER = 0.02  # nats per action: what counts as an improvement of the held-out likelihood
@@ -132,15 +134,20 @@ class AutomaticSchedule:
     """Phases that end when validation tasks are no longer solved better, within `minutes` or `steps`.
 
     Phase I learns with a constant rate until nothing improves; then rounds of own trials, as long as a round
-    improves something; last the learning rate falls (warm-up, stable, decay: Hu et al., 2024, MiniCPM).
+    improves something; last, on fresh trials, the learning rate falls (warm-up, stable, decay: Hu et al., 2024,
+    MiniCPM). Hypotheses compete where one behaviour for all would succeed more often if it had seen an expert's trial.
+    Shares of the time are of what was left of it after `began_s` seconds, when learning began.
     """
 
     config: TrainingConfig
     competing: bool
     n_validation: int
     rounds: bool
+    began_s: float = 0.0
     round: int = 0
     ramp_start: int | None = None
+    open_before: bool = False
+    clear: bool = False
     phase_start: int = 0
     round_is_due: bool = False
     settle_start: int | None = None
@@ -181,19 +188,20 @@ class AutomaticSchedule:
 
     def look(self, step: int, seen: dict[str, float], elapsed_s: float) -> None:
         """Decide whether the phase goes on."""
-        if self.settle_start is not None:
-            return
         self.allowed = self._allowed(step, elapsed_s)
+        if self.settle_end is not None:
+            self.settle_end = max(step, min(self.settle_end, self.allowed))
+            return
         share = step / self.allowed
         self._note(step, seen)
         patience = max(FEWEST_STEPS, PATIENCE * (step - self.phase_start))
         still = step - self.improved_at >= patience
-        if self.competing and self.ramp_start is None:
-            late = share >= WARMUP_SHARE / 2
-            if still or late or seen.get("after_expert", 0.0) >= UNIMODAL_ENOUGH:
+        if self.competing and self.ramp_start is None and not self.clear:
+            if self._to_compete(seen, over=still or share >= WARMUP_SHARE / 2):
                 self.ramp_start = step
                 self._begin_phase(step)
-            return
+            if not self.clear:
+                return
         if self.round == 0:
             over = still or share >= WARMUP_SHARE
             if over and self.rounds:
@@ -205,11 +213,11 @@ class AutomaticSchedule:
             score = self.best.get("success", -math.inf)
             gained = score > self.best_of_rounds + 0.5 * self._error(score)
             self.best_of_rounds = max(score, self.best_of_rounds)
-            last = self.round >= MOST_ROUNDS or share >= ROUNDS_SHARE - 0.15 or not gained or _perfect(seen)
+            last = self.round >= MOST_ROUNDS or share >= ROUNDS_SHARE - 0.1 or not gained or _perfect(seen)
             if last:
                 self._settle(step, share)
-            else:
-                self.round_is_due = True
+            # What the rate falls on are the trials of the policy as it has become, where there is time for both.
+            self.round_is_due = not _perfect(seen) and share < ROUNDS_SHARE + 0.05
 
     def total(self, step: int) -> int:
         """Estimated from the time that is left, until the rate begins to fall."""
@@ -225,11 +233,25 @@ class AutomaticSchedule:
         return state | {"best_of_rounds": None if math.isinf(self.best_of_rounds) else self.best_of_rounds}
 
     def _allowed(self, step: int, elapsed_s: float) -> int:
-        """Steps in all: as given, or as many as take the minutes at the speed so far."""
+        """Steps in all: as given, or as many as take what is left of the minutes at the speed so far."""
         if self.config.steps is not None:
             return self.config.steps
         assert self.config.minutes is not None
-        return max(step, int(60 * self.config.minutes * step / max(elapsed_s, 1e-9)))
+        learning_s = LEARNING * 60 * self.config.minutes - self.began_s
+        return max(step, int(learning_s * step / max(elapsed_s - self.began_s, 1e-9)))
+
+    def _to_compete(self, seen: dict[str, float], *, over: bool) -> bool:
+        """Whether hypotheses begin to compete: if one behaviour works, but knows more after an expert's trial.
+
+        If it is `over`, what one behaviour can learn, they do, unless the demonstration leaves nothing open.
+        """
+        after, before = seen.get("after_expert", 0.0), seen.get("trial", 0.0)
+        is_open = after - before > 2 * math.hypot(self._error(after), self._error(before))
+        if after >= UNIMODAL_ENOUGH and is_open and self.open_before:
+            return True
+        self.open_before = after >= UNIMODAL_ENOUGH and is_open
+        self.clear = over and after >= CLEAR_FROM and not is_open
+        return over and not self.clear
 
     def _begin_phase(self, step: int) -> None:
         self.phase_start = self.improved_at = step
@@ -275,7 +297,13 @@ def _cosine(done: float) -> float:
 
 
 def make_schedule(
-    config: TrainingConfig, *, competing: bool, n_validation: int, rounds: bool, state: dict[str, Any]
+    config: TrainingConfig,
+    *,
+    competing: bool,
+    n_validation: int,
+    rounds: bool,
+    elapsed_s: float,
+    state: dict[str, Any],
 ) -> Schedule:
     """The schedule of a configuration, as it was in the `state` of a checkpoint.
 
@@ -284,9 +312,10 @@ def make_schedule(
         competing: whether there are several hypotheses.
         n_validation: tasks that a look tries.
         rounds: whether own trials can be collected.
+        elapsed_s: seconds that the run has taken before it learns.
         state: what `to_json` gave, or nothing.
     """
     known = {name: value for name, value in state.items() if value is not None}
     if not config.automatic:
         return FixedSchedule(config, competing, **known)
-    return AutomaticSchedule(config, competing, n_validation, rounds, **known)
+    return AutomaticSchedule(config, competing, n_validation, rounds, **({"began_s": elapsed_s} | known))

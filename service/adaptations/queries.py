@@ -6,10 +6,10 @@ Locks are always taken in the same order, which avoids deadlocks: adaptation, te
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from service.adaptations.records import Adaptation, FinishRecording, RecordingRow, StepConflict, VersionRow
+from service.adaptations.records import Adaptation, FinishRecording, RecordingRow, StepConflict, VersionRow, Wanted
 from service.errors import (
     AdaptationNotFound,
     EpisodeFinished,
@@ -61,6 +61,37 @@ def read_adaptation(
         "ask": old.ask,
     }
     return to_adaptation(current, **changed)
+
+
+def wanted_of(tenant: str, after: int | None, now: float, wanted: Wanted) -> Select[Any]:
+    """Select the unexpired adaptations of a tenant that are wanted, in their order, from a position on."""
+    position = adaptations.c.position
+    query = newest().where(adaptations.c.tenant == tenant, adaptations.c.expires_at > now)
+    if after is not None:
+        query = query.where(position < after if wanted.newest_first else position > after)
+    if wanted.model is not None:
+        query = query.where(adaptations.c.model == wanted.model)
+    if wanted.search:
+        begins = adaptations.c.id.startswith(wanted.search, autoescape=True)
+        query = query.where(or_(begins, adaptations.c.model.contains(wanted.search, autoescape=True)))
+    return query.order_by(position.desc() if wanted.newest_first else position)
+
+
+def relatives(c: Connection, adaptation: Adaptation, most: int, now: float) -> list[Adaptation]:
+    """Return the unexpired adaptations that come from the same one as this, it included, oldest first, at most `most`.
+
+    An origin that was deleted is where the way back ends.
+    """
+    own = (adaptations.c.tenant == adaptation.tenant, adaptations.c.expires_at > now)
+    back = select(adaptations.c.id, adaptations.c.origin).where(adaptations.c.id == adaptation.id).cte(recursive=True)
+    back = back.union(
+        select(adaptations.c.id, adaptations.c.origin).join(back, adaptations.c.id == back.c.origin).where(*own)
+    )
+    first = select(back.c.id).where(~select(adaptations.c.id).where(adaptations.c.id == back.c.origin, *own).exists())
+    tree = first.cte(recursive=True)
+    tree = tree.union(select(adaptations.c.id).join(tree, adaptations.c.origin == tree.c.id).where(*own))
+    query = newest().where(adaptations.c.id.in_(select(tree.c.id))).order_by(adaptations.c.position).limit(most)
+    return [to_adaptation(row) for row in c.execute(query)]
 
 
 def to_adaptation(row: Row[Any], **changed: Any) -> Adaptation:

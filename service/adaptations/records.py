@@ -9,7 +9,10 @@ Role = Literal["demo", "trial"]
 
 @dataclass(frozen=True)
 class Adaptation:
-    """One version of an adaptation, without its episodes. Times are seconds since 1970; `ask` is JSON."""
+    """One version of an adaptation, without its episodes. Times are seconds since 1970; `ask` is JSON.
+
+    `origin` and `origin_version` are what it was forked from, if it is a fork.
+    """
 
     id: str
     tenant: str
@@ -22,6 +25,37 @@ class Adaptation:
     ask: Mapping[str, Any]
     created_at: float
     expires_at: float
+    origin: str | None = None
+    origin_version: int | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a list of adaptations is about.
+
+    Attributes:
+        model: the name of their model; None: any.
+        search: the beginning of their id, or a part of the name of their model; empty: any.
+        newest_first: True to begin with the newest one.
+    """
+
+    model: str | None = None
+    search: str = ""
+    newest_first: bool = False
+
+
+EVERYTHING = Wanted()
+"""All adaptations, oldest first."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """An episode of an adaptation: the version that added it, its role, and its place among those of this role."""
+
+    role: Role
+    index: int
+    since: int
+    digest: str
 
 
 @dataclass(frozen=True)

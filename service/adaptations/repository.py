@@ -19,13 +19,14 @@ from service.adaptations.queries import (
     add_version,
     finish_recording,
     lock_episodes,
-    newest,
     read_adaptation,
     referenced,
+    relatives,
     to_adaptation,
+    wanted_of,
 )
 from service.adaptations.quota import Quota, count
-from service.adaptations.records import Adaptation, FinishRecording, Role, VersionRow
+from service.adaptations.records import EVERYTHING, Adaptation, FinishRecording, Member, Role, VersionRow, Wanted
 from service.errors import Busy, StorageFull
 from service.storage.database import Database
 from service.storage.episode_store import EpisodeStore, size
@@ -136,13 +137,53 @@ class AdaptationRepository:
         with self.database.read() as c:
             return read_adaptation(c, tenant, adaptation_id, version)
 
-    def page(self, tenant: str, limit: int, after: int, now: float) -> tuple[list[Adaptation], int | None]:
+    def page(
+        self, tenant: str, limit: int, after: int | None, now: float, wanted: Wanted = EVERYTHING
+    ) -> tuple[list[Adaptation], int | None]:
         """Return at most `limit` unexpired adaptations after a position, and the position of the next page, or None."""
-        where = (adaptations.c.tenant == tenant, adaptations.c.position > after, adaptations.c.expires_at > now)
+        query = wanted_of(tenant, after, now, wanted).limit(limit + 1)
         with self.database.read() as c:
-            rows = c.execute(newest().where(*where).order_by(adaptations.c.position).limit(limit + 1)).all()
+            rows = c.execute(query).all()
         more = rows[limit - 1].position if len(rows) > limit else None
         return [to_adaptation(row) for row in rows[:limit]], more
+
+    def family(self, adaptation: Adaptation, most: int, now: float) -> list[tuple[Adaptation, list[VersionRow]]]:
+        """Return every unexpired adaptation that has the first origin of this one too, oldest first, with its versions.
+
+        At most `most` of them.
+        """
+        with self.database.read() as c:
+            found = relatives(c, adaptation, most, now)
+            rows = c.execute(
+                select(versions)
+                .where(versions.c.adaptation.in_([one.id for one in found]))
+                .order_by(versions.c.adaptation, versions.c.version)
+            ).all()
+        of: dict[str, list[VersionRow]] = {one.id: [] for one in found}
+        for row in rows:
+            columns = dict(row._mapping)
+            of[columns.pop("adaptation")].append(VersionRow(**columns))
+        return [(one, of[one.id]) for one in found]
+
+    def members(self, adaptation: Adaptation, limit: int, after: int) -> tuple[list[Member], int | None]:
+        """Return at most `limit` episodes of a version, in the order in which they came, without reading their files.
+
+        Returns also the place of the next page, or None.
+        """
+        its = (members.c.adaptation == adaptation.id, members.c.since <= adaptation.version)
+        query = select(members.c.role, members.c.since, members.c.digest).where(*its).order_by(members.c.position)
+        n_of: dict[str, int] = {"demo": 0, "trial": 0}
+        found = []
+        with self.database.read() as c:
+            for row in c.execute(query):
+                found.append(Member(row.role, n_of[row.role], row.since, row.digest))
+                n_of[row.role] += 1
+        end = after + limit
+        return found[after:end], end if end < len(found) else None
+
+    def episode(self, member: Member) -> Episode:
+        """Read an episode. Raises DamagedEpisode."""
+        return self._episodes.read(member.digest)
 
     def versions(self, adaptation: Adaptation, limit: int, after: int) -> tuple[list[VersionRow], int | None]:
         """Return at most `limit` versions after that one, oldest first, and the position of the next page, or None."""
@@ -268,7 +309,9 @@ class AdaptationRepository:
     def _add(self, c: Connection, adaptation: Adaptation) -> None:
         """Insert a new adaptation without episodes. Raises QuotaExceeded."""
         self._quota.add_adaptation(c, adaptation.tenant, self._now())
-        columns = ("id", "tenant", "model", "model_version", "version", "created_at", "expires_at")
+        columns = (
+            "id", "tenant", "model", "model_version", "version", "created_at", "expires_at", "origin", "origin_version",
+        )  # fmt: skip
         c.execute(insert(adaptations).values({name: getattr(adaptation, name) for name in columns}))
         add_version(c, adaptation.id, _version_row(adaptation, adaptation.created_at))
 

@@ -10,7 +10,7 @@ from metalearn.confidence import ConfidenceEstimate
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
-from service.adaptations.records import Adaptation, FinishRecording, Role, VersionRow
+from service.adaptations.records import EVERYTHING, Adaptation, FinishRecording, Role, VersionRow, Wanted
 from service.adaptations.repository import AdaptationRepository
 from service.errors import AdaptationNotFound, Busy, ModelUnavailable
 from service.ids import is_id, new_id
@@ -62,7 +62,15 @@ class AdaptationService:
     def fork(self, source: Adaptation, idempotency_key: IdempotencyKey | None = None) -> Adaptation:
         """Create an adaptation with the episodes of a version of another one. Raises QuotaExceeded."""
         expires_at = self._clock.now() + self._ttl_s
-        new = replace(source, id=new_id(), version=1, created_at=self._now(), expires_at=expires_at)
+        new = replace(
+            source,
+            id=new_id(),
+            version=1,
+            created_at=self._now(),
+            expires_at=expires_at,
+            origin=source.id,
+            origin_version=source.version,
+        )
         return self._repository.fork(source, new, idempotency_key)
 
     def read(self, tenant: str, adaptation_id: str, version: int | None = None) -> Adaptation:
@@ -79,9 +87,15 @@ class AdaptationService:
             raise AdaptationNotFound(adaptation_id)
         return adaptation
 
-    def page(self, tenant: str, limit: int, after: int) -> tuple[list[Adaptation], int | None]:
-        """Return some adaptations of a tenant, oldest first, and the position of the next page, or None."""
-        return self._repository.page(tenant, limit, after, self._clock.now())
+    def page(
+        self, tenant: str, limit: int, after: int | None, wanted: Wanted = EVERYTHING
+    ) -> tuple[list[Adaptation], int | None]:
+        """Return some adaptations of a tenant in the wanted order, and the position of the next page, or None."""
+        return self._repository.page(tenant, limit, after, self._clock.now(), wanted)
+
+    def family(self, adaptation: Adaptation, most: int) -> list[tuple[Adaptation, list[VersionRow]]]:
+        """Return at most `most` adaptations with the same first origin, oldest first, each with its versions."""
+        return self._repository.family(adaptation, most, self._clock.now())
 
     def versions(self, adaptation: Adaptation, limit: int, after: int) -> tuple[list[VersionRow], int | None]:
         """Return some versions of an adaptation, oldest first, and the position of the next page, or None."""

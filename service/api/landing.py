@@ -19,18 +19,22 @@ from service.registry.registry import ModelInfo
 
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?")
 _JSON_HEADER = "-H 'Content-Type: application/json'"
+_CONSOLE = '<a class="button" href="console">Open the console</a>\n'
 _NO_MODELS = '<p class="note">No model can be shown here. A server with API keys shows them to nobody without a key: \
 <code>curl -H "Authorization: Bearer wtl_..." {url}/v1/models</code></p>'
 
 
-def landing_page(template: str, models: Sequence[ModelInfo], url: str, prefix: str = "") -> str:
+def landing_page(
+    template: str, models: Sequence[ModelInfo], url: str, prefix: str = "", *, console: bool = False
+) -> str:
     """Fill the template of the page.
 
     Args:
-        template: HTML with `$base`, `$models`, `$request` and `$version`.
+        template: HTML with `$base`, `$console`, `$models`, `$request` and `$version`.
         models: the models that whoever looks at the page may see.
         url: the address of the server as the browser knows it. One that could not stand in a shell is not shown.
         prefix: of the server's addresses; with it the links work at `/wtl` as they do at `/wtl/`.
+        console: True if the server has the console.
     """
     base = f'<base href="{escape(prefix)}/">\n' if prefix else ""
     url = url.rstrip("/") if _PLAIN_URL.fullmatch(url) else "http://127.0.0.1:8000"
@@ -40,7 +44,9 @@ def landing_page(template: str, models: Sequence[ModelInfo], url: str, prefix: s
     else:
         listed = f'<h2>Models</h2>\n<ul class="models">\n{"".join(map(_model, models))}</ul>'
         request = _first_request(shown, url)
-    return Template(template).substitute(base=base, models=listed, request=request, version=escape(__version__))
+    return Template(template).substitute(
+        console=_CONSOLE if console else "", base=base, models=listed, request=request, version=escape(__version__)
+    )
 
 
 def _model(model: ModelInfo) -> str:

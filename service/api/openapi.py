@@ -36,7 +36,9 @@ TAGS = [
     {"name": "recognitions", "description": "Tell from episodes which agent acted in them."},
     {"name": "models", "description": "Read the available models, register new versions, and point aliases at them."},
     {"name": "experiments", "description": "Read which experiments the server can train, with their sizes."},
+    {"name": "datasets", "description": "Upload episodes to train on."},
     {"name": "training jobs", "description": "Meta-train a model on the server or on its cluster."},
+    {"name": "keys", "description": "Read whom a key belongs to, the keys of a tenant, and its audit log."},
     {"name": "health", "description": "Probe the process, its readiness and its metrics."},
 ]
 
@@ -123,7 +125,7 @@ def _describe_scopes(document: dict[str, Any], routes: Iterable[BaseRoute]) -> N
             scope = scope_of(route)
             for method in route.methods or ():
                 document["paths"][route.path_format][method.lower()]["security"] = (
-                    [] if scope is None else [{"key": [scope]}, {}]
+                    [] if scope is None else [{"key": [] if scope == "any" else [scope]}, {}]
                 )
 
 

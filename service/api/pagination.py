@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query
 
@@ -28,5 +28,7 @@ def position_of(cursor: str) -> int:
 
 
 Limit = Annotated[int, Query(ge=1, le=100, description="Largest number of items on the page.")]
+
+Order = Annotated[Literal["oldest", "newest"], Query(description="Which item is the first one.")]
 
 Cursor = Annotated[str | None, Query(max_length=100, description="`next_cursor` of the previous page.")]

@@ -11,11 +11,13 @@ from metalearn.config import Experiment
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.quality import inspect
-from service.adaptations.records import Adaptation
+from service.adaptations.records import Adaptation, VersionRow
 from service.api.schemas.adaptations import (
     AdaptationState,
     EpisodeBody,
+    Origin,
     Uploaded,
+    VersionState,
 )
 from service.api.schemas.datasets import DatasetState
 from service.api.schemas.experiments import ExperimentState
@@ -39,9 +41,9 @@ from service.storage.dataset_store import UploadedDataset
 from service.training_jobs import Job
 
 
-def adaptation_state(container: Container, adaptation: Adaptation) -> AdaptationState:
-    """Present an adaptation, with its confidence."""
-    confidence = container.adaptations.confidence(adaptation)
+def adaptation_state(container: Container, adaptation: Adaptation, *, confidence: bool = True) -> AdaptationState:
+    """Present an adaptation, with its confidence or without."""
+    estimate = container.adaptations.confidence(adaptation) if confidence else None
     return AdaptationState(
         id=adaptation.id,
         model=adaptation.model,
@@ -50,12 +52,25 @@ def adaptation_state(container: Container, adaptation: Adaptation) -> Adaptation
         n_demos=adaptation.n_demos,
         n_trials=adaptation.n_trials,
         ask=dict(adaptation.ask),
-        confidence=None if confidence is None else round(confidence.success, 4),
-        value_of_trial=None if confidence is None else round(confidence.value_of_trial, 4),
-        novelty=None if confidence is None or confidence.novelty is None else round(confidence.novelty, 4),
+        confidence=None if estimate is None else round(estimate.success, 4),
+        value_of_trial=None if estimate is None else round(estimate.value_of_trial, 4),
+        novelty=None if estimate is None or estimate.novelty is None else round(estimate.novelty, 4),
+        forked_from=origin_of(adaptation),
         created_at=iso(adaptation.created_at),
         expires_at=iso(container.clock.to_wall(adaptation.expires_at)),
     )
+
+
+def origin_of(adaptation: Adaptation) -> Origin | None:
+    """Return what an adaptation was forked from, or None if it is no fork."""
+    if adaptation.origin is None or adaptation.origin_version is None:
+        return None
+    return Origin(id=adaptation.origin, version=adaptation.origin_version)
+
+
+def version_state(row: VersionRow) -> VersionState:
+    """Present one version of an adaptation."""
+    return VersionState(**vars(row) | {"created_at": iso(row.created_at)})
 
 
 def upload_answer(

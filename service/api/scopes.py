@@ -5,6 +5,7 @@ declares no scope cannot be made.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 from fastapi import Depends
 from fastapi.params import Depends as Dependency
@@ -21,14 +22,14 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 class _Requirement:
-    """The dependency behind `requires` and `PUBLIC`."""
+    """The dependency behind `requires`, `ANY_KEY` and `PUBLIC`."""
 
-    def __init__(self, scope: Scope | None) -> None:
+    def __init__(self, scope: Scope | Literal["any"] | None) -> None:
         self.scope = scope
 
     async def __call__(self, connection: HTTPConnection) -> None:
         """Raise Forbidden unless the caller has the scope, UnsupportedMediaType for a body that no route reads."""
-        if self.scope is not None:
+        if self.scope is not None and self.scope != "any":
             caller: Caller = connection.state.caller
             caller.check(self.scope)
         if connection.scope.get("method") in _WITH_BODY:
@@ -38,14 +39,17 @@ class _Requirement:
 PUBLIC: Dependency = Depends(_Requirement(None))
 """Declares that a route needs no key."""
 
+ANY_KEY: Dependency = Depends(_Requirement("any"))
+"""Declares that a route needs a key, whatever its scopes."""
+
 
 def requires(scope: Scope) -> Dependency:
     """Declare the scope that a key needs: `APIRouter(dependencies=[requires("adapt")])`."""
     return Depends(_Requirement(scope))
 
 
-def scope_of(route: BaseRoute) -> Scope | None:
-    """Return the scope that a route declares, or None if it is public.
+def scope_of(route: BaseRoute) -> Scope | Literal["any"] | None:
+    """Return the scope that a route declares, "any" if every key will do, or None if it is public.
 
     Raises:
         RuntimeError: the route declares no scope or several.

@@ -342,8 +342,8 @@ def _episodes(field: str, given: object) -> list[Episode]:
 
 def _seen(field: str, observations: object) -> Any:
     """Observations as arrays: those of each part by name, if there are parts. Raises InvalidData."""
-    if isinstance(observations, np.ndarray) and observations.dtype.names:
-        return split(observations)
+    if isinstance(observations, np.ndarray | np.void) and observations.dtype.names:
+        return split(np.asarray(observations))
     if isinstance(observations, Mapping):
         return {name: _seen(f"{field}.{name}", part) for name, part in named(observations).items()}
     if isinstance(observations, bytes) or (isinstance(observations, str) and observations.startswith("data:")):

@@ -282,6 +282,14 @@ class JobEvent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origin(ResponseModel):
+    """The version of an adaptation that a fork started from."""
+
+    id: str
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class AdaptationState(ResponseModel):
     """One version of an adaptation.
 
@@ -289,6 +297,7 @@ class AdaptationState(ResponseModel):
         ask: what was asked for, by kind.
         confidence: the calibrated probability that the next attempt succeeds; None if the model is not calibrated.
         value_of_trial: the probability that the attempt after that one succeeds, minus `confidence`.
+        forked_from: what it was forked from, if it is a fork.
         novelty: the novelty of the demonstrations, 0 to 1: 0.5 is typical, from 0.99 on they are unlike any known one.
         quality: the reports on the episodes that were added with this version; empty if it was only read.
     """
@@ -303,6 +312,7 @@ class AdaptationState(ResponseModel):
     confidence: float | None = None
     value_of_trial: float | None = None
     novelty: float | None = None
+    forked_from: Origin | None = None
     created_at: str
     expires_at: str
     quality: tuple[EpisodeQuality, ...] = field(default=(), compare=False)
@@ -311,7 +321,8 @@ class AdaptationState(ResponseModel):
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
         """Make the value from a response."""
         quality = tuple(_quality(entry) for entry in answer.get("quality") or ())
-        return super().of({**answer, "quality": quality}, **more)
+        origin = None if answer.get("forked_from") is None else Origin.of(answer["forked_from"])
+        return super().of({**answer, "quality": quality, "forked_from": origin}, **more)
 
     def reported_after(self, earlier: tuple[EpisodeQuality, ...], role: str, start: int) -> Self:
         """The same version, with the reports of earlier requests in front, and its own numbered after them."""

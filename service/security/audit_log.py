@@ -49,6 +49,14 @@ class AuditLog:
             rows = c.execute(query if tenant is None else query.where(audit.c.tenant == tenant)).all()
         return [Entry(**{name: row._mapping[name] for name in Entry.__dataclass_fields__}) for row in rows]
 
+    def page(self, tenant: str, limit: int, before: int | None) -> tuple[list[Entry], int | None]:
+        """Return at most `limit` entries of a tenant, newest first, and the position of the next page, or None."""
+        query = select(audit).where(audit.c.tenant == tenant).order_by(audit.c.position.desc()).limit(limit + 1)
+        with self._database.read() as c:
+            rows = c.execute(query if before is None else query.where(audit.c.position < before)).all()
+        found = [Entry(**{name: row._mapping[name] for name in Entry.__dataclass_fields__}) for row in rows[:limit]]
+        return found, rows[limit - 1].position if len(rows) > limit else None
+
     def forget(self, before: float) -> None:
         """Delete the entries before a time."""
         with self._database.write() as c:

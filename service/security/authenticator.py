@@ -48,6 +48,10 @@ class Authenticator:
         self._open_until = float("-inf")
         self._lock = threading.Lock()
 
+    def keys(self, tenant: str) -> list[Key]:
+        """Return the keys of a tenant, oldest first."""
+        return self._keys.all(tenant)
+
     def cached_caller(self, header: str | None) -> Caller | None:
         """Return the caller if it is known without a query, else None. Raises Unauthenticated."""
         if header is None:

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from service.errors import Forbidden
 
-Scope = Literal["adapt", "models:read", "models:write", "jobs", "metrics"]
+Scope = Literal["adapt", "models:read", "models:write", "jobs", "metrics", "admin"]
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 

@@ -63,7 +63,7 @@ aliases = Table(
     sqlite_autoincrement=True,
 )
 
-# `position` orders pages; `version` is the newest one.
+# `position` orders pages; `version` is the newest one. A fork names its origin, which may be deleted by now.
 adaptations = Table(
     "adaptations",
     metadata,
@@ -75,7 +75,10 @@ adaptations = Table(
     Column("version", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
+    Column("origin", String, nullable=True),
+    Column("origin_version", Integer, nullable=True),
     Index("adaptations_of_tenant", "tenant", "position"),
+    Index("adaptations_of_origin", "origin"),
     Index("adaptations_ending", "tenant", "expires_at"),
     sqlite_autoincrement=True,
 )

@@ -69,10 +69,15 @@ class TrainingJobRepository:
             raise JobNotFound(f"there is no training job {quote(job_id)}", field="id", got=quote(job_id))
         return _job(row)
 
-    def page(self, tenant: str, limit: int, after: int) -> tuple[list[Job], int | None]:
-        """Return at most `limit` jobs of a tenant, oldest first, and the position of the next page, or None."""
-        where = (training_jobs.c.tenant == tenant, training_jobs.c.position > after)
-        query = select(training_jobs).where(*where).order_by(training_jobs.c.position).limit(limit + 1)
+    def page(
+        self, tenant: str, limit: int, after: int | None, *, newest_first: bool = False
+    ) -> tuple[list[Job], int | None]:
+        """Return at most `limit` jobs of a tenant, oldest first or not, and the position of the next page, or None."""
+        position = training_jobs.c.position
+        query = select(training_jobs).where(training_jobs.c.tenant == tenant).limit(limit + 1)
+        if after is not None:
+            query = query.where(position < after if newest_first else position > after)
+        query = query.order_by(position.desc() if newest_first else position)
         with self._database.read() as c:
             rows = c.execute(query).all()
         return [_job(row) for row in rows[:limit]], rows[limit - 1].position if len(rows) > limit else None

@@ -94,9 +94,11 @@ class TrainingJobSupervisor:
         """Return one job. Raises JobNotFound."""
         return self._store.read(tenant, job_id)
 
-    def page(self, tenant: str, limit: int, after: int) -> tuple[list[Job], int | None]:
-        """Return some jobs, oldest first, and the position of the next page, or None."""
-        return self._store.page(tenant, limit, after)
+    def page(
+        self, tenant: str, limit: int, after: int | None, *, newest_first: bool = False
+    ) -> tuple[list[Job], int | None]:
+        """Return some jobs, oldest first or not, and the position of the next page, or None."""
+        return self._store.page(tenant, limit, after, newest_first=newest_first)
 
     def stop(self, tenant: str, job_id: str) -> Job:
         """Request that a job stops; one that has ended stays as it is. Raises JobNotFound."""

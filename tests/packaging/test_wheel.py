@@ -178,6 +178,8 @@ def test_the_metadata_are_valid_and_the_files_complete(built: Path, wheel: Path)
     wanted = {str(path.relative_to(ROOT)) for path in (ROOT / "models").rglob("*") if path.is_file()}
     prefix = "service/shipped_models/"
     assert {name.replace(prefix, "models/") for name in names if name.startswith(prefix)} == wanted
+    pages = {str(path.relative_to(ROOT)) for path in (ROOT / "service/console/built").rglob("*") if path.is_file()}
+    assert {name for name in names if name.startswith("service/console/")} == pages  # what is built, and no source
     assert {name.split("/")[0] for name in names} <= {"metalearn", "service", "wtl", about.split("/")[0]}
     [source] = built.glob("*.tar.gz")
     with tarfile.open(source) as archive:

@@ -21,7 +21,9 @@ def copy(tmp_path: Path) -> Path:
     """What runs, without what was built or trained."""
     for folder in COPIED:
         shutil.copytree(
-            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "shipped_models")
+            ROOT / folder,
+            tmp_path / folder,
+            ignore=shutil.ignore_patterns("__pycache__", "shipped_models", "node_modules"),
         )
     return tmp_path
 

@@ -11,7 +11,7 @@ import sys
 import traceback
 from typing import Any
 
-RUNS_ON = ("serve", "demo")
+RUNS_ON = ("serve", "demo", "play")
 """Without arguments these would do their work rather than ask for something."""
 
 

@@ -11,10 +11,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from metalearn.bundle import Bundle
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Episode
 from metalearn.data.formats import write_episodes, write_minari
 from metalearn.data.spec import Spec
+from metalearn.tasks.registry import find_family
 from wtl.cli import main
 
 T = 6
@@ -146,3 +148,38 @@ def test_recordings_are_trained_on(tmp_path: Path) -> None:
     output = run("train", "--episodes", tmp_path, "--steps", 10, "--no-baselines", "--out", tmp_path / "run")
     assert "3 tasks: 3 demonstrations, 3 episodes to imitate" in output
     assert (tmp_path / "run" / "bundle" / "act.onnx").exists()
+
+
+def colours(path: Path) -> Path:
+    """A dataset of two tasks whose observations have the names of `reach-colour`'s parts, in another order."""
+    family = find_family("reach-colour")
+    spec = family.spec
+    with h5py.File(path, "w") as file:
+        file.create_group("data").attrs["env_args"] = json.dumps({"env_kwargs": {"control_freq": spec.rate_hz}})
+        for i in range(4):
+            recorded = spec.example_episode(np.random.default_rng(i))
+            demo = file.create_group(f"data/demo_{i}")
+            demo.attrs.update({"task": str(i % 2), "success": True})
+            for name in ("robot", "objects"):
+                demo[f"obs/{name}"] = recorded.observations[name][:-1]
+                demo[f"next_obs/{name}"] = recorded.observations[name][1:]
+            demo["actions"], demo["rewards"] = recorded.actions, recorded.rewards
+    return path
+
+
+@pytest.mark.slow
+def test_recordings_of_a_family_are_read_as_its_parts(tmp_path: Path) -> None:
+    source = f"robomimic:{colours(tmp_path / 'colours.hdf5')}"
+    usual = ("--task-by", "task", "--steps", 10, "--no-baselines", "--set", "training.check_steps=2")
+    output = run("train", "--episodes", source, "--family", "reach-colour", *usual, "--out", tmp_path / "run")
+    bundle = Bundle.load(tmp_path / "run" / "bundle")
+    assert "2 tasks" in output
+    assert bundle.spec.to_json() == find_family("reach-colour").spec.to_json()
+
+
+def test_recordings_that_do_not_fit_the_family_name_what_is_missing(tmp_path: Path) -> None:
+    source, out = f"robomimic:{colours(tmp_path / 'colours.hdf5')}", tmp_path / "run"
+    output = run("train", "--episodes", source, "--task-by", "task", "--family", "reach-m2", "--out", out)
+    assert output.startswith("wtl: ")
+    assert "observations" in output
+    assert not out.exists()

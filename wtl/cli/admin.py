@@ -45,7 +45,7 @@ def migrate(database: DatabaseUrl = None, data: DataFolder = None) -> None:
 def create(
     tenant: Annotated[str, typer.Option(help="Tenant whose adaptations the key gives access to.")] = "default",
     scopes: Annotated[
-        str, typer.Option(metavar="A,B", help="Scopes: adapt, models:read, models:write, jobs, metrics.")
+        str, typer.Option(metavar="A,B", help="Scopes: adapt, models:read, models:write, jobs, metrics, admin.")
     ] = ("adapt,models:read"),
     days: Annotated[
         float | None,

@@ -115,12 +115,21 @@ def train(
     from metalearn.cluster.jobs import persistent_path
     from metalearn.data.task_sets import TaskRule
     from metalearn.settings import decided, parse
+    from metalearn.tasks.registry import find_family
     from metalearn.training.learner import Compute
     from wtl.runs import make_collector, metric_listeners, run_training
 
     compute = Compute(device=device, precision="float32" if device == "cpu" else "bfloat16")
     if episodes and dataset:
         raise InvalidConfig("--episodes and --dataset are both recorded episodes: leave one of them out")
+    wanted = decided(
+        _experiment(experiment, family, dataset or (episodes[0] if episodes else None)),
+        parse(settings or ()),
+        seed=seed,
+        steps=steps,
+        minutes=minutes,
+        staleness=staleness,
+    )
     data: str | Dataset | None = dataset
     if episodes:
         if _learners(learners):
@@ -137,17 +146,11 @@ def train(
             links_under=links_under,
             parts=parts,
         )
-        made = read_task_set(episodes, selection, TaskRule(demos), task_by=task_by, rate_hz=rate)
+        spec = find_family(wanted.family).spec if wanted.family else None
+        selection = selection if spec is None else selection.for_model(spec)
+        made = read_task_set(episodes, selection, TaskRule(demos), task_by=task_by, rate_hz=rate, spec=spec)
         typer.echo(describe(made))
         data = made.training
-    wanted = decided(
-        _experiment(experiment, family, dataset or (episodes[0] if episodes else None)),
-        parse(settings or ()),
-        seed=seed,
-        steps=steps,
-        minutes=minutes,
-        staleness=staleness,
-    )
     usual = Path("runs") / (wanted.name if seed is None else f"{wanted.name}-seed{seed}")
     folder = persistent_path(out or usual, Path.cwd(), Path.home())
     url = f"{storage.rstrip('/')}/{folder.name}" if storage else None

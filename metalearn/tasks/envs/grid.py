@@ -131,6 +131,10 @@ class GridVectorEnv(TaskVectorEnv):
         places = (self._family.places(self._indices[row]) - CENTRE) / CENTRE
         return draw_plane((self.cells[row] - CENTRE) / CENTRE, places, _palette(len(places)), len(places) - 1)
 
+    def keys_to_action(self) -> dict[str, int]:
+        """The keys of `MOVES`."""
+        return dict(zip((" ", "d", "a", "w", "s"), range(len(MOVES)), strict=True))
+
     def _observe(self) -> Float32[np.ndarray, "b o"]:
         """The agent's cell, and in a room with a key whether it is held; a demonstration does not show that."""
         cells = (self.cells - CENTRE) / CENTRE

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from metalearn.data.episode import Array, Episode
 from metalearn.data.spec import Spec
 from metalearn.tasks.family import SPLITS, Scene, TaskVectorEnv
-from metalearn.tasks.rendering import draw_plane, draw_scene
+from metalearn.tasks.rendering import EDGE, draw_plane, draw_scene
 from metalearn.tasks.single_row import SingleRowEnv
 
 HORIZON = 30
@@ -171,9 +171,16 @@ class ReachVectorEnv(TaskVectorEnv):
         distance = np.linalg.norm(offset, axis=-1, keepdims=True)
         return (offset / np.maximum(distance, SLOWING_RADIUS)).astype(np.float32)
 
+    def pointer_action(self, row: int, x: float, y: float) -> Float[np.ndarray, "2"]:
+        """Straight towards the place, slower nearby, as the expert does it."""
+        offset = EDGE * np.array([2 * x - 1, 1 - 2 * y]) - self.positions[row]
+        return (offset / max(float(np.linalg.norm(offset)), SLOWING_RADIUS)).astype(np.float32)
+
     def render_row(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
-        """The scene from above, with a rim around the target."""
+        """The scene from above: in a trial with a rim around the target, in a demonstration a ring where it ends."""
         _, target, colours = self.family.roles(self.colours[row], self._tasks[row][0])
+        if self.scene == "demo":
+            return draw_plane(self.positions[row], self.objects[row], colours, goal=self.goal[row])
         return draw_plane(self.positions[row], self.objects[row], colours, target)
 
     def _observe(self) -> Any:

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.console_session import authorization_of
 from service.api.middleware.access_log import request_id_of
 from service.api.middleware.refusals import raw, refuse
 from service.container import Container
@@ -61,7 +62,7 @@ class AuthMiddleware:
 
     async def _admit(self, container: Container, scope: Scope, headers: dict[str, str]) -> None:
         """Authenticate and count the request. Raises Unauthenticated, TooManyRequests."""
-        authorization = Headers(scope=scope).get("authorization")
+        authorization = authorization_of(Headers(scope=scope))
         try:
             caller = container.authenticator.cached_caller(authorization)
             if caller is None:

@@ -1,12 +1,14 @@
 """The routes that create, read, extend and delete adaptations."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
 
 from metalearn.data.context import Context
-from service.adaptations.records import Role
+from service.adaptations.records import Role, Wanted
 from service.api.dependencies import AdaptationId, ContainerDep, RequestBodyDep, TenantDep, Version
 from service.api.openapi import PROBLEMS, request_body_docs
-from service.api.pagination import Cursor, Limit, cursor_of, position_of
+from service.api.pagination import Cursor, Limit, Order, cursor_of, position_of
 from service.api.presenters import adaptation_state, upload_answer
 from service.api.request_body import RequestBody
 from service.api.schemas.adaptations import (
@@ -23,6 +25,15 @@ from service.api.scopes import requires
 from service.container import Container
 
 router = APIRouter(prefix="/v1/adaptations", tags=["adaptations"], responses=PROBLEMS, dependencies=[requires("adapt")])
+
+OfModel = Annotated[str | None, Query(max_length=64, description="Name of the model. Any if absent.")]
+
+Search = Annotated[str, Query(max_length=64, description="Beginning of the id, or a part of the name of the model.")]
+
+WithConfidence = Annotated[
+    bool,
+    Query(description="False leaves `confidence` and what belongs to it null, so that no episode has to be read."),
+]
 
 
 @router.post("", status_code=201, response_model=Uploaded, openapi_extra=request_body_docs(AdaptationRequest))
@@ -45,15 +56,27 @@ def create(request: RequestBodyDep, container: ContainerDep) -> Response:
 
 
 @router.get("", response_model=AdaptationPage)
-def read_page(request: RequestBodyDep, container: ContainerDep, limit: Limit = 20, cursor: Cursor = None) -> Response:
-    """Read a page of adaptations, oldest first.
+def read_page(
+    request: RequestBodyDep,
+    container: ContainerDep,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    order: Order = "oldest",
+    model: OfModel = None,
+    search: Search = "",
+    confidence: WithConfidence = True,
+) -> Response:
+    """Read a page of adaptations, oldest first unless another order is asked for.
 
     A tenant sees its own adaptations only.
     """
-    found, more = container.adaptations.page(request.tenant, limit, 0 if cursor is None else position_of(cursor))
+    wanted = Wanted(model, search.strip(), order == "newest")
+    after = None if cursor is None else position_of(cursor)
+    found, more = container.adaptations.page(request.tenant, limit, after, wanted)
     return request.answer(
         AdaptationPage(
-            items=[adaptation_state(container, a) for a in found], next_cursor=None if more is None else cursor_of(more)
+            items=[adaptation_state(container, one, confidence=confidence) for one in found],
+            next_cursor=None if more is None else cursor_of(more),
         )
     )
 

@@ -15,7 +15,7 @@ from service.api.schemas.datasets import DatasetPage, DatasetRequest, DatasetSta
 from service.api.scopes import requires
 from service.errors import InvalidPayload, quote
 
-router = APIRouter(prefix="/v1/datasets", tags=["training jobs"], responses=PROBLEMS, dependencies=[requires("jobs")])
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], responses=PROBLEMS, dependencies=[requires("jobs")])
 
 DatasetName = Annotated[
     str, Path(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the data set, chosen by the client.")

@@ -40,7 +40,13 @@ def _readable(container: Container) -> list[ModelInfo]:
 def landing(request: Request, container: ContainerDep) -> Response:
     """Show what this server serves."""
     template = (_PAGES / "landing.html").read_text()
-    page = landing_page(template, _readable(container), str(request.base_url), request.scope.get("root_path", ""))
+    page = landing_page(
+        template,
+        _readable(container),
+        str(request.base_url),
+        request.scope.get("root_path", ""),
+        console=container.settings.shows_console,
+    )
     return HTMLResponse(page, headers={"Content-Security-Policy": _LANDING_POLICY})
 
 

@@ -10,7 +10,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service.api.dependencies import ContainerDep, RequestBodyDep, TenantDep
 from service.api.openapi import PROBLEMS, request_body_docs
-from service.api.pagination import Cursor, Limit, cursor_of, position_of
+from service.api.pagination import Cursor, Limit, Order, cursor_of, position_of
 from service.api.presenters import iso, training_job_state
 from service.api.schemas.training_jobs import (
     TrainingJobPage,
@@ -67,9 +67,16 @@ def _check(tenant: str, job: JobRequest, container: ContainerDep) -> None:
 
 
 @router.get("", response_model=TrainingJobPage)
-def read_page(request: RequestBodyDep, container: ContainerDep, limit: Limit = 20, cursor: Cursor = None) -> Response:
-    """Read a page of training jobs, oldest first."""
-    found, more = container.training_jobs.page(request.tenant, limit, 0 if cursor is None else position_of(cursor))
+def read_page(
+    request: RequestBodyDep,
+    container: ContainerDep,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    order: Order = "oldest",
+) -> Response:
+    """Read a page of training jobs, oldest first unless another order is asked for."""
+    after = None if cursor is None else position_of(cursor)
+    found, more = container.training_jobs.page(request.tenant, limit, after, newest_first=order == "newest")
     next_cursor = None if more is None else cursor_of(more)
     return request.answer(TrainingJobPage(items=[training_job_state(job) for job in found], next_cursor=next_cursor))
 

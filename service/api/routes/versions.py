@@ -5,13 +5,21 @@ from fastapi import APIRouter, Response
 from service.api.dependencies import AdaptationId, ContainerDep, RequestBodyDep
 from service.api.openapi import PROBLEMS, request_body_docs
 from service.api.pagination import Cursor, Limit, cursor_of, position_of
-from service.api.presenters import adaptation_state, iso
-from service.api.schemas.adaptations import AdaptationState, ForkRequest, VersionPage, VersionState
+from service.api.presenters import adaptation_state, iso, origin_of, version_state
+from service.api.schemas.adaptations import (
+    AdaptationState,
+    Family,
+    FamilyMember,
+    ForkRequest,
+    VersionPage,
+)
 from service.api.scopes import requires
 
 router = APIRouter(
     prefix="/v1/adaptations/{adaptation_id}", tags=["adaptations"], responses=PROBLEMS, dependencies=[requires("adapt")]
 )
+
+_MOST_RELATIVES = 200
 
 
 @router.get("/versions", response_model=VersionPage)
@@ -25,8 +33,27 @@ def read_versions(
     """Read a page of the versions of an adaptation, oldest first."""
     adaptation = container.adaptations.read(request.tenant, adaptation_id)
     found, more = container.adaptations.versions(adaptation, limit, 0 if cursor is None else position_of(cursor))
-    items = [VersionState(**vars(row) | {"created_at": iso(row.created_at)}) for row in found]
+    items = [version_state(row) for row in found]
     return request.answer(VersionPage(items=items, next_cursor=None if more is None else cursor_of(more)))
+
+
+@router.get("/family", response_model=Family)
+def read_family(request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId) -> Response:
+    """Read the adaptations that come from the same one by forks, this one included, each with its versions.
+
+    At most 200, oldest first. The way back ends at an origin that was deleted.
+    """
+    adaptation = container.adaptations.read(request.tenant, adaptation_id)
+    items = [
+        FamilyMember(
+            id=one.id,
+            forked_from=origin_of(one),
+            created_at=iso(one.created_at),
+            versions=[version_state(row) for row in rows],
+        )
+        for one, rows in container.adaptations.family(adaptation, _MOST_RELATIVES)
+    ]
+    return request.answer(Family(items=items))
 
 
 @router.post(

@@ -225,6 +225,13 @@ class ResetRequest(Body):
     explore: bool | None = _EXPLORE
 
 
+class Origin(Body):
+    """The version of an adaptation that a fork started from."""
+
+    id: str = Field(description="Id of the adaptation, which may be deleted by now.")
+    version: int = Field(description="Version of the adaptation.")
+
+
 class AdaptationState(Body):
     """An adaptation without its arrays.
 
@@ -247,6 +254,7 @@ class AdaptationState(Body):
         description="Quantile of the most unusual demonstration among those of the validation tasks. 0.5 is typical; "
         "from 0.99 on the demonstration is unlike any of them."
     )
+    forked_from: Origin | None = Field(description="What it was forked from. Null if it is no fork.")
     created_at: str = Field(description="Time of creation, ISO 8601 in UTC.")
     expires_at: str = Field(description="Time of expiry unless the adaptation is used again, ISO 8601 in UTC.")
 
@@ -258,7 +266,7 @@ class Uploaded(AdaptationState):
 
 
 class AdaptationPage(Body):
-    """A page of adaptations, oldest first."""
+    """A page of adaptations."""
 
     items: list[AdaptationState] = Field(description="Adaptations in their newest versions.")
     next_cursor: str | None = NEXT_CURSOR
@@ -280,6 +288,21 @@ class VersionPage(Body):
 
     items: list[VersionState] = Field(description="Versions of the adaptation.")
     next_cursor: str | None = NEXT_CURSOR
+
+
+class FamilyMember(Body):
+    """An adaptation in a family of forks, with its versions."""
+
+    id: str = Field(description="Id of the adaptation.")
+    forked_from: Origin | None = Field(description="What it was forked from. Null if it is no fork.")
+    created_at: str = Field(description="Time of creation, ISO 8601 in UTC.")
+    versions: list[VersionState] = Field(description="Versions of the adaptation, oldest first.")
+
+
+class Family(Body):
+    """The adaptations that come from one, by forks and forks of forks."""
+
+    items: list[FamilyMember] = Field(description="The adaptations, oldest first.")
 
 
 class ServerTiming(Body):

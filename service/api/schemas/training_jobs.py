@@ -99,7 +99,7 @@ class TrainingJobState(Body):
 
 
 class TrainingJobPage(Body):
-    """A page of training jobs, oldest first."""
+    """A page of training jobs."""
 
     items: list[TrainingJobState] = Field(description="Training jobs.")
     next_cursor: str | None = NEXT_CURSOR

@@ -37,7 +37,7 @@ def losses(compute: Compute, n_steps: int = 8) -> list[float]:
 def test_half_precision_learns_as_full_precision_does() -> None:
     full, half = losses(CPU), losses(Compute(precision="bfloat16"))
     assert half != full
-    assert half == pytest.approx(full, rel=0.05)
+    assert half == pytest.approx(full, rel=0.05, abs=0.03)  # a loss goes through zero
     assert half[-1] < half[0]
 
 

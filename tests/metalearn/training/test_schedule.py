@@ -19,16 +19,24 @@ STEPS = TrainingConfig(steps=10_000)
 SOLVED = {"trial": 1.0, "retrial": 1.0}
 
 
-def automatic(config: TrainingConfig = STEPS, *, rounds: bool = True, state: dict | None = None) -> AutomaticSchedule:
-    made = make_schedule(config, competing=True, n_validation=256, rounds=rounds, state=state or {})
+def automatic(
+    config: TrainingConfig = STEPS, *, rounds: bool = True, began_s: float = 0.0, state: dict | None = None
+) -> AutomaticSchedule:
+    made = make_schedule(config, competing=True, n_validation=256, rounds=rounds, elapsed_s=began_s, state=state or {})
     assert isinstance(made, AutomaticSchedule)
     return made
+
+
+def works(schedule: AutomaticSchedule) -> None:
+    """Two looks, the last at step 100: one behaviour works, and the demonstration leaves a half open."""
+    for step in (50, 100):
+        schedule.look(step, {"trial": 0.5, "after_expert": 1.0}, 1.0)
 
 
 def warmed_up() -> AutomaticSchedule:
     """A schedule in its first round."""
     schedule = automatic()
-    schedule.look(100, {"trial": 0.5, "after_expert": UNIMODAL_ENOUGH}, 1.0)
+    works(schedule)
     schedule.look(200, {"trial": 0.5}, 2.0)
     schedule.look(200 + FEWEST_STEPS, {"trial": 0.5}, 3.0)
     schedule.begin_round(200 + FEWEST_STEPS)
@@ -37,7 +45,7 @@ def warmed_up() -> AutomaticSchedule:
 
 def test_without_minutes_or_steps_phases_have_given_lengths() -> None:
     config = TrainingConfig(warmup_steps=10, rounds=2, round_steps=5, anneal_steps=4)
-    schedule = make_schedule(config, competing=True, n_validation=0, rounds=True, state={})
+    schedule = make_schedule(config, competing=True, n_validation=0, rounds=True, elapsed_s=0.0, state={})
     assert isinstance(schedule, FixedSchedule)
     assert [schedule.round_due(step) for step in (0, 9)] == [10, 10]
     schedule.begin_round(10)
@@ -49,15 +57,26 @@ def test_without_minutes_or_steps_phases_have_given_lengths() -> None:
 
 def test_hypotheses_compete_once_one_behaviour_works() -> None:
     schedule = automatic()
-    schedule.look(100, {"after_expert": UNIMODAL_ENOUGH - 0.1}, 1.0)
-    assert schedule.temperature(100) == 0.0
-    schedule.look(200, {"after_expert": UNIMODAL_ENOUGH}, 1.0)
+    for step, after_expert in ((50, UNIMODAL_ENOUGH - 0.1), (100, UNIMODAL_ENOUGH), (200, UNIMODAL_ENOUGH)):
+        assert schedule.temperature(step) == 0.0
+        schedule.look(step, {"trial": 0.2, "after_expert": after_expert}, 1.0)
     assert 0 < schedule.temperature(201) < schedule.temperature(300) < schedule.temperature(400) == 1.0
+
+
+def test_where_a_demonstration_leaves_nothing_open_hypotheses_never_compete() -> None:
+    schedule, step = automatic(), 0
+    while not schedule.round:
+        step += 100
+        schedule.look(step, {"trial": 0.96, "retrial": 0.97, "after_expert": 0.98}, 1.0)
+        if schedule.round_due(step):
+            schedule.begin_round(step)
+    assert schedule.clear
+    assert schedule.temperature(step + 1000) == 0.0
 
 
 def test_phase_one_goes_on_while_something_improves_and_then_a_round_is_due() -> None:
     schedule = automatic()
-    schedule.look(100, {"after_expert": 1.0}, 1.0)
+    works(schedule)
     for i in range(1, 20):
         schedule.look(100 + 100 * i, {"trial": min(0.05 * i, 0.5)}, float(i))
         assert schedule.round_due(100 + 100 * i) is None or i >= 13
@@ -67,7 +86,7 @@ def test_phase_one_goes_on_while_something_improves_and_then_a_round_is_due() ->
 def test_a_better_likelihood_is_an_improvement_too() -> None:
     still, learning = automatic(), automatic()
     for one, gain in ((still, 0.0), (learning, 0.5)):
-        one.look(100, {"after_expert": 1.0}, 1.0)
+        works(one)
         for i in range(1, 11):
             one.look(100 + 100 * i, {"trial": 0.0, "likelihood": gain * i}, 1.0)
     assert still.round_due(1100) == 1100
@@ -110,6 +129,14 @@ def test_it_ends_within_what_it_may_take_even_if_it_never_stops_improving(config
     assert step > 500
 
 
+def test_what_demonstrations_took_is_no_share_of_the_learning() -> None:
+    early, late = (automatic(TrainingConfig(minutes=10.0), began_s=began_s) for began_s in (0.0, 200.0))
+    for one, now_s in ((early, 10.0), (late, 210.0)):
+        one.look(100, {"trial": 0.0}, now_s)
+        assert one.ramp_start is None  # it has hardly begun
+    assert late.total(100) < early.total(100)
+
+
 def test_without_anybody_to_try_there_are_no_rounds() -> None:
     schedule = automatic(TrainingConfig(steps=1000), rounds=False)
     for step in range(50, 1000, 50):
@@ -122,5 +149,5 @@ def test_without_anybody_to_try_there_are_no_rounds() -> None:
 def test_a_schedule_goes_on_from_its_json(schedule: Schedule) -> None:
     config = STEPS if isinstance(schedule, AutomaticSchedule) else TrainingConfig()
     state = json.loads(json.dumps(schedule.to_json()))
-    again = make_schedule(config, competing=True, n_validation=256, rounds=True, state=state)
+    again = make_schedule(config, competing=True, n_validation=256, rounds=True, elapsed_s=7.0, state=state)
     assert again == schedule

@@ -5,6 +5,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -213,3 +214,25 @@ def test_the_client_sends_what_an_environment_gives(http: TestClient, demo: Epis
     with pytest.raises(InvalidData, match=r"observation: expected the parts arm, observation/camera"):
         policy({"arm": seen[0]["arm"]})
     assert adaptation.episodes().demos == (demo,)
+
+
+def test_a_row_of_an_episode_is_an_observation(http: TestClient, demo: Episode) -> None:
+    adaptation = Client(http=http, retries=0).adapt("watched", [demo])
+    with adaptation.episode(explore=False) as episode:
+        acted = episode.act(demo.observations[0])
+    np.testing.assert_allclose(acted, adaptation.act(demo.observations[:1])[0], atol=1e-5)
+
+
+def test_a_frame_is_stored_once_however_often_its_episode_is_shown(tmp_path: Path, rng: np.random.Generator) -> None:
+    made("watched").save(tmp_path / "models" / "watched")
+    demo = made("watched").spec.example_episode(rng, 30)
+    settings = Settings(data=tmp_path / "data", models=tmp_path / "models", runtime="onnx")
+    with TestClient(create_app(settings), base_url="http://localhost") as http:
+        client = Client(http=http, retries=0)
+        first = client.adapt("watched", [demo])
+        first.fork()
+        client.adapt("watched", [demo]).add_trials([demo])
+    files = [path.stat().st_size for path in (tmp_path / "data" / "episodes").iterdir()]
+    frames = sum(demo.observations[name].nbytes for name in demo.observations.dtype.names)
+    assert len(files) == 1
+    assert frames < files[0] < 1.1 * frames

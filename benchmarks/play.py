@@ -1,0 +1,261 @@
+"""Measure the page of `wtl play` in Chromium: `python benchmarks/play.py`; or record the animation of the README.
+
+    python benchmarks/play.py                                  # about 3 minutes; writes benchmarks/results/play.json
+    python benchmarks/play.py --record docs/images/play.gif    # show, try, fail, learn, succeed; from the real page
+
+Pictures per second and the time from a pointer to its picture are those of demonstrations of reach at `--pace` steps a
+second, as the page itself saw them: from the event of the pointer until the picture that answers it is drawn. Memory is
+the page's heap after a garbage collection, while attempts are played one after the other for `--minutes`.
+"""
+
+import argparse
+import json
+import math
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+from playwright.sync_api import Error, Page
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from support.chromium import chromium
+
+from metalearn.tasks.registry import find_family
+from wtl.play.stage import Stage
+
+RESULTS = Path(__file__).parent / "results" / "play.json"
+TASK = 2_000_017
+WATCH = """() => {
+  [window.seen, window.steered] = [[], []];
+  if (window.watched) return;
+  window.watched = true;
+  const canvas = document.querySelector("canvas");
+  canvas.addEventListener("shown", ({detail}) => window.seen.push(detail));
+  canvas.addEventListener("steer", ({detail}) => window.steered.push(detail));
+}"""
+
+
+@contextmanager
+def page_of_play(width: int, height: int) -> Iterator[Page]:
+    """The page, with a server of its own, in a real browser."""
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        options = ["--port", str(port), "--data", folder, "--seed", "0"]
+        play = subprocess.Popen([sys.executable, "-m", "wtl.cli", "play", "reach-m2", *options])
+        try:
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
+            _go_to(page, f"http://127.0.0.1:{port}/#/reach-m2/{TASK}")
+            page.wait_for_timeout(500)
+            yield page
+        finally:
+            play.terminate()
+            play.wait()
+
+
+def _go_to(page: Page, address: str) -> None:
+    """Open the page, as soon as it is served."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            page.goto(address)
+            page.wait_for_selector("canvas")
+            return
+        except Error:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+def pace(page: Page, steps_per_s: float) -> None:
+    page.locator(".pace input[type=range]").fill(f"{math.log(steps_per_s) / math.log(60):.2f}")
+
+
+def demonstrations(page: Page, n: int) -> tuple[list[float], list[float]]:
+    """Pictures per second of each of n demonstrations, and milliseconds from each move of the pointer to a picture."""
+    rates, delays = [], []
+    for _ in range(n):
+        page.get_by_role("button", name="Show it").first.click()
+        page.wait_for_selector("text=Your turn")
+        page.evaluate(WATCH)
+        box = page.locator("canvas").bounding_box()
+        assert box is not None
+        middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(middle[0] + 100, middle[1])
+        page.mouse.down()
+        angle, over = 0.0, "text=That did not reach the goal"
+        while not page.locator(over).count() and page.locator("text=Your turn").count():
+            angle += 0.3
+            page.mouse.move(middle[0] + 200 * math.cos(angle), middle[1] + 200 * math.sin(angle))
+            page.wait_for_timeout(10)
+        page.mouse.up()
+        seen, steered = page.evaluate("[window.seen, window.steered]")
+        rates.append((len(seen) - 1) / (seen[-1]["at"] - seen[0]["at"]) * 1000)
+        for event in steered:
+            answer = next((one for one in seen if one["seq"] >= event["seq"]), None)
+            if answer is not None:
+                delays.append(answer["at"] - event["at"])
+        page.get_by_role("button", name="Drop it").click()
+    return rates, delays
+
+
+def heap(page: Page, minutes: float) -> list[float]:
+    """MiB of the page's heap, about every 20 seconds, while it plays attempts."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    page.get_by_role("button", name="Let the expert show it").click()
+    page.wait_for_selector("text=Now let it try")
+    used, until, measured = [], time.monotonic() + 60 * minutes, 0.0
+    while time.monotonic() < until:
+        if page.locator(".card").count() > 6:  # a task is played for some attempts, then another one
+            page.get_by_role("button", name="Draw another task").click()
+            page.get_by_role("button", name="Let the expert show it").click()
+            page.wait_for_selector("text=Now let it try")
+        cards = page.locator(".card").count()
+        page.keyboard.press("Enter")
+        page.wait_for_function("n => document.querySelectorAll('.card').length > n", arg=cards)
+        if time.monotonic() - measured > 20:
+            measured = time.monotonic()
+            session.send("HeapProfiler.collectGarbage")
+            metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+            used.append(round(metrics["JSHeapUsedSize"] / 2**20, 2))
+    return used
+
+
+def measure(steps_per_s: float, minutes: float) -> dict[str, Any]:
+    with page_of_play(1180, 900) as page:
+        pace(page, steps_per_s)
+        demonstrations(page, 2)
+        rates, delays = demonstrations(page, 20)
+        pace(page, 60)
+        used = heap(page, minutes)
+    return {
+        "steps_per_s": steps_per_s,
+        "demonstrations": len(rates),
+        "pictures_per_s": {"median": round(float(np.median(rates)), 1), "lowest": round(min(rates), 1)},
+        "pointer_to_picture_ms": {
+            "n": len(delays),
+            **{f"p{q}": round(float(np.percentile(delays, q)), 1) for q in (50, 95, 99)},
+        },
+        "heap_mib": used,
+        "minutes": minutes,
+    }
+
+
+class Recorder:
+    """Screenshots with the time between them, and a dot where the pointer is pressed."""
+
+    def __init__(self, page: Page, width: int) -> None:
+        self.page, self.width = page, width
+        self.frames: list[Image.Image] = []
+        self.durations_ms: list[int] = []
+
+    def take(self, duration_ms: int, pointer: tuple[float, float] | None = None) -> None:
+        image = Image.open(BytesIO(self.page.screenshot())).convert("RGB")
+        if pointer is not None:
+            x, y = pointer
+            pen = ImageDraw.Draw(image, "RGBA")
+            pen.ellipse((x - 22, y - 22, x + 22, y + 22), fill=(198, 81, 2, 40), outline=(198, 81, 2, 255), width=3)
+        image = image.resize((self.width, round(image.height * self.width / image.width)), Image.Resampling.LANCZOS)
+        if self.frames and self.frames[-1].tobytes() == image.tobytes():
+            self.durations_ms[-1] += duration_ms
+            return
+        self.frames.append(image)
+        self.durations_ms.append(duration_ms)
+
+    def until(self, selector: str, pointer: tuple[float, float] | None = None) -> None:
+        deadline = time.monotonic() + 60
+        while not self.page.locator(selector).count():
+            self.take(90, pointer)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{selector}: the page says {self.page.locator('main').inner_text()[:400]}")
+
+    def save(self, path: Path) -> None:
+        chosen = self.frames[:: max(1, len(self.frames) // 6)]
+        together = Image.new("RGB", (self.width, self.frames[0].height * len(chosen)))
+        for i, frame in enumerate(chosen):
+            together.paste(frame, (0, i * frame.height))
+        palette = together.quantize(256, dither=Image.Dither.NONE)  # one for all, or colours would flicker
+        frames = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in self.frames]
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=self.durations_ms, loop=0, optimize=True)
+
+
+def record(path: Path, width: int = 800) -> None:
+    """Play tasks until a first attempt fails, as one of two does, and write what was seen of that one."""
+    with page_of_play(1100, 640) as page:
+        for i in range(12):
+            task = TASK + i
+            page.evaluate("to => { location.hash = to; }", f"#/reach-m2/{task}")
+            page.wait_for_function("task => document.querySelector('[name=task]')?.value === task", arg=str(task))
+            page.wait_for_timeout(300)
+            recorder = Recorder(page, width)
+            if play_and_record(page, recorder, task):
+                recorder.save(path)
+                print(f"{path}: {len(recorder.frames)} pictures, {path.stat().st_size / 1e6:.2f} MB")
+                return
+
+
+def play_and_record(page: Page, recorder: Recorder, task: int) -> bool:
+    stage = Stage(find_family("reach-m2"), task)
+    stage.begin("demo", 0)
+    x, y = stage._env.unwrapped._row.goal[0].tolist()  # type: ignore[attr-defined]
+    pace(page, 5)
+    recorder.take(1200)
+    page.get_by_role("button", name="Show it myself").click()
+    page.wait_for_selector("text=Your turn")
+    recorder.take(900)
+    box = page.locator("canvas").bounding_box()
+    assert box is not None
+    side = min(box["width"], box["height"])  # the picture is square, in the middle of the canvas
+    at = box["x"] + box["width"] / 2 + side * x / 2.2, box["y"] + box["height"] / 2 - side * y / 2.2
+    page.mouse.move(*at)
+    page.mouse.down()
+    recorder.until("text=Now let it try", at)
+    page.mouse.up()
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(300)
+    recorder.take(2200)
+    page.keyboard.press("Enter")
+    recorder.until("h2:text-matches('That failed|It succeeded')")
+    page.wait_for_timeout(300)
+    recorder.take(2400)
+    if not page.locator("h2:text-matches('That failed')").count():
+        return False
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=It tries")
+    recorder.until("h2:text-matches('That failed|It has learned it')")
+    page.wait_for_timeout(300)
+    recorder.take(1800)
+    page.locator(".compare").scroll_into_view_if_needed()
+    page.wait_for_selector(".compare figure.bad")
+    page.wait_for_selector(".compare figure.good")
+    page.wait_for_timeout(300)
+    recorder.take(3500)
+    return bool(page.locator("h2:text-matches('It has learned it')").count())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--record", type=Path, help="write the animation here, and measure nothing")
+    parser.add_argument("--pace", type=float, default=40.0, help="steps per second of the demonstrations")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of attempts, for the memory")
+    given = parser.parse_args()
+    if given.record:
+        record(given.record)
+        return
+    result = measure(given.pace, given.minutes)
+    print(json.dumps(result, indent=2))
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""The session of the console: an API key in a cookie that no script can read and no other site can send.
+
+The key is never in an address and never kept by the page. A cookie counts only for requests of the server's own pages:
+`SameSite=Strict` keeps other sites from sending it, and `Sec-Fetch-Site` pages of other ports of the same machine.
+"""
+
+import re
+
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+
+COOKIE = "wtl_key"
+_KEY = re.compile(r"(?:bearer|api-key) +(wtl_[A-Za-z0-9_-]{20,100})", re.IGNORECASE)
+_OWN = frozenset({"same-origin", "none"})
+
+
+def authorization_of(headers: Headers) -> str | None:
+    """Return the Authorization header of a request, or the one that its session stands for, or None."""
+    given = headers.get("authorization")
+    if given is not None or headers.get("sec-fetch-site", "same-origin") not in _OWN:
+        return given
+    key = cookie_parser(headers.get("cookie", "")).get(COOKIE)
+    return None if not key else f"Bearer {key}"
+
+
+def session_cookie(authorization: str | None, prefix: str, *, secure: bool) -> str:
+    """Return the Set-Cookie header that begins a session with the key of a request, or ends it if there is none.
+
+    It lasts until the browser is closed.
+    """
+    found = _KEY.fullmatch((authorization or "").strip())
+    ending = "" if found else "; Max-Age=0"
+    return (
+        f"{COOKIE}={found[1] if found else ''}; Path={prefix}/; HttpOnly; SameSite=Strict{ending}"
+        f"{'; Secure' if secure else ''}"
+    )

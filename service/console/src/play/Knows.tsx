@@ -1,0 +1,55 @@
+import { type Adaptation, type State, type VersionRow, percent } from "./state";
+
+/** What the policy believes: how sure it is of the next attempt, version by version, and what another trial would add. */
+export function Knows({ state }: { readonly state: State }) {
+  const { adaptation } = state;
+  if (adaptation === null) return null;
+  const { confidence, value_of_trial: value } = adaptation;
+  return (
+    <section class="knows" aria-label="what it knows">
+      <h2>How sure it is</h2>
+      {confidence === null ? <p class="quiet">This model is not calibrated, so it cannot say.</p> : (
+        <>
+          <Bars rows={adaptation.history} />
+          <p>
+            <strong>{percent(confidence)}</strong> that the next attempt succeeds.{" "}
+            {value !== null && (value > 0.02 ? <>A trial before it would add <strong>{Math.round(100 * value)} points</strong>.</> : "Another trial would tell it nothing new.")}
+          </p>
+          <Unusual adaptation={adaptation} />
+        </>
+      )}
+    </section>
+  );
+}
+
+function Unusual({ adaptation: { novelty } }: { readonly adaptation: Adaptation }) {
+  if (novelty === null || novelty < 0.99) return null;
+  return <p class="warning">The demonstration is unlike any that the model was trained on.</p>;
+}
+
+const HEIGHT = 96;
+const WIDTH = 34;
+
+function Bars({ rows }: { readonly rows: readonly VersionRow[] }) {
+  const shown = rows.slice(-8);
+  const label = shown.map((row) => `${named(row)}: ${row.confidence === null ? "unknown" : percent(row.confidence)}`).join(", ");
+  return (
+    <svg class="bars" viewBox={`0 0 ${8 * WIDTH} ${HEIGHT + 34}`} role="img" aria-label={label}>
+      <line x1="0" y1={16 + HEIGHT} x2={8 * WIDTH} y2={16 + HEIGHT} />
+      {shown.map((row, i) => {
+        const height = HEIGHT * (row.confidence ?? 0);
+        return (
+          <g key={row.version} class={i === shown.length - 1 ? "newest" : ""}>
+            <rect x={i * WIDTH + 5} y={16 + HEIGHT - height} width={WIDTH - 10} height={height} rx="3" />
+            <text x={i * WIDTH + WIDTH / 2} y={12 + HEIGHT - height}>{row.confidence === null ? "?" : Math.round(100 * row.confidence)}</text>
+            <text class="below" x={i * WIDTH + WIDTH / 2} y={HEIGHT + 31}>{row.n_trials === 0 ? (row.n_demos > 0 ? "shown" : "–") : `${row.n_trials} ${row.n_trials === 1 ? "try" : "tries"}`}</text>
+          </g>
+        );
+      })}
+    </svg>
+  );
+}
+
+function named(row: VersionRow): string {
+  return `after ${row.n_demos} demonstrations and ${row.n_trials} trials`;
+}

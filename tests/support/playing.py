@@ -1,0 +1,90 @@
+"""A real server in a process of its own, which a test may kill, and the page of `wtl play` on it."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import torch
+import uvicorn
+from own_task import Doors
+
+from metalearn.bundle import Bundle
+from metalearn.config import ModelConfig
+from metalearn.model.export import with_graphs
+from metalearn.model.policy import ConditionalPolicy
+from service.settings import SHIPPED_MODELS
+from wtl.play.launch import Wanted, application
+
+ROOT = Path(__file__).parents[2]
+
+
+class ServerProcess:
+    """`wtl serve` with some models, always at the same port."""
+
+    def __init__(self, models: Path, data: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self._models, self._data = models, data
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "wtl.cli", "serve", "--port", str(self._port)]
+        command += ["--models", str(self._models), "--data", str(self._data)]
+        environment = os.environ | {"WTL_RUNTIME": "onnx"}
+        self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{self.url}/readyz").is_success:
+                    return
+            assert self._process.poll() is None, "the server has ended"
+            time.sleep(0.1)
+        raise TimeoutError
+
+    def kill(self) -> None:
+        """As `kill -9` does it."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=20)
+
+
+def models_in(folder: Path) -> Path:
+    """The models that ship, by links, and one of `examples/own_task.py` with random weights."""
+    folder.mkdir()
+    for name in ("reach", "key-to-door"):
+        (folder / name).symlink_to(SHIPPED_MODELS / name)
+    model = ModelConfig(n_hypotheses=2)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = ConditionalPolicy(model, Doors.spec).to_weights()
+    with_graphs(Bundle("doors", Doors.spec, model.model_dump(mode="json"), weights)).save(folder / "doors")
+    return folder
+
+
+@contextlib.contextmanager
+def played(wanted: Wanted) -> Iterator[str]:
+    """The address of the page, served on loopback."""
+    with application(wanted) as app, socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive(), "the page is not served"
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(timeout=20)

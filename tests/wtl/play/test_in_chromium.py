@@ -1,0 +1,229 @@
+"""The page of `wtl play` in a real Chromium: what a person does with it, from the demonstration to the success."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.playing import ServerProcess
+
+from metalearn.tasks.registry import find_family
+from service.client import Client
+from wtl.play.launch import BUILT
+from wtl.play.stage import Stage
+
+pytestmark = pytest.mark.slow
+AXE = BUILT.parent / "node_modules" / "axe-core" / "axe.min.js"
+
+REACH = 2_000_017
+SIBLINGS = (REACH, REACH - 1)  # two tasks with the same demonstration, and each with its own target
+DONE = "It succeeded at once|It has learned it|That failed"
+Open = Callable[..., Any]
+
+
+def point_to(page: Any, x: float, y: float) -> None:
+    """Press in the picture at a place of the plane [-1.1, 1.1]^2."""
+    box = page.locator("canvas").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * (x + 1.1) / 2.2, box["y"] + box["height"] * (1.1 - y) / 2.2)
+    page.mouse.down()
+
+
+def show_by_pointer(page: Any, goal: list[float]) -> None:
+    page.get_by_role("button", name="Show it myself").click()
+    page.wait_for_selector("text=Your turn")
+    point_to(page, *goal)
+    page.wait_for_selector("text=Now let it try")
+    page.mouse.up()
+
+
+def attempt(page: Any) -> str:
+    """Let it try; returns what the page says of it."""
+    before = trials(page)
+    page.keyboard.press("Enter")
+    page.wait_for_function("n => document.querySelectorAll('.card').length > n", arg=before)
+    page.wait_for_selector(f"h2:text-matches('{DONE}')")
+    return str(page.locator(".guide h2").inner_text())
+
+
+def trials(page: Any) -> int:
+    return int(page.locator(".card").count())
+
+
+def adaptation_of(page: Any) -> str:
+    page.wait_for_function("location.hash.split('/').length === 4")
+    return str(page.evaluate("location.hash.split('/')[3]"))
+
+
+def staged(family: str, task: int) -> Stage:
+    """A task at the start of its first demonstration, as the page has it."""
+    stage = Stage(find_family(family), task)
+    stage.begin("demo", 0)
+    return stage
+
+
+def test_reach_shown_with_the_pointer_fails_learns_and_succeeds(open_page: Open, server: ServerProcess):
+    for task in SIBLINGS * 3:  # until the first guess is wrong, as it is for one of two targets
+        page = open_page(f"#/reach-m2/{task}")
+        show_by_pointer(page, staged("reach-m2", task)._env.unwrapped._row.goal[0].tolist())  # type: ignore[attr-defined]
+        first = attempt(page)
+        if "failed" in first:
+            break
+    assert "failed" in first
+    assert attempt(page) == "It has learned it"
+    assert page.locator(".bars .newest text").first.text_content() == "100"
+    page.wait_for_selector(".compare figure.bad")  # the replay in step ends, the first attempt beside the second
+    page.wait_for_selector(".compare figure.good")
+    with Client(server.url) as client:
+        trials_ = client.adaptation(adaptation_of(page)).episodes().trials
+    assert [trial.success for trial in trials_] == [False, True]
+
+
+def test_key_to_door_shown_with_keys(open_page: Open):
+    task = 2_000_006
+    page = open_page(f"#/key-to-door/{task}")
+    page.get_by_role("button", name="Show it myself").click()
+    page.wait_for_selector("text=Your turn")
+    for key in keys_of_the_expert(task):
+        page.keyboard.press(key)
+    page.wait_for_selector("text=Now let it try")
+    said = [attempt(page), attempt(page)]
+    assert said[-1] == "It has learned it"
+
+
+def keys_of_the_expert(task: int) -> list[str]:
+    """From the first start over both places, waiting at each, to the door."""
+    stage, keys = staged("key-to-door", task), []
+    while not stage.over:
+        action = int(stage.expert_action())
+        keys.append(("Space", "ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown")[action])
+        stage.step(action)
+    return keys
+
+
+def test_an_own_family_shown_with_keys_and_scored_by_hand(open_page: Open):
+    page = open_page("#/own_task%3ADoors/20000")
+    page.get_by_role("button", name="Let the expert show it").click()
+    page.wait_for_selector("text=Now let it try")
+    page.get_by_role("button", name="Let it try").click()
+    page.keyboard.press("p")
+    page.keyboard.press(".")
+    page.wait_for_selector("text=/step [1-9]/")
+    page.keyboard.press("n")
+    page.wait_for_selector("text=That failed")
+    assert page.locator(".card").nth(1).inner_text().count("failure") == 1
+
+
+def test_a_person_takes_over_in_the_middle_and_gives_back(open_page: Open):
+    page = open_page(f"#/reach-m2/{REACH}")
+    page.get_by_role("button", name="Let the expert show it").click()
+    page.wait_for_selector("text=Now let it try")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=/policy · step [1-9]/")
+    page.keyboard.press("t")
+    page.wait_for_selector("text=You have taken over")
+    page.keyboard.down("ArrowLeft")
+    page.wait_for_selector("text=/you · step/")
+    page.keyboard.up("ArrowLeft")
+    page.keyboard.press("t")
+    page.wait_for_selector(f"h2:text-matches('{DONE}')")
+    assert trials(page) == 2
+
+
+def test_reload_in_the_middle_of_an_episode_keeps_it(open_page: Open):
+    page = open_page(f"#/reach-m2/{REACH}")
+    page.get_by_role("button", name="Show it myself").click()
+    page.wait_for_selector("text=Your turn")
+    page.keyboard.down("ArrowRight")
+    page.wait_for_selector("text=/step [2-9]/")
+    page.keyboard.up("ArrowRight")
+    page.wait_for_timeout(200)
+    step = page.locator(".badge").inner_text()
+    page.reload()
+    page.wait_for_selector("text=Your turn")
+    assert page.locator(".badge").inner_text() == step
+
+
+def test_the_address_comes_back_in_another_browser_and_two_tabs_follow_each_other(open_page: Open):
+    one = open_page(f"#/reach-m2/{REACH}")
+    one.get_by_role("button", name="Let the expert show it").click()
+    one.wait_for_selector("text=Now let it try")
+    other = open_page(f"#/reach-m2/{REACH}/{adaptation_of(one)}")
+    other.wait_for_selector("text=Now let it try")
+    attempt(other)
+    one.wait_for_selector(f"h2:text-matches('{DONE}')")
+    assert trials(one) == 2
+
+
+def test_an_episode_is_deleted_and_the_way_back_leads_to_it(open_page: Open):
+    page = open_page(f"#/reach-m2/{REACH}")
+    page.get_by_role("button", name="Let the expert show it").click()
+    page.wait_for_selector("text=Now let it try")
+    attempt(page)
+    before = adaptation_of(page)
+    page.locator(".card").nth(1).click()
+    page.get_by_role("button", name="Delete").click()
+    page.wait_for_selector("text=Now let it try")
+    assert adaptation_of(page) != before
+    page.go_back()
+    page.wait_for_selector(f"h2:text-matches('{DONE}')")
+    assert adaptation_of(page) == before
+
+
+def test_a_server_that_dies_in_the_middle_is_waited_for(open_page: Open, server: ServerProcess):
+    page = open_page(f"#/reach-m2/{REACH}")
+    page.get_by_role("button", name="Let the expert show it").click()
+    page.wait_for_selector("text=Now let it try")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=/policy · step [1-9]/")
+    server.kill()
+    try:
+        page.wait_for_selector("text=The server does not answer")
+    finally:
+        server.start()
+    page.wait_for_selector(f"h2:text-matches('{DONE}')")
+    assert trials(page) == 2
+
+
+def test_on_a_phone_nothing_is_cut_off_and_a_finger_steers(open_page: Open):
+    page = open_page(f"#/reach-m2/{REACH}", has_touch=True)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("button", name="Let the expert show it").click()
+    page.wait_for_selector("text=Now let it try")
+    attempt(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_hostile_problem_is_shown_as_text(open_page: Open):
+    hostile = "<img src=x onerror=alert(1)>"
+    page = open_page(f"#/reach-m2/{REACH}")
+    page.evaluate("wanted => { location.hash = wanted; }", f"#/reach-m2/{REACH}/{hostile.replace('/', '%2F')}")
+    alert = page.get_by_role("alert")
+    alert.wait_for()
+    page.evaluate("wanted => { location.hash = wanted; }", f"#/{hostile}/{REACH}")
+    page.wait_for_function("text => document.querySelector('[role=alert]')?.innerText.includes(text)", arg="<img")
+    assert page.locator("main img[src=x]").count() == 0
+
+
+def test_axe_finds_nothing_serious(open_page: Open):
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed: make console")
+    page = open_page(f"#/reach-m2/{REACH}", bypass_csp=True)
+    page.add_script_tag(path=str(AXE))
+    assert faults(page) == []
+    page.get_by_role("button", name="Let the expert show it").click()
+    page.wait_for_selector("text=Now let it try")
+    attempt(page)
+    attempt(page)
+    page.locator(".card").nth(1).click()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(500)  # colours change in a transition
+        assert faults(page) == []
+
+
+def faults(page: Any) -> list[tuple[str, list[str]]]:
+    found = page.evaluate("axe.run()")["violations"]
+    return [
+        (one["id"], [node["html"] for node in one["nodes"]])
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+    ]

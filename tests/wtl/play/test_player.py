@@ -1,0 +1,231 @@
+"""A player on a real server: what a page may ask for, without a page."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.playing import ServerProcess
+
+from metalearn.data.errors import InvalidConfig
+from service.client import Client
+from wtl.play.choices import Choices
+from wtl.play.commands import carry_out
+from wtl.play.films import Film, FilmStore, encode
+from wtl.play.player import Player
+from wtl.play.view import state_of
+
+REACH = 2_000_017
+
+
+class Page:
+    """A player, driven to the end of whatever goes on after each command."""
+
+    def __init__(self, url: str, films: Path, family: str = "reach-m2") -> None:
+        self.client, self.changed = Client(url, retries=0), list[str]()
+        choices = Choices(self.client.models(), family)
+        rng = np.random.default_rng(0)
+        self.shown: list[dict[str, Any]] = []
+        self.player = Player(
+            Client(url, retries=0, timeout_s=5),
+            choices,
+            FilmStore(films),
+            rng,
+            lambda _, about: self.shown.append(dict(about)),
+            self.changed.append,
+        )
+
+    def do(self, name: str, **command: Any) -> dict[str, Any]:
+        self.begin(name, **command)
+        for _ in range(500):
+            if not self.player.busy or self.player.tick() >= 1:
+                break
+        return self.state
+
+    def begin(self, name: str, **command: Any) -> None:
+        carry_out(self.player, {"do": name, **command})
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return state_of(self.player)
+
+
+@pytest.fixture
+def make_page(server: ServerProcess, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+    pages: list[Page] = []
+
+    def make(family: str = "reach-m2") -> Page:
+        pages.append(Page(server.url, tmp_path / "films", family))
+        return pages[-1]
+
+    yield make
+    for page in pages:
+        page.player.close()
+        page.client.close()
+
+
+def shown(make_page: Callable[..., Page]) -> Page:
+    page = make_page()
+    page.do("choose", task=REACH)
+    page.do("demo", by="expert")
+    return page
+
+
+def test_show_try_learn(make_page: Callable[..., Page]):
+    page = shown(make_page)
+    before = page.state["adaptation"]
+    assert before["confidence"] == pytest.approx(0.5, abs=0.1)
+    state = page.do("try")
+    outcomes = [one["success"] for one in state["episodes"] if one["role"] == "trial"]
+    state = page.do("try")
+    assert len(outcomes) == 1
+    assert state["episodes"][-1]["success"] is True  # it knows by now, whatever the first attempt was
+    assert state["adaptation"]["version"] == 3
+    assert state["adaptation"]["confidence"] > 0.95
+    assert [row["n_trials"] for row in state["adaptation"]["history"]] == [0, 1, 2]
+
+
+def test_what_was_played_is_what_the_server_has_and_every_episode_has_its_film(make_page: Callable[..., Page]):
+    page = shown(make_page)
+    state = page.do("try")
+    known = page.client.adaptation(state["adaptation"]["id"]).episodes()
+    assert [one["digest"] for one in state["episodes"]] == [one.digest for one in known.demos + known.trials]
+    film = page.player.films.load(known.trials[0].digest)
+    assert film is not None and len(film.pictures) == len(known.trials[0]) + 1
+
+
+def test_a_person_takes_over_and_gives_back_and_the_trial_holds_the_actions_of_both(make_page: Callable[..., Page]):
+    page = shown(make_page)
+    page.begin("try", paused=True)
+    page.begin("step")
+    page.begin("take")
+    page.begin("input", seq=1, held=True, at=[0.5, 0.5])
+    page.player.tick()
+    page.begin("input", seq=2, held=False)
+    assert page.state["who"] == "person" and not page.state["running"]
+    state = page.do("give")
+    trial = page.client.adaptation(state["adaptation"]["id"]).episodes().trials[0]
+    assert len(trial) == state["episode"]["step"]
+    assert trial.digest == state["episodes"][-1]["digest"]
+
+
+def test_an_episode_is_trimmed_scored_again_and_deleted_each_in_a_copy_that_leaves_the_original(
+    make_page: Callable[..., Page],
+):
+    page = shown(make_page)
+    original = page.do("try")["adaptation"]
+    trimmed = page.do("edit", role="demo", number=0, trim=[1, 6])
+    assert trimmed["episodes"][0]["steps"] == 5 and trimmed["episodes"][0]["film"]
+    assert trimmed["adaptation"]["edited_from"] == {"id": original["id"], "version": original["version"]}
+    success = trimmed["episodes"][1]["success"]
+    scored = page.do("edit", role="trial", number=0, success=not success)
+    assert scored["episodes"][1]["success"] is (not success)
+    deleted = page.do("edit", role="trial", number=0, delete=True)
+    assert [one["role"] for one in deleted["episodes"]] == ["demo"]
+    assert len({original["id"], trimmed["adaptation"]["id"], scored["adaptation"]["id"]}) == 3
+    assert page.client.adaptation(original["id"]).n_trials == 1
+
+
+def test_a_fork_starts_from_a_version(make_page: Callable[..., Page]):
+    page = shown(make_page)
+    source = page.do("try")["adaptation"]
+    fork = page.do("fork", version=1)["adaptation"]
+    assert fork["id"] != source["id"]
+    assert len(page.state["episodes"]) == 1
+
+
+def test_a_page_comes_back_tomorrow(make_page: Callable[..., Page]):
+    left = shown(make_page).do("try")
+    page = make_page()
+    state = page.do("open", family="reach-m2", task=REACH, adaptation=left["adaptation"]["id"])
+    assert state["episodes"] == left["episodes"]
+    assert state["adaptation"]["history"] == left["adaptation"]["history"]
+
+
+def test_an_attempt_of_an_environment_that_does_not_say_is_scored_by_the_person(make_page: Callable[..., Page]):
+    page = shown(make_page)
+    page.begin("try", paused=True)
+    page.begin("step")
+    state = page.do("score", success=False)
+    assert state["phase"] == "ready"
+    assert state["episodes"][-1] | {"success": False, "steps": 1} == state["episodes"][-1]
+
+
+def test_a_server_that_is_gone_is_waited_for_and_nothing_is_lost_or_done_twice(
+    make_page: Callable[..., Page], server: ServerProcess
+):
+    page = shown(make_page)
+    page.begin("try", paused=True)
+    page.begin("step")
+    server.kill()
+    try:
+        page.begin("step")
+        assert page.state["problem"]["waiting"] is True and page.state["phase"] == "attempt"
+        page.player.running = True
+        assert page.player.tick() == 1.0  # it will try again in a second
+    finally:
+        server.start()
+    state = page.do("pause", paused=False)
+    assert state["problem"] is None
+    assert [one["role"] for one in state["episodes"]] == ["demo", "trial"]
+    assert (
+        page.client.adaptation(state["adaptation"]["id"]).episodes().trials[0].digest == state["episodes"][-1]["digest"]
+    )
+
+
+def test_keys_of_an_own_family(make_page: Callable[..., Page]):
+    page = make_page("own_task:Doors")
+    page.do("choose", task=20_000)
+    assert page.state["controls"]["keys"][0] == {"action": 0, "key": "w", "other": "ArrowUp"}
+    page.begin("demo", by="person")
+    for _ in range(12):
+        if page.state["phase"] == "demo":
+            page.begin("input", choice=int(page.player.stage.expert_action()))
+    state = page.do("step")
+    assert state["episodes"][0]["success"] is True
+    assert page.do("try")["adaptation"]["version"] == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "field"),
+    [
+        ({"do": "rm"}, "do"),
+        ({"do": "choose", "task": 17}, "task"),
+        ({"do": "choose", "family": "os:system"}, "family"),
+        ({"do": "input", "held": True, "at": [0.1]}, "input.at"),
+        ({"do": "input", "held": True, "values": ["1", None]}, "input.values"),
+        ({"do": "pace", "steps_per_s": 1e9}, "steps_per_s"),
+        ({"do": "score", "success": "yes"}, "success"),
+        ({"do": "edit", "role": "trial", "number": 7, "delete": True}, "number"),
+        ({"do": "edit", "role": "demo", "number": 0, "trim": [5, 2]}, "trim"),
+        ({"do": "open", "family": "reach-m2", "task": REACH, "adaptation": 7}, "adaptation"),
+    ],
+)
+def test_a_command_that_is_none_is_refused_with_its_field(
+    make_page: Callable[..., Page], command: dict[str, Any], field: str
+):
+    page = shown(make_page)
+    if command["do"] == "input":
+        page.begin("demo", by="person")
+    page.begin(**{"name" if key == "do" else key: value for key, value in command.items()})
+    assert page.state["problem"]["field"] == field
+
+
+def test_a_family_that_no_model_plays_is_refused(server: ServerProcess):
+    with (
+        Client(server.url) as client,
+        pytest.raises(InvalidConfig, match="no model of the server has the spaces of push"),
+    ):
+        Choices(client.models(), "push")
+
+
+def test_a_film_is_read_as_it_was_written_and_a_damaged_one_is_none(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    film = Film.of([encode(rng.integers(0, 255, (20, 30, 3), dtype=np.uint8)) for _ in range(4)])
+    store = FilmStore(tmp_path)
+    store.save("abc", film)
+    assert store.load("abc") == film
+    (tmp_path / "abc.film").write_bytes(film.to_bytes()[:-1])
+    assert store.load("abc") is None
+    assert store.load("../abc") is None

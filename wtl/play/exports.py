@@ -1,0 +1,59 @@
+"""What a page can take away of an adaptation: its episodes as a data set, or an archive that runs without a server."""
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from metalearn.data.errors import InvalidConfig
+from metalearn.data.formats import write_episodes
+from service.client import Adaptation
+
+_MINARI_ID = "wtl/play-v0"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to take an adaptation away: the ending of the file, a title, and what makes its bytes."""
+
+    suffix: str
+    title: str
+    make: Callable[[Adaptation, str], bytes]
+
+
+def _npz(adaptation: Adaptation, _: str) -> bytes:
+    exported = adaptation.export(policy=False)
+    episodes = exported.context.demos + exported.context.trials
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "episodes.npz")
+        write_episodes(path, episodes, rate_hz=exported.spec.rate_hz, spec=exported.spec)
+        return path.read_bytes()
+
+
+def _minari(adaptation: Adaptation, url: str) -> bytes:
+    """A Minari data set, zipped. Minari writes to one folder per process, so another process writes it."""
+    command = [sys.executable, "-m", "wtl.cli", "export-adaptation", adaptation.id, "--url", url]
+    with tempfile.TemporaryDirectory() as folder:
+        where = os.environ | {"MINARI_DATASETS_PATH": folder}
+        done = subprocess.run(  # noqa: S603
+            [*command, "--episodes-to", f"minari:{_MINARI_ID}"], env=where, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise InvalidConfig(done.stderr.strip().removeprefix("wtl: ")[-300:])
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(Path(folder).rglob("*")):
+                archive.write(path, path.relative_to(folder))
+        return out.getvalue()
+
+
+EXPORTS: Mapping[str, Kind] = {
+    "npz": Kind(".npz", "episodes (.npz)", _npz),
+    "minari": Kind("-minari.zip", "episodes (Minari)", _minari),
+    "archive": Kind(".zip", "policy and episodes (.zip)", lambda one, _: one.export().archive),
+}
