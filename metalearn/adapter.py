@@ -40,6 +40,19 @@ class Belief:
         return float(-(p * np.log(p)).sum())
 
 
+@dataclass(frozen=True, eq=False)
+class ActionHeads:
+    """What m policies would do at t observations: means of actions in their units, or logits of choices.
+
+    Attributes:
+        out: `[m t a]`, where a is the components of an action, or the choices of all components.
+        log_sigma: `[m a]`, the logarithm of the deviation around a mean; of no meaning for choices.
+    """
+
+    out: Float32[np.ndarray, "m t a"]
+    log_sigma: Float32[np.ndarray, "m a"]
+
+
 @runtime_checkable
 class Actor(Protocol):
     """Acts in b tasks side by side, for one episode each. May keep state from step to step."""

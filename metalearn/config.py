@@ -103,6 +103,10 @@ class ModelConfig(Section):
         4, ge=1, le=1024, description="z, hypotheses a context distributes its belief over"
     )
     policy_width: int = Field(128, ge=1, le=16_384, description="units of a hidden layer of the policy")
+    context_sigma: bool = Field(
+        False, description="read the spread of continuous actions from the context too: how skilled or how shaky "
+        "whoever was watched is; `wtl recognise` tells agents by it",
+    )  # fmt: skip
     dynamics_rank: Annotated[int, Decided("from how much tasks differ in what an action does")] = Field(
         0,
         ge=0,

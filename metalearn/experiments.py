@@ -22,6 +22,28 @@ _ALL = (
         model=ModelConfig(n_hypotheses=8),
         training=TrainingConfig(warmup_steps=1000, rounds=3, round_steps=700, trials_per_task=3),
     ),
+    # A manner is read from many frames, and how shaky a demonstrator is from the spread of its actions.
+    *(
+        Experiment(
+            name=name,
+            family=name,
+            manifest=name,
+            data=DataConfig(n_tasks=16_384, chunk_tasks=512, demos_per_task=2, expert_noise=0.1),
+            model=ModelConfig(
+                n_frames=20,
+                frame_means=True,
+                fourier=(0.5, 1.0, 2.0, 4.0),
+                latent_dim=128,
+                n_hypotheses=1,
+                policy_width=256,
+                context_sigma=True,
+            ),
+            training=TrainingConfig(
+                warmup_steps=3000, rounds=1, round_steps=2000, steps_per_episode=16, own_target=0.3
+            ),
+        )
+        for name in ("reach-manners", "reach-plain")
+    ),
     Experiment(
         name="reach-colour",
         family="reach-colour",

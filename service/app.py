@@ -31,6 +31,7 @@ from service.api.routes import (
     models,
     operators,
     pages,
+    recognitions,
     stored_episodes,
     stream,
     training_jobs,
@@ -54,8 +55,8 @@ Bodies are JSON or msgpack (numpy arrays in openpi's convention), gzipped or not
 
 _ROUTERS = (
     acting.router, stream.router, adaptations.router, versions.router, episodes.router, stored_episodes.router,
-    exports.router, models.changes, models.router, experiments.router, datasets.router, training_jobs.router,
-    operators.caller, operators.router, health.router, health.scraped, pages.router,
+    exports.router, recognitions.router, models.changes, models.router, experiments.router, datasets.router,
+    training_jobs.router, operators.caller, operators.router, health.router, health.scraped, pages.router,
 )  # fmt: skip
 
 

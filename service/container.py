@@ -18,6 +18,7 @@ from service.adaptations.row_cache import AdaptationCache
 from service.adaptations.service import AdaptationService
 from service.inference import Engine, RuntimeFactory
 from service.observability.metrics import Metrics
+from service.recognitions import DriftWatch, Recognitions
 from service.registry.bundle_store import BundleStore
 from service.registry.catalog import ModelCatalog
 from service.registry.registry import Registry
@@ -51,6 +52,8 @@ class Container:
     adaptations: AdaptationService
     acting: Acting
     episode_recorder: EpisodeRecorder
+    recognitions: Recognitions
+    drift_watch: DriftWatch | None
     training_jobs: TrainingJobSupervisor
     datasets: DatasetStore
     authenticator: Authenticator
@@ -125,6 +128,7 @@ class Container:
             with (
                 closing(cache),
                 closing(_training(settings, repository, registry, datasets, metrics, now, clock)) as jobs,
+                _drift_watch(settings, adaptations, engine, metrics) as drift_watch,
             ):
                 yield cls(
                     settings,
@@ -135,6 +139,8 @@ class Container:
                     adaptations,
                     Acting(cache, registry, adaptations, engine),
                     recorder,
+                    Recognitions(adaptations, engine, settings.max_recognition_rows),
+                    drift_watch,
                     jobs,
                     datasets,
                     auth,
@@ -166,6 +172,20 @@ class Container:
         for adaptation_id in adaptation_ids:
             self.engine.evict(adaptation_id)
             self.episode_recorder.forget(adaptation_id)
+
+
+@contextmanager
+def _drift_watch(
+    settings: Settings, adaptations: AdaptationService, engine: Engine, metrics: Metrics
+) -> Iterator[DriftWatch | None]:
+    """The drift watch while the block runs, if the settings want one."""
+    if not settings.drift_watch:
+        yield None
+        return
+    watch = DriftWatch(adaptations, engine, metrics)
+    watch.start()
+    with closing(watch):
+        yield watch
 
 
 def _training(

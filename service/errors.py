@@ -26,6 +26,7 @@ ServiceError
 │   ├── QuotaExceeded               the tenant has no room for more adaptations or bytes
 │   ├── ModelUnavailable            the files of an old model version are gone
 │   ├── PolicyNotExportable         the model's bundle has no graphs
+│   ├── NotRecognisable             the model's bundle has no graph that says how probable actions are
 │   ├── BundleUnusable              the bundle is damaged, or the runtime cannot load it
 │   ├── NothingBefore               the alias has no earlier version
 │   ├── JobConflict                 the id belongs to a different training job
@@ -270,6 +271,18 @@ class PolicyNotExportable(Conflict):
         super().__init__(
             f"there are no graphs in the bundle of {name}@{version}: `wtl export BUNDLE` adds them where torch is "
             "installed, then the server has to load it again; ?policy=false exports the episodes alone"
+        )
+
+
+class NotRecognisable(Conflict):
+    """The model's bundle was exported before graphs said how probable an action is."""
+
+    type, title = "not-recognisable", "The model cannot recognise agents"
+
+    def __init__(self, name: str, version: int) -> None:
+        super().__init__(
+            f"there is no heads.onnx in the bundle of {name}@{version}, so nothing says how probable an action is: "
+            "`wtl export BUNDLE` adds it where torch is installed, then the server has to load it again"
         )
 
 

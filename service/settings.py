@@ -95,6 +95,15 @@ class Settings(BaseSettings):
     max_episodes: int = Field(1000, gt=0, description="demos and trials of one adaptation")
     max_steps: int = Field(100_000, gt=0, description="steps of one episode, whatever the horizon of the model")
     max_rows: int = Field(4096, gt=0, description="observations in one act request")
+    drift_watch: bool = Field(
+        False, description="compare the actions of trials with the policy that was released, for /metrics"
+    )
+    max_candidates: int = Field(256, gt=0, description="candidates in one recognition")
+    max_recognition_rows: int = Field(
+        2_000_000,
+        gt=0,
+        description="hypotheses of candidates times steps in one recognition; 100,000 take 50 to 100 ms",
+    )
     max_adaptations: int = Field(1_000_000, gt=0, description="adaptations of one tenant")
     max_storage_bytes: int = Field(100 * 1024**3, gt=0, description="size of the episodes of one tenant")
     rate: str = Field(

@@ -29,6 +29,7 @@ from metalearn.training.calibrate import calibrate
 from metalearn.training.collect import Collector, ProcessCollector, SerialCollector
 from metalearn.training.learner import CPU, Compute
 from metalearn.training.loop import Event, Stopped, check_trainable, train
+from metalearn.training.recognition import calibrate_recognition
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import RunStore, fetch_folder
 from wtl.folders import nothing_left_of_a_failure
@@ -147,6 +148,7 @@ def _train(
             raise Stopped(f"stopped at {method}; the same command resumes at the start of this part")
 
     bundle = calibrate(bundle, seed=experiment.seed, collector=collector, progress=progress)
+    bundle = calibrate_recognition(bundle, seed=experiment.seed, progress=progress)
     if baselines:
         shown = _load_recorded(store, dataset) if dataset else _load_collected(store)
         bundle = with_baselines(bundle, shown, experiment.seed, progress, baselines)

@@ -6,7 +6,8 @@ A folder of JSON and safetensors, no pickle. Knows files and digests; does not k
     weights.safetensors    the policy, normaliser included
     baselines/*.safetensors   weights of baselines trained on the same data (bc, mil)
     confidence.safetensors    what confidence is computed with, if it was calibrated (`metalearn.confidence`)
-    belief.onnx, conditioning.onnx, act.onnx    the policy as graphs that refer to weights.safetensors, if exported
+    recognition.safetensors   what agents are recognised with, if that was calibrated (`metalearn.recognition`)
+    belief.onnx, conditioning.onnx, act.onnx, heads.onnx    the policy as graphs, with weights.safetensors, if exported
     example.json           a demonstration as the policy was trained on them, if there is one
     report.json            evaluation report, if it was evaluated
     README.md              the model card, made of the files above; it is not read
@@ -48,7 +49,8 @@ class Bundle:
         weights: parameters and buffers by name.
         baselines: weights of baselines by method name; how each was made is in `provenance["baselines"]`.
         confidence: weights of its calibrated confidence, or None; how it was made is in `provenance["confidence"]`.
-        graphs: `belief`, `conditioning` and `act` as ONNX without weights (`metalearn.model.export`); or none.
+        recognition: what agents are recognised with, or None; how it was made is in `provenance["recognition"]`.
+        graphs: `belief`, `conditioning`, `act` and `heads` as ONNX without weights (`metalearn.model.export`); or none.
         provenance: experiment, seeds, versions, wall time: whatever made it.
         report: its evaluation report, or None.
         example: a demonstration as the policy was trained on them, or None.
@@ -60,6 +62,7 @@ class Bundle:
     weights: Weights
     baselines: Mapping[str, Weights] = field(default_factory=dict)
     confidence: Weights | None = None
+    recognition: Weights | None = None
     graphs: Graphs = field(default_factory=dict, repr=False)
     provenance: dict[str, Any] = field(default_factory=dict)
     report: dict[str, Any] | None = None
@@ -104,6 +107,10 @@ class Bundle:
         """The same bundle, calibrated; `made` says how, as JSON."""
         return replace(self, confidence=weights, provenance={**self.provenance, "confidence": made})
 
+    def with_recognition(self, weights: Weights, made: dict[str, Any]) -> "Bundle":
+        """The same bundle, with what agents are recognised with; `made` says how that was made, as JSON."""
+        return replace(self, recognition=weights, provenance={**self.provenance, "recognition": made})
+
     def with_graphs(self, graphs: Graphs) -> "Bundle":
         """The same bundle, that also runs without torch."""
         return replace(self, graphs=graphs)
@@ -122,6 +129,8 @@ class Bundle:
             digests[f"baselines/{method}"] = _write(folder / "baselines" / f"{method}.safetensors", weights)
         if self.confidence is not None:
             digests["confidence"] = _write(folder / "confidence.safetensors", self.confidence)
+        if self.recognition is not None:
+            digests["recognition"] = _write(folder / "recognition.safetensors", self.recognition)
         if not self.baselines:
             (folder / "baselines").rmdir()
         head = self._head | {
@@ -172,6 +181,7 @@ class Bundle:
                 model=head["model"],
                 weights=weights.pop("weights"),
                 confidence=weights.pop("confidence", None),
+                recognition=weights.pop("recognition", None),
                 baselines={key.removeprefix("baselines/"): value for key, value in weights.items()},
                 graphs=graphs,
                 provenance=head["provenance"],

@@ -76,6 +76,20 @@ class _Act(nn.Module):
         return self.policy.act(conditioning, observations)
 
 
+class _Heads(nn.Module):
+    """Without sums where nothing is remembered: a graph has no input that it does not use."""
+
+    def __init__(self, policy: ConditionalPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(
+        self, latent: Tensor, hypothesis: Tensor, observations: Tensor, sums: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        nothing = observations[:, :0]
+        return self.policy.heads(latent, hypothesis, observations, nothing if sums is None else sums)
+
+
 def with_graphs(bundle: Bundle) -> Bundle:
     """The same bundle (the same id), that also runs where there is no torch."""
     return bundle.with_graphs(graphs_of(bundle))
@@ -94,7 +108,7 @@ def check_exportable(config: ModelConfig, spec: Spec) -> None:
 
 
 def graphs_of(bundle: Bundle) -> Graphs:
-    """`belief`, `conditioning` and `act` of a bundle, as ONNX without weights; and `remember`, if it adapts online."""
+    """The graphs of a bundle, as ONNX without weights; `remember` only if it adapts online."""
     config = ModelConfig.model_validate(bundle.model)
     policy = ConditionalPolicy.from_weights(config, bundle.spec, bundle.weights)
     layout = _layout(bundle.encoded_weights)
@@ -110,6 +124,10 @@ def graphs_of(bundle: Bundle) -> Graphs:
         "conditioning": _export(_Conditioning(policy), (latent, hypothesis), _CONDITIONING, layout),
         "act": _export(_Act(policy), (conditioning, observations), _ACT, layout),
     }
+    # As many observations as policies would be taken for one axis.
+    watched = observations.repeat(2, 1)
+    heads = (latent, hypothesis, watched, *([torch.randn(len(watched), policy.n_sums)] if policy.n_sums else []))
+    graphs["heads"] = _export(_Heads(policy), heads, _heads_axes(len(heads)), layout)
     if policy.n_sums:
         n, n_changing = len(latent), len(beside_pictures(bundle.spec.parts))
         step = observations, torch.randn(n, n_changing), torch.randn(n, bundle.spec.action_size)
@@ -124,7 +142,15 @@ _BELIEF: dict[str, dict[int, str]] = {
 }
 _CONDITIONING: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("latent", "hypothesis", "conditioning")}
 _ACT: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("conditioning", "observations", "actions")}
+_HEADS: dict[str, dict[int, str]] = {
+    "latent": {0: "m"}, "hypothesis": {0: "m"}, "observations": {0: "t"}, "sums": {0: "t"},
+    "out": {0: "m", 1: "t"}, "log_deviation": {0: "m"},
+}  # fmt: skip
 _REMEMBER: dict[str, dict[int, str]] = {name: {0: "n"} for name in ("observations", "changes", "actions", "sums")}
+
+
+def _heads_axes(n_inputs: int) -> dict[str, dict[int, str]]:
+    return {name: axes for name, axes in _HEADS.items() if name != "sums" or n_inputs == 4}
 
 
 def _episodes(config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:

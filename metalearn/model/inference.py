@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor
 
-from metalearn.adapter import Belief
+from metalearn.adapter import ActionHeads, Belief
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.context import Context
@@ -67,6 +67,23 @@ class Inference:
             return self.units.decode_actions(
                 self.policy.act(torch.from_numpy(conditioning), self._flat(observations)).numpy()
             )
+
+    def heads(
+        self,
+        latents: Float32[np.ndarray, "m d"],
+        hypotheses: Int64[np.ndarray, " m"],
+        observations: Shaped[np.ndarray, "n *o"],
+        actions: Shaped[np.ndarray, "t *a"],
+    ) -> ActionHeads:
+        """What m policies would do at each of t steps of an episode with these t actions and n = t + 1 observations."""
+        seen = self._flat(observations[:-1])
+        added = np.zeros((len(actions), 0), np.float32)
+        if self.adapts_online:
+            added = self._remember(observations[:-1], actions, observations[1:])
+        before = torch.from_numpy((added.cumsum(0) - added).astype(np.float32))
+        with torch.inference_mode():
+            out, log_sigma = self.policy.heads(torch.from_numpy(latents), torch.from_numpy(hypotheses), seen, before)
+        return ActionHeads(out.numpy(), log_sigma.numpy())
 
     @property
     def adapts_online(self) -> bool:

@@ -42,8 +42,9 @@ class ConditionalPolicy(nn.Module):
 
     Two hidden layers, modulated (FiLM, Perez et al. 2018) by the latent and an embedding of z, which also gate
     the observation, since a task is often a matter of which part of it counts. A Gaussian with one learned
-    sigma per action component, or a categorical for each choice of discrete actions. Where tasks differ in what an
-    action does, the network says how the observation is to change, and `Dynamics` which action does that.
+    sigma per action component (or one read from the context), or a categorical for each choice of discrete
+    actions. Where tasks differ in what an action does, the network says how the observation is to change, and
+    `Dynamics` which action does that.
 
     A latent `[d]` is what the encoder makes of a context, then the keys of the entities that it was about (if
     observations list entities), then the sums that tell the effect of actions (if that differs).
@@ -87,6 +88,10 @@ class ConditionalPolicy(nn.Module):
                 nn.Linear(self.memory.n_sums, width), nn.ReLU(), nn.Linear(width, sum(self._reminder_sizes))
             )
         self.log_sigma = nn.Parameter(torch.full((a,), -0.5))
+        self.spread = nn.Linear(d, a) if config.context_sigma and not self.discrete else None
+        if self.spread is not None:
+            nn.init.zeros_(self.spread.weight)
+            nn.init.zeros_(self.spread.bias)
 
     def infer_belief(
         self, demos: EpisodeTensors, trials: EpisodeTensors
@@ -140,6 +145,31 @@ class ConditionalPolicy(nn.Module):
         modulation = _Modulation(conditioning[:, None, None, :n_film].split(self._film_sizes, -1), queries)
         return self._out(modulation, conditioning[:, None, end:], observations[:, None, None])[:, 0, 0]
 
+    def heads(
+        self,
+        latent: Float[Tensor, "m d"],
+        hypothesis: Int[Tensor, " m"],
+        observations: Float[Tensor, "t o"],
+        sums: Float[Tensor, "t s"],
+    ) -> tuple[Float[Tensor, "m t a"], Float[Tensor, "m _k"]]:
+        """The action distributions of m policies, each a latent under a hypothesis, at the same t observations.
+
+        The means or logits, and the logarithm of the deviation of each component (which says nothing of choices).
+        `sums` are those over the steps of the same episode that went before (`sums_before`).
+        """
+        latents, embedded = latent[None], self.hypotheses(hypothesis)[None]
+        log_sigma = self._log_sigma(latents, embedded)[0]
+        if self.n_sums == 0:  # what is seen is read once, and not once for each policy
+            modulation = self._modulation(latents, embedded)
+            return self._out(modulation, sums[None], observations[None, None])[0], log_sigma
+        m, t = latent.shape[0], observations.shape[0]  # not len, which a graph would keep as it is
+        known, own = latent.split([latent.shape[-1] - self.n_sums, self.n_sums], -1)
+        tried = own[:, None] + sums
+        rows = torch.cat([known[:, None].expand(-1, t, -1), tried], -1).flatten(0, 1)
+        conditioning = self.conditioning(rows, hypothesis[:, None].expand(-1, t).flatten())
+        seen = observations[None].expand(m, -1, -1).flatten(0, 1)
+        return self.outputs(conditioning, seen).view(m, t, -1), log_sigma
+
     @property
     def observations(self) -> ObservationEncoder:
         """What reads observations."""
@@ -175,10 +205,23 @@ class ConditionalPolicy(nn.Module):
             chosen = actions[:, None].expand(-1, z, *actions.shape[1:])
             steps = log_likelihood_of_choices(out, chosen, self._choices)
         else:
-            log_sigma = self.log_sigma.clamp(*LOG_SIGMA_RANGE)
+            log_sigma = self._log_sigma(latent[:, None].expand(-1, z, -1), embedded)[:, :, None]
             error = (actions[:, None] - out) / log_sigma.exp()
             steps = (-0.5 * error.square() - log_sigma).sum(-1)
         return (steps * mask[:, None]).sum(-1)
+
+    def _log_sigma(self, latent: Float[Tensor, "b z d"], embedded: Float[Tensor, "b z e"]) -> Float[Tensor, "b z _a"]:
+        """The logarithm of the standard deviation of actions: one for all contexts, or one for each."""
+        log_sigma: Tensor = self.log_sigma
+        if self.spread is not None:
+            log_sigma = log_sigma + self.spread(self._completed(latent[..., : self.config.latent_dim], embedded))
+        else:
+            log_sigma = log_sigma.expand(*latent.shape[:-1], -1)
+        return log_sigma.clamp(*LOG_SIGMA_RANGE)
+
+    def _completed(self, latent: Float[Tensor, "b z d"], embedded: Float[Tensor, "b z e"]) -> Float[Tensor, "b z d"]:
+        completed: Tensor = latent + self.completion(torch.cat([latent, embedded], -1))
+        return completed
 
     def infer_within(
         self, latent: Float[Tensor, "b d"], log_prior: Float[Tensor, "b z"], sums: Float[Tensor, "b t s"]
@@ -231,7 +274,7 @@ class ConditionalPolicy(nn.Module):
     def _modulation(self, latent: Float[Tensor, "b z d"], embedded: Float[Tensor, "b z e"]) -> _Modulation:
         d, n_sums = self.config.latent_dim, self.n_sums
         latent, remembered, _ = latent.split([d, latent.shape[-1] - d - n_sums, n_sums], -1)
-        completed = latent + self.completion(torch.cat([latent, embedded], -1))
+        completed = self._completed(latent, embedded)
         shape = self.observations.memory_shape
         if shape is None:
             film, queries = self.modulation(completed), None

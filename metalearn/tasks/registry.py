@@ -25,6 +25,8 @@ FAMILIES = {
     "reach-colour": "metalearn.tasks.envs.reach:reach_colour",
     "reach-dynamics": "metalearn.tasks.envs.reach_dynamics:reach_dynamics",
     "reach-pixels": "metalearn.tasks.envs.reach_pixels:reach_pixels",
+    "reach-manners": "metalearn.tasks.envs.reach_manners:reach_manners",
+    "reach-plain": "metalearn.tasks.envs.reach_manners:reach_plain",
     "push": "metalearn.tasks.envs.metaworld.push_and_pick:Push",
     "push-strict": "metalearn.tasks.envs.metaworld.push_and_pick:PushStrict",
     "push-pixels": "metalearn.tasks.envs.metaworld.push_pixels:PushPixels",

@@ -169,6 +169,10 @@ class EpisodeRecorder:
             self._open.pop(recording_id, None)
         return after
 
+    def acting_version(self, adaptation: Adaptation, recording_id: str) -> int:
+        """Return the version of the adaptation that acts in a recorded episode. Raises EpisodeNotFound."""
+        return self._recordings.find(adaptation.id, recording_id).version
+
     def forget(self, adaptation_id: str) -> None:
         """Drop every episode of a deleted adaptation from memory."""
         with self._lock:

@@ -59,6 +59,10 @@ def _bodies(model: str, version: int, demo: Mapping[str, Any], spec: Mapping[str
         "ActRequest": {"observations": _picked(seen, slice(2))},
         "EpisodeRequest": {"explore": True},
         "StepRequest": {"observation": _picked(seen, 0), "reward": None},
+        "RecognitionRequest": {
+            "episodes": [demo],
+            "candidates": [{"name": "shown", "model": model, "episodes": [demo]}, {"random": True}],
+        },
         "FinishRequest": {"observation": _picked(seen, -1), "reward": rewards[-1], "success": True},
         "RegisterRequest": {"name": None},
         "AliasRequest": {"version": version},

@@ -14,7 +14,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 
 from service.api.examples import fill, shipped_examples
-from service.api.schemas import adaptations, datasets, models, training_jobs
+from service.api.schemas import adaptations, datasets, models, recognitions, training_jobs
 from service.api.schemas.adaptations import Body
 from service.api.scopes import all_routes, scope_of
 from service.codecs import JSON, MSGPACK, UPLOADS
@@ -33,6 +33,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 TAGS = [
     {"name": "adaptations", "description": "Adapt a model to a task with demonstrations and trials, and act with it."},
     {"name": "episodes", "description": "Let the server record an episode while it acts, and keep it as a trial."},
+    {"name": "recognitions", "description": "Tell from episodes which agent acted in them."},
     {"name": "models", "description": "Read the available models, register new versions, and point aliases at them."},
     {"name": "experiments", "description": "Read which experiments the server can train, with their sizes."},
     {"name": "datasets", "description": "Upload episodes to train on."},
@@ -99,6 +100,7 @@ def describe(app: FastAPI) -> None:
                 for schema in (
                     *adaptations.REQUESTS,
                     *models.REQUESTS,
+                    *recognitions.REQUESTS,
                     *datasets.REQUESTS,
                     *training_jobs.REQUESTS,
                     adaptations.Problem,

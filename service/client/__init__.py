@@ -31,6 +31,7 @@ from service.client.responses import (
     JobState,
     Model,
     ModelVersion,
+    Recognition,
 )
 from service.client.sync_client import Adaptation, Client, Policy, RecordedEpisode, TrainingJob
 
@@ -56,6 +57,7 @@ __all__ = [
     "ModelVersion",
     "Policy",
     "QualityWarning",
+    "Recognition",
     "RecordedEpisode",
     "TrainingJob",
 ]

@@ -30,6 +30,7 @@ from service.client.responses import (
     JobState,
     Model,
     ModelVersion,
+    Recognition,
 )
 from service.client.retry import RetryPolicy, Send, send_with_retries
 from service.client.spaces import ModelSpaces, no_open_episode
@@ -249,6 +250,17 @@ class AsyncClient:
         """Yield all adaptations, oldest first."""
         async for item in self._pages(requests.list_adaptations):
             yield AsyncAdaptation.of(item, _client=self)
+
+    async def recognise(
+        self, episodes: Episode | Iterable[Episode], candidates: Mapping[str, Any] | Iterable[Any]
+    ) -> Recognition:
+        """Return who acted in episodes, in all of which it was the same agent: see `Client.recognise`.
+
+        Raises:
+            InvalidData: what are no episodes or no candidates.
+            ClientError: the server refused.
+        """
+        return Recognition.of(await self.send(requests.recognise(episodes, candidates)))
 
     async def policy(self, adaptation: AsyncAdaptation | str, explore: bool | None = None) -> AsyncPolicy:
         """Return an awaitable callable for environment loops, whose episodes become trials: see `Policy`."""

@@ -15,10 +15,13 @@ from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
 from metalearn.data.parts import named, split
 from metalearn.data.values import describe, flag, number, numbers
+from service.client.responses import AdaptationState
 
 if TYPE_CHECKING:
     import metalearn.data.dataset
 
+RANDOM = "random"
+"""The candidate that acts uniformly at random."""
 PART_BYTES = 16 * 1024**2
 """What one request with episodes holds at most, unless one episode is larger: half of what servers usually take."""
 
@@ -125,6 +128,38 @@ def add_episodes(
 def act(adaptation_id: str, observations: Any) -> ApiRequest:
     """Get actions for observations `[n, *o]`, without recording."""
     return post(f"{adaptation_path(adaptation_id)}/act", {"observations": _seen("observations", observations)})
+
+
+def recognise(episodes: object, candidates: object) -> ApiRequest:
+    """Ask who acted in episodes. Raises InvalidData for what are no episodes or no candidates."""
+    shown = [episodes] if isinstance(episodes, Episode) else episodes
+    named_ones: Iterable[tuple[object, object]]
+    if isinstance(candidates, Mapping):
+        named_ones = candidates.items()
+    elif isinstance(candidates, Iterable) and not isinstance(candidates, str | bytes):
+        named_ones = [(None, one) for one in candidates]
+    else:
+        raise InvalidData("candidates", "a list, or a mapping from names", describe(candidates))
+    bodies = [_candidate(f"candidates[{i}]", name, one) for i, (name, one) in enumerate(named_ones)]
+    return post("/v1/recognitions", {"episodes": _to_dicts(_episodes("episodes", shown)), "candidates": bodies})
+
+
+def _candidate(field: str, name: object, one: object) -> dict[str, Any]:
+    """One candidate as the body of a request has it. Raises InvalidData."""
+    body: dict[str, Any] = {} if name is None else {"name": _text(f"{field}.name", name)}
+    if isinstance(one, AdaptationState):
+        return body | {"adaptation": one.id, "version": one.version}
+    if isinstance(one, str):
+        return body | ({"random": True} if one == RANDOM else {"model": one})
+    if isinstance(one, tuple) and len(one) == 2:
+        model, episodes = one
+        shown = _to_dicts(_episodes(f"{field}.episodes", episodes))
+        return body | {"model": _text(f"{field}.model", model), "episodes": shown}
+    if isinstance(one, Mapping):
+        return body | dict(one)
+    raise InvalidData(
+        field, 'an adaptation, the name of a model, (model, episodes), {"expert": model} or "random"', describe(one)
+    )
 
 
 def start_episode(adaptation_id: str, explore: bool | None) -> ApiRequest:

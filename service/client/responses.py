@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Self, TypeVar
 
-from metalearn.data.episode import Episode
+import numpy as np
+
+from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import WatchTryLearnError
 from metalearn.data.quality import EpisodeQuality, QualityWarning
 
@@ -97,6 +99,41 @@ class Model(ResponseModel):
         """Make the value from a model card."""
         given = {**answer, "aliases": tuple(answer.get("aliases", ()))}
         return super().of(given, example=_example(answer), **more)
+
+
+@dataclass(frozen=True, eq=False)
+class Recognition(ResponseModel):
+    """Who acted in some episodes.
+
+    Attributes:
+        best: name of the most probable candidate; None if it is none of them.
+        enough_evidence: whether the best answer is 20 times as likely as the next one.
+        n_steps: steps seen, of all episodes.
+        calibrated: whether the probabilities were calibrated on validation tasks.
+        without_actions: episodes whose actions were inferred.
+        probabilities: of each candidate by name, and of `None`: that it was none of them.
+        scores: for each of them and each episode `[t]`: the nats by which a step is likelier under it than under all
+            on average.
+    """
+
+    best: str | None
+    enough_evidence: bool
+    n_steps: int
+    calibrated: bool
+    without_actions: int
+    probabilities: Mapping[str | None, float]
+    scores: Mapping[str | None, tuple[Array, ...]]
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
+        """Make the value from a response."""
+        rows = [(one.get("name"), one) for one in answer.get("candidates", ())] + [(None, answer.get("none") or {})]
+        given = {
+            **answer,
+            "probabilities": {name: one.get("probability", 0.0) for name, one in rows},
+            "scores": {name: tuple(np.asarray(s) for s in one.get("scores", ())) for name, one in rows},
+        }
+        return super().of(given, **more)
 
 
 @dataclass(frozen=True)

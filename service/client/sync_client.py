@@ -30,6 +30,7 @@ from service.client.responses import (
     JobState,
     Model,
     ModelVersion,
+    Recognition,
 )
 from service.client.retry import RetryPolicy, Send, send_with_retries
 from service.client.spaces import ModelSpaces, no_open_episode
@@ -275,6 +276,22 @@ class Client:
         """Yield all adaptations, oldest first."""
         for item in self._pages(requests.list_adaptations):
             yield Adaptation.of(item, _client=self)
+
+    def recognise(
+        self, episodes: Episode | Iterable[Episode], candidates: Mapping[str, Any] | Iterable[Any]
+    ) -> Recognition:
+        """Return who acted in episodes, in all of which it was the same agent, with or without their actions.
+
+        Args:
+            episodes: to look at.
+            candidates: by name, or without names: an `Adaptation` (in its version), the name of a model,
+                `(model, episodes)` for whoever acts in these examples, `{"expert": model}`, or "random".
+
+        Raises:
+            InvalidData: what are no episodes or no candidates.
+            ClientError: the server refused.
+        """
+        return Recognition.of(self.send(requests.recognise(episodes, candidates)))
 
     def policy(self, adaptation: Adaptation | str, explore: bool | None = None) -> Policy:
         """Return a callable for environment loops, whose episodes become trials: see `Policy`."""

@@ -8,7 +8,7 @@ from service.inference.belief_cache import AdaptedPolicy
 from service.inference.engine import Engine, Estimator
 from service.inference.onnx_runtime import OnnxRuntime
 from service.inference.requests import ActResult
-from service.inference.runtime import Runtime, RuntimeFactory
+from service.inference.runtime import NoHeads, Runtime, RuntimeFactory
 from service.inference.runtime_factory import factory_of
 from service.inference.torch_runtime import TorchRuntime
 
@@ -17,6 +17,7 @@ __all__ = [
     "AdaptedPolicy",
     "Engine",
     "Estimator",
+    "NoHeads",
     "OnnxRuntime",
     "Runtime",
     "RuntimeFactory",

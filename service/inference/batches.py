@@ -8,7 +8,7 @@ import numpy as np
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
-from service.inference.requests import ActRequest, ActResult, BeliefRequest, Outcome
+from service.inference.requests import ActRequest, ActResult, BeliefRequest, HeadsRequest, Outcome, Request
 from service.inference.runtime import Runtime
 
 
@@ -60,6 +60,18 @@ def act(runtime: Runtime, requests: Sequence[ActRequest]) -> list[Outcome]:
     return outcomes
 
 
+def heads(request: HeadsRequest) -> Outcome:
+    """Compute what the policies of a request would do. One request is a batch by itself."""
+    began_s = time.perf_counter()
+    try:
+        found = request.runtime.heads(request.latents, request.hypotheses, request.observations, request.actions)
+    except Exception as error:
+        return request.future, error
+    _note([request], began_s)
+    whole = bool(np.isfinite(found.out).all()) and bool(np.isfinite(found.log_sigma).all())
+    return request.future, found if whole else overflow("episodes")
+
+
 def finite(actions: Array) -> bool:
     """Return True if no action is NaN or infinite."""
     # The sum of squares needs one pass; only if it overflows, a second one decides.
@@ -88,7 +100,7 @@ def _rows(requests: Sequence[ActRequest]) -> tuple[Array, Array]:
     return conditioning, observations
 
 
-def _note(requests: Sequence[BeliefRequest | ActRequest], began_s: float) -> float:
+def _note(requests: Sequence[Request], began_s: float) -> float:
     """Store the start and end of the batch in its requests, and return the end."""
     ended_s = time.perf_counter()
     for request in requests:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar
 
-from metalearn.adapter import Belief
+from metalearn.adapter import ActionHeads, Belief
 from metalearn.confidence import ConfidenceEstimate
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
@@ -27,6 +27,7 @@ from service.inference.requests import (
     ActResult,
     BeliefRequest,
     Callback,
+    HeadsRequest,
     LoopFuture,
     Outcome,
     Request,
@@ -116,6 +117,21 @@ class Engine:
         policy = AdaptedPolicy(belief, conditioning, None if estimate is None else estimate(belief, request.context))
         self._beliefs.put(key, policy)
         return policy
+
+    def infer_belief(self, runtime: Runtime, context: Context) -> Belief:
+        """Return the belief of a context that nobody keeps. Blocks. Raises Busy, InvalidData."""
+        future = ThreadFuture()
+        belief: Belief = self._await(BeliefRequest(runtime, context, future), future)
+        return belief
+
+    def heads(
+        self, runtime: Runtime, latents: Array, hypotheses: Array, observations: Array, actions: Array
+    ) -> ActionHeads:
+        """Return what m policies would do at each step of an episode. Blocks. Raises Busy, InvalidData, NoHeads."""
+        future = ThreadFuture()
+        request = HeadsRequest(runtime, latents, hypotheses, observations, actions, future)
+        found: ActionHeads = self._await(request, future)
+        return found
 
     def act(self, runtime: Runtime, conditioning: Array, observations: Array) -> ActResult:
         """Return actions for `[n, *o]` observations. Blocks. Raises Busy."""
@@ -252,6 +268,9 @@ class Engine:
                 )
                 for acts in _parts([request for request in group if isinstance(request, ActRequest)], self._batch_rows):
                     deliver(self._act(runtime, acts))
+                for request in group:
+                    if isinstance(request, HeadsRequest):
+                        deliver([batches.heads(request)])
         self._refuse_rest()
 
     def _take(self) -> tuple[list[Request], bool]:

@@ -6,9 +6,9 @@ The graphs come with the bundle (`metalearn.model.export` writes them), and use 
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Int64, Shaped
 
-from metalearn.adapter import Belief
+from metalearn.adapter import ActionHeads, Belief
 from metalearn.bundle import Bundle, Weights
 from metalearn.config import ModelConfig
 from metalearn.data.context import Context
@@ -20,6 +20,7 @@ from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from service.inference.onnx_policy import n_sums
+from service.inference.runtime import NoHeads
 
 _GRAPHS = ("belief", "conditioning", "act")
 
@@ -35,10 +36,12 @@ class OnnxRuntime:
         conditioning: "Graph",
         act: "Graph",
         remember: "Graph | None",
+        heads: "Graph | None",
         config: ModelConfig,
         spec: Spec,
     ) -> None:
         self._belief, self._conditioning, self._act, self._remember = belief, conditioning, act, remember
+        self._heads = heads
         self._config, self._units = config, Units(spec, **dict(config.units))
         self._changing = beside_pictures(spec.parts)
 
@@ -58,11 +61,14 @@ class OnnxRuntime:
         try:
             config = ModelConfig.model_validate(bundle.model)
             belief, conditioning, act = (Graph(bundle.graphs[name], bundle.weights) for name in _GRAPHS)
-            remember = Graph(bundle.graphs["remember"], bundle.weights) if len(wanted) > len(_GRAPHS) else None
+            remember, heads = (
+                Graph(bundle.graphs[name], bundle.weights) if name in bundle.graphs else None
+                for name in ("remember", "heads")
+            )
         except Exception as error:  # onnxruntime raises a different type for each status
             sentence = " ".join(str(error).split())[:200]
             raise InvalidConfig(f"bundle {bundle.name}: its graphs cannot be run: {sentence}") from error
-        return cls(belief, conditioning, act, remember, config, bundle.spec)
+        return cls(belief, conditioning, act, remember, heads, config, bundle.spec)
 
     def infer_belief(self, contexts: Sequence[Context]) -> list[Belief]:
         """Infer the belief of each context. Raises InvalidData for an ask that the model was not trained for."""
@@ -100,10 +106,7 @@ class OnnxRuntime:
         """Return the conditioning after these steps of a running episode."""
         if len(actions) == 0 or self._remember is None:
             return conditioning
-        seen = observation_vectors(observations)
-        changes = np.diff(seen, axis=0)[:, self._changing]
-        done = self._units.encode_actions(actions)
-        (added,) = self._remember.run({"observations": seen[:-1], "changes": changes, "actions": done})
+        added = self._remembered(observation_vectors(observations), actions)
         updated = conditioning.copy()
         updated[len(updated) - added.shape[1] :] += added.sum(0)
         return updated
@@ -116,6 +119,30 @@ class OnnxRuntime:
             observations = observation_vectors(observations)
         (out,) = self._act.run({"conditioning": conditioning, "observations": observations})
         return self._units.decode_actions(out)
+
+    def heads(
+        self,
+        latents: Float32[np.ndarray, "m d"],
+        hypotheses: Int64[np.ndarray, " m"],
+        observations: Shaped[np.ndarray, "n *o"],
+        actions: Shaped[np.ndarray, "t *a"],
+    ) -> ActionHeads:
+        """Return what m policies would do at each of the t steps of an episode. Raises NoHeads."""
+        if self._heads is None:
+            raise NoHeads
+        seen = observation_vectors(observations)
+        inputs = {"latent": latents, "hypothesis": hypotheses, "observations": seen[:-1]}
+        if self._remember is not None:
+            added = self._remembered(seen, actions)
+            inputs["sums"] = (added.cumsum(0) - added).astype(np.float32)
+        return ActionHeads(*self._heads.run(inputs))
+
+    def _remembered(self, seen: Float32[np.ndarray, "n o"], actions: Shaped[np.ndarray, "t *a"]) -> Array:
+        """Return what each step adds to the sums of a model that adapts online."""
+        assert self._remember is not None
+        changes, done = np.diff(seen, axis=0)[:, self._changing], self._units.encode_actions(actions)
+        added: Array = self._remember.run({"observations": seen[:-1], "changes": changes, "actions": done})[0]
+        return added
 
 
 class Graph:

@@ -169,7 +169,25 @@ class ActRequest:
         return len(self.observations)
 
 
-Request = BeliefRequest | ActRequest
+@dataclass(eq=False, slots=True)
+class HeadsRequest:
+    """Policies, each a latent under a hypothesis, and the steps of an episode: what would they do in it?"""
+
+    runtime: Runtime
+    latents: Array
+    hypotheses: Array
+    observations: Array
+    actions: Array
+    future: ResultFuture
+    times: RequestTimes = field(default_factory=RequestTimes)
+
+    @property
+    def n_rows(self) -> int:
+        """The number of policies times steps."""
+        return len(self.latents) * len(self.actions)
+
+
+Request = BeliefRequest | ActRequest | HeadsRequest
 Outcome = tuple[ResultFuture, Any]
 
 

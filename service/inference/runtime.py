@@ -4,11 +4,15 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Int64, Shaped
 
-from metalearn.adapter import Belief
+from metalearn.adapter import ActionHeads, Belief
 from metalearn.bundle import Bundle
 from metalearn.data.context import Context
+
+
+class NoHeads(Exception):
+    """The bundle was exported before graphs said how probable an action is: `wtl export` adds the graph."""
 
 
 class Runtime(Protocol):
@@ -40,6 +44,16 @@ class Runtime(Protocol):
         self, conditioning: Float32[np.ndarray, "b c"], observations: Shaped[np.ndarray, "b *o"]
     ) -> Shaped[np.ndarray, "b *a"]:
         """Return the action of each row."""
+        ...
+
+    def heads(
+        self,
+        latents: Float32[np.ndarray, "m d"],
+        hypotheses: Int64[np.ndarray, " m"],
+        observations: Shaped[np.ndarray, "n *o"],
+        actions: Shaped[np.ndarray, "t *a"],
+    ) -> ActionHeads:
+        """Return what m policies would do at each of the t steps of an episode. Raises NoHeads."""
         ...
 
 

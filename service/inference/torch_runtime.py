@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Int64, Shaped
 
-from metalearn.adapter import Belief
+from metalearn.adapter import ActionHeads, Belief
 from metalearn.bundle import Bundle
 from metalearn.config import SCRATCH
 from metalearn.data.context import Context
@@ -78,3 +78,13 @@ class TorchRuntime:
     ) -> Shaped[np.ndarray, "b *a"]:
         """Return the action of each row."""
         return self._inference.act(conditioning, observations)
+
+    def heads(
+        self,
+        latents: Float32[np.ndarray, "m d"],
+        hypotheses: Int64[np.ndarray, " m"],
+        observations: Shaped[np.ndarray, "n *o"],
+        actions: Shaped[np.ndarray, "t *a"],
+    ) -> ActionHeads:
+        """Return what m policies would do at each of the t steps of an episode."""
+        return self._inference.heads(latents, hypotheses, observations, actions)

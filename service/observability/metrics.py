@@ -23,6 +23,7 @@ from service.observability.stage_timings import STAGES, Stage, StageTimings
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 _LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
 _STAGE_S = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10)
+_DEVIATION = (0.001, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1, 2)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 _AT_ONCE = 64
@@ -46,6 +47,8 @@ class Metrics:
     beliefs: Counter
     episodes: Counter
     jobs: Counter
+    drift: Histogram
+    drift_left_out: Counter
     _passes: deque[tuple[int, float]] = field(default_factory=deque, repr=False)
     _of_route: "dict[tuple[str, str, int], _OfRoute]" = field(default_factory=dict, repr=False)
 
@@ -78,6 +81,10 @@ class Metrics:
             queue=Gauge("wtl_queue_jobs", "Inference jobs waiting.", registry=registry),
             beliefs=counter("wtl_beliefs", "Contexts looked up in memory.", "found"),
             episodes=counter("wtl_episodes", "Episodes stored.", "role"),
+            drift=histogram(
+                "wtl_action_deviation", "How far trials are from the released policy.", ("model",), _DEVIATION
+            ),
+            drift_left_out=counter("wtl_trials_not_compared", "Trials that the drift watch left out."),
             jobs=counter("wtl_training_jobs_ended", "Training jobs that ended, by final state.", "state"),
         )
 

@@ -3,12 +3,13 @@
 import itertools
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from metalearn.bundle import Bundle
 from metalearn.confidence import Confidence
 from metalearn.data.spec import Spec
+from metalearn.recognition import RecognitionCalibration
 from service.inference import Runtime
 
 Key = tuple[str, int]  # name and version
@@ -23,6 +24,7 @@ class Model:
     bundle: Bundle
     runtime: Runtime
     confidence: Confidence | None = None
+    recognition: RecognitionCalibration = field(default_factory=RecognitionCalibration)
 
     @property
     def spec(self) -> Spec:

@@ -6,7 +6,7 @@ read from the database each time. Models are loaded when they are needed. Knows 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -14,6 +14,7 @@ import structlog
 from metalearn.bundle import Bundle, run_bundle
 from metalearn.confidence import Confidence
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.recognition import RecognitionCalibration
 from service.errors import BundleUnusable, ModelNotFound, ModelUnavailable, quote
 from service.inference import RuntimeFactory
 from service.registry.bundle_store import BundleStore
@@ -215,7 +216,7 @@ class Registry:
         bundle_id = draft.bundle.id
         self._bundles.keep(bundle_id, draft.bundle)
         version = self.catalog.register(draft.name, bundle_id, found=found, automatic=automatic)
-        model = Model(draft.name, version, draft.bundle, draft.runtime, draft.confidence)
+        model = replace(draft, version=version)
         self._memory.note(draft.name, self.catalog.find(draft.name))
         self._memory.put(model)
         return model
@@ -224,7 +225,9 @@ class Registry:
         """Make a version ready to act. Raises InvalidConfig."""
         check_name(name)
         try:
-            return Model(name, version, bundle, self._factory(bundle), Confidence.of(bundle))
+            return Model(
+                name, version, bundle, self._factory(bundle), Confidence.of(bundle), RecognitionCalibration.of(bundle)
+            )
         except InvalidConfig:
             raise
         except Exception as error:  # whatever a damaged graph makes its library raise

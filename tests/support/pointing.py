@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from gymnasium import spaces
 
-from metalearn.adapter import Belief
+from metalearn.adapter import ActionHeads, Belief
 from metalearn.bundle import Bundle
 from metalearn.confidence import N_FRAMES, N_KINDS
 from metalearn.data.context import Context
@@ -94,6 +94,11 @@ class PointingRuntime:
 
     def update(self, conditioning: Array, observations: Array, actions: Array) -> Array:
         return conditioning
+
+    def heads(self, latents: Array, hypotheses: Array, observations: Array, actions: Array) -> ActionHeads:
+        goals = np.where(hypotheses[:, None] == 0, latents, -latents)
+        out = self._gain * (goals[:, None] - observations[None, :-1, :2])
+        return ActionHeads(out.astype(np.float32), np.full((len(goals), 2), -1.0, np.float32))
 
     def act(self, goals: Array, observations: Array) -> Array:
         self.batches.append(len(observations))

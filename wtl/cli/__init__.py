@@ -24,6 +24,7 @@ from wtl.cli.jobs import jobs
 from wtl.cli.models import export, models
 from wtl.cli.new_task import new_task
 from wtl.cli.play import play
+from wtl.cli.recognise import recognise
 from wtl.cli.recordings import formats
 from wtl.cli.serve import demo, serve
 from wtl.cli.settings import settings
@@ -40,7 +41,7 @@ app = typer.Typer(
 )
 # A group of verbs is a Typer of its own in its module: app.add_typer(group).
 _COMMANDS = (
-    new_task, inspect, train, evaluate, benchmark, serve, play, demo, adapt, act, check, convert, formats,
+    new_task, inspect, train, evaluate, benchmark, serve, play, demo, adapt, act, recognise, check, convert, formats,
     export_adaptation, experiments, settings, export, migrate, audit, rl_module, submit, tune,
 )  # fmt: skip
 for _command in _COMMANDS:

@@ -98,12 +98,20 @@ def benchmark(
       wtl benchmark reach-m2 --seeds 1 --methods wtl,bc,replay
       wtl benchmark reach-m2 --part optimisers       # episodes to match one demo and one trial
       wtl benchmark reach-m2 --page                  # draw the page again
+      wtl benchmark mirror                           # whom does it imitate, recognise, and does it know itself?
+      wtl benchmark mirror --part told               # recognition, imitation, mirror, told
     """
     use_threads(threads)
     if suite is None:
         from metalearn.benchmark.suites import list_suites
 
         Console().print(list_suites())
+    elif suite == "mirror":
+        from metalearn.benchmark.watching import run
+        from service.settings import SHIPPED_MODELS
+
+        folder = out or Path("benchmarks/results/mirror")
+        run(runs or Path("runs"), SHIPPED_MODELS, folder, parts=_listed(part), say=typer.echo)
     elif page:
         from metalearn.benchmark.page import draw_page_again
 

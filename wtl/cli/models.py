@@ -93,6 +93,32 @@ def upgrade_folder(
         raise InvalidConfig("not upgraded, and left as it was: " + "; ".join(failed))
 
 
+@models.command("calibrate")
+def calibrate_folder(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle, or of a run.")],
+    cases: Annotated[int, typer.Option(min=8, help="Validation tasks whose experts are to be recognised.")] = 400,
+) -> None:
+    """Calibrate how a bundle recognises agents, on validation tasks of its family, and add its ONNX graphs.
+
+    Bundles of `wtl train` are calibrated already. The id of the bundle stays the same: its policy does.
+
+    \b
+    Examples:
+      wtl models calibrate runs/reach-m2
+    """
+    from metalearn.bundle import Bundle, run_bundle
+    from metalearn.model.export import with_graphs
+    from metalearn.training.recognition import calibrate_recognition
+
+    folder = run_bundle(bundle) or bundle
+    found = calibrate_recognition(Bundle.load(folder), n_cases=cases)
+    if found.recognition is None:
+        raise InvalidConfig(f"{folder}: its tasks have no expert here, or too few of them are for validation")
+    with_graphs(found).save(folder)
+    made = found.provenance["recognition"]
+    typer.echo(f"{folder}: calibrated on {made['n_cases']} {made['split']} tasks of {made['family']}")
+
+
 @models.command()
 def register(
     name: Annotated[str | None, typer.Argument(help="Name of the bundle's folder. [default: all that are new]")] = None,

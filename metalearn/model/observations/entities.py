@@ -127,10 +127,8 @@ class EntityMemory(nn.Module):
 
     def find(self, views: Float[Tensor, "b #z t m v e"], queries: Float[Tensor, "b z h c"]) -> Float[Tensor, "b z t p"]:
         """Per head the entity whose look answers the query, in plain numbers (the first view)."""
-        z = queries.shape[1]
-        keys = self.keys(views).expand(-1, z, -1, -1, -1)
+        keys, plain = self.keys(views), views[..., 0, :]  # an axis of length 1 is broadcast
         weights = (self.sharpness * torch.einsum("bzhc,bztmc->bztmh", queries, keys)).softmax(-2)
-        plain = views[..., 0, :].expand(-1, z, -1, -1, -1)
         return torch.einsum("bztmh,bztmp->bzthp", weights, plain).flatten(-2)
 
 

@@ -155,7 +155,7 @@ class ReachVectorEnv(TaskVectorEnv):
             distance = np.linalg.norm(self.objects - self.positions[:, None], axis=-1)
             terminated = (distance.min(-1) < TOUCH_RADIUS) & live
             succeeded = terminated & (distance.argmin(-1) == self.target)
-        truncated = live & ~terminated & (self._steps >= HORIZON)
+        truncated = live & ~terminated & (self._steps >= self.task_spec.horizon)
         self._success |= succeeded
         self._ended |= terminated | truncated
         rewards = succeeded.astype(np.float32)

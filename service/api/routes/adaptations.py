@@ -135,5 +135,7 @@ def _learn(
     episodes = to_episodes(f"{role}s", bodies, model.spec)
     after = container.adaptations.learn(adaptation, role, episodes, request.idempotency_key)
     container.metrics.episodes.labels(role).inc(len(episodes))
+    if role == "trial" and container.drift_watch is not None:
+        container.drift_watch.watch(adaptation, *episodes)
     upload = Context(demos=episodes) if role == "demo" else Context(trials=episodes)
     return request.answer(upload_answer(container, after, model, upload, rate_hz))

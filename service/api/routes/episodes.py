@@ -79,4 +79,8 @@ def finish(
     )
     container.metrics.episodes.labels("trial").inc()
     recorded = container.repository.context(after.id, after.version, since=after.version)
+    if container.drift_watch is not None:
+        version = container.episode_recorder.acting_version(adaptation, episode_id)
+        acted = container.adaptations.read(request.tenant, adaptation_id, version)
+        container.drift_watch.watch(acted, *recorded.trials)
     return request.answer(upload_answer(container, after, model, recorded, None))

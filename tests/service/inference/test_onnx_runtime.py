@@ -10,9 +10,11 @@ from support.asks import Urgency
 from support.bundles import KINDS, contexts, made
 
 from metalearn.bundle import Bundle
+from metalearn.config import ModelConfig
 from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.units import Units
 from service.inference import OnnxRuntime, TorchRuntime, factory_of
 
 
@@ -37,6 +39,27 @@ def test_both_runtimes_believe_and_do_the_same(kind: str, rng: np.random.Generat
     # Random heads are a hundred times as steep as trained ones.
     np.testing.assert_allclose(got, expected, atol=1e-4 if kind in KINDS else 1e-5, rtol=1e-4)
     assert len(np.unique(expected.round(4), axis=0)) > 1
+
+
+@pytest.mark.parametrize("kind", ["reach", "reach-m4", *KINDS])
+def test_both_runtimes_say_the_same_of_what_policies_would_do(kind: str, rng: np.random.Generator) -> None:
+    bundle = made(kind)
+    torch, onnx = TorchRuntime.load(bundle), OnnxRuntime.load(bundle)
+    beliefs = torch.infer_belief(contexts(bundle.spec, rng))
+    latents, z = np.stack([one.latent for one in beliefs]), len(beliefs[0].probabilities)
+    hypotheses, episode = np.arange(len(beliefs)) % z, bundle.spec.example_episode(rng, 7)
+    expected, got = (one.heads(latents, hypotheses, episode.observations, episode.actions) for one in (torch, onnx))
+    largest = max(1.0, float(np.abs(expected.out).max()))
+    np.testing.assert_allclose(got.out, expected.out, atol=1e-4 * largest, rtol=1e-3)
+    np.testing.assert_allclose(got.log_sigma, expected.log_sigma, atol=1e-6)
+    # What a policy would do is what it does, after the steps before.
+    for i in (0, 4):
+        conditioning = torch.conditioning(beliefs[i], int(hypotheses[i]))
+        now = torch.update(conditioning, episode.observations[:5], episode.actions[:4])
+        done = torch.act(now[None], episode.observations[4:5])
+        would = Units(bundle.spec, **dict(ModelConfig.model_validate(bundle.model).units))
+        if not bundle.spec.discrete:
+            np.testing.assert_allclose(would.decode_actions(expected.out[i, 4:5]), done, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["dynamics", "memory", "memory of parts", "watched", "reach"])

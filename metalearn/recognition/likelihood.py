@@ -1,0 +1,183 @@
+"""How probable each step of an episode is under each candidate, in closed form from the heads of its policy.
+
+A candidate is a mixture of policies: a belief over hypotheses, or many beliefs. One hypothesis holds for an episode, so
+that log p(episode) = log sum_z w_z prod_t p(a_t | o_t, z); what a step adds to it is the score of the step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, Int64, Shaped
+
+from metalearn.adapter import ActionHeads, Belief
+from metalearn.data.episode import Array, Episode
+from metalearn.data.units import Units
+from metalearn.recognition.calibration import EvidenceScale
+from metalearn.recognition.inverse import InverseModel
+
+NEGLIGIBLE = 1e-3
+"""Of a belief: hypotheses that are less probable together count for nothing, and are left out."""
+LOG_2PI = float(np.log(2 * np.pi))
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The m policies that c candidates of one model are mixtures of.
+
+    Attributes:
+        latents, hypotheses: of each policy, `[m d]` and `[m]`.
+        log_weights: of each within its candidate, `[m]`.
+        owner: the number of its candidate, `[m]`, in ascending order.
+        n: c.
+    """
+
+    latents: Float32[np.ndarray, "m d"]
+    hypotheses: Int64[np.ndarray, " m"]
+    log_weights: Float[np.ndarray, " m"]
+    owner: Int64[np.ndarray, " m"]
+    n: int
+
+    @classmethod
+    def of(cls, beliefs: Sequence[Sequence[Belief]]) -> "Candidates":
+        """One candidate for each sequence of beliefs, all of which are as likely."""
+        rows: list[tuple[Any, int, float, int]] = []
+        for owner, mixed in enumerate(beliefs):
+            for belief in mixed:
+                p = belief.probabilities.astype(np.float64)
+                order = np.argsort(-p)
+                enough = int(np.searchsorted(np.cumsum(p[order]), p.sum() * (1 - NEGLIGIBLE))) + 1
+                kept = order[: min(enough, len(p))]
+                share = np.log(np.maximum(p[kept] / p[kept].sum(), 1e-30)) - np.log(len(mixed))
+                rows += [(belief.latent, int(z), float(w), owner) for z, w in zip(kept, share, strict=True)]
+        latents, hypotheses, log_weights, owners = zip(*rows, strict=True)
+        return cls(
+            np.stack(latents), np.array(hypotheses, np.int64), np.array(log_weights), np.array(owners, np.int64),
+            len(beliefs),
+        )  # fmt: skip
+
+
+def expand(belief: Belief) -> Belief:
+    """The same latent with every hypothesis as likely: whichever may have been drawn."""
+    return Belief(belief.latent, np.full_like(belief.probabilities, 1 / len(belief.probabilities)))
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeEvidence:
+    """log p of each of t steps given those before: under c candidates, and under w agents who are none of them.
+
+    Those are the wide alternatives of the candidates, and chance. Densities are per unit of the raw action, so that
+    models with other units compare.
+    """
+
+    steps: Float[np.ndarray, "c t"]
+    others: Float[np.ndarray, "w t"]
+
+
+def evidence_of(
+    heads: ActionHeads,
+    candidates: Candidates,
+    episode: Episode,
+    units: Units,
+    scale: EvidenceScale,
+    inverse: InverseModel | None = None,
+) -> EpisodeEvidence:
+    """The evidence of one episode for the candidates of one model.
+
+    Args:
+        heads: of the policies of `candidates`, at the t observations that the episode acts on.
+        candidates: whom to compare.
+        episode: fits the spec of `units`; without actions only if there is an `inverse`.
+        units: of the model.
+        scale: how residuals count.
+        inverse: in place of the actions, for an episode without them.
+    """
+    done, noise = taken(episode, units, inverse)
+    narrow, wide = step_log_likelihoods(heads, done, noise, units, scale)
+    others = np.vstack([predictive(wide, candidates), np.full((1, len(episode)), chance(units))])
+    return EpisodeEvidence(predictive(narrow, candidates), others)
+
+
+def taken(
+    episode: Episode, units: Units, inverse: InverseModel | None
+) -> tuple[Float32[np.ndarray, "t a"], Float32[np.ndarray, " a"]]:
+    """The encoded actions of an episode, and the variance with which they are known."""
+    if episode.actions is not None:
+        return units.encode_actions(episode.actions), np.zeros(units.spec.action_size, np.float32)
+    assert inverse is not None, "an episode without actions, and nothing that says what actions do"
+    return inverse.predict(episode.observations, units.spec), inverse.variance
+
+
+def step_log_likelihoods(
+    heads: ActionHeads,
+    done: Float32[np.ndarray, "*t a"],
+    noise: Float32[np.ndarray, " a"],
+    units: Units,
+    scale: EvidenceScale,
+) -> tuple[Float[np.ndarray, "m t"], Float[np.ndarray, "m t"]]:
+    """log p(action) of each step under m policies, and under their wide alternatives.
+
+    Continuous: (1 - e) N(mean, s^2 + noise) + e N(mean, (width s)^2 + noise), and the latter alone; the mean is moved
+    into the bounds, as the policy does when it acts. Choices: softmax(logits), and softmax(logits / width); `done` may
+    be probabilities q of choices, and then it is log sum_a q_a p_a.
+    """
+    if units.spec.discrete:
+        narrow = _log_choices(heads.out / scale.sigma, done, units)
+        wide = _log_choices(heads.out / (scale.sigma * scale.width), done, units)
+    else:
+        low, high = bounds(units)
+        squared = np.square(done - np.clip(heads.out, low, high))
+        variance = np.exp(2 * heads.log_sigma)[:, None] * scale.sigma**2
+        volume = float(np.log(units.sizes[units.sizes > 0]).sum() * (done.shape[-1] if len(units.sizes) == 1 else 1))
+        narrow = _log_normal(squared, variance + noise) - volume
+        wide = _log_normal(squared, variance * scale.width**2 + noise) - volume
+    e = min(max(scale.outliers, 1e-6), 0.5)
+    return np.logaddexp(np.log1p(-e) + narrow, np.log(e) + wide), wide
+
+
+def predictive(steps: Float[np.ndarray, "m t"], candidates: Candidates) -> Float[np.ndarray, "c t"]:
+    """log p(step | steps before) of each candidate, marginal over its policies."""
+    so_far = np.cumsum(steps, axis=1) + candidates.log_weights[:, None]
+    starts = np.searchsorted(candidates.owner, np.arange(candidates.n))
+    whole = np.logaddexp.reduceat(so_far, starts, axis=0)
+    added: Array = np.diff(whole, axis=1, prepend=0.0)
+    return added
+
+
+def chance(units: Units) -> float:
+    """log p of any action of an agent that acts at random: uniform in the action space.
+
+    A component without bounds is normal, with the unit of the model as its deviation.
+    """
+    if units.spec.discrete:
+        return -float(np.log(units.spec.action_choices).sum())
+    space: Any = units.spec.action_space
+    width = (space.high.astype(np.float64) - space.low).ravel()
+    bounded = np.isfinite(width) & (width > 0)
+    sizes = np.broadcast_to(units.sizes, width.shape)[~bounded & ~(width == 0)]
+    return float(-np.log(width[bounded]).sum() - (np.log(np.maximum(sizes, 1e-12)) + 0.5 * (LOG_2PI + 1)).sum())
+
+
+def bounds(units: Units) -> tuple[Float[np.ndarray, " a"], Float[np.ndarray, " a"]]:
+    """The bounds of continuous actions, in their units."""
+    space: Any = units.spec.action_space
+    sizes = np.where(units.sizes == 0, np.inf, units.sizes)
+    low, high = ((bound.ravel().astype(np.float64) - units.offsets) / sizes for bound in (space.low, space.high))
+    return low, high
+
+
+def _log_normal(squared: Float[np.ndarray, "m t a"], variance: Float[np.ndarray, "m 1 a"]) -> Float[np.ndarray, "m t"]:
+    return -0.5 * ((squared / variance).sum(-1) + (np.log(variance) + LOG_2PI).sum(-1))
+
+
+def _log_choices(
+    logits: Float[np.ndarray, "m t a"], done: Shaped[np.ndarray, "*t a"], units: Units
+) -> Float[np.ndarray, "m t"]:
+    cuts = np.cumsum(units.spec.action_choices)[:-1]
+    added = np.zeros(logits.shape[:2])
+    for part, q in zip(np.split(logits, cuts, -1), np.split(done, cuts, -1), strict=True):
+        shifted = part - part.max(-1, keepdims=True)
+        p = np.exp(shifted)
+        added += np.log(np.maximum((p * q).sum(-1) / p.sum(-1), 1e-12))
+    return added

@@ -1,0 +1,151 @@
+"""Calibrating recognition: what evidence is worth, what actions do, and whom the model knows, on validation tasks.
+
+Fits six numbers by maximum likelihood of the right answers. The policy stays as it is.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import minimize
+
+from metalearn.adapter import ActionHeads
+from metalearn.bundle import Bundle
+from metalearn.data.context import Context
+from metalearn.data.errors import InvalidConfig
+from metalearn.data.units import Units
+from metalearn.evaluation.recognition import MORE, WATCHED, Scored, make_cases, play_experts, score
+from metalearn.model.inference import Inference
+from metalearn.recognition import EpisodeEvidence, InverseModel, RecognitionCalibration, recognise
+from metalearn.recognition.calibration import EvidenceScale
+from metalearn.recognition.likelihood import chance, predictive, step_log_likelihoods
+from metalearn.tasks.family import tasks_of
+from metalearn.tasks.registry import find_family
+from metalearn.training.calibrate import plan_of
+from metalearn.training.collect import one_thread
+
+MOST_CASES, POPULATION, EPISODES = 300, 256, 64
+SIBLINGS = 0.5  # how often a candidate is one that is as alike as the family has them
+MOST_EVALUATIONS = 250
+LARGEST_ENCODED = 512  # numbers beside pictures in an observation, from which on no inverse is fitted
+
+Progress = Callable[[str, int, int], None]
+
+
+def calibrate_recognition(
+    bundle: Bundle, *, n_cases: int | None = None, seed: int = 0, siblings: float = SIBLINGS,
+    progress: Progress | None = None,
+) -> Bundle:  # fmt: skip
+    """Return the same bundle (same weights, same id) with a calibrated recognition.
+
+    A bundle whose tasks nobody can play, or whose family has no expert or hardly any validation tasks, comes back as
+    it is.
+
+    Args:
+        bundle: a trained policy.
+        n_cases: validation tasks whose experts are to be recognised; None: 400 at most.
+        seed: which tasks and layouts.
+        siblings: how often a candidate is a sibling of who acted, rather than the expert of any task.
+        progress: is told what is done of what; may raise to stop.
+    """
+    plan = plan_of(bundle, "validation", min(MOST_CASES, n_cases or MOST_CASES), seed)
+    if plan is None:
+        return bundle
+    tell = progress or (lambda what, done, total: None)
+    family = find_family(plan.family)
+    indices = tasks_of(family, plan.split, plan.n_tasks, seed + MORE)
+    if len(indices) < 8:
+        return bundle
+    tell("recognition: episodes", 0, 1)
+    try:
+        cases = make_cases(family, indices, seed=seed, n_demos=1, alike=siblings)
+    except InvalidConfig as error:
+        if "no expert" in str(error):
+            return bundle
+        raise
+    with one_thread():
+        inference = Inference.load(bundle)
+        others = play_experts(family, indices[:EPISODES], seed, MORE, 0)
+        inverse = InverseModel.fit([*others, *(case.episode for case in cases[:EPISODES])], inference.units)
+        # Experts of other tasks than those of the cases, as far as there are any.
+        strangers = tasks_of(family, plan.split, min(POPULATION, len(family.splits[plan.split])), seed + MORE + 1)
+        shown = [Context((demo,)) for demo in play_experts(family, strangers, seed, WATCHED, 99)]
+        known = RecognitionCalibration(EvidenceScale(), inverse, tuple(inference.infer_belief(shown)), fitted=True)
+        scored = score(inference, cases, known)
+        tell("recognition: scale", 0, 1)
+        found = replace(known, scale=fit_scale(scored, inference.units, np.random.default_rng([seed, 16])))
+    tell("recognition: scale", 1, 1)
+    made = {"family": plan.family, "split": plan.split, "n_cases": len(cases), "seed": seed, "siblings": siblings}
+    return bundle.with_recognition(found.to_weights(), made)
+
+
+def fit_scale(scored: Sequence[Scored], units: Units, rng: np.random.Generator) -> EvidenceScale:
+    """The scale that makes the right answers most likely, after any number of steps.
+
+    Half of the cases are looked at whole, the others from a random number of their first steps.
+    """
+    lengths = [len(one.case.episode) for one in scored]
+    steps = [n if rng.random() < 0.5 else int(rng.integers(1, n + 1)) for n in lengths]
+    cells = _Cells(scored, steps, units)
+
+    def surprise(numbers: Float[np.ndarray, " 6"]) -> float:
+        scale = _scale(numbers)
+        found = (recognise([evidence], scale).probabilities for evidence in cells.evidence(scale))
+        lost = [-np.log(max(p[one.case.answer], 1e-12)) for one, p in zip(scored, found, strict=True)]
+        return float(np.mean(lost)) + 1e-3 * float(np.square(numbers).sum())
+
+    start = np.zeros(6)
+    simplex = np.vstack([start, start + 0.5 * np.eye(6)])
+    options = {"maxfev": MOST_EVALUATIONS, "xatol": 0.02, "fatol": 1e-4, "initial_simplex": simplex}
+    return _scale(minimize(surprise, start, method="Nelder-Mead", options=options).x)
+
+
+class _Cells:
+    """Every step of every case under every policy, in one array: as many small ones would take ten times as long."""
+
+    def __init__(self, scored: Sequence[Scored], steps: Sequence[int], units: Units) -> None:
+        self._scored, self._steps, self._units = scored, steps, units
+        out, log_sigma, done = [], [], []
+        for one, n in zip(scored, steps, strict=True):
+            actions = one.case.episode.actions
+            assert actions is not None
+            for heads in (one.heads, one.expert_heads):
+                if heads is not None:
+                    m, a = heads.log_sigma.shape
+                    out.append(heads.out[:, :n].reshape(m * n, 1, a))
+                    log_sigma.append(heads.log_sigma.repeat(n, 0))
+                    done.append(np.tile(units.encode_actions(actions[:n]), (m, 1))[:, None])
+        self._heads = ActionHeads(np.concatenate(out), np.concatenate(log_sigma))
+        self._done = np.concatenate(done)
+
+    def evidence(self, scale: EvidenceScale) -> Iterator[EpisodeEvidence]:
+        """The evidence of each case."""
+        nothing = np.zeros(self._done.shape[-1], np.float32)
+        narrow, wide = step_log_likelihoods(self._heads, self._done, nothing, self._units, scale)
+        random, start = chance(self._units), 0
+        for one, n in zip(self._scored, self._steps, strict=True):
+            cells = slice(start, start + len(one.candidates.owner) * n)
+            start = cells.stop
+            near, far = (predictive(part[cells].reshape(-1, n), one.candidates) for part in (narrow, wide))
+            others = [far, np.full((1, n), random)]
+            if one.experts is not None:
+                cells = slice(start, start + len(one.experts.owner) * n)
+                start = cells.stop
+                others.append(predictive(narrow[cells].reshape(-1, n), one.experts))
+            yield EpisodeEvidence(near, np.vstack(others))
+
+
+def _scale(numbers: Float[np.ndarray, " 6"]) -> EvidenceScale:
+    """Six numbers without bounds as a scale; zeros are the defaults."""
+    sigma, width, outliers, weight, dependence, nobody = (float(x) for x in np.clip(numbers, -6, 6))
+    default = EvidenceScale()
+    return replace(
+        default,
+        sigma=default.sigma * np.exp(sigma),
+        width=1 + (default.width - 1) * np.exp(width),
+        outliers=0.5 / (1 + (0.5 / default.outliers - 1) * np.exp(-outliers)),
+        weight=default.weight * np.exp(weight),
+        dependence=float(1 / (1 + np.exp(-dependence))),
+        nobody=2 * nobody,
+    )
