@@ -12,6 +12,7 @@ the page's heap after a garbage collection, while attempts are played one after 
 import argparse
 import json
 import math
+import os
 import socket
 import subprocess
 import sys
@@ -147,6 +148,7 @@ def measure(steps_per_s: float, minutes: float) -> dict[str, Any]:
             "n": len(delays),
             **{f"p{q}": round(float(np.percentile(delays, q)), 1) for q in (50, 95, 99)},
         },
+        "load_per_core": round(os.getloadavg()[0] / (os.cpu_count() or 1), 1),
         "heap_mib": used,
         "minutes": minutes,
     }
