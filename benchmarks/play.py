@@ -1,7 +1,8 @@
 """Measure the page of `wtl play` in Chromium: `python benchmarks/play.py`; or record the animation of the README.
 
     python benchmarks/play.py                                  # about 3 minutes; writes benchmarks/results/play.json
-    python benchmarks/play.py --record docs/images/play.gif    # show, try, fail, learn, succeed; from the real page
+    python benchmarks/play.py --record docs/images/play.gif    # show, try, fail, learn, succeed; from the real page;
+                                                               # and the whole page beside it, light and dark
 
 Pictures per second and the time from a pointer to its picture are those of demonstrations of reach at `--pace` steps a
 second, as the page itself saw them: from the event of the pointer until the picture that answers it is drawn. Memory is
@@ -201,7 +202,18 @@ def record(path: Path, width: int = 800) -> None:
             if play_and_record(page, recorder, task):
                 recorder.save(path)
                 print(f"{path}: {len(recorder.frames)} pictures, {path.stat().st_size / 1e6:.2f} MB")
+                take_whole(page, path)
                 return
+
+
+def take_whole(page: Page, beside: Path) -> None:
+    """The whole page, light and dark, as `NAME-light.png` and `NAME-dark.png` beside the animation."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.wait_for_timeout(600)
+        picture = Image.open(BytesIO(page.screenshot(full_page=True))).convert("RGB")
+        few = picture.quantize(128, dither=Image.Dither.NONE)
+        few.save(beside.with_name(f"{beside.stem}-{scheme}.png"), optimize=True)
 
 
 def play_and_record(page: Page, recorder: Recorder, task: int) -> bool:

@@ -25,6 +25,9 @@ Show = Callable[[bytes, Mapping[str, Any]], None]
 QUEUED = 256
 """Commands that may wait; what a page sends beyond that is dropped, as it would come too late anyway."""
 
+TELL_S = 0.1
+"""Between two states of an episode that runs."""
+
 
 class Worker:
     """Runs a player in a thread of its own.
@@ -41,6 +44,7 @@ class Worker:
         self._make, self._publish, self._show = make, publish, show
         self._commands: queue.Queue[Command | None] = queue.Queue(QUEUED)
         self._published: Mapping[str, Any] | None = None
+        self._was_running, self._told_at = False, 0.0
         self._thread = threading.Thread(target=self._run, name="play", daemon=True)
         self._thread.start()
 
@@ -107,6 +111,11 @@ class Worker:
             player.problem = {"title": "Something broke", "detail": f"{type(error).__name__}: {error}"[:300]}
 
     def _tell(self, player: Player) -> None:
+        """Publish the state if it is another one; while time runs not at every step, which pictures count as well."""
+        now = time.monotonic()
+        if player.running and self._was_running and now - self._told_at < TELL_S:
+            return
+        self._was_running, self._told_at = player.running, now
         state = state_of(player)
         if state != self._published:
             self._published = state

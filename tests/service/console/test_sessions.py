@@ -94,7 +94,7 @@ def test_it_works_behind_a_prefix(browser: Browser, settings: Settings, demo: Ep
 
 
 class Process:
-    """`wtl serve` with the shipped models, whose operator allows the family of `examples/own_task.py`."""
+    """`wtl serve` with the shipped models, whose trainings are real and have few tasks."""
 
     def __init__(self, folder: Path) -> None:
         with socket.socket() as probe:
@@ -104,9 +104,8 @@ class Process:
         self.start()
 
     def start(self) -> None:
-        path = os.pathsep.join([str(ROOT), str(ROOT / "examples")])
         environment = os.environ | {
-            "PYTHONPATH": path, "WTL_TRAINING_FAMILIES": "own_task", "WTL_TRAINING_POLL_S": "0.2",
+            "PYTHONPATH": str(ROOT), "WTL_TRAINING_POLL_S": "0.2",
             "WTL_TRAIN_COMMAND": FEW_TASKS, "WTL_MODELS": str(SHIPPED_MODELS), "WTL_PORT": str(self._port),
             "WTL_DATA": str(self._folder / "data"),
         }  # fmt: skip
@@ -149,7 +148,7 @@ def test_a_training_is_started_followed_through_a_kill_of_the_server_and_has_a_b
         page.get_by_role("button", name="Start").click()
         expect(page.get_by_role("alert")).to_contain_text("nowhere:Nothing")
         expect(page.get_by_role("alert")).to_contain_text("expected")
-        page.get_by_role("textbox", name="Family").fill("own_task:Doors")
+        page.get_by_label("What to train").select_option("reach-m2")
         page.get_by_label("Name of the model").fill("mine")
         page.get_by_role("button", name="Start").click()
         expect(page.get_by_text("running", exact=True)).to_be_visible(timeout=SLOW_MS)
