@@ -5,6 +5,7 @@ Knows neither policies nor tasks; the clock is an argument.
 
 from dataclasses import dataclass
 
+LOOKS = 20  # at least, in a training of so many steps
 LOOKING = 0.2  # the most of the time of a training that looks may take
 LEAST_OFTEN = 0.04  # of the minutes: a phase must not go on for long after it has brought what it can
 

@@ -34,7 +34,7 @@ from metalearn.training.events import Event, Stopped, ignore_event
 from metalearn.training.group import Group, SingleProcess
 from metalearn.training.held_out import HeldOut, HeldOutScores, Split, split
 from metalearn.training.learner import CPU, Compute, Learner
-from metalearn.training.looks import Looks
+from metalearn.training.looks import LOOKS, Looks
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
 from metalearn.training.schedule import AutomaticSchedule, Schedule, make_schedule
@@ -138,7 +138,10 @@ class _Run:
         check_trainable(experiment, recorded, group.size)
         self.progress = Progress()
         self.learning_since: tuple[float, int] | None = None
-        self.looks = Looks(self.config.check_steps, self.config.minutes)
+        every = self.config.check_steps
+        if self.config.steps is not None:  # of few steps a look every so many would come too late
+            every = min(every, max(1, self.config.steps // LOOKS))
+        self.looks = Looks(every, self.config.minutes)
         self._before_s, self._losses = 0.0, list[float]()
         self.split: Split | None = None
         self.scores: HeldOutScores | None = None

@@ -207,7 +207,7 @@ class AutomaticSchedule:
             if over and self.rounds:
                 self.round_is_due = True
             elif over:
-                self._settle(step, share)
+                self._settle(step)
             return
         if still or share >= ROUNDS_SHARE or _perfect(seen):
             score = self.best.get("success", -math.inf)
@@ -215,7 +215,7 @@ class AutomaticSchedule:
             self.best_of_rounds = max(score, self.best_of_rounds)
             last = self.round >= MOST_ROUNDS or share >= ROUNDS_SHARE - 0.1 or not gained or _perfect(seen)
             if last:
-                self._settle(step, share)
+                self._settle(step)
             # What the rate falls on are the trials of the policy as it has become, where there is time for both.
             self.round_is_due = not _perfect(seen) and share < ROUNDS_SHARE + 0.05
 
@@ -257,10 +257,10 @@ class AutomaticSchedule:
         self.phase_start = self.improved_at = step
         self.best = {}
 
-    def _settle(self, step: int, share: float) -> None:
-        left = max(0.05, 1 - share) * self.allowed
+    def _settle(self, step: int) -> None:
+        wanted = int(max(SETTLE_SHARE * step, FEWEST_STEPS))
         self.settle_start = step
-        self.settle_end = step + max(1, int(min(max(SETTLE_SHARE * step, FEWEST_STEPS), left)))
+        self.settle_end = max(step + 1, min(step + wanted, self.allowed))
 
     def _note(self, step: int, seen: dict[str, float]) -> None:
         """Remember the best figures of the phase, and when the last of them improved."""

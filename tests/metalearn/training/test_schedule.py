@@ -5,6 +5,7 @@ import json
 import pytest
 
 from metalearn.config import TrainingConfig
+from metalearn.training.looks import LOOKS, Looks
 from metalearn.training.schedule import (
     FEWEST_STEPS,
     MOST_ROUNDS,
@@ -151,3 +152,16 @@ def test_a_schedule_goes_on_from_its_json(schedule: Schedule) -> None:
     state = json.loads(json.dumps(schedule.to_json()))
     again = make_schedule(config, competing=True, n_validation=256, rounds=True, elapsed_s=7.0, state=state)
     assert again == schedule
+
+
+@pytest.mark.parametrize("steps", [10, 20, 150, 1000])
+def test_it_takes_the_steps_that_it_was_given_and_no_more(steps: int) -> None:
+    schedule, step = automatic(TrainingConfig(steps=steps)), 0
+    looks = Looks(max(1, steps // LOOKS), None)
+    while not schedule.ended(step):
+        step += 1
+        if looks.due(step, 0.0):
+            schedule.look(step, {"trial": step / steps, "after_expert": 1.0}, float(step))
+        if schedule.round_due(step) is not None:
+            schedule.begin_round(step)
+    assert step <= steps
