@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metalearn.adapter import ActionHeads
+from metalearn.config import ModelConfig
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
 from metalearn.data.units import Units
@@ -170,8 +171,7 @@ def _joined(episodes: Sequence[Episode]) -> Array:
 
 def units_of(model: Model) -> Units:
     """Return the units that a model counts in."""
-    units = dict(model.bundle.model.get("units") or {})
-    return Units(model.spec, **units)
+    return Units(model.spec, **dict(ModelConfig.model_validate(model.bundle.model).units))
 
 
 def _actions(number: int, episode: Episode, units: Units, known: RecognitionCalibration) -> Array:

@@ -59,7 +59,7 @@ def test_everything_is_carried_over_under_new_names(old: Path) -> None:
     assert bundle.provenance["upgraded"] == {"schema": 1, "id": ID}
     kept = {"confidence.safetensors", "report.json", "notes.txt"}
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
-    graphs = {"belief.onnx", "conditioning.onnx", "act.onnx"}
+    graphs = {"belief.onnx", "conditioning.onnx", "act.onnx", "heads.onnx"}
     weights = {"weights.safetensors", "baselines/bc.safetensors", "baselines/mil.safetensors"}
     assert set(after) == kept | graphs | weights | {"bundle.json", "README.md"}
     assert bundle.weights["encoder.observations.std"].tobytes() == policy.pop("features.std").tobytes()

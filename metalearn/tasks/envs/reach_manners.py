@@ -48,7 +48,8 @@ class Manner:
     def of(cls, share: Float[np.ndarray, " 5"], skill: float) -> "Manner":
         """The manner at these shares, 0 .. 1, of each range."""
         low, high = np.array(list(RANGES.values())).T
-        return cls(*(low + share * (high - low)).tolist(), skill)
+        values = (low + share * (high - low)).tolist()
+        return cls(skill=skill, **dict(zip(RANGES, values, strict=True)))
 
 
 @dataclass(frozen=True)
