@@ -1,5 +1,6 @@
 """`wtl play`: the parts, put together. The one place that makes a client, a player and a page of them."""
 
+import signal
 import socket
 import threading
 import webbrowser
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import uvicorn
@@ -86,6 +88,7 @@ def application(wanted: Wanted, host: str = "127.0.0.1") -> Iterator[Starlette]:
 
 def play(wanted: Wanted, port: int | None, say: Callable[[str], None], *, open_browser: bool = False) -> None:
     """Serve the page until Ctrl-C. Raises InvalidConfig, ClientError, NotStarted."""
+    signal.signal(signal.SIGTERM, _end)  # uvicorn raises it again at its end, and the server of our own has to end too
     with listen(port) as listener, application(wanted) as app:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         say(f"Play is at {url}  (Ctrl-C ends it; over SSH: ssh -L {url.split(':')[2][:-1]}:{url[7:-1]} HOST)")
@@ -93,6 +96,10 @@ def play(wanted: Wanted, port: int | None, say: Callable[[str], None], *, open_b
             threading.Timer(0.5, webbrowser.open, [url]).start()
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, ws="websockets-sansio")
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 DEFAULT_PORT = 8010
