@@ -30,6 +30,7 @@ export function usePlace(): Place {
   useEffect(() => {
     const changed = () => setHash(location.hash);
     addEventListener("hashchange", changed);
+    changed(); // what happened before anybody listened
     return () => removeEventListener("hashchange", changed);
   }, []);
   return placeOf(hash);
