@@ -3,6 +3,8 @@
 The distance was fixed before anything was trained: statistics of paths and nothing of the policy.
 """
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
@@ -57,7 +59,7 @@ def distance(one: Float[np.ndarray, " 6"], other: Float[np.ndarray, " 6"], sprea
 
 def imitation(
     inference: Inference, family: ReachManners, *, n_tasks: int, seed: int, plain: Inference | None = None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Whom is the imitator nearest to, of five demonstrators of one goal, and does it succeed?
 
     In each held-out task it watches two demonstrations of one and acts four times. Its manner is compared with that of
@@ -73,7 +75,7 @@ def imitation(
     acted = [play(inference, family, indices, contexts, seed, k) for k in range(N_EPISODES)]
     again = [play_experts(family, indices, seed, MORE, 200 + k) for k in range(N_EPISODES)]
     skilled = np.array([family.manner(index).skill >= SKILLED for index in indices])
-    found: dict[str, object] = {"n_tasks": n_tasks, "n_skilled": int(skilled.sum()), "seed": seed}
+    found: dict[str, Any] = {"n_tasks": n_tasks, "n_skilled": int(skilled.sum()), "seed": seed}
     for name, episodes in (("imitator", acted), ("the demonstrator itself", again)):
         manners = [
             statistics(list(row), indices[i] % family.n_objects) for i, row in enumerate(zip(*episodes, strict=True))

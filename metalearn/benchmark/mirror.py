@@ -9,7 +9,7 @@ copy        the other policy, adapted to two episodes of the first: it imitates 
 All of them shake a little: a policy without noise knows itself at the first step, by doing what it would have done.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from metalearn.benchmark.classifiers import classify
 from metalearn.benchmark.manners import play, statistics
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
-from metalearn.evaluation.recognition import MORE, WATCHED, play_experts
+from metalearn.evaluation.recognition import MORE, WATCHED, first_steps, play_experts
 from metalearn.evaluation.statistics import wilson
 from metalearn.model.inference import Inference
 from metalearn.recognition import RecognitionCalibration
@@ -52,6 +52,11 @@ class Stage:
     summaries: Float[np.ndarray, "k n s"]
     lengths: Int[np.ndarray, "k n"]
 
+    def of_agent(self, agent: int) -> "Stage":
+        """What one agent alone did."""
+        one = slice(agent, agent + 1)
+        return Stage(self.evidence[one], self.features[one], self.summaries[one], self.lengths[one])
+
 
 class _Shaky:
     """An actor whose actions are disturbed."""
@@ -75,8 +80,11 @@ class _Expert:
 
 def stage(
     first: Inference, second: Inference, family: ReachManners, indices: list[int], seed: int, scale: EvidenceScale
-) -> Stage:
-    """Let the five agents act in each task, and compute the evidence for each."""
+) -> tuple[Stage, Stage]:
+    """Let the five agents act in each task, and compute the evidence for each.
+
+    Also once more with shuffled actions: a control.
+    """
     shown = [play_experts(family, indices, seed, WATCHED, 400 + k) for k in range(2)]
     two, one = [Context(d) for d in zip(*shown, strict=True)], [Context((d,)) for d in shown[0]]
     own = [play(first, family, indices, two, seed, 500 + k) for k in range(2)]
@@ -89,15 +97,43 @@ def stage(
         played.append(rollout(env, _Shaky(actor, rng), episode_seeds(indices, STREAM + 8 * seed, number)).episodes)
     mean = [inference or first for inference, _ in policies]
     beliefs = [m.infer_belief(contexts) for m, (_, contexts) in zip(mean, policies, strict=True)]
+    candidates = [list(zip(mean, column, strict=True)) for column in zip(*beliefs, strict=True)]
+    targets = [index % family.n_objects for index in indices]
+    manners = [statistics(list(c.demos), target) for c, target in zip(two, targets, strict=True)]
+    mixed = shuffled(played, np.random.default_rng([seed, STREAM, len(policies)]))
+    found, control = (_looked_at_all(one, candidates, targets, manners, scale) for one in (played, mixed))
+    return found, control
+
+
+def shuffled(played: list[list[Episode]], rng: np.random.Generator) -> list[list[Episode]]:
+    """The same episodes with actions that are drawn from those of another one, of any agent and task.
+
+    All of a task are as long as its shortest, so that their number says nothing either.
+    """
+    givers = iter(rng.permutation(np.arange(sum(map(len, played)))))
+    every = [episode.actions for episodes in played for episode in episodes]
+    shortest = [min(map(len, episodes)) for episodes in zip(*played, strict=True)]
+
+    def drawn(episode: Episode, n: int) -> Episode:
+        actions = every[next(givers)]
+        assert actions is not None
+        return replace(first_steps(episode, n), actions=actions[rng.integers(len(actions), size=n)])
+
+    return [[drawn(episode, n) for episode, n in zip(row, shortest, strict=True)] for row in played]
+
+
+def _looked_at_all(
+    played: list[list[Episode]], candidates: list[list[tuple[Inference, Any]]], targets: list[int],
+    manners: list[Array], scale: EvidenceScale,
+) -> Stage:  # fmt: skip
     rows = [
-        _looked_at(played[k][i], [(m, b[i]) for m, b in zip(mean, beliefs, strict=True)], scale)
-        for k in range(len(AGENTS)) for i in range(len(indices))
+        _looked_at(episode, who, scale)
+        for episodes in played for episode, who in zip(episodes, candidates, strict=True)
     ]  # fmt: skip
-    shape = (len(AGENTS), len(indices))
-    watched = [statistics(list(c.demos), index % family.n_objects) for c, index in zip(two, indices, strict=True)]
+    shape = (len(AGENTS), len(targets))
     summaries = np.stack([
-        np.concatenate([s := statistics([e], index % family.n_objects), s - w])
-        for episodes in played for e, index, w in zip(episodes, indices, watched, strict=True)
+        np.concatenate([s := statistics([episode], target), s - watched])
+        for episodes in played for episode, target, watched in zip(episodes, targets, manners, strict=True)
     ])  # fmt: skip
     return Stage(
         np.stack([e for e, _ in rows]).reshape(*shape, len(AGENTS), LONGEST),
@@ -118,7 +154,7 @@ def _looked_at(episode: Episode, candidates: list[tuple[Inference, Any]], scale:
         done = inference.units.encode_actions(episode.actions)
         expert = AGENTS[c] == "expert"
         # A policy acts by its mean; a demonstrator as far from it as it is imitated badly.
-        sigma = heads.log_sigma + np.log(scale.sigma) if expert else np.full_like(heads.log_sigma, -9.0)
+        sigma = heads.log_sigma + np.float32(np.log(scale.sigma)) if expert else np.full_like(heads.log_sigma, -9.0)
         noise = np.full(2, NOISE**2, np.float32)
         plain = EvidenceScale(sigma=1.0, width=2.0, outliers=0.01)
         evidence[c, :n] = step_log_likelihoods(ActionHeads(heads.out, sigma), done, noise, inference.units, plain)[0][0]
@@ -165,21 +201,29 @@ def accuracy(picked: Int[np.ndarray, "k n"]) -> dict[str, Any]:
     return {"accuracy": k / n, "ci95": list(wilson(k, n)), "n": n, "taken for": taken}
 
 
-def controls(found: Stage, rng: np.random.Generator) -> dict[str, Any]:
-    """What nobody can know. Both must be at chance.
+def controls(learnt: Stage, found: Stage, mixed: Stage, seed: int) -> dict[str, Any]:
+    """What nobody can know. Every method must be at chance.
 
-    Two names for one policy: which of them acted is drawn. Actions of strangers: those of another episode of anybody,
-    drawn at random, so that they say nothing of who acted.
+    Two names for one policy: its own episodes, of which each is called one or the other at random. Shuffled actions:
+    see `shuffled`; whose name is asked for is whoever came to the states.
     """
-    n = found.lengths.shape[1]
-    names, tie = rng.integers(2, size=n), rng.integers(2, size=n)
-    strangers = rng.permutation(found.evidence.reshape(-1, len(AGENTS), LONGEST))
-    picked = np.nansum(strangers, -1).argmax(-1).reshape(found.lengths.shape)
-    right = picked == np.arange(len(AGENTS))[:, None]
-    return {
-        "two names": _rate(names == tie, 0.5),
-        "actions of strangers": _rate(right.ravel(), 1 / len(AGENTS)),
+    rng, chance = np.random.default_rng([seed, MORE]), 1 / len(AGENTS)
+    own, asked = learnt.of_agent(0), found.of_agent(0)
+    names, right = (rng.integers(2, size=one.lengths.size) for one in (own, asked))
+    report: dict[str, Any] = {
+        f"two names, {name}": _rate(
+            classify(_inputs(own, LONGEST, linear), names, _inputs(asked, LONGEST, linear), 2, hidden, seed) == right,
+            0.5,
+        )
+        for name, linear, hidden in (("classifier", False, HIDDEN), ("linear", True, 0))
     }
+    # Both names have the same likelihood at every step, so that it can only draw.
+    report["two names, by likelihood"] = _rate(rng.integers(2, size=len(right)) == right, 0.5)
+    who = np.arange(len(AGENTS))[:, None]
+    report["shuffled actions, by likelihood"] = _rate((recognised(mixed, LONGEST) == who).ravel(), chance)
+    picked = classified(learnt, mixed, LONGEST, False, seed)
+    report["shuffled actions, classifier"] = _rate((picked == who).ravel(), chance)
+    return report
 
 
 def _rate(right: Array, chance: float) -> dict[str, Any]:
@@ -193,14 +237,15 @@ def mirror(
     calibration: RecognitionCalibration,
 ) -> dict[str, Any]:  # fmt: skip
     """The table: accuracy against steps seen by likelihood, by both classifiers, chance, and the controls."""
-    found = stage(first, second, family, indices, seed, calibration.scale)
-    learnt = stage(first, second, family, others, seed + 1, calibration.scale)
+    found, mixed = stage(first, second, family, indices, seed, calibration.scale)
+    learnt = stage(first, second, family, others, seed + 1, calibration.scale)[0]
     return {
-        "n_tasks": len(indices), "agents": list(AGENTS), "chance": 1 / len(AGENTS), "noise": NOISE, "seed": seed,
+        "n_tasks": len(indices), "n_tasks_of_classifiers": len(others), "agents": list(AGENTS),
+        "chance": 1 / len(AGENTS), "noise": NOISE, "seed": seed,
         "by likelihood": {str(n): accuracy(recognised(found, n)) for n in STEPS},
         "classifier with access to everything": {
             str(n): accuracy(classified(learnt, found, n, False, seed)) for n in STEPS
         },
         "linear, on summary statistics": accuracy(classified(learnt, found, LONGEST, True, seed)),
-        "controls": controls(found, np.random.default_rng([seed, MORE])),
+        "controls": controls(learnt, found, mixed, seed),
     }  # fmt: skip

@@ -12,13 +12,14 @@ import numpy as np
 
 from metalearn.bundle import Bundle
 from metalearn.data.context import Context
+from metalearn.data.episode import Array
 from metalearn.evaluation.manifest import load_manifest
 from metalearn.evaluation.protocol import Protocol, adapted, succeeded
-from metalearn.evaluation.statistics import wilson
+from metalearn.evaluation.statistics import paired_bootstrap, wilson
 from metalearn.model.inference import Inference
 from metalearn.tasks.registry import find_family
 
-SUITES = {"reach": "reach-m2", "reach-m4": "reach-m4", "push": "push"}
+SUITES = {"reach": "reach-m2", "reach-m4": "reach-m4", "key-to-door": "key-to-door-strict", "push": "push"}
 FEWER = {"push": 100}  # a simulation
 
 
@@ -41,14 +42,20 @@ def _suite(model: Path, manifest: str, tasks: int, seed: int) -> dict[str, Any]:
         "not told": [c.with_demos(e) for c, e in zip(contexts, first, strict=True)],
         "told wrongly": [Context((e,), c.demos) for c, e in zip(contexts, first, strict=True)],
     }
-    found: dict[str, Any] = {"first attempt": _rate(succeeded(first))}
+    success = {way: succeeded(protocol.attempt(player, given, 1)) for way, given in ways.items()}
     failed = ~succeeded(first)
-    for way, given in ways.items():
-        again = succeeded(protocol.attempt(player, given, 1))
-        found[way] = _rate(again) | {"after a failure": float(again[failed].mean()) if failed.any() else None}
+    found: dict[str, Any] = {"first attempt": _rate(~failed)}
+    for way, again in success.items():
+        found[way] = _rate(again)
+        found[f"{way}, after a failure"] = _rate(again[failed])
+    for way in ("not told", "told wrongly"):
+        gain, interval = paired_bootstrap(
+            success["told"].astype(np.float64), success[way].astype(np.float64), np.random.default_rng([seed, 16])
+        )
+        found[f"gain over {way}"] = {"gain": gain, "ci95": list(interval), "n": tasks}
     return found
 
 
-def _rate(success: np.ndarray[Any, Any]) -> dict[str, Any]:
+def _rate(success: Array) -> dict[str, Any]:
     k, n = int(success.sum()), len(success)
-    return {"success": k / n, "ci95": list(wilson(k, n)), "n": n}
+    return {"success": k / n if n else None, "ci95": list(wilson(k, n)) if n else None, "n": n}

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from metalearn.benchmark.manners import imitation
+from metalearn.benchmark.manners import SKILLED, imitation
 from metalearn.benchmark.mirror import mirror
-from metalearn.benchmark.store import write_json
+from metalearn.benchmark.store import read_json, write_json
 from metalearn.benchmark.told import told
 from metalearn.bundle import Bundle, run_bundle
 from metalearn.data.errors import InvalidConfig
@@ -47,26 +47,50 @@ def run(
     """
     if unknown := set(parts) - set(PARTS):
         raise InvalidConfig(f"unknown part {min(unknown)!r}; known: {', '.join(PARTS)}")
-    family, first = reach_manners(), _calibrated(folder / FIRST)
-    inference, known = Inference.load(first), RecognitionCalibration.of(first)
-    report: dict[str, Any] = {"bundle": first.id, "n_tasks": tasks, "seed": seed, "scale": vars(known.scale)}
+    header: dict[str, Any] = {"n_tasks": tasks, "seed": seed}
+    measure: dict[str, Callable[[], dict[str, Any]]] = {"told": lambda: told(models, tasks, seed)}
+    if set(parts or PARTS) != {"told"}:
+        first = _calibrated(folder / FIRST)
+        measure |= _measures(first, folder, reach_manners(), tasks, seed)
+        header |= {"bundle": first.id, "scale": vars(RecognitionCalibration.of(first).scale)}
+    report = _kept(out / "report.json", header)
     for part in parts or PARTS:
-        if part == "recognition":
-            report[part] = recognition(inference, family, known, tasks, seed)
-        elif part == "imitation":
-            plain = Inference.load(_bundle(folder / PLAIN)) if run_bundle(folder / PLAIN) else None
-            report[part] = imitation(inference, family, n_tasks=tasks, seed=seed, plain=plain)
-        elif part == "mirror":
-            second = Inference.load(_bundle(folder / SECOND))
-            skilled = [i for i in tasks_of(family, "test", 4 * tasks, seed) if family.manner(i).skill >= 0.8]
-            asked, others = skilled[: tasks // 2], skilled[tasks // 2 : tasks]
-            report[part] = mirror(inference, second, family, asked, others, seed, known)
-        else:
-            report[part] = told(models, tasks, seed)
+        report[part] = measure[part]()
         write_json(out / "report.json", report)
         for line in _lines(part, report[part]):
             say(line)
     say(f"report: {out / 'report.json'}")
+
+
+def _measures(
+    first: Bundle, folder: Path, family: ReachManners, tasks: int, seed: int
+) -> dict[str, Callable[[], dict[str, Any]]]:
+    """How to measure each part that needs a policy which imitates manners."""
+    inference, known = Inference.load(first), RecognitionCalibration.of(first)
+
+    def imitated() -> dict[str, Any]:
+        plain = Inference.load(_bundle(folder / PLAIN)) if run_bundle(folder / PLAIN) else None
+        return imitation(inference, family, n_tasks=tasks, seed=seed, plain=plain)
+
+    def mirrored() -> dict[str, Any]:
+        second = _bundle(folder / SECOND)
+        skilled = [i for i in tasks_of(family, "test", 4 * tasks, seed) if family.manner(i).skill >= SKILLED]
+        asked, others = skilled[: tasks // 2], skilled[tasks // 2 :]
+        found = mirror(inference, Inference.load(second), family, asked, others, seed, known)
+        return {"bundles": [first.id, second.id], **found}
+
+    return {
+        "recognition": lambda: recognition(inference, family, known, tasks, seed),
+        "imitation": imitated,
+        "mirror": mirrored,
+    }
+
+
+def _kept(path: Path, header: dict[str, Any]) -> dict[str, Any]:
+    """The parts that are there already, if they are of the same bundle, tasks and seed; and the header."""
+    kept = read_json(path)
+    same = isinstance(kept, dict) and all(kept.get(name, value) == value for name, value in header.items())
+    return (kept if same else {}) | header
 
 
 def recognition(

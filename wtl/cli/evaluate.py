@@ -73,9 +73,12 @@ def benchmark(
     part: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B,C", help="Run only these parts: methods, grid, tracks, speed, optimisers, generalisation."
+            metavar="A,B,C",
+            help="Run only these parts: methods, grid, tracks, speed, optimisers, generalisation; "
+            "of mirror: recognition, imitation, mirror, told.",
         ),
     ] = None,
+    tasks: Annotated[int, typer.Option(min=20, help="Held-out tasks of each part, of mirror alone.")] = 500,
     out: Annotated[Path | None, typer.Option(help="Folder of the report. [default: benchmarks/results/SUITE]")] = None,
     runs: Annotated[
         Path | None, typer.Option(help="Folder of the intermediate results. [default: runs/benchmark/SUITE]")
@@ -99,7 +102,7 @@ def benchmark(
       wtl benchmark reach-m2 --part optimisers       # episodes to match one demo and one trial
       wtl benchmark reach-m2 --page                  # draw the page again
       wtl benchmark mirror                           # whom does it imitate, recognise, and does it know itself?
-      wtl benchmark mirror --part told               # recognition, imitation, mirror, told
+      wtl benchmark mirror --part told --tasks 50    # a part of it, on few tasks
     """
     use_threads(threads)
     if suite is None:
@@ -111,7 +114,7 @@ def benchmark(
         from service.settings import SHIPPED_MODELS
 
         folder = out or Path("benchmarks/results/mirror")
-        run(runs or Path("runs"), SHIPPED_MODELS, folder, parts=_listed(part), say=typer.echo)
+        run(runs or Path("runs"), SHIPPED_MODELS, folder, parts=_listed(part), tasks=tasks, say=typer.echo)
     elif page:
         from metalearn.benchmark.page import draw_page_again
 
