@@ -47,7 +47,7 @@ class _Objective(nn.Module):
     def __init__(self, policy: ConditionalPolicy, config: TrainingConfig) -> None:
         super().__init__()
         self.policy, self._prior_weight = policy, config.prior_weight
-        # One hypothesis for all is cheaper a step and learns less by it: phases of given lengths are too short for that.
+        # One hypothesis for all is cheaper a step and learns less by it: phases of given lengths are too short.
         self._one_for_all = config.automatic
 
     def forward(
