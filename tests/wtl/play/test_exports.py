@@ -30,6 +30,9 @@ def test_episodes_are_taken_from_a_server_with_the_key_that_play_was_given(
     with closing(Database(settings.database_url)) as database:
         key, _ = ApiKeys(database).create("lab", ALL, time.time(), "", None)
     demo = Episode.of([[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[1, 0], [0, 1]], [0, 1], True)
-    with served(create_app(settings, runtime_factory=PointingRuntime), settings) as url, Client(url, api_key=key) as lab:
+    with (
+        served(create_app(settings, runtime_factory=PointingRuntime), settings) as url,
+        Client(url, api_key=key) as lab,
+    ):
         content = EXPORTS[kind].make(lab.adapt("point", demos=[demo]), url, key)
     assert zipfile.ZipFile(io.BytesIO(content)).testzip() is None
