@@ -201,6 +201,7 @@ def test_keys_of_an_own_family(make_page: Callable[..., Page]):
         ({"do": "pace", "steps_per_s": 1e9}, "steps_per_s"),
         ({"do": "score", "success": "yes"}, "success"),
         ({"do": "edit", "role": "trial", "number": 7, "delete": True}, "number"),
+        ({"do": "edit", "role": ["demo"], "number": 0, "delete": True}, "role"),
         ({"do": "edit", "role": "demo", "number": 0, "trim": [5, 2]}, "trim"),
         ({"do": "open", "family": "reach-m2", "task": REACH, "adaptation": 7}, "adaptation"),
     ],
