@@ -1,13 +1,16 @@
 """The session of the console: an API key in a cookie that no script can read and no other site can send.
 
 The key is never in an address and never kept by the page. A cookie counts only for requests of the server's own pages:
-`SameSite=Strict` keeps other sites from sending it, and `Sec-Fetch-Site` pages of other ports of the same machine.
+`SameSite=Strict` keeps other sites from sending it; `Sec-Fetch-Site`, and `Origin` where a browser does not send the
+former, pages of other ports of the same machine, those of `allowed_origins` included.
 """
 
 import re
 
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
+
+from service.security.web_access import same_origin
 
 COOKIE = "wtl_key"
 _KEY = re.compile(r"(?:bearer|api-key) +(wtl_[A-Za-z0-9_-]{20,100})", re.IGNORECASE)
@@ -17,7 +20,7 @@ _OWN = frozenset({"same-origin", "none"})
 def authorization_of(headers: Headers) -> str | None:
     """Return the Authorization header of a request, or the one that its session stands for, or None."""
     given = headers.get("authorization")
-    if given is not None or headers.get("sec-fetch-site", "same-origin") not in _OWN:
+    if given is not None or not _from_own_page(headers):
         return given
     key = cookie_parser(headers.get("cookie", "")).get(COOKIE)
     return None if not key else f"Bearer {key}"
@@ -34,3 +37,10 @@ def session_cookie(authorization: str | None, prefix: str, *, secure: bool) -> s
         f"{COOKIE}={found[1] if found else ''}; Path={prefix}/; HttpOnly; SameSite=Strict{ending}"
         f"{'; Secure' if secure else ''}"
     )
+
+
+def _from_own_page(headers: Headers) -> bool:
+    """Return True unless a browser says that a page of another origin asks. Over plain HTTP only `Origin` says it."""
+    hosts = headers.getlist("host")
+    own = all(same_origin(origin, hosts) for origin in headers.getlist("origin"))
+    return own and headers.get("sec-fetch-site", "same-origin") in _OWN

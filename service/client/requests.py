@@ -4,7 +4,7 @@ The arguments are a user's. Whatever is not what it should be is an InvalidData 
 """
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -44,6 +44,10 @@ class ApiRequest:
     body: Mapping[str, Any] | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     key: str | None = None
+
+
+PageRequest = Callable[[str | None], ApiRequest]
+"""From a cursor to the request for the page that begins there."""
 
 
 def get(path: str, **params: Any) -> ApiRequest:
@@ -191,6 +195,33 @@ def fork_adaptation(adaptation_id: str, version: int | None) -> ApiRequest:
 def list_versions(adaptation_id: str, cursor: str | None) -> ApiRequest:
     """Read a page of the versions of an adaptation."""
     return get(f"{adaptation_path(adaptation_id)}/versions", limit=100, cursor=cursor)
+
+
+def list_stored_episodes(adaptation_id: str, version: int, steps: object, pictures: object) -> PageRequest:
+    """Read pages of the episodes of a version, to look at: with some of their steps and pictures."""
+    path, at = f"{adaptation_path(adaptation_id)}/episodes", _whole("version", version)
+    wanted = {"steps": _whole("steps", steps), "pictures": _whole("pictures", pictures)}
+    return lambda cursor: get(path, version=at, limit=100, cursor=cursor, **wanted)
+
+
+def get_family(adaptation_id: str) -> ApiRequest:
+    """Read the adaptations that come from one, by forks."""
+    return get(f"{adaptation_path(adaptation_id)}/family")
+
+
+def get_caller() -> ApiRequest:
+    """Read whom the key belongs to."""
+    return get("/v1/caller")
+
+
+def list_keys() -> ApiRequest:
+    """Read the keys of the tenant."""
+    return get("/v1/keys")
+
+
+def list_audit_entries(cursor: str | None) -> ApiRequest:
+    """Read a page of the audit log."""
+    return get("/v1/audit", limit=100, cursor=cursor)
 
 
 def export_adaptation(adaptation_id: str, version: int, policy: bool) -> ApiRequest:

@@ -101,6 +101,21 @@ class Adaptation(AdaptationState):
         """Return the `demos` and `trials` of this version, including those that the server recorded."""
         return self.export(policy=False).context
 
+    def preview(self, steps: int | None = None, pictures: int | None = None) -> Iterator[Mapping[str, Any]]:
+        """Yield the episodes of this version, to look at: with some of their steps and pictures, and a quality report.
+
+        `episodes` returns all of them, complete.
+
+        Args:
+            steps: observations of each episode; 200 by default.
+            pictures: pictures of each part that has them; 12 by default.
+        """
+        return self._client._pages(requests.list_stored_episodes(self.id, self.version, steps, pictures))
+
+    def family(self) -> list[Mapping[str, Any]]:
+        """Return the adaptations that come from the same one, by forks, oldest first, with their versions."""
+        return list(self._client.send(requests.get_family(self.id))["items"])
+
     def delete(self) -> None:
         """Delete the adaptation and its episodes."""
         self._client.send(requests.delete_adaptation(self.id))
@@ -382,6 +397,18 @@ class Client:
         """Yield all training jobs, oldest first."""
         for item in self._pages(requests.list_jobs):
             yield TrainingJob.of(item, _client=self)
+
+    def caller(self) -> Mapping[str, Any]:
+        """Return whom the key belongs to: `tenant`, `scopes`, and `key`, its beginning."""
+        return dict(self.send(requests.get_caller()))
+
+    def keys(self) -> list[Mapping[str, Any]]:
+        """Return the API keys of the tenant, oldest first, without their secrets. Needs the scope `admin`."""
+        return list(self.send(requests.list_keys())["items"])
+
+    def audit_log(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the entries of the tenant's audit log, newest first. Needs the scope `admin`."""
+        return self._pages(requests.list_audit_entries)
 
     def close(self) -> None:
         """Close the connections."""

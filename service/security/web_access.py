@@ -97,7 +97,7 @@ class WebAccess:
         """
         if len(origins) == 1 and origins[0].lower() in self.origins:
             return
-        if any(not _same(origin, hosts) for origin in origins):
+        if any(not same_origin(origin, hosts) for origin in origins):
             raise ForeignOrigin(quote(", ".join(origins)))
         if site is not None and site.strip().lower() in _FOREIGN_SITES:
             raise ForeignOrigin(quote(f"Sec-Fetch-Site: {site}"))
@@ -110,7 +110,7 @@ class WebAccess:
         return any(authority.host.endswith(suffix) for suffix in self._suffixes)
 
 
-def _same(origin: str, hosts: Sequence[str]) -> bool:
+def same_origin(origin: str, hosts: Sequence[str]) -> bool:
     """Return True if an origin is that of the server's own pages. A proxy may have taken TLS off."""
     scheme, separator, rest = origin.strip().lower().partition("://")
     page, own = Authority.parse(rest), Authority.parse(hosts[0]) if len(hosts) == 1 else None

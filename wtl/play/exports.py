@@ -19,14 +19,17 @@ _MINARI_ID = "wtl/play-v0"
 
 @dataclass(frozen=True)
 class Kind:
-    """One way to take an adaptation away: the ending of the file, a title, and what makes its bytes."""
+    """One way to take an adaptation away: the ending of the file, a title, and what makes its bytes.
+
+    `make` is given the adaptation, the URL of its server, and the key for that server, if there is one.
+    """
 
     suffix: str
     title: str
-    make: Callable[[Adaptation, str], bytes]
+    make: Callable[[Adaptation, str, str | None], bytes]
 
 
-def _npz(adaptation: Adaptation, _: str) -> bytes:
+def _npz(adaptation: Adaptation, _url: str, _key: str | None) -> bytes:
     exported = adaptation.export(policy=False)
     episodes = exported.context.demos + exported.context.trials
     with tempfile.TemporaryDirectory() as folder:
@@ -35,11 +38,11 @@ def _npz(adaptation: Adaptation, _: str) -> bytes:
         return path.read_bytes()
 
 
-def _minari(adaptation: Adaptation, url: str) -> bytes:
+def _minari(adaptation: Adaptation, url: str, key: str | None) -> bytes:
     """A Minari data set, zipped. Minari writes to one folder per process, so another process writes it."""
     command = [sys.executable, "-m", "wtl.cli", "export-adaptation", adaptation.id, "--url", url]
     with tempfile.TemporaryDirectory() as folder:
-        where = os.environ | {"MINARI_DATASETS_PATH": folder}
+        where = os.environ | {"MINARI_DATASETS_PATH": folder} | ({"WTL_API_KEY": key} if key else {})
         done = subprocess.run(  # noqa: S603
             [*command, "--episodes-to", f"minari:{_MINARI_ID}"], env=where, capture_output=True, text=True, check=False
         )
@@ -55,5 +58,5 @@ def _minari(adaptation: Adaptation, url: str) -> bytes:
 EXPORTS: Mapping[str, Kind] = {
     "npz": Kind(".npz", "episodes (.npz)", _npz),
     "minari": Kind("-minari.zip", "episodes (Minari)", _minari),
-    "archive": Kind(".zip", "policy and episodes (.zip)", lambda one, _: one.export().archive),
+    "archive": Kind(".zip", "policy and episodes (.zip)", lambda one, _url, _key: one.export().archive),
 }

@@ -81,7 +81,7 @@ def application(wanted: Wanted, host: str = "127.0.0.1") -> Iterator[Starlette]:
             return Player(connect(), choices, films, rng, show, changed)
 
         def export(adaptation: str, kind: str) -> bytes:
-            return EXPORTS[kind].make(client.adaptation(adaptation), url)
+            return EXPORTS[kind].make(client.adaptation(adaptation), url, wanted.api_key)
 
         yield create_pages(make, films, export, BUILT, host)
 

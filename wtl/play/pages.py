@@ -119,7 +119,7 @@ async def _socket(socket: WebSocket) -> None:
 
 async def _receive(socket: WebSocket, outbox: Outbox, worker: Worker) -> None:
     """Hand commands on until the page goes, or sends what no page of ours sends."""
-    with suppress(WebSocketDisconnect, ValueError, KeyError):
+    with suppress(WebSocketDisconnect, ValueError, KeyError, RecursionError):
         while True:
             _take_in(await socket.receive_text(), outbox, worker)
 

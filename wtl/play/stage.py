@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from metalearn.data.episode import Episode
+from metalearn.data.errors import InvalidConfig
 from metalearn.tasks.family import Family, Scene, TaskId
 from metalearn.tasks.rollout import episode_seeds
 from metalearn.tasks.user_code import user_code
@@ -49,6 +50,8 @@ class Stage:
         """Take one step."""
         with user_code(f"step of task {self.name}"):
             observation, reward, terminated, truncated, info = self._env.step(action)
+        if not np.isfinite(float(reward)):
+            raise InvalidConfig(f"step of task {self.name}: expected a finite reward, got {float(reward)}")
         self.observation = observation
         self._observations.append(observation)
         self._actions.append(action)

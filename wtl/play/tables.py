@@ -13,7 +13,7 @@ from wtl.play.player import Player
 from wtl.play.worker import Show, Worker
 
 MOST = 8
-"""Players at a time; the page that has been away longest loses its own."""
+"""Players at a time; beyond that, the page that has been away longest loses its own. No page that is here does."""
 
 Make = Callable[[Show, Callable[[str], None]], Player]
 """Makes a player, of a function that shows a picture and one that tells of a new version of an adaptation."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.testclient import WebSocketDenialResponse
 from support.api_keys import Make
 from support.pointing import PointingRuntime
 
@@ -95,6 +96,44 @@ def test_a_session_counts_for_the_servers_own_pages_only(
         assert http.get("/v1/models", headers=headers).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"), [("http://127.0.0.1", 200), ("http://127.0.0.1:3000", 401), ("null", 403)]
+)
+def test_a_session_does_not_count_for_pages_of_allowed_origins(
+    settings: Settings, make: Make, origin: str, status: int
+) -> None:
+    """Another port of the same machine over plain HTTP: the browser sends the cookie, and no Sec-Fetch-Site."""
+    key = make("lab")["Authorization"].removeprefix("Bearer ")
+    changed = settings.model_copy(update={"allowed_origins": ("http://127.0.0.1:3000",)})
+    app = create_app(changed, runtime_factory=PointingRuntime)
+    cookie = {"Cookie": f"{COOKIE}={key}", "Origin": origin}
+    with TestClient(app, base_url="http://127.0.0.1") as http:
+        example = http.get("/v1/models/point", headers={"Authorization": f"Bearer {key}"}).json()["example"]
+        body = {"model": "point", "demos": [example]}
+        made = http.post("/v1/adaptations", json=body, headers={"Authorization": f"Bearer {key}"}).json()["id"]
+        answer = http.post("/v1/adaptations", json=body, headers=cookie)
+        assert answer.status_code == (201 if status == 200 else status)
+        stream = f"ws://127.0.0.1/v1/adaptations/{made}/stream"
+        if status == 200:
+            with http.websocket_connect(stream, headers=cookie) as socket:
+                assert socket.receive_bytes()
+        else:
+            with pytest.raises(WebSocketDenialResponse) as denied, http.websocket_connect(stream, headers=cookie):
+                pass
+            assert denied.value.status_code == status
+
+
+def test_what_a_form_of_another_page_sends_is_refused(settings: Settings, make: Make) -> None:
+    http, key = guarded(settings, make)
+    with http:
+        own = {"Cookie": f"{COOKIE}={key}", "Content-Type": "text/plain"}
+        body = '{"model": "point"}'
+        assert http.post("/v1/adaptations", content=body, headers=own).status_code == 415
+        foreign = own | {"Origin": "https://evil.example"}
+        assert http.post("/v1/adaptations", content=body, headers=foreign).status_code == 403
+        assert http.post("/console/sign-out", headers=foreign).status_code == 403
+
+
 def test_a_header_goes_before_the_session(settings: Settings, make: Make) -> None:
     http, key = guarded(settings, make)
     other = make("other")
@@ -112,3 +151,11 @@ def test_behind_a_prefix_the_session_is_for_the_prefix_and_over_tls_for_tls(sett
         place = http.get("/wtl/console", follow_redirects=False).headers["location"]
     assert cookie.endswith("; Path=/wtl/; HttpOnly; SameSite=Strict; Secure")
     assert place == "console/"
+
+
+def test_a_session_is_for_tls_where_a_proxy_has_taken_tls_off(settings: Settings, make: Make) -> None:
+    http, key = guarded(settings, make)
+    with http:
+        headers = {"Authorization": f"Bearer {key}", "Origin": f"https://{http.base_url.host}"}
+        cookie = http.post("/console/sign-in", headers=headers).headers["set-cookie"]
+    assert cookie.endswith("; Secure")

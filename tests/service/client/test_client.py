@@ -38,6 +38,35 @@ def test_the_blocking_client_over_a_socket(app: FastAPI, demo: Episode) -> None:
         assert list(client.adaptations()) == []
 
 
+def test_what_there_is_to_look_at_is_the_same_for_both_clients(app: FastAPI, demo: Episode) -> None:
+    with served(app) as url, Client(url) as client:
+        adaptation = client.adapt("point", demos=[demo, demo])
+        fork = adaptation.fork()
+        [first, second] = adaptation.preview(steps=2)
+        assert ([first["index"], second["index"]], first["steps"], first["length"]) == ([0, 1], [0, 2], 2)
+        np.testing.assert_allclose(first["observations"], demo.observations[[0, 2]])
+        assert [one["id"] for one in fork.family()] == [adaptation.id, fork.id]
+        assert (client.caller()["key"], client.keys()) == (None, [])
+        log = list(client.audit_log())
+        assert [one["action"] for one in log] == [
+            "POST /v1/adaptations/{adaptation_id}/fork", "POST /v1/adaptations",
+        ]  # fmt: skip
+
+        async def looked_at() -> list[object]:
+            async with AsyncClient(url) as other:
+                same = await other.adaptation(adaptation.id)
+                return [
+                    [one async for one in same.preview(steps=2)], await same.family(), await other.caller(),
+                    await other.keys(), [one async for one in other.audit_log()],
+                ]  # fmt: skip
+
+        previewed, *others = asyncio.run(looked_at())
+        assert [one["length"] for one in previewed] == [2, 2]
+        assert others == [adaptation.family(), client.caller(), client.keys(), log]
+        with pytest.raises(InvalidData, match="steps"):
+            adaptation.preview(steps=2.5)  # type: ignore[arg-type]
+
+
 async def tell_the_story(client: AsyncClient, demo: Episode) -> None:
     [model] = await client.models()
     assert (await client.model("point", 1)).example == model.example

@@ -156,7 +156,9 @@ def test_a_foreign_page_cannot_read_films_or_exports(page_url: str):
     assert refused.status_code == 403
 
 
-@pytest.mark.parametrize("message", ["not json", "[]", '"do"', '{"do": "demo", "by": "' + "x" * 20_000 + '"}'])
+@pytest.mark.parametrize(
+    "message", ["not json", "[]", "[" * 10_000, '"do"', '{"do": "demo", "by": "' + "x" * 20_000 + '"}']
+)
 def test_what_no_page_of_ours_sends_ends_the_socket(page_url: str, message: str):
     with dial(page_url, "a" * 10, page_url) as raw:
         raw.send(message)

@@ -1,11 +1,14 @@
 """A player on a real server: what a page may ask for, without a page."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from own_task import Doors
 from support.playing import ServerProcess
 
 from metalearn.data.errors import InvalidConfig
@@ -198,6 +201,7 @@ def test_keys_of_an_own_family(make_page: Callable[..., Page]):
         ({"do": "pace", "steps_per_s": 1e9}, "steps_per_s"),
         ({"do": "score", "success": "yes"}, "success"),
         ({"do": "edit", "role": "trial", "number": 7, "delete": True}, "number"),
+        ({"do": "edit", "role": ["demo"], "number": 0, "delete": True}, "role"),
         ({"do": "edit", "role": "demo", "number": 0, "trim": [5, 2]}, "trim"),
         ({"do": "open", "family": "reach-m2", "task": REACH, "adaptation": 7}, "adaptation"),
     ],
@@ -210,6 +214,24 @@ def test_a_command_that_is_none_is_refused_with_its_field(
         page.begin("demo", by="person")
     page.begin(**{"name" if key == "do" else key: value for key, value in command.items()})
     assert page.state["problem"]["field"] == field
+
+
+@pytest.mark.parametrize("reward", [float("nan"), float("inf")])
+def test_a_reward_that_is_no_number_ends_the_episode_and_what_the_page_gets_is_still_json(
+    make_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch, reward: float
+):
+    class Odd(gym.Wrapper):
+        def step(self, action: Any) -> Any:
+            observation, _, *others = self.env.step(action)
+            return observation, reward, *others
+
+    make = Doors.make
+    monkeypatch.setattr(Doors, "make", lambda *given: Odd(make(*given)))
+    page = make_page("own_task:Doors")
+    page.do("demo", by="person")
+    page.do("input", seq=1, held=True, choice=page.player.controls.start)
+    assert f"expected a finite reward, got {reward}" in page.state["problem"]["detail"]
+    json.dumps(page.state, allow_nan=False)
 
 
 def test_a_family_that_no_model_plays_is_refused(server: ServerProcess):
