@@ -25,6 +25,7 @@ COPY metalearn/__init__.py metalearn/adapter.py metalearn/confidence.py metalear
     metalearn/settings.py metalearn/
 COPY metalearn/bundle metalearn/bundle
 COPY metalearn/data metalearn/data
+COPY metalearn/recognition metalearn/recognition
 COPY service service
 COPY wtl wtl
 RUN /opt/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheels . \

@@ -44,9 +44,11 @@ CPU = Compute()
 class _Objective(nn.Module):
     """The loss of a batch as a module, which is what torch can spread over processes."""
 
-    def __init__(self, policy: ConditionalPolicy, prior_weight: float) -> None:
+    def __init__(self, policy: ConditionalPolicy, config: TrainingConfig) -> None:
         super().__init__()
-        self.policy, self._prior_weight = policy, prior_weight
+        self.policy, self._prior_weight = policy, config.prior_weight
+        # One hypothesis for all is cheaper a step and learns less by it: phases of given lengths are too short.
+        self._one_for_all = config.automatic
 
     def forward(
         self, batch: MetaBatch, n_steps: Float[Tensor, " n"], temperature: float, half: bool
@@ -57,8 +59,7 @@ class _Objective(nn.Module):
             sums = self.policy.sums_before(
                 batch.observations, batch.changes, batch.done, batch.remembered, batch.effects
             )
-            # Where hypotheses do not compete, all are to learn the same, and one of them stands for all.
-            alone = batch.hypothesis if temperature == 0 else None
+            alone = batch.hypothesis if temperature == 0 and self._one_for_all else None
             likelihood = self.policy.log_likelihood(
                 latent, batch.observations, batch.actions, batch.mask.float(), sums, alone
             )
@@ -102,7 +103,7 @@ class Learner:
         self._group = group or SingleProcess()
         if config.batch_tasks < self._group.size:
             raise InvalidConfig(f"batch_tasks: expected at least one for each of {self._group.size} learners")
-        self._objective: nn.Module = _Objective(policy, config.prior_weight)
+        self._objective: nn.Module = _Objective(policy, config)
         if self._group.processes is not None:
             policy.encoder.normalise.group = self._group.processes
             self._objective = _spread(self._objective, self._group.processes, unused=policy.discrete)

@@ -133,10 +133,11 @@ MOST_ROUNDS = 4
 class AutomaticSchedule:
     """Phases that end when validation tasks are no longer solved better, within `minutes` or `steps`.
 
-    Phase I learns with a constant rate until nothing improves; then rounds of own trials, as long as a round
-    improves something; last, on fresh trials, the learning rate falls (warm-up, stable, decay: Hu et al., 2024,
-    MiniCPM). Hypotheses compete where one behaviour for all would succeed more often if it had seen an expert's trial.
-    Shares of the time are of what was left of it after `began_s` seconds, when learning began.
+    Phase I learns with a constant rate until nothing improves, or hypotheses have competed for a while; then come
+    rounds of own trials, as long as a round improves something; last, on fresh trials, the learning rate falls
+    (warm-up, stable, decay: Hu et al., 2024, MiniCPM). Hypotheses compete where one behaviour for all would succeed
+    more often if it had seen an expert's trial. Shares of the time are of what was left of it after `began_s` seconds,
+    when learning began.
     """
 
     config: TrainingConfig
@@ -203,7 +204,7 @@ class AutomaticSchedule:
             if not self.clear:
                 return
         if self.round == 0:
-            over = still or share >= WARMUP_SHARE
+            over = still or share >= WARMUP_SHARE or self._competed(step)
             if over and self.rounds:
                 self.round_is_due = True
             elif over:
@@ -252,6 +253,10 @@ class AutomaticSchedule:
         self.open_before = after >= UNIMODAL_ENOUGH and is_open
         self.clear = over and after >= CLEAR_FROM and not is_open
         return over and not self.clear
+
+    def _competed(self, step: int) -> bool:
+        """Whether hypotheses have competed for long enough to try: what follows is learnt from trials too."""
+        return self.ramp_start is not None and step >= self.ramp_start + 2 * self.config.anneal_steps
 
     def _begin_phase(self, step: int) -> None:
         self.phase_start = self.improved_at = step

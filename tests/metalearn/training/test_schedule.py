@@ -17,6 +17,7 @@ from metalearn.training.schedule import (
 )
 
 STEPS = TrainingConfig(steps=10_000)
+SLOWLY = TrainingConfig(steps=10_000, anneal_steps=2_000)
 SOLVED = {"trial": 1.0, "retrial": 1.0}
 
 
@@ -76,7 +77,7 @@ def test_where_a_demonstration_leaves_nothing_open_hypotheses_never_compete() ->
 
 
 def test_phase_one_goes_on_while_something_improves_and_then_a_round_is_due() -> None:
-    schedule = automatic()
+    schedule = automatic(SLOWLY)
     works(schedule)
     for i in range(1, 20):
         schedule.look(100 + 100 * i, {"trial": min(0.05 * i, 0.5)}, float(i))
@@ -84,8 +85,18 @@ def test_phase_one_goes_on_while_something_improves_and_then_a_round_is_due() ->
     assert schedule.round_due(2000) == 2000
 
 
+def test_trials_begin_once_hypotheses_have_competed_for_a_while_even_if_more_could_be_learnt() -> None:
+    schedule = automatic()
+    works(schedule)
+    step = 100
+    while not schedule.round_due(step):
+        step += 100
+        schedule.look(step, {"trial": step / 10_000}, 1.0)
+    assert step == 100 + 2 * STEPS.anneal_steps
+
+
 def test_a_better_likelihood_is_an_improvement_too() -> None:
-    still, learning = automatic(), automatic()
+    still, learning = automatic(SLOWLY), automatic(SLOWLY)
     for one, gain in ((still, 0.0), (learning, 0.5)):
         works(one)
         for i in range(1, 11):

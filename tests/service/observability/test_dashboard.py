@@ -31,8 +31,8 @@ def shared_state_gauges(http: TestClient, client: Client, demo: Episode) -> dict
     http.get("/nothing")
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(http.get("/metrics").text):
-        kind = {"counter": "_total"}.get(family.type, "")
-        found.setdefault(family.name + kind, set())  # one that has not been counted yet has no samples
+        for kind in {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(family.type, ("",)):
+            found.setdefault(family.name + kind, set())  # one that has not been counted yet has no samples
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
     return found
