@@ -58,7 +58,7 @@ def evaluate(
     with nothing_left_of_a_failure(*(path.parent for path in written)):
         for path in written:
             path.parent.mkdir(parents=True, exist_ok=True)  # fail before the work rather than after it
-        page = report.with_suffix(".html") if report else None
+        page = report.with_suffix(".html") if report and report.suffix != ".html" else None
         result = run_evaluation(folder, manifest, family, seed, episodes, plot, save, Console(stderr=True), page)
     print_report(result, Console())
     if report:
