@@ -33,6 +33,7 @@ from metalearn.training.recognition import calibrate_recognition
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import RunStore, fetch_folder
 from wtl.folders import nothing_left_of_a_failure
+from wtl.report_page import NOT_BUILT, write_page
 
 Learners = int | tuple[int, int]
 """The number of processes that learn together, or (fewest, most); 0: this process alone."""
@@ -233,8 +234,9 @@ def run_evaluation(
     plot: Path | None,
     save: bool,
     console: Console,
+    page: Path | None = None,
 ) -> Report:
-    """Evaluate a bundle, with the progress on a console. Plot and store the report if asked to.
+    """Evaluate a bundle, with the progress on a console. Plot and store the report, and write its page, if asked to.
 
     Raises:
         InvalidConfig: a manifest that the bundle's experiment does not name and that was not given.
@@ -247,9 +249,12 @@ def run_evaluation(
     n_tasks = None if episodes is None else -(-episodes // manifest.episodes_per_task)
     with show_progress(console) as progress:
         report = evaluate(methods, family, manifest, seed=seed, n_tasks=n_tasks, bundle=bundle.id, progress=progress)
+    stories = tell_stories(methods["wtl"], family, manifest, seed=seed) if plot or page else []
     if plot:
-        stories = tell_stories(methods["wtl"], family, manifest, seed=seed)
         console.print(f"plot: {draw_report(report, plot, family, stories)}")
+    if page:
+        written = write_page(report, stories, page)
+        console.print(f"page: {written}" if written else NOT_BUILT)
     if save:
         bundle.with_report(report.to_json()).save(folder)
     return report

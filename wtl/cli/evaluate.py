@@ -29,7 +29,10 @@ def evaluate(
     episodes: Annotated[
         int | None, typer.Option(min=1, help="Number of episodes, instead of the manifest's number.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report to this JSON file.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the report to this JSON file, and as a page (.html) beside it."),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Plot the report to this PNG file.")] = None,
     threads: Threads = None,
     save: Annotated[bool, typer.Option("--save", help="Store the report in the bundle.")] = False,
@@ -55,7 +58,8 @@ def evaluate(
     with nothing_left_of_a_failure(*(path.parent for path in written)):
         for path in written:
             path.parent.mkdir(parents=True, exist_ok=True)  # fail before the work rather than after it
-        result = run_evaluation(folder, manifest, family, seed, episodes, plot, save, Console(stderr=True))
+        page = report.with_suffix(".html") if report and report.suffix != ".html" else None
+        result = run_evaluation(folder, manifest, family, seed, episodes, plot, save, Console(stderr=True), page)
     print_report(result, Console())
     if report:
         typer.echo(f"report: {result.write(report)}")
