@@ -14,7 +14,7 @@ from support.pointing import PointingRuntime, settings_in
 from support.serving import served
 
 from service.api.schemas import adaptations as schemas
-from service.api.schemas import datasets
+from service.api.schemas import datasets, recognitions
 from service.api.schemas import models as cards
 from service.api.schemas import training_jobs as jobs
 from service.app import create_app
@@ -96,8 +96,8 @@ def test_examples_of_bodies_are_bodies(app: FastAPI) -> None:
             if "example" in content:
                 name = content["schema"]["$ref"].rpartition("/")[2]
                 schema: type[BaseModel] = next(
-                    getattr(one, name) for one in (cards, datasets, jobs, schemas) if hasattr(one, name)
+                    getattr(one, name) for one in (cards, datasets, jobs, recognitions, schemas) if hasattr(one, name)
                 )
                 schema.model_validate(content["example"])
                 checked += 1
-    assert checked == 13
+    assert checked == 14
