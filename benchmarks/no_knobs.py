@@ -12,10 +12,11 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.trained import ROOT, curve, say, table, train
+from benchmarks.trained import ROOT, curve, measure_once, say, table, train, write_page
 from metalearn.bundle import Bundle
 from metalearn.evaluation.evaluate import report_of
 from metalearn.evaluation.manifest import Manifest, load_manifest
@@ -93,15 +94,10 @@ def main() -> None:
         for suite in given.suite:
             for settings in given.settings:
                 title = f"{suite}-{settings}-seed{seed}"
-                result = given.results / f"{title}.json"
-                if not result.exists():
-                    print(f"== {title}", flush=True)
-                    folder = given.runs.resolve() / title
-                    measured = measure(suite, settings, seed, folder, options, given.tasks)
-                    result.write_text(json.dumps(measured, indent=1) + "\n")
-    written = page(given.results)
-    given.results.with_suffix(".md").write_text(written)
-    print(written)
+                folder = given.runs.resolve() / title
+                work = partial(measure, suite, settings, seed, folder, options, given.tasks)
+                measure_once(given.results, title, work)
+    write_page(given.results, page)
 
 
 if __name__ == "__main__":

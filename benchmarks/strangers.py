@@ -13,10 +13,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.trained import ROOT, curve, rate, say, table, train
+from benchmarks.trained import ROOT, curve, measure_once, rate, say, table, train, write_page
 from metalearn.baselines.bundled import methods_of
 from metalearn.bundle import Bundle
 from metalearn.evaluation.evaluate import evaluate
@@ -140,16 +141,9 @@ def main() -> None:
     for seed in given.seed:
         for name in given.family:
             title = f"{name}-seed{seed}"
-            result = given.results / f"{title}.json"
-            if not result.exists():
-                print(f"== {title}", flush=True)
-                n_recorded = QUICK_TASKS if given.quick else 4_096
-                run = Run(name, seed, given.runs.resolve() / title, n_recorded)
-                measured = measure(run, options, given.tasks)
-                result.write_text(json.dumps(measured, indent=1) + "\n")
-    written = page(given.results)
-    given.results.with_suffix(".md").write_text(written)
-    print(written)
+            run = Run(name, seed, given.runs.resolve() / title, QUICK_TASKS if given.quick else 4_096)
+            measure_once(given.results, title, partial(measure, run, options, given.tasks))
+    write_page(given.results, page)
 
 
 if __name__ == "__main__":

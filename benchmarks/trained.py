@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,21 @@ def _call(command: Sequence[str]) -> int:
 def _processor_s() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def measure_once(results: Path, title: str, measure: Callable[[], dict[str, Any]]) -> None:
+    """Keep what is measured as `title`.json in the folder of results, if it is not there yet."""
+    result = results / f"{title}.json"
+    if not result.exists():
+        print(f"== {title}", flush=True)
+        result.write_text(json.dumps(measure(), indent=1) + "\n")
+
+
+def write_page(results: Path, page: Callable[[Path], str]) -> None:
+    """Print the page of a folder of results, and keep it beside the folder."""
+    written = page(results)
+    results.with_suffix(".md").write_text(written)
+    print(written)
 
 
 def say(what: str, done: int, total: int) -> None:

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import httpx
 import torch
 import uvicorn
 from own_task import Doors
+from support.serving import running
 
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
@@ -76,15 +76,8 @@ def models_in(folder: Path) -> Path:
 @contextlib.contextmanager
 def played(wanted: Wanted) -> Iterator[str]:
     """The address of the page, served on loopback."""
-    with application(wanted) as app, socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            while not server.started:
-                assert thread.is_alive(), "the page is not served"
-                time.sleep(0.01)
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(timeout=20)
+    with (
+        application(wanted) as app,
+        running(uvicorn.Config(app, log_level="warning", ws="websockets-sansio")) as url,
+    ):
+        yield url

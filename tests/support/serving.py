@@ -23,6 +23,13 @@ def served(app: FastAPI, settings: Settings | None = None, at: int = 0, **change
     for name, value in changed.items():
         assert hasattr(config, name)
         setattr(config, name, value)
+    with running(config, at) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def running(config: uvicorn.Config, at: int = 0) -> Iterator[str]:
+    """The URL of a server in a thread, on loopback, if no port is said on a free one."""
     with socket.create_server(("127.0.0.1", at)) as listener:
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
