@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from metalearn.data.asks import AskOffer, kinds_of
+from metalearn.data.errors import InvalidConfig
+
 SCRATCH = "scratch"
 """The `image_encoder` that is trained with the rest."""
 
@@ -116,7 +119,12 @@ class ModelConfig(Section):
     memory: Annotated[int, Decided("32 where the policy can try, else 0")] = Field(
         0, ge=0, le=16_384, description="numbers in which an episode is remembered while it lasts; 0: it is not"
     )
-    asks: tuple[str, ...] = Field((), description="kinds of ask (`metalearn.data.asks`) that the model is trained for")
+    asks: tuple[str, ...] = Field(
+        (), description="kinds of ask that the model is trained for: return, goal, better, in any combination"
+    )
+    ask_offers: Annotated[tuple[AskOffer, ...], SetBy("training, from what episodes were an answer to")] = Field(
+        (), description="ranges and units of the asks that the model was trained for"
+    )
     image_encoder: Annotated[str, NamesCode()] = Field(
         SCRATCH,
         pattern=r"^(scratch|[\w.]+:\w+)$",
@@ -127,6 +135,15 @@ class ModelConfig(Section):
     units: Annotated[UnitsConfig, SetBy("training, from the bounds of the spaces and the training data")] = Field(
         UnitsConfig(), description="units of actions and rewards that the networks count in"
     )
+
+    @field_validator("asks")
+    @classmethod
+    def _known_asks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The names once each, in the order of the kinds."""
+        try:
+            return tuple(kind.name for kind in kinds_of(names))
+        except InvalidConfig as error:
+            raise ValueError(str(error)) from error
 
     @model_validator(mode="before")
     @classmethod
@@ -150,6 +167,12 @@ class DataConfig(Section):
     )
     demos_per_task: int = Field(1, ge=0, description="episodes of the expert that a task's context may show")
     experts_per_task: int = Field(2, ge=0, description="episodes of the expert that are imitated, per task")
+    graded_per_task: Annotated[int, Decided("2 where a return, a goal or better is asked for, else 0")] = Field(
+        0, ge=0, description="demonstrators of less skill per task: the expert, who acts at random now and then"
+    )
+    grades: tuple[float, ...] = Field(
+        (0.2, 0.4, 0.6, 0.8, 1.0), min_length=1, description="how often those act at random, from which each draws one"
+    )
     demo_actions: bool = Field(True, description="whether demonstrations come with their actions")
     demo_noise: float = Field(
         0.0, ge=0, description="standard deviation of the action noise of demonstrations, in halves of the range"
@@ -157,6 +180,13 @@ class DataConfig(Section):
     expert_noise: Annotated[float, Decided("from whether actions are continuous")] = Field(
         0.0, ge=0, description="standard deviation of the action noise of imitated episodes, in halves of the range"
     )
+
+    @field_validator("grades")
+    @classmethod
+    def _shares(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if wrong := [value for value in values if not 0 <= value <= 1]:
+            raise ValueError(f"expected numbers from 0 to 1, got {wrong[0]:g}")
+        return values
 
 
 class TrainingConfig(Section):
@@ -196,6 +226,7 @@ class TrainingConfig(Section):
     expert_trial: float = Field(
         0.7, ge=0, le=1, description="how often, in the warm-up, an expert's episode plays a trial that succeeded"
     )
+    ask_rate: float = Field(0.5, gt=0, lt=1, description="how often each kind of ask is a part of a context")
     own_target: float = Field(0.5, ge=0, le=1, description="how often the policy's own relabelled attempt is imitated")
     anneal_steps: int = Field(
         200, ge=1, description="steps of annealing from one behaviour for all hypotheses to hypotheses that compete"

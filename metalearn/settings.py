@@ -243,7 +243,7 @@ def _expected(info: FieldInfo) -> str:
 
 def _kind(annotation: Any) -> str:
     if get_origin(annotation) is tuple:
-        return f"a list of {_KINDS[get_args(annotation)[0]].removeprefix('a ')}s"
+        return f"a list of {_KINDS.get(get_args(annotation)[0], 'an object').split(' ', 1)[1]}s"
     if issubclass(annotation, Section):
         return f"an object of {', '.join(annotation.model_fields)}"
     return _KINDS.get(annotation, "an object")

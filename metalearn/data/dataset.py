@@ -20,9 +20,9 @@ from metalearn.data.pixels import packed, unpacked
 from metalearn.data.reading import read_arrays, read_json
 from metalearn.data.spec import Spec
 
-SCHEMA = 3
-READABLE = (2, SCHEMA)
-"""Schemas that are read: before 3, pictures were not compressed."""
+SCHEMA = 4
+READABLE = (2, 3, SCHEMA)
+"""Schemas that are read: before 3, pictures were not compressed; before 4, there was nobody but the expert."""
 INDEX_FILE = "dataset.json"
 TASKS_PER_SHARD = 1024
 FEWEST_TASKS = 2
@@ -39,6 +39,23 @@ DAMAGE = (
 
 
 @dataclass(frozen=True)
+class Demonstrator:
+    """The episodes in one task of somebody other than the expert.
+
+    Attributes:
+        source: who that is, as `expert, 40% at random`.
+        quality: from 0, at random, to 1, the expert.
+        demos: how the task was shown.
+        episodes: in the scene where the policy will act.
+    """
+
+    source: str
+    quality: float
+    demos: tuple[Episode, ...]
+    episodes: tuple[Episode, ...]
+
+
+@dataclass(frozen=True)
 class TaskRecord:
     """What is known of one training task.
 
@@ -49,6 +66,8 @@ class TaskRecord:
         labels: for each of `experts` the actions to imitate on its observations, `[t, a]` or `[t]`; they
             differ from the executed ones where noise was added to the expert. Empty: the executed ones.
         trials: recorded scored trials, in order, if there are any.
+        others: demonstrators of less skill, whose episodes answer asks.
+        sentences: that describe the task.
     """
 
     task: str
@@ -56,20 +75,21 @@ class TaskRecord:
     experts: tuple[Episode, ...]
     labels: tuple[Array, ...] = ()
     trials: tuple[Episode, ...] = ()
+    others: tuple[Demonstrator, ...] = ()
+    sentences: tuple[str, ...] = ()
 
     def check(self, spec: Spec) -> "TaskRecord":
         """Return it if its episodes fit the spec, and there is something to imitate. Raises InvalidData."""
-        if not self.experts:
+        if not self.experts and not any(one.episodes for one in self.others):
             raise InvalidData(f"{self.task}.experts", "at least one episode to imitate", "none")
         if self.labels and len(self.labels) != len(self.experts):
             expected = f"none, or one array for each of {len(self.experts)} experts"
             raise InvalidData(f"{self.task}.labels", expected, str(len(self.labels)))
-        for name in ("demos", "experts", "trials"):
-            for i, episode in enumerate(getattr(self, name)):
-                try:
-                    spec.check(episode)
-                except InvalidData as error:
-                    raise error.within(f"{self.task}.{name}[{i}]") from error
+        for place, episode in self._places():
+            try:
+                spec.check(episode)
+            except InvalidData as error:
+                raise error.within(f"{self.task}.{place}") from error
         for i, label in enumerate(self.labels):
             try:
                 spec.check(Episode(self.experts[i].observations, label.copy()))
@@ -78,6 +98,18 @@ class TaskRecord:
         for _ in self.targets():
             pass
         return self
+
+    def episodes(self) -> Iterator[Episode]:
+        """Every episode."""
+        yield from (episode for _, episode in self._places())
+
+    def _places(self) -> Iterator[tuple[str, Episode]]:
+        """Every episode, and where it stands."""
+        for name in ("demos", "experts", "trials"):
+            yield from ((f"{name}[{i}]", episode) for i, episode in enumerate(getattr(self, name)))
+        for i, one in enumerate(self.others):
+            yield from ((f"others[{i}].demos[{j}]", episode) for j, episode in enumerate(one.demos))
+            yield from ((f"others[{i}].episodes[{j}]", episode) for j, episode in enumerate(one.episodes))
 
     def targets(self) -> Iterator[tuple[Array, Array]]:
         """Each expert episode as `(observations [t, o], actions to imitate [t, a])`. Raises InvalidData."""
@@ -163,6 +195,15 @@ def _pack(key: str, record: TaskRecord, arrays: dict[str, Array]) -> dict[str, A
         entry[role] = _pack_episodes(f"{key}/{role}", getattr(record, role), arrays)
     for i, label in enumerate(record.labels):
         arrays[f"{key}/labels/{i}"] = label
+    entry["others"] = [
+        {"source": one.source, "quality": one.quality}
+        | {
+            role: _pack_episodes(f"{key}/others.{i}.{role}", getattr(one, role), arrays)
+            for role in ("demos", "episodes")
+        }
+        for i, one in enumerate(record.others)
+    ]
+    entry["sentences"] = list(record.sentences)
     return entry
 
 
@@ -180,11 +221,23 @@ def _pack_episodes(prefix: str, episodes: Sequence[Episode], arrays: dict[str, A
 def _unpack(
     key: str, entry: dict[str, Any], found: Mapping[str, dict[str, Array]], arrays: Mapping[str, Array]
 ) -> TaskRecord:
-    def episodes(role: str) -> tuple[Episode, ...]:
-        return tuple(_unpack_episode(f"{key}/{role}/{i}", e, found) for i, e in enumerate(entry[role]))
+    def episodes(role: str, entries: Sequence[dict[str, Any]]) -> tuple[Episode, ...]:
+        return tuple(_unpack_episode(f"{key}/{role}/{i}", e, found) for i, e in enumerate(entries))
 
+    demos, experts, trials = (episodes(role, entry[role]) for role in ("demos", "experts", "trials"))
     labels = tuple(arrays[f"{key}/labels/{i}"] for i in range(entry["labels"]))
-    return TaskRecord(entry["task"], episodes("demos"), episodes("experts"), labels, episodes("trials"))
+    others = tuple(
+        Demonstrator(
+            str(one["source"]),
+            float(one["quality"]),
+            episodes(f"others.{i}.demos", one["demos"]),
+            episodes(f"others.{i}.episodes", one["episodes"]),
+        )
+        for i, one in enumerate(entry.get("others", ()))
+    )
+    return TaskRecord(
+        entry["task"], demos, experts, labels, trials, others, tuple(map(str, entry.get("sentences", ())))
+    )
 
 
 def _unpack_episode(key: str, entry: dict[str, Any], found: Mapping[str, dict[str, Array]]) -> Episode:

@@ -20,6 +20,7 @@ from torch.onnx.utils import register_custom_op_symbolic
 
 from metalearn.bundle import Bundle, Graphs
 from metalearn.config import ModelConfig
+from metalearn.data.asks import NOTHING, features_of
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import gather
 from metalearn.data.parts import observation_vectors
@@ -32,12 +33,13 @@ from metalearn.model.policy import ConditionalPolicy
 
 OPSET = 17
 ROLES = ("demos", "trials")
+ASKS = "asks"
 FIELDS = tuple(field.name for field in fields(EpisodeTensors))
 _WEIGHTS = "weights.safetensors"
 
 
 class _Belief(nn.Module):
-    """Plain tensors in, as ONNX wants it: the fields of the demos, then those of the trials."""
+    """Plain tensors in, as ONNX wants it: the fields of the demos, then those of the trials, then asks, if any."""
 
     def __init__(self, policy: ConditionalPolicy) -> None:
         super().__init__()
@@ -45,7 +47,9 @@ class _Belief(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         n = len(FIELDS)
-        latent, log_prior = self.policy.infer_belief(EpisodeTensors(*tensors[:n]), EpisodeTensors(*tensors[n:]))
+        demos, trials = EpisodeTensors(*tensors[:n]), EpisodeTensors(*tensors[n : 2 * n])
+        asks = tensors[-1] if len(tensors) > 2 * n else demos.success[:, :0]
+        latent, log_prior = self.policy.infer_belief(demos, trials, asks)
         return latent, log_prior.exp()
 
 
@@ -120,7 +124,7 @@ def graphs_of(bundle: Bundle) -> Graphs:
     seen = bundle.spec.example_episode(np.random.default_rng(0)).observations
     observations = torch.from_numpy(observation_vectors(np.resize(seen, (len(latent), *seen.shape[1:]))))
     graphs = {
-        "belief": _export(_Belief(policy), episodes, _BELIEF, layout),
+        "belief": _export(_Belief(policy), episodes, _belief_axes(asked=bool(config.ask_offers)), layout),
         "conditioning": _export(_Conditioning(policy), (latent, hypothesis), _CONDITIONING, layout),
         "act": _export(_Act(policy), (conditioning, observations), _ACT, layout),
     }
@@ -137,6 +141,7 @@ def graphs_of(bundle: Bundle) -> Graphs:
 
 _BELIEF: dict[str, dict[int, str]] = {
     **{f"{role}.{name}": {0: "b", 1: f"n_{role}"} for role in ROLES for name in FIELDS},
+    ASKS: {0: "b"},
     "latent": {0: "b"},
     "probabilities": {0: "b"},
 }
@@ -147,6 +152,10 @@ _HEADS: dict[str, dict[int, str]] = {
     "out": {0: "m", 1: "t"}, "log_deviation": {0: "m"},
 }  # fmt: skip
 _REMEMBER: dict[str, dict[int, str]] = {name: {0: "n"} for name in ("observations", "changes", "actions", "sums")}
+
+
+def _belief_axes(*, asked: bool) -> dict[str, dict[int, str]]:
+    return {name: axes for name, axes in _BELIEF.items() if asked or name != ASKS}
 
 
 def _heads_axes(n_inputs: int) -> dict[str, dict[int, str]]:
@@ -162,6 +171,8 @@ def _episodes(config: ModelConfig, spec: Spec) -> tuple[Tensor, ...]:
         shown = [[spec.example_episode(rng) for _ in range(k)] for _ in range(3)]
         arrays = gather(shown, config.n_frames, Units(spec), effects=effects, means=means)
         tensors += [torch.from_numpy(arrays[name]) for name in FIELDS]
+    if config.ask_offers:
+        tensors.append(torch.from_numpy(features_of([NOTHING] * 3, config.ask_offers)))
     return tuple(tensors)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from metalearn.adapter import ActionHeads, Belief
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
+from metalearn.data.asks import features_of
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.frames import gather
@@ -42,12 +43,13 @@ class Inference:
             InvalidData: an ask that the model was not trained for.
         """
         for context in contexts:
-            context.ask.check(self.policy.config.asks)
+            context.ask.check(self.policy.config.ask_offers)
         self.policy.eval()
         with torch.inference_mode():
             demos = self._tensors([context.demos for context in contexts])
             trials = self._tensors([context.trials for context in contexts])
-            latents, log_prior = self.policy.infer_belief(demos, trials)
+            asks = torch.from_numpy(features_of([context.ask for context in contexts], self.policy.config.ask_offers))
+            latents, log_prior = self.policy.infer_belief(demos, trials, asks)
             probabilities = log_prior.exp().numpy()
         return [Belief(latent, p) for latent, p in zip(latents.numpy(), probabilities, strict=True)]
 

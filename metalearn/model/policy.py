@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metalearn.config import ModelConfig
+from metalearn.data.asks import NOTHING, features_of
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
+from metalearn.model.asks import AskReader
 from metalearn.model.choices import log_likelihood_of_choices, most_probable_choices
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import ContextEncoder, EpisodeTensors
@@ -46,8 +48,9 @@ class ConditionalPolicy(nn.Module):
     actions. Where tasks differ in what an action does, the network says how the observation is to change, and
     `Dynamics` which action does that.
 
-    A latent `[d]` is what the encoder makes of a context, then the keys of the entities that it was about (if
-    observations list entities), then the sums that tell the effect of actions (if that differs).
+    A latent `[d]` is what the encoder makes of a context and of what is asked for, then the keys of the entities
+    that the context was about (if observations list entities), then the sums that tell the effect of actions (if
+    that differs).
 
     Raises:
         InvalidConfig: dynamics to be estimated for discrete actions.
@@ -60,6 +63,8 @@ class ConditionalPolicy(nn.Module):
         o, a, width = spec.observation_size, spec.action_size, config.policy_width
         observations, d = make_observation_encoder(spec, config), config.latent_dim
         self.encoder = ContextEncoder(config, observations, a)
+        n_asks = features_of([NOTHING], config.ask_offers).shape[1]
+        self.asked = AskReader(n_asks, d, config.encoder_width) if n_asks else None
         self.prior = nn.Sequential(nn.Linear(d, width), nn.ReLU(), nn.Linear(width, config.n_hypotheses))
         self.hypotheses = nn.Embedding(config.n_hypotheses, 32)
         self.completion = nn.Sequential(nn.Linear(d + 32, width), nn.ReLU(), nn.Linear(width, d))
@@ -94,10 +99,13 @@ class ConditionalPolicy(nn.Module):
             nn.init.zeros_(self.spread.bias)
 
     def infer_belief(
-        self, demos: EpisodeTensors, trials: EpisodeTensors
+        self, demos: EpisodeTensors, trials: EpisodeTensors, asks: Float[Tensor, "b n"]
     ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b z"]]:
         """The latent of each context, and log p(z | context)."""
         latent = self.encoder(demos, trials)
+        if self.asked is not None:
+            read, keys = latent.tensor_split([self.config.latent_dim], -1)
+            latent = torch.cat([self.asked(read, asks), keys], -1)
         log_prior = self.prior(latent[:, : self.config.latent_dim]).log_softmax(-1)
         if self.memory is None:
             return torch.cat([latent, trials.summed_effects], -1), log_prior

@@ -163,6 +163,24 @@ class BoundedFamily(Family, Protocol):
         ...
 
 
+@runtime_checkable
+class GoalFamily(Family, Protocol):
+    """A family that says what was achieved, so that goals can be asked for."""
+
+    def achieved_goal(self, observations: Shaped[np.ndarray, "n *o"]) -> Float32[np.ndarray, "n g"]:
+        """What is achieved in each of n observations, as episodes keep them; the numbers that a goal consists of."""
+        ...
+
+
+@runtime_checkable
+class DescribedFamily(Family, Protocol):
+    """A family whose tasks can be said in words."""
+
+    def sentences(self, index: int) -> tuple[str, ...]:
+        """Sentences that describe a task, each of them sufficient."""
+        ...
+
+
 class SerialVectorEnv(TaskVectorEnv):
     """Tasks stepped one after the other: the vector environment of any family that has none of its own."""
 

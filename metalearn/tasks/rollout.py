@@ -42,12 +42,25 @@ def rollout(env: TaskVectorEnv, actor: Actor, seeds: Sequence[int], *, relabel: 
 
 
 def demonstrate(
-    family: Family, indices: Sequence[int], seeds: Sequence[int], scene: Scene, noise: float = 0.0, seed: int = 0
+    family: Family,
+    indices: Sequence[int],
+    seeds: Sequence[int],
+    scene: Scene,
+    noise: float = 0.0,
+    seed: int = 0,
+    at_random: Sequence[float] | None = None,
 ) -> Rollout:
     """Run one expert episode of each task.
 
-    `noise` (standard deviation, in halves of the action's range) is added to the actions taken and never to the
-    recorded labels, so that the expert's corrections are recorded too.
+    Args:
+        family: whose tasks.
+        indices: the b tasks.
+        seeds: of their episodes.
+        scene: where the expert acts.
+        noise: standard deviation, in halves of the action's range, of what is added to the actions taken and never to
+            the recorded labels, so that the expert's corrections are recorded too.
+        seed: of the noise and of what is random.
+        at_random: how often a uniformly random action is taken in place of the expert's, from 0 to 1, for each task.
 
     Raises:
         InvalidConfig: the family has no expert.
@@ -60,12 +73,16 @@ def demonstrate(
         actions = env.expert_actions()
         if actions is None:
             raise InvalidConfig(f"family {family.name} has no expert to demonstrate: train it from recorded episodes")
-        if noise == 0 or family.spec.discrete:
+        if noise > 0 and not family.spec.discrete:
+            noisy = actions + rng.normal(0, noise, actions.shape) * half_ranges
+            actions = space.clip(noisy.astype(np.float32))
+        if random is None or at_random is None:
             return actions
-        noisy = actions + rng.normal(0, noise, actions.shape) * half_ranges
-        return space.clip(noisy.astype(np.float32))
+        instead = (rng.random(len(actions)) < at_random).reshape(-1, *[1] * (actions.ndim - 1))
+        return np.where(instead, random.act(observations), actions)
 
     env = make_vec(family, indices, scene)
+    random = RandomActor(env, seed) if at_random is not None else None
     try:
         return _run(env, expert, seeds, relabel=True)
     finally:

@@ -15,7 +15,9 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from metalearn.config import ModelConfig, TrainingConfig
-from metalearn.data.dataset import Dataset
+from metalearn.data.asks import NOTHING, features_of
+from metalearn.data.asks.better import EXPERT
+from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Array, Episode
 from metalearn.data.frames import Frames
 from metalearn.data.parts import observation_vectors
@@ -23,6 +25,7 @@ from metalearn.data.spaces import beside_pictures
 from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import EpisodeTensors
+from metalearn.training.asking import Answer, Asking, GoalReader, KnownTask, Shown
 from metalearn.training.collect import TaskTrials
 
 ABSENT = -1
@@ -36,7 +39,7 @@ KnownFrom = Literal["demos", "expert", "trials"]
 
 @dataclass(frozen=True, eq=False)
 class MetaBatch:
-    """Contexts of b tasks (demos and trials), and for each the steps of an episode to imitate.
+    """Contexts of b tasks (demos, trials and asks), and for each the steps of an episode to imitate.
 
     `remembered` says of how many steps of the episode each one stands in a memory; 0: of none. `hypothesis` is the one
     that learns while they do not compete.
@@ -44,6 +47,7 @@ class MetaBatch:
 
     demos: EpisodeTensors
     trials: EpisodeTensors
+    asks: Float[Tensor, "b n"]
     observations: Float[Tensor, "b t o"]
     actions: Shaped[Tensor, "b t *a"]
     mask: Bool[Tensor, "b t"]
@@ -110,9 +114,16 @@ class Steps:
         self.lengths, self._done, self._effects = torch.from_numpy(lengths), torch.from_numpy(done), effects
         self._changing = torch.from_numpy(beside_pictures(spec.parts)) if changes else torch.zeros(0, dtype=torch.long)
 
-    def pick(self, index: Int[Tensor, " b"], n_steps: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Steps of episodes `index`, as the fields of a batch: all, or `n_steps` random ones in their order."""
+    def pick(
+        self, index: Int[Tensor, " b"], n_steps: int, generator: torch.Generator, ends: Int[Tensor, " b"] | None = None
+    ) -> dict[str, Tensor]:
+        """Steps of episodes `index` before their `ends`, as the fields of a batch.
+
+        They are all, or `n_steps` random ones in their order.
+        """
         lengths = self.lengths[index]
+        if ends is not None:
+            lengths = lengths.minimum(ends)
         longest = int(lengths.max())
         effects = self._earlier_effects(index, longest)
         rows = index[:, None]
@@ -153,9 +164,15 @@ class Steps:
 
 
 class TrainingSet:
-    """Demos, expert episodes and (once collected) own trials of n training tasks."""
+    """Demos, expert episodes and (once collected) own trials of n training tasks.
 
-    def __init__(self, dataset: Dataset, config: ModelConfig) -> None:
+    Args:
+        dataset: what was demonstrated, or recorded.
+        config: of the policy that learns from it.
+        goals: reads what was achieved; None where nobody says.
+    """
+
+    def __init__(self, dataset: Dataset, config: ModelConfig, goals: GoalReader | None = None) -> None:
         self._units, self._config = Units(dataset.spec, **dict(config.units)), config
         records = dataset.tasks
         self.n_tasks = len(records)
@@ -171,6 +188,7 @@ class TrainingSet:
         self._trial_target = torch.full_like(self._trial, ABSENT)
         wanted = [actions for record in records for _, actions in record.targets()]
         self._targets = list(zip(expert, wanted, strict=True))
+        self._asking = self._hindsight(records, goals) if config.ask_offers else None
         self._base = (len(self._episodes), len(self._targets))
         self._refresh()
 
@@ -201,6 +219,10 @@ class TrainingSet:
         relabelled = [pair for task in tasks for pair in zip(task.attempts, task.labels, strict=False)]
         self._episodes = [*self._episodes[:n_episodes], *attempts]
         self._targets = [*self._targets[:n_targets], *relabelled]
+        if self._asking is not None:
+            self._asking.forget_own()
+            for known, task in zip(self._asking.tasks, tasks, strict=True):
+                known.own = [self._answer(episode, None) for episode in task.attempts if episode.actions is not None]
         self._trial = _table([len(task.attempts) for task in tasks])
         self._trial_target = _table([len(task.labels) for task in tasks], width=self._trial.shape[1])
         self._trial = torch.where(self._trial >= 0, self._trial + n_episodes, ABSENT)
@@ -220,7 +242,11 @@ class TrainingSet:
             trial = torch.cat([own, trial], 1)
             imitate_own = (own_target >= 0) & (torch.rand(b, generator=generator) < config.own_target)
             target = torch.where(imitate_own, own_target, target)
-        steps = self._steps.pick(target, config.steps_per_episode, generator)
+        ends, asks = None, torch.zeros(b, 0)
+        if self._asking is not None:
+            asked = self._asking.draw(task, demo, target, lambda i: self._targets[i][0], config.ask_rate, generator)
+            demo, target, ends, asks = asked.demo, asked.target, asked.ends, asked.asks
+        steps = self._steps.pick(target, config.steps_per_episode, generator, ends)
         # What an expert did tells the task, which nobody who acts is told: only own episodes are remembered.
         steps["remembered"] = steps["remembered"] * (target >= self._base[1])[:, None]
         return MetaBatch(
@@ -230,6 +256,7 @@ class TrainingSet:
             trials=EpisodeTensors.gather(self._frames, trial).drop_modalities(
                 generator, actions=0.1, rewards=0.1, success=0.1
             ),
+            asks=asks,
             hypothesis=torch.randint(self._config.n_hypotheses, (b,), generator=generator),
             **steps,
         )
@@ -256,6 +283,7 @@ class TrainingSet:
                 MetaBatch(
                     demos=EpisodeTensors.gather(self._frames, self._demo[task][there]),
                     trials=EpisodeTensors.gather(self._frames, trial[there]),
+                    asks=torch.from_numpy(features_of([NOTHING] * int(there.sum()), self._config.ask_offers)),
                     hypothesis=torch.zeros(int(there.sum()), dtype=torch.long),
                     **steps,
                 ),
@@ -273,6 +301,8 @@ class TrainingSet:
 
     def _draw_experts(self, task: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A target (index of steps), and another expert episode (index of frames, or absent) as a pseudo-trial."""
+        if not self._expert.shape[1]:
+            return torch.full_like(task, ABSENT), torch.full_like(task, ABSENT)
         available = (self._expert[task] >= 0).sum(1)
         first = (torch.rand(len(task), generator=generator) * available).long()
         second = (first + 1 + (torch.rand(len(task), generator=generator) * (available - 1)).long()) % available
@@ -287,6 +317,29 @@ class TrainingSet:
         n_context = torch.where(with_pseudo, 0, (torch.rand(len(task), generator=generator) * available).long())
         context = torch.where(torch.arange(own.shape[1]) < n_context[:, None], own, ABSENT)
         return context, self._trial_target[task, n_context.clamp(max=own.shape[1] - 1)]
+
+    def _hindsight(self, records: Sequence[TaskRecord], goals: GoalReader | None) -> Asking:
+        """What can be asked for in each task: executed actions become targets, demonstrators' demos are encoded."""
+        tasks = []
+        for record in records:
+            known, others = KnownTask(record.sentences), []
+            known.answers += [self._answer(e, EXPERT) for e in record.experts if e.actions is not None]
+            for other in record.others:
+                demos = tuple(range(len(self._episodes), len(self._episodes) + len(other.demos)))
+                self._episodes.extend(other.demos)
+                answers = [self._answer(e, other.quality) for e in other.episodes if e.actions is not None]
+                others.append(Shown(other.quality, demos, tuple(answers)))
+                known.answers += answers
+            known.others = tuple(others)
+            known.answers += [self._answer(e, None) for e in record.trials if e.actions is not None]
+            tasks.append(known)
+        return Asking(self._config.ask_offers, tasks, goals)
+
+    def _answer(self, episode: Episode, quality: float | None) -> Answer:
+        """The executed actions of an episode as another target."""
+        assert episode.actions is not None
+        self._targets.append((episode, episode.actions))
+        return Answer(len(self._targets) - 1, episode, quality)
 
     def _refresh(self) -> None:
         config, effects = self._config, self._config.dynamics_rank > 0

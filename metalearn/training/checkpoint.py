@@ -31,6 +31,7 @@ class Progress:
         collections: one entry per round of own trials (`episode_source.summary`).
         collecting: version of the policy whose trials are being collected, or None.
         units: of the policy (`UnitsConfig` as JSON), which later data of the same run must not change.
+        asks: what the policy is trained for (`AskOffer` as JSON), which stays too.
     """
 
     schedule: dict[str, Any] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Progress:
     collections: list[dict[str, Any]] = field(default_factory=list)
     collecting: int | None = None
     units: dict[str, Any] = field(default_factory=dict)
+    asks: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)

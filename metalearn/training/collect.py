@@ -16,18 +16,18 @@ import torch
 
 from metalearn.config import DataConfig, ModelConfig
 from metalearn.data.context import Context
-from metalearn.data.dataset import TaskRecord
+from metalearn.data.dataset import Demonstrator, TaskRecord
 from metalearn.data.episode import Array, Episode
 from metalearn.model.inference import Inference
 from metalearn.model.policy import ConditionalPolicy
-from metalearn.tasks.family import Scene, TaskId, make_vec
+from metalearn.tasks.family import DescribedFamily, Scene, TaskId, make_vec
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import Rollout, demonstrate, episode_seeds, rollout
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-STREAM_DEMO, STREAM_EXPERT, STREAM_TRIAL, STREAM_PROGRESS = 11, 12, 13, 14
+STREAM_DEMO, STREAM_EXPERT, STREAM_TRIAL, STREAM_PROGRESS, STREAM_GRADED = 11, 12, 13, 14, 20
 
 
 @runtime_checkable
@@ -87,23 +87,46 @@ def demonstration_chunks(family: str, indices: Sequence[int], data: DataConfig, 
 
 
 def demonstrate_chunk(chunk: DemonstrationChunk) -> list[TaskRecord]:
-    """Run the expert in both scenes of every task of the chunk."""
-    data, name = chunk.data, find_family(chunk.family).name
+    """Run the expert in both scenes of every task of the chunk, and demonstrators of less skill."""
+    data, family = chunk.data, find_family(chunk.family)
     with one_thread():
         demos = _expert_runs(chunk, "demo", STREAM_DEMO, data.demo_noise, data.demos_per_task)
         experts = _expert_runs(chunk, "trial", STREAM_EXPERT, data.expert_noise, data.experts_per_task)
+        others = [_graded(chunk, number) for number in range(data.graded_per_task)]
     return [
         TaskRecord(
-            task=str(TaskId(name, index)),
+            task=str(TaskId(family.name, index)),
             demos=tuple(run.episodes[i] if data.demo_actions else run.episodes[i].without_actions() for run in demos),
             experts=tuple(run.episodes[i] for run in experts),
             labels=tuple(run.expert_actions[i] for run in experts if run.expert_actions is not None),
+            others=tuple(of_all[i] for of_all in others),
+            sentences=family.sentences(index) if isinstance(family, DescribedFamily) else (),
         )
         for i, index in enumerate(chunk.indices)
     ]
 
 
-def _expert_runs(chunk: DemonstrationChunk, scene: Scene, stream: int, noise: float, n: int) -> list[Rollout]:
+def _graded(chunk: DemonstrationChunk, number: int) -> list[Demonstrator]:
+    """In every task the `number`-th demonstrator of less skill: the expert, who acts at random now and then."""
+    data, stream = chunk.data, STREAM_GRADED + number
+    seeds = episode_seeds(chunk.indices, stream + 100 * chunk.seed, 0)
+    at_random = [float(np.random.default_rng(seed).choice(data.grades)) for seed in seeds]
+    demos = _expert_runs(chunk, "demo", stream + 20, 0.0, data.demos_per_task, at_random)
+    runs = _expert_runs(chunk, "trial", stream + 40, 0.0, 1, at_random)
+    return [
+        Demonstrator(
+            source=f"expert, {share:.0%} at random",
+            quality=1 - share,
+            demos=tuple(run.episodes[i] if data.demo_actions else run.episodes[i].without_actions() for run in demos),
+            episodes=tuple(run.episodes[i] for run in runs),
+        )
+        for i, share in enumerate(at_random)
+    ]
+
+
+def _expert_runs(
+    chunk: DemonstrationChunk, scene: Scene, stream: int, noise: float, n: int, at_random: Sequence[float] | None = None
+) -> list[Rollout]:
     """`n` expert episodes of every task of the chunk."""
     family, stream = find_family(chunk.family), stream + 100 * chunk.seed
     return [
@@ -114,6 +137,7 @@ def _expert_runs(chunk: DemonstrationChunk, scene: Scene, stream: int, noise: fl
             scene,
             noise,
             seed=episode_seeds(chunk.indices[:1], stream, 1000 + episode)[0],
+            at_random=at_random,
         )
         for episode in range(n)
     ]

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from metalearn.config import Experiment
+from metalearn.data.asks import kinds_of
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array
 from metalearn.data.parts import observation_vectors
@@ -57,6 +58,9 @@ def decide_data(experiment: Experiment, spec: Spec, *, side_by_side: bool) -> De
     else:
         reason = "actions are continuous: an expert that is pushed off its way shows how to come back"
         found.append(Decision("data.expert_noise", 0.1, reason))
+    asked = [name for name in experiment.model.asks if any(kind.of_outcome for kind in kinds_of([name]))]
+    told = f"what is asked for is a matter of how well it went: {', '.join(asked)}" if asked else "nothing is asked for"
+    found.append(Decision("data.graded_per_task", 2 if asked else 0, told))
     chunk, how = (512, "together") if side_by_side else (64, "one after the other")
     found.append(Decision("data.chunk_tasks", chunk, f"tasks are stepped {how}"))
     return _decided(experiment, found)
@@ -71,6 +75,7 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
         own_trials: whether the policy can try and be corrected by an expert.
     """
     lengths = [len(episode) for record in dataset.tasks for episode in (*record.demos, *record.experts)]
+    lengths = lengths or [len(episode) for record in dataset.tasks for episode in record.episodes()]
     usual = round(float(np.median(lengths)))
     said = f"an episode has {usual} steps (median)"
     found = [

@@ -233,7 +233,7 @@ def _measured(values: Float[Tensor, " n"]) -> Measured:
 def episode_likelihood(policy: ConditionalPolicy, batch: MetaBatch) -> Float[Tensor, " b"]:
     """log sum_z p(z | context) p(actions | observations, z, context): a hypothesis explains an episode, not a step."""
     batch = batch.to(policy.log_sigma.device)
-    latent, log_prior = policy.infer_belief(batch.demos, batch.trials)
+    latent, log_prior = policy.infer_belief(batch.demos, batch.trials, batch.asks)
     sums = policy.sums_before(batch.observations, batch.changes, batch.done, batch.remembered, batch.effects)
     known = policy.log_likelihood(latent, batch.observations, batch.actions, batch.mask.float(), sums)
     whole = torch.logsumexp(known + log_prior, -1)

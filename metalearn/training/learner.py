@@ -55,7 +55,7 @@ class _Objective(nn.Module):
     ) -> Float[Tensor, ""]:
         """Of the episodes of `batch`, a part of the whole batch, whose n episodes have `n_steps`."""
         with torch.autocast(batch.mask.device.type, torch.bfloat16, enabled=half):
-            latent, log_prior = self.policy.infer_belief(batch.demos, batch.trials)
+            latent, log_prior = self.policy.infer_belief(batch.demos, batch.trials, batch.asks)
             sums = self.policy.sums_before(
                 batch.observations, batch.changes, batch.done, batch.remembered, batch.effects
             )

@@ -15,6 +15,7 @@ import torch
 
 from metalearn.bundle import Bundle
 from metalearn.config import Experiment, ModelConfig, UnitsConfig
+from metalearn.data.asks import AskOffer
 from metalearn.data.dataset import FEWEST_TASKS, Dataset
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
@@ -24,6 +25,7 @@ from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.family import VectorFamily, tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.training import checkpoint
+from metalearn.training.asking import goal_reader, offers_of
 from metalearn.training.batches import TrainingSet
 from metalearn.training.checkpoint import Progress
 from metalearn.training.collect import Collector, SerialCollector, Snapshot
@@ -162,11 +164,20 @@ class _Run:
         self._decide(dataset)
         longest = max(1, self.config.trials_per_task, self.recorded.max_trials if self.recorded else 0)
         units = UnitsConfig.model_validate(stored.progress.units) if stored else units_of(dataset)
-        self.progress.units = units.model_dump(mode="json")
-        self.model = self.experiment.model.model_copy(update={"max_trials": longest, "units": units})
+        self.goals = goal_reader(self.family, dataset.spec)
+        asks = self.experiment.model.asks
+        offers = (
+            tuple(AskOffer.of(one) for one in stored.progress.asks)
+            if stored
+            else offers_of(asks, dataset, self.goals, self.experiment.seed)
+        )
+        self.progress.units, self.progress.asks = units.model_dump(mode="json"), [asdict(one) for one in offers]
+        self.model = self.experiment.model.model_copy(
+            update={"max_trials": longest, "units": units, "ask_offers": offers}
+        )
         torch.manual_seed(self.experiment.seed)
         policy = ConditionalPolicy(self.model, dataset.spec)
-        self.data = TrainingSet(dataset, self.model)
+        self.data = TrainingSet(dataset, self.model, self.goals)
         policy.observations.fit(*self.data.observations())
         if policy.dynamics:
             policy.dynamics.fit(self.data.effects(), policy.observations.unit)
@@ -258,7 +269,8 @@ class _Run:
         if self.source is not None:
             self.source.advance()
         if self.recorded and (window := self.recorded.at(steps)):
-            self.data = TrainingSet(self.split.without_held_out(window) if self.split else window, self.model)
+            kept = self.split.without_held_out(window) if self.split else window
+            self.data = TrainingSet(kept, self.model, self.goals)
         if due is None or steps < due - self.config.staleness:
             return
         if self.source is None or self.config.trials_per_task == 0:

@@ -40,7 +40,8 @@ class InMemoryData:
         self.max_trials = max(len(record.trials) for record in dataset.tasks)
         recorded = hashlib.sha256()
         for record in dataset.tasks:
-            recorded.update(" ".join(e.digest for e in (*record.demos, *record.experts, *record.trials)).encode())
+            recorded.update(" ".join(e.digest for e in record.episodes()).encode())
+            recorded.update(" ".join(record.sentences).encode())
             for label in record.labels:
                 recorded.update(label.tobytes())
         self.digest = recorded.hexdigest()

@@ -11,6 +11,7 @@ from jaxtyping import Float32, Int64, Shaped
 from metalearn.adapter import ActionHeads, Belief
 from metalearn.bundle import Bundle, Weights
 from metalearn.config import ModelConfig
+from metalearn.data.asks import features_of
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
@@ -73,7 +74,7 @@ class OnnxRuntime:
     def infer_belief(self, contexts: Sequence[Context]) -> list[Belief]:
         """Infer the belief of each context. Raises InvalidData for an ask that the model was not trained for."""
         for context in contexts:
-            context.ask.check(self._config.asks)
+            context.ask.check(self._config.ask_offers)
         roles = {"demos": [c.demos for c in contexts], "trials": [c.trials for c in contexts]}
         config, dynamics = self._config, self._config.dynamics_rank > 0
         inputs = {
@@ -83,6 +84,7 @@ class OnnxRuntime:
                 episodes, config.n_frames, self._units, effects=dynamics, means=config.frame_means
             ).items()
         }
+        inputs["asks"] = features_of([context.ask for context in contexts], self._config.ask_offers)
         latents, probabilities = self._belief.run(inputs)
         return [Belief(latent, p) for latent, p in zip(latents, probabilities, strict=True)]
 

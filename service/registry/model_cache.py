@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 from metalearn.bundle import Bundle
 from metalearn.confidence import Confidence
+from metalearn.data.asks import AskOffer
 from metalearn.data.spec import Spec
 from metalearn.recognition import RecognitionCalibration
 from service.inference import Runtime
@@ -32,9 +33,9 @@ class Model:
         return self.bundle.spec
 
     @property
-    def asks(self) -> tuple[str, ...]:
-        """The kinds of ask that the model was trained for."""
-        return tuple(self.bundle.model.get("asks", ()))
+    def asks(self) -> tuple[AskOffer, ...]:
+        """What the model was trained for beyond the task itself."""
+        return tuple(AskOffer.of(offer) for offer in self.bundle.model.get("ask_offers", ()))
 
 
 class ModelCache:

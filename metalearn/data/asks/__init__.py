@@ -5,17 +5,35 @@ then on. What a trained model makes of it belongs in `metalearn.model`.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metalearn.data.asks.kind import AskKind
-from metalearn.data.errors import InvalidData
+import numpy as np
+from jaxtyping import Float32
 
-__all__ = ["KINDS", "NOTHING", "Ask", "AskKind"]
+from metalearn.data.asks.better import Better
+from metalearn.data.asks.goals import Goal
+from metalearn.data.asks.kind import AskKind, AskOffer, Hindsight
+from metalearn.data.asks.returns import Return
+from metalearn.data.errors import InvalidConfig, InvalidData
 
-KINDS: tuple[type[AskKind], ...] = ()
-"""Every kind that there is. None is offered yet."""
+__all__ = [
+    "KINDS",
+    "NOTHING",
+    "Ask",
+    "AskKind",
+    "AskOffer",
+    "Better",
+    "Goal",
+    "Hindsight",
+    "Return",
+    "features_of",
+    "kinds_of",
+]
+
+KINDS: tuple[type[AskKind], ...] = (Return, Goal, Better)
+"""Every kind that there is."""
 
 _N_SHOWN = 80
 
@@ -43,12 +61,15 @@ class Ask:
         """The names of the kinds that are asked for."""
         return tuple(value.name for value in self.values)
 
-    def check(self, trained: Collection[str]) -> None:
-        """Raise InvalidData unless a model that was trained for these kinds can follow."""
+    def check(self, offers: Sequence[AskOffer]) -> None:
+        """Raise InvalidData unless a model with these offers can follow."""
+        trained = {offer.kind: offer for offer in offers}
         unknown = [name for name in self.kinds if name not in trained]
         if unknown:
-            expected = f"some of {', '.join(sorted(trained))}" if trained else "null: this model was trained for no ask"
+            expected = f"some of {', '.join(trained)}" if trained else "null: this model was trained for no ask"
             raise InvalidData("ask", expected, ", ".join(unknown))
+        for value in self.values:
+            value.check(trained[value.name])
 
     def to_json(self) -> dict[str, Any]:
         """The values by the names of their kinds."""
@@ -74,3 +95,28 @@ class Ask:
 
 
 NOTHING = Ask()
+"""What asks for nothing but to solve the task."""
+
+
+def features_of(asks: Sequence[Ask], offers: Sequence[AskOffer]) -> Float32[np.ndarray, "b n"]:
+    """What networks read of the asks of b contexts: of each kind its numbers, and whether it is asked for.
+
+    Zeros where it is not.
+    """
+    sizes = [kinds_of([offer.kind])[0].size(offer) for offer in offers]
+    ends = np.cumsum([0, *(size + 1 for size in sizes)])
+    found = np.zeros((len(asks), ends[-1]), np.float32)
+    for row, ask in zip(found, asks, strict=True):
+        values = {value.name: value for value in ask.values}
+        for offer, start, size in zip(offers, ends, sizes, strict=False):
+            if value := values.get(offer.kind):
+                row[start : start + size] = value.features(offer)
+                row[start + size] = 1
+    return found
+
+
+def kinds_of(names: Sequence[str]) -> tuple[type[AskKind], ...]:
+    """The kinds of these names, in the order of `KINDS`. Raises InvalidConfig for one that there is not."""
+    if unknown := [name for name in names if name not in {kind.name for kind in KINDS}]:
+        raise InvalidConfig(f"asks: expected some of {', '.join(kind.name for kind in KINDS)}, got {unknown[0]!r}")
+    return tuple(kind for kind in KINDS if kind.name in names)

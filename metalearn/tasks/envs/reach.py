@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt8
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.spec import Spec
@@ -83,6 +83,10 @@ class Reach:
     def sibling(self, index: int, rng: np.random.Generator) -> int:
         """A task of the same group, so with the same demonstrations, and a newly drawn target."""
         return index - index % self.n_candidates + int(rng.integers(self.n_candidates))
+
+    def achieved_goal(self, observations: Shaped[np.ndarray, "n *o"]) -> Float32[np.ndarray, "n 2"]:
+        """Where the robot is."""
+        return self._parse(observations)[0].astype(np.float32)
 
     def draw(self, axes: Any, episode: Episode, index: int) -> None:
         """Draw an episode from above into matplotlib axes: path, objects, candidates, target."""

@@ -4,7 +4,7 @@ Strict: strings and booleans are not numbers, and unknown fields are refused. Co
 spec of a model. Knows neither bytes nor HTTP.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from metalearn.data.asks import Ask
+from metalearn.data.asks import Ask, AskOffer
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
@@ -156,8 +156,8 @@ class AdaptationRequest(Body):
     )
     rate_hz: Rate = _RATE
 
-    def to_context(self, spec: Spec, asks: Collection[str] = ()) -> Context:
-        """Convert the body to a context for a model with this spec and these kinds of ask. Raises InvalidData."""
+    def to_context(self, spec: Spec, asks: Sequence[AskOffer] = ()) -> Context:
+        """Convert the body to a context for a model with this spec and these offers. Raises InvalidData."""
         ask = Ask.from_json(self.ask)
         ask.check(asks)
         return Context(to_episodes("demos", self.demos, spec), to_episodes("trials", self.trials, spec), ask)

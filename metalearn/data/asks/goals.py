@@ -1,0 +1,67 @@
+"""The ask for a goal. In hindsight: what was achieved at some moment of an episode, when its actions led there.
+
+Andrychowicz et al., "Hindsight experience replay" (2017), the strategy "future"; Ghosh et al., "Learning to reach
+goals via iterated supervised learning" (2019).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from metalearn.data.asks.kind import AskKind, AskOffer, Hindsight
+from metalearn.data.asks.numbers import numbers_in_a_row
+from metalearn.data.errors import InvalidData
+
+N_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Goal(AskKind):
+    """What is to be achieved, as the family reads it from an observation (`achieved_goal`)."""
+
+    name = "goal"
+    of_outcome = True
+    of_moment = True
+    needs = "a family with the method achieved_goal, or observations with a part achieved_goal"
+
+    value: tuple[float, ...]
+
+    def to_json(self) -> list[float]:
+        """The numbers."""
+        return list(self.value)
+
+    @classmethod
+    def from_json(cls, value: object) -> "Goal":
+        """The ask of a list of finite numbers. Raises InvalidData."""
+        return cls(numbers_in_a_row("ask.goal", value))
+
+    @classmethod
+    def in_hindsight(cls, known: Hindsight, rng: np.random.Generator) -> "Goal | None":
+        """What was achieved when the imitated steps end; None for a family that does not say."""
+        if known.achieved is None:
+            return None
+        return cls(tuple(float(x) for x in known.achieved[known.end]))
+
+    @classmethod
+    def offer(cls, labels: Sequence[AskKind]) -> AskOffer:
+        """The range of each number."""
+        values = np.array([label.to_json() for label in labels])
+        few = values[:: max(1, len(values) // N_EXAMPLES)][:N_EXAMPLES]
+        examples = tuple([float(f"{x:.4g}") for x in row] for row in few)
+        return AskOffer.fitted(cls.name, values, examples=examples)
+
+    @classmethod
+    def size(cls, offer: AskOffer) -> int:
+        """The numbers of a goal."""
+        return len(offer.mean)
+
+    def check(self, offer: AskOffer) -> None:
+        """Raise InvalidData unless it has as many numbers as the goals of training."""
+        if len(self.value) != len(offer.mean):
+            raise InvalidData("ask.goal", f"{len(offer.mean)} numbers", str(len(self.value)))
+
+    def features(self, offer: AskOffer) -> Float32[np.ndarray, " g"]:
+        """The numbers, scaled."""
+        return offer.scaled(self.value)

@@ -1,0 +1,63 @@
+"""The ask for a return. In hindsight: the sum of the rewards that an episode brought.
+
+Schmidhuber, "Reinforcement learning upside down" (2019); Kumar et al., "Reward-conditioned policies" (2019).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from metalearn.data.asks.kind import AskKind, AskOffer, Hindsight
+from metalearn.data.asks.numbers import number
+
+N_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Return(AskKind):
+    """An undiscounted sum of rewards, in the environment's unit.
+
+    What lies outside the range that a model was trained on counts as its nearest end: nobody showed how to get it.
+    """
+
+    name = "return"
+    of_outcome = True
+    needs = "rewards"
+
+    value: float
+
+    def to_json(self) -> float:
+        """The number."""
+        return self.value
+
+    @classmethod
+    def from_json(cls, value: object) -> "Return":
+        """The ask of a finite number. Raises InvalidData."""
+        return cls(number("ask.return", value))
+
+    @classmethod
+    def in_hindsight(cls, known: Hindsight, rng: np.random.Generator) -> "Return | None":
+        """The return of the whole episode; None without rewards."""
+        rewards = known.episode.rewards
+        return None if rewards is None else cls(float(rewards.sum(dtype=np.float64)))
+
+    @classmethod
+    def offer(cls, labels: Sequence[AskKind]) -> AskOffer:
+        """The range of returns, and examples spread over it."""
+        values = np.array([label.to_json() for label in labels])
+        shown = np.quantile(values, np.linspace(0, 1, N_EXAMPLES))
+        return AskOffer.fitted(cls.name, values[:, None], examples=tuple(float(f"{x:.4g}") for x in shown))
+
+    @classmethod
+    def size(cls, offer: AskOffer) -> int:
+        """One."""
+        return 1
+
+    def check(self, offer: AskOffer) -> None:
+        """Every finite number can be asked for."""
+
+    def features(self, offer: AskOffer) -> Float32[np.ndarray, " 1"]:
+        """The return within the trained range, scaled."""
+        return offer.scaled([min(max(self.value, offer.low[0]), offer.high[0])])

@@ -1,0 +1,238 @@
+"""Asks in training: what each episode would have been an answer to, found out in hindsight.
+
+A context asks for what the episode that is imitated turned out to be (Furuta, Matsuo and Gu, "Generalized decision
+transformer for offline hindsight information matching", 2022). Every kind is left out at random, so that one set of
+weights serves every combination, and none.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int, Shaped
+from torch import Tensor
+
+from metalearn.data.asks import Ask, AskKind, AskOffer, Hindsight, features_of, kinds_of
+from metalearn.data.asks.better import EXPERT
+from metalearn.data.dataset import Dataset, TaskRecord
+from metalearn.data.episode import Array, Episode
+from metalearn.data.errors import InvalidConfig
+from metalearn.data.parts import split
+from metalearn.data.spec import Spec
+from metalearn.tasks.family import Family, GoalFamily
+
+ACHIEVED_PART = "achieved_goal"
+"""The part of a Dict observation that says what was achieved, as Gymnasium-Robotics names it."""
+GRADED, WITHOUT_DEMOS = 0.5, 0.4
+"""How often a context shows a demonstrator of less skill, where there are any; and how often what asks shows nobody."""
+DRAWS = 4  # of an episode, until it answers every kind that is to be asked for
+MOST_LABELS = 4096  # that units are fitted to
+MOMENTS = 4  # of an episode, for its goals
+
+GoalReader = Callable[[Shaped[np.ndarray, "n *o"]], Float32[np.ndarray, "n g"]]
+"""What is achieved in each of n observations."""
+
+
+def goal_reader(family: Family | None, spec: Spec) -> GoalReader | None:
+    """What reads goals: the family's own method, or the part of observations that says it; None without either."""
+    if isinstance(family, GoalFamily):
+        return family.achieved_goal
+    return _achieved_part if ACHIEVED_PART in {part.name for part in spec.parts} else None
+
+
+def _achieved_part(observations: Shaped[np.ndarray, "n *o"]) -> Float32[np.ndarray, "n g"]:
+    return split(observations)[ACHIEVED_PART].reshape(len(observations), -1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An episode whose executed actions can be imitated: the index of that target, and the quality of who acted."""
+
+    target: int
+    episode: Episode
+    quality: float | None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A demonstrator of less skill: the frames of the demonstrations, and the answers of the same demonstrator."""
+
+    quality: float
+    demos: tuple[int, ...]
+    answers: tuple[Answer, ...]
+
+
+@dataclass
+class KnownTask:
+    """What can be asked for in one task."""
+
+    sentences: tuple[str, ...]
+    others: tuple[Shown, ...] = ()
+    answers: list[Answer] = field(default_factory=list)
+    own: list[Answer] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The asks of b contexts, and what they changed: who is shown, what is imitated, and how much of it."""
+
+    demo: Int[Tensor, "b k"]
+    target: Int[Tensor, " b"]
+    ends: Int[Tensor, " b"]
+    asks: Float[Tensor, "b n"]
+
+
+class Asking:
+    """Draws asks for contexts.
+
+    Args:
+        offers: what the model is trained for.
+        tasks: what can be asked for in each training task.
+        goals: reads what was achieved; None where nobody says.
+    """
+
+    def __init__(self, offers: Sequence[AskOffer], tasks: Sequence[KnownTask], goals: GoalReader | None) -> None:
+        self._offers, self._kinds = offers, kinds_of([offer.kind for offer in offers])
+        self.tasks, self._goals = tasks, goals
+        self._achieved: dict[int, Array | None] = {}
+
+    def forget_own(self) -> None:
+        """Own attempts will be replaced."""
+        for task in self.tasks:
+            for answer in task.own:
+                self._achieved.pop(answer.target, None)
+            task.own = []
+
+    def draw(
+        self,
+        task: Int[Tensor, " b"],
+        demo: Int[Tensor, "b k"],
+        target: Int[Tensor, " b"],
+        episodes: Callable[[int], Episode],
+        rate: float,
+        generator: torch.Generator,
+    ) -> Asked:
+        """Asks for contexts of b tasks that show `demo` (frames of the expert), and would imitate `target`.
+
+        Args:
+            task: of each context.
+            demo: frames of the demonstrations that it shows, -1 for none.
+            target: what it would imitate; -1 where there is no expert.
+            episodes: the episode of a target.
+            rate: how often each kind is asked for.
+            generator: of everything that is drawn.
+        """
+        rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+        demo, target = demo.clone(), target.clone()
+        ends, asks = torch.full_like(target, np.iinfo(np.int64).max), []
+        for row, known in enumerate(self.tasks[int(i)] for i in task):
+            whom = known.others[rng.integers(len(known.others))] if self._shows_another(known, rng) else None
+            wanted = [kind for kind in self._kinds if rng.random() < rate]
+            if not wanted and target[row] < 0:
+                wanted = [kind for kind in self._kinds if kind.of_outcome]
+            if whom is not None and demo.shape[1]:
+                few = (*whom.demos, *[-1] * demo.shape[1])[: demo.shape[1]]
+                demo[row] = torch.where((demo[row] >= 0).any(), torch.tensor(few), demo[row])
+            if wanted and rng.random() < WITHOUT_DEMOS:
+                demo[row] = -1
+            there = bool((demo[row] >= 0).any())
+            shown = None if not there else EXPERT if whom is None else whom.quality
+            ask, answer, end = self._ask(known, wanted, shown, int(target[row]), episodes, rng)
+            if answer is None and whom is not None and there and whom.answers and not ask:
+                answer = whom.answers[rng.integers(len(whom.answers))]  # the quality that was watched
+            if answer is not None:
+                target[row], ends[row] = answer.target, end
+            asks.append(ask)
+        return Asked(demo, target, ends, torch.from_numpy(features_of(asks, self._offers)))
+
+    @staticmethod
+    def _shows_another(known: KnownTask, rng: np.random.Generator) -> bool:
+        return bool(known.others) and rng.random() < GRADED
+
+    def _ask(
+        self,
+        known: KnownTask,
+        wanted: Sequence[type[AskKind]],
+        shown: float | None,
+        target: int,
+        episodes: Callable[[int], Episode],
+        rng: np.random.Generator,
+    ) -> tuple[Ask, Answer | None, int]:
+        """The ask, the answer to imitate (None: `target`, the expert's), and how many steps of it."""
+        pool = [*known.answers, *known.own]
+        if not any(kind.of_outcome for kind in wanted) or not pool:
+            words = [kind for kind in wanted if not kind.of_outcome]
+            if target < 0 or not words:
+                return Ask(), None, 0
+            hindsight = Hindsight(episodes(target), 0, EXPERT, shown, None, known.sentences)
+            return _labelled(words, hindsight, rng), None, 0
+        best: tuple[Ask, Answer, int] | None = None
+        for _ in range(DRAWS):
+            answer = pool[rng.integers(len(pool))]
+            end = len(answer.episode)
+            if any(kind.of_moment for kind in wanted):
+                end = int(rng.integers(1, end + 1))
+            ask = _labelled(wanted, self._hindsight(answer, end, shown, known.sentences), rng)
+            if best is None or len(ask.values) > len(best[0].values):
+                best = ask, answer, end
+            if len(ask.values) == len(wanted):
+                break
+        assert best is not None
+        # What nobody asked for is imitated only if the expert did it, or somebody who is shown.
+        return best if any(value.of_outcome for value in best[0].values) else (Ask(), None, 0)
+
+    def _hindsight(self, answer: Answer, end: int, shown: float | None, sentences: Sequence[str]) -> Hindsight:
+        if answer.target not in self._achieved:
+            goals = None if self._goals is None else self._goals(answer.episode.observations)
+            self._achieved[answer.target] = goals
+        return Hindsight(answer.episode, end, answer.quality, shown, self._achieved[answer.target], sentences)
+
+
+def _labelled(kinds: Sequence[type[AskKind]], hindsight: Hindsight, rng: np.random.Generator) -> Ask:
+    """What of these kinds was answered."""
+    values = (kind.in_hindsight(hindsight, rng) for kind in kinds)
+    return Ask(tuple(value for value in values if value is not None))
+
+
+def offers_of(names: Sequence[str], dataset: Dataset, goals: GoalReader | None, seed: int) -> tuple[AskOffer, ...]:
+    """What a model is trained for that learns these kinds of ask from a data set.
+
+    Raises:
+        InvalidConfig: a kind that no episode is an answer to.
+    """
+    rng, kinds = np.random.default_rng([seed, 21]), kinds_of(names)
+    labels: dict[str, list[AskKind]] = {kind.name: [] for kind in kinds}
+    for i in rng.permutation(len(dataset.tasks)):
+        for hindsight in _every(dataset.tasks[int(i)], goals, rng):
+            for value in _labelled(kinds, hindsight, rng).values:
+                labels[value.name].append(value)
+        if all(len(found) >= MOST_LABELS for found in labels.values()):
+            break
+    for kind in kinds:
+        if not labels[kind.name]:
+            raise InvalidConfig(f"model.asks: {kind.name}: expected training data with {kind.needs}, got none")
+    return tuple(kind.offer(labels[kind.name][:MOST_LABELS]) for kind in kinds)
+
+
+def _every(record: TaskRecord, goals: GoalReader | None, rng: np.random.Generator) -> Sequence[Hindsight]:
+    """Every episode of a task that can be an answer, beside every demonstrator that can be shown."""
+    found = []
+    shown = [None, *([EXPERT] if record.demos else []), *(one.quality for one in record.others if one.demos)]
+    for episode, quality in episodes_with_quality(record):
+        achieved = None if goals is None else goals(episode.observations)
+        ends = rng.integers(1, len(episode) + 1, MOMENTS) if goals else [len(episode)]
+        found += [
+            Hindsight(episode, int(end), quality, whom, achieved, record.sentences) for end in ends for whom in shown
+        ]
+    return found
+
+
+def episodes_with_quality(record: TaskRecord) -> list[tuple[Episode, float | None]]:
+    """The episodes of a task whose executed actions are known, and how good who acted is, if that is known."""
+    of_all = [
+        *((episode, EXPERT) for episode in record.experts),
+        *((episode, one.quality) for one in record.others for episode in one.episodes),
+        *((episode, None) for episode in record.trials),
+    ]
+    return [(episode, quality) for episode, quality in of_all if episode.actions is not None]
