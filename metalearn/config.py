@@ -226,7 +226,10 @@ class TrainingConfig(Section):
     expert_trial: float = Field(
         0.7, ge=0, le=1, description="how often, in the warm-up, an expert's episode plays a trial that succeeded"
     )
-    ask_rate: float = Field(0.5, gt=0, lt=1, description="how often each kind of ask is a part of a context")
+    ask_share: float = Field(
+        1.0, gt=0, description="contexts that ask for something in a batch, for each of its `batch_tasks` contexts "
+        "that do not; without effect where model.asks is empty",
+    )  # fmt: skip
     own_target: float = Field(0.5, ge=0, le=1, description="how often the policy's own relabelled attempt is imitated")
     anneal_steps: int = Field(
         200, ge=1, description="steps of annealing from one behaviour for all hypotheses to hypotheses that compete"

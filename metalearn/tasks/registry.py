@@ -37,6 +37,8 @@ FAMILIES = {
     "key-to-door": "metalearn.tasks.envs.dark_room:KeyToDoor",
     "key-to-door-strict": "metalearn.tasks.envs.dark_room:StrictKeyToDoor",
     "cheetah-vel": "metalearn.tasks.envs.cheetah:CheetahVel",
+    "cheetah-distance": "metalearn.tasks.envs.cheetah:cheetah_distance",
+    "gambling": "metalearn.tasks.envs.gambling:Gambling",
     "ml10": "metalearn.tasks.envs.metaworld.ml10:ML10",
     "ml10-frozen": "metalearn.tasks.envs.metaworld.ml10:ML10Frozen",
     "push-blind": "metalearn.tasks.envs.metaworld.push_blind:PushBlind",

@@ -5,7 +5,8 @@ transformer for offline hindsight information matching", 2022). Every kind is le
 weights serves every combination, and none.
 """
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Float, Float32, Int, Shaped
 from torch import Tensor
 
-from metalearn.data.asks import Ask, AskKind, AskOffer, Hindsight, features_of, kinds_of
+from metalearn.data.asks import NOTHING, Ask, AskKind, AskOffer, Hindsight, features_of, kinds_of
 from metalearn.data.asks.better import EXPERT
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Array, Episode
@@ -24,8 +25,9 @@ from metalearn.tasks.family import Family, GoalFamily
 
 ACHIEVED_PART = "achieved_goal"
 """The part of a Dict observation that says what was achieved, as Gymnasium-Robotics names it."""
-GRADED, WITHOUT_DEMOS = 0.5, 0.4
-"""How often a context shows a demonstrator of less skill, where there are any; and how often what asks shows nobody."""
+EACH, GRADED, WITHOUT_DEMOS, WATCHED = 0.5, 0.5, 0.4, 0.15
+"""How often each kind is asked for; how often somebody of less skill is shown, where there is anybody; how often nobody
+is; and how often nothing is asked for, so that whoever is shown is imitated."""
 DRAWS = 4  # of an episode, until it answers every kind that is to be asked for
 MOST_LABELS = 4096  # that units are fitted to
 MOMENTS = 4  # of an episode, for its goals
@@ -47,11 +49,19 @@ def _achieved_part(observations: Shaped[np.ndarray, "n *o"]) -> Float32[np.ndarr
 
 @dataclass(frozen=True)
 class Answer:
-    """An episode whose executed actions can be imitated: the index of that target, and the quality of who acted."""
+    """An episode whose executed actions can be imitated.
+
+    Attributes:
+        target: the index of its steps.
+        episode: the episode.
+        quality: of who acted, from 0 to 1, if that is known.
+        alike: the episodes that began alike and in which the same was done.
+    """
 
     target: int
     episode: Episode
     quality: float | None
+    alike: tuple[Episode, ...]
 
 
 @dataclass(frozen=True)
@@ -109,46 +119,73 @@ class Asking:
         task: Int[Tensor, " b"],
         demo: Int[Tensor, "b k"],
         target: Int[Tensor, " b"],
+        n_plain: int,
         episodes: Callable[[int], Episode],
-        rate: float,
         generator: torch.Generator,
     ) -> Asked:
         """Asks for contexts of b tasks that show `demo` (frames of the expert), and would imitate `target`.
+
+        The first ones ask for nothing, but where the expert is nowhere.
 
         Args:
             task: of each context.
             demo: frames of the demonstrations that it shows, -1 for none.
             target: what it would imitate; -1 where there is no expert.
+            n_plain: the number of those that ask for nothing.
             episodes: the episode of a target.
-            rate: how often each kind is asked for.
             generator: of everything that is drawn.
         """
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
         demo, target = demo.clone(), target.clone()
-        ends, asks = torch.full_like(target, np.iinfo(np.int64).max), []
+        ends, asks = torch.full_like(target, np.iinfo(np.int64).max), [NOTHING] * len(task)
         for row, known in enumerate(self.tasks[int(i)] for i in task):
-            whom = known.others[rng.integers(len(known.others))] if self._shows_another(known, rng) else None
-            wanted = [kind for kind in self._kinds if rng.random() < rate]
-            if not wanted and target[row] < 0:
-                wanted = [kind for kind in self._kinds if kind.of_outcome]
-            if whom is not None and demo.shape[1]:
-                few = (*whom.demos, *[-1] * demo.shape[1])[: demo.shape[1]]
-                demo[row] = torch.where((demo[row] >= 0).any(), torch.tensor(few), demo[row])
+            if row < n_plain and target[row] >= 0:
+                continue
+            wanted = self._wanted(rng, forced=bool(target[row] < 0))
+            whom = self._whom(known, rng)
+            if whom is not None and (demo[row] >= 0).any():
+                demo[row] = torch.tensor((*whom.demos, *[-1] * demo.shape[1])[: demo.shape[1]])
             if wanted and rng.random() < WITHOUT_DEMOS:
                 demo[row] = -1
             there = bool((demo[row] >= 0).any())
             shown = None if not there else EXPERT if whom is None else whom.quality
-            ask, answer, end = self._ask(known, wanted, shown, int(target[row]), episodes, rng)
-            if answer is None and whom is not None and there and whom.answers and not ask:
+            asks[row], answer, end = self._ask(known, wanted, shown, int(target[row]), episodes, rng)
+            if not asks[row] and whom is not None and there and whom.answers:
                 answer = whom.answers[rng.integers(len(whom.answers))]  # the quality that was watched
+                end = len(answer.episode)
             if answer is not None:
                 target[row], ends[row] = answer.target, end
-            asks.append(ask)
         return Asked(demo, target, ends, torch.from_numpy(features_of(asks, self._offers)))
 
+    def every(self, n_rows: int) -> Iterator[tuple[Int[Tensor, " b"], Int[Tensor, " b"], Float[Tensor, "b n"]]]:
+        """Tasks, targets and asks of every answer, of at most `n_rows` at a time: all kinds that it answered."""
+        rng = np.random.default_rng(0)
+        found = [(i, answer) for i, known in enumerate(self.tasks) for answer in known.answers]
+        for start in range(0, len(found), n_rows):
+            rows = found[start : start + n_rows]
+            asks = [
+                _labelled(self._kinds, self._hindsight(one, len(one.episode), None, self.tasks[i].sentences), rng)
+                for i, one in rows
+            ]
+            tasks, targets = (torch.tensor(each) for each in zip(*((i, one.target) for i, one in rows), strict=True))
+            yield tasks, targets, torch.from_numpy(features_of(asks, self._offers))
+
+    def _wanted(self, rng: np.random.Generator, *, forced: bool) -> list[type[AskKind]]:
+        """The kinds to ask for: some, or now and then none, unless `forced` to one that any episode answers."""
+        if not forced and rng.random() < WATCHED:
+            return []
+        wanted = [kind for kind in self._kinds if rng.random() < EACH]
+        possible = [kind for kind in self._kinds if kind.of_outcome] if forced else self._kinds
+        if not set(wanted) & set(possible):
+            wanted.append(possible[rng.integers(len(possible))])
+        return wanted
+
     @staticmethod
-    def _shows_another(known: KnownTask, rng: np.random.Generator) -> bool:
-        return bool(known.others) and rng.random() < GRADED
+    def _whom(known: KnownTask, rng: np.random.Generator) -> Shown | None:
+        """Who is shown; None for the expert."""
+        if not known.others or rng.random() >= GRADED:
+            return None
+        return known.others[rng.integers(len(known.others))]
 
     def _ask(
         self,
@@ -165,7 +202,7 @@ class Asking:
             words = [kind for kind in wanted if not kind.of_outcome]
             if target < 0 or not words:
                 return Ask(), None, 0
-            hindsight = Hindsight(episodes(target), 0, EXPERT, shown, None, known.sentences)
+            hindsight = Hindsight(episodes(target), 0, EXPERT, shown, sentences=known.sentences)
             return _labelled(words, hindsight, rng), None, 0
         best: tuple[Ask, Answer, int] | None = None
         for _ in range(DRAWS):
@@ -186,7 +223,8 @@ class Asking:
         if answer.target not in self._achieved:
             goals = None if self._goals is None else self._goals(answer.episode.observations)
             self._achieved[answer.target] = goals
-        return Hindsight(answer.episode, end, answer.quality, shown, self._achieved[answer.target], sentences)
+        goals = self._achieved[answer.target]
+        return Hindsight(answer.episode, end, answer.quality, shown, answer.alike, goals, sentences)
 
 
 def _labelled(kinds: Sequence[type[AskKind]], hindsight: Hindsight, rng: np.random.Generator) -> Ask:
@@ -219,11 +257,15 @@ def _every(record: TaskRecord, goals: GoalReader | None, rng: np.random.Generato
     """Every episode of a task that can be an answer, beside every demonstrator that can be shown."""
     found = []
     shown = [None, *([EXPERT] if record.demos else []), *(one.quality for one in record.others if one.demos)]
-    for episode, quality in episodes_with_quality(record):
+    graded = episodes_with_quality(record)
+    alike = alike_of([episode for episode, _ in graded])
+    for (episode, quality), same in zip(graded, alike, strict=True):
         achieved = None if goals is None else goals(episode.observations)
         ends = rng.integers(1, len(episode) + 1, MOMENTS) if goals else [len(episode)]
         found += [
-            Hindsight(episode, int(end), quality, whom, achieved, record.sentences) for end in ends for whom in shown
+            Hindsight(episode, int(end), quality, whom, same, achieved, record.sentences)
+            for end in ends
+            for whom in shown
         ]
     return found
 
@@ -236,3 +278,12 @@ def episodes_with_quality(record: TaskRecord) -> list[tuple[Episode, float | Non
         *((episode, None) for episode in record.trials),
     ]
     return [(episode, quality) for episode, quality in of_all if episode.actions is not None]
+
+
+def alike_of(episodes: Sequence[Episode]) -> list[tuple[Episode, ...]]:
+    """For each episode of one task, all that began alike and in which the same was done."""
+    groups = defaultdict[bytes, list[Episode]](list)
+    keys = [e.observations[:1].tobytes() + (b"" if e.actions is None else e.actions.tobytes()) for e in episodes]
+    for key, episode in zip(keys, episodes, strict=True):
+        groups[key].append(episode)
+    return [tuple(groups[key]) for key in keys]

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from metalearn.config import ModelConfig, TrainingConfig
 from metalearn.data.asks import NOTHING, features_of
-from metalearn.data.asks.better import EXPERT
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Array, Episode
 from metalearn.data.frames import Frames
@@ -25,7 +24,15 @@ from metalearn.data.spaces import beside_pictures
 from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import EpisodeTensors
-from metalearn.training.asking import Answer, Asking, GoalReader, KnownTask, Shown
+from metalearn.training.asking import (
+    Answer,
+    Asking,
+    GoalReader,
+    KnownTask,
+    Shown,
+    alike_of,
+    episodes_with_quality,
+)
 from metalearn.training.collect import TaskTrials
 
 ABSENT = -1
@@ -33,8 +40,9 @@ MOST_TO_FIT = 4096
 """Episodes that the unit of changes is taken from."""
 MOST_WITH_PICTURES = 128
 """Episodes that an encoder is fitted to whose observations have pictures."""
-KnownFrom = Literal["demos", "expert", "trials"]
-"""What a context holds: the demos alone, or beside them another episode of the expert, or all recorded trials."""
+KnownFrom = Literal["demos", "expert", "trials", "asks"]
+"""What a context holds: the demos alone; beside them another episode of the expert, or all recorded trials; or what the
+episode was an answer to, and nobody's demos."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +230,7 @@ class TrainingSet:
         if self._asking is not None:
             self._asking.forget_own()
             for known, task in zip(self._asking.tasks, tasks, strict=True):
-                known.own = [self._answer(episode, None) for episode in task.attempts if episode.actions is not None]
+                known.own = self._answers([(e, None) for e in task.attempts if e.actions is not None])
         self._trial = _table([len(task.attempts) for task in tasks])
         self._trial_target = _table([len(task.labels) for task in tasks], width=self._trial.shape[1])
         self._trial = torch.where(self._trial >= 0, self._trial + n_episodes, ABSENT)
@@ -231,7 +239,9 @@ class TrainingSet:
 
     def draw(self, config: TrainingConfig, own_trials: bool, generator: torch.Generator) -> MetaBatch:
         """A batch: contexts of demos alone, with an expert's episode, or (phase II) with 0 .. L own trials."""
-        b = min(config.batch_tasks, self.n_tasks)
+        n_plain = b = min(config.batch_tasks, self.n_tasks)
+        if self._asking is not None:
+            b += max(1, round(config.ask_share * n_plain))
         task = torch.randint(self.n_tasks, (b,), generator=generator)
         demo = self._draw_demos(task, config.demo_dropout, generator)
         target, pseudo = self._draw_experts(task, generator)
@@ -244,7 +254,7 @@ class TrainingSet:
             target = torch.where(imitate_own, own_target, target)
         ends, asks = None, torch.zeros(b, 0)
         if self._asking is not None:
-            asked = self._asking.draw(task, demo, target, lambda i: self._targets[i][0], config.ask_rate, generator)
+            asked = self._asking.draw(task, demo, target, n_plain, lambda i: self._targets[i][0], generator)
             demo, target, ends, asks = asked.demo, asked.target, asked.ends, asked.asks
         steps = self._steps.pick(target, config.steps_per_episode, generator, ends)
         # What an expert did tells the task, which nobody who acts is told: only own episodes are remembered.
@@ -266,6 +276,9 @@ class TrainingSet:
 
         The context is all demos of the task and what `context` says. A target for which there is none is left out.
         """
+        if context == "asks":
+            yield from self._every_answer(n_rows)
+            return
         for task, column in _chunks(self._expert >= 0, n_rows):
             target, available = self._expert[task, column], (self._expert[task] >= 0).sum(1)
             trial = self._trial[task]
@@ -288,6 +301,16 @@ class TrainingSet:
                     **steps,
                 ),
             )
+
+    def _every_answer(self, n_rows: int) -> Iterator[tuple[Int[Tensor, " b"], MetaBatch]]:
+        """Every episode that was an answer, with everything that it was an answer to."""
+        if self._asking is None:
+            return
+        for task, target, asks in self._asking.every(n_rows):
+            nobody = EpisodeTensors.gather(self._frames, torch.full((len(task), 1), ABSENT))
+            steps = self._steps.pick(target, 0, torch.Generator())
+            steps["remembered"] = torch.zeros_like(steps["remembered"])
+            yield task, MetaBatch(nobody, nobody, asks, hypothesis=torch.zeros_like(task), **steps)
 
     def _draw_demos(self, task: Tensor, demo_dropout: float, generator: torch.Generator) -> Int[Tensor, "b k"]:
         """1 .. K of each task's demos, rotated at random, or none with probability `demo_dropout`."""
@@ -322,30 +345,30 @@ class TrainingSet:
         """What can be asked for in each task: executed actions become targets, demonstrators' demos are encoded."""
         tasks = []
         for record in records:
-            known, others = KnownTask(record.sentences), []
-            known.answers += [self._answer(e, EXPERT) for e in record.experts if e.actions is not None]
+            known = KnownTask(record.sentences, answers=self._answers(episodes_with_quality(record)))
+            rest, others = iter(known.answers[sum(e.actions is not None for e in record.experts) :]), []
             for other in record.others:
                 demos = tuple(range(len(self._episodes), len(self._episodes) + len(other.demos)))
                 self._episodes.extend(other.demos)
-                answers = [self._answer(e, other.quality) for e in other.episodes if e.actions is not None]
-                others.append(Shown(other.quality, demos, tuple(answers)))
-                known.answers += answers
+                answers = tuple(next(rest) for e in other.episodes if e.actions is not None)
+                others.append(Shown(other.quality, demos, answers))
             known.others = tuple(others)
-            known.answers += [self._answer(e, None) for e in record.trials if e.actions is not None]
             tasks.append(known)
         return Asking(self._config.ask_offers, tasks, goals)
 
-    def _answer(self, episode: Episode, quality: float | None) -> Answer:
-        """The executed actions of an episode as another target."""
-        assert episode.actions is not None
-        self._targets.append((episode, episode.actions))
-        return Answer(len(self._targets) - 1, episode, quality)
+    def _answers(self, episodes: Sequence[tuple[Episode, float | None]]) -> list[Answer]:
+        """The executed actions of the episodes of one task as further targets."""
+        found = []
+        for (episode, quality), alike in zip(episodes, alike_of([e for e, _ in episodes]), strict=True):
+            assert episode.actions is not None
+            self._targets.append((episode, episode.actions))
+            found.append(Answer(len(self._targets) - 1, episode, quality, alike))
+        return found
 
     def _refresh(self) -> None:
         config, effects = self._config, self._config.dynamics_rank > 0
-        self._frames = Frames.of(
-            self._episodes, config.n_frames, self._units, effects=effects, means=config.frame_means
-        )
+        shown = self._episodes or [self._targets[0][0]]  # where nobody shows anything, something to leave out
+        self._frames = Frames.of(shown, config.n_frames, self._units, effects=effects, means=config.frame_means)
         changes = effects or config.memory > 0
         self._steps = Steps(self._targets, self._units, changes=changes, effects=effects)
 

@@ -18,6 +18,7 @@ from metalearn.config import ModelConfig
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Episode
 from metalearn.model.policy import ConditionalPolicy
+from metalearn.training.asking import GoalReader
 from metalearn.training.batches import KnownFrom, MetaBatch, TrainingSet
 from metalearn.training.off_policy import OffPolicyEvidence, estimate, recorded_likelihood
 
@@ -119,7 +120,8 @@ class HeldOutScores:
 
     Attributes:
         likelihood: by what the context held: `demos`, `expert` (demos and another episode of the expert), `trials`
-            (demos and the recorded trials). A context that no task has is absent.
+            (demos and the recorded trials), `asks` (what the episode was an answer to, and no demos). A context that no
+            task has is absent.
         gain: of `expert` and `trials`, how much likelier than with the demos alone, task by task.
         off_policy: what the recorded outcomes say; None where no episode has one, or observations are pictures.
     """
@@ -156,10 +158,11 @@ class HeldOut:
     Args:
         dataset: of `Split.held_out`.
         config: of the policy, with the units that it was trained with.
+        goals: reads what was achieved; None where nobody says.
     """
 
-    def __init__(self, dataset: Dataset, config: ModelConfig) -> None:
-        self._targets = TrainingSet(dataset, config)
+    def __init__(self, dataset: Dataset, config: ModelConfig, goals: GoalReader | None = None) -> None:
+        self._targets = TrainingSet(dataset, config, goals)
         self.n_tasks = self._targets.n_tasks
         self._scored: tuple[TrainingSet, Tensor, Tensor] | None = None
         if records := _with_outcomes(dataset):
@@ -185,7 +188,8 @@ class HeldOut:
         finally:
             policy.train(training)
         likelihood = {name: _measured(values) for name, values in per_task.items() if not values.isnan().all()}
-        gains = {name: per_task[name] - per_task["demos"] for name in likelihood if name != "demos"}
+        compared = likelihood.keys() & {"expert", "trials"} if "demos" in likelihood else ()
+        gains = {name: per_task[name] - per_task["demos"] for name in sorted(compared)}
         return HeldOutScores(likelihood, {name: _measured(values) for name, values in gains.items()}, evidence)
 
     def _likelihood(self, policy: ConditionalPolicy, context: KnownFrom) -> Float[Tensor, " n"]:

@@ -213,7 +213,7 @@ class _Run:
         apart = self.split.held_out if self.split else None
         if apart is None and self._validation:
             apart = Dataset(spec, tuple(self._validation))
-        return None if apart is None else HeldOut(apart, self.model)
+        return None if apart is None else HeldOut(apart, self.model, self.goals)
 
     def _decide(self, dataset: Dataset) -> None:
         """Fill in what nobody set, where a training decides for itself."""

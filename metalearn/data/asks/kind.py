@@ -66,6 +66,8 @@ class Hindsight:
         end: the number of those steps.
         quality: of whoever acted, from 0, at random, to 1, the expert; None where nobody knows.
         shown: the quality of the demonstrations of the context; None without any, or where nobody knows.
+        alike: every episode of the task that began alike and in which the same was done, this one among them: what they
+            differ in is luck.
         achieved: what was achieved at each moment of the episode; None for a family that does not say.
         sentences: that describe the task, any of which may be said.
     """
@@ -74,6 +76,7 @@ class Hindsight:
     end: int
     quality: float | None = None
     shown: float | None = None
+    alike: Sequence[Episode] = ()
     achieved: Float[np.ndarray, "t1 g"] | None = None
     sentences: Sequence[str] = ()
 

@@ -1,6 +1,7 @@
-"""The ask for a return. In hindsight: the sum of the rewards that an episode brought.
+"""The ask for a return. In hindsight: what the actions of an episode brought on average, which is not its luck.
 
-Schmidhuber, "Reinforcement learning upside down" (2019); Kumar et al., "Reward-conditioned policies" (2019).
+Schmidhuber, "Reinforcement learning upside down" (2019); Kumar et al., "Reward-conditioned policies" (2019); on luck,
+Paster, McIlraith and Ba, "You can't count on luck" (2022).
 """
 
 from collections.abc import Sequence
@@ -39,9 +40,9 @@ class Return(AskKind):
 
     @classmethod
     def in_hindsight(cls, known: Hindsight, rng: np.random.Generator) -> "Return | None":
-        """The return of the whole episode; None without rewards."""
-        rewards = known.episode.rewards
-        return None if rewards is None else cls(float(rewards.sum(dtype=np.float64)))
+        """The mean return of the episodes in which the same was done; None without rewards."""
+        found = [float(e.rewards.sum(dtype=np.float64)) for e in known.alike if e.rewards is not None]
+        return cls(float(np.mean(found))) if found else None
 
     @classmethod
     def offer(cls, labels: Sequence[AskKind]) -> AskOffer:

@@ -99,10 +99,15 @@ class Cheetahs:
 
 @dataclass(frozen=True)
 class CheetahVel:
-    """Run at a speed that is hidden from the observation and uniform on [0, `TOP_SPEED`]."""
+    """Run at a speed that is hidden from the observation and uniform on [0, `TOP_SPEED`].
+
+    With `pays_distance` what a task rewards is how far it runs, whatever the speed that it wants: the same episodes,
+    for who asks for a return.
+    """
 
     name: str = "cheetah-vel"
     version: int = 1
+    pays_distance: bool = False
 
     @property
     def spec(self) -> Spec:
@@ -131,7 +136,13 @@ class CheetahVel:
 
     def make_vec(self, indices: Sequence[int], scene: Scene = "trial") -> "CheetahVectorEnv":
         """The tasks `indices`, one row each. The scenes are alike, but for the noise at the start."""
-        return CheetahVectorEnv(self.spec, np.array([self.target(index) for index in indices]))
+        targets = np.array([self.target(index) for index in indices])
+        return CheetahVectorEnv(self.spec, targets, pays_distance=self.pays_distance)
+
+
+def cheetah_distance() -> CheetahVel:
+    """The same cheetahs, paid by the metre."""
+    return CheetahVel("cheetah-distance", pays_distance=True)
 
 
 class CheetahVectorEnv(TaskVectorEnv):
@@ -140,11 +151,13 @@ class CheetahVectorEnv(TaskVectorEnv):
         -|v - v*| - 0.05 |a|^2
 
     with v the mean speed during the step and v* the target (variBAD, arXiv 1910.08348, appendix; after
-    Finn et al. 2017 and Rothfuss et al. 2019). Actions are clipped to [-1, 1] first.
+    Finn et al. 2017 and Rothfuss et al. 2019), or the distance during the step, in metres. Actions are clipped to
+    [-1, 1] first.
     """
 
-    def __init__(self, spec: Spec, targets: Float64[np.ndarray, " b"]) -> None:
+    def __init__(self, spec: Spec, targets: Float64[np.ndarray, " b"], *, pays_distance: bool = False) -> None:
         super().__init__(spec, len(targets))
+        self._pays_distance = pays_distance
         self.cheetahs = Cheetahs(load_model(), len(targets))
         self.targets = targets
         self._rngs = [np.random.default_rng() for _ in targets]
@@ -167,8 +180,12 @@ class CheetahVectorEnv(TaskVectorEnv):
         rewards = np.zeros(self.num_envs, np.float32)
         if self._n_steps < HORIZON:
             torques = np.clip(actions, -1.0, 1.0)
-            errors = np.abs(self.cheetahs.step(torques) - self.targets)
-            rewards = (-errors - ACTION_COST * np.square(torques).sum(1)).astype(np.float32)
+            speeds = self.cheetahs.step(torques)
+            errors = np.abs(speeds - self.targets)
+            if self._pays_distance:
+                rewards = (speeds * self.cheetahs.model.step_s).astype(np.float32)
+            else:
+                rewards = (-errors - ACTION_COST * np.square(torques).sum(1)).astype(np.float32)
             self._errors[:, self._n_steps] = errors
             self._n_steps += 1
         over = np.full(self.num_envs, self._n_steps >= HORIZON)
