@@ -173,6 +173,9 @@ class DataConfig(Section):
     grades: tuple[float, ...] = Field(
         (0.2, 0.4, 0.6, 0.8, 1.0), min_length=1, description="how often those act at random, from which each draws one"
     )
+    play_per_task: Annotated[int, Decided("2 where a goal is asked for, else 0")] = Field(
+        0, ge=0, description="episodes of random actions, each held for some steps, per task: who plays needs no expert"
+    )
     demo_actions: bool = Field(True, description="whether demonstrations come with their actions")
     demo_noise: float = Field(
         0.0, ge=0, description="standard deviation of the action noise of demonstrations, in halves of the range"

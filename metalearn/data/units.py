@@ -50,10 +50,12 @@ class Units:
         """The units of the bounds; where there are none, or hardly any of the range is used, those of the actions."""
         scales = _of_bounds(dataset.spec)
         if scales:
-            done = np.concatenate([actions for record in dataset.tasks for _, actions in record.targets()])
+            imitated = [actions for record in dataset.tasks for _, actions in record.targets()]
+            played = (e.actions for record in dataset.tasks for e in record.episodes())  # where there is no expert
+            done = np.concatenate(imitated or [actions for actions in played if actions is not None])
             done = done.reshape(len(done), -1).astype(np.float64)
             scales = _fitted_actions(scales, _bounded(dataset.spec.action_space).ravel(), done)
-        episodes = [e for record in dataset.tasks for e in (*record.demos, *record.experts, *record.trials)]
+        episodes = [episode for record in dataset.tasks for episode in record.episodes()]
         rewards = [episode.rewards for episode in episodes if episode.rewards is not None]
         reward = _fitted_reward(np.concatenate(rewards).astype(np.float64)) if rewards else (0.0, 1.0)
         return cls(dataset.spec, _unless_trivial(scales), reward)

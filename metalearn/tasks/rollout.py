@@ -12,6 +12,9 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.data.units import Units
 from metalearn.tasks.family import Family, Scene, TaskVectorEnv, make_vec
 
+HELD_STEPS = 5
+"""How long play holds an action, on average."""
+
 Policy = Callable[[TaskVectorEnv, Array], Array]
 
 
@@ -99,6 +102,23 @@ class RandomActor:
     def act(self, observations: Array) -> Shaped[np.ndarray, "b *a"]:
         """A uniformly random action for each row."""
         return np.asarray(self._space.sample())
+
+
+class PlayingActor:
+    """Random actions, each of which is held for some steps: whoever plays gets farther than who trembles."""
+
+    def __init__(self, env: TaskVectorEnv, seed: int) -> None:
+        self._random, self._rng = RandomActor(env, seed), np.random.default_rng(seed)
+        self._held: Array | None = None
+
+    def act(self, observations: Array) -> Shaped[np.ndarray, "b *a"]:
+        """Each row's own action again, or with probability 1 / HELD_STEPS another one."""
+        other = self._random.act(observations)
+        if self._held is None:
+            self._held = other
+        renewed = self._rng.random(len(other)) < 1 / HELD_STEPS
+        self._held = np.where(renewed.reshape(-1, *[1] * (other.ndim - 1)), other, self._held)
+        return self._held
 
 
 def _run(env: TaskVectorEnv, policy: Policy, seeds: Sequence[int], relabel: bool) -> Rollout:

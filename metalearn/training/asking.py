@@ -183,9 +183,10 @@ class Asking:
     @staticmethod
     def _whom(known: KnownTask, rng: np.random.Generator) -> Shown | None:
         """Who is shown; None for the expert."""
-        if not known.others or rng.random() >= GRADED:
+        shown = [one for one in known.others if one.demos]
+        if not shown or rng.random() >= GRADED:
             return None
-        return known.others[rng.integers(len(known.others))]
+        return shown[rng.integers(len(shown))]
 
     def _ask(
         self,

@@ -22,12 +22,12 @@ from metalearn.model.inference import Inference
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.family import DescribedFamily, Scene, TaskId, make_vec
 from metalearn.tasks.registry import find_family
-from metalearn.tasks.rollout import Rollout, demonstrate, episode_seeds, rollout
+from metalearn.tasks.rollout import PlayingActor, Rollout, demonstrate, episode_seeds, rollout
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-STREAM_DEMO, STREAM_EXPERT, STREAM_TRIAL, STREAM_PROGRESS, STREAM_GRADED = 11, 12, 13, 14, 20
+STREAM_DEMO, STREAM_EXPERT, STREAM_TRIAL, STREAM_PROGRESS, STREAM_GRADED, STREAM_PLAY = 11, 12, 13, 14, 20, 19
 
 
 @runtime_checkable
@@ -93,6 +93,8 @@ def demonstrate_chunk(chunk: DemonstrationChunk) -> list[TaskRecord]:
         demos = _expert_runs(chunk, "demo", STREAM_DEMO, data.demo_noise, data.demos_per_task)
         experts = _expert_runs(chunk, "trial", STREAM_EXPERT, data.expert_noise, data.experts_per_task)
         others = [_graded(chunk, number) for number in range(data.graded_per_task)]
+        if data.play_per_task:
+            others.append(_play(chunk))
     return [
         TaskRecord(
             task=str(TaskId(family.name, index)),
@@ -122,6 +124,17 @@ def _graded(chunk: DemonstrationChunk, number: int) -> list[Demonstrator]:
         )
         for i, share in enumerate(at_random)
     ]
+
+
+def _play(chunk: DemonstrationChunk) -> list[Demonstrator]:
+    """In every task somebody who plays around."""
+    family, stream = find_family(chunk.family), STREAM_PLAY + 100 * chunk.seed
+    env, runs = make_vec(family, chunk.indices, "trial"), []
+    for number in range(chunk.data.play_per_task):
+        actor = PlayingActor(env, episode_seeds(chunk.indices[:1], stream, 1000 + number)[0])
+        runs.append(rollout(env, actor, episode_seeds(chunk.indices, stream, number)))
+    env.close()
+    return [Demonstrator("play", 0.0, (), tuple(run.episodes[i] for run in runs)) for i in range(len(chunk.indices))]
 
 
 def _expert_runs(

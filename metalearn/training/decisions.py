@@ -58,9 +58,16 @@ def decide_data(experiment: Experiment, spec: Spec, *, side_by_side: bool) -> De
     else:
         reason = "actions are continuous: an expert that is pushed off its way shows how to come back"
         found.append(Decision("data.expert_noise", 0.1, reason))
-    asked = [name for name in experiment.model.asks if any(kind.of_outcome for kind in kinds_of([name]))]
-    told = f"what is asked for is a matter of how well it went: {', '.join(asked)}" if asked else "nothing is asked for"
-    found.append(Decision("data.graded_per_task", 2 if asked else 0, told))
+    for name, asked, of in (
+        (
+            "graded_per_task",
+            [one.name for one in kinds_of(experiment.model.asks) if one.of_outcome],
+            "how well it went",
+        ),
+        ("play_per_task", [one.name for one in kinds_of(experiment.model.asks) if one.of_moment], "where it led"),
+    ):
+        said = f"asks are about {of}: {', '.join(asked)}" if asked else f"no ask is about {of}"
+        found.append(Decision(f"data.{name}", 2 if asked else 0, said))
     chunk, how = (512, "together") if side_by_side else (64, "one after the other")
     found.append(Decision("data.chunk_tasks", chunk, f"tasks are stepped {how}"))
     return _decided(experiment, found)
