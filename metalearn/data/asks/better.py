@@ -11,7 +11,7 @@ from jaxtyping import Float32
 
 from metalearn.data.asks.kind import AskKind, AskOffer, Hindsight
 from metalearn.data.asks.numbers import number
-from metalearn.data.errors import InvalidData
+from metalearn.data.errors import InvalidConfig, InvalidData
 
 EXPERT = 1.0
 
@@ -51,9 +51,11 @@ class Better(AskKind):
 
     @classmethod
     def offer(cls, labels: Sequence[AskKind]) -> AskOffer:
-        """The range of differences."""
+        """The range of differences. Raises InvalidConfig if nobody was better than anybody."""
         differences = [label.by for label in labels if isinstance(label, Better) and label.by is not None]
-        return AskOffer.fitted(cls.name, np.array(differences or [0.0])[:, None], examples=(True, 0.25))
+        if not any(differences):
+            raise InvalidConfig(f"model.asks: better: expected training data with {cls.needs}, got none")
+        return AskOffer.fitted(cls.name, np.array(differences)[:, None], examples=(True, 0.25))
 
     @classmethod
     def size(cls, offer: AskOffer) -> int:

@@ -50,8 +50,9 @@ class VectorEncoder(ObservationEncoder):
     def read(
         self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f o"], kind: str
     ) -> tuple[Float[Tensor, "b k f _p"], Float[Tensor, "b k h c"] | None]:
-        """Views, and changes in units of the deviation."""
-        return torch.cat([self(observations), changes / self.unit], -1), None
+        """Views, and changes in units of the deviation, clipped farther out: what hardly varied may jump in a trial."""
+        jump = 4 * self.clip
+        return torch.cat([self(observations), (changes / self.unit).clamp(-jump, jump)], -1), None
 
     def read_means(self, means: Float[Tensor, "b k f o"]) -> Float[Tensor, "b k f _p"]:
         """Normalised."""
