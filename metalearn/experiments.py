@@ -5,6 +5,20 @@ import difflib
 from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
 from metalearn.data.errors import InvalidConfig
 
+# A speed is read from many frames and the means between them, since within a stride it swings, and is wanted precisely;
+# 17 numbers need no sines.
+_CHEETAH = ModelConfig(n_frames=21, frame_means=True, fourier=(), n_hypotheses=1, policy_width=256)
+_CHEETAH_TRAINING = TrainingConfig(
+    warmup_steps=1500,
+    rounds=2,
+    round_steps=800,
+    trials_per_task=2,
+    steps_per_episode=32,
+    freeze_batchnorm_after=0.5,
+    check_steps=400,
+    check_tasks=64,
+)
+
 _ALL = (
     Experiment(
         name="reach-m2",
@@ -12,6 +26,14 @@ _ALL = (
         family="reach-m2",
         manifest="reach-m2",
         data=DataConfig(n_tasks=24_576, chunk_tasks=512),
+        training=TrainingConfig(warmup_steps=700, rounds=2, round_steps=500),
+    ),
+    Experiment(
+        name="reach-ask",
+        family="reach-m2",
+        manifest="reach-m2",
+        data=DataConfig(n_tasks=24_576, chunk_tasks=512, graded_per_task=2),
+        model=ModelConfig(asks=("return", "goal", "better")),
         training=TrainingConfig(warmup_steps=700, rounds=2, round_steps=500),
     ),
     Experiment(
@@ -77,24 +99,36 @@ _ALL = (
             check_tasks=100,
         ),
     ),
-    # A speed is read from many frames and the means between them, since within a stride it swings, and is wanted
-    # precisely; 17 numbers need no sines.
     Experiment(
         name="cheetah-vel",
         family="cheetah-vel",
         manifest="cheetah-vel",
         data=DataConfig(n_tasks=1024, chunk_tasks=128, expert_noise=0.2),
-        model=ModelConfig(n_frames=21, frame_means=True, fourier=(), n_hypotheses=1, policy_width=256),
-        training=TrainingConfig(
-            warmup_steps=1500,
-            rounds=2,
-            round_steps=800,
-            trials_per_task=2,
-            steps_per_episode=32,
-            freeze_batchnorm_after=0.5,
-            check_steps=400,
-            check_tasks=64,
-        ),
+        model=_CHEETAH,
+        training=_CHEETAH_TRAINING,
+    ),
+    # What one can ask for: a return of cheetahs that are paid by the metre, better than shaky cheetahs, luck.
+    Experiment(
+        name="cheetah-distance",
+        family="cheetah-distance",
+        data=DataConfig(n_tasks=768, chunk_tasks=128, expert_noise=0.2, graded_per_task=2),
+        model=_CHEETAH.model_copy(update={"asks": ("return",)}),
+        training=_CHEETAH_TRAINING.model_copy(update={"steps_per_episode": 16}),
+    ),
+    Experiment(
+        name="cheetah-better",
+        family="cheetah-vel",
+        manifest="cheetah-vel",
+        data=DataConfig(n_tasks=768, chunk_tasks=128, expert_noise=0.2, graded_per_task=2),
+        model=_CHEETAH.model_copy(update={"asks": ("better",)}),
+        training=_CHEETAH_TRAINING.model_copy(update={"steps_per_episode": 16}),
+    ),
+    Experiment(
+        name="gambling",
+        family="gambling",
+        data=DataConfig(n_tasks=64, demos_per_task=0, experts_per_task=0, graded_per_task=48, grades=(1.0,)),
+        model=ModelConfig(n_hypotheses=1, asks=("return",)),
+        training=TrainingConfig(warmup_steps=300, rounds=0, batch_tasks=64),
     ),
     Experiment(
         name="dark-room",

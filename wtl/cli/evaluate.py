@@ -79,10 +79,10 @@ def benchmark(
         typer.Option(
             metavar="A,B,C",
             help="Run only these parts: methods, grid, tracks, speed, optimisers, generalisation; "
-            "of mirror: recognition, imitation, mirror, told.",
+            "of mirror: recognition, imitation, mirror, told; of asks: plain, gambling, return, goal, better.",
         ),
     ] = None,
-    tasks: Annotated[int, typer.Option(min=20, help="Held-out tasks of each part, of mirror alone.")] = 500,
+    tasks: Annotated[int, typer.Option(min=20, help="Held-out tasks of each part, of mirror and asks.")] = 500,
     out: Annotated[Path | None, typer.Option(help="Folder of the report. [default: benchmarks/results/SUITE]")] = None,
     runs: Annotated[
         Path | None, typer.Option(help="Folder of the intermediate results. [default: runs/benchmark/SUITE]")
@@ -107,6 +107,7 @@ def benchmark(
       wtl benchmark reach-m2 --page                  # draw the page again
       wtl benchmark mirror                           # whom does it imitate, recognise, and does it know itself?
       wtl benchmark mirror --part told --tasks 50    # a part of it, on few tasks
+      wtl benchmark asks --part goal                 # does it do what it is asked for?
     """
     use_threads(threads)
     if suite is None:
@@ -119,6 +120,11 @@ def benchmark(
 
         folder = out or Path("benchmarks/results/mirror")
         run(runs or Path("runs"), SHIPPED_MODELS, folder, parts=_listed(part), tasks=tasks, say=typer.echo)
+    elif suite == "asks":
+        from metalearn.benchmark import asking
+
+        folder = out or Path("benchmarks/results/asks")
+        asking.run(runs or Path("runs"), folder, parts=_listed(part), tasks=tasks, say=typer.echo)
     elif page:
         from metalearn.benchmark.page import draw_page_again
 

@@ -1,0 +1,313 @@
+"""`wtl benchmark asks`: does it do what it is asked for? A return, a goal, better than who was watched.
+
+Takes bundles that are trained already, by the experiments of `RUNS`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.stats import spearmanr
+
+from metalearn.benchmark.store import read_json, write_json
+from metalearn.bundle import Bundle, run_bundle
+from metalearn.data.asks import NOTHING, Ask, AskOffer, Better, Goal, Return
+from metalearn.data.context import Context
+from metalearn.data.dataset import Dataset, TaskRecord
+from metalearn.data.episode import Array, Episode
+from metalearn.data.errors import InvalidConfig
+from metalearn.evaluation.protocol import returned, succeeded
+from metalearn.evaluation.statistics import wilson
+from metalearn.model.inference import Inference
+from metalearn.tasks.envs.gambling import PAYS
+from metalearn.tasks.envs.reach import HORIZON, Reach, ReachVectorEnv
+from metalearn.tasks.family import Family, make_vec, tasks_of
+from metalearn.tasks.registry import find_family
+from metalearn.tasks.rollout import demonstrate, episode_seeds, rollout
+
+RUNS = {
+    "plain": ("reach-m2", "reach-ask"),
+    "gambling": ("gambling",),
+    "return": ("cheetah-distance",),
+    "goal": ("reach-ask",),
+    "better": ("cheetah-better", "reach-ask"),
+}
+"""The runs that each part measures."""
+
+PARTS = tuple(RUNS)
+SHUFFLED = "cheetah-distance-shuffled"
+"""The run of the control, whose returns are those of other episodes."""
+STREAM = 1 << 45
+LEVELS, GRADES = 11, (0.0, 0.2, 0.4, 0.6, 0.8)
+NEAR = 0.1  # of a place, where reach is; what touches an object
+CONFIDENCE, RESAMPLES = (2.5, 97.5), 1000
+Say = Callable[[str], None]
+Measure = Callable[[Path, int, int], dict[str, Any]]
+
+
+def run(folder: Path, out: Path, *, parts: tuple[str, ...] = (), tasks: int = 500, seed: int = 0, say: Say) -> None:
+    """Measure, write `report.json` after every part, and say the figures.
+
+    Args:
+        folder: of the trained runs.
+        out: of the report.
+        parts: of `PARTS`; all of them if not given.
+        tasks: held-out tasks of each part; where a simulator is slow, a part of them.
+        seed: of tasks and layouts.
+        say: is given each line.
+
+    Raises:
+        InvalidConfig: an unknown part, or a bundle is missing; the message has the command that trains it.
+    """
+    if unknown := set(parts) - set(PARTS):
+        raise InvalidConfig(f"unknown part {min(unknown)!r}; known: {', '.join(PARTS)}")
+    measures: dict[str, Measure] = {
+        "plain": plain, "gambling": gambling, "return": returns, "goal": goals, "better": better,
+    }  # fmt: skip
+    header = {"n_tasks": tasks, "seed": seed}
+    kept = read_json(out / "report.json")
+    report = (kept if isinstance(kept, dict) and kept.items() >= header.items() else {}) | header
+    for part in parts or PARTS:
+        report[part] = measures[part](folder, tasks, seed)
+        write_json(out / "report.json", report)
+        for line in lines(part, report[part]):
+            say(line)
+    say(f"report: {out / 'report.json'}")
+
+
+# -- the parts ------------------------------------------------------------------------------------------------------
+
+
+def plain(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
+    """Watch, try, learn without an ask: does what was trained to be asked lose anything?"""
+    found: dict[str, Any] = {}
+    for name in RUNS["plain"]:
+        inference, family, indices = _of(folder, name, tasks, seed)
+        demos = demonstrate(family, indices, episode_seeds(indices, STREAM + seed, 0), "demo").episodes
+        contexts, success = [Context((demo,)) for demo in demos], []
+        for attempt in range(3):
+            trials = play(inference, family, indices, contexts, seed, attempt)
+            success.append(rate(succeeded(trials)))
+            contexts = [c.with_trial(trial) for c, trial in zip(contexts, trials, strict=True)]
+        found[name] = {f"after {n} trials": one for n, one in enumerate(success)}
+    return found
+
+
+def gambling(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
+    """What three arms pay on average who is asked for a return that one of them pays by luck."""
+    inference, family, indices = _of(folder, "gambling", tasks, seed)
+    found: dict[str, Any] = {"worth of the arms": [float(np.mean(pays)) for pays in PAYS]}
+    for value in (-15.0, -5.0, -2.5, 1.0, 5.0):
+        played = asked(inference, family, indices, [Ask((Return(value),))] * len(indices), seed)
+        arms = np.bincount([int(e.actions[0]) for e in played if e.actions is not None], minlength=len(PAYS))
+        found[f"asked for {value:g}"] = {"mean return": mean(returned(played)), "arms": arms.tolist()}
+    return found
+
+
+def returns(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
+    """Asked and achieved returns of a cheetah that is paid by the metre; and if its labels were shuffled."""
+    inference, family, indices = _of(folder, "cheetah-distance", min(tasks, 200), seed)
+    found = {"asked": _asked_returns(inference, family, indices, seed)}
+    data = Dataset.load(_run_folder(folder, "cheetah-distance") / "dataset")
+    everybody = [e for record in data.tasks for e in (*record.experts, *(e for o in record.others for e in o.episodes))]
+    found["best return in the training data"] = {"return": float(returned(everybody).max()), "n": len(everybody)}
+    if run_bundle(folder / SHUFFLED):
+        control = Inference.load(Bundle.load(run_bundle(folder / SHUFFLED) or folder))
+        found["shuffled labels"] = _asked_returns(control, family, indices, seed)
+    return found
+
+
+def goals(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
+    """Asked for a place without any demonstration, and for where the target is."""
+    inference, family, indices = _of(folder, "reach-ask", tasks, seed)
+    assert isinstance(family, Reach)
+    rng = np.random.default_rng([seed, 22])
+    places = rng.uniform(-0.6, 0.6, (len(indices), 2))
+    played = asked(inference, family, indices, [_goal(place) for place in places], seed)
+    nearest = [
+        np.linalg.norm(family.achieved_goal(e.observations) - place, axis=1).min()
+        for e, place in zip(played, places, strict=True)
+    ]
+    env = make_vec(family, indices, "trial")
+    assert isinstance(env, ReachVectorEnv)
+    env.reset(seed=episode_seeds(indices, STREAM + seed, 100))
+    targets = env.goal.copy()
+    env.close()
+    at_target = asked(inference, family, indices, [_goal(target) for target in targets], seed)
+    nothing = asked(inference, family, indices, [NOTHING] * len(indices), seed)
+    return {
+        f"any place, within {NEAR} of it": rate(np.array(nearest) < NEAR),
+        "the target's place, no demonstration": rate(succeeded(at_target)),
+        "nothing asked for, no demonstration": rate(succeeded(nothing)),
+    }
+
+
+def better(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
+    """Tasks shown by demonstrators of five grades of skill, without an ask and asked to be better."""
+    found: dict[str, Any] = {}
+    for name, score in (("cheetah-better", returned), ("reach-ask", _quickness)):
+        inference, family, indices = _of(folder, name, min(tasks, 100) if name != "reach-ask" else tasks, seed)
+        found[name] = {
+            f"{share:.0%} at random": _graded(inference, family, indices, share, score, seed) for share in GRADES
+        }
+    return found
+
+
+def _graded(
+    inference: Inference, family: Family, indices: list[int], share: float, score: Callable[[Sequence[Episode]], Array],
+    seed: int,
+) -> dict[str, Any]:  # fmt: skip
+    at_random, layouts = [share] * len(indices), episode_seeds(indices, STREAM + seed, 100)
+    shown = demonstrate(family, indices, episode_seeds(indices, STREAM + seed, 1), "demo", 0.0, seed + 1, at_random)
+    themselves = score(demonstrate(family, indices, layouts, "trial", 0.0, seed + 2, at_random).episodes)
+    expert = score(demonstrate(family, indices, layouts, "trial").episodes)
+    random = score(demonstrate(family, indices, layouts, "trial", 0.0, seed + 3, [1.0] * len(indices)).episodes)
+    asks = {"nothing": NOTHING, "better": Ask((Better(),))}
+    played = {
+        n: score(asked(inference, family, indices, [a] * len(indices), seed, shown.episodes)) for n, a in asks.items()
+    }
+    span = float(expert.mean() - random.mean())
+    possible = expert > themselves
+    return {
+        "who was watched": mean(themselves), "the expert": mean(expert), "at random": mean(random),
+        "asked for nothing": mean(played["nothing"]),
+        "distance to who was watched, of expert minus random": mean((played["nothing"] - themselves) / span),
+        "asked to be better": mean(played["better"]),
+        "better than who was watched, where the expert is": (
+            rate(played["better"][possible] > themselves[possible]) if possible.any() else None
+        ),
+    }  # fmt: skip
+
+
+# -- playing and measuring ------------------------------------------------------------------------------------------
+
+
+def asked(
+    inference: Inference, family: Family, indices: list[int], asks: Sequence[Ask], seed: int,
+    demos: Sequence[Episode] | None = None,
+) -> list[Episode]:  # fmt: skip
+    """One attempt in each task, asked for something, in the same layouts whatever is asked."""
+    shown: Sequence[tuple[Episode, ...]] = [()] * len(indices) if demos is None else [(demo,) for demo in demos]
+    contexts = [Context(one, (), ask) for one, ask in zip(shown, asks, strict=True)]
+    return play(inference, family, indices, contexts, seed, 100)
+
+
+def play(
+    inference: Inference, family: Family, indices: list[int], contexts: Sequence[Context], seed: int, attempt: int
+) -> list[Episode]:
+    """One attempt in each task."""
+    env = make_vec(family, indices, "trial")
+    try:
+        actor = inference.adapt(contexts, np.random.default_rng([seed, attempt]))
+        return rollout(env, actor, episode_seeds(indices, STREAM + seed, attempt)).episodes
+    finally:
+        env.close()
+
+
+def _asked_returns(inference: Inference, family: Family, indices: list[int], seed: int) -> dict[str, Any]:
+    """Levels over the trained range, every task asked for each."""
+    [offer] = [AskOffer.of(vars(one)) for one in inference.policy.config.ask_offers if one.kind == "return"]
+    levels = np.linspace(offer.low[0], offer.high[0], LEVELS)
+    asks: Callable[[float], list[Ask]] = lambda value: [Ask((Return(value),))] * len(indices)  # noqa: E731
+    got = np.stack([returned(asked(inference, family, indices, asks(float(level)), seed)) for level in levels])
+    rng = np.random.default_rng([seed, 23])
+    draws = [rng.integers(len(indices), size=len(indices)) for _ in range(RESAMPLES)]
+    return {
+        "range": [offer.low[0], offer.high[0]],
+        "spearman": _with_interval(_spearman, levels, got, draws),
+        "slope": _with_interval(_slope, levels, got, draws),
+        "achieved": {f"{level:.1f}": mean(row) for level, row in zip(levels, got, strict=True)},
+        "n": len(indices),
+    }
+
+
+def _spearman(levels: Float[np.ndarray, " l"], got: Float[np.ndarray, "l n"]) -> float:
+    return float(spearmanr(np.repeat(levels, got.shape[1]), got.ravel()).statistic)
+
+
+def _slope(levels: Float[np.ndarray, " l"], got: Float[np.ndarray, "l n"]) -> float:
+    return float(np.polyfit(levels, got.mean(1), 1)[0])
+
+
+def _with_interval(
+    statistic: Callable[[Array, Array], float], levels: Array, got: Float[np.ndarray, "l n"], draws: list[Array]
+) -> dict[str, Any]:
+    """A statistic with its percentile interval over resampled tasks."""
+    values = [statistic(levels, got[:, tasks]) for tasks in draws]
+    return {"value": statistic(levels, got), "ci95": [float(x) for x in np.percentile(values, CONFIDENCE)]}
+
+
+def rate(flags: Bool[np.ndarray, " n"]) -> dict[str, Any]:
+    """A rate with Wilson's interval."""
+    return {"rate": float(flags.mean()), "ci95": list(wilson(int(flags.sum()), len(flags))), "n": len(flags)}
+
+
+def mean(values: Float[np.ndarray, " n"]) -> dict[str, Any]:
+    """A mean with its bootstrap interval over tasks."""
+    rng = np.random.default_rng(24)
+    found = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(1)
+    return {"mean": float(values.mean()), "ci95": [float(x) for x in np.percentile(found, CONFIDENCE)]}
+
+
+def _quickness(episodes: Sequence[Episode]) -> Float[np.ndarray, " n"]:
+    """Of reach, where every touch ends an episode: the share of the horizon that was left."""
+    return np.array([1 - len(episode) / HORIZON for episode in episodes])
+
+
+def _goal(place: Array) -> Ask:
+    return Ask((Goal(tuple(float(x) for x in place)),))
+
+
+def _of(folder: Path, name: str, tasks: int, seed: int) -> tuple[Inference, Family, list[int]]:
+    """The policy of a run, its family, and held-out tasks."""
+    bundle = Bundle.load(_run_folder(folder, name) / "bundle")
+    family = find_family(bundle.provenance["experiment"]["family"])
+    return Inference.load(bundle), family, tasks_of(family, "test", tasks, seed)
+
+
+def _run_folder(folder: Path, name: str) -> Path:
+    if run_bundle(folder / name) is None:
+        raise InvalidConfig(f"no bundle at {folder / name}: `wtl train {name} --out {folder / name}` makes it")
+    return folder / name
+
+
+def shuffled(dataset: Dataset, seed: int) -> Dataset:
+    """The same episodes, each with the rewards of another one: what is asked for then says nothing.
+
+    All must have the same number of steps.
+    """
+    rng = np.random.default_rng([seed, 25])
+    every = [e for r in dataset.tasks for e in (*r.experts, *(e for one in r.others for e in one.episodes))]
+    givers = iter(rng.permutation(len(every)))
+
+    def other(episode: Episode) -> Episode:
+        return replace(episode, rewards=every[next(givers)].rewards)
+
+    def mixed(record: TaskRecord) -> TaskRecord:
+        experts = tuple(map(other, record.experts))
+        others = tuple(replace(one, episodes=tuple(map(other, one.episodes))) for one in record.others)
+        return replace(record, experts=experts, others=others)
+
+    return Dataset(dataset.spec, tuple(map(mixed, dataset.tasks)))
+
+
+def lines(part: str, value: Any, depth: int = 0) -> list[str]:
+    """A part of the report, a line for each of its values."""
+    indent = "  " * depth
+    if not isinstance(value, dict):
+        return [f"{indent}{part}: {_said(value)}"]
+    figure = next((name for name in ("rate", "mean", "value") if name in value), None)
+    if figure is not None and "ci95" in value:
+        return [f"{indent}{part}: {_said(value[figure])} {_said(value['ci95'])}"]
+    return [f"{indent}{part}", *(line for name, one in value.items() for line in lines(str(name), one, depth + 1))]
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list):
+        return "(" + " .. ".join(map(_said, value)) + ")"
+    return str(value)
