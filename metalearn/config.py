@@ -216,6 +216,10 @@ class TrainingConfig(Section):
     batch_tasks: int = Field(128, ge=2, le=1_000_000, description="tasks in the batch of a gradient step")
     learning_rate: float = Field(1.5e-3, gt=0, description="step size of AdamW at its highest")
     weight_decay: float = Field(1e-4, ge=0, description="weight decay of AdamW, per step and unit of learning rate")
+    average_share: Annotated[float, Decided("0.1")] = Field(
+        0.0, ge=0, le=1, description="share of the steps so far, the last ones, over which weights are averaged for "
+        "looks, for own trials and for the bundle; 0: the weights of the last step",
+    )  # fmt: skip
     steps_per_episode: Annotated[int, Decided("16")] = Field(
         0, ge=0, description="random steps of a target imitated per update; 0: all"
     )

@@ -20,6 +20,7 @@ from metalearn.data.units import Units, deviation
 
 LONG = 64  # steps from which on an episode is read at more frames, and their means
 MANY_STEPS = 16  # of an episode that are imitated in an update: of longer ones a random choice
+AVERAGED = 0.1  # share of the steps so far, over which weights are averaged
 MOST_TASKS = 512  # that dynamics are looked for in
 TELLING = 0.1  # share of the changes of an observation that a task's own Jacobian has to explain beyond an average one
 EXPLAINED = 0.9  # share of the differences between tasks that the directions kept explain
@@ -83,6 +84,7 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
         Decision("model.frame_means", usual > LONG, said),
         Decision("model.n_hypotheses", 8, "more than are needed cost little, fewer cost success"),
         Decision("training.steps_per_episode", MANY_STEPS, "more of the same episode cost time and say little more"),
+        Decision("training.average_share", AVERAGED, "at a constant rate the weights of one step are noise"),
         Decision("training.trials_per_task", 3 if own_trials else 0, _trials(own_trials)),
         _memory(dataset.spec, own_trials=own_trials),
         _dynamics(dataset),

@@ -4,7 +4,8 @@ Knows batches and the policy; does not know where episodes come from.
 """
 
 import warnings
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from metalearn.config import Config, TrainingConfig
 from metalearn.data.errors import InvalidConfig
@@ -97,6 +99,10 @@ class Learner:
     ) -> None:
         self.device = compute.torch_device
         self.policy = policy.to(self.device)
+        self._average = None
+        if config.average_share:
+            averaging = _average_over(config.average_share)
+            self._average = AveragedModel(policy, multi_avg_fn=averaging, use_buffers=True).requires_grad_(False)
         self._half = compute.precision == "bfloat16"
         self.config = config
         self.steps = 0
@@ -109,6 +115,11 @@ class Learner:
             self._objective = _spread(self._objective, self._group.processes, unused=policy.discrete)
         trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         self._optimiser = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
+
+    @property
+    def averaged(self) -> ConditionalPolicy:
+        """The policy to act with: of averaged weights, if there are any, else the one that learns."""
+        return self.policy if self._average is None else cast("ConditionalPolicy", self._average.module)
 
     def step(self, batch: MetaBatch, temperature: float, rate: float = 1.0, *, frozen: bool = False) -> float:
         """Take one step; returns this learner's part of the loss, which is the sum over the group.
@@ -133,6 +144,8 @@ class Learner:
         (loss * (part * self._group.size)).backward()
         nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
         self._optimiser.step()
+        if self._average is not None:
+            self._average.update_parameters(self.policy)
         self.steps += 1
         return float(loss.detach()) * part
 
@@ -141,12 +154,15 @@ class Learner:
         tensors = {f"policy/{name}": value.clone() for name, value in self.policy.state_dict().items()}
         for index, entry in self._optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{index}/{name}": value.clone() for name, value in entry.items()}
+        if self._average is not None:
+            tensors |= {f"average/{name}": value.clone() for name, value in self._average.state_dict().items()}
         return tensors | {"steps": torch.tensor(self.steps)}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Continue from what `state` gave."""
-        prefix = "policy/"
-        self.policy.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        self.policy.load_state_dict(_under("policy/", tensors))
+        if self._average is not None:
+            self._average.load_state_dict(_under("average/", tensors))
         entries: dict[int, dict[str, Any]] = {}
         for key, value in tensors.items():
             if key.startswith("optimiser/"):
@@ -154,6 +170,28 @@ class Learner:
                 entries.setdefault(int(index), {})[name] = value
         self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": entries})
         self.steps = int(tensors["steps"])
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _average_over(share: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+    """Moving averages of tensors over about the last `share` of their n updates: decay h / (1 + h), h = share n.
+
+    They forget the beginning at any length of a training, as averages of a fixed half-life do not.
+    """
+
+    @torch.no_grad()
+    def average(averages: list[Tensor], latest: list[Tensor], n_updates: Tensor | int) -> None:
+        horizon = share * float(n_updates)
+        for mean, value in zip(averages, latest, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 / (1 + horizon))
+            else:
+                mean.copy_(value)
+
+    return average
 
 
 def _spread(objective: nn.Module, processes: dist.ProcessGroup, *, unused: bool) -> nn.Module:

@@ -294,7 +294,7 @@ class _Run:
         self._checkpoint()
 
     def _snapshot(self) -> Snapshot:
-        return Snapshot(self.model, self.learner.policy.to_weights(), self.learner.steps)
+        return Snapshot(self.model, self.learner.averaged.to_weights(), self.learner.steps)
 
     def _schedule(self, state: dict[str, Any]) -> Schedule:
         return make_schedule(
@@ -332,7 +332,7 @@ class _Run:
         """How likely the policy makes what was done in tasks that it does not learn from; nothing without any."""
         if self.held_out is None:
             return {}
-        self.scores = self.held_out.scores(self.learner.policy)
+        self.scores = self.held_out.scores(self.learner.averaged)
         return {"likelihood": self.scores.score}
 
     def _elapsed(self) -> float:
@@ -387,7 +387,7 @@ class _Run:
 
     def _finish(self, dataset: Dataset, cluster: Mapping[str, Any]) -> Bundle:
         """The bundle, with the memory within an episode only where validation tasks need it."""
-        weights = self.learner.policy.to_weights()
+        weights = self.learner.averaged.to_weights()
         if self.config.automatic and self.model.memory and self._n_validation:
             assert self.source is not None
             source, n_attempts, steps = self.source, 1 + self.config.trials_per_task, self.learner.steps
