@@ -132,6 +132,11 @@ class ModelConfig(Section):
         description="what reads pictures: scratch, trained with the rest; or module:function, which returns a "
         "torch.nn.Module that makes features [n, k] of pictures [n, c, h, w] from 0 to 1 and stays as it is",
     )
+    symbols: Annotated[tuple[int, ...], Decided("from the numbers that pictures hold")] = Field(
+        (),
+        description="of each part that has the shape of a picture, in their order: its numbers below this one are "
+        "symbols, each with a meaning of its own; 0: they are brightnesses, as in all parts if nothing is given",
+    )
     units: Annotated[UnitsConfig, SetBy("training, from the bounds of the spaces and the training data")] = Field(
         UnitsConfig(), description="units of actions and rewards that the networks count in"
     )

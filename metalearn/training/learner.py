@@ -4,7 +4,7 @@ Knows batches and the policy; does not know where episodes come from.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
 
 import torch
@@ -176,14 +176,14 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _average_over(share: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+def _average_over(share: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
     """Moving averages of tensors over about the last `share` of their n updates: decay h / (1 + h), h = share n.
 
     They forget the beginning at any length of a training, as averages of a fixed half-life do not.
     """
 
     @torch.no_grad()
-    def average(averages: list[Tensor], latest: list[Tensor], n_updates: Tensor | int) -> None:
+    def average(averages: Sequence[Tensor], latest: Sequence[Tensor], n_updates: Tensor | int) -> None:
         horizon = share * float(n_updates)
         for mean, value in zip(averages, latest, strict=True):
             if mean.is_floating_point():

@@ -56,3 +56,27 @@ def test_codes_settle_after_the_share_of_the_steps_that_was_asked_for() -> None:
         means.append(learner.policy.encoder.normalise.running_mean.clone())
     assert not torch.equal(means[1], means[2])
     assert torch.equal(means[2], means[5])
+
+
+def test_averages_are_over_a_share_of_the_steps_and_resume_exactly() -> None:
+    config = TrainingConfig(batch_tasks=16, average_share=0.5)
+    (learner, data), generator = made(config), torch.Generator().manual_seed(0)
+    seen = []
+    for _ in range(3):
+        learner.step(data.draw(config, False, generator), 0.0)
+        seen.append(learner.policy.head.weight.detach().clone())
+    # The first is taken as it is; after n updates a new one counts 1 / (1 + n / 2).
+    expected = seen[0].lerp(seen[1], 1 / 1.5).lerp(seen[2], 1 / 2)
+    assert torch.allclose(learner.averaged.head.weight, expected)
+    other, _ = made(config)
+    other.load_state(learner.state())
+    batch = data.draw(config, False, generator)
+    for one in (learner, other):
+        one.step(batch, 0.0)
+    states = [one.averaged.state_dict() for one in (learner, other)]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_without_averaging_one_acts_with_the_weights_that_learn() -> None:
+    learner, _ = made()
+    assert learner.averaged is learner.policy
