@@ -87,7 +87,7 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
         Decision("training.steps_per_episode", MANY_STEPS, "more of the same episode cost time and say little more"),
         Decision("training.average_share", AVERAGED, "at a constant rate the weights of one step are noise"),
         Decision("training.trials_per_task", 3 if own_trials else 0, _trials(own_trials)),
-        *_symbols(dataset),
+        _symbols(dataset),
         _memory(dataset.spec, own_trials=own_trials),
         _dynamics(dataset),
     ]
@@ -98,16 +98,16 @@ def _trials(own_trials: bool) -> str:
     return "attempts after up to so many trials are learnt" if own_trials else "nobody can try recorded tasks"
 
 
-def _symbols(dataset: Dataset) -> list[Decision]:
+def _symbols(dataset: Dataset) -> Decision:
     """Which pictures are maps of symbols: those in which there are only a few of the smallest numbers."""
     pictures = [part for part in dataset.spec.parts if part.kind == "image"]
     episodes = [e for record in dataset.tasks for e in (*record.demos, *record.experts, *record.trials)]
     if not pictures or not episodes:
-        return []
+        return Decision("model.symbols", (), "there are no pictures")
     largest = [max(int(split(e.observations)[part.name].max()) for e in episodes) for part in pictures]
     n_symbols = tuple(most + 1 if most < MOST_SYMBOLS else 0 for most in largest)
     said = ", ".join(f"{part.field} holds numbers up to {most}" for part, most in zip(pictures, largest, strict=True))
-    return [Decision("model.symbols", n_symbols, f"{said}; below {MOST_SYMBOLS} they are symbols, not brightnesses")]
+    return Decision("model.symbols", n_symbols, f"{said}; below {MOST_SYMBOLS} they are symbols, not brightnesses")
 
 
 def _memory(spec: Spec, *, own_trials: bool) -> Decision:
