@@ -53,21 +53,36 @@ class _Objective(nn.Module):
         self._one_for_all = config.automatic
 
     def forward(
-        self, batch: MetaBatch, n_steps: Float[Tensor, " n"], temperature: float, half: bool
+        self, batch: MetaBatch, n_steps: Float[Tensor, " n"], temperature: float, clear: bool, half: bool
     ) -> Float[Tensor, ""]:
         """Of the episodes of `batch`, a part of the whole batch, whose n episodes have `n_steps`."""
+        parts: list[tuple[slice | Tensor, float]] = [(slice(None), temperature)]
+        if clear and temperature > 0:
+            shown = batch.demos.mask.any(1)
+            apart = ((shown.nonzero()[:, 0], 0.0), ((~shown).nonzero()[:, 0], temperature))
+            parts = [(rows, at) for rows, at in apart if len(rows)]
         with torch.autocast(batch.mask.device.type, torch.bfloat16, enabled=half):
             latent, log_prior = self.policy.infer_belief(batch.demos, batch.trials, batch.asks)
             sums = self.policy.sums_before(
                 batch.observations, batch.changes, batch.done, batch.remembered, batch.effects
             )
-            alone = batch.hypothesis if temperature == 0 and self._one_for_all else None
-            likelihood = self.policy.log_likelihood(
-                latent, batch.observations, batch.actions, batch.mask.float(), sums, alone
-            )
             within = self._within(latent, log_prior, sums, batch)
-        exact = torch.promote_types(likelihood.dtype, torch.float32)
-        return mixture_loss(likelihood.to(exact), log_prior.to(exact), n_steps, temperature, self._prior_weight, within)
+            likelihoods = [self._likelihood(batch, latent, sums, rows, at) for rows, at in parts]
+        losses = []
+        for (rows, at), likelihood in zip(parts, likelihoods, strict=True):
+            exact = torch.promote_types(likelihood.dtype, torch.float32)
+            prior, weight = log_prior[rows].to(exact), len(likelihood) / len(latent)
+            one = mixture_loss(likelihood.to(exact), prior, n_steps, at, self._prior_weight, within[rows])
+            losses.append(one if len(parts) == 1 else weight * one)
+        return torch.stack(losses).sum()
+
+    def _likelihood(
+        self, batch: MetaBatch, latent: Float[Tensor, "b d"], sums: Tensor, rows: slice | Tensor, temperature: float
+    ) -> Float[Tensor, "r _z"]:
+        """Of some rows under all hypotheses, or under the one that learns for all."""
+        alone = batch.hypothesis[rows] if temperature == 0 and self._one_for_all else None
+        steps = batch.observations[rows], batch.actions[rows], batch.mask[rows].float()
+        return self.policy.log_likelihood(latent[rows], *steps, sums[rows], alone)
 
     def _within(
         self, latent: Float[Tensor, "b d"], log_prior: Float[Tensor, "b z"], sums: Tensor, batch: MetaBatch
@@ -121,7 +136,9 @@ class Learner:
         """The policy to act with: of averaged weights, if there are any, else the one that learns."""
         return self.policy if self._average is None else cast("ConditionalPolicy", self._average.module)
 
-    def step(self, batch: MetaBatch, temperature: float, rate: float = 1.0, *, frozen: bool = False) -> float:
+    def step(
+        self, batch: MetaBatch, temperature: float, rate: float = 1.0, *, frozen: bool = False, clear: bool = False
+    ) -> float:
         """Take one step; returns this learner's part of the loss, which is the sum over the group.
 
         Args:
@@ -129,6 +146,7 @@ class Learner:
             temperature: of the competition of hypotheses.
             rate: the share of the learning rate.
             frozen: whether BatchNorm normalises with running statistics.
+            clear: whether demonstrations leave nothing open: hypotheses compete only where there are none.
         """
         for group in self._optimiser.param_groups:
             group["lr"] = self.config.learning_rate * rate
@@ -138,7 +156,7 @@ class Learner:
         share, whole = batch.share(self._group.rank, self._group.size).to(self.device), len(batch.mask)
         n_steps = batch.mask.float().sum(-1).to(self.device)
         part = len(share.mask) / whole
-        loss = self._objective(share, n_steps, temperature, self._half)
+        loss = self._objective(share, n_steps, temperature, clear, self._half)
         self._optimiser.zero_grad(set_to_none=True)
         # Gradients are averaged over the group: weighted by its rows, a share counts as in the whole.
         (loss * (part * self._group.size)).backward()
