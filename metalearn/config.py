@@ -132,6 +132,11 @@ class ModelConfig(Section):
         description="what reads pictures: scratch, trained with the rest; or module:function, which returns a "
         "torch.nn.Module that makes features [n, k] of pictures [n, c, h, w] from 0 to 1 and stays as it is",
     )
+    symbols: Annotated[tuple[int, ...], Decided("from the numbers that pictures hold")] = Field(
+        (),
+        description="of each part that has the shape of a picture, in their order: its numbers below this one are "
+        "symbols, each with a meaning of its own; 0: they are brightnesses, as in all parts if nothing is given",
+    )
     units: Annotated[UnitsConfig, SetBy("training, from the bounds of the spaces and the training data")] = Field(
         UnitsConfig(), description="units of actions and rewards that the networks count in"
     )
@@ -219,6 +224,10 @@ class TrainingConfig(Section):
     batch_tasks: int = Field(128, ge=2, le=1_000_000, description="tasks in the batch of a gradient step")
     learning_rate: float = Field(1.5e-3, gt=0, description="step size of AdamW at its highest")
     weight_decay: float = Field(1e-4, ge=0, description="weight decay of AdamW, per step and unit of learning rate")
+    average_share: Annotated[float, Decided("0.1")] = Field(
+        0.0, ge=0, le=1, description="share of the steps so far, the last ones, over which weights are averaged for "
+        "looks, for own trials and for the bundle; 0: the weights of the last step",
+    )  # fmt: skip
     steps_per_episode: Annotated[int, Decided("16")] = Field(
         0, ge=0, description="random steps of a target imitated per update; 0: all"
     )

@@ -122,7 +122,7 @@ class ContextEncoder(nn.Module):
         self, episodes: EpisodeTensors, kind: str
     ) -> tuple[Float[Tensor, "b k p"], Float[Tensor, "b k h c"] | None]:
         """All that is known of each episode in one vector, and the keys of the entities that it was about."""
-        seen, keys = self.observations.read(episodes.observations, episodes.changes, kind)
+        seen, keys = self._read(episodes, kind)
         frames = torch.cat([seen, episodes.actions, episodes.rewards[..., None], episodes.times[..., None]], -1)
         flags = [episodes.success, episodes.rewards.sum(-1), episodes.has_actions, episodes.has_rewards]
         remembered = [] if keys is None else [keys.flatten(2)]
@@ -130,6 +130,18 @@ class ContextEncoder(nn.Module):
             observed = self.observations.read_means(episodes.mean_observations)
             remembered += [observed.flatten(2), episodes.mean_rewards]
         return torch.cat([frames.flatten(2), *remembered, torch.stack(flags, -1)], -1), keys
+
+    def _read(
+        self, episodes: EpisodeTensors, kind: str
+    ) -> tuple[Float[Tensor, "b k f _p"], Float[Tensor, "b k h c"] | None]:
+        """What is seen of the frames; in training, where most contexts are short, of those that are there alone."""
+        observations, changes = episodes.observations, episodes.changes
+        if not self.training or self.observations.memory_shape or episodes.mask.all() or not episodes.mask.any():
+            return self.observations.read(observations, changes, kind)
+        there = episodes.mask.nonzero(as_tuple=True)
+        seen, _ = self.observations.read(observations[there][:, None], changes[there][:, None], kind)
+        nothing = seen.new_zeros(*observations.shape[:3], seen.shape[-1])
+        return nothing.index_put(there, seen[:, 0]), None
 
 
 def _mlp(size: int, width: int, out: int) -> nn.Sequential:

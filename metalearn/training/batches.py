@@ -5,7 +5,7 @@ A target is never in its own context.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -194,6 +194,7 @@ class TrainingSet:
         self._trial = _table([len(r.trials) for r in records])
         self._trial = torch.where(self._trial >= 0, self._trial + len(shown) + len(expert), ABSENT)
         self._trial_target = torch.full_like(self._trial, ABSENT)
+        self._undemonstrated = torch.zeros(self.n_tasks, dtype=torch.bool)
         wanted = [actions for record in records for _, actions in record.targets()]
         self._targets = list(zip(expert, wanted, strict=True))
         self._asking = self._hindsight(records, goals) if config.ask_offers else None
@@ -220,9 +221,13 @@ class TrainingSet:
         frames, there = torch.from_numpy(self._frames.effects), self._expert_frames >= 0
         return (frames[self._expert_frames.clamp(min=0)] * there[..., None]).sum(1)
 
-    def replace_trials(self, tasks: Sequence[TaskTrials]) -> None:
-        """Replace the own trials by newly collected ones; those with expert labels also become targets."""
+    def replace_trials(self, tasks: Sequence[TaskTrials], without_demos: Collection[int] = ()) -> None:
+        """Replace the own trials by newly collected ones; those with expert labels also become targets.
+
+        `without_demos` are the tasks that were tried without their demonstrations, and are learnt from without.
+        """
         n_episodes, n_targets = self._base
+        self._undemonstrated[list(without_demos)] = True
         attempts = [episode for task in tasks for episode in task.attempts]
         relabelled = [pair for task in tasks for pair in zip(task.attempts, task.labels, strict=False)]
         self._episodes = [*self._episodes[:n_episodes], *attempts]
@@ -319,7 +324,8 @@ class TrainingSet:
             return demo
         order = torch.argsort(torch.rand(demo.shape, generator=generator), 1)
         count = torch.randint(1, k + 1, (len(task), 1), generator=generator)
-        count[torch.rand(len(task), generator=generator) < demo_dropout] = 0
+        dropped = torch.rand(len(task), generator=generator) < demo_dropout
+        count[dropped | self._undemonstrated[task]] = 0
         return torch.where(torch.arange(k) < count, demo.gather(1, order), ABSENT)
 
     def _draw_experts(self, task: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

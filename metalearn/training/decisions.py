@@ -14,12 +14,14 @@ from metalearn.config import Experiment
 from metalearn.data.asks import kinds_of
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array
-from metalearn.data.parts import observation_vectors
+from metalearn.data.parts import observation_vectors, split
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units, deviation
 
 LONG = 64  # steps from which on an episode is read at more frames, and their means
 MANY_STEPS = 16  # of an episode that are imitated in an update: of longer ones a random choice
+MOST_SYMBOLS = 16  # that a picture of symbols holds: in a real one there is something brighter
+AVERAGED = 0.1  # share of the steps so far, over which weights are averaged
 MOST_TASKS = 512  # that dynamics are looked for in
 TELLING = 0.1  # share of the changes of an observation that a task's own Jacobian has to explain beyond an average one
 EXPLAINED = 0.9  # share of the differences between tasks that the directions kept explain
@@ -90,7 +92,9 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
         Decision("model.frame_means", usual > LONG, said),
         Decision("model.n_hypotheses", 8, "more than are needed cost little, fewer cost success"),
         Decision("training.steps_per_episode", MANY_STEPS, "more of the same episode cost time and say little more"),
+        Decision("training.average_share", AVERAGED, "at a constant rate the weights of one step are noise"),
         Decision("training.trials_per_task", 3 if own_trials else 0, _trials(own_trials)),
+        _symbols(dataset),
         _memory(dataset.spec, own_trials=own_trials),
         _dynamics(dataset),
     ]
@@ -99,6 +103,18 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
 
 def _trials(own_trials: bool) -> str:
     return "attempts after up to so many trials are learnt" if own_trials else "nobody can try recorded tasks"
+
+
+def _symbols(dataset: Dataset) -> Decision:
+    """Which pictures are maps of symbols: those in which there are only a few of the smallest numbers."""
+    pictures = [part for part in dataset.spec.parts if part.kind == "image"]
+    episodes = [e for record in dataset.tasks for e in (*record.demos, *record.experts, *record.trials)]
+    if not pictures or not episodes:
+        return Decision("model.symbols", (), "there are no pictures")
+    largest = [max(int(split(e.observations)[part.name].max()) for e in episodes) for part in pictures]
+    n_symbols = tuple(most + 1 if most < MOST_SYMBOLS else 0 for most in largest)
+    said = ", ".join(f"{part.field} holds numbers up to {most}" for part, most in zip(pictures, largest, strict=True))
+    return Decision("model.symbols", n_symbols, f"{said}; below {MOST_SYMBOLS} they are symbols, not brightnesses")
 
 
 def _memory(spec: Spec, *, own_trials: bool) -> Decision:

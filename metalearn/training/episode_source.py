@@ -91,10 +91,20 @@ class EpisodeSource:
             return []
         return self._demonstrate("", tasks_of(self._family, "validation", n, self._experiment.seed))
 
+    def without_demos(self, n_tasks: int) -> frozenset[int]:
+        """Which of so many training tasks are tried without demonstrations: as many as learning drops them of.
+
+        They are spread evenly. In phases of given lengths there are none.
+        """
+        training = self._experiment.training
+        share = training.demo_dropout if training.automatic else 0.0
+        return frozenset(i for i in range(n_tasks) if int((i + 1) * share) > int(i * share))
+
     def begin_trials(self, dataset: Dataset, policy: Snapshot, round_number: int, n_attempts: int) -> None:
         """Start to collect attempts of `policy` in every training task; `take_trials` waits for them."""
         if self._group.rank == 0:
-            contexts = [Context(record.demos) for record in dataset.tasks]
+            alone = self.without_demos(len(dataset.tasks))
+            contexts = [Context(() if i in alone else record.demos) for i, record in enumerate(dataset.tasks)]
             self._begun = self._try(policy, dataset.tasks, contexts, n_attempts, STREAM_TRIAL + 100 * round_number)
 
     def advance(self) -> None:

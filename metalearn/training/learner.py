@@ -4,7 +4,8 @@ Knows batches and the policy; does not know where episodes come from.
 """
 
 import warnings
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from metalearn.config import Config, TrainingConfig
 from metalearn.data.errors import InvalidConfig
@@ -51,21 +53,36 @@ class _Objective(nn.Module):
         self._one_for_all = config.automatic
 
     def forward(
-        self, batch: MetaBatch, n_steps: Float[Tensor, " n"], temperature: float, half: bool
+        self, batch: MetaBatch, n_steps: Float[Tensor, " n"], temperature: float, clear: bool, half: bool
     ) -> Float[Tensor, ""]:
         """Of the episodes of `batch`, a part of the whole batch, whose n episodes have `n_steps`."""
+        parts: list[tuple[slice | Tensor, float]] = [(slice(None), temperature)]
+        if clear and temperature > 0:
+            shown = batch.demos.mask.any(1)
+            apart = ((shown.nonzero()[:, 0], 0.0), ((~shown).nonzero()[:, 0], temperature))
+            parts = [(rows, at) for rows, at in apart if len(rows)]
         with torch.autocast(batch.mask.device.type, torch.bfloat16, enabled=half):
             latent, log_prior = self.policy.infer_belief(batch.demos, batch.trials, batch.asks)
             sums = self.policy.sums_before(
                 batch.observations, batch.changes, batch.done, batch.remembered, batch.effects
             )
-            alone = batch.hypothesis if temperature == 0 and self._one_for_all else None
-            likelihood = self.policy.log_likelihood(
-                latent, batch.observations, batch.actions, batch.mask.float(), sums, alone
-            )
             within = self._within(latent, log_prior, sums, batch)
-        exact = torch.promote_types(likelihood.dtype, torch.float32)
-        return mixture_loss(likelihood.to(exact), log_prior.to(exact), n_steps, temperature, self._prior_weight, within)
+            likelihoods = [self._likelihood(batch, latent, sums, rows, at) for rows, at in parts]
+        losses = []
+        for (rows, at), likelihood in zip(parts, likelihoods, strict=True):
+            exact = torch.promote_types(likelihood.dtype, torch.float32)
+            prior, weight = log_prior[rows].to(exact), len(likelihood) / len(latent)
+            one = mixture_loss(likelihood.to(exact), prior, n_steps, at, self._prior_weight, within[rows])
+            losses.append(one if len(parts) == 1 else weight * one)
+        return torch.stack(losses).sum()
+
+    def _likelihood(
+        self, batch: MetaBatch, latent: Float[Tensor, "b d"], sums: Tensor, rows: slice | Tensor, temperature: float
+    ) -> Float[Tensor, "r _z"]:
+        """Of some rows under all hypotheses, or under the one that learns for all."""
+        alone = batch.hypothesis[rows] if temperature == 0 and self._one_for_all else None
+        steps = batch.observations[rows], batch.actions[rows], batch.mask[rows].float()
+        return self.policy.log_likelihood(latent[rows], *steps, sums[rows], alone)
 
     def _within(
         self, latent: Float[Tensor, "b d"], log_prior: Float[Tensor, "b z"], sums: Tensor, batch: MetaBatch
@@ -97,6 +114,10 @@ class Learner:
     ) -> None:
         self.device = compute.torch_device
         self.policy = policy.to(self.device)
+        self._average = None
+        if config.average_share:
+            averaging = _average_over(config.average_share)
+            self._average = AveragedModel(policy, multi_avg_fn=averaging, use_buffers=True).requires_grad_(False)
         self._half = compute.precision == "bfloat16"
         self.config = config
         self.steps = 0
@@ -110,7 +131,14 @@ class Learner:
         trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         self._optimiser = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
 
-    def step(self, batch: MetaBatch, temperature: float, rate: float = 1.0, *, frozen: bool = False) -> float:
+    @property
+    def averaged(self) -> ConditionalPolicy:
+        """The policy to act with: of averaged weights, if there are any, else the one that learns."""
+        return self.policy if self._average is None else cast("ConditionalPolicy", self._average.module)
+
+    def step(
+        self, batch: MetaBatch, temperature: float, rate: float = 1.0, *, frozen: bool = False, clear: bool = False
+    ) -> float:
         """Take one step; returns this learner's part of the loss, which is the sum over the group.
 
         Args:
@@ -118,6 +146,7 @@ class Learner:
             temperature: of the competition of hypotheses.
             rate: the share of the learning rate.
             frozen: whether BatchNorm normalises with running statistics.
+            clear: whether demonstrations leave nothing open: hypotheses compete only where there are none.
         """
         for group in self._optimiser.param_groups:
             group["lr"] = self.config.learning_rate * rate
@@ -127,12 +156,14 @@ class Learner:
         share, whole = batch.share(self._group.rank, self._group.size).to(self.device), len(batch.mask)
         n_steps = batch.mask.float().sum(-1).to(self.device)
         part = len(share.mask) / whole
-        loss = self._objective(share, n_steps, temperature, self._half)
+        loss = self._objective(share, n_steps, temperature, clear, self._half)
         self._optimiser.zero_grad(set_to_none=True)
         # Gradients are averaged over the group: weighted by its rows, a share counts as in the whole.
         (loss * (part * self._group.size)).backward()
         nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
         self._optimiser.step()
+        if self._average is not None:
+            self._average.update_parameters(self.policy)
         self.steps += 1
         return float(loss.detach()) * part
 
@@ -141,12 +172,15 @@ class Learner:
         tensors = {f"policy/{name}": value.clone() for name, value in self.policy.state_dict().items()}
         for index, entry in self._optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{index}/{name}": value.clone() for name, value in entry.items()}
+        if self._average is not None:
+            tensors |= {f"average/{name}": value.clone() for name, value in self._average.state_dict().items()}
         return tensors | {"steps": torch.tensor(self.steps)}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Continue from what `state` gave."""
-        prefix = "policy/"
-        self.policy.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        self.policy.load_state_dict(_under("policy/", tensors))
+        if self._average is not None:
+            self._average.load_state_dict(_under("average/", tensors))
         entries: dict[int, dict[str, Any]] = {}
         for key, value in tensors.items():
             if key.startswith("optimiser/"):
@@ -154,6 +188,28 @@ class Learner:
                 entries.setdefault(int(index), {})[name] = value
         self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": entries})
         self.steps = int(tensors["steps"])
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _average_over(share: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """Moving averages of tensors over about the last `share` of their n updates: decay h / (1 + h), h = share n.
+
+    They forget the beginning at any length of a training, as averages of a fixed half-life do not.
+    """
+
+    @torch.no_grad()
+    def average(averages: Sequence[Tensor], latest: Sequence[Tensor], n_updates: Tensor | int) -> None:
+        horizon = share * float(n_updates)
+        for mean, value in zip(averages, latest, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 / (1 + horizon))
+            else:
+                mean.copy_(value)
+
+    return average
 
 
 def _spread(objective: nn.Module, processes: dist.ProcessGroup, *, unused: bool) -> nn.Module:

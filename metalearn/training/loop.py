@@ -39,7 +39,7 @@ from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.looks import LOOKS, Looks
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
-from metalearn.training.schedule import AutomaticSchedule, Schedule, make_schedule
+from metalearn.training.schedule import Schedule, make_schedule
 
 __all__ = ["Event", "Stopped", "check_trainable", "train"]
 
@@ -242,14 +242,13 @@ class _Run:
             self._renew(dataset)
             step = learner.steps
             batch = self.data.draw(self.config, schedule.round > 0, self.generator)
-            part = learner.step(
-                batch, schedule.temperature(step), schedule.rate(step), frozen=schedule.batchnorm_frozen(step)
-            )
+            frozen, clear = schedule.batchnorm_frozen(step), schedule.clear
+            part = learner.step(batch, schedule.temperature(step), schedule.rate(step), frozen=frozen, clear=clear)
             loss, asked, due = self.group.total(part, *self._asks_of_rank_zero())
             self._report(loss, look=bool(due))
             if asked:
                 self._checkpoint()
-                total = self._total(learner.steps)
+                total = schedule.total(learner.steps, self._elapsed())
                 raise Stopped(f"stopped after {learner.steps} of {total} steps; the same command resumes")
         self._checkpoint()
 
@@ -290,11 +289,11 @@ class _Run:
         trials, digest = source.take_trials(dataset, policy, self.schedule.round)
         self.progress.collections.append(summary(policy, steps, self.schedule.round, trials, digest))
         self.collecting = None
-        self.data.replace_trials(trials)
+        self.data.replace_trials(trials, source.without_demos(len(trials)))
         self._checkpoint()
 
     def _snapshot(self) -> Snapshot:
-        return Snapshot(self.model, self.learner.policy.to_weights(), self.learner.steps)
+        return Snapshot(self.model, self.learner.averaged.to_weights(), self.learner.steps)
 
     def _schedule(self, state: dict[str, Any]) -> Schedule:
         return make_schedule(
@@ -307,7 +306,7 @@ class _Run:
         )
 
     def _report(self, loss: float, *, look: bool) -> None:
-        steps, total = self.learner.steps, self._total(self.learner.steps)
+        steps, total = self.learner.steps, self.schedule.total(self.learner.steps, self._elapsed())
         self._losses.append(loss)
         if not look and not self.schedule.ended(steps):
             if steps % 10 == 0:
@@ -323,7 +322,7 @@ class _Run:
             for name, value in {"loss": loss, "temperature": self.schedule.temperature(steps), **seen}.items():
                 self.writer.add_scalar(name, value, steps)
         success = tuple(value for name, value in seen.items() if name != "after_expert")
-        total = self.schedule.total(steps)
+        total = self.schedule.total(steps, elapsed)
         self.listen(Event("train", steps, total, loss, success, self._ends_in(steps, total)))
         self._checkpoint()
         self.looks.took(steps, began, time.monotonic())
@@ -332,21 +331,12 @@ class _Run:
         """How likely the policy makes what was done in tasks that it does not learn from; nothing without any."""
         if self.held_out is None:
             return {}
-        self.scores = self.held_out.scores(self.learner.policy)
+        self.scores = self.held_out.scores(self.learner.averaged)
         return {"likelihood": self.scores.score}
 
     def _elapsed(self) -> float:
         """Seconds that the run has taken, in this process and in those that it resumes."""
         return self._before_s + time.monotonic() - self.started
-
-    def _total(self, steps: int) -> int:
-        """Steps in all as the schedule estimates them; before its first look, as many as the minutes allow."""
-        total = self.schedule.total(steps)
-        if self.progress.history or self.config.minutes is None or self.learning_since is None:
-            return total
-        began, first = self.learning_since
-        step_s = (time.monotonic() - began) / max(1, steps - first)
-        return max(total, steps + int((60 * self.config.minutes - self._elapsed()) / max(step_s, 1e-9)))
 
     def _ends_in(self, steps: int, total: int) -> float | None:
         """Seconds that the rest takes: what is left of the minutes, or the steps at the speed so far."""
@@ -381,13 +371,13 @@ class _Run:
         if self.source is None:
             return
         if self.schedule.round and (trials := self.source.earlier_trials(self.schedule.round)):
-            self.data.replace_trials(trials)
+            self.data.replace_trials(trials, self.source.without_demos(len(trials)))
         if self.collecting is not None:
             self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1, self.config.trials_per_task + 1)
 
     def _finish(self, dataset: Dataset, cluster: Mapping[str, Any]) -> Bundle:
         """The bundle, with the memory within an episode only where validation tasks need it."""
-        weights = self.learner.policy.to_weights()
+        weights = self.learner.averaged.to_weights()
         if self.config.automatic and self.model.memory and self._n_validation:
             assert self.source is not None
             source, n_attempts, steps = self.source, 1 + self.config.trials_per_task, self.learner.steps
@@ -398,7 +388,7 @@ class _Run:
 
             self.model, weights, decision = keep_useful_memory(self.model, weights, success, self._n_validation)
             self.decisions = (*self.decisions, decision)
-        if isinstance(self.schedule, AutomaticSchedule) and self.schedule.clear:
+        if self.schedule.clear and self.schedule.ramp_start is None:
             self.model, weights, decision = keep_one_hypothesis(self.model, weights)
             self.decisions = (*self.decisions, decision)
         return Bundle(

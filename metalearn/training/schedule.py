@@ -23,10 +23,12 @@ class Schedule(Protocol):
     Attributes:
         round: 0 in phase I, then the number of the collection whose trials are learnt from.
         ramp_start: the step at which hypotheses began to compete, or None while they do not.
+        clear: whether demonstrations leave nothing open: then hypotheses compete only where there are none.
     """
 
     round: int
     ramp_start: int | None
+    clear: bool
 
     def ended(self, step: int) -> bool:
         """Whether the training is over."""
@@ -56,8 +58,8 @@ class Schedule(Protocol):
         """Take note of figures of validation tasks."""
         ...
 
-    def total(self, step: int) -> int:
-        """Steps in all, as far as is known."""
+    def total(self, step: int, elapsed_s: float) -> int:
+        """Steps in all, as far as is known when the run has taken so many seconds."""
         ...
 
     def to_json(self) -> dict[str, Any]:
@@ -73,6 +75,7 @@ class FixedSchedule:
     competing: bool
     round: int = 0
     ramp_start: int | None = None
+    clear: bool = False
 
     def ended(self, step: int) -> bool:
         """After all phases."""
@@ -109,7 +112,7 @@ class FixedSchedule:
         if self.ramp_start is None and seen.get("after_expert", 0.0) >= UNIMODAL_ENOUGH:
             self.ramp_start = step
 
-    def total(self, step: int) -> int:
+    def total(self, step: int, elapsed_s: float) -> int:
         """Known from the beginning."""
         return self.config.total_steps
 
@@ -136,8 +139,8 @@ class AutomaticSchedule:
     Phase I learns with a constant rate until nothing improves, or hypotheses have competed for a while; then come
     rounds of own trials, as long as a round improves something; last, on fresh trials, the learning rate falls
     (warm-up, stable, decay: Hu et al., 2024, MiniCPM). Hypotheses compete where one behaviour for all would succeed
-    more often if it had seen an expert's trial. Shares of the time are of what was left of it after `began_s` seconds,
-    when learning began.
+    more often if it had seen an expert's trial; elsewhere in contexts without a demonstration alone. Shares of the
+    time are of what was left of it after `began_s` seconds, when learning began.
     """
 
     config: TrainingConfig
@@ -198,9 +201,7 @@ class AutomaticSchedule:
         patience = max(FEWEST_STEPS, PATIENCE * (step - self.phase_start))
         still = step - self.improved_at >= patience
         if self.competing and self.ramp_start is None and not self.clear:
-            if self._to_compete(seen, over=still or share >= WARMUP_SHARE / 2):
-                self.ramp_start = step
-                self._begin_phase(step)
+            self._let_compete(step, seen, over=still or share >= WARMUP_SHARE / 2)
             if not self.clear:
                 return
         if self.round == 0:
@@ -220,11 +221,9 @@ class AutomaticSchedule:
             # What the rate falls on are the trials of the policy as it has become, where there is time for both.
             self.round_is_due = not _perfect(seen) and share < ROUNDS_SHARE + 0.05
 
-    def total(self, step: int) -> int:
+    def total(self, step: int, elapsed_s: float) -> int:
         """Estimated from the time that is left, until the rate begins to fall."""
-        if self.settle_end is not None:
-            return self.settle_end
-        return max(step + 1, self.allowed)
+        return max(step + 1, self._allowed(step, elapsed_s)) if self.settle_end is None else self.settle_end
 
     def to_json(self) -> dict[str, Any]:
         """All but the configuration."""
@@ -241,6 +240,14 @@ class AutomaticSchedule:
         learning_s = LEARNING * 60 * self.config.minutes - self.began_s
         return max(step, int(learning_s * step / max(elapsed_s - self.began_s, 1e-9)))
 
+    def _let_compete(self, step: int, seen: dict[str, float], *, over: bool) -> None:
+        """Begin to let hypotheses compete, if it is time: everywhere, or where there is no demonstration alone."""
+        if self._to_compete(seen, over=over):
+            self.ramp_start = step
+            self._begin_phase(step)
+        elif self.clear and self.config.demo_dropout:
+            self.ramp_start = step
+
     def _to_compete(self, seen: dict[str, float], *, over: bool) -> bool:
         """Whether hypotheses begin to compete: if one behaviour works, but knows more after an expert's trial.
 
@@ -256,7 +263,9 @@ class AutomaticSchedule:
 
     def _competed(self, step: int) -> bool:
         """Whether hypotheses have competed for long enough to try: what follows is learnt from trials too."""
-        return self.ramp_start is not None and step >= self.ramp_start + 2 * self.config.anneal_steps
+        if self.ramp_start is None or self.clear:
+            return False
+        return step >= self.ramp_start + 2 * self.config.anneal_steps
 
     def _begin_phase(self, step: int) -> None:
         self.phase_start = self.improved_at = step

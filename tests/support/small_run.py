@@ -10,7 +10,14 @@ SMALL = Experiment(
     data=DataConfig(n_tasks=40, chunk_tasks=16),
     model=ModelConfig(encoder_width=16, policy_width=16, latent_dim=8, n_hypotheses=2),
     training=TrainingConfig(
-        warmup_steps=12, rounds=2, round_steps=6, batch_tasks=8, anneal_steps=4, check_steps=5, check_tasks=8
+        warmup_steps=12,
+        rounds=2,
+        round_steps=6,
+        batch_tasks=8,
+        anneal_steps=4,
+        average_share=0.2,
+        check_steps=5,
+        check_tasks=8,
     ),
 )
 

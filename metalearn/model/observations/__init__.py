@@ -28,13 +28,15 @@ __all__ = [
 
 def make_observation_encoder(spec: Spec, config: ModelConfig) -> ObservationEncoder:
     """What the policy reads the observations of `spec` with: vectors as one, any other part by its kind."""
+    pictures = [part.name for part in spec.parts if part.kind == "image"]
+    n_symbols = dict(zip(pictures, config.symbols, strict=False))
 
     def encoder_of(part: Part) -> ObservationEncoder:
         match part.kind:
             case "set":
                 return SetEncoder(part.shape, config.fourier, config.n_frames, config.encoder_width)
             case "image":
-                return ImageEncoder(part.shape, config.image_encoder)
+                return ImageEncoder(part.shape, config.image_encoder, n_symbols.get(part.name, 0))
             case "category":
                 return CategoryEncoder(*choices(part.space))
             case "vector":

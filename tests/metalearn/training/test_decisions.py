@@ -1,11 +1,13 @@
 """What is decided from demonstrations, wherever nobody has set it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from gymnasium import spaces
 
 from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
-from metalearn.data.dataset import Dataset
+from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.spec import Spec
 from metalearn.tasks.registry import find_family
 from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
@@ -64,3 +66,16 @@ def test_every_decision_has_a_reason() -> None:
     made = decide(ANY, shown("reach-m2", 8)).made
     assert made
     assert all(len(one.reason.split()) > 2 for one in made)
+
+
+@pytest.mark.parametrize(("largest", "n_symbols"), [(10, 11), (15, 16), (16, 0), (255, 0)])
+def test_pictures_of_a_few_small_numbers_hold_symbols(largest: int, n_symbols: int) -> None:
+    view = spaces.Dict(facing=spaces.Discrete(4), view=spaces.Box(0, 255, (5, 5, 3), np.uint8))
+    spec = Spec(view, spaces.Discrete(3), horizon=5, rate_hz=10.0)
+    seen = spec.example_episode(np.random.default_rng(0))
+    observations = seen.observations.copy()
+    observations["view"] = observations["view"].clip(max=largest)
+    observations["view"][0, 0, 0, 0] = largest
+    seen = replace(seen, observations=observations)
+    dataset = Dataset(spec, tuple(TaskRecord(f"t/{i}", demos=(seen,), experts=(seen,)) for i in range(2)))
+    assert value(decide(ANY, dataset), "model.symbols") == (n_symbols,)

@@ -1,5 +1,7 @@
 """A step of learning, whatever it is computed on."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidConfig
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.registry import find_family
-from metalearn.training.batches import TrainingSet
+from metalearn.training.batches import MetaBatch, TrainingSet
 from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
 from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.schedule import FixedSchedule
@@ -56,3 +58,44 @@ def test_codes_settle_after_the_share_of_the_steps_that_was_asked_for() -> None:
         means.append(learner.policy.encoder.normalise.running_mean.clone())
     assert not torch.equal(means[1], means[2])
     assert torch.equal(means[2], means[5])
+
+
+def test_averages_are_over_a_share_of_the_steps_and_resume_exactly() -> None:
+    config = TrainingConfig(batch_tasks=16, average_share=0.5)
+    (learner, data), generator = made(config), torch.Generator().manual_seed(0)
+    seen = []
+    for _ in range(3):
+        learner.step(data.draw(config, False, generator), 0.0)
+        seen.append(learner.policy.head.weight.detach().clone())
+    # The first is taken as it is; after n updates a new one counts 1 / (1 + n / 2).
+    expected = seen[0].lerp(seen[1], 1 / 1.5).lerp(seen[2], 1 / 2)
+    assert torch.allclose(learner.averaged.head.weight, expected)
+    other, _ = made(config)
+    other.load_state(learner.state())
+    batch = data.draw(config, False, generator)
+    for one in (learner, other):
+        one.step(batch, 0.0)
+    states = [one.averaged.state_dict() for one in (learner, other)]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_without_averaging_one_acts_with_the_weights_that_learn() -> None:
+    learner, _ = made()
+    assert learner.averaged is learner.policy
+
+
+def test_where_demonstrations_are_clear_hypotheses_compete_only_without_one() -> None:
+    config = TrainingConfig(steps=10, batch_tasks=16, demo_dropout=0.5)
+    (learner, data), generator = made(config), torch.Generator().manual_seed(0)
+    batch = data.draw(config, False, generator)
+    nowhere, everywhere = (replace(batch, demos=replace(batch.demos, mask=batch.demos.mask.new_full((16, 1), one)))
+                           for one in (False, True))  # fmt: skip
+    learner.policy.eval()
+    n_steps = batch.mask.float().sum(-1)
+
+    def loss(one: MetaBatch, temperature: float, clear: bool) -> float:
+        return float(learner._objective(one, n_steps, temperature, clear, False).detach())
+
+    assert loss(nowhere, 1.0, True) == loss(nowhere, 1.0, False) != loss(nowhere, 0.0, False)
+    assert loss(everywhere, 1.0, True) == loss(everywhere, 0.0, False) != loss(everywhere, 1.0, False)
+    assert loss(batch, 1.0, True) not in (loss(batch, 1.0, False), loss(batch, 0.0, False))

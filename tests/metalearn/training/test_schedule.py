@@ -54,7 +54,7 @@ def test_without_minutes_or_steps_phases_have_given_lengths() -> None:
     assert schedule.round_due(10) == 15
     schedule.begin_round(15)
     assert schedule.round_due(15) is None
-    assert next(step for step in range(22) if schedule.ended(step)) == 20 == schedule.total(0)
+    assert next(step for step in range(22) if schedule.ended(step)) == 20 == schedule.total(0, 0.0)
 
 
 def test_hypotheses_compete_once_one_behaviour_works() -> None:
@@ -65,15 +65,16 @@ def test_hypotheses_compete_once_one_behaviour_works() -> None:
     assert 0 < schedule.temperature(201) < schedule.temperature(300) < schedule.temperature(400) == 1.0
 
 
-def test_where_a_demonstration_leaves_nothing_open_hypotheses_never_compete() -> None:
-    schedule, step = automatic(), 0
+@pytest.mark.parametrize("demo_dropout", [0.0, 0.1])
+def test_where_a_demonstration_leaves_nothing_open_hypotheses_compete_without_one_alone(demo_dropout: float) -> None:
+    schedule, step = automatic(TrainingConfig(steps=10_000, demo_dropout=demo_dropout)), 0
     while not schedule.round:
         step += 100
         schedule.look(step, {"trial": 0.96, "retrial": 0.97, "after_expert": 0.98}, 1.0)
         if schedule.round_due(step):
             schedule.begin_round(step)
     assert schedule.clear
-    assert schedule.temperature(step + 1000) == 0.0
+    assert schedule.temperature(step + 1000) == (1.0 if demo_dropout else 0.0)
 
 
 def test_phase_one_goes_on_while_something_improves_and_then_a_round_is_due() -> None:
@@ -110,11 +111,11 @@ def test_what_is_solved_in_every_attempt_is_only_refined() -> None:
     start = 200 + FEWEST_STEPS
     schedule.look(start + 100, SOLVED, 4.0)
     assert not schedule.ended(start + 101)
-    rates = [schedule.rate(step) for step in range(start + 100, schedule.total(0), 10)]
+    rates = [schedule.rate(step) for step in range(start + 100, schedule.total(0, 0.0), 10)]
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] < 0.1 < rates[0]
     assert schedule.batchnorm_frozen(start + 100)
-    assert schedule.ended(schedule.total(0))
+    assert schedule.ended(schedule.total(0, 0.0))
 
 
 def test_rounds_end_when_one_brought_nothing_and_there_are_never_more_than_the_most() -> None:
@@ -146,7 +147,7 @@ def test_what_demonstrations_took_is_no_share_of_the_learning() -> None:
     for one, now_s in ((early, 10.0), (late, 210.0)):
         one.look(100, {"trial": 0.0}, now_s)
         assert one.ramp_start is None  # it has hardly begun
-    assert late.total(100) < early.total(100)
+    assert late.total(100, 210.0) < early.total(100, 10.0)
 
 
 def test_without_anybody_to_try_there_are_no_rounds() -> None:
