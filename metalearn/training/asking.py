@@ -157,6 +157,13 @@ class Asking:
                 target[row], ends[row] = answer.target, end
         return Asked(demo, target, ends, torch.from_numpy(features_of(asks, self._offers)))
 
+    def proposal(self, rng: np.random.Generator) -> Ask:
+        """Something that an episode of some task answered, so that it can be asked for in another."""
+        known = self.tasks[int(rng.integers(len(self.tasks)))]
+        answer = known.answers[int(rng.integers(len(known.answers)))]
+        end = int(rng.integers(1, len(answer.episode) + 1))
+        return _labelled(self._kinds, self._hindsight(answer, end, None, known.sentences), rng)
+
     def every(self, n_rows: int) -> Iterator[tuple[Int[Tensor, " b"], Int[Tensor, " b"], Float[Tensor, "b n"]]]:
         """Tasks, targets and asks of every answer, of at most `n_rows` at a time: all kinds that it answered."""
         rng = np.random.default_rng(0)

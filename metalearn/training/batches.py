@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from metalearn.config import ModelConfig, TrainingConfig
-from metalearn.data.asks import NOTHING, features_of
+from metalearn.data.asks import NOTHING, Ask, features_of
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Array, Episode
 from metalearn.data.frames import Frames
@@ -241,6 +241,15 @@ class TrainingSet:
         self._trial = torch.where(self._trial >= 0, self._trial + n_episodes, ABSENT)
         self._trial_target = torch.where(self._trial_target >= 0, self._trial_target + n_targets, ABSENT)
         self._refresh()
+
+    def asks_to_try(self, seed: Sequence[int]) -> list[Ask]:
+        """What the policy is to be asked for in each task when it tries: nothing where an expert corrects it."""
+        asks = [NOTHING] * self.n_tasks
+        if self._asking is not None:
+            rng = np.random.default_rng([*seed, 26])
+            for task in (self._expert < 0).all(1).nonzero()[:, 0]:
+                asks[int(task)] = self._asking.proposal(rng)
+        return asks
 
     def draw(self, config: TrainingConfig, own_trials: bool, generator: torch.Generator) -> MetaBatch:
         """A batch: contexts of demos alone, with an expert's episode, or (phase II) with 0 .. L own trials."""

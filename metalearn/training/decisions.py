@@ -19,6 +19,7 @@ from metalearn.data.spec import Spec
 from metalearn.data.units import Units, deviation
 
 LONG = 64  # steps from which on an episode is read at more frames, and their means
+ALL_PLAY = 4  # episodes of random actions per task where there is no expert
 MANY_STEPS = 16  # of an episode that are imitated in an update: of longer ones a random choice
 MOST_SYMBOLS = 16  # that a picture of symbols holds: in a real one there is something brighter
 AVERAGED = 0.1  # share of the steps so far, over which weights are averaged
@@ -46,15 +47,22 @@ class Decisions:
     made: tuple[Decision, ...]
 
 
-def decide_data(experiment: Experiment, spec: Spec, *, side_by_side: bool) -> Decisions:
+def decide_data(experiment: Experiment, spec: Spec, *, side_by_side: bool, expert: bool = True) -> Decisions:
     """What has to be known before anything is demonstrated.
 
     Args:
         experiment: of which fields that somebody set are kept.
         spec: of its tasks.
         side_by_side: whether the family steps many tasks at once.
+        expert: whether it has an expert.
     """
     found = []
+    if not expert:
+        said = "there is no expert: what random actions lead to is learnt"
+        found += [
+            Decision(f"data.{name}", 0, said) for name in ("demos_per_task", "experts_per_task", "graded_per_task")
+        ]
+        found.append(Decision("data.play_per_task", ALL_PLAY, said))
     if spec.discrete:
         found.append(Decision("data.expert_noise", 0.0, "actions are discrete"))
     else:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from metalearn.config import Experiment
+from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.dataset import FEWEST_TASKS, INDEX_FILE, Dataset, TaskRecord
 from metalearn.tasks.family import Family, tasks_of
@@ -100,11 +101,17 @@ class EpisodeSource:
         share = training.demo_dropout if training.automatic else 0.0
         return frozenset(i for i in range(n_tasks) if int((i + 1) * share) > int(i * share))
 
-    def begin_trials(self, dataset: Dataset, policy: Snapshot, round_number: int, n_attempts: int) -> None:
-        """Start to collect attempts of `policy` in every training task; `take_trials` waits for them."""
+    def begin_trials(
+        self, dataset: Dataset, policy: Snapshot, round_number: int, n_attempts: int, asks: Sequence[Ask]
+    ) -> None:
+        """Start to collect attempts of `policy` in every training task, each asked for its own of `asks`.
+
+        `take_trials` waits for them.
+        """
         if self._group.rank == 0:
             alone = self.without_demos(len(dataset.tasks))
-            contexts = [Context(() if i in alone else record.demos) for i, record in enumerate(dataset.tasks)]
+            shown = [() if i in alone else record.demos for i, record in enumerate(dataset.tasks)]
+            contexts = [Context(demos, (), ask) for demos, ask in zip(shown, asks, strict=True)]
             self._begun = self._try(policy, dataset.tasks, contexts, n_attempts, STREAM_TRIAL + 100 * round_number)
 
     def advance(self) -> None:

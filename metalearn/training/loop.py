@@ -15,12 +15,13 @@ import torch
 
 from metalearn.bundle import Bundle
 from metalearn.config import Experiment, ModelConfig, UnitsConfig
-from metalearn.data.asks import AskOffer
+from metalearn.data.asks import AskOffer, kinds_of
 from metalearn.data.dataset import FEWEST_TASKS, Dataset
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.data.typical import typical
+from metalearn.evaluation.protocol import has_expert
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.family import VectorFamily, tasks_of
 from metalearn.tasks.registry import find_family
@@ -134,7 +135,10 @@ class _Run:
         self.claimed, self.decisions = experiment, tuple[Decision, ...]()
         if experiment.training.automatic and self.family is not None:
             together = isinstance(self.family, VectorFamily)
-            decided = decide_data(experiment, self.family.spec, side_by_side=together)
+            # Only who plays can do without an expert; to look for one takes a simulator.
+            plays = any(kind.of_moment for kind in kinds_of(experiment.model.asks))
+            expert = not plays or has_expert(self.family, self.family.splits["train"][0])
+            decided = decide_data(experiment, self.family.spec, side_by_side=together, expert=expert)
             experiment, self.decisions = decided.experiment, decided.made
             self.experiment, self.config = experiment, experiment.training
         check_trainable(experiment, recorded, group.size)
@@ -278,9 +282,14 @@ class _Run:
             return
         if self.collecting is None:
             self.collecting = self._snapshot()
-            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1, self.config.trials_per_task + 1)
+            self._begin_trials(dataset, self.source, self.collecting)
         if steps >= due:
             self._take_trials(dataset, self.source, self.collecting)
+
+    def _begin_trials(self, dataset: Dataset, source: EpisodeSource, policy: Snapshot) -> None:
+        number = self.schedule.round + 1
+        asks = self.data.asks_to_try([self.experiment.seed, number])
+        source.begin_trials(dataset, policy, number, self.config.trials_per_task + 1, asks)
 
     def _take_trials(self, dataset: Dataset, source: EpisodeSource, policy: Snapshot) -> None:
         steps = self.learner.steps
@@ -373,7 +382,7 @@ class _Run:
         if self.schedule.round and (trials := self.source.earlier_trials(self.schedule.round)):
             self.data.replace_trials(trials, self.source.without_demos(len(trials)))
         if self.collecting is not None:
-            self.source.begin_trials(dataset, self.collecting, self.schedule.round + 1, self.config.trials_per_task + 1)
+            self._begin_trials(dataset, self.source, self.collecting)
 
     def _finish(self, dataset: Dataset, cluster: Mapping[str, Any]) -> Bundle:
         """The bundle, with the memory within an episode only where validation tasks need it."""

@@ -25,7 +25,7 @@ export function ModelPage({ name, version, against, mayChange }: { readonly name
   }, [name, version, against]);
   return (
     <>
-      <Title under={loaded.data && <>Version {loaded.data.shown.version} of {loaded.data.versions.length}</>} actions={loaded.data && <a class="button" href={to(["adaptations"], { model: name })}>Its adaptations</a>}>{name}</Title>
+      <Title under={loaded.data && <>Version {loaded.data.shown.version} of {loaded.data.versions.length}{loaded.data.shown.asks.length > 0 && <>, can be asked for {loaded.data.shown.asks.map((one) => one.kind).join(", ")}</>}</>} actions={loaded.data && <a class="button" href={to(["adaptations"], { model: name })}>Its adaptations</a>}>{name}</Title>
       <Show loaded={loaded}>
         {({ shown, versions, aliases, other }) => (
           <>
