@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.chromium import chromium
 
 from metalearn.tasks.registry import find_family
+from wtl.play.access import load_token
 from wtl.play.stage import Stage
 
 RESULTS = Path(__file__).parent / "results" / "play.json"
@@ -53,10 +54,12 @@ def page_of_play(width: int, height: int) -> Iterator[Page]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         options = ["--port", str(port), "--data", folder, "--seed", "0"]
+        token = load_token(Path(folder))
         play = subprocess.Popen([sys.executable, "-m", "wtl.cli", "play", "reach-m2", *options])
         try:
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
-            _go_to(page, f"http://127.0.0.1:{port}/#/reach-m2/{TASK}")
+            _go_to(page, f"http://127.0.0.1:{port}/?token={token}")
+            page.goto(f"http://127.0.0.1:{port}/#/reach-m2/{TASK}")
             page.wait_for_timeout(500)
             yield page
         finally:
