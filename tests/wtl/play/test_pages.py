@@ -225,7 +225,7 @@ def test_the_page_has_a_strict_policy_and_no_script_of_its_own(http: httpx.Clien
     assert answer.text.count("<script") == answer.text.count('<script type="module" crossorigin src="./assets/')
 
 
-def test_an_adaptation_is_taken_away_as_npz_minari_and_archive(
+def test_an_adaptation_is_taken_away_as_npz_lerobot_and_archive(
     socket: Socket, http: httpx.Client, server: ServerProcess, tmp_path: Path
 ):
     adaptation = show(socket)["adaptation"]["id"]
@@ -235,7 +235,10 @@ def test_an_adaptation_is_taken_away_as_npz_minari_and_archive(
     assert [one.digest for one in read_episodes(npz).episodes] == [demo.digest]
     archive = Export.of(http.get(f"/export/{adaptation}/archive").content)
     assert archive.policy is not None and archive.context.demos[0].digest == demo.digest
-    assert http.get(f"/export/{adaptation}/lerobot").status_code == 404
+    lerobot = http.get(f"/export/{adaptation}/lerobot").content
+    zipfile.ZipFile(BytesIO(lerobot)).extractall(tmp_path)
+    assert [one.digest for one in read_episodes(f"lerobot:{tmp_path / adaptation}").episodes] == [demo.digest]
+    assert http.get(f"/export/{adaptation}/nothing").status_code == 404
     assert http.get("/export/nothing/npz").headers["content-type"] == "application/problem+json"
 
 
