@@ -1,12 +1,12 @@
 """Measure the page of `wtl play` in Chromium: `python benchmarks/play.py`; or record the animation of the README.
 
-    python benchmarks/play.py                                  # about 3 minutes; writes benchmarks/results/play.json
+    python benchmarks/play.py                                  # about 1 minute; writes benchmarks/results/play.json
     python benchmarks/play.py --record docs/images/play.gif    # show, try, fail, learn, succeed; from the real page;
                                                                # and the whole page beside it, light and dark
 
 Pictures per second and the time from a pointer to its picture are those of demonstrations of reach at `--pace` steps a
-second, as the page itself saw them: from the event of the pointer until the picture that answers it is drawn. Memory is
-the page's heap after a garbage collection, while attempts are played one after the other for `--minutes`.
+second, as the page itself saw them: from the event of the pointer until the picture that answers it is drawn. The
+memory of the tab is measured by `python -m benchmarks.play_memory`.
 """
 
 import argparse
@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.chromium import chromium
 
 from metalearn.tasks.registry import find_family
+from wtl.play.access import load_token
 from wtl.play.stage import Stage
 
 RESULTS = Path(__file__).parent / "results" / "play.json"
@@ -49,16 +50,25 @@ WATCH = """() => {
 @contextmanager
 def page_of_play(width: int, height: int) -> Iterator[Page]:
     """The page, with a server of its own, in a real browser."""
-    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+    with chromium() as browser, play_process() as (port, token):
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
+        _go_to(page, f"http://127.0.0.1:{port}/?token={token}")
+        page.goto(f"http://127.0.0.1:{port}/#/reach-m2/{TASK}")
+        page.wait_for_timeout(500)
+        yield page
+
+
+@contextmanager
+def play_process() -> Iterator[tuple[int, str]]:
+    """The port and the token of `wtl play` in a process of its own, with a server of its own."""
+    with tempfile.TemporaryDirectory() as folder:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         options = ["--port", str(port), "--data", folder, "--seed", "0"]
+        token = load_token(Path(folder))
         play = subprocess.Popen([sys.executable, "-m", "wtl.cli", "play", "reach-m2", *options])
         try:
-            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
-            _go_to(page, f"http://127.0.0.1:{port}/#/reach-m2/{TASK}")
-            page.wait_for_timeout(500)
-            yield page
+            yield port, token
         finally:
             play.terminate()
             play.wait()
@@ -110,37 +120,11 @@ def demonstrations(page: Page, n: int) -> tuple[list[float], list[float]]:
     return rates, delays
 
 
-def heap(page: Page, minutes: float) -> list[float]:
-    """MiB of the page's heap, about every 20 seconds, while it plays attempts."""
-    session = page.context.new_cdp_session(page)
-    session.send("Performance.enable")
-    page.evaluate("() => { window.seen = window.steered = {push() {}}; }")  # or what was watched would be measured
-    page.get_by_role("button", name="Let the expert show it").click()
-    page.wait_for_selector("text=Now let it try")
-    used, until, measured = [], time.monotonic() + 60 * minutes, 0.0
-    while time.monotonic() < until:
-        if page.locator(".card").count() > 6:  # a task is played for some attempts, then another one
-            page.get_by_role("button", name="Draw another task").click()
-            page.get_by_role("button", name="Let the expert show it").click()
-            page.wait_for_selector("text=Now let it try")
-        cards = page.locator(".card").count()
-        page.keyboard.press("Enter")
-        page.wait_for_function("n => document.querySelectorAll('.card').length > n", arg=cards)
-        if time.monotonic() - measured > 20:
-            measured = time.monotonic()
-            session.send("HeapProfiler.collectGarbage")
-            metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
-            used.append(round(metrics["JSHeapUsedSize"] / 2**20, 2))
-    return used
-
-
-def measure(steps_per_s: float, minutes: float) -> dict[str, Any]:
+def measure(steps_per_s: float) -> dict[str, Any]:
     with page_of_play(1180, 900) as page:
         pace(page, steps_per_s)
         demonstrations(page, 2)
         rates, delays = demonstrations(page, 20)
-        pace(page, 60)
-        used = heap(page, minutes)
     return {
         "steps_per_s": steps_per_s,
         "demonstrations": len(rates),
@@ -150,8 +134,6 @@ def measure(steps_per_s: float, minutes: float) -> dict[str, Any]:
             **{f"p{q}": round(float(np.percentile(delays, q)), 1) for q in (50, 95, 99)},
         },
         "load_per_core": round(os.getloadavg()[0] / (os.cpu_count() or 1), 1),
-        "heap_mib": used,
-        "minutes": minutes,
     }
 
 
@@ -262,12 +244,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", type=Path, help="write the animation here, and measure nothing")
     parser.add_argument("--pace", type=float, default=40.0, help="steps per second of the demonstrations")
-    parser.add_argument("--minutes", type=float, default=2.0, help="of attempts, for the memory")
     given = parser.parse_args()
     if given.record:
         record(given.record)
         return
-    result = measure(given.pace, given.minutes)
+    result = measure(given.pace)
     print(json.dumps(result, indent=2))
     RESULTS.write_text(json.dumps(result, indent=2) + "\n")
 

@@ -253,7 +253,7 @@ def run_evaluation(
     if plot:
         console.print(f"plot: {draw_report(report, plot, family, stories)}")
     if page:
-        written = write_page(report, stories, page)
+        written = write_page(report, stories, page, family)
         console.print(f"page: {written}" if written else NOT_BUILT)
     if save:
         bundle.with_report(report.to_json()).save(folder)

@@ -10,6 +10,9 @@ from metalearn.evaluation.evaluate import MAIN_METHOD
 from metalearn.evaluation.report import Control, Gain
 from metalearn.evaluation.table import CONTROLS
 
+HTML = "report.html"
+"""The same report as a page that opens from disk. Written elsewhere (`wtl.report_page`); linked to if it is there."""
+
 PLOTS = {
     "curve.png": "success of each attempt, every method",
     "evidence.png": "controls, and differences to the other methods",
@@ -32,14 +35,14 @@ def draw_page_again(name: str, out: Path | None = None) -> Path:
 
 def write_page(report: SuiteReport, folder: Path) -> Path:
     """Draw the plots and write `folder / "README.md"`."""
-    drawn = draw_plots(report, folder)
+    drawn = [*draw_plots(report, folder), *([HTML] if (folder / HTML).is_file() else [])]
     path = folder / "README.md"
     path.write_text(page_text(report, drawn))
     return path
 
 
 def page_text(report: SuiteReport, drawn: Sequence[str]) -> str:
-    """The page in Markdown, with those of `PLOTS` that were drawn."""
+    """The page in Markdown, with those of `PLOTS` that were drawn, and a link to `HTML` if it is among them."""
     return "\n".join(_lines(report, drawn)).rstrip() + "\n"
 
 
@@ -52,6 +55,8 @@ def _lines(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
         f"All intervals are 95%. Figures without a seed are of training seed 0.\n"
     )
     yield f"Made from `report.json` by `wtl benchmark {suite.name} --page`; run by `wtl benchmark {suite.name}`.\n"
+    if HTML in drawn:
+        yield f"[{HTML}]({HTML}) has its curves and controls as a page that opens from disk.\n"
     if suite.verdicts:
         yield from _table(("", ""), [(question, answer) for question, answer in suite.verdicts.items()])
     yield from _methods(report, drawn)

@@ -16,6 +16,8 @@ from metalearn.data.episode import Episode
 from metalearn.evaluation.controls import COMPARED_WITH, Outcome, run_controls
 from metalearn.evaluation.manifest import Manifest
 from metalearn.evaluation.protocol import (
+    ATTEMPTS,
+    DEMOS,
     Player,
     Progress,
     Protocol,
@@ -171,12 +173,17 @@ def bayes_report(family: BoundedFamily, n_trials: int) -> MethodReport:
 
 @dataclass(frozen=True)
 class Story:
-    """One task, told by episodes: what was shown, a first attempt that failed, and the second attempt."""
+    """One task, told by episodes: what was shown, a first attempt that failed, and the second attempt.
+
+    Attributes:
+        seeds: what the environment was reset with for each of the three; None where that is not known.
+    """
 
     index: int
     demo: Episode
     trial: Episode
     retrial: Episode
+    seeds: tuple[int, int, int] | None = None
 
 
 def tell_stories(
@@ -194,7 +201,9 @@ def tell_stories(
     trials = protocol.attempt(adapted(adapter), contexts, 0)
     retrials = protocol.attempt(adapted(adapter), with_trials(contexts, trials), 1)
     demos = [context.demos[0] for context in contexts]
-    return choose_stories([index for index, _ in protocol.rows()], demos, trials, retrials, n)
+    rows = protocol.rows()
+    drawn = (protocol.seeds(rows, kind, number) for kind, number in ((DEMOS, 0), (ATTEMPTS, 0), (ATTEMPTS, 1)))
+    return choose_stories([index for index, _ in rows], demos, trials, retrials, n, list(zip(*drawn, strict=True)))
 
 
 def choose_stories(
@@ -203,9 +212,10 @@ def choose_stories(
     trials: Sequence[Episode],
     retrials: Sequence[Episode],
     n: int = 3,
+    seeds: Sequence[tuple[int, int, int] | None] | None = None,
 ) -> list[Story]:
     """The first `n` tasks whose first attempt failed, whatever became of the second: chosen by no one's taste."""
-    told = zip(indices, demos, trials, retrials, strict=True)
+    told = zip(indices, demos, trials, retrials, seeds or [None] * len(indices), strict=True)
     return [Story(*story) for story in told if not story[2].success][:n]
 
 

@@ -6,7 +6,6 @@ Holds no state: everything is in storage or encoded again from there. Does not k
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from metalearn.confidence import ConfidenceEstimate
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
@@ -144,16 +143,14 @@ class AdaptationService:
         estimate = None if model.confidence is None else model.confidence.estimate
         return self._engine.adapt(key, model.runtime, lambda: self._repository.context(*key), estimate)
 
-    def confidence(self, adaptation: Adaptation) -> ConfidenceEstimate | None:
-        """Return the confidence of this version; None if the model is not calibrated or cannot be evaluated now.
+    def available_policy(self, adaptation: Adaptation) -> AdaptedPolicy | None:
+        """Return the policy adapted to this version, with belief and confidence; None if it cannot be evaluated now.
 
         It is computed from the episodes if it is not in memory, so it is the same after a restart. Reading an
         adaptation must not fail because the model is busy or its files are gone.
         """
         try:
-            if self.model(adaptation).confidence is None:
-                return None
-            return self.adapted_policy(adaptation).confidence
+            return self.adapted_policy(adaptation)
         except (Busy, ModelUnavailable, DamagedEpisode, InvalidData):
             return None
 

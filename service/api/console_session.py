@@ -10,9 +10,8 @@ import re
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
-from service.security.web_access import same_origin
+from service.security.web_access import Authority, same_origin
 
-COOKIE = "wtl_key"
 _KEY = re.compile(r"(?:bearer|api-key) +(wtl_[A-Za-z0-9_-]{20,100})", re.IGNORECASE)
 _OWN = frozenset({"same-origin", "none"})
 
@@ -22,19 +21,25 @@ def authorization_of(headers: Headers) -> str | None:
     given = headers.get("authorization")
     if given is not None or not _from_own_page(headers):
         return given
-    key = cookie_parser(headers.get("cookie", "")).get(COOKIE)
+    key = cookie_parser(headers.get("cookie", "")).get(cookie_name(headers))
     return None if not key else f"Bearer {key}"
 
 
-def session_cookie(authorization: str | None, prefix: str, *, secure: bool) -> str:
-    """Return the Set-Cookie header that begins a session with the key of a request, or ends it if there is none.
+def cookie_name(headers: Headers) -> str:
+    """Return the name of the cookie. It holds the port by which the browser knows the server, as cookies do not."""
+    host = Authority.parse(headers.get("host", ""))
+    return "wtl_key" if host is None or host.port is None else f"wtl_key_{host.port}"
+
+
+def session_cookie(headers: Headers, authorization: str | None, prefix: str, *, secure: bool) -> str:
+    """Return the Set-Cookie header that begins a session with a key, or ends it if there is none.
 
     It lasts until the browser is closed.
     """
     found = _KEY.fullmatch((authorization or "").strip())
     ending = "" if found else "; Max-Age=0"
     return (
-        f"{COOKIE}={found[1] if found else ''}; Path={prefix}/; HttpOnly; SameSite=Strict{ending}"
+        f"{cookie_name(headers)}={found[1] if found else ''}; Path={prefix}/; HttpOnly; SameSite=Strict{ending}"
         f"{'; Secure' if secure else ''}"
     )
 

@@ -1,11 +1,13 @@
 """Conversion of adaptations, models and training jobs to response bodies."""
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
 from metalearn.config import Experiment
 from metalearn.data.context import Context
@@ -14,6 +16,7 @@ from metalearn.quality import inspect
 from service.adaptations.records import Adaptation, VersionRow
 from service.api.schemas.adaptations import (
     AdaptationState,
+    BeliefState,
     EpisodeBody,
     Origin,
     Uploaded,
@@ -42,8 +45,9 @@ from service.training_jobs import Job
 
 
 def adaptation_state(container: Container, adaptation: Adaptation, *, confidence: bool = True) -> AdaptationState:
-    """Present an adaptation, with its confidence or without."""
-    estimate = container.adaptations.confidence(adaptation) if confidence else None
+    """Present an adaptation, with its belief and confidence or without."""
+    policy = container.adaptations.available_policy(adaptation) if confidence else None
+    estimate = None if policy is None else policy.confidence
     return AdaptationState(
         id=adaptation.id,
         model=adaptation.model,
@@ -52,6 +56,7 @@ def adaptation_state(container: Container, adaptation: Adaptation, *, confidence
         n_demos=adaptation.n_demos,
         n_trials=adaptation.n_trials,
         ask=dict(adaptation.ask),
+        belief=None if policy is None else belief_state(policy.belief),
         confidence=None if estimate is None else round(estimate.success, 4),
         value_of_trial=None if estimate is None else round(estimate.value_of_trial, 4),
         novelty=None if estimate is None or estimate.novelty is None else round(estimate.novelty, 4),
@@ -59,6 +64,12 @@ def adaptation_state(container: Container, adaptation: Adaptation, *, confidence
         created_at=iso(adaptation.created_at),
         expires_at=iso(container.clock.to_wall(adaptation.expires_at)),
     )
+
+
+def belief_state(belief: Belief) -> BeliefState:
+    """Present a belief."""
+    probabilities = [round(float(one), 4) for one in belief.probabilities]
+    return BeliefState(probabilities=probabilities, entropy_bits=round(belief.entropy / math.log(2), 4))
 
 
 def origin_of(adaptation: Adaptation) -> Origin | None:

@@ -289,12 +289,31 @@ class Origin(ResponseModel):
     version: int
 
 
+@dataclass(frozen=True)
+class BeliefState(ResponseModel):
+    """What the policy believes of the task.
+
+    Attributes:
+        probabilities: of each of its hypotheses.
+        entropy_bits: of the probabilities, in bits: 0 if one hypothesis is certain.
+    """
+
+    probabilities: tuple[float, ...]
+    entropy_bits: float
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
+        """Make the value from a part of a response."""
+        return super().of({**answer, "probabilities": tuple(answer["probabilities"])}, **more)
+
+
 @dataclass(frozen=True, kw_only=True)
 class AdaptationState(ResponseModel):
     """One version of an adaptation.
 
     Attributes:
         ask: what was asked for, by kind.
+        belief: what the policy believes of the task; None if the model is busy.
         confidence: the calibrated probability that the next attempt succeeds; None if the model is not calibrated.
         value_of_trial: the probability that the attempt after that one succeeds, minus `confidence`.
         forked_from: what it was forked from, if it is a fork.
@@ -309,6 +328,7 @@ class AdaptationState(ResponseModel):
     n_demos: int
     n_trials: int
     ask: Mapping[str, Any] = field(default_factory=dict)
+    belief: BeliefState | None = None
     confidence: float | None = None
     value_of_trial: float | None = None
     novelty: float | None = None
@@ -322,7 +342,8 @@ class AdaptationState(ResponseModel):
         """Make the value from a response."""
         quality = tuple(_quality(entry) for entry in answer.get("quality") or ())
         origin = None if answer.get("forked_from") is None else Origin.of(answer["forked_from"])
-        return super().of({**answer, "quality": quality, "forked_from": origin}, **more)
+        belief = None if answer.get("belief") is None else BeliefState.of(answer["belief"])
+        return super().of({**answer, "quality": quality, "forked_from": origin, "belief": belief}, **more)
 
     def reported_after(self, earlier: tuple[EpisodeQuality, ...], role: str, start: int) -> Self:
         """The same version, with the reports of earlier requests in front, and its own numbered after them."""

@@ -8,12 +8,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import torch
 import uvicorn
 from own_task import Doors
 from support.serving import running
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
@@ -74,10 +77,17 @@ def models_in(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def played(wanted: Wanted) -> Iterator[str]:
-    """The address of the page, served on loopback."""
+def played(wanted: Wanted) -> Iterator[tuple[str, str]]:
+    """The address of the page, served on loopback, and its token."""
     with (
-        application(wanted) as app,
+        application(wanted) as (app, token),
         running(uvicorn.Config(app, log_level="warning", ws="websockets-sansio")) as url,
     ):
-        yield url
+        yield url, token
+
+
+def dial(url: str, token: str | None, page: str, origin: str | None = None) -> Any:
+    """A WebSocket with the cookie of a browser that has opened the page."""
+    cookie = {"Cookie": f"wtl_play_{url.rpartition(':')[2]}={token}"} if token else None
+    own = Origin(url if origin is None else origin) if origin != "" else None
+    return connect(f"{url.replace('http', 'ws')}/socket?page={page}", origin=own, additional_headers=cookie, proxy=None)

@@ -1,18 +1,29 @@
 """The report of an evaluation as a page: what is in it, what cannot get out of it, and how it opens from disk."""
 
+import base64
 import json
+from collections.abc import Sequence
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.chromium import chromium
 from support.console import AXE, opens_pages
 
+from metalearn.data.context import Context
 from metalearn.data.episode import Episode
-from metalearn.evaluation.evaluate import Story
+from metalearn.data.spec import Spec
+from metalearn.evaluation.evaluate import Story, tell_stories
+from metalearn.evaluation.manifest import load_manifest
 from metalearn.evaluation.report import Report
+from metalearn.tasks.family import Family
+from metalearn.tasks.registry import find_family
 from service.settings import SHIPPED_MODELS
-from wtl.report_page import PLACE, built_page, write_page
+from wtl.report_page import PLACE, built_page, write_page, write_suite_page
 
 HOSTILE = "</script><script>window.hurt=1</script><!-- & <img src=x onerror=window.hurt=1>"
 
@@ -30,11 +41,25 @@ def a_story() -> Story:
     return Story(7, walk(True), walk(False), walk(True))
 
 
+class RandomAdapter:
+    """Acts at random, so that first attempts fail."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._space = spec.action_space
+
+    def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> Any:
+        return self
+
+    def act(self, observations: Any) -> Any:
+        self._space.seed(len(observations))
+        return np.stack([self._space.sample() for _ in observations])
+
+
 def test_names_cannot_leave_the_place_of_the_json(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(f"<html>{PLACE}</html>")
     report = hostile_report()
-    written = write_page(report, [a_story()], tmp_path / "report.html", page)
+    written = write_page(report, [a_story()], tmp_path / "report.html", page=page)
     assert written
     before, after = PLACE.split("null")
     inside = written.read_text().removeprefix(f"<html>{before}").removesuffix(f"{after}</html>")
@@ -44,8 +69,50 @@ def test_names_cannot_leave_the_place_of_the_json(tmp_path: Path) -> None:
     assert [one["title"] for one in filled["stories"][0]["episodes"]] == ["demonstration", "trial", "retrial"]
 
 
+def shown(story: Story, family: Family | None, folder: Path) -> list[dict[str, Any]]:
+    """The episodes of a story as they stand in the page."""
+    (folder / "page.html").write_text(PLACE)
+    before, after = PLACE.split("null")
+    written = write_page(hostile_report(), [story], folder / "report.html", family, folder / "page.html")
+    assert written
+    told = json.loads(written.read_text().removeprefix(before).removesuffix(after))["stories"][0]["episodes"]
+    return list(told)
+
+
+def test_what_the_environment_renders_is_a_film_strip_of_the_same_episode(tmp_path: Path) -> None:
+    family = find_family("reach-m2")
+    manifest = load_manifest("reach-m2")
+    [story] = tell_stories(RandomAdapter(family.spec), family, manifest, n=1, among=4)
+    for one, episode in zip(shown(story, family, tmp_path), (story.demo, story.trial, story.retrial), strict=True):
+        part = one["parts"][-1]
+        assert (part["name"], part["kind"]) == ("rendered", "image")
+        pictures = [Image.open(BytesIO(base64.b64decode(uri.split(",")[1]))) for uri in one["observations"]["rendered"]]
+        assert len(pictures) == len(one["pictureSteps"]) == min(12, len(episode) + 1)
+        assert one["pictureSteps"][-1] == len(episode)
+        assert {picture.size for picture in pictures} == {(200, 200)}
+    elsewhere = replace(story, seeds=(1, 2, 3))  # replayed actions that lead elsewhere show nothing
+    assert all(part["kind"] == "vector" for one in shown(elsewhere, family, tmp_path) for part in one["parts"])
+
+
+def test_pictures_that_were_observed_are_a_film_strip(tmp_path: Path) -> None:
+    spec = find_family("reach-pixels").spec
+    episodes = [spec.example_episode(np.random.default_rng(i), 30) for i in range(3)]
+    [demo, _, _] = shown(Story(0, *episodes), None, tmp_path)
+    strips = [part["name"] for part in demo["parts"] if part["kind"] == "image"]
+    assert strips and all(len(demo["observations"][name]) == 12 for name in strips)
+    assert all(uri.startswith("data:image/jpeg;base64,") for name in strips for uri in demo["observations"][name])
+
+
+def test_the_page_of_a_suite_links_to_it(tmp_path: Path) -> None:
+    report = Path("benchmarks/results/reach-m4/report.json")
+    (tmp_path / "report.json").write_bytes(report.read_bytes())
+    page = write_suite_page("reach-m4", tmp_path)
+    assert ("](report.html)" in page.read_text()) is built_page().is_file()
+    assert (tmp_path / "report.html").is_file() is built_page().is_file()
+
+
 def test_without_the_built_page_nothing_is_written(tmp_path: Path) -> None:
-    assert write_page(hostile_report(), [], tmp_path / "report.html", tmp_path / "missing.html") is None
+    assert write_page(hostile_report(), [], tmp_path / "report.html", page=tmp_path / "missing.html") is None
     assert not list(tmp_path.iterdir())
 
 

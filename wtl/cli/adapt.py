@@ -242,6 +242,7 @@ def convert(
     Examples:
       wtl convert demos.safetensors --from robomimic:low_dim.hdf5 --observations robot0_eef_pos,object
       wtl convert minari:robot/reach-v0 --from episodes.npz --model reach
+      wtl convert lerobot:recorded --from episodes.npz --model reach
       wtl convert dataset:training --from lerobot:DIR --task-by instruction --held-out 0.1
     """
     from metalearn.bundle import Bundle

@@ -126,12 +126,13 @@ def benchmark(
         folder = out or Path("benchmarks/results/asks")
         asking.run(runs or Path("runs"), folder, parts=_listed(part), tasks=tasks, say=typer.echo)
     elif page:
-        from metalearn.benchmark.page import draw_page_again
+        from wtl.report_page import write_suite_page
 
-        typer.echo(f"page: {draw_page_again(suite, out)}")
+        typer.echo(f"page: {write_suite_page(suite, out)}")
     else:
         from metalearn.benchmark.command import run_named
         from metalearn.listeners.console import stop_request
+        from wtl.report_page import write_suite_page
         from wtl.runs import make_collector
 
         chosen, wanted = _listed(methods), _listed(part)
@@ -144,6 +145,7 @@ def benchmark(
             stopped = run_named(suite, wanted, chosen, seeds, out, runs, collector, request.asked, Console())
         if stopped:
             raise typer.Exit(128 + (request.signal or 0))
+        write_suite_page(suite, out)
 
 
 def _listed(text: str | None) -> tuple[str, ...]:

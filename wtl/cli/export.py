@@ -16,7 +16,8 @@ def export_adaptation(
         Path | None, typer.Option(help="Write an archive here, with its episodes and its policy as policy.onnx.")
     ] = None,
     episodes_to: Annotated[
-        str | None, typer.Option(metavar="[KIND:]PATH", help="Write its episodes here: trials.npz, or minari:ID.")
+        str | None,
+        typer.Option(metavar="[KIND:]PATH", help="Write its episodes here: trials.npz, minari:ID, or lerobot:DIR."),
     ] = None,
     only: Annotated[
         Literal["demos", "trials"] | None, typer.Option(help="Write only its demos, or only its trials.")
@@ -32,6 +33,7 @@ def export_adaptation(
     Examples:
       wtl export-adaptation ID --out task.zip
       wtl export-adaptation ID --episodes-to minari:robot/recorded-v0 --only trials
+      wtl export-adaptation ID --episodes-to lerobot:recorded
     """
     from metalearn.data.formats import write_episodes
 

@@ -6,6 +6,7 @@
     memory     the adaptation on the server: its episodes, versions and forks, through `service.client`
     player     what happens on one page, as a state machine: no thread, no socket
     worker     a thread for one player, which keeps its pace
+    access     who may use the page: a token, its cookie, and pages of its own alone
     pages      the page, and one WebSocket for frames and commands
     launch     puts them together, with a server of its own if none is named
 

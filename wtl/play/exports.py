@@ -30,12 +30,23 @@ class Kind:
 
 
 def _npz(adaptation: Adaptation, _url: str, _key: str | None) -> bytes:
-    exported = adaptation.export(policy=False)
-    episodes = exported.context.demos + exported.context.trials
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "episodes.npz")
-        write_episodes(path, episodes, rate_hz=exported.spec.rate_hz, spec=exported.spec)
+        _write(adaptation, str(path))
         return path.read_bytes()
+
+
+def _lerobot(adaptation: Adaptation, _url: str, _key: str | None) -> bytes:
+    """A folder of the adaptation's name with a LeRobot dataset, zipped."""
+    with tempfile.TemporaryDirectory() as folder:
+        _write(adaptation, f"lerobot:{Path(folder, adaptation.id)}")
+        return _zipped(Path(folder))
+
+
+def _write(adaptation: Adaptation, target: str) -> None:
+    exported = adaptation.export(policy=False)
+    episodes = exported.context.demos + exported.context.trials
+    write_episodes(target, episodes, rate_hz=exported.spec.rate_hz, spec=exported.spec)
 
 
 def _minari(adaptation: Adaptation, url: str, key: str | None) -> bytes:
@@ -48,15 +59,20 @@ def _minari(adaptation: Adaptation, url: str, key: str | None) -> bytes:
         )
         if done.returncode:
             raise InvalidConfig(done.stderr.strip().removeprefix("wtl: ")[-300:])
-        out = io.BytesIO()
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in sorted(Path(folder).rglob("*")):
-                archive.write(path, path.relative_to(folder))
-        return out.getvalue()
+        return _zipped(Path(folder))
+
+
+def _zipped(folder: Path) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+    return out.getvalue()
 
 
 EXPORTS: Mapping[str, Kind] = {
     "npz": Kind(".npz", "episodes (.npz)", _npz),
     "minari": Kind("-minari.zip", "episodes (Minari)", _minari),
+    "lerobot": Kind("-lerobot.zip", "episodes (LeRobot)", _lerobot),
     "archive": Kind(".zip", "policy and episodes (.zip)", lambda one, _url, _key: one.export().archive),
 }

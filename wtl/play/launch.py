@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from metalearn.data.errors import InvalidConfig
 from service.client import Client
+from wtl.play.access import leading_to, load_token, write_private
 from wtl.play.choices import Choices
 from wtl.play.exports import EXPORTS
 from wtl.play.films import FilmStore
@@ -52,17 +53,21 @@ class Wanted:
 
 
 @contextmanager
-def application(wanted: Wanted, host: str = "127.0.0.1") -> Iterator[Starlette]:
-    """The application, with a server to play on while the block runs.
+def application(wanted: Wanted) -> Iterator[tuple[Starlette, str]]:
+    """The application and its token, with a server to play on while the block runs.
 
     Raises:
-        InvalidConfig: the page is not built, or nothing fits what was asked for.
+        InvalidConfig: the page is not built, its token cannot be kept, or nothing fits what was asked for.
         ClientError, NotStarted: there is no server.
     """
     if not (BUILT / "play.html").is_file():
         raise InvalidConfig("the page of wtl play is not built: run `make console`, or install the wheel")
     if wanted.server is not None and wanted.models is not None:
         raise InvalidConfig("--models is for a server of Play's own; the one at --server has its models")
+    try:
+        token = load_token(wanted.data)
+    except OSError as error:
+        raise InvalidConfig(f"--data: cannot write {error.filename}: {error.strerror}") from error
     with ExitStack() as stack:
         url = wanted.server or stack.enter_context(own_server(wanted.data, wanted.models))
 
@@ -83,19 +88,27 @@ def application(wanted: Wanted, host: str = "127.0.0.1") -> Iterator[Starlette]:
         def export(adaptation: str, kind: str) -> bytes:
             return EXPORTS[kind].make(client.adaptation(adaptation), url, wanted.api_key)
 
-        yield create_pages(make, films, export, BUILT, host)
+        yield create_pages(make, films, export, BUILT, token), token
 
 
 def play(wanted: Wanted, port: int | None, say: Callable[[str], None], *, open_browser: bool = False) -> None:
     """Serve the page until Ctrl-C. Raises InvalidConfig, ClientError, NotStarted."""
     signal.signal(signal.SIGTERM, _end)  # uvicorn raises it again at its end, and the server of our own has to end too
-    with listen(port) as listener, application(wanted) as app:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        say(f"Play is at {url}  (Ctrl-C ends it; over SSH: ssh -L {url.split(':')[2][:-1]}:{url[7:-1]} HOST)")
+    with listen(port) as listener, application(wanted) as (app, token):
+        place = f"127.0.0.1:{listener.getsockname()[1]}"
+        url = f"http://{place}/?token={token}"
+        say(f"Play is at {url}\n(Ctrl-C ends it; over SSH: ssh -L {place.split(':')[1]}:{place} HOST)")
         if open_browser:
-            threading.Timer(0.5, webbrowser.open, [url]).start()
+            threading.Timer(0.5, open_in_browser, [wanted.data / "play-open.html", url]).start()
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, ws="websockets-sansio")
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def open_in_browser(page: Path, url: str) -> None:
+    """Open a browser at an address that holds the token: by a private file, since all users can read command lines."""
+    page.unlink(missing_ok=True)
+    write_private(page, leading_to(url))
+    webbrowser.open(page.resolve().as_uri())
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -5,7 +5,7 @@ answered: it carries its idempotency key. Knows no connection, no environment an
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +31,7 @@ class Memory:
         model: the model that is adapted, in one version.
         state: the newest version; None before anything was shown.
         context: its demonstrations and trials.
-        history: one entry per version: number, episodes, confidence, value of another trial.
+        history: one entry per version: number, episodes, belief, confidence, value of another trial.
         edited_from: the id and the version that this one is an edited copy of, as far as this page knows.
     """
 
@@ -166,4 +166,5 @@ def lines_of(episode: Episode, most: int = 6, points: int = 60) -> list[list[flo
 
 def _row(state: AdaptationState) -> Mapping[str, Any]:
     names = ("version", "n_demos", "n_trials", "confidence", "value_of_trial", "novelty")
-    return {name: getattr(state, name) for name in names}
+    belief = None if state.belief is None else asdict(state.belief)
+    return {name: getattr(state, name) for name in names} | {"belief": belief}

@@ -1,6 +1,6 @@
 """The page of `wtl play` over HTTP: built files, one WebSocket for commands and pictures, films, and exports.
 
-Answers on loopback, and to pages of its own alone: any page in a browser on this machine could send it requests.
+Who may use it is decided before (`access`).
 """
 
 import asyncio
@@ -19,12 +19,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from metalearn.data.errors import WatchTryLearnError
-from service.errors import ForeignHost, ForeignOrigin
-from service.security.web_access import WebAccess
+from wtl.play.access import AccessMiddleware
 from wtl.play.exports import EXPORTS
 from wtl.play.films import FilmStore
 from wtl.play.outbox import Outbox
@@ -35,12 +33,9 @@ from wtl.play.worker import Worker
 _PAGE_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 ELSEWHERE = 4000  # the code that closes a socket whose page has opened another one, in a copied tab
 _MOST_COMMAND = 16 * 1024  # bytes
-_CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self' {ws}; \
-base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
 
 
-def create_pages(make: Make, films: FilmStore, export: Callable[[str, str], Any], built: Path, host: str) -> Starlette:
+def create_pages(make: Make, films: FilmStore, export: Callable[[str, str], Any], built: Path, token: str) -> Starlette:
     """The application.
 
     Args:
@@ -48,7 +43,7 @@ def create_pages(make: Make, films: FilmStore, export: Callable[[str, str], Any]
         films: the films that pages show.
         export: is given the id of an adaptation and a format of `EXPORTS`, and returns bytes.
         built: the folder of the built page.
-        host: the address that it listens at.
+        token: whoever has it may use the page.
     """
 
     @asynccontextmanager
@@ -89,8 +84,7 @@ def create_pages(make: Make, films: FilmStore, export: Callable[[str, str], Any]
         WebSocketRoute("/socket", _socket),
         Mount("/assets", StaticFiles(directory=built / "assets", check_dir=False)),
     ]
-    guard = Middleware(_OwnPagesOnly, access=WebAccess((), (), host))
-    return Starlette(routes=routes, middleware=[guard], lifespan=lifespan)
+    return Starlette(routes=routes, middleware=[Middleware(AccessMiddleware, token=token)], lifespan=lifespan)
 
 
 async def _socket(socket: WebSocket) -> None:
@@ -142,49 +136,3 @@ def _take_in(text: str, outbox: Outbox, worker: Worker) -> None:
         outbox.shown(command["shown"])
     else:
         worker.do(command)
-
-
-class _OwnPagesOnly:
-    """Refuses requests under a foreign name (DNS rebinding) and from pages of other sites; adds security headers."""
-
-    def __init__(self, app: ASGIApp, access: WebAccess) -> None:
-        self._app, self._access = app, access
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-        hosts = [value for name, value in headers if name == "host"]
-        origins = [value for name, value in headers if name == "origin"]
-        site = next((value for name, value in headers if name == "sec-fetch-site"), None)
-        opens_the_page = scope["type"] == "http" and scope["path"] == "/" and scope["method"] in {"GET", "HEAD"}
-        try:
-            self._access.check_host(hosts)
-            if not opens_the_page:  # a link on another page may lead here
-                self._access.check_origin(origins, hosts, site)
-            if scope["type"] == "websocket" and len(origins) != 1:
-                raise ForeignOrigin("no Origin")
-        except (ForeignHost, ForeignOrigin) as error:
-            await self._refuse(scope, receive, send, str(error))
-            return
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                added = _HEADERS | {"Content-Security-Policy": _CSP.format(ws=f"ws://{hosts[0]} wss://{hosts[0]}")}
-                have = {name for name, _ in message["headers"]}
-                message["headers"] += [
-                    (name.lower().encode(), value.encode())
-                    for name, value in added.items()
-                    if name.lower().encode() not in have
-                ]
-            await send(message)
-
-        await self._app(scope, receive, with_headers)
-
-    @staticmethod
-    async def _refuse(scope: Scope, receive: Receive, send: Send, why: str) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": "another site's page"})
-            return
-        await Response(why, 403, media_type="text/plain")(scope, receive, send)

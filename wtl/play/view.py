@@ -59,6 +59,7 @@ def _adaptation(memory: Memory) -> Mapping[str, Any] | None:
     return {
         "id": state.id,
         "version": state.version,
+        "belief": None if state.belief is None else asdict(state.belief),
         "confidence": state.confidence,
         "value_of_trial": state.value_of_trial,
         "novelty": state.novelty,

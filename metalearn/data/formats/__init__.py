@@ -2,11 +2,12 @@
 
 Nothing is ever unpickled, no code of a dataset is run, and sizes are checked before anything is inflated. The
 libraries are imported when a file of theirs is read: minari in `minari_datasets`, h5py in `hdf5`, pyarrow in
-`arrow`, `lerobot` and `imitation`.
+`arrow`, `lerobot`, `lerobot_writer` and `imitation`.
 """
 
 from metalearn.data.formats.arrays import Limits, decode_npz, decode_safetensors, encode_npz, encode_safetensors
 from metalearn.data.formats.lerobot import read_lerobot
+from metalearn.data.formats.lerobot_writer import write_lerobot
 from metalearn.data.formats.minari_datasets import read_minari, write_minari
 from metalearn.data.formats.robomimic import read_robomimic
 from metalearn.data.formats.selection import Recorded, Selection, Skipped
@@ -29,5 +30,6 @@ __all__ = [
     "read_minari",
     "read_robomimic",
     "write_episodes",
+    "write_lerobot",
     "write_minari",
 ]

@@ -46,7 +46,7 @@ def read_lerobot(
     selection: Selection = Selection(),  # noqa: B008  frozen
     limits: Limits = DATASET_LIMITS,
 ) -> Recorded:
-    """The episodes of a LeRobot dataset; observations are `observation.state` unless said otherwise.
+    """The episodes of a LeRobot dataset; observations are `observation.state`, or the only ones, unless said otherwise.
 
     Raises:
         InvalidData: not such a dataset, or an episode that cannot be used, naming file, field, expected and got.
@@ -127,11 +127,13 @@ def _steps(
     order = frames["frame_index"].reshape(-1)
     if not np.array_equal(order, np.arange(len(order))):
         raise InvalidData("frame_index", f"0 to {len(order) - 1}, each once", "gaps or repetitions")
-    dones = frames.get(_DONE)
+    dones, rewards = frames.get(_DONE), frames.get(_REWARD)
+    if rewards is not None and rewards.dtype.kind == "f" and np.isnan(rewards).all():
+        rewards = None  # of one episode among others that have some
     return Steps(
         observations={key: frames[key] for key in keys},
         actions=frames[selection.actions or "action"],
-        rewards=frames.get(_REWARD),
+        rewards=rewards,
         terminated=None if dones is None else dones[-1],
         flags={name: values for name, values in frames.items() if name in selection.flag_keys},
         remarks=tuple(of_timestamps(frames[_TIME], rate_hz)) if _TIME in frames else (),
@@ -234,10 +236,11 @@ def _columns(
 ) -> tuple[list[str], list[str], tuple[str, ...]]:
     """What has to be read, what is read where it is there, and which of it is observed. Raises InvalidData."""
     unread = f"; {listed(videos)}: {_NEEDS_PYAV}" if videos else ""
-    keys = selection.observations or (_STATE,)
+    observed = tuple(name for name in features if name.startswith(_OBSERVED))
+    keys = selection.observations or (observed if len(observed) == 1 else (_STATE,))
     if selection.by_name and not selection.observations:
         try:
-            keys = selection.keys_among([name for name in features if name.startswith(_OBSERVED)], (), unread)
+            keys = selection.keys_among(observed, (), unread)
         except InvalidData as error:
             raise error.in_file(folder) from error
     needed = {"observations": keys, "actions": (selection.actions or "action",)}

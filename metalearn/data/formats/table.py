@@ -21,6 +21,7 @@ from metalearn.data.formats.files import Decoder, Encoder, decode_json, read_fil
 from metalearn.data.formats.imitation import of_npz, read_imitation
 from metalearn.data.formats.layouts import read_hdf5, read_json_file
 from metalearn.data.formats.lerobot import read_lerobot
+from metalearn.data.formats.lerobot_writer import write_lerobot
 from metalearn.data.formats.maniskill import read_maniskill
 from metalearn.data.formats.minari_datasets import read_minari, write_minari
 from metalearn.data.formats.rates import at_chosen_rate
@@ -79,6 +80,12 @@ def _write_minari(target: str, recorded: Recorded, spec: "Spec | None", descript
     if spec is None:
         raise InvalidConfig(f"minari:{target}: a Minari dataset holds the spaces of its episodes; name their model")
     write_minari(target, recorded.episodes, spec, description)
+
+
+def _write_lerobot(target: str, recorded: Recorded, spec: "Spec | None", description: str) -> None:
+    if spec is None:
+        raise InvalidConfig(f"lerobot:{target}: a LeRobot dataset holds the shapes of its columns; name their model")
+    write_lerobot(target, recorded.episodes, spec, recorded.rate_hz, description)
 
 
 FORMATS: Mapping[str, DatasetFormat] = {
@@ -146,6 +153,7 @@ FORMATS: Mapping[str, DatasetFormat] = {
             "a LeRobot dataset without its videos",
             "DIR",
             read=read_lerobot,
+            write=_write_lerobot,
             extra="train",
         ),
     )

@@ -32,7 +32,7 @@ Search = Annotated[str, Query(max_length=64, description="Beginning of the id, o
 
 WithConfidence = Annotated[
     bool,
-    Query(description="False leaves `confidence` and what belongs to it null, so that no episode has to be read."),
+    Query(description="False leaves `belief`, `confidence` and what belongs to it null, so that no episode is read."),
 ]
 
 

@@ -69,7 +69,7 @@ async def _not_built() -> Response:
 def _with_cookie(request: Request, authorization: str | None) -> Response:
     prefix, origin = request.scope.get("root_path", "").rstrip("/"), request.headers.get("origin", "")
     secure = request.url.scheme == "https" or origin.startswith("https:")  # a proxy may have taken TLS off
-    cookie = session_cookie(authorization, prefix, secure=secure)
+    cookie = session_cookie(request.headers, authorization, prefix, secure=secure)
     return Response(status_code=204, headers={"Set-Cookie": cookie})
 
 

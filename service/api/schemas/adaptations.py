@@ -232,11 +232,23 @@ class Origin(Body):
     version: int = Field(description="Version of the adaptation.")
 
 
+class BeliefState(Body):
+    """What the policy believes of the task: how probable each of its hypotheses is."""
+
+    probabilities: list[Share] = Field(
+        description="Probability of each hypothesis. An episode acts under one of them: a sampled one if it explores, "
+        "else the most probable one."
+    )
+    entropy_bits: float = Field(
+        ge=0, description="Entropy of the probabilities in bits. 0 if one hypothesis is certain."
+    )
+
+
 class AdaptationState(Body):
     """An adaptation without its arrays.
 
-    `confidence`, `value_of_trial` and `novelty` are null if the model has no calibration or could not be evaluated in
-    time. `novelty` is also null if there are no demonstrations.
+    `belief`, `confidence`, `value_of_trial` and `novelty` are null if the model could not be evaluated in time; all but
+    `belief` also if it has no calibration. `novelty` is also null if there are no demonstrations.
     """
 
     id: str = Field(description="Id of the adaptation.")
@@ -246,6 +258,7 @@ class AdaptationState(Body):
     n_demos: int = Field(description="Number of demonstrations in this version.")
     n_trials: int = Field(description="Number of trials in this version.")
     ask: dict[str, Any] = _ASKED
+    belief: BeliefState | None = Field(description="What the policy believes of the task.")
     confidence: Share | None = Field(description="Calibrated probability that the next attempt succeeds.")
     value_of_trial: float | None = Field(
         ge=-1, le=1, description="Probability that the attempt after the next one succeeds, minus `confidence`."

@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Controls, Curves, MethodsTable } from "./console/Curve";
 import { planar } from "./console/episodes";
 import { reportOf } from "./console/report";
-import { type DrawnEpisode, EpisodeView, Legend, Paths } from "./drawing";
+import { type DrawnEpisode, EpisodeView, FilmStrip, isPictures, Legend, Paths } from "./drawing";
 import { pathColour } from "./drawing/Paths";
 import { Badge, Card, Empty, Fact, percent, Title } from "./parts/ui";
 
@@ -63,7 +63,16 @@ function Story({ story }: { readonly story: Told }) {
           <figcaption>{part.name}[0] across, {part.name}[1] up, in step. Ring: start; disc: success; cross: failure.</figcaption>
         </figure>
       )}
-      <details><summary>Every number over time</summary>{story.episodes.map((one) => <section key={one.title}><h3>{one.title}</h3><EpisodeView episode={one} /></section>)}</details>
+      {story.episodes.map((one) => one.parts.map((part) => {
+        const pictures = one.observations[part.name];
+        return isPictures(pictures) && (
+          <figure key={`${one.title}/${part.name}`}>
+            <figcaption>{one.title} <small>{part.name}</small></figcaption>
+            <FilmStrip label={`${part.name} of the ${one.title} of task ${story.task}`} pictures={pictures} steps={one.pictureSteps ?? []} />
+          </figure>
+        );
+      }))}
+      <details><summary>Every number over time</summary>{story.episodes.map((one) => <section key={one.title}><h3>{one.title}</h3><EpisodeView episode={{ ...one, parts: one.parts.filter(({ kind }) => kind !== "image") }} /></section>)}</details>
     </Card>
   );
 }

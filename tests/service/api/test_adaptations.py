@@ -26,8 +26,8 @@ def test_json_and_msgpack_say_the_same(
     assert made.status_code == 201
     assert made.headers["location"] == f"/v1/adaptations/{made.json()['id']}"
     assert set(made.json()) == {
-        "id", "model", "model_version", "version", "n_demos", "n_trials", "ask", "confidence", "value_of_trial",
-        "novelty", "created_at", "expires_at",
+        "id", "model", "model_version", "version", "n_demos", "n_trials", "ask", "belief", "confidence",
+        "value_of_trial", "novelty", "created_at", "expires_at",
         "forked_from", "quality",
     }  # fmt: skip
     answer = http.post(made.headers["location"] + "/act", json={"observations": [[0.25, 0, 0]]}).json()

@@ -9,11 +9,11 @@ from starlette.testclient import WebSocketDenialResponse
 from support.api_keys import Make
 from support.pointing import PointingRuntime
 
-from service.api.console_session import COOKIE
 from service.api.routes.console import BUILT, NOT_BUILT, console_routers
 from service.app import create_app
 from service.settings import Settings
 
+COOKIE = "wtl_key"  # of a server without a port in its address
 built = pytest.mark.skipif(not (BUILT / "index.html").is_file(), reason=NOT_BUILT)
 
 
@@ -74,6 +74,18 @@ def test_a_key_becomes_a_session_that_no_script_reads_and_ends(settings: Setting
         assert http.get("/v1/models").status_code == 200
         assert http.post("/console/sign-out").status_code == 204
         assert http.get("/v1/models").status_code == 401
+
+
+def test_two_servers_on_one_host_have_sessions_of_their_own(settings: Settings, make: Make) -> None:
+    """A browser sends the cookies of a host to each of its ports."""
+    key = make("lab")["Authorization"]
+    with TestClient(create_app(settings, runtime_factory=PointingRuntime), base_url="http://127.0.0.1:8000") as http:
+        cookie = http.post("/console/sign-in", headers={"Authorization": key}).headers["set-cookie"].split(";")[0]
+        http.cookies.clear()
+        assert cookie.startswith("wtl_key_8000=")
+        for host, status in [("127.0.0.1:8000", 200), ("127.0.0.1:8001", 401)]:
+            headers = {"Host": host, "Cookie": f"wtl_key_8001=nothing; {cookie}"}
+            assert http.get("/v1/models", headers=headers).status_code == status
 
 
 @pytest.mark.parametrize("key", ["wtl_" + "x" * 43, "nothing", ""])

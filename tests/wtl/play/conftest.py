@@ -18,13 +18,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="session")
-def page_url(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page, with an own family among those that it offers."""
+def served_page(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The address of the page and its token, with an own family among those that it offers."""
     if not (BUILT / "play.html").is_file():
         pytest.skip("the pages are not built: make console")
     wanted = Wanted("own_task:Doors", server=server.url, data=tmp_path_factory.mktemp("films"), seed=0)
-    with played(wanted) as url:
-        yield url
+    with played(wanted) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def page_url(served_page: tuple[str, str]) -> str:
+    return served_page[0]
+
+
+@pytest.fixture(scope="session")
+def token(served_page: tuple[str, str]) -> str:
+    return served_page[1]
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +48,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_page(browser: Any, page_url: str) -> Iterator[Callable[..., Any]]:
+def open_page(browser: Any, page_url: str, token: str) -> Iterator[Callable[..., Any]]:
     """Opens the page. An error of its script, or a violation of its policy, fails the test."""
     faults: list[str] = []
     contexts = []
@@ -53,8 +63,9 @@ def open_page(browser: Any, page_url: str) -> Iterator[Callable[..., Any]]:
             "console",
             lambda message: faults.append(message.text) if "Content Security Policy" in message.text else None,
         )
-        page.goto(f"{page_url}/{path}")
+        page.goto(f"{page_url}/?token={token}")
         page.wait_for_selector("canvas")
+        page.goto(f"{page_url}/{path}")
         page.locator(".pace input[type=range]").fill("0.8")  # 26 steps a second: as fast as one can follow
         return page
 

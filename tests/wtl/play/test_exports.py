@@ -20,7 +20,7 @@ from wtl.play.exports import EXPORTS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["npz", "minari"])
+@pytest.mark.parametrize("kind", ["npz", "minari", "lerobot"])
 def test_episodes_are_taken_from_a_server_with_the_key_that_play_was_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ):

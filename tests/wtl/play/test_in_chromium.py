@@ -1,13 +1,15 @@
 """The page of `wtl play` in a real Chromium: what a person does with it, from the demonstration to the success."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.playing import ServerProcess
+from support.playing import ServerProcess, dial
 
 from metalearn.tasks.registry import find_family
 from service.client import Client
+from wtl.play.access import REFUSED, leading_to
 from wtl.play.launch import BUILT
 from wtl.play.stage import Stage
 
@@ -181,6 +183,35 @@ def test_a_server_that_dies_in_the_middle_is_waited_for(open_page: Open, server:
         server.start()
     page.wait_for_selector(f"h2:text-matches('{DONE}')")
     assert trials(page) == 2
+
+
+def test_the_printed_address_opens_from_a_file_and_leaves_no_token_behind(
+    browser: Any, page_url: str, token: str, tmp_path: Path
+):
+    """As `--open` does it: the file is another site, whose redirects would carry no strict cookie."""
+    (tmp_path / "open.html").write_text(leading_to(f"{page_url}/?token={token}"))
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto((tmp_path / "open.html").as_uri())
+    page.wait_for_selector("canvas")
+    assert token not in page.url
+    page.reload()
+    page.wait_for_selector("canvas")
+    assert page.evaluate("document.cookie") == ""
+    [cookie] = context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"], cookie["expires"] > 0) == (True, "Strict", True)
+    page.goto("about:blank")
+    context.clear_cookies()
+    page.goto(page_url)
+    page.wait_for_selector(f"text={REFUSED}")
+    context.close()
+
+
+def test_a_page_whose_token_counts_no_more_says_where_there_is_one(open_page: Open, page_url: str, token: str):
+    page = open_page(f"#/reach-m2/{REACH}")
+    page.context.clear_cookies()
+    with dial(page_url, token, page.evaluate("sessionStorage.getItem('wtl-play-page')")):  # sends the page away
+        page.wait_for_selector(f"text={REFUSED}")
 
 
 def test_on_a_phone_nothing_is_cut_off_and_a_finger_steers(open_page: Open):

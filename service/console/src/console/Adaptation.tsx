@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { api, got, root, type Schemas } from "../api/client";
-import { EpisodeView, Overview } from "../drawing";
+import { Belief, EpisodeView, openly, Overview } from "../drawing";
 import { useAction, useLoad } from "../parts/load";
 import { go, to } from "../parts/router";
 import { Badge, Card, Confirmed, Empty, Fact, percent, Refused, Show, Title, When } from "../parts/ui";
@@ -48,6 +48,12 @@ export function AdaptationPage({ id, version }: { readonly id: string; readonly 
         {({ state, card, family }) => (
           <>
             <Facts state={state} />
+            {state.belief !== null && (
+              <Card title="What it believes">
+                <Belief probabilities={state.belief.probabilities} />
+                <p class="small">The probability of each hypothesis in percent. {openly(state.belief.entropy_bits, state.belief.probabilities.length)}</p>
+              </Card>
+            )}
             <Card title="Versions and forks" wide>
               <FamilyTree family={family.items} id={id} version={state.version} />
               {Object.keys(state.ask).length > 0 && <p>Asked for: <code>{JSON.stringify(state.ask)}</code></p>}

@@ -1,3 +1,4 @@
+export { Belief, openly } from "./Belief";
 export { EpisodeView, Overview } from "./EpisodeView";
 export { FilmStrip } from "./FilmStrip";
 export { Legend, type Line, Lines } from "./Lines";

@@ -1,12 +1,20 @@
+import { Belief, openly } from "../drawing";
 import { type Adaptation, type State, type VersionRow, percent } from "./state";
 
-/** What the policy believes: how sure it is of the next attempt, version by version, and what another trial would add. */
+/** What the policy believes of the task; how sure it is of the next attempt, version by version, and what another trial would add. */
 export function Knows({ state }: { readonly state: State }) {
   const { adaptation } = state;
   if (adaptation === null) return null;
-  const { confidence, value_of_trial: value } = adaptation;
+  const { belief, confidence, value_of_trial: value } = adaptation;
   return (
     <section class="knows" aria-label="what it knows">
+      {belief !== null && (
+        <>
+          <h2>What it believes</h2>
+          <Belief probabilities={belief.probabilities} before={adaptation.history[adaptation.history.length - 2]?.belief?.probabilities ?? null} />
+          <p class="quiet">How probable each way to understand you is{adaptation.history.length > 1 && "; a line: before the last episode"}. {openly(belief.entropy_bits, belief.probabilities.length)}</p>
+        </>
+      )}
       <h2>How sure it is</h2>
       {confidence === null ? <p class="quiet">This model is not calibrated, so it cannot say.</p> : (
         <>

@@ -50,8 +50,11 @@ export class Connection {
       if (typeof data === "string") this.listeners.state(JSON.parse(data) as State);
       else void this.#show(frameOf(data));
     };
+    let opened = false;
+    socket.addEventListener("open", () => (opened = true));
     socket.onclose = ({ code }) => {
       this.listeners.connected(false);
+      if (!opened) void reloadIfRefused();
       if (code === ELSEWHERE) newPageId();
       setTimeout(() => this.#connect(), this.#wait);
       this.#wait = Math.min(LONGEST_WAIT_MS, this.#wait * 1.7);
@@ -72,6 +75,12 @@ export class Connection {
     }
     this.#drawing = false;
   }
+}
+
+/** A browser does not tell why a socket was refused. Without a token that counts, the page says where there is one. */
+async function reloadIfRefused(): Promise<void> {
+  const answer = await fetch("./", { method: "HEAD" }).catch(() => null);
+  if (answer?.status === 401) location.reload();
 }
 
 function frameOf(data: ArrayBuffer): Frame {

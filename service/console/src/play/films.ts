@@ -7,36 +7,59 @@ export interface Film {
   readonly pictures: readonly string[];
 }
 
+/** A film and how many parts of the page show it. */
+interface Kept {
+  readonly film: Promise<Film | null>;
+  users: number;
+}
+
 const MAGIC = 8;
-const MOST = 60;
-const kept = new Map<string, Promise<Film | null>>();
+/** Films that are shown nowhere and kept all the same, since a person goes back and forth. */
+const SPARE = 12;
+const kept = new Map<string, Kept>();
 
 /** The film of an episode; null while it loads, and where there is none. */
 export function useFilm(digest: string | null): Film | null {
   const [film, setFilm] = useState<Film | null>(null);
   useEffect(() => {
-    let here = true;
     setFilm(null);
-    if (digest !== null) void load(digest).then((found) => here && setFilm(found));
+    if (digest === null) return;
+    let here = true;
+    const taken = take(digest);
+    void taken.film.then((found) => here && setFilm(found));
     return () => {
       here = false;
+      release(taken);
     };
   }, [digest]);
   return film;
 }
 
-function load(digest: string): Promise<Film | null> {
-  const found = kept.get(digest);
-  if (found !== undefined) return found;
-  const loading = fetch(`films/${encodeURIComponent(digest)}`).then(async (answer) => (answer.ok ? read(await answer.arrayBuffer()) : null), () => null);
-  kept.set(digest, loading);
-  void loading.then((film) => film ?? kept.delete(digest));
-  for (const [oldest, film] of kept) {
-    if (kept.size <= MOST) break;
-    kept.delete(oldest);
+function take(digest: string): Kept {
+  const found = kept.get(digest) ?? { film: load(digest), users: 0 };
+  found.users += 1;
+  kept.delete(digest); // and to the end: what was used last is kept longest
+  kept.set(digest, found);
+  void found.film.then((film) => film === null && kept.get(digest) === found && kept.delete(digest));
+  return found;
+}
+
+function release(released: Kept): void {
+  released.users -= 1;
+  const unused = [...kept].filter(([, { users }]) => users === 0);
+  for (const [digest, { film }] of unused.slice(0, Math.max(0, unused.length - SPARE))) {
+    kept.delete(digest);
     void film.then((gone) => gone && [gone.whole, ...gone.pictures].forEach((one) => URL.revokeObjectURL(one)));
   }
-  return loading;
+}
+
+async function load(digest: string): Promise<Film | null> {
+  try {
+    const answer = await fetch(`films/${encodeURIComponent(digest)}`);
+    return answer.ok ? read(await answer.arrayBuffer()) : null;
+  } catch {
+    return null;
+  }
 }
 
 function read(content: ArrayBuffer): Film {

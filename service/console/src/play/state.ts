@@ -18,10 +18,16 @@ export interface Controls {
   readonly choices: readonly number[];
 }
 
+export interface Believed {
+  readonly probabilities: readonly number[];
+  readonly entropy_bits: number;
+}
+
 export interface VersionRow {
   readonly version: number;
   readonly n_demos: number;
   readonly n_trials: number;
+  readonly belief: Believed | null;
   readonly confidence: number | null;
   readonly value_of_trial: number | null;
 }
@@ -54,6 +60,7 @@ export interface Origin {
 export interface Adaptation {
   readonly id: string;
   readonly version: number;
+  readonly belief: Believed | null;
   readonly confidence: number | null;
   readonly value_of_trial: number | null;
   readonly novelty: number | null;
