@@ -26,6 +26,7 @@ CONTROLS = {
     "same_demo_other_target": "after a trial for another target",
     "flipped_reward": "after its own trial, with the score flipped",
     "other_task_demo": "after a demonstration of another task",
+    "other_type_demo": "after a demonstration of another type of task",
 }
 Json = Mapping[str, Any]
 

@@ -163,6 +163,18 @@ class BoundedFamily(Family, Protocol):
         ...
 
 
+@runtime_checkable
+class TypedFamily(Family, Protocol):
+    """A family of several types of task, such as opening doors and pressing buttons.
+
+    Success is reported for each type too, and intervals are over types where the evaluated tasks are of several.
+    """
+
+    def task_type(self, index: int) -> str:
+        """The name of the type of task `index`."""
+        ...
+
+
 class SerialVectorEnv(TaskVectorEnv):
     """Tasks stepped one after the other: the vector environment of any family that has none of its own."""
 

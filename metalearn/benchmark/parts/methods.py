@@ -171,7 +171,8 @@ def comparisons(
 
     def difference(trials: int, ours: Array, theirs: Array) -> Difference:
         a, b = (bench.protocol.by_task(rows).mean(1, dtype=np.float64) for rows in (ours, theirs))
-        mean, interval = paired_bootstrap(a, b, np.random.default_rng(bench.protocol.seed))
+        rng = np.random.default_rng(bench.protocol.seed)
+        mean, interval = paired_bootstrap(a, b, rng, clusters=bench.protocol.clusters)
         return Difference(trials=trials, mean=mean, ci95=interval)
 
     return {

@@ -53,6 +53,22 @@ export function MethodsTable({ report }: { readonly report: Report }) {
   );
 }
 
+/** Success of this model in each type of task, where the report has several. */
+export function TypesTable({ report }: { readonly report: Report }) {
+  const types = report.methods.find((method) => method.name === "wtl")?.types ?? [];
+  if (types.length === 0) return null;
+  return (
+    <Table label="Success in each type of task" head={["type of task", ...types[0]!.curve.map(({ trials }) => (trials === 0 ? "#without a trial" : `#after ${trials}`))]}>
+      {types.map((type) => (
+        <tr key={type.name}>
+          <th scope="row">{type.name}</th>
+          {type.curve.map((point) => <td key={point.trials} class="number">{rate(point)}</td>)}
+        </tr>
+      ))}
+    </Table>
+  );
+}
+
 export function Controls({ report }: { readonly report: Report }) {
   if (report.controls.length === 0) return null;
   return (

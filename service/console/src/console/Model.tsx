@@ -6,7 +6,7 @@ import { go, to } from "../parts/router";
 import { Badge, Card, Empty, Show, Table, Title, When } from "../parts/ui";
 import { AliasCard } from "./Aliases";
 import { Compare } from "./Compare";
-import { Controls, Curves, MethodsTable } from "./Curve";
+import { Controls, Curves, MethodsTable, TypesTable } from "./Curve";
 import { experimentOf, historyOf, leaves, reportOf } from "./report";
 
 type ModelCard = Schemas["ModelCard"];
@@ -78,7 +78,7 @@ function Evidence({ card }: { readonly card: ModelCard }) {
       <Card title="Report">
         <Curves named={[{ name: `v${card.version}`, methods: report.methods }]} />
         <p class="quiet">{report.nTasks !== null && <>{report.nTasks} tasks</>}{report.manifest !== null && <> of <code>{report.manifest}</code></>}{report.created !== null && <>, measured <When at={report.created} /></>}</p>
-        <details><summary>Every method as a table</summary><MethodsTable report={report} /></details>
+        <details><summary>Every method as a table</summary><MethodsTable report={report} /><TypesTable report={report} /></details>
       </Card>
       <Controls report={report} />
     </div>
