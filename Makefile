@@ -28,7 +28,7 @@ help: ## list the verbs
 
 setup: $(READY) $(CONSOLE) ## make .venv with everything, learn2learn included, .venv/bin/wtl, and the pages
 
-demo: $(READY) ## train reach-m2, serve it, adapt to 1,000 unseen tasks over REST (about 4 minutes on 2 cores)
+demo: $(READY) ## train reach-m2, serve it, adapt to 1,000 test tasks over REST (about 4 minutes on 2 cores)
 	$(BIN)/wtl demo
 
 train: $(READY) ## meta-train: make train EXPERIMENT=reach-m2

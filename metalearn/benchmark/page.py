@@ -7,6 +7,7 @@ from metalearn.benchmark.plots import draw_plots
 from metalearn.benchmark.report import Interval, SuiteReport, Trained, read_report
 from metalearn.benchmark.suites import Suite, find_suite
 from metalearn.evaluation.evaluate import MAIN_METHOD
+from metalearn.evaluation.manifest import load_manifest, manifest_names
 from metalearn.evaluation.report import Control, Gain
 from metalearn.evaluation.table import CONTROLS
 
@@ -47,9 +48,9 @@ def _lines(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
     suite = report.suite
     yield f"# {suite.title}\n"
     yield (
-        f"Suite `{suite.name}`: {report.n_tasks:,} held-out tasks of manifest `{report.manifest.name}` "
+        f"Suite `{suite.name}`: {report.n_tasks:,} test tasks of manifest `{report.manifest.name}` "
         f"(digest `{report.manifest.digest[:12]}`), {_budget(report)}; experiment `{suite.experiment}`. "
-        f"All intervals are 95%. Figures without a seed are of training seed 0.\n"
+        f"{_held_out(report)}All intervals are 95%. Figures without a seed are of training seed 0.\n"
     )
     yield f"Made from `report.json` by `wtl benchmark {suite.name} --page`; run by `wtl benchmark {suite.name}`.\n"
     if suite.verdicts:
@@ -64,6 +65,14 @@ def _lines(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
     if suite.left_out:
         yield "## Left out\n"
         yield from _table(("", "why"), list(suite.left_out.items()))
+
+
+def _held_out(report: SuiteReport) -> str:
+    """What is new in the test tasks, by the manifest as it is where the report does not say it."""
+    said = report.manifest.held_out
+    if not said and report.manifest.name in manifest_names():
+        said = load_manifest(report.manifest.name).held_out
+    return f"What no training task has: {said}. " if said else ""
 
 
 def _budget(report: SuiteReport) -> str:

@@ -36,7 +36,7 @@ class Direct(Config):
 
 
 class Generalisation(Config):
-    """Held-out success against training tasks, and against training steps far past a flat training loss."""
+    """Success on test tasks against training tasks, and against training steps far past a flat training loss."""
 
     sizes: tuple[int, ...] = ()
     long_steps: float = Field(0.0, ge=0, description="so many times the experiment's steps; 0: not run")
@@ -90,8 +90,10 @@ def _robot(name: str, title: str, **changes: object) -> Suite:
 _ALL = (
     _reach("reach-m2", "Reach: which of two objects was meant?"),
     _reach("reach-m4", "Reach: which of four objects was meant?"),
+    _reach("reach-m2-unseen", "Reach: which of two objects, in pairs that training never showed?", seeds=1),
+    _reach("reach-m4-unseen", "Reach: which of four objects, in sets of four that training never showed?", seeds=1),
     _reach("reach-dynamics", "Reach with unknown dynamics: how does this body answer to actions?"),
-    _reach("reach-colour", "Reach: objects known by their colour, new colours"),
+    _reach("reach-colour", "Reach: objects known by their colour, in colours that were not trained on"),
     _robot("push", "Meta-World push: the demonstration shows the goal", tracks=("push-strict",)),
     _robot("push-blind", "Meta-World push: only trials can tell the goal", tracks=("push-blind-strict",)),
     _robot("push-blind-dense", "Meta-World push: only trials can tell the goal, with a dense reward"),
@@ -112,7 +114,7 @@ _ALL = (
     ),
     _robot(
         "ml10",
-        "Meta-World ML10: tasks of a kind never seen",
+        "Meta-World ML10: types of task that were not trained on",
         grid=Grid(tasks=50),
         direct=None,
         generalisation=Generalisation(sizes=(300, 1500), tasks=250),

@@ -90,7 +90,7 @@ def evaluate(
         reports["bayes"] = bayes_report(family, manifest.budget.trials)
     return Report(
         bundle=bundle,
-        manifest=ManifestRef(name=manifest.name, digest=manifest.digest),
+        manifest=ManifestRef(name=manifest.name, digest=manifest.digest, held_out=manifest.held_out),
         n_tasks=len(protocol.indices),
         n_episodes=protocol.n_rows,
         seed=protocol.seed,

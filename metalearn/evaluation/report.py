@@ -81,6 +81,7 @@ class ManifestRef(Config):
 
     name: str
     digest: str
+    held_out: str = Field("", description="what its tasks have that no training task has; empty: it does not say")
 
 
 class Report(Config):

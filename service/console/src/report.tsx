@@ -22,7 +22,7 @@ function ReportPage({ report, stories }: Filled) {
   const gain = report.methods.wtl?.gain;
   return (
     <main>
-      <Title under={`${shown.nTasks ?? "Some"} held-out tasks`}>{`Report on ${report.manifest.name}`}</Title>
+      <Title under={`${shown.nTasks ?? "Some"} test tasks`}>{`Report on ${report.manifest.name}`}</Title>
       <dl class="facts">
         {gain && <Fact name="gain of the first trial" note={`95 % interval ${percent(gain.ci95[0])} to ${percent(gain.ci95[1])}`}>{percent(gain.mean)}</Fact>}
         <Fact name="seed">{report.seed}</Fact>

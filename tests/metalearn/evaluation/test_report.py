@@ -42,7 +42,7 @@ def test_json_has_the_keys_of_schema_1() -> None:
     keys = "schema bundle manifest n_tasks n_episodes seed methods controls wall_s created"
     assert list(value) == keys.split()
     assert value["schema"] == 1
-    assert set(value["manifest"]) == {"name", "digest"}
+    assert set(value["manifest"]) == {"name", "digest", "held_out"}
     assert set(value["methods"]["wtl"]) == {"curve", "gain", "given_first_failed"}
     assert set(value["methods"]["wtl"]["curve"][0]) == {"trials", "success", "ci95"}
     assert set(value["methods"]["wtl"]["gain"]) == {"mean", "ci95"}

@@ -25,7 +25,7 @@ export function Curves({ named }: { readonly named: readonly { readonly name: st
       <Lines label={`Success after ${trials.join(", ")} trials. ${said}`} x={alone ? [-0.5, 0, 0.5] : trials} height={230} range={[0, 1]} whole format={(value) => `${Math.round(value * 100)} %`}
         lines={alone ? lines.map((line) => ({ ...line, values: [null, ...line.values, null], low: [null, ...(line.low ?? [null]), null], high: [null, ...(line.high ?? [null]), null] })) : lines} />
       <Legend lines={lines} />
-      <figcaption>Success on held-out tasks after {alone ? "no trial" : `${trials[0]} to ${trials[trials.length - 1]} trials`}; bands are 95 % intervals.</figcaption>
+      <figcaption>Success on test tasks after {alone ? "no trial" : `${trials[0]} to ${trials[trials.length - 1]} trials`}; bands are 95 % intervals.</figcaption>
     </figure>
   );
 }

@@ -72,7 +72,7 @@ function Versions({ name, versions, shown, against }: { readonly name: string; r
 
 function Evidence({ card }: { readonly card: ModelCard }) {
   const report = reportOf(card.report);
-  if (report === null) return <Card title="Report"><Empty title="This version was not evaluated." command="wtl evaluate BUNDLE">Held-out tasks say whether watching and trying help:</Empty></Card>;
+  if (report === null) return <Card title="Report"><Empty title="This version was not evaluated." command="wtl evaluate BUNDLE">Test tasks say whether watching and trying help:</Empty></Card>;
   return (
     <div class="split">
       <Card title="Report">
