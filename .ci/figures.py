@@ -2,8 +2,9 @@
 
 python .ci/figures.py     # write them (make figures)
 
-A block between `<!-- figures: NAME WORD... -->` and `<!-- figures: end -->` is what the function NAME makes of the words.
-A report is named by its suite (benchmarks/results/SUITE/report.json) or by its path below benchmarks/results or models.
+A block between `<!-- figures: NAME WORD... -->` and `<!-- figures: end -->` is what the function NAME makes of
+the words. A report is named by its suite (benchmarks/results/SUITE/report.json), by its file below benchmarks/results,
+or by the folder of a model.
 """
 
 import json
@@ -44,7 +45,7 @@ def with_figures(page: str) -> str:
 
 
 def evidence(*names: str) -> str:
-    """Success of `wtl` beside `bc`, the bound and the best optimiser; the mean and deviation of seeds where there are several."""
+    """Success of `wtl` beside `bc`, the bound and the best optimiser; mean and deviation of several seeds."""
     head = ("1 demonstration", "new in test tasks", "`bc`", *(f"{n} trials" if n != 1 else "1 trial" for n in range(4)),
             "best possible", "optimiser, 1,000 episodes")  # fmt: skip
     return _table(head, map(_evidence, names))

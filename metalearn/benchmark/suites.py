@@ -14,7 +14,10 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.manifest import Manifest, load_manifest
 from metalearn.experiments import find_experiment
 
-METHODS = ("wtl", "wtl-paper", "trial-only", "bc", "mil", "mil-first-order", "replay", "replay-matched")
+METHODS = (
+    "wtl", "wtl-paper", "trial-only", "constant-skill", "skill-search", "bc", "bc-matched", "mil", "mil-matched",
+    "mil-first-order", "replay", "replay-matched",
+)  # fmt: skip
 PARTS = ("methods", "grid", "tracks", "speed", "optimisers", "generalisation")
 """The parts of a suite, each of which can be run by itself."""
 

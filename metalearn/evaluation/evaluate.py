@@ -20,9 +20,7 @@ from metalearn.evaluation.protocol import (
     Progress,
     Protocol,
     adapted,
-    expert_player,
-    has_expert,
-    random_player,
+    references,
     returned,
     succeeded,
     with_trials,
@@ -74,9 +72,7 @@ def evaluate(
     protocol = Protocol.of(family, manifest, seed=seed, n_tasks=n_tasks)
     contexts = protocol.demonstrations(progress)
     players: dict[str, Player] = {name: adapted(adapter) for name, adapter in methods.items()}
-    players["random"] = random_player
-    if has_expert(family, protocol.indices[0]):
-        players["expert"] = expert_player
+    players |= references(family, protocol.indices[0])
 
     reports: dict[str, MethodReport] = {}
     controls: Mapping[str, Control] = {}

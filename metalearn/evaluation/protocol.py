@@ -15,7 +15,7 @@ from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.manifest import Manifest
-from metalearn.tasks.family import Family, TaskVectorEnv, TypedFamily, VectorFamily, make_vec
+from metalearn.tasks.family import AimedFamily, Family, TaskVectorEnv, TypedFamily, VectorFamily, make_vec
 from metalearn.tasks.rollout import RandomActor, demonstrate, episode_seeds, rollout
 
 Player = Callable[[TaskVectorEnv, Sequence[Context], np.random.Generator], Actor]
@@ -42,6 +42,30 @@ def random_player(env: TaskVectorEnv, _: Sequence[Context], rng: np.random.Gener
 def expert_player(env: TaskVectorEnv, _: Sequence[Context], __: np.random.Generator) -> Actor:
     """The expert itself, who knows the task."""
     return _ExpertActor(env)
+
+
+def fixed_aims_player(n_aims: int, env: TaskVectorEnv, contexts: Sequence[Context], _: np.random.Generator) -> Actor:
+    """The expert, who does not know the task, sent to one fixed place after the other: win-stay, lose-shift."""
+    failures = np.array([sum(not trial.success for trial in context.trials) for context in contexts])
+    return _AimedActor(env, failures % n_aims)
+
+
+def references(family: Family, index: int) -> dict[str, Player]:
+    """What methods are compared with: chance, the expert if task `index` has one, and the expert without sight."""
+    players: dict[str, Player] = {"random": random_player}
+    if has_expert(family, index):
+        players["expert"] = expert_player
+    if isinstance(family, AimedFamily):
+        players["fixed-aims"] = partial(fixed_aims_player, family.n_aims)
+    return players
+
+
+class _AimedActor:
+    def __init__(self, env: TaskVectorEnv, aims: Int[np.ndarray, " b"]) -> None:
+        self._env, self._aims = env, aims
+
+    def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
+        return self._env.aimed_actions(self._aims)
 
 
 class _ExpertActor:

@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, create_empty_array
-from jaxtyping import Float32, Shaped, UInt8
+from jaxtyping import Float32, Int, Shaped, UInt8
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig, InvalidData
@@ -75,6 +75,10 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
 
     def expert_actions(self) -> Shaped[np.ndarray, "b *a"] | None:
         """The actions of the expert, who knows each task, in the current states; None without an expert."""
+        raise NotImplementedError
+
+    def aimed_actions(self, aims: Int[np.ndarray, " b"]) -> Shaped[np.ndarray, "b *a"]:
+        """The actions of an expert that is sent to place `aims[row]` in each row, of an `AimedFamily` alone."""
         raise NotImplementedError
 
     def render_row(self, row: int) -> UInt8[np.ndarray, "h w 3"] | None:
@@ -172,6 +176,16 @@ class TypedFamily(Family, Protocol):
 
     def task_type(self, index: int) -> str:
         """The name of the type of task `index`."""
+        ...
+
+
+@runtime_checkable
+class AimedFamily(VectorFamily, Protocol):
+    """A family whose expert can be sent to a few fixed places, whatever the goal is: a floor under trying."""
+
+    @property
+    def n_aims(self) -> int:
+        """How many places there are; the vector environments have `aimed_actions(aims)` for them."""
         ...
 
 
