@@ -21,14 +21,14 @@ NPM = cd $(PAGES) && PATH="$(abspath $(BIN)):$$PATH" npm --loglevel=error
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train serve test test-all check audit fix console docs lock wheel clean images images-test secrets up stack stack-test
+.PHONY: help setup demo train serve test test-all check audit fix console docs figures lock wheel clean images images-test secrets up stack stack-test
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) $(CONSOLE) ## make .venv with everything, learn2learn included, .venv/bin/wtl, and the pages
 
-demo: $(READY) ## train reach-m2, serve it, adapt to 1,000 unseen tasks over REST (about 4 minutes on 2 cores)
+demo: $(READY) ## train reach-m2, serve it, adapt to 1,000 test tasks over REST (about 4 minutes on 2 cores)
 	$(BIN)/wtl demo
 
 train: $(READY) ## meta-train: make train EXPERIMENT=reach-m2
@@ -64,6 +64,9 @@ console: $(READY) $(CONSOLE) ## build the pages of service/console, types checke
 docs: $(READY) ## build the site into build/site, every link checked, and run the snippets of README.md and docs/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	$(BIN)/pytest tests/repository/test_docs.py
+
+figures: $(READY) ## write the tables of figures in README.md and docs/ from the committed reports
+	$(BIN)/python .ci/figures.py
 
 lock: $(READY) ## pin what pyproject.toml asks for in requirements.lock; versions that still fit stay
 	@# Versions stay, their hashes are asked for again: uv would keep those of the Pythons that were wanted before.

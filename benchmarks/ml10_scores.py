@@ -46,7 +46,7 @@ def print_scores(family: ML10, indices: list[int], seed: int) -> None:
         "state-matched": rollout(env, StateMatchedReplay().adapt(contexts, rng), seeds).success,
     }
     env.close()
-    types = np.array([family.task(index) for index in indices])
+    types = np.array([family.task_type(index) for index in indices])
     for method, success in scores.items():
         for task in (*dict.fromkeys(types), "all"):
             of_type = success[types == task] if task != "all" else success

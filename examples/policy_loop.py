@@ -46,7 +46,7 @@ def attempts_side_by_side(envs: gym.vector.VectorEnv, policy: Policy, seed: int,
 
 
 def main(url: str = "http://127.0.0.1:8000", task: int = 2_000_000) -> None:
-    """A held-out task: one demo, two attempts, then eight at a time."""
+    """A test task: one demo, two attempts, then eight at a time."""
     family = find_family("reach-m2")
     with Client(url) as client:
         policy = client.policy(client.adapt("reach", demos=[demonstrate(family.make(task, "demo"), seed=1)]))

@@ -36,7 +36,7 @@ def attempt(adaptation: Adaptation, env: gym.Env, seed: int) -> tuple[Adaptation
 
 
 def main(url: str = "http://127.0.0.1:8000", first_task: int = 2_000_000, n_tasks: int = 10) -> None:
-    """Ten held-out tasks, two attempts at each."""
+    """Ten test tasks, two attempts at each."""
     family = find_family("reach-m2")
     with Client(url) as client:
         for task in range(first_task, first_task + n_tasks):

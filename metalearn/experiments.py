@@ -20,13 +20,16 @@ _CHEETAH_TRAINING = TrainingConfig(
 )
 
 _ALL = (
-    Experiment(
-        name="reach-m2",
-        model_name="reach",
-        family="reach-m2",
-        manifest="reach-m2",
-        data=DataConfig(n_tasks=24_576, chunk_tasks=512),
-        training=TrainingConfig(warmup_steps=700, rounds=2, round_steps=500),
+    *(
+        Experiment(
+            name=name,
+            model_name=model_name,
+            family=name,
+            manifest=name,
+            data=DataConfig(n_tasks=24_576, chunk_tasks=512),
+            training=TrainingConfig(warmup_steps=700, rounds=2, round_steps=500),
+        )
+        for name, model_name in (("reach-m2", "reach"), ("reach-m2-unseen", "reach-m2-unseen"))
     ),
     Experiment(
         name="reach-ask",
@@ -36,13 +39,16 @@ _ALL = (
         model=ModelConfig(asks=("return", "goal", "better")),
         training=TrainingConfig(warmup_steps=700, rounds=2, round_steps=500),
     ),
-    Experiment(
-        name="reach-m4",
-        family="reach-m4",
-        manifest="reach-m4",
-        data=DataConfig(n_tasks=24_576, chunk_tasks=512),
-        model=ModelConfig(n_hypotheses=8),
-        training=TrainingConfig(warmup_steps=1000, rounds=3, round_steps=700, trials_per_task=3),
+    *(
+        Experiment(
+            name=name,
+            family=name,
+            manifest=name,
+            data=DataConfig(n_tasks=24_576, chunk_tasks=512),
+            model=ModelConfig(n_hypotheses=8),
+            training=TrainingConfig(warmup_steps=1000, rounds=3, round_steps=700, trials_per_task=3),
+        )
+        for name in ("reach-m4", "reach-m4-unseen")
     ),
     # A manner is read from many frames, and how shaky a demonstrator is from the spread of its actions.
     *(

@@ -1,4 +1,4 @@
-"""`wtl demo`: train from scratch, serve, and adapt to held-out tasks as any REST client would.
+"""`wtl demo`: train from scratch, serve, and adapt to test tasks as any REST client would.
 
 The success that it reports is that of the actions that the service answered. Knows how the parts are used, not how
 they work.
@@ -78,7 +78,7 @@ def run_demo(
     console.rule("[bold]2. Serve")
     with serving(models, out / "server.log") as url:
         console.print(f"{bundle.name} is served at {url} (its documentation: {url}/docs)")
-        console.rule(f"[bold]3. Adapt to {n_tasks:,} held-out tasks over REST: demo, trial, retrial")
+        console.rule(f"[bold]3. Adapt to {n_tasks:,} test tasks over REST: demo, trial, retrial")
         with show_progress(console) as progress:
             report, played = measure(url, bundle, adapters(bundle), family, manifest, n_tasks, seed, progress)
     console.print(

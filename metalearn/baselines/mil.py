@@ -82,12 +82,12 @@ def train_mil(
     """
     rng = np.random.default_rng(seed)
     network = initial_network(dataset, config, seed)
-    maml = _learn2learn().MAML(
+    maml = import_learn2learn().MAML(
         Latents(config.batch_tasks, config.latent_dim), lr=config.inner_rate, first_order=config.first_order
     )
 
     def loss_of(drawn: Sequence[TaskRecord]) -> Tensor:
-        split = [_inner_and_outer(record, config.expert_share, rng) for record in drawn]
+        split = [inner_and_outer(record, config.expert_share, rng) for record in drawn]
         shown, wanted = (
             PairBatch.of([thinned(pairs, config.steps_per_episode, rng) for pairs in side], dataset.spec)
             for side in zip(*split, strict=True)
@@ -129,7 +129,7 @@ class Mil:
         Raises:
             InvalidData: a demonstration without actions.
         """
-        known = [_known(context) for context in contexts]
+        known = [pairs_of(context) for context in contexts]
         latents = [self._adapt(known[start : start + ADAPT_CHUNK]) for start in range(0, len(known), ADAPT_CHUNK)]
         return MixtureActor(self._network, self._spec, torch.cat(latents))
 
@@ -144,7 +144,7 @@ class Mil:
         return latents
 
 
-def _inner_and_outer(record: TaskRecord, expert_share: float, rng: np.random.Generator) -> tuple[Pairs, Pairs]:
+def inner_and_outer(record: TaskRecord, expert_share: float, rng: np.random.Generator) -> tuple[Pairs, Pairs]:
     """The episodes of the inner loop and of the outer loop: never the same episode."""
     shown, targets = list(_actions_of(record.demos, f"{record.task}.demos")), list(record.targets())
     solved = [i for i, episode in enumerate(record.experts) if episode.success]
@@ -153,7 +153,7 @@ def _inner_and_outer(record: TaskRecord, expert_share: float, rng: np.random.Gen
     return shown, targets
 
 
-def _known(context: Context) -> Pairs:
+def pairs_of(context: Context) -> Pairs:
     """Return the episodes of a context to imitate: the demonstrations and the trials that succeeded."""
     solved = [trial for trial in context.trials if trial.success and trial.actions is not None]
     return [*_actions_of(context.demos, "demos"), *_actions_of(solved, "trials")]
@@ -171,7 +171,7 @@ def can_train_mil() -> bool:
     return find_spec("learn2learn") is not None
 
 
-def _learn2learn() -> Any:
+def import_learn2learn() -> Any:
     """`learn2learn.algorithms`, imported late and without the banners of what it imports."""
     quiet = io.StringIO()
     with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings():

@@ -102,7 +102,10 @@ class Network(nn.Module):
 
     def best(self, observations: Float[Tensor, "b o"], latents: Float[Tensor, "b d"]) -> Shaped[Tensor, "b *a"]:
         """The most probable choices, or the mean of the most probable Gaussian."""
-        out = self(observations[:, None], latents)[:, 0]
+        return self.most_probable(self(observations[:, None], latents)[:, 0])
+
+    def most_probable(self, out: Float[Tensor, "b n"]) -> Shaped[Tensor, "b *a"]:
+        """The same of parameters of the action distribution."""
         if self.discrete:
             return most_probable_choices(out, self._choices)
         logits, means = self._mixture(out)

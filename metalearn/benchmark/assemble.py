@@ -43,7 +43,7 @@ def assemble(bench: BenchmarkRun) -> SuiteReport:
     bundle = bench.method_folder(MAIN_METHOD, 0) / "bundle"
     report = SuiteReport(
         bundle=Bundle.load(bundle).id if wtl is not None else None,
-        manifest=ManifestRef(name=bench.manifest.name, digest=bench.manifest.digest),
+        manifest=ManifestRef(name=bench.manifest.name, digest=bench.manifest.digest, held_out=bench.manifest.held_out),
         n_tasks=len(bench.protocol.indices),
         n_episodes=bench.protocol.n_rows,
         seed=bench.protocol.seed,

@@ -113,7 +113,9 @@ class BenchmarkRun:
         return dataset
 
     def train(self, name: str, seed: int) -> Path:
-        """Train a method, unless it is trained; returns its folder."""
+        """Train a method, unless it is trained, and before it the one that it builds on; returns its folder."""
+        if (other := METHODS[name].builds_on) is not None:
+            self.train(other, seed)
         folder = self.method_folder(name, seed)
         self.train_in(folder, name, self.suite.seeded_experiment(seed), seed)
         return folder

@@ -7,6 +7,7 @@ from metalearn.benchmark.plots import draw_plots
 from metalearn.benchmark.report import Interval, SuiteReport, Trained, read_report
 from metalearn.benchmark.suites import Suite, find_suite
 from metalearn.evaluation.evaluate import MAIN_METHOD
+from metalearn.evaluation.manifest import load_manifest, manifest_names
 from metalearn.evaluation.report import Control, Gain
 from metalearn.evaluation.table import CONTROLS
 
@@ -50,9 +51,9 @@ def _lines(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
     suite = report.suite
     yield f"# {suite.title}\n"
     yield (
-        f"Suite `{suite.name}`: {report.n_tasks:,} held-out tasks of manifest `{report.manifest.name}` "
+        f"Suite `{suite.name}`: {report.n_tasks:,} test tasks of manifest `{report.manifest.name}` "
         f"(digest `{report.manifest.digest[:12]}`), {_budget(report)}; experiment `{suite.experiment}`. "
-        f"All intervals are 95%. Figures without a seed are of training seed 0.\n"
+        f"{_held_out(report)}All intervals are 95%. Figures without a seed are of training seed 0.\n"
     )
     yield f"Made from `report.json` by `wtl benchmark {suite.name} --page`; run by `wtl benchmark {suite.name}`.\n"
     if HTML in drawn:
@@ -69,6 +70,14 @@ def _lines(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
     if suite.left_out:
         yield "## Left out\n"
         yield from _table(("", "why"), list(suite.left_out.items()))
+
+
+def _held_out(report: SuiteReport) -> str:
+    """What is new in the test tasks, by the manifest as it is where the report does not say it."""
+    said = report.manifest.held_out
+    if not said and report.manifest.name in manifest_names():
+        said = load_manifest(report.manifest.name).held_out
+    return f"What no training task has: {said}. " if said else ""
 
 
 def _budget(report: SuiteReport) -> str:
@@ -102,10 +111,27 @@ def _methods(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
     yield from _table(head, rows)
     if any(method.total_return for method in report.methods.values()):
         yield from _returns(report, n_attempts)
+    yield from _types(report)
     yield from _seeds(report)
     described = [(f"`{name}`", trained.what) for name, trained in report.suite.trained.items()]
     if described:
         yield from _table(("method", "what it is"), described)
+
+
+def _types(report: SuiteReport) -> Iterator[str]:
+    typed = {name: method.by_type for name, method in report.methods.items() if method.by_type}
+    if not typed:
+        return
+    yield (
+        "Success in % of each type of task after 0, 1, ... trials. All other intervals on this page are over "
+        "types, since tasks of one type are alike.\n"
+    )
+    types = next(iter(typed.values()))
+    rows = [
+        (_bold(name), *(" / ".join(f"{100 * point.success:.0f}" for point in by_type[one]) for one in types))
+        for name, by_type in typed.items()
+    ]
+    yield from _table(("", *types), rows)
 
 
 def _training_s(trained: Trained) -> str:
@@ -152,8 +178,11 @@ def _evidence(report: SuiteReport, drawn: Sequence[str]) -> Iterator[str]:
     yield "## Evidence\n"
     yield from _plot("evidence.png", drawn)
     if report.controls:
-        yield "The right column is the attempt with the right context, over the same episodes as the control.\n"
-        head = (f"control: {MAIN_METHOD} with one thing wrong", "episodes", "success in %", "instead of")
+        yield (
+            "*Instead of* is the attempt with the right context, over the same episodes as the control; *lost* is "
+            "their paired difference.\n"
+        )
+        head = (f"control: {MAIN_METHOD} with one thing wrong", "episodes", "success in %", "instead of", "lost")
         yield from _table(head, [(CONTROLS[name], *_control(one)) for name, one in report.controls.items()])
     if report.suite.control_returns:
         means = report.suite.control_returns.items()
@@ -267,9 +296,9 @@ def _rate(success: float, ci95: Interval) -> str:
     return f"{100 * success:.1f} ({100 * ci95[0]:.1f}..{100 * ci95[1]:.1f})"
 
 
-def _control(one: Control) -> tuple[str, str, str]:
-    real = one.instead_of
-    return f"{one.n:,}", _rate(one.success, one.ci95), "" if real is None else _rate(real.success, real.ci95)
+def _control(one: Control) -> tuple[str, str, str, str]:
+    real = "" if one.instead_of is None else _rate(one.instead_of.success, one.instead_of.ci95)
+    return f"{one.n:,}", _rate(one.success, one.ci95), real, _gain(one.lost)
 
 
 def _plain(mean: float, ci95: Interval) -> str:

@@ -222,7 +222,7 @@ def _level(report: SuiteReport) -> float:
 
 
 def draw_generalisation(report: SuiteReport) -> Figure | None:
-    """Success on held-out tasks over the loss of training: by training tasks, and along a training that goes on.
+    """Success on test tasks over the loss of training: by training tasks, and along a training that goes on.
 
     None where neither was measured.
     """
@@ -235,8 +235,7 @@ def draw_generalisation(report: SuiteReport) -> Figure | None:
         5.6 * len(columns),
         4.6,
         "What makes it generalise?",
-        "Above: success on tasks that were not trained on, with 95% intervals where there are points. "
-        "Below: the loss on those that were.",
+        "Above: success on test tasks, with 95% intervals where there are points. Below: the loss on those that were.",
     )
     grid = figure.add_gridspec(2, len(columns), height_ratios=(3, 1))
     panels = [(figure.add_subplot(grid[0, i]), figure.add_subplot(grid[1, i])) for i in range(len(columns))]

@@ -14,7 +14,10 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.manifest import Manifest, load_manifest
 from metalearn.experiments import find_experiment
 
-METHODS = ("wtl", "wtl-paper", "trial-only", "bc", "mil", "mil-first-order", "replay", "replay-matched")
+METHODS = (
+    "wtl", "wtl-paper", "trial-only", "constant-skill", "skill-search", "bc", "bc-matched", "mil", "mil-matched",
+    "mil-first-order", "replay", "replay-matched",
+)  # fmt: skip
 PARTS = ("methods", "grid", "tracks", "speed", "optimisers", "generalisation")
 """The parts of a suite, each of which can be run by itself."""
 
@@ -36,7 +39,7 @@ class Direct(Config):
 
 
 class Generalisation(Config):
-    """Held-out success against training tasks, and against training steps far past a flat training loss."""
+    """Success on test tasks against training tasks, and against training steps far past a flat training loss."""
 
     sizes: tuple[int, ...] = ()
     long_steps: float = Field(0.0, ge=0, description="so many times the experiment's steps; 0: not run")
@@ -90,8 +93,10 @@ def _robot(name: str, title: str, **changes: object) -> Suite:
 _ALL = (
     _reach("reach-m2", "Reach: which of two objects was meant?"),
     _reach("reach-m4", "Reach: which of four objects was meant?"),
+    _reach("reach-m2-unseen", "Reach: which of two objects, in pairs that training never showed?", seeds=1),
+    _reach("reach-m4-unseen", "Reach: which of four objects, in sets of four that training never showed?", seeds=1),
     _reach("reach-dynamics", "Reach with unknown dynamics: how does this body answer to actions?"),
-    _reach("reach-colour", "Reach: objects known by their colour, new colours"),
+    _reach("reach-colour", "Reach: objects known by their colour, in colours that were not trained on"),
     _robot("push", "Meta-World push: the demonstration shows the goal", tracks=("push-strict",)),
     _robot("push-blind", "Meta-World push: only trials can tell the goal", tracks=("push-blind-strict",)),
     _robot("push-blind-dense", "Meta-World push: only trials can tell the goal, with a dense reward"),
@@ -112,7 +117,7 @@ _ALL = (
     ),
     _robot(
         "ml10",
-        "Meta-World ML10: tasks of a kind never seen",
+        "Meta-World ML10: types of task that were not trained on",
         grid=Grid(tasks=50),
         direct=None,
         generalisation=Generalisation(sizes=(300, 1500), tasks=250),

@@ -26,6 +26,7 @@ CONTROLS = {
     "same_demo_other_target": "after a trial for another target",
     "flipped_reward": "after its own trial, with the score flipped",
     "other_task_demo": "after a demonstration of another task",
+    "other_type_demo": "after a demonstration of another type of task",
 }
 Json = Mapping[str, Any]
 
@@ -67,10 +68,10 @@ def _front_matter(head: Json, experiment: Json, report: Json) -> list[str]:
             "  results:",
             "  - task:",
             "      type: robotics",
-            '      name: "Act in held-out tasks"',
+            '      name: "Act in test tasks"',
             "    dataset:",
             f"      type: {_text(manifest)}",
-            f"      name: {_text(f'{manifest}, held-out tasks')}",
+            f"      name: {_text(f'{manifest}, test tasks')}",
             "    metrics:",
         ]
         for point in curve:
@@ -85,7 +86,7 @@ def _title(head: Json, experiment: Json) -> list[str]:
     return [
         f"# {head['name']}",
         "",
-        f"A policy{about} that learns a new task from a demonstration and from its own scored trials, in milliseconds",
+        f"A policy{about} that learns a task from a demonstration and from its own scored trials, in milliseconds",
         "and without a gradient step. It was meta-trained with watch-try-learn. Saving the bundle writes this file.",
     ]
 
@@ -159,11 +160,13 @@ def _evaluation(report: Json) -> list[str]:
     if "wtl" not in methods:
         return ["## Evaluation", "", "It was not evaluated."]
     columns = _curve(report, "wtl")
-    manifest = _word(_object(report.get("manifest")), "name") or "unknown"
+    manifest = _object(report.get("manifest"))
+    name, held_out = _word(manifest, "name") or "unknown", _word(manifest, "held_out")
     lines = [
         "## Evaluation",
         "",
-        f"Success in %, with 95% intervals, on {_count(report, 'n_tasks'):,} held-out tasks of manifest `{manifest}`.",
+        f"Success in %, with 95% intervals, on {_count(report, 'n_tasks'):,} test tasks of manifest `{name}`.",
+        *([f"What no training task has: {held_out}."] if held_out else []),
         "",
         "| | " + " | ".join(f"after {_trials(point['trials'])}" for point in columns) + " |",
         "|---|" + "---|" * len(columns),

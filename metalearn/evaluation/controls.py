@@ -17,7 +17,13 @@ from metalearn.data.episode import Episode
 from metalearn.evaluation.protocol import CONTROLS, Player, Progress, Protocol, returned, succeeded, with_trials
 from metalearn.tasks.family import Family
 
-COMPARED_WITH = {"other_task_trial": 1, "same_demo_other_target": 1, "flipped_reward": 1, "other_task_demo": 0}
+COMPARED_WITH = {
+    "other_task_trial": 1,
+    "same_demo_other_target": 1,
+    "flipped_reward": 1,
+    "other_task_demo": 0,
+    "other_type_demo": 0,
+}
 """The attempt of which each control is a copy with one thing wrong: the first (0) or the second (1)."""
 
 
@@ -67,6 +73,8 @@ def run_controls(
         planned["flipped_reward"] = lambda: flipped_reward(protocol, player, contexts, first_trials)
     if budget.demos and several:
         planned["other_task_demo"] = lambda: other_task_demo(protocol, player, contexts, rng)
+    if budget.demos and protocol.types:
+        planned["other_type_demo"] = lambda: other_type_demo(protocol, player, contexts, rng)
     outcomes = {}
     for done, (name, run) in enumerate(planned.items(), start=1):
         outcome = run()
@@ -82,6 +90,16 @@ def other_task_demo(
 ) -> Outcome:
     """First attempt after the demonstrations of another task."""
     donors = _donors(protocol, rng)
+    return Outcome.of(protocol.attempt(player, [contexts[donor] for donor in donors], 0))
+
+
+def other_type_demo(
+    protocol: Protocol, player: Player, contexts: Sequence[Context], rng: np.random.Generator
+) -> Outcome:
+    """First attempt after the demonstrations of a task of another type, drawn from all that there are."""
+    assert protocol.types is not None
+    types, b = np.array(protocol.types), len(protocol.indices)
+    donors = [b * (row // b) + int(rng.choice(np.flatnonzero(types != types[row % b]))) for row in range(len(contexts))]
     return Outcome.of(protocol.attempt(player, [contexts[donor] for donor in donors], 0))
 
 

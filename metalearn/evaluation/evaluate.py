@@ -22,9 +22,7 @@ from metalearn.evaluation.protocol import (
     Progress,
     Protocol,
     adapted,
-    expert_player,
-    has_expert,
-    random_player,
+    references,
     returned,
     succeeded,
     with_trials,
@@ -76,9 +74,7 @@ def evaluate(
     protocol = Protocol.of(family, manifest, seed=seed, n_tasks=n_tasks)
     contexts = protocol.demonstrations(progress)
     players: dict[str, Player] = {name: adapted(adapter) for name, adapter in methods.items()}
-    players["random"] = random_player
-    if has_expert(family, protocol.indices[0]):
-        players["expert"] = expert_player
+    players |= references(family, protocol.indices[0])
 
     reports: dict[str, MethodReport] = {}
     controls: Mapping[str, Control] = {}
@@ -92,7 +88,7 @@ def evaluate(
         reports["bayes"] = bayes_report(family, manifest.budget.trials)
     return Report(
         bundle=bundle,
-        manifest=ManifestRef(name=manifest.name, digest=manifest.digest),
+        manifest=ManifestRef(name=manifest.name, digest=manifest.digest, held_out=manifest.held_out),
         n_tasks=len(protocol.indices),
         n_episodes=protocol.n_rows,
         seed=protocol.seed,
@@ -109,9 +105,10 @@ def control_reports(
     """Report each control beside the attempt that it copies, `real[t][i]`, over the rows that the control counts."""
     reports = {}
     for name, outcome in outcomes.items():
-        rate = rate_of(protocol, outcome)
-        right = rate_of(protocol, Outcome(real[COMPARED_WITH[name]], outcome.counted))
-        reports[name] = Control(**rate.model_dump(), n=int(outcome.counted.sum()), instead_of=right)
+        rate, copied = rate_of(protocol, outcome), real[COMPARED_WITH[name]]
+        right = rate_of(protocol, Outcome(copied, outcome.counted))
+        lost = _difference(protocol, copied, outcome.success, outcome.counted)
+        reports[name] = Control(**rate.model_dump(), n=int(outcome.counted.sum()), instead_of=right, lost=lost)
     return reports
 
 
@@ -135,7 +132,8 @@ def method_report(
     given_first_failed = None
     if len(success) > 1 and not success[0].all():
         given_first_failed = rate_of(protocol, Outcome(success[1], ~success[0]))
-    report = MethodReport(curve=curve, gain=_gain(protocol, success), given_first_failed=given_first_failed)
+    gain, by_type = _gain(protocol, success), _by_type(protocol, success)
+    report = MethodReport(curve=curve, gain=gain, given_first_failed=given_first_failed, by_type=by_type)
     if returns is None:
         return report
     points = [ReturnPoint(trials=t, **return_of(protocol, rows).model_dump()) for t, rows in enumerate(returns)]
@@ -146,9 +144,38 @@ def method_report(
 def _gain(protocol: Protocol, scores: Sequence[Shaped[np.ndarray, " n"]]) -> Gain | None:
     if len(scores) == 1:
         return None
-    first, second = (protocol.by_task(attempt).mean(1) for attempt in scores[:2])
-    mean, interval = paired_bootstrap(second, first, np.random.default_rng(protocol.seed))
+    return _difference(protocol, scores[1], scores[0], np.ones(protocol.n_rows, bool))
+
+
+def _difference(
+    protocol: Protocol,
+    after: Shaped[np.ndarray, " n"],
+    before: Shaped[np.ndarray, " n"],
+    counted: Bool[np.ndarray, " n"],
+) -> Gain:
+    """`after` minus `before`, both of the same rows: over tasks, or over types where there are several."""
+    of_task = np.tile(np.arange(len(protocol.indices)), protocol.manifest.episodes_per_task)
+    clusters = of_task if protocol.clusters is None else protocol.clusters[of_task]
+    mean, interval = paired_bootstrap(
+        after[counted].astype(np.float64),
+        before[counted].astype(np.float64),
+        np.random.default_rng(protocol.seed),
+        clusters=np.unique(clusters[counted], return_inverse=True)[1],
+    )
     return Gain(mean=mean, ci95=interval)
+
+
+def _by_type(protocol: Protocol, success: Sequence[Bool[np.ndarray, " n"]]) -> Mapping[str, tuple[Point, ...]] | None:
+    """The curve of each type, with the interval over its tasks."""
+    if protocol.types is None:
+        return None
+    curves = {}
+    for name in sorted(set(protocol.types)):
+        rows = [protocol.by_task(attempt)[np.array(protocol.types) == name] for attempt in success]
+        intervals = [rate_interval(row, np.ones_like(row), np.random.default_rng(protocol.seed)) for row in rows]
+        points = enumerate(zip(rows, intervals, strict=True))
+        curves[name] = tuple(Point(trials=t, success=float(row.mean()), ci95=ci95) for t, (row, ci95) in points)
+    return curves
 
 
 def return_of(protocol: Protocol, attempt: Float[np.ndarray, " n"]) -> Return:
@@ -222,7 +249,7 @@ def choose_stories(
 def rate_of(protocol: Protocol, outcome: Outcome) -> Rate:
     """Success over the counted rows, with the interval that fits the manifest."""
     success, counted = protocol.by_task(outcome.success), protocol.by_task(outcome.counted)
-    interval = rate_interval(success, counted, np.random.default_rng(protocol.seed))
+    interval = rate_interval(success, counted, np.random.default_rng(protocol.seed), clusters=protocol.clusters)
     return Rate(success=float(success[counted].mean()), ci95=interval)
 
 

@@ -40,6 +40,7 @@ class Manifest(Config):
     version: int = Field(1, ge=1)
     title: str
     notes: str = ""
+    held_out: str = Field("", description="what test tasks have that no training task has, in words")
     family: str
     family_version: int = Field(1, ge=1)
     split: Literal["train", "validation", "test"] = "test"
@@ -53,11 +54,11 @@ class Manifest(Config):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything that decides a figure: all fields but title and notes.
+        """SHA-256 of everything that decides a figure: all fields but title, notes and `held_out`.
 
         Fields that came later count where they are not at their default, so that older digests stay.
         """
-        content = self.model_dump(mode="json", by_alias=True, exclude={"title", "notes"})
+        content = self.model_dump(mode="json", by_alias=True, exclude={"title", "notes", "held_out"})
         if self.measure == "success":
             del content["measure"]
         if self.budget.demo_actions:
@@ -84,10 +85,10 @@ class Manifest(Config):
 
 
 def default_manifest(family: Family, demos: int = 1, trials: int = 1) -> Manifest:
-    """A manifest for any family, of its held-out tasks: what `wtl evaluate` measures where no other is named."""
+    """A manifest for any family, of its test tasks: what `wtl evaluate` measures where no other is named."""
     return Manifest(
         name=family.name,
-        title=f"{family.name}: {DEFAULT_TASKS:,} held-out tasks, or as many as there are",
+        title=f"{family.name}: {DEFAULT_TASKS:,} test tasks, or as many as there are",
         family=family.name,
         family_version=family.version,
         n_tasks=min(DEFAULT_TASKS, len(family.splits["test"])),

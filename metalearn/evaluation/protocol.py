@@ -5,17 +5,17 @@ Owns the seeds, so that every method gets the same tasks, demonstrations and lay
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 
 from metalearn.adapter import Actor, Adapter
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.manifest import Manifest
-from metalearn.tasks.family import Family, TaskVectorEnv, VectorFamily, make_vec
+from metalearn.tasks.family import AimedFamily, Family, TaskVectorEnv, TypedFamily, VectorFamily, make_vec
 from metalearn.tasks.rollout import RandomActor, demonstrate, episode_seeds, rollout
 
 Player = Callable[[TaskVectorEnv, Sequence[Context], np.random.Generator], Actor]
@@ -42,6 +42,30 @@ def random_player(env: TaskVectorEnv, _: Sequence[Context], rng: np.random.Gener
 def expert_player(env: TaskVectorEnv, _: Sequence[Context], __: np.random.Generator) -> Actor:
     """The expert itself, who knows the task."""
     return _ExpertActor(env)
+
+
+def fixed_aims_player(n_aims: int, env: TaskVectorEnv, contexts: Sequence[Context], _: np.random.Generator) -> Actor:
+    """The expert, who does not know the task, sent to one fixed place after the other: win-stay, lose-shift."""
+    failures = np.array([sum(not trial.success for trial in context.trials) for context in contexts])
+    return _AimedActor(env, failures % n_aims)
+
+
+def references(family: Family, index: int) -> dict[str, Player]:
+    """What methods are compared with: chance, the expert if task `index` has one, and the expert without sight."""
+    players: dict[str, Player] = {"random": random_player}
+    if has_expert(family, index):
+        players["expert"] = expert_player
+    if isinstance(family, AimedFamily):
+        players["fixed-aims"] = partial(fixed_aims_player, family.n_aims)
+    return players
+
+
+class _AimedActor:
+    def __init__(self, env: TaskVectorEnv, aims: Int[np.ndarray, " b"]) -> None:
+        self._env, self._aims = env, aims
+
+    def act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
+        return self._env.aimed_actions(self._aims)
 
 
 class _ExpertActor:
@@ -103,6 +127,19 @@ class Protocol:
     def n_rows(self) -> int:
         """b * k, how many times the protocol is gone through."""
         return len(self.indices) * self.manifest.episodes_per_task
+
+    @cached_property
+    def types(self) -> tuple[str, ...] | None:
+        """The type of each of the b tasks; None unless they are of several."""
+        if not isinstance(self.family, TypedFamily):
+            return None
+        types = tuple(self.family.task_type(index) for index in self.indices)
+        return types if len(set(types)) > 1 else None
+
+    @cached_property
+    def clusters(self) -> Int[np.ndarray, " b"] | None:
+        """Number the tasks by what they are alike in, their type; None where every task stands for itself."""
+        return None if self.types is None else np.unique(self.types, return_inverse=True)[1]
 
     def rows(self) -> list[tuple[int, int]]:
         """Task index and repetition of every row."""

@@ -30,18 +30,19 @@ class Point(Rate):
     trials: int
 
 
+class Gain(Config):
+    """A difference over the same rows, with its 95% interval: of a method curve[1] - curve[0]."""
+
+    mean: float
+    ci95: tuple[float, float]
+
+
 class Control(Rate):
     """The attempt with one thing wrong in its context, over the rows that can have it wrong."""
 
     n: int = Field(description="episodes that the rate rests on")
     instead_of: Rate | None = Field(description="the same rows with the right context; null: nobody kept it")
-
-
-class Gain(Config):
-    """curve[1] - curve[0] over the same tasks, with its 95% interval."""
-
-    mean: float
-    ci95: tuple[float, float]
+    lost: Gain | None = Field(None, description="`instead_of` minus the control, paired; null: nobody kept the rows")
 
 
 class Return(Config):
@@ -62,13 +63,14 @@ class ReturnPoint(Return):
 class MethodReport(Config):
     """The results of one method. `gain` and `given_first_failed` are None without a second attempt.
 
-    `returns`, `return_gain` and `total_return` (all attempts together) are None where the manifest's measure
-    is success.
+    `by_type` is None where the tasks are not of several types. `returns`, `return_gain` and `total_return` (all
+    attempts together) are None where the manifest's measure is success.
     """
 
     curve: tuple[Point, ...]
     gain: Gain | None = None
     given_first_failed: Rate | None = Field(None, description="second attempt, where the first one failed")
+    by_type: Mapping[str, tuple[Point, ...]] | None = Field(None, description="the curve of each type of task")
     returns: tuple[ReturnPoint, ...] | None = None
     return_gain: Gain | None = None
     total_return: Return | None = None
@@ -79,6 +81,7 @@ class ManifestRef(Config):
 
     name: str
     digest: str
+    held_out: str = Field("", description="what its tasks have that no training task has; empty: it does not say")
 
 
 class Report(Config):
@@ -101,7 +104,7 @@ class Report(Config):
         """As `report.json` has it."""
         value = self.model_dump(mode="json", by_alias=True)
         for method in value["methods"].values():
-            for name in ("returns", "return_gain", "total_return"):
+            for name in ("by_type", "returns", "return_gain", "total_return"):
                 if method[name] is None:
                     del method[name]
         return value

@@ -6,9 +6,8 @@ Axes: b tasks, k episodes per task. Knows numbers only; no tasks, no methods, no
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Shaped
 
-from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
 
 Interval = tuple[float, float]
@@ -33,27 +32,25 @@ def cluster_bootstrap(
     counted: Bool[np.ndarray, "b k"],
     rng: np.random.Generator,
     confidence: float = 0.95,
+    clusters: Int[np.ndarray, " b"] | None = None,
 ) -> Interval:
-    """Percentile interval of a rate whose episodes repeat tasks: tasks are resampled, not episodes.
+    """Percentile interval of a rate whose episodes are alike within a cluster: clusters are resampled.
 
-    The rate is r = sum_b s_b / sum_b n_b, with s_b successes among the n_b counted episodes of task b; each
-    resample draws b tasks with replacement. Where the counted episodes are all alike the bootstrap would
-    claim certainty, so the interval is then Wilson's with one episode per task (fully correlated episodes).
+    The rate is r = sum_c s_c / sum_c n_c, with s_c successes among the n_c counted episodes of cluster c; each
+    resample draws as many clusters as there are, with replacement. A task is a cluster, unless `clusters` says to
+    which one (0, 1, ...) each task belongs, as tasks of one type do. Where the counted episodes are all alike the
+    bootstrap would claim certainty, so the interval is then Wilson's with one episode per cluster (fully correlated).
 
     A. C. Davison and D. V. Hinkley, "Bootstrap Methods and their Application" (1997), section 3.8.
     """
-    successes, counts = (success & counted).sum(1), counted.sum(1)
+    successes, counts = (_sums(rows.sum(1), clusters) for rows in (success & counted, counted))
     successes, counts = successes[counts > 0], counts[counts > 0]
-    b = len(counts)
-    if b == 0:
+    c = len(counts)
+    if c == 0:
         raise InvalidData("counted", "at least one episode", "none")
     if successes.sum() in (0, counts.sum()):
-        return wilson(b if successes.any() else 0, b, confidence)
-
-    def rate(tasks: Array) -> float:
-        return float(successes[tasks].sum() / counts[tasks].sum())
-
-    return _percentiles([rate(rng.integers(b, size=b)) for _ in range(N_RESAMPLES)], confidence)
+        return wilson(c if successes.any() else 0, c, confidence)
+    return _percentiles(_resampled(successes, counts, rng), confidence)
 
 
 def rate_interval(
@@ -61,11 +58,12 @@ def rate_interval(
     counted: Bool[np.ndarray, "b k"],
     rng: np.random.Generator,
     confidence: float = 0.95,
+    clusters: Int[np.ndarray, " b"] | None = None,
 ) -> Interval:
-    """`wilson` where every task has one episode, `cluster_bootstrap` where tasks repeat."""
-    if success.shape[1] == 1:
+    """`wilson` where every task has one episode and is independent, `cluster_bootstrap` otherwise."""
+    if success.shape[1] == 1 and clusters is None:
         return wilson(int((success & counted).sum()), int(counted.sum()), confidence)
-    return cluster_bootstrap(success, counted, rng, confidence)
+    return cluster_bootstrap(success, counted, rng, confidence, clusters)
 
 
 def paired_bootstrap(
@@ -73,18 +71,18 @@ def paired_bootstrap(
     before: Float[np.ndarray, " b"],
     rng: np.random.Generator,
     confidence: float = 0.95,
+    clusters: Int[np.ndarray, " b"] | None = None,
 ) -> tuple[float, Interval]:
     """Mean gain over the same tasks, and its percentile interval.
 
-    d_b = after_b - before_b per task; the gain is mean_b d_b, and each resample draws b tasks with replacement.
-    Pairing removes what the tasks themselves contribute to the variance.
+    d_b = after_b - before_b per task; the gain is mean_b d_b, and each resample draws b tasks with replacement, or as
+    many clusters of tasks as there are. Pairing removes what the tasks themselves contribute to the variance.
 
     B. Efron and R. J. Tibshirani, "An Introduction to the Bootstrap" (1993), chapters 8 and 13.
     """
     gains = after.astype(np.float64) - before
-    b = len(gains)
-    means = [float(gains[rng.integers(b, size=b)].mean()) for _ in range(N_RESAMPLES)]
-    return float(gains.mean()), _percentiles(means, confidence)
+    totals, counts = _sums(gains, clusters), _sums(np.ones(len(gains)), clusters)
+    return float(gains.mean()), _percentiles(_resampled(totals, counts, rng), confidence)
 
 
 def interquartile_mean(scores: Float[np.ndarray, "..."]) -> float:
@@ -132,6 +130,23 @@ def return_interval(
 def mean_of(scores: Float[np.ndarray, "..."]) -> float:
     """The plain mean, for `stratified_bootstrap`."""
     return float(scores.mean(dtype=np.float64))
+
+
+def _sums(per_task: Shaped[np.ndarray, " b"], clusters: Int[np.ndarray, " b"] | None) -> Float[np.ndarray, " c"]:
+    """Sum what tasks have over their clusters; without clusters each task is one."""
+    return np.bincount(np.arange(len(per_task)) if clusters is None else clusters, per_task)
+
+
+def _resampled(
+    totals: Float[np.ndarray, " c"], counts: Float[np.ndarray, " c"], rng: np.random.Generator
+) -> list[float]:
+    """The mean over all episodes of each resample of c clusters, drawn with replacement."""
+    c, means = len(counts), []
+    at_once = max(1, 1_000_000 // c)
+    for start in range(0, N_RESAMPLES, at_once):
+        drawn = rng.integers(c, size=(min(at_once, N_RESAMPLES - start), c))
+        means += (totals[drawn].sum(1) / counts[drawn].sum(1)).tolist()
+    return means
 
 
 def _percentiles(values: list[float], confidence: float) -> Interval:

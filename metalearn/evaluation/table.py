@@ -9,14 +9,17 @@ from rich.text import Text
 
 from metalearn.evaluation.controls import COMPARED_WITH
 from metalearn.evaluation.evaluate import MAIN_METHOD
-from metalearn.evaluation.report import Control, MethodReport, Rate, Report, Return
+from metalearn.evaluation.report import Control, MethodReport, Point, Rate, Report, Return
 
 TRIAL_CONTROLS = {
     "other_task_trial": "after another task's trial",
     "same_demo_other_target": "after a trial for another target",
     "flipped_reward": "after a trial told the opposite",
 }
-DEMO_CONTROLS = {"other_task_demo": "after another task's demo"}
+DEMO_CONTROLS = {
+    "other_task_demo": "after another task's demo",
+    "other_type_demo": "after a demo of another type",
+}
 CONTROLS = {**TRIAL_CONTROLS, **DEMO_CONTROLS}
 
 
@@ -37,6 +40,8 @@ def render(report: Report) -> RenderableType:
         heading = "Return of the attempt (mean over its 95% interval), and of all attempts together"
         parts += [Text(heading, style="bold"), _returns(report, n_attempts)]
     main = report.methods.get(MAIN_METHOD)
+    if main is not None and main.by_type is not None:
+        parts += [Text(f"{MAIN_METHOD} in each type of task", style="bold"), _types(main.by_type)]
     if main is not None and main.given_first_failed is not None:
         parts.append(_after_failure(main.given_first_failed))
     if report.controls:
@@ -56,15 +61,14 @@ def conclusions(report: Report) -> list[tuple[str, str]]:
     if method is None:
         return []
     said = []
-    controls = {name: one for name, one in report.controls.items() if one.instead_of is not None}
-    if "other_task_demo" in controls:
-        helps = _below(controls["other_task_demo"])
-        said.append(("watching helps", "yes" if helps else "no: another task's demo does as well"))
+    if "other_task_demo" in report.controls:
+        said.append(("watching helps", _verdict(report.controls["other_task_demo"], "another task's demo")))
+    if "other_type_demo" in report.controls:
+        said.append(("the type is read from the demo", _verdict(report.controls["other_type_demo"], "another type's")))
     if method.gain is not None:
-        said.append(("trying helps", _trying(controls, method)))
-    if "flipped_reward" in controls:
-        reads = _below(controls["flipped_reward"])
-        said.append(("it heeds the score", "yes" if reads else "no: a flipped score does as well"))
+        said.append(("trying helps", _trying(report.controls, method)))
+    if "flipped_reward" in report.controls:
+        said.append(("it heeds the score", _verdict(report.controls["flipped_reward"], "a flipped score")))
     return said
 
 
@@ -74,14 +78,21 @@ def _trying(controls: Mapping[str, Control], method: MethodReport) -> str:
     if method.gain.ci95[0] <= 0:
         return "not shown: the interval of the gain does not exclude 0"
     for name in ("other_task_trial", "same_demo_other_target"):
-        if name in controls and not _below(controls[name]):
-            return f"no: an attempt {TRIAL_CONTROLS[name]} does as well"
+        if name in controls and (verdict := _verdict(controls[name], f"an attempt {TRIAL_CONTROLS[name]}")) != "yes":
+            return verdict
     return "yes"
 
 
-def _below(control: Control) -> bool:
-    """Return whether its interval is wholly below that of the right context: stricter than a test at 5%."""
-    return control.instead_of is not None and control.ci95[1] < control.instead_of.ci95[0]
+def _verdict(control: Control, what: str) -> str:
+    """Say whether the right context does better than the control in the same rows.
+
+    By the interval of the paired difference; in a report without one both rates need to have disjoint intervals,
+    which is stricter than a test at 5%.
+    """
+    if control.instead_of is None:
+        return f"not known: {what} was not compared with the right context over the same episodes"
+    better = control.ci95[1] < control.instead_of.ci95[0] if control.lost is None else control.lost.ci95[0] > 0
+    return "yes" if better else f"no: {what} does as well"
 
 
 def _after_failure(failed: Rate) -> Text:
@@ -93,18 +104,29 @@ def _table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False)
 
 
+def _types(by_type: Mapping[str, tuple[Point, ...]]) -> Table:
+    table = _table()
+    table.add_column("")
+    for trials in range(max(map(len, by_type.values()))):
+        table.add_column(f"{trials} trial{'' if trials == 1 else 's'}", justify="right")
+    for name, curve in by_type.items():
+        table.add_row(name, *(_figure(point.success, point.ci95, exact=False) for point in curve))
+    return table
+
+
 def _controls(report: Report) -> Table:
     controls = _table()
     controls.add_column("")
     controls.add_column("success", justify="right")
-    controls.add_column("", style="dim")
     controls.add_column("instead of", justify="right")
+    controls.add_column("lost", justify="right")
     controls.add_column("n", justify="right")
     for name in COMPARED_WITH:
         if name in report.controls:
             one = report.controls[name]
             real = "" if one.instead_of is None else f"{100 * one.instead_of.success:.1f}"
-            controls.add_row(CONTROLS[name], f"{100 * one.success:.1f}", _interval(one.ci95), real, f"{one.n:,}")
+            lost = Text() if one.lost is None else _figure(one.lost.mean, one.lost.ci95, exact=False)
+            controls.add_row(CONTROLS[name], _figure(one.success, one.ci95, exact=False), real, lost, f"{one.n:,}")
     return controls
 
 

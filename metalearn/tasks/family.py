@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, create_empty_array
-from jaxtyping import Float32, Shaped, UInt8
+from jaxtyping import Float32, Int, Shaped, UInt8
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig, InvalidData
@@ -75,6 +75,10 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
 
     def expert_actions(self) -> Shaped[np.ndarray, "b *a"] | None:
         """The actions of the expert, who knows each task, in the current states; None without an expert."""
+        raise NotImplementedError
+
+    def aimed_actions(self, aims: Int[np.ndarray, " b"]) -> Shaped[np.ndarray, "b *a"]:
+        """The actions of an expert that is sent to place `aims[row]` in each row, of an `AimedFamily` alone."""
         raise NotImplementedError
 
     def render_row(self, row: int) -> UInt8[np.ndarray, "h w 3"] | None:
@@ -173,11 +177,33 @@ class GoalFamily(Family, Protocol):
 
 
 @runtime_checkable
+class TypedFamily(Family, Protocol):
+    """A family of several types of task, such as opening doors and pressing buttons.
+
+    Success is reported for each type too, and intervals are over types where the evaluated tasks are of several.
+    """
+
+    def task_type(self, index: int) -> str:
+        """The name of the type of task `index`."""
+        ...
+
+
+@runtime_checkable
 class DescribedFamily(Family, Protocol):
     """A family whose tasks can be said in words."""
 
     def sentences(self, index: int) -> tuple[str, ...]:
         """Sentences that describe a task, each of them sufficient."""
+        ...
+
+
+@runtime_checkable
+class AimedFamily(VectorFamily, Protocol):
+    """A family whose expert can be sent to a few fixed places, whatever the goal is: a floor under trying."""
+
+    @property
+    def n_aims(self) -> int:
+        """How many places there are; the vector environments have `aimed_actions(aims)` for them."""
         ...
 
 

@@ -22,6 +22,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FAMILIES = {
     "reach-m2": "metalearn.tasks.envs.reach:reach_m2",
     "reach-m4": "metalearn.tasks.envs.reach:reach_m4",
+    "reach-m2-unseen": "metalearn.tasks.envs.reach:reach_m2_unseen",
+    "reach-m4-unseen": "metalearn.tasks.envs.reach:reach_m4_unseen",
     "reach-colour": "metalearn.tasks.envs.reach:reach_colour",
     "reach-dynamics": "metalearn.tasks.envs.reach_dynamics:reach_dynamics",
     "reach-pixels": "metalearn.tasks.envs.reach_pixels:reach_pixels",

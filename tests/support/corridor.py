@@ -94,6 +94,13 @@ class Forgetful(Learner):
         return super().belief(Context(demos=context.demos), rng)
 
 
+class Leftist(Learner):
+    """Goes to the left door whatever happens."""
+
+    def belief(self, context: Context, rng: np.random.Generator) -> float:
+        return -1.0
+
+
 class Hesitant(Learner):
     """Stands still at first in about half of the tasks, so that these trials touch nothing."""
 

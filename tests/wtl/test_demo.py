@@ -45,7 +45,7 @@ def test_demo_leaves_models_report_and_plot_behind(tmp_path: Path) -> None:
     assert Bundle.load(tmp_path / "models" / "reach").id == report.bundle
     said = console.export_text()
     assert "What to type next" in said
-    assert "Adapt to 6 held-out tasks over REST" in said
+    assert "Adapt to 6 test tasks over REST" in said
 
 
 def test_every_task_is_an_adaptation_that_learns_from_each_attempt(tmp_path: Path) -> None:

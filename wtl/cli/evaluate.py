@@ -20,7 +20,7 @@ def evaluate(
         str | None,
         typer.Option(
             help="Evaluation manifest: its name or a JSON file. [default: that of the bundle's experiment, else "
-            "held-out tasks of its family]",
+            "test tasks of its family]",
             autocompletion=completions.manifests,
         ),
     ] = None,
@@ -37,14 +37,14 @@ def evaluate(
     threads: Threads = None,
     save: Annotated[bool, typer.Option("--save", help="Store the report in the bundle.")] = False,
 ) -> None:
-    """Evaluate a bundle on held-out tasks, and compare it with baselines, an upper bound and controls.
+    """Evaluate a bundle on test tasks, and compare it with baselines, an upper bound and controls.
 
     \b
     Examples:
       wtl evaluate reach --manifest reach-m2
       wtl evaluate runs/reach-m2 --report report.json --plot report.png
-      wtl evaluate reach --seed 7 --episodes 500    # other held-out tasks
-      wtl evaluate runs/doors                       # held-out tasks of the family of your own that it was trained on
+      wtl evaluate reach --seed 7 --episodes 500    # other test tasks
+      wtl evaluate runs/doors                       # test tasks of the family of your own that it was trained on
     """
     use_threads(threads)
     from metalearn.evaluation.table import print_report
@@ -82,7 +82,7 @@ def benchmark(
             "of mirror: recognition, imitation, mirror, told; of asks: plain, gambling, return, goal, better.",
         ),
     ] = None,
-    tasks: Annotated[int, typer.Option(min=20, help="Held-out tasks of each part, of mirror and asks.")] = 500,
+    tasks: Annotated[int, typer.Option(min=20, help="Test tasks of each part, of mirror and asks.")] = 500,
     out: Annotated[Path | None, typer.Option(help="Folder of the report. [default: benchmarks/results/SUITE]")] = None,
     runs: Annotated[
         Path | None, typer.Option(help="Folder of the intermediate results. [default: runs/benchmark/SUITE]")

@@ -53,11 +53,11 @@ def serve(
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the models, the report and its plot.")] = Path("runs/demo"),
-    tasks: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of held-out tasks to adapt to.")] = 1000,
+    tasks: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of test tasks to adapt to.")] = 1000,
     seed: Seed = None,
     threads: Threads = None,
 ) -> None:
-    """Train reach-m2 from scratch, serve it, and adapt it to held-out tasks over REST. This takes some minutes.
+    """Train reach-m2 from scratch, serve it, and adapt it to test tasks over REST. This takes some minutes.
 
     \b
     Examples:

@@ -16,12 +16,12 @@ from metalearn.benchmark.store import bits, cached, failures_noted, note_left_ou
 from metalearn.data.episode import Array
 from metalearn.evaluation.controls import Outcome, run_controls
 from metalearn.evaluation.evaluate import MAIN_METHOD, bayes_report, method_report, return_of
-from metalearn.evaluation.protocol import Player, adapted, expert_player, has_expert, random_player
+from metalearn.evaluation.protocol import Player, adapted, references
 from metalearn.evaluation.report import MethodReport, Return
 from metalearn.evaluation.statistics import paired_bootstrap
 from metalearn.tasks.family import BoundedFamily
 
-REFERENCES = ("random", "expert")
+REFERENCES = ("random", "expert", "fixed-aims")
 
 # -- measuring ----------------------------------------------------------------------------------------------------
 
@@ -62,11 +62,8 @@ def _not_applicable(bench: BenchmarkRun, name: str) -> str | None:
 
 
 def measure_references(bench: BenchmarkRun) -> None:
-    """Evaluate random actions, and the expert if there is one."""
-    players: dict[str, Player] = {"random": random_player}
-    if has_expert(bench.family, bench.protocol.indices[0]):
-        players["expert"] = expert_player
-    for name, player in players.items():
+    """Evaluate random actions, and the experts that there are."""
+    for name, player in references(bench.family, bench.protocol.indices[0]).items():
         cached(
             bench.folder / "references" / f"{name}.json",
             bench.manifest.digest,
@@ -171,7 +168,8 @@ def comparisons(
 
     def difference(trials: int, ours: Array, theirs: Array) -> Difference:
         a, b = (bench.protocol.by_task(rows).mean(1, dtype=np.float64) for rows in (ours, theirs))
-        mean, interval = paired_bootstrap(a, b, np.random.default_rng(bench.protocol.seed))
+        rng = np.random.default_rng(bench.protocol.seed)
+        mean, interval = paired_bootstrap(a, b, rng, clusters=bench.protocol.clusters)
         return Difference(trials=trials, mean=mean, ci95=interval)
 
     return {

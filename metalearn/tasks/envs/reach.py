@@ -34,7 +34,8 @@ class Reach:
 
     An object is identified by its slot in the observation. With `coloured` it is identified by a colour instead: slots
     are shuffled in every episode, and the colours of test tasks never occur in training. Its observations then have two
-    parts, the robot and a set of objects.
+    parts, the robot and a set of objects. Of objects known by their slot all sets of candidates occur in training, and
+    test tasks have new layouts of them; with `new_sets` test tasks have sets that never occur in training.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Reach:
     n_candidates: int
     coloured: bool = False
     version: int = 1
+    new_sets: bool = False
 
     @property
     def splits(self) -> Mapping[str, range]:
@@ -66,7 +68,10 @@ class Reach:
         rng = np.random.default_rng([0xEAC4, self.n_objects, self.n_candidates, self.coloured, group])
         if self.coloured:
             return _colours(rng, self.n_candidates, held_out(index), np.empty((0, 3))), target
-        return rng.permutation(self.n_objects)[: self.n_candidates], target
+        while True:
+            slots = rng.permutation(self.n_objects)[: self.n_candidates]
+            if not self.new_sets or held_out_set(slots) == (index in SPLITS["test"]):
+                return slots, target
 
     def make(self, index: int, scene: Scene = "trial", render_mode: str | None = None) -> gym.Env[Any, Any]:
         """Task `index` as a Gymnasium environment."""
@@ -114,6 +119,14 @@ class Reach:
 def held_out(index: int) -> bool:
     """True for a task with colours from the held-out half of the colour cube."""
     return index not in SPLITS["train"]
+
+
+def held_out_set(slots: Int[np.ndarray, " m"]) -> bool:
+    """True for the sets of candidates that `new_sets` keeps for testing: those whose sum three divides.
+
+    Two of the six pairs of four objects, in which every object is once; five of the fifteen fours of six.
+    """
+    return bool(slots.sum() % 3 == 0)
 
 
 class ReachVectorEnv(TaskVectorEnv):
@@ -250,6 +263,16 @@ def reach_m2() -> Reach:
 def reach_m4() -> Reach:
     """Six objects, four candidates."""
     return Reach("reach-m4", n_objects=6, n_candidates=4)
+
+
+def reach_m2_unseen() -> Reach:
+    """Four objects, two candidates; the pairs of test tasks never occur in training."""
+    return Reach("reach-m2-unseen", n_objects=4, n_candidates=2, new_sets=True)
+
+
+def reach_m4_unseen() -> Reach:
+    """Six objects, four candidates; the fours of test tasks never occur in training."""
+    return Reach("reach-m4-unseen", n_objects=6, n_candidates=4, new_sets=True)
 
 
 def reach_colour() -> Reach:

@@ -2,7 +2,7 @@
 import "./style.css";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { Controls, Curves, MethodsTable } from "./console/Curve";
+import { Controls, Curves, MethodsTable, TypesTable } from "./console/Curve";
 import { planar } from "./console/episodes";
 import { reportOf } from "./console/report";
 import { type DrawnEpisode, EpisodeView, FilmStrip, isPictures, Legend, Paths } from "./drawing";
@@ -22,7 +22,7 @@ function ReportPage({ report, stories }: Filled) {
   const gain = report.methods.wtl?.gain;
   return (
     <main>
-      <Title under={`${shown.nTasks ?? "Some"} held-out tasks`}>{`Report on ${report.manifest.name}`}</Title>
+      <Title under={`${shown.nTasks ?? "Some"} test tasks`}>{`Report on ${report.manifest.name}`}</Title>
       <dl class="facts">
         {gain && <Fact name="gain of the first trial" note={`95 % interval ${percent(gain.ci95[0])} to ${percent(gain.ci95[1])}`}>{percent(gain.mean)}</Fact>}
         <Fact name="seed">{report.seed}</Fact>
@@ -30,7 +30,7 @@ function ReportPage({ report, stories }: Filled) {
         <Fact name="bundle"><small class="break">{report.bundle ?? "not said"}</small></Fact>
         <Fact name="manifest's digest"><small class="break">{report.manifest.digest}</small></Fact>
       </dl>
-      <Card title="Success"><Curves named={[{ name: "wtl", methods: shown.methods }]} /><MethodsTable report={shown} /></Card>
+      <Card title="Success"><Curves named={[{ name: "wtl", methods: shown.methods }]} /><MethodsTable report={shown} /><TypesTable report={shown} /></Card>
       <Controls report={shown} />
       {stories.map((story) => <Story key={story.task} story={story} />)}
     </main>

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metalearn.adapter import Adapter
-from metalearn.baselines.methods import METHODS
+from metalearn.baselines.methods import METHODS, POLICY
 from metalearn.baselines.trial_only import WithoutTrials, trial_only
 from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
 from metalearn.data.context import Context
@@ -37,6 +37,22 @@ def actions(adapter: Adapter, contexts: list[Context]) -> np.ndarray:
     return adapter.adapt(contexts, np.random.default_rng(0)).act(seen)
 
 
+@pytest.fixture(scope="module")
+def policy(dataset, tmp_path_factory) -> Path:
+    """The folder of the policy that some methods build on, as a benchmark leaves it."""
+    folder = tmp_path_factory.mktemp("policy") / POLICY
+    METHODS[POLICY].train(TINY, folder, dataset, SerialCollector(), 0, lambda done, total: None)
+    (folder / "cpu_s.json").write_text("0.05")
+    return folder
+
+
+@pytest.fixture
+def folder(policy, tmp_path) -> Path:
+    """A folder for a method, with that of the policy beside it."""
+    (tmp_path / POLICY).symlink_to(policy, target_is_directory=True)
+    return tmp_path / "method"
+
+
 def train_into(folder: Path, name: str, dataset: Dataset, seed: int = 0) -> Adapter:
     METHODS[name].train(TINY, folder, dataset, SerialCollector(), seed, lambda done, total: None)
     return METHODS[name].load(folder, SPEC)
@@ -48,29 +64,29 @@ def quick(names):
 
 
 @pytest.mark.parametrize("name", quick(METHODS))
-def test_what_was_trained_into_a_folder_acts_from_there(name, dataset, tmp_path):
+def test_what_was_trained_into_a_folder_acts_from_there(name, dataset, folder):
     seen: list[tuple[int, int]] = []
     method = METHODS[name]
-    method.train(TINY, tmp_path, dataset, SerialCollector(), 3, lambda done, total: seen.append((done, total)))
-    made = json.loads((tmp_path / "method.json").read_text())
+    method.train(TINY, folder, dataset, SerialCollector(), 3, lambda done, total: seen.append((done, total)))
+    made = json.loads((folder / "method.json").read_text())
     assert (made["name"], made["seed"]) == (name, 3)
     assert made["train_wall_s"] >= 0
     assert not seen or seen[-1][0] == seen[-1][1]
     record = dataset.tasks[0]
     contexts = [Context(record.demos), Context(record.demos, record.experts[:1])]
-    assert all(SPEC.action_space.contains(action) for action in actions(method.load(tmp_path, SPEC), contexts))
+    assert all(SPEC.action_space.contains(action) for action in actions(method.load(folder, SPEC), contexts))
 
 
 @pytest.mark.parametrize("name", quick(name for name, method in METHODS.items() if not method.needs_demo_actions))
-def test_methods_that_say_so_do_without_actions_in_demonstrations(name, dataset, tmp_path):
+def test_methods_that_say_so_do_without_actions_in_demonstrations(name, dataset, folder):
     record = dataset.tasks[0]
     shown = Context(tuple(demo.without_actions() for demo in record.demos))
-    assert np.isfinite(actions(train_into(tmp_path, name, dataset), [shown])).all()
+    assert np.isfinite(actions(train_into(folder, name, dataset), [shown])).all()
 
 
 @pytest.mark.parametrize("name", quick(name for name, method in METHODS.items() if not method.needs_demo))
-def test_methods_that_say_so_do_without_demonstrations(name, dataset, tmp_path):
-    assert np.isfinite(actions(train_into(tmp_path, name, dataset), [Context()])).all()
+def test_methods_that_say_so_do_without_demonstrations(name, dataset, folder):
+    assert np.isfinite(actions(train_into(folder, name, dataset), [Context()])).all()
 
 
 @pytest.mark.parametrize("name", ["bc", "wtl-paper"])
@@ -84,6 +100,23 @@ def test_training_again_after_it_was_stopped_ends_in_the_same_policy(name, datas
     contexts = [Context(record.demos) for record in dataset.tasks]
     again, once = (actions(train_into(tmp_path / folder, name, dataset), contexts) for folder in "ab")
     np.testing.assert_array_equal(again, once)
+
+
+def test_matched_baselines_have_the_mixture_of_the_policy_and_the_steps_of_its_time(dataset, folder):
+    experiment = TINY.model_copy(update={"model": TINY.model.model_copy(update={"n_hypotheses": 6})})
+    METHODS["bc-matched"].train(experiment, folder, dataset, SerialCollector(), 0, lambda done, total: None)
+    config = json.loads((folder / "method.json").read_text())["config"]
+    assert config["n_components"] == 6
+    assert 1 <= config["steps"] < 1200  # 0.05 s are not worth the usual steps
+
+
+def test_skills_of_another_policy_are_refused(dataset, folder, policy):
+    train_into(folder, "skill-search", dataset)
+    made = json.loads((folder / "method.json").read_text())
+    made["config"]["policy"] = "another"
+    (folder / "method.json").write_text(json.dumps(made))
+    with pytest.raises(InvalidConfig, match="of another policy"):
+        METHODS["skill-search"].load(folder, SPEC)
 
 
 def test_a_folder_where_nothing_was_trained_is_refused(tmp_path):

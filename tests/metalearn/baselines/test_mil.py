@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces
 
 from metalearn.adapter import Adapter
-from metalearn.baselines.mil import Latents, Mil, MilConfig, _learn2learn, train_mil
+from metalearn.baselines.mil import Latents, Mil, MilConfig, import_learn2learn, train_mil
 from metalearn.baselines.mixture import Network, PairBatch
 from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset, TaskRecord
@@ -86,7 +86,7 @@ def test_adapting_takes_the_steps_that_learn2learn_took_in_training():
     tasks = dataset(CONTINUOUS, 4).tasks
     contexts = [Context(demos=record.demos) for record in tasks]
     known = [[(demo.observations[:-1], demo.actions) for demo in record.demos] for record in tasks]
-    learner = _learn2learn().MAML(Latents(4, SMALL.latent_dim), lr=SMALL.inner_rate).clone()
+    learner = import_learn2learn().MAML(Latents(4, SMALL.latent_dim), lr=SMALL.inner_rate).clone()
     for _ in range(SMALL.inner_steps):
         learner.adapt(mil._network.losses(PairBatch.of(known, CONTINUOUS), learner.module.values).sum())
     adapted = mil.adapt(contexts, np.random.default_rng(0))._latents

@@ -23,10 +23,10 @@ WITHOUT_LEARN2LEARN = """
 import sys
 sys.modules["learn2learn"] = None
 from metalearn.baselines.bundled import usual_baselines
-from metalearn.baselines.mil import MilConfig, _learn2learn
+from metalearn.baselines.mil import MilConfig, import_learn2learn
 print(usual_baselines())
 try:
-    _learn2learn()
+    import_learn2learn()
 except Exception as error:
     print(type(error).__name__, error)
 """

@@ -1,12 +1,22 @@
 import numpy as np
 import pytest
-from support.corridor import Corridor, Forgetful, Hesitant, Learner, ShownCorridor, corridor_manifest
+from support.corridor import (
+    Corridor,
+    Forgetful,
+    Hesitant,
+    Learner,
+    Leftist,
+    ShownCorridor,
+    corridor_manifest,
+    side_of,
+)
 
 from metalearn.data.context import Context
 from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.evaluate import evaluate, tell_stories
 from metalearn.evaluation.manifest import Budget
 from metalearn.evaluation.report import Rate, Report
+from metalearn.evaluation.table import conclusions
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +91,34 @@ def test_control_is_compared_with_the_same_rows_of_the_attempt_that_it_copies() 
     first = report.methods["wtl"].curve[0].success
     assert report.controls["other_task_demo"].instead_of is not None
     assert report.controls["other_task_demo"].instead_of.success == first
+
+
+class TypedCorridor(ShownCorridor):
+    def task_type(self, index: int) -> str:
+        return "right" if side_of(index) > 0 else "left"
+
+
+def test_types_are_reported_apart_and_intervals_are_over_them() -> None:
+    report = evaluate({"wtl": Leftist()}, TypedCorridor(), corridor_manifest())
+    method = report.methods["wtl"]
+    assert method.by_type is not None
+    assert {name: [point.success for point in curve] for name, curve in method.by_type.items()} == {
+        "left": [1, 1],
+        "right": [0, 0],
+    }
+    assert method.curve[0].ci95 == (0, 1)
+    assert method.gain is not None and method.gain.ci95 == (0, 0)
+    assert set(report.to_json()["methods"]["wtl"]["by_type"]["left"][0]) == {"trials", "success", "ci95"}
+    untyped = evaluate({"wtl": Leftist()}, ShownCorridor(), corridor_manifest())
+    assert untyped.methods["wtl"].by_type is None and untyped.methods["wtl"].curve[0].ci95[1] < 0.6
+
+
+def test_demonstration_of_another_type_is_a_control() -> None:
+    report = evaluate({"wtl": Learner()}, TypedCorridor(), corridor_manifest(trials=0))
+    control = report.controls["other_type_demo"]
+    assert (control.success, control.n) == (0, 200)
+    assert control.lost is not None and control.lost.ci95 == (1, 1)
+    assert dict(conclusions(report))["the type is read from the demo"] == "yes"
 
 
 def test_no_controls_without_the_method_that_they_are_run_on() -> None:

@@ -65,7 +65,7 @@ def test_missing_and_broken_files_are_refused(tmp_path: Path) -> None:
 
 def test_digest_covers_what_decides_a_figure_and_not_the_prose() -> None:
     digest = corridor_manifest().digest
-    assert corridor_manifest(title="Another", notes="more").digest == digest
+    assert corridor_manifest(title="Another", notes="more", held_out="doors").digest == digest
     assert corridor_manifest(seed=1).digest != digest
     assert corridor_manifest(trials=2).digest != digest
 

@@ -42,11 +42,11 @@ def test_json_has_the_keys_of_schema_1() -> None:
     keys = "schema bundle manifest n_tasks n_episodes seed methods controls wall_s created"
     assert list(value) == keys.split()
     assert value["schema"] == 1
-    assert set(value["manifest"]) == {"name", "digest"}
+    assert set(value["manifest"]) == {"name", "digest", "held_out"}
     assert set(value["methods"]["wtl"]) == {"curve", "gain", "given_first_failed"}
     assert set(value["methods"]["wtl"]["curve"][0]) == {"trials", "success", "ci95"}
     assert set(value["methods"]["wtl"]["gain"]) == {"mean", "ci95"}
-    assert set(value["controls"]["flipped_reward"]) == {"success", "ci95", "n", "instead_of"}
+    assert set(value["controls"]["flipped_reward"]) == {"success", "ci95", "n", "instead_of", "lost"}
     assert value["methods"]["expert"]["given_first_failed"] is None
 
 
@@ -93,9 +93,19 @@ def test_trying_is_not_shown_to_help_without_a_gain() -> None:
 
 
 def test_control_without_its_counterpart_concludes_nothing() -> None:
-    report = report_of(flipped_reward=0.1, other_task_demo=0.1)
+    report = report_of(flipped_reward=0.1, other_task_trial=0.1)
     alone = {name: one.model_copy(update={"instead_of": None}) for name, one in report.controls.items()}
-    assert list(dict(conclusions(report.model_copy(update={"controls": alone})))) == ["trying helps"]
+    said = dict(conclusions(report.model_copy(update={"controls": alone})))
+    assert said["it heeds the score"].startswith("not known: a flipped score was not compared")
+    assert said["trying helps"].startswith("not known: an attempt after another task's trial was not compared")
+
+
+@pytest.mark.parametrize(("low", "verdict"), [(0.01, "yes"), (-0.01, "no: a flipped score does as well")])
+def test_a_verdict_follows_the_paired_difference_where_there_is_one(low: float, verdict: str) -> None:
+    report = report_of(flipped_reward=0.88)
+    lost = Gain(mean=0.02, ci95=(low, 0.04))
+    paired = {name: one.model_copy(update={"lost": lost}) for name, one in report.controls.items()}
+    assert dict(conclusions(report.model_copy(update={"controls": paired})))["it heeds the score"] == verdict
 
 
 def test_demo_of_another_task_that_does_as_well_shows_that_watching_does_not_help() -> None:

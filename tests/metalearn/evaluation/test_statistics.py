@@ -85,6 +85,24 @@ def test_clusters_of_unlike_episodes_count_nearly_as_all_their_episodes() -> Non
     assert (low, high) == pytest.approx(plain, abs=0.005)
 
 
+def test_tasks_of_one_type_count_as_one() -> None:
+    types = np.repeat([0, 1, 2, 3, 4], 50)
+    success = (types < 2)[:, None]  # two of five types, always
+    everything = np.ones_like(success)
+    low, high = rate_interval(success, everything, np.random.default_rng(0), clusters=types)
+    assert (low, high) == pytest.approx((0.0, 0.8))
+    assert wilson(100, 250)[0] > 0.34  # what 250 independent tasks would claim
+    before = np.zeros(250)
+    mean, (low, high) = paired_bootstrap(success[:, 0].astype(float), before, np.random.default_rng(0), clusters=types)
+    assert (mean, low, high) == pytest.approx((0.4, 0.0, 0.8))
+
+
+def test_a_type_without_counted_episodes_is_left_out() -> None:
+    types, success = np.array([0, 0, 1, 1]), np.array([[True], [True], [False], [False]])
+    counted = np.array([[True], [True], [False], [False]])
+    assert rate_interval(success, counted, np.random.default_rng(0), clusters=types) == wilson(1, 1)
+
+
 def test_cluster_bootstrap_does_not_claim_certainty() -> None:
     success = np.ones((50, 4), bool)
     counted = np.ones((50, 4), bool)

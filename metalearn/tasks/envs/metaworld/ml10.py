@@ -59,7 +59,7 @@ class ML10:
         """Every index within `SPLITS` is a task."""
         return SPLITS
 
-    def task(self, index: int) -> str:
+    def task_type(self, index: int) -> str:
         """The task type of `index`, by Meta-World's name. Raises InvalidConfig."""
         if index < 0:
             raise InvalidConfig(f"{self.name}: expected a task index of at least 0, got {index}")
@@ -71,7 +71,7 @@ class ML10:
 
         The object's place (three numbers) comes from `rng`, the goal (three more in some types) from the index.
         """
-        scene = load_scene_model(self.task(index))
+        scene = load_scene_model(self.task_type(index))
         own = np.random.default_rng((zlib.crc32(b"ml10 goals"), index))
         goal = own.uniform(scene.low, scene.high)[3:]
         while True:
@@ -103,7 +103,7 @@ class ML10VectorEnv(MetaWorldVectorEnv):
     """ML10 tasks stepped in lockstep."""
 
     def __init__(self, family: ML10, indices: Sequence[int], scene: Scene = "trial") -> None:
-        self.arms = SceneArms([load_scene_model(family.task(index)) for index in indices])
+        self.arms = SceneArms([load_scene_model(family.task_type(index)) for index in indices])
         super().__init__(family.spec, self.arms, self.arms.goals, scene)
         self._family, self._indices = family, list(indices)
 

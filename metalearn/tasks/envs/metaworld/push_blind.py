@@ -5,12 +5,14 @@ Knows nothing of the physics.
 """
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float32, Float64, Int
 
-from metalearn.tasks.envs.metaworld.push_and_pick import Push
+from metalearn.tasks.envs.metaworld.push_and_pick import PuckVectorEnv, Push
+from metalearn.tasks.family import Scene
 
 GROUP = 10
 """Number of consecutive tasks that share their demonstrations."""
@@ -25,6 +27,24 @@ class PushBlind(Push):
 
     name: str = "push-blind"
     horizon: int = HORIZON
+
+    @property
+    def n_aims(self) -> int:
+        """Two places: with the puck's radius around them they cover most of the goals."""
+        return 2
+
+    def aim(self, number: int) -> Float64[np.ndarray, "3"]:
+        """Place `number` to push to without knowing the goal: the middle of the left or of the right half."""
+        low, high = np.array(self.goal_low), np.array(self.goal_high)
+        goal = (low + high) / 2
+        goal[0] = low[0] + (number + 0.5) / self.n_aims * (high[0] - low[0])
+        goal[2] = self.goal(0)[2]
+        return goal
+
+    def make_vec(self, indices: Sequence[int], scene: Scene = "trial") -> "PushBlindVectorEnv":
+        """The tasks `indices`, one row each, on simulations from a pool."""
+        goal = self.shown_goal if scene == "demo" else self.goal
+        return PushBlindVectorEnv(self, np.stack([goal(index) for index in indices]), scene)
 
     def shown_goal(self, index: int) -> Float64[np.ndarray, "3"]:
         """The goal in demonstrations of task `index`. Raises InvalidConfig.
@@ -62,3 +82,15 @@ class PushBlindDense(PushBlind):
     ) -> Float64[np.ndarray, " b"]:
         """The negative distances from puck to goal, in metres; solving the task adds nothing."""
         return -distances
+
+
+class PushBlindVectorEnv(PuckVectorEnv):
+    """Rows whose expert can also be sent to the family's fixed places."""
+
+    def __init__(self, family: PushBlind, goals: Float64[np.ndarray, "b 3"], scene: Scene) -> None:
+        super().__init__(family, goals, scene)
+        self._aims = np.stack([family.aim(number) for number in range(family.n_aims)])
+
+    def aimed_actions(self, aims: Int[np.ndarray, " b"]) -> Float32[np.ndarray, "b 4"]:
+        """The actions of Meta-World's scripted expert, sent to place `aims[row]` in each row."""
+        return self._experts_for(self._aims[aims])

@@ -106,14 +106,18 @@ class MetaWorldVectorEnv(TaskVectorEnv):
     def expert_actions(self) -> Float32[np.ndarray, "b 4"]:
         """The actions of Meta-World's scripted experts, who observe the goals; zeros in rows that have ended."""
         if self._experts is None:
-            experts = np.zeros((self.num_envs, 4), np.float32)
-            observations = self._with_goals(self.goals)
-            with warnings.catch_warnings():  # the experts warn of actions beyond 1, which are clipped here
-                warnings.simplefilter("ignore")
-                for row in np.flatnonzero(~self._ended).tolist():
-                    experts[row] = self._expert(row, observations[row])
-            self._experts = np.clip(experts, -1.0, 1.0)
+            self._experts = self._experts_for(self.goals)
         return self._experts.copy()
+
+    def _experts_for(self, goals: Float64[np.ndarray, "b 3"]) -> Float32[np.ndarray, "b 4"]:
+        """The actions of the scripted experts if the goals were these."""
+        experts = np.zeros((self.num_envs, 4), np.float32)
+        observations = self._with_goals(goals)
+        with warnings.catch_warnings():  # the experts warn of actions beyond 1, which are clipped here
+            warnings.simplefilter("ignore")
+            for row in np.flatnonzero(~self._ended).tolist():
+                experts[row] = self._expert(row, observations[row])
+        return np.clip(experts, -1.0, 1.0)
 
     def _observations(self) -> Any:
         """What is observed in every row, for the caller to keep."""

@@ -25,7 +25,7 @@ export function Curves({ named }: { readonly named: readonly { readonly name: st
       <Lines label={`Success after ${trials.join(", ")} trials. ${said}`} x={alone ? [-0.5, 0, 0.5] : trials} height={230} range={[0, 1]} whole format={(value) => `${Math.round(value * 100)} %`}
         lines={alone ? lines.map((line) => ({ ...line, values: [null, ...line.values, null], low: [null, ...(line.low ?? [null]), null], high: [null, ...(line.high ?? [null]), null] })) : lines} />
       <Legend lines={lines} />
-      <figcaption>Success on held-out tasks after {alone ? "no trial" : `${trials[0]} to ${trials[trials.length - 1]} trials`}; bands are 95 % intervals.</figcaption>
+      <figcaption>Success on test tasks after {alone ? "no trial" : `${trials[0]} to ${trials[trials.length - 1]} trials`}; bands are 95 % intervals.</figcaption>
     </figure>
   );
 }
@@ -47,6 +47,22 @@ export function MethodsTable({ report }: { readonly report: Report }) {
         <tr key={method.name}>
           <th scope="row">{methodName(method.name)}</th>
           {trials.map((n) => <td key={n} class="number">{rate(method.curve.find((point) => point.trials === n))}</td>)}
+        </tr>
+      ))}
+    </Table>
+  );
+}
+
+/** Success of this model in each type of task, where the report has several. */
+export function TypesTable({ report }: { readonly report: Report }) {
+  const types = report.methods.find((method) => method.name === "wtl")?.types ?? [];
+  if (types.length === 0) return null;
+  return (
+    <Table label="Success in each type of task" head={["type of task", ...types[0]!.curve.map(({ trials }) => (trials === 0 ? "#without a trial" : `#after ${trials}`))]}>
+      {types.map((type) => (
+        <tr key={type.name}>
+          <th scope="row">{type.name}</th>
+          {type.curve.map((point) => <td key={point.trials} class="number">{rate(point)}</td>)}
         </tr>
       ))}
     </Table>

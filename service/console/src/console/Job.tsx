@@ -99,8 +99,8 @@ function Progress({ events, active }: { readonly events: readonly JobEvent[]; re
   if (x.length < 2) return active ? <Card title="Curves" wide><p class="loading">The curves begin with the second report of the training.</p></Card> : null;
   return (
     <div class="pair cards">
-      <Card title="Success on held-out tasks">
-        {success.length ? <><Lines label="Success on held-out tasks over time" x={x} lines={success} range={[0, 1]} xLabel="seconds" format={(value) => `${Math.round(value * 100)} %`} height={200} /><Legend lines={success} /></> : <p class="quiet">Not measured yet.</p>}
+      <Card title="Success on validation tasks">
+        {success.length ? <><Lines label="Success on validation tasks over time" x={x} lines={success} range={[0, 1]} xLabel="seconds" format={(value) => `${Math.round(value * 100)} %`} height={200} /><Legend lines={success} /></> : <p class="quiet">Not measured yet.</p>}
       </Card>
       <Card title="Loss"><Lines label="Loss over time" x={x} lines={[loss]} xLabel="seconds" height={200} /><p class="quiet">By seconds since the first gradient steps.</p></Card>
     </div>

@@ -6,7 +6,7 @@ import { go, to } from "../parts/router";
 import { Badge, Card, Empty, Show, Table, Title, When } from "../parts/ui";
 import { AliasCard } from "./Aliases";
 import { Compare } from "./Compare";
-import { Controls, Curves, MethodsTable } from "./Curve";
+import { Controls, Curves, MethodsTable, TypesTable } from "./Curve";
 import { experimentOf, historyOf, leaves, reportOf } from "./report";
 
 type ModelCard = Schemas["ModelCard"];
@@ -72,13 +72,13 @@ function Versions({ name, versions, shown, against }: { readonly name: string; r
 
 function Evidence({ card }: { readonly card: ModelCard }) {
   const report = reportOf(card.report);
-  if (report === null) return <Card title="Report"><Empty title="This version was not evaluated." command="wtl evaluate BUNDLE">Held-out tasks say whether watching and trying help:</Empty></Card>;
+  if (report === null) return <Card title="Report"><Empty title="This version was not evaluated." command="wtl evaluate BUNDLE">Test tasks say whether watching and trying help:</Empty></Card>;
   return (
     <div class="split">
       <Card title="Report">
         <Curves named={[{ name: `v${card.version}`, methods: report.methods }]} />
         <p class="quiet">{report.nTasks !== null && <>{report.nTasks} tasks</>}{report.manifest !== null && <> of <code>{report.manifest}</code></>}{report.created !== null && <>, measured <When at={report.created} /></>}</p>
-        <details><summary>Every method as a table</summary><MethodsTable report={report} /></details>
+        <details><summary>Every method as a table</summary><MethodsTable report={report} /><TypesTable report={report} /></details>
       </Card>
       <Controls report={report} />
     </div>

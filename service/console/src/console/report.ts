@@ -1,7 +1,7 @@
 // The report of an evaluation, as far as it has what is shown. A bundle may come with any report, so everything is asked for.
 
 export interface Point { readonly trials: number; readonly success: number; readonly low: number | null; readonly high: number | null }
-export interface Method { readonly name: string; readonly curve: readonly Point[] }
+export interface Method { readonly name: string; readonly curve: readonly Point[]; readonly types: readonly Method[] }
 export interface Control { readonly name: string; readonly success: number; readonly low: number | null; readonly high: number | null; readonly instead: number | null }
 export interface Report {
   readonly methods: readonly Method[]; readonly controls: readonly Control[];
@@ -14,7 +14,7 @@ const NAMES: Record<string, string> = {
 };
 const CONTROLS: Record<string, string> = {
   other_task_trial: "another task's trial", same_demo_other_target: "a trial for another target", flipped_reward: "its own trial, score flipped",
-  other_task_demo: "another task's demonstration",
+  other_task_demo: "another task's demonstration", other_type_demo: "another type's demonstration",
 };
 
 export const methodName = (name: string) => NAMES[name] ?? name;
@@ -32,7 +32,7 @@ function interval(value: unknown): { low: number | null; high: number | null } {
 
 export function reportOf(given: unknown): Report | null {
   if (!isTree(given) || !isTree(given.methods)) return null;
-  const methods = Object.entries(given.methods).map(([name, method]) => ({ name, curve: curveOf(isTree(method) ? method.curve : null) }));
+  const methods = Object.entries(given.methods).map(([name, method]) => methodOf(name, isTree(method) ? method : {}));
   const controls = Object.entries(isTree(given.controls) ? given.controls : {}).flatMap(([name, control]) => {
     const success = isTree(control) ? number(control.success) : null;
     return !isTree(control) || success === null ? [] : [{ name, success, ...interval(control.ci95), instead: isTree(control.instead_of) ? number(control.instead_of.success) : null }];
@@ -41,6 +41,11 @@ export function reportOf(given: unknown): Report | null {
     methods: methods.filter((method) => method.curve.length > 0), controls,
     manifest: isTree(given.manifest) ? text(given.manifest.name) : null, nTasks: number(given.n_tasks), created: text(given.created),
   };
+}
+
+function methodOf(name: string, given: Tree): Method {
+  const types = Object.entries(isTree(given.by_type) ? given.by_type : {}).map(([type, curve]) => methodOf(type, { curve }));
+  return { name, curve: curveOf(given.curve), types };
 }
 
 function curveOf(given: unknown): Point[] {

@@ -69,7 +69,7 @@ function ready({ state, send, elsewhere }: Properties): Words {
   );
   const last = trials[trials.length - 1];
   if (last === undefined && demos.length === 0) {
-    return { title: "Show it a task", text: "The policy has never seen this one. Do it once, and it will try to do the same.", buttons: <>{show(true)}{attempt("Try without", false)}</> };
+    return { title: "Show it a task", text: "Do it once, and it will try to do the same.", buttons: <>{show(true)}{attempt("Try without", false)}</> };
   }
   const sure = state.adaptation?.confidence;
   if (last === undefined) {

@@ -74,14 +74,14 @@ def test_families_are_known_by_name_and_can_be_sent_to_other_processes(family):
 
 def test_no_type_is_in_two_of_training_and_test():
     family = ML10()
-    types = {split: {family.task(index) for index in indices[:100]} for split, indices in SPLITS.items()}
+    types = {split: {family.task_type(index) for index in indices[:100]} for split, indices in SPLITS.items()}
     assert types["train"] == types["validation"] == set(TRAIN)
     assert types["test"] == set(TEST)
 
 
 def test_all_test_tasks_are_as_many_of_each_type():
     family = ML10()
-    drawn = [family.task(index) for index in tasks_of(family, "test", 250, seed=3)]
+    drawn = [family.task_type(index) for index in tasks_of(family, "test", 250, seed=3)]
     assert {task: drawn.count(task) for task in TEST} == dict.fromkeys(TEST, 50)
 
 

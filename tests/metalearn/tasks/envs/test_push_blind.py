@@ -3,7 +3,7 @@ import pytest
 
 from metalearn.tasks.envs.metaworld.push_and_pick import Push
 from metalearn.tasks.envs.metaworld.push_blind import GROUP, PushBlind, PushBlindDense, PushBlindStrict
-from metalearn.tasks.family import SPLITS, Family, tasks_of
+from metalearn.tasks.family import SPLITS, AimedFamily, Family, tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import demonstrate, episode_seeds
 
@@ -72,3 +72,19 @@ def test_the_dense_reward_is_the_distance_that_is_left():
     np.testing.assert_allclose(episode.rewards, -distances, atol=1e-6)
     assert -episode.rewards[-1] <= family.radius < -episode.rewards[-2]
     assert episode.success
+
+
+def test_an_expert_can_be_sent_to_fixed_places_without_knowing_the_goal():
+    family = PushBlind()
+    assert isinstance(family, AimedFamily) and not isinstance(Push(), AimedFamily)
+    np.testing.assert_allclose([family.aim(0)[:2], family.aim(1)[:2]], [[-0.05, 0.85], [0.05, 0.85]])
+    env = family.make_vec([20, 24])
+    try:
+        observations, _ = env.reset(seed=[1, 1])
+        env.goals[:] = 9.0  # nowhere near
+        for _ in range(90):
+            observations, *_ = env.step(env.aimed_actions(np.array([1, 0])))
+        aims = np.array([family.aim(1), family.aim(0)])[:, :2]
+        assert np.linalg.norm(observations[:, 4:6] - aims, axis=1).max() < family.radius
+    finally:
+        env.close()

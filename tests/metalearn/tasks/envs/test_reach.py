@@ -118,3 +118,14 @@ def test_a_sibling_has_the_same_candidates_and_any_target():
     assert siblings == {68, 69, 70, 71}
     wanted = [family("reach-m4").candidates(i) for i in siblings]
     assert len({tuple(candidates) for candidates, _ in wanted}) == 1
+
+
+@pytest.mark.parametrize(("name", "n_sets", "n_new"), [("reach-m2-unseen", 6, 2), ("reach-m4-unseen", 15, 5)])
+def test_sets_of_candidates_in_test_tasks_never_occur_in_training(name: str, n_sets: int, n_new: int):
+    def sets(split: str) -> set[frozenset[int]]:
+        return {frozenset(map(int, family(name).candidates(i)[0])) for i in tasks_of(family(name), split, 400, seed=0)}
+
+    seen, new = sets("train") | sets("validation"), sets("test")
+    assert (len(seen), len(new)) == (n_sets - n_new, n_new)
+    assert not seen & new
+    assert set().union(*seen) == set().union(*new)  # every object is a candidate in both
