@@ -135,13 +135,16 @@ class ContextEncoder(nn.Module):
         self, episodes: EpisodeTensors, kind: str
     ) -> tuple[Float[Tensor, "b k f _p"], Float[Tensor, "b k h c"] | None]:
         """What is seen of the frames; in training, where most contexts are short, of those that are there alone."""
-        observations, changes = episodes.observations, episodes.changes
-        if not self.training or self.observations.memory_shape or episodes.mask.all() or not episodes.mask.any():
+        observations, changes, there = episodes.observations, episodes.changes, episodes.mask
+        if not self.training or there.all() or not there.any():
             return self.observations.read(observations, changes, kind)
-        there = episodes.mask.nonzero(as_tuple=True)
-        seen, _ = self.observations.read(observations[there][:, None], changes[there][:, None], kind)
-        nothing = seen.new_zeros(*observations.shape[:3], seen.shape[-1])
-        return nothing.index_put(there, seen[:, 0]), None
+        seen, keys = self.observations.read(observations[there][:, None], changes[there][:, None], kind)
+        return _put(seen, there), None if keys is None else _put(keys, there)
+
+
+def _put(values: Float[Tensor, "n 1 *v"], there: Bool[Tensor, "b k"]) -> Float[Tensor, "b k *v"]:
+    """The n values at the places that are there, and zeros at the others."""
+    return values.new_zeros(*there.shape, *values.shape[2:]).index_put((there,), values[:, 0])
 
 
 def _mlp(size: int, width: int, out: int) -> nn.Sequential:

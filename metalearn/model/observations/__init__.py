@@ -11,6 +11,7 @@ from metalearn.model.observations.categories import CategoryEncoder
 from metalearn.model.observations.entities import SetEncoder
 from metalearn.model.observations.images import ImageEncoder
 from metalearn.model.observations.parts import PartsEncoder
+from metalearn.model.observations.symbols import SymbolEncoder
 from metalearn.model.observations.vectors import UnclippedVectorEncoder, VectorEncoder
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ObservationEncoder",
     "PartsEncoder",
     "SetEncoder",
+    "SymbolEncoder",
     "UnclippedVectorEncoder",
     "VectorEncoder",
     "make_baseline_encoder",
@@ -35,8 +37,10 @@ def make_observation_encoder(spec: Spec, config: ModelConfig) -> ObservationEnco
         match part.kind:
             case "set":
                 return SetEncoder(part.shape, config.fourier, config.n_frames, config.encoder_width)
+            case "image" if n_symbols.get(part.name):
+                return SymbolEncoder(part.shape, n_symbols[part.name])
             case "image":
-                return ImageEncoder(part.shape, config.image_encoder, n_symbols.get(part.name, 0))
+                return ImageEncoder(part.shape, config.image_encoder)
             case "category":
                 return CategoryEncoder(*choices(part.space))
             case "vector":

@@ -1,7 +1,6 @@
 """A part that is a picture: read by a small convolutional network, or by a frozen one of the user's.
 
-Or a map of symbols in the shape of a picture. Does not know what pictures show, nor which of them are frames of one
-episode.
+Does not know what pictures show, nor which of them are frames of one episode.
 """
 
 import importlib
@@ -19,34 +18,23 @@ from metalearn.model.observations.base import ObservationEncoder
 GRID = 16  # places per side, about, that the first convolution looks at, whatever the size of a picture
 CHANNELS = (16, 32, 32)
 READOUT = 64
-CELL = 16  # numbers that a cell of a map of symbols is read as
 SHARPNESS = 3.0  # of the softmax, to begin with: values of a map are in units of their deviation
 BRIGHTEST = 255.0
 N_FITTED = 2048  # pictures that a normaliser is fitted to
 
 
 class ImageEncoder(ObservationEncoder):
-    """Features of pictures of shape `[h, w, c]`.
-
-    Args:
-        shape: of a picture.
-        image_encoder: that of `metalearn.config.ModelConfig`.
-        n_symbols: how many numbers there are, if each is a symbol; 0: they are brightnesses.
-    """
+    """Features of pictures of shape `[h, w, c]`; `image_encoder` is that of `metalearn.config.ModelConfig`."""
 
     mean_size = 0
 
-    def __init__(self, shape: tuple[int, ...], image_encoder: str, n_symbols: int = 0) -> None:
+    def __init__(self, shape: tuple[int, ...], image_encoder: str) -> None:
         super().__init__()
         self._shape = shape
         h, w, c = shape
-        self.network: PictureNetwork | SymbolNetwork | FrozenNetwork
-        if n_symbols:
-            self.network = SymbolNetwork(h, w, c, n_symbols)
-        elif image_encoder == SCRATCH:
-            self.network = PictureNetwork(h, w, c)
-        else:
-            self.network = FrozenNetwork(h, w, c, image_encoder)
+        self.network: PictureNetwork | FrozenNetwork = (
+            PictureNetwork(h, w, c) if image_encoder == SCRATCH else FrozenNetwork(h, w, c, image_encoder)
+        )
         self.size = self.plain_size = self.network.size
         self.frame_size = 2 * self.size
 
@@ -124,36 +112,6 @@ class PictureNetwork(nn.Module):
         maps = functional.layer_norm(maps, (self._n_places,))
         places = 2 * (self.sharpness * maps).softmax(-1) @ self.get_buffer("places")
         return torch.cat([places.flatten(1), self.norm(self.dense(maps.relu().flatten(1)))], -1)
-
-
-class SymbolNetwork(nn.Module):
-    """Every cell is looked up by what is in its channels, and a dense layer reads all cells.
-
-    A number that is no symbol is one more, the same for all. A map of a few cells has no edges and textures for
-    convolutions to find, and what can be in a cell is read once for all cells.
-    """
-
-    def __init__(self, h: int, w: int, c: int, n_symbols: int) -> None:
-        super().__init__()
-        n, self.size = n_symbols + 1, 2 * READOUT
-        combinations = torch.cartesian_prod(*[torch.arange(n)] * c).view(-1, c)
-        self.register_buffer("what", functional.one_hot(combinations, n).flatten(1).float(), persistent=False)
-        self.register_buffer("radix", n ** torch.arange(c - 1, -1, -1), persistent=False)
-        self.other = n_symbols
-        self.cells = nn.Sequential(nn.Linear(c * n, READOUT), nn.ReLU(), nn.Linear(READOUT, CELL), nn.LayerNorm(CELL))
-        self.dense = nn.Linear(h * w * CELL, self.size)
-        self.norm = nn.LayerNorm(self.size)
-
-    def fit(self, pictures: Float[Tensor, "n c h w"]) -> None:
-        """Do nothing: symbols are in no unit."""
-
-    def forward(self, pictures: Float[Tensor, "n c h w"]) -> Float[Tensor, "n p"]:
-        """The dense layer's numbers."""
-        symbols = (BRIGHTEST * pictures).round().long().clamp(max=self.other)
-        index = (symbols.flatten(2) * self.get_buffer("radix")[:, None]).sum(1)
-        cells = functional.embedding(index, self.cells(self.get_buffer("what")))
-        read: Tensor = self.norm(self.dense(cells.flatten(1)))
-        return read
 
 
 class _Function(Protocol):

@@ -15,7 +15,7 @@ from metalearn.config import ModelConfig
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.model.inference import Inference
-from metalearn.model.observations.images import ImageEncoder, PictureNetwork, SymbolNetwork
+from metalearn.model.observations.images import ImageEncoder
 from metalearn.model.policy import ConditionalPolicy
 
 PICTURE = Spec(spaces.Box(0, 255, (8, 8, 3), np.uint8), spaces.Box(-1, 1, (2,)), horizon=8, rate_hz=10.0)
@@ -129,27 +129,3 @@ def test_a_network_that_cannot_be_one_is_refused(function: str, why: str, brough
 def test_the_name_of_a_network_is_checked_before_anything_is_imported() -> None:
     with pytest.raises(ValidationError, match="image_encoder"):
         ModelConfig(image_encoder="resnet")
-
-
-def test_symbols_that_are_near_as_numbers_are_not_near_in_meaning() -> None:
-    torch.manual_seed(0)
-    encoder = ImageEncoder((4, 4, 2), "scratch", n_symbols=5)
-    drawn = torch.zeros(3, 32)
-    drawn[1, 6], drawn[2, 6] = 1, 2
-    features = encoder(drawn)
-    apart = (features[:, None] - features).norm(dim=-1)
-    assert apart[1, 2] > 0.5 * apart[0, 1] > 0
-
-
-def test_a_number_that_is_no_symbol_is_none_of_them() -> None:
-    encoder, drawn = ImageEncoder((4, 4, 2), "scratch", n_symbols=5), torch.full((2, 32), 5.0)
-    drawn[1, 3] = 255
-    assert torch.equal(*encoder(drawn))
-
-
-def test_each_picture_of_a_dict_is_read_as_what_it_holds() -> None:
-    picture = spaces.Box(0, 255, (6, 6, 1), np.uint8)
-    spec = Spec(spaces.Dict(camera=picture, map=picture), spaces.Discrete(2), horizon=8, rate_hz=10.0)
-    policy = ConditionalPolicy(ModelConfig(**SMALL, symbols=(0, 4)), spec)
-    kinds = [type(part.network) for part in policy.observations.parts]
-    assert kinds == [PictureNetwork, SymbolNetwork]
