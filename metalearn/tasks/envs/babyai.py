@@ -1,8 +1,8 @@
 """Three levels of BabyAI, in which a task is one mission: go to an object, or put one next to another.
 
-Chevalier-Boisvert et al., "BabyAI: First steps towards grounded language learning with a human in the loop" (2019). Their
-levels draw a mission for each episode; here it is given, and everything else is drawn as they do. Observations are
-theirs, without the mission, which has to be asked for or shown.
+Chevalier-Boisvert et al., "BabyAI: First steps towards grounded language learning with a human in the loop" (2019).
+Their levels draw a mission for each episode; here it is given, and everything else is drawn as they do. Observations
+are theirs, without the mission, which has to be asked for or shown.
 """
 
 import contextlib
