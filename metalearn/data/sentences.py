@@ -7,7 +7,7 @@ import difflib
 import importlib
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -25,6 +25,7 @@ REMEMBERED = 16_384
 """Sentences whose vectors are kept."""
 
 
+@runtime_checkable
 class SentenceEncoder(Protocol):
     """What turns a sentence into a unit vector of `size` numbers, the same one every time."""
 

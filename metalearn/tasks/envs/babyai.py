@@ -178,7 +178,7 @@ class Level(RoomGridLevel):  # type: ignore[misc]  # minigrid has no types
         return self._decided[1]
 
 
-def _space() -> spaces.Dict:
+def _space() -> spaces.Space[Any]:
     symbols = [len(OBJECT_TO_IDX), len(COLOR_TO_IDX), len(STATE_TO_IDX)]
     view = spaces.MultiDiscrete(np.broadcast_to(symbols, (VIEW, VIEW, 3)))
     return spaces.Dict({"direction": spaces.Discrete(4), "view": view})
