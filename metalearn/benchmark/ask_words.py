@@ -11,6 +11,7 @@ All of it also with a bag of words as the encoder, which tells wording from mean
 first one.
 """
 
+import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from metalearn.benchmark.store import read_json, write_json
 from metalearn.bundle import Bundle
 from metalearn.data.asks import NOTHING, Ask, Words
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.sentences import embedding, find_encoder
 from metalearn.evaluation.asked import Way, attempts_with, clustered_rate
 from metalearn.evaluation.manifest import load_manifest
 from metalearn.evaluation.protocol import Protocol, adapted
@@ -34,6 +36,7 @@ from metalearn.tasks.family import ParaphrasedFamily
 from metalearn.tasks.registry import find_family
 
 STREAM = 41
+MOST_MISSIONS = 40  # whose sentences are compared
 
 
 @dataclass(frozen=True)
@@ -123,12 +126,32 @@ def measure(bundle: Bundle, manifest: str, tasks: int, seed: int) -> dict[str, A
         for group, rows in groups.items():
             of_group = [mission for mission, there in zip(missions, rows, strict=True) if there]
             found["ways"][name][group] = _rates(attempts[:, rows], of_group, seed)
+    found["encoding"] = encoding(found["encoder"].partition("@")[0], family, indices)
     found["differences"] = {
         "other words, over words": _gain(success["other words"][0], success["words"][0], seed),
         "demo and words, over demo": _gain(success["demo and words"][0], success["demo"][0], seed),
         "words and one trial, over words": _gain(success["words"][1], success["words"][0], seed),
     }
     return found
+
+
+def encoding(encoder: str, family: ParaphrasedFamily, indices: Sequence[int]) -> dict[str, Any]:
+    """What the encoder alone is worth: how often the known sentence nearest to a new one is about the same task.
+
+    And the milliseconds that a sentence takes in this process, of which the median is given.
+    """
+    missions = dict.fromkeys((family.sentences(index), family.held_out_sentences(index)) for index in indices)
+    some = list(missions)[:MOST_MISSIONS]
+    known = [(sentence, sentences) for sentences, _ in some for sentence in sentences]
+    vectors = np.array([embedding(encoder, sentence) for sentence, _ in known])
+    right, took_ms = [], []
+    for sentences, held_out in some:
+        for sentence in held_out:
+            started = time.perf_counter()
+            vector = find_encoder(encoder).embed(sentence)
+            took_ms.append(1e3 * (time.perf_counter() - started))
+            right.append(known[int((vectors @ vector).argmax())][1] == sentences)
+    return {"nearest is right": float(np.mean(right)), "n": len(right), "ms": float(np.median(took_ms))}
 
 
 def ways(family: ParaphrasedFamily, indices: Sequence[int], seed: int) -> dict[str, Way]:
