@@ -83,7 +83,9 @@ def benchmark(
             "of ask-words: manifests.",
         ),
     ] = None,
-    tasks: Annotated[int, typer.Option(min=20, help="Held-out tasks of each part, of mirror, asks and ask-words.")] = 500,
+    tasks: Annotated[
+        int, typer.Option(min=20, help="Held-out tasks of each part, of mirror, asks and ask-words.")
+    ] = 500,
     out: Annotated[Path | None, typer.Option(help="Folder of the report. [default: benchmarks/results/SUITE]")] = None,
     runs: Annotated[
         Path | None, typer.Option(help="Folder of the intermediate results. [default: runs/benchmark/SUITE]")
