@@ -225,7 +225,7 @@ _ALL = (
             manifest=name,
             data=DataConfig(n_tasks=n_tasks, chunk_tasks=64),
             model=ModelConfig(
-                n_frames=5, fourier=(), n_hypotheses=4, latent_dim=128, policy_width=256, memory=32, asks=("words",)
+                n_frames=5, fourier=(), n_hypotheses=4, latent_dim=128, policy_width=256, symbols=(11,), asks=("words",)
             ),
             training=TrainingConfig(
                 warmup_steps=1500,

@@ -14,7 +14,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
 from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from minigrid.envs.babyai.core.verifier import GoToInstr, ObjDesc, PutNextInstr
 from minigrid.utils.baby_ai_bot import BabyAIBot
@@ -88,7 +87,7 @@ class BabyAI:
 
     @property
     def spec(self) -> Spec:
-        """What the agent sees: kind, colour and state of each cell before it; and the direction that it faces."""
+        """MiniGrid's: kind, colour and state of each cell before the agent, and the direction that it faces."""
         return Spec(
             _space(), spaces.Discrete(7), ROOM_STEPS * len(self.missions[0]), rate_hz=10.0, version=self.version
         )
@@ -144,9 +143,9 @@ class Level(RoomGridLevel):  # type: ignore[misc]  # minigrid has no types
         self.instrs = PutNextInstr(*described) if alone else GoToInstr(*described)
 
     def gen_obs(self) -> dict[str, Any]:
-        """The view and the direction."""
+        """What is seen, but for the mission."""
         seen = super().gen_obs()
-        return {"view": seen["image"].astype(np.int64), "direction": np.int64(seen["direction"])}
+        return {name: seen[name] for name in ("direction", "image")}
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Start an episode."""
@@ -179,9 +178,9 @@ class Level(RoomGridLevel):  # type: ignore[misc]  # minigrid has no types
 
 
 def _space() -> spaces.Space[Any]:
-    symbols = [len(OBJECT_TO_IDX), len(COLOR_TO_IDX), len(STATE_TO_IDX)]
-    view = spaces.MultiDiscrete(np.broadcast_to(symbols, (VIEW, VIEW, 3)))
-    return spaces.Dict({"direction": spaces.Discrete(4), "view": view})
+    """MiniGrid's own, without the mission."""
+    image = spaces.Box(0, 255, (VIEW, VIEW, 3), np.uint8)
+    return spaces.Dict({"direction": spaces.Discrete(4), "image": image})
 
 
 def go_to_red_ball() -> BabyAI:

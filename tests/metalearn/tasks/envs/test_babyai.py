@@ -35,9 +35,9 @@ def test_the_same_seed_lays_out_the_same_room_and_the_mission_is_not_seen() -> N
     family = go_to_local()
     env = family.make(TEST)
     first, again, other = (env.reset(seed=seed)[0] for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first["view"], again["view"])
-    assert not np.array_equal(first["view"], other["view"])
-    assert set(first) == {"direction", "view"} and env.observation_space.contains(first)
+    np.testing.assert_array_equal(first["image"], again["image"])
+    assert not np.array_equal(first["image"], other["image"])
+    assert set(first) == {"direction", "image"} and env.observation_space.contains(first)
 
 
 def test_new_missions_are_in_no_training() -> None:
