@@ -234,6 +234,7 @@ _ALL = (
                 trials_per_task=1,
                 steps_per_episode=12,
                 batch_tasks=64,
+                average_share=0.1,
                 check_steps=250,
                 check_tasks=64,
             ),
