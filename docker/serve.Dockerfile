@@ -18,7 +18,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     && if index="$(pip config get global.index-url 2>/dev/null)"; then export UV_DEFAULT_INDEX="$index"; fi \
     && export UV_REQUIRE_HASHES=1 UV_CONSTRAINT=/src/requirements.lock \
     && uv pip install --python /opt/tools/bin/python --group images \
-    && uv pip install --python /opt/venv/bin/python -r pyproject.toml
+    && uv pip install --python /opt/venv/bin/python -r pyproject.toml --extra words
 # Of metalearn only what serving needs.
 COPY metalearn/__init__.py metalearn/adapter.py metalearn/confidence.py metalearn/config.py \
     metalearn/bundle_upgrade.py metalearn/experiments.py metalearn/proxies.py metalearn/quality.py \
@@ -26,6 +26,7 @@ COPY metalearn/__init__.py metalearn/adapter.py metalearn/confidence.py metalear
 COPY metalearn/bundle metalearn/bundle
 COPY metalearn/data metalearn/data
 COPY metalearn/recognition metalearn/recognition
+COPY metalearn/words metalearn/words
 COPY service service
 COPY wtl wtl
 RUN /opt/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheels . \

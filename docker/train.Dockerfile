@@ -25,7 +25,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     && if index="$(pip config get global.index-url 2>/dev/null)"; then export UV_DEFAULT_INDEX="$index"; fi \
     && hashed() { uv pip install --require-hashes --constraint requirements.lock "$@"; } \
     && hashed --python /opt/tools/bin/python --group images \
-    && hashed --excludes torch-is-apart -r pyproject.toml --extra train --extra mil \
+    && hashed --excludes torch-is-apart -r pyproject.toml --extra train --extra mil --extra words \
     && LOCKED="$(grep -oE '^(torch|torchvision)==[0-9.]+' requirements.lock | tr '\n' ' ')" \
     && awk '/^[^ ]/ {torch = /^(torch|torchvision|triton)==/} !torch' requirements.lock > /tmp/apart.lock \
     && echo "${TORCH:-$LOCKED}" \

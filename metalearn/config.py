@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from metalearn.data.asks import AskOffer, kinds_of
 from metalearn.data.errors import InvalidConfig
+from metalearn.data.sentences import ENCODERS, MINILM
 
 SCRATCH = "scratch"
 """The `image_encoder` that is trained with the rest."""
@@ -120,11 +121,12 @@ class ModelConfig(Section):
         0, ge=0, le=16_384, description="numbers in which an episode is remembered while it lasts; 0: it is not"
     )
     asks: tuple[str, ...] = Field(
-        (), description="kinds of ask that the model is trained for: return, goal, better, in any combination"
+        (), description="kinds of ask that the model is trained for: return, goal, better, words, in any combination"
     )
     ask_offers: Annotated[tuple[AskOffer, ...], SetBy("training, from what episodes were an answer to")] = Field(
         (), description="ranges and units of the asks that the model was trained for"
     )
+    sentence_encoder: str = Field(MINILM, description=f"what turns words into numbers: {' or '.join(ENCODERS)}")
     image_encoder: Annotated[str, NamesCode()] = Field(
         SCRATCH,
         pattern=r"^(scratch|[\w.]+:\w+)$",
@@ -140,6 +142,13 @@ class ModelConfig(Section):
     units: Annotated[UnitsConfig, SetBy("training, from the bounds of the spaces and the training data")] = Field(
         UnitsConfig(), description="units of actions and rewards that the networks count in"
     )
+
+    @field_validator("sentence_encoder")
+    @classmethod
+    def _known_encoder(cls, name: str) -> str:
+        if name not in ENCODERS:
+            raise ValueError(f"expected {' or '.join(ENCODERS)}, got {name!r}")
+        return name
 
     @field_validator("asks")
     @classmethod

@@ -223,6 +223,34 @@ _ALL = (
             check_tasks=100,
         ),
     ),
+    # BabyAI's missions are said in words. What is seen are symbols, of which there are few, and a bot knows the way.
+    *(
+        Experiment(
+            name=name,
+            family=name,
+            manifest=name,
+            data=DataConfig(n_tasks=n_tasks, chunk_tasks=64),
+            model=ModelConfig(
+                n_frames=5, fourier=(), n_hypotheses=4, latent_dim=128, policy_width=256, symbols=(11,), asks=("words",)
+            ),
+            training=TrainingConfig(
+                warmup_steps=1500,
+                rounds=1,
+                round_steps=1500,
+                trials_per_task=1,
+                steps_per_episode=12,
+                batch_tasks=64,
+                average_share=0.1,
+                check_steps=250,
+                check_tasks=64,
+            ),
+        )
+        for name, n_tasks in (
+            ("babyai-go-to-red-ball", 1024),
+            ("babyai-go-to-local", 4096),
+            ("babyai-put-next-local", 8192),
+        )
+    ),
     Experiment(
         name="ml10",
         family="ml10",

@@ -207,6 +207,15 @@ class AimedFamily(VectorFamily, Protocol):
         ...
 
 
+@runtime_checkable
+class ParaphrasedFamily(DescribedFamily, Protocol):
+    """A family with sentences that no training sees, so that an evaluation can tell meaning from wording."""
+
+    def held_out_sentences(self, index: int) -> tuple[str, ...]:
+        """Sentences that describe the task, in words that `sentences` of no task has."""
+        ...
+
+
 class SerialVectorEnv(TaskVectorEnv):
     """Tasks stepped one after the other: the vector environment of any family that has none of its own."""
 

@@ -46,6 +46,9 @@ FAMILIES = {
     "push-blind": "metalearn.tasks.envs.metaworld.push_blind:PushBlind",
     "push-blind-strict": "metalearn.tasks.envs.metaworld.push_blind:PushBlindStrict",
     "push-blind-dense": "metalearn.tasks.envs.metaworld.push_blind:PushBlindDense",
+    "babyai-go-to-red-ball": "metalearn.tasks.envs.babyai:go_to_red_ball",
+    "babyai-go-to-local": "metalearn.tasks.envs.babyai:go_to_local",
+    "babyai-put-next-local": "metalearn.tasks.envs.babyai:put_next_local",
 }
 """Name of a family -> `module:Class`, or a function in place of the class; called without arguments."""
 

@@ -241,7 +241,9 @@ def _labelled(kinds: Sequence[type[AskKind]], hindsight: Hindsight, rng: np.rand
     return Ask(tuple(value for value in values if value is not None))
 
 
-def offers_of(names: Sequence[str], dataset: Dataset, goals: GoalReader | None, seed: int) -> tuple[AskOffer, ...]:
+def offers_of(
+    names: Sequence[str], dataset: Dataset, goals: GoalReader | None, encoder: str, seed: int
+) -> tuple[AskOffer, ...]:
     """What a model is trained for that learns these kinds of ask from a data set.
 
     Raises:
@@ -258,7 +260,7 @@ def offers_of(names: Sequence[str], dataset: Dataset, goals: GoalReader | None, 
     for kind in kinds:
         if not labels[kind.name]:
             raise InvalidConfig(f"model.asks: {kind.name}: expected training data with {kind.needs}, got none")
-    return tuple(kind.offer(labels[kind.name][:MOST_LABELS]) for kind in kinds)
+    return tuple(kind.offer(labels[kind.name][:MOST_LABELS], encoder) for kind in kinds)
 
 
 def _every(record: TaskRecord, goals: GoalReader | None, rng: np.random.Generator) -> Sequence[Hindsight]:

@@ -156,7 +156,9 @@ class EpisodeSource:
             own = self._gather("", self._try(policy, records, contexts, n_attempts, STREAM_PROGRESS))
             rates = {
                 name: float(np.mean([bool(task.attempts[i].success) for task in own]))
-                for i, name in enumerate(("trial", "retrial", *(f"after_{n}" for n in range(2, n_attempts))))
+                for i, name in enumerate(
+                    ("trial", "retrial", *(f"after_{n}" for n in range(2, n_attempts)))[:n_attempts]
+                )
             }
             if informed:
                 contexts = [Context(record.demos, record.experts[:1]) for record in records]

@@ -169,11 +169,11 @@ class _Run:
         longest = max(1, self.config.trials_per_task, self.recorded.max_trials if self.recorded else 0)
         units = UnitsConfig.model_validate(stored.progress.units) if stored else units_of(dataset)
         self.goals = goal_reader(self.family, dataset.spec)
-        asks = self.experiment.model.asks
+        asks, encoder = self.experiment.model.asks, self.experiment.model.sentence_encoder
         offers = (
             tuple(AskOffer.of(one) for one in stored.progress.asks)
             if stored
-            else offers_of(asks, dataset, self.goals, self.experiment.seed)
+            else offers_of(asks, dataset, self.goals, encoder, self.experiment.seed)
         )
         self.progress.units, self.progress.asks = units.model_dump(mode="json"), [asdict(one) for one in offers]
         self.model = self.experiment.model.model_copy(

@@ -49,7 +49,7 @@ def test_an_image_installs_what_was_tested(dockerfile: Path):
 
 def test_every_image_needs_only_what_is_in_the_lock():
     locked = {name for name, _ in pins("requirements.lock")}
-    assert closure("train", "mil") <= locked
+    assert closure("train", "mil", "words") <= locked
     assert {"uv", "cyclonedx-bom", "setuptools"} <= locked
 
 

@@ -30,7 +30,7 @@ class Urgency(AskKind):
         return cls(float(len(known.episode)))
 
     @classmethod
-    def offer(cls, labels: Sequence[AskKind]) -> AskOffer:
+    def offer(cls, labels: Sequence[AskKind], encoder: str) -> AskOffer:
         return AskOffer.fitted(cls.name, np.array([[label.to_json()] for label in labels]))
 
     @classmethod

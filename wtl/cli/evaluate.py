@@ -79,10 +79,11 @@ def benchmark(
         typer.Option(
             metavar="A,B,C",
             help="Run only these parts: methods, grid, tracks, speed, optimisers, generalisation; "
-            "of mirror: recognition, imitation, mirror, told; of asks: plain, gambling, return, goal, better.",
+            "of mirror: recognition, imitation, mirror, told; of asks: plain, gambling, return, goal, better; "
+            "of ask-words: manifests.",
         ),
     ] = None,
-    tasks: Annotated[int, typer.Option(min=20, help="Test tasks of each part, of mirror and asks.")] = 500,
+    tasks: Annotated[int, typer.Option(min=20, help="Test tasks of each part, of mirror, asks and ask-words.")] = 500,
     out: Annotated[Path | None, typer.Option(help="Folder of the report. [default: benchmarks/results/SUITE]")] = None,
     runs: Annotated[
         Path | None, typer.Option(help="Folder of the intermediate results. [default: runs/benchmark/SUITE]")
@@ -108,6 +109,7 @@ def benchmark(
       wtl benchmark mirror                           # whom does it imitate, recognise, and does it know itself?
       wtl benchmark mirror --part told --tasks 50    # a part of it, on few tasks
       wtl benchmark asks --part goal                 # does it do what it is asked for?
+      wtl benchmark ask-words                        # tasks in words, shown, tried, and all of it together
     """
     use_threads(threads)
     if suite is None:
@@ -125,6 +127,11 @@ def benchmark(
 
         folder = out or Path("benchmarks/results/asks")
         asking.run(runs or Path("runs"), folder, parts=_listed(part), tasks=tasks, say=typer.echo)
+    elif suite == "ask-words":
+        from metalearn.benchmark.ask_words import run as ask
+
+        folder = out or Path("benchmarks/results/ask-words")
+        ask(runs or Path("runs"), folder, parts=_listed(part), tasks=tasks, say=typer.echo)
     elif page:
         from wtl.report_page import write_suite_page
 

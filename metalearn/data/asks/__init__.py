@@ -16,6 +16,7 @@ from metalearn.data.asks.better import Better
 from metalearn.data.asks.goals import Goal
 from metalearn.data.asks.kind import AskKind, AskOffer, Hindsight
 from metalearn.data.asks.returns import Return
+from metalearn.data.asks.words import Words
 from metalearn.data.errors import InvalidConfig, InvalidData
 
 __all__ = [
@@ -28,11 +29,12 @@ __all__ = [
     "Goal",
     "Hindsight",
     "Return",
+    "Words",
     "features_of",
     "kinds_of",
 ]
 
-KINDS: tuple[type[AskKind], ...] = (Return, Goal, Better)
+KINDS: tuple[type[AskKind], ...] = (Return, Goal, Better, Words)
 """Every kind that there is."""
 
 _N_SHOWN = 80

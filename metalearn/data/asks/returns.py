@@ -45,7 +45,7 @@ class Return(AskKind):
         return cls(float(np.mean(found))) if found else None
 
     @classmethod
-    def offer(cls, labels: Sequence[AskKind]) -> AskOffer:
+    def offer(cls, labels: Sequence[AskKind], encoder: str) -> AskOffer:
         """The range of returns, and examples spread over it."""
         values = np.array([label.to_json() for label in labels])
         shown = np.quantile(values, np.linspace(0, 1, N_EXAMPLES))

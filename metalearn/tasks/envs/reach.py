@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt8
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.spec import Spec
+from metalearn.tasks.envs import reach_words
 from metalearn.tasks.family import SPLITS, Scene, TaskVectorEnv
 from metalearn.tasks.rendering import EDGE, draw_plane, draw_scene
 from metalearn.tasks.single_row import SingleRowEnv
@@ -92,6 +93,20 @@ class Reach:
     def achieved_goal(self, observations: Shaped[np.ndarray, "n *o"]) -> Float32[np.ndarray, "n 2"]:
         """Where the robot is."""
         return self._parse(observations)[0].astype(np.float32)
+
+    def sentences(self, index: int) -> tuple[str, ...]:
+        """The target by its number, or by a word for its colour that no other candidate has."""
+        return self._said(index, reach_words.BY_NUMBER, reach_words.BY_COLOUR)
+
+    def held_out_sentences(self, index: int) -> tuple[str, ...]:
+        """The same in other words."""
+        return self._said(index, reach_words.BY_NUMBER_HELD_OUT, reach_words.BY_COLOUR_HELD_OUT)
+
+    def _said(self, index: int, by_number: Sequence[str], by_colour: Sequence[str]) -> tuple[str, ...]:
+        candidates, target = self.candidates(index)
+        if self.coloured:
+            return tuple(reach_words.coloured(candidates, target, by_colour))
+        return tuple(reach_words.numbered(int(candidates[target]), by_number))
 
     def draw(self, axes: Any, episode: Episode, index: int) -> None:
         """Draw an episode from above into matplotlib axes: path, objects, candidates, target."""

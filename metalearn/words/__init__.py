@@ -1,0 +1,1 @@
+"""Sentence encoders. `metalearn.data.sentences` finds them by name; nothing else imports them."""
