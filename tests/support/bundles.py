@@ -1,14 +1,17 @@
 """Bundles with random weights of every kind of model, and contexts for them."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from support.asks import OFFERS
 
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
+from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.spec import Spec
 from metalearn.model.export import with_graphs
@@ -35,6 +38,8 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "memory": (ModelConfig(memory=6, dynamics_rank=1), SEEN, BOX),
     "memory of parts": (ModelConfig(memory=6, n_hypotheses=2), PARTS, spaces.MultiDiscrete([2, 3], start=[1, -1])),
     "means": (ModelConfig(frame_means=True), SEEN, BOX),
+    "asked": (ModelConfig(asks=("return", "goal", "better"), ask_offers=OFFERS), SEEN, BOX),
+    "asked, of parts": (ModelConfig(n_hypotheses=2, asks=("better",), ask_offers=OFFERS[2:]), PARTS, BOX),
     "watched": (ModelConfig(memory=6, n_hypotheses=2), WATCHED, BOX),
 }
 
@@ -67,3 +72,13 @@ def contexts(spec: Spec, rng: np.random.Generator) -> list[Context]:
         return tuple(spec.example_episode(rng, int(rng.integers(1, spec.horizon + 1))) for _ in range(n))
 
     return [Context(episodes(k), episodes(n)) for k in (0, 1, 4) for n in (0, 1, 3)]
+
+
+def asked(bundle: Bundle, given: list[Context], rng: np.random.Generator) -> list[Context]:
+    """The same contexts, each of which asks for some of what the model was trained for; the first one for nothing."""
+    found = []
+    for i, context in enumerate(given):
+        examples = [(offer.kind, offer.examples[rng.integers(len(offer.examples))]) for offer in bundle.asks]
+        some = {kind: value for j, (kind, value) in enumerate(examples) if i >> j & 1}
+        found.append(replace(context, ask=Ask.from_json(some)))
+    return found
