@@ -72,7 +72,7 @@ class Goal(AskKind):
         """The first number that no goal of training had."""
         for i, (value, low, high) in enumerate(zip(self.value, offer.low, offer.high, strict=True)):
             if not low <= value <= high:
-                return f"goal[{i}] is {value:.4g}, and goals of training had {low:.4g} to {high:.4g} there"
+                return f"goal[{i}] is {value:.4g}, and those of training were {low:.4g} to {high:.4g}"
         return None
 
     @classmethod

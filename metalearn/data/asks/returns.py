@@ -69,7 +69,10 @@ class Return(AskKind):
         counted = self._counted(offer)
         if counted == self.value:
             return None
-        return f"a return of {self.value:.4g} is not {self.accepted(offer)[2:]}: it counts as {counted:.4g}"
+        return (
+            f"return is {self.value:.4g}, and those of training were {offer.low[0]:.4g} to {offer.high[0]:.4g}: it "
+            f"counts as {counted:.4g}"
+        )
 
     def features(self, offer: AskOffer) -> Float32[np.ndarray, " 1"]:
         """The return within the trained range, scaled."""
