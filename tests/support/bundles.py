@@ -11,11 +11,13 @@ from support.asks import OFFERS
 
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
-from metalearn.data.asks import Ask
+from metalearn.data.asks import Ask, Goal, Return
 from metalearn.data.context import Context
 from metalearn.data.spec import Spec
 from metalearn.model.export import with_graphs
 from metalearn.model.policy import ConditionalPolicy
+from metalearn.tasks.registry import find_family
+from metalearn.tasks.rollout import demonstrate
 from service.settings import SHIPPED_MODELS
 
 BOX = spaces.Box(-2.0, 2.0, (3,), np.float32)
@@ -65,6 +67,23 @@ def made(kind: str) -> Bundle:
     # Through a policy once more: buffers that have two names have one value.
     whole = ConditionalPolicy.from_weights(config, spec, weights | drawn).to_weights()
     return with_graphs(Bundle(kind, spec, config.model_dump(mode="json"), whole))
+
+
+def reach_ask() -> Bundle:
+    """A bundle with random weights that acts in reach-m2, and can be asked for a return, a goal, or better."""
+    family = find_family("reach-m2")
+    demo = demonstrate(family, [family.splits["test"][0]], [0], "demo").episodes[0]
+    offers = (
+        Return.offer([Return(-1.0), Return(0.0), Return(1.0)]),
+        Goal.offer([Goal((x, y)) for x in (-1.0, 0.3, 1.0) for y in (-1.0, 0.2, 1.0)]),
+        OFFERS[2],
+    )
+    config = ModelConfig(asks=("return", "goal", "better"), ask_offers=offers)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = ConditionalPolicy(config, family.spec).to_weights()
+    bundle = Bundle("reach-ask", family.spec, config.model_dump(mode="json"), weights)
+    return with_graphs(bundle).with_example(demo)
 
 
 def contexts(spec: Spec, rng: np.random.Generator) -> list[Context]:
