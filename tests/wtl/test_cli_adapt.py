@@ -107,7 +107,7 @@ def test_what_is_asked_for_is_said_in_words_or_as_json(url: str, wtl: Wtl, file:
 )
 def test_an_ask_that_is_none_is_one_sentence(url: str, wtl: Wtl, asks: list[str], said: str) -> None:
     options = [part for one in asks for part in ("--ask", one)]
-    assert said in wtl("adapt", "--model", "asked", *options, code=1)
+    assert said in wtl("adapt", "--model", "asked", *options, code=2)
 
 
 def test_recordings_are_converted_and_adapted_to(url: str, wtl: Wtl, file: Path, tmp_path: Path, monkeypatch) -> None:
