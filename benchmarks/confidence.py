@@ -136,7 +136,8 @@ def estimate_all(bundle: Bundle, contexts: Sequence[Context]) -> list[Confidence
     confidence = Confidence.of(bundle)
     assert confidence is not None, f"{bundle.name} is not calibrated"
     beliefs = Inference.load(bundle).infer_belief(contexts)
-    return [confidence.estimate(belief, context) for belief, context in zip(beliefs, contexts, strict=True)]
+    found = (confidence.estimate(belief, context) for belief, context in zip(beliefs, contexts, strict=True))
+    return [one for one in found if one is not None]  # None is for asks, and nothing is asked for here
 
 
 def strange_demos(bundle: Bundle, family: Family, n: int) -> dict[str, Any]:

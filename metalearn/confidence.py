@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from metalearn.adapter import Belief
 from metalearn.bundle import Bundle, Weights
+from metalearn.data.asks import AskOffer, features_of
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
@@ -101,8 +102,9 @@ class Novelty:
 class Confidence:
     """Estimates of one model's success. Reads beliefs and contexts, not observations to come."""
 
-    def __init__(self, weights: Weights, spec: Spec) -> None:
+    def __init__(self, weights: Weights, spec: Spec, offers: Sequence[AskOffer] = ()) -> None:
         """Raises InvalidConfig where arrays are missing or do not fit."""
+        self._offers = offers
         try:
             novelty = part(weights, "novelty")
             self.novelty = Novelty(novelty, spec) if novelty else None
@@ -115,13 +117,21 @@ class Confidence:
     @classmethod
     def of(cls, bundle: Bundle) -> "Confidence | None":
         """Of a bundle; None for one that was not calibrated. Raises InvalidConfig."""
-        return None if bundle.confidence is None else cls(bundle.confidence, bundle.spec)
+        return None if bundle.confidence is None else cls(bundle.confidence, bundle.spec, bundle.asks)
 
-    def estimate(self, belief: Belief, context: Context) -> ConfidenceEstimate:
-        """What to expect of the next attempt in `context`, of which `belief` is what the model made."""
+    def estimate(self, belief: Belief, context: Context) -> ConfidenceEstimate | None:
+        """What to expect of the next attempt in `context`, of which `belief` is what the model made.
+
+        None where something is asked for, and the model was calibrated without asks.
+        """
         score = self._score(context)
         novelty = None if score is None or self.novelty is None else self.novelty.quantile(score)
-        success, later = self._probabilities(describe(belief, context, score), kind(context, novelty))
+        seen = describe(belief, context, score, self._offers)
+        if len(seen) > self._size:
+            if context.ask:
+                return None
+            seen = describe(belief, context, score)
+        success, later = self._probabilities(seen, kind(context, novelty))
         return ConfidenceEstimate(success, later - success, novelty)
 
     def _score(self, context: Context) -> float | None:
@@ -149,8 +159,13 @@ def kind(context: Context, novelty: float | None) -> int:
     return int(context.scored) + 2 * int(novelty is not None and novelty >= UNLIKE)
 
 
-def describe(belief: Belief, context: Context, score: float | None) -> Float[np.ndarray, " f"]:
-    """All that success is predicted from: the belief, how often was shown and tried and how that went, the latent."""
+def describe(
+    belief: Belief, context: Context, score: float | None, offers: Sequence[AskOffer] = ()
+) -> Float[np.ndarray, " f"]:
+    """All that success is predicted from: the belief, how often was shown and tried and how that went, the latent.
+
+    And, of a model with offers, what is asked for.
+    """
     p = belief.probabilities.astype(np.float32)
     outcomes = [trial.success for trial in context.trials]
     last = context.trials[-1] if context.trials else None
@@ -167,7 +182,8 @@ def describe(belief: Belief, context: Context, score: float | None) -> Float[np.
         np.mean([demo.actions is not None for demo in context.demos]) if context.demos else 0,
         0 if score is None else np.clip(score, -FAR, FAR),
     ]
-    return np.concatenate([np.sort(p)[::-1], np.array(beside, np.float32), belief.latent.astype(np.float32)])
+    asked = features_of([context.ask], offers)[0]
+    return np.concatenate([np.sort(p)[::-1], np.array(beside, np.float32), belief.latent.astype(np.float32), asked])
 
 
 def standardised(

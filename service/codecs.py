@@ -6,6 +6,7 @@ Bounded in size, nesting and number of containers. Nothing is ever unpickled. Kn
 import json
 import zlib
 from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,15 +42,19 @@ def decode_json(data: bytes, max_containers: int) -> Any:
     """Decode JSON to plain Python values. NaN and infinities pass; the check of the field refuses them.
 
     Raises:
-        MalformedBody: not JSON, nested too deeply, or invalid UTF-8.
+        MalformedBody: not JSON, nested too deeply, invalid UTF-8, or an object with two values of one name.
         BodyTooLarge: too many lists and objects.
     """
     if data.count(b"[") + data.count(b"{") > max_containers:
         raise too_many_containers(max_containers)
+    text = data.removeprefix(BOM_UTF8)
     try:
-        return from_json(data.removeprefix(BOM_UTF8))
+        value = from_json(text)
+        if text.count(b":") != _n_names(value, text.count(b":")):  # a name lost its first value, or text has colons
+            json.loads(text, object_pairs_hook=_unambiguous, parse_int=str, parse_float=str)
     except ValueError as error:
         raise MalformedBody(f"the body is not JSON: {error}") from error
+    return value
 
 
 def encode_json(value: Any) -> bytes:
@@ -136,6 +141,26 @@ def decode(media_type: str, data: bytes, max_bytes: int, max_containers: int) ->
         raise BodyTooLarge(str(error), field=error.field, expected=error.expected, got=error.got) from error
     except InvalidBytes as error:
         raise MalformedBody(str(error), field=error.field, expected=error.expected, got=error.got) from error
+
+
+def _n_names(value: Any, most: int) -> int:
+    """Count the names in objects, level by level until `most` are found, and so without walking arrays of numbers."""
+    found, level = 0, [value]
+    while level and found < most:
+        objects = [one for one in level if isinstance(one, dict)]
+        lists = [one for one in level if isinstance(one, list)]
+        found += sum(map(len, objects))
+        level = [inner for one in objects for inner in one.values()] + [inner for one in lists for inner in one]
+    return found
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise MalformedBody(
+            f"the body has several values for {quote(twice)}, and nobody knows which one is meant",
+            field=twice[:80], expected="each name once", got=f"{quote(twice)} more than once",
+        )  # fmt: skip
 
 
 def _listed(value: Any) -> Any:

@@ -25,6 +25,7 @@ from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
 from metalearn.bundle.model_card import model_card
+from metalearn.data.asks import AskOffer
 from metalearn.data.dataset import DAMAGE
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
@@ -75,6 +76,11 @@ class Bundle:
         hasher = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
         hasher.update(self.encoded_weights)
         return hasher.hexdigest()
+
+    @property
+    def asks(self) -> tuple[AskOffer, ...]:
+        """What the policy was trained for beyond the task itself."""
+        return tuple(AskOffer.of(offer) for offer in self.model.get("ask_offers", ()))
 
     @property
     def _head(self) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from metalearn.data.asks import AskOffer, kinds_of
+
 FEW = 8
 """Choices that are listed one by one."""
 TAGS = ("meta-learning", "imitation-learning", "few-shot-learning", "in-context-learning", "onnx")
@@ -45,6 +47,7 @@ def model_card(head: Json, report: Json | None, *, has_example: bool) -> str:
         _front_matter(head, experiment, evaluation),
         _title(head, experiment),
         _use(head, has_example),
+        _asking(head),
         _spaces(head["spec"]),
         _training(head, experiment),
         _evaluation(evaluation),
@@ -116,6 +119,28 @@ def _use(head: Json, has_example: bool) -> list[str]:
         "        adaptation = episode.finish(demo.observations[1], reward=0.0, success=False)  # learn",
         "```",
         *(["", *more] if more else []),
+    ]
+
+
+def _asking(head: Json) -> list[str]:
+    """What can be asked for, as a table, and an example."""
+    offers = [AskOffer.of(offer) for offer in head["model"].get("ask_offers", ())]
+    if not offers:
+        return []
+    rows = [(offer, kinds_of([offer.kind])[0].accepted(offer)) for offer in offers]
+    example = {offer.kind: offer.examples[-1] for offer in offers if offer.examples}
+    return [
+        "## Ask for it",
+        "",
+        "Beyond the task itself, an adaptation can ask for any combination of these, with or without a demonstration:",
+        "",
+        "| `ask` | takes | for example |",
+        "|---|---|---|",
+        *(f"| `{o.kind}` | {takes} | {', '.join(f'`{_text(one)}`' for one in o.examples)} |" for o, takes in rows),
+        "",
+        "```json",
+        json.dumps({"model": head["name"], "demos": [], "ask": example}, ensure_ascii=False),
+        "```",
     ]
 
 
@@ -301,5 +326,5 @@ def _count(value: Json, key: str) -> int:
     return found if isinstance(found, int) else 0
 
 
-def _text(value: str) -> str:
+def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)

@@ -5,7 +5,7 @@ The policy itself stays as it is. Novelty of demos is learnt in `metalearn.train
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,6 +15,8 @@ from pydantic import ValidationError
 from metalearn.bundle import Bundle
 from metalearn.confidence import Confidence, Novelty, describe, kind
 from metalearn.config import DataConfig, Experiment, ModelConfig
+from metalearn.data.asks import NOTHING, Ask, AskOffer, Hindsight, kinds_of
+from metalearn.data.asks.better import EXPERT
 from metalearn.data.context import Context
 from metalearn.data.dataset import TaskRecord
 from metalearn.data.episode import Array, Episode
@@ -25,6 +27,7 @@ from metalearn.evaluation.manifest import load_manifest
 from metalearn.model.inference import Inference
 from metalearn.tasks.family import tasks_of
 from metalearn.tasks.registry import find_family
+from metalearn.training.asking import GoalReader, goal_reader
 from metalearn.training.collect import (
     Collector,
     SerialCollector,
@@ -45,6 +48,7 @@ MOST_TASKS, FEWEST_TASKS = 2048, 4
 LARGEST_OBSERVATION = 1024
 NO_DEMO, TWO_DEMOS, NO_ACTIONS = 0.1, 0.1, 0.2  # how often a context is not one demo with its actions
 STRANGE = 0.2  # how often it has a demo that makes no sense
+ASKED, PART = 0.5, 0.5  # how often a model that follows asks is asked for something, and then for each kind
 
 Progress = Callable[[str, int, int], None]
 
@@ -128,6 +132,8 @@ def calibrate(
     learnt = np.arange(len(records)) % 2 == 0
     odd = rng.random(len(records)) < STRANGE
     contexts = [strange(c, contexts[i - 1], bundle.spec, rng) if odd[i] else c for i, c in enumerate(contexts)]
+    asks = _asks(bundle, plan.family, records, np.random.default_rng([seed, STREAM_CALIBRATION, 1]))
+    contexts = [replace(context, ask=ask) for context, ask in zip(contexts, asks, strict=True)]
     played = play(plan, bundle, records, contexts, collector, tell)
     n_steps = min(STEPS, _experiment(bundle).training.total_steps) if steps is None else steps
     with one_thread():
@@ -136,7 +142,8 @@ def calibrate(
         head = fit_head(found.seen, found.outcomes, found.task, found.group, learnt[found.task], seed, n_steps)
     weights = {f"novelty.{k}": v for k, v in novelty.items()} | {f"success.{k}": v for k, v in head.items()}
     made = {"family": plan.family, "split": plan.split, "n_tasks": plan.n_tasks, "seed": seed}
-    calibrated = bundle.with_confidence(weights, made | {"n_attempts": plan.n_attempts})
+    asked = {"asks": [offer.kind for offer in bundle.asks]} if bundle.asks else {}
+    calibrated = bundle.with_confidence(weights, made | {"n_attempts": plan.n_attempts} | asked)
     Confidence.of(calibrated)
     return calibrated
 
@@ -199,7 +206,7 @@ def examples(bundle: Bundle, played: Played, novelty: Novelty | None) -> Example
     quantiles = [novelty.quantile(score) if novelty and score is not None else None for score in scores]
     pairs = zip(beliefs, found, strict=True)
     return Examples(
-        seen=np.stack([describe(belief, context, scores[task]) for belief, (task, context, _) in pairs]),
+        seen=np.stack([describe(belief, context, scores[task], bundle.asks) for belief, (task, context, _) in pairs]),
         outcomes=np.stack([outcome for _, _, outcome in found]),
         task=np.array([task for task, _, _ in found]),
         group=np.array([kind(context, quantiles[task]) for task, context, _ in found]),
@@ -226,6 +233,30 @@ def _shown(record: TaskRecord, rng: np.random.Generator) -> Context:
     kind = rng.random()
     demos = () if kind < NO_DEMO else record.demos[: 2 if kind < NO_DEMO + TWO_DEMOS else 1]
     return Context(tuple(demo.without_actions() for demo in demos) if rng.random() < NO_ACTIONS else demos)
+
+
+def _asks(bundle: Bundle, family: str, records: Sequence[TaskRecord], rng: np.random.Generator) -> list[Ask]:
+    """What is asked for in each task: in half of them something that the model was trained for."""
+    if not bundle.asks:
+        return [NOTHING] * len(records)
+    goals = goal_reader(find_family(family), bundle.spec)
+    return [_asked(record, bundle.asks, goals, rng) if rng.random() < ASKED else NOTHING for record in records]
+
+
+def _asked(record: TaskRecord, offers: Sequence[AskOffer], goals: GoalReader | None, rng: np.random.Generator) -> Ask:
+    """At least one kind: what the expert's demo was an answer to, or what was asked for in another task."""
+    wanted = [offer for offer in offers if rng.random() < PART] or [offers[rng.integers(len(offers))]]
+    demo = record.demos[0]
+    achieved = None if goals is None else goals(demo.observations)
+    known = Hindsight(demo, len(demo), EXPERT, EXPERT, achieved, record.sentences)
+    values = []
+    for offer in wanted:
+        [kind] = kinds_of([offer.kind])
+        value = kind.in_hindsight(known, rng)
+        if kind.of_outcome and offer.examples and (value is None or rng.random() < PART):
+            value = kind.from_json(offer.examples[rng.integers(len(offer.examples))])
+        values += [] if value is None else [value]
+    return Ask(tuple(values))
 
 
 def strange(context: Context, other: Context, spec: Spec, rng: np.random.Generator) -> Context:

@@ -125,11 +125,25 @@ class AdaptationRepository:
             self._quota.check_episodes(after)
             if ending is not None:
                 finish_recording(c, after.id, ending, after.version)
-            this = adaptations.c.id == after.id
-            c.execute(update(adaptations).where(this).values(version=after.version, expires_at=expires_at))
-            add_version(c, after.id, _version_row(after, self._now()))
+            self._advance(c, after)
             lock_tenant(c, after.tenant)
             self._join(c, after, role, episodes)
+            return _completed(c, idempotency_key, after)
+
+    def change_ask(
+        self, adaptation: Adaptation, ask: Ask, expires_at: float, idempotency_key: IdempotencyKey | None
+    ) -> Adaptation:
+        """Store the next version of an adaptation, with the same episodes and another ask.
+
+        Raises:
+            AdaptationNotFound: the adaptation was deleted meanwhile.
+        """
+        with self.database.write() as c:
+            if created := begin(c, idempotency_key, self._now()):
+                return _created_version(c, adaptation.tenant, created)
+            before = read_adaptation(c, adaptation.tenant, adaptation.id, lock=True)
+            after = replace(before, version=before.version + 1, ask=ask.to_json(), expires_at=expires_at)
+            self._advance(c, after)
             return _completed(c, idempotency_key, after)
 
     def read(self, tenant: str, adaptation_id: str, version: int | None = None) -> Adaptation:
@@ -314,6 +328,12 @@ class AdaptationRepository:
         )  # fmt: skip
         c.execute(insert(adaptations).values({name: getattr(adaptation, name) for name in columns}))
         add_version(c, adaptation.id, _version_row(adaptation, adaptation.created_at))
+
+    def _advance(self, c: Connection, adaptation: Adaptation) -> None:
+        """Make this the newest version of an adaptation that is locked."""
+        changed = {"version": adaptation.version, "expires_at": adaptation.expires_at}
+        c.execute(update(adaptations).where(adaptations.c.id == adaptation.id).values(changed))
+        add_version(c, adaptation.id, _version_row(adaptation, self._now()))
 
     def _join(self, c: Connection, adaptation: Adaptation, role: Role, episodes: Sequence[Episode]) -> None:
         """Refer to `episodes` from this version on. The tenant must be locked."""

@@ -6,6 +6,7 @@ Holds no state: everything is in storage or encoded again from there. Does not k
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
@@ -58,8 +59,14 @@ class AdaptationService:
         )
         return self._repository.create(adaptation, context, idempotency_key)
 
-    def fork(self, source: Adaptation, idempotency_key: IdempotencyKey | None = None) -> Adaptation:
-        """Create an adaptation with the episodes of a version of another one. Raises QuotaExceeded."""
+    def fork(
+        self, source: Adaptation, idempotency_key: IdempotencyKey | None = None, ask: Ask | None = None
+    ) -> Adaptation:
+        """Create an adaptation with the episodes of a version of another one, and its ask unless another one is given.
+
+        Raises:
+            QuotaExceeded: the tenant cannot have more adaptations.
+        """
         expires_at = self._clock.now() + self._ttl_s
         new = replace(
             source,
@@ -67,6 +74,7 @@ class AdaptationService:
             version=1,
             created_at=self._now(),
             expires_at=expires_at,
+            ask=source.ask if ask is None else ask.to_json(),
             origin=source.id,
             origin_version=source.version,
         )
@@ -123,6 +131,10 @@ class AdaptationService:
             adaptation, role, episodes, self._clock.now() + self._ttl_s, idempotency_key, ending
         )
 
+    def ask(self, adaptation: Adaptation, ask: Ask, idempotency_key: IdempotencyKey | None = None) -> Adaptation:
+        """Ask for something else from the next version on, which is returned. Its episodes are the same."""
+        return self._repository.change_ask(adaptation, ask, self._clock.now() + self._ttl_s, idempotency_key)
+
     def delete(self, tenant: str, adaptation_id: str) -> None:
         """Delete an adaptation and its episodes. Raises AdaptationNotFound."""
         self.read(tenant, adaptation_id)
@@ -153,6 +165,15 @@ class AdaptationService:
             return self.adapted_policy(adaptation)
         except (Busy, ModelUnavailable, DamagedEpisode, InvalidData):
             return None
+
+    def ask_warnings(self, adaptation: Adaptation) -> tuple[str, ...]:
+        """Return what of its ask the model takes for something else; nothing where the model's files are gone."""
+        if not adaptation.ask:
+            return ()
+        try:
+            return Ask.from_json(adaptation.ask).remarks(self.model(adaptation).asks)
+        except (ModelUnavailable, InvalidData):
+            return ()
 
     def touch(self, adaptation: Adaptation) -> None:
         """Postpone the expiry of an adaptation in use, not with every action: a write takes longer than one."""

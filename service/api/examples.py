@@ -24,7 +24,9 @@ def simplest(models: Iterable[ModelInfo]) -> ModelInfo | None:
 
 def examples(model: ModelInfo) -> Examples:
     """Return examples for a served model."""
-    return _bodies(model.name, model.version, example_of(model.bundle).to_json(), model.bundle.spec.to_json())
+    bundle = model.bundle
+    ask = {offer.kind: offer.examples[-1] for offer in bundle.asks if offer.examples}
+    return _bodies(model.name, model.version, example_of(bundle).to_json(), bundle.spec.to_json(), ask)
 
 
 def shipped_examples() -> Examples:
@@ -34,7 +36,7 @@ def shipped_examples() -> Examples:
         spec = json.loads((SHIPPED_MODELS / _SHIPPED / "bundle.json").read_text())["spec"]
     except FileNotFoundError:
         return {}
-    return _bodies(_SHIPPED, 1, demo, spec)
+    return _bodies(_SHIPPED, 1, demo, spec, {})
 
 
 def fill(document: dict[str, Any], bodies: Examples) -> dict[str, Any]:
@@ -47,12 +49,15 @@ def fill(document: dict[str, Any], bodies: Examples) -> dict[str, Any]:
     return filled
 
 
-def _bodies(model: str, version: int, demo: Mapping[str, Any], spec: Mapping[str, Any]) -> Examples:
+def _bodies(
+    model: str, version: int, demo: Mapping[str, Any], spec: Mapping[str, Any], ask: Mapping[str, Any]
+) -> Examples:
     tasks = [{"task": name, "demos": [demo], "experts": [demo]} for name in ("first", "second")]
     more = [{"task": "third", "demos": [demo], "experts": [demo]}]
     seen, rewards = demo["observations"], demo["rewards"] or [0.0]
     return {
         "AdaptationRequest": {"model": model, "demos": [demo]},
+        "AskRequest": {"ask": dict(ask) or None},
         "DemosRequest": {"demos": [demo]},
         "TrialsRequest": {"trials": [{**demo, "success": False}]},
         "ForkRequest": {"version": 1},

@@ -10,6 +10,7 @@ import numpy as np
 from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
 from metalearn.config import Experiment
+from metalearn.data.asks import AskOffer, kinds_of
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.quality import inspect
@@ -31,6 +32,7 @@ from service.api.schemas.models import (
     ModelVersion,
     ModelVersionPage,
     ObservationPart,
+    OfferedAsk,
 )
 from service.api.schemas.training_jobs import (
     TrainingJobState,
@@ -56,6 +58,7 @@ def adaptation_state(container: Container, adaptation: Adaptation, *, confidence
         n_demos=adaptation.n_demos,
         n_trials=adaptation.n_trials,
         ask=dict(adaptation.ask),
+        ask_warnings=list(container.adaptations.ask_warnings(adaptation)),
         belief=None if policy is None else belief_state(policy.belief),
         confidence=None if estimate is None else round(estimate.success, 4),
         value_of_trial=None if estimate is None else round(estimate.value_of_trial, 4),
@@ -99,6 +102,22 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def offered_asks(offers: Sequence[AskOffer]) -> list[OfferedAsk]:
+    """Present what a model can be asked for."""
+    return [
+        OfferedAsk(
+            kind=offer.kind,
+            accepts=kinds_of([offer.kind])[0].accepted(offer),
+            size=len(offer.low),
+            low=list(offer.low),
+            high=list(offer.high),
+            examples=list(offer.examples),
+            encoder=offer.encoder or None,
+        )
+        for offer in offers
+    ]
+
+
 def model_card(info: ModelInfo) -> ModelCard:
     """Present an available model, with an example episode that it accepts."""
     return ModelCard(
@@ -116,6 +135,7 @@ def model_card(info: ModelInfo) -> ModelCard:
             )
             for part in info.bundle.spec.parts
         ],
+        asks=offered_asks(info.bundle.asks),
         report=info.bundle.report,
         provenance=info.bundle.provenance,
         example=EpisodeBody(**example_of(info.bundle).to_json()),
@@ -165,6 +185,7 @@ def model_versions(container: Container, rows: Sequence[ModelVersionRow]) -> Mod
             registered_at=iso(row.registered_at),
             aliases=[alias for alias, version in alias_targets[row.name].items() if version == row.version],
             runtime=registry.runtime_of(row.name, row.version),
+            asks=None if (offers := registry.asks(row)) is None else offered_asks(offers),
         )
         for row in rows
     ]

@@ -33,7 +33,8 @@ from service.adaptations.acting import Acting, Actor, OnlineConditioning
 from service.adaptations.episode_builder import EpisodeBuilder, commit
 from service.adaptations.records import Adaptation
 from service.adaptations.service import AdaptationService
-from service.api.presenters import act_response
+from service.api.presenters import act_response, offered_asks
+from service.api.request_body import plain
 from service.api.schemas.adaptations import FinishRequest, ResetRequest, StepRequest
 from service.api.schemas.observations import to_observation
 from service.api.stream_options import EpisodeRule, Mark, StreamOptions
@@ -116,6 +117,8 @@ class StreamSession:
             "session": adaptation.id,
             "explore": episode.explore,
             "spec": self._actor.model.spec.to_json(),
+            "ask": dict(adaptation.ask),
+            "asks": plain(offered_asks(self._actor.model.asks)),
             **self._options.to_metadata(),
         }
 

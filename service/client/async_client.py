@@ -80,10 +80,24 @@ class AsyncAdaptation(AdaptationState):
         answer = await self._client.send(requests.start_episode(self.id, explore))
         return AsyncRecordedEpisode(self, answer["id"], answer["explore"])
 
-    async def fork(self, version: int | None = None) -> "AsyncAdaptation":
-        """Create an adaptation that starts from this version, or from another one."""
+    async def ask_for(self, ask: Mapping[str, Any] | None) -> "AsyncAdaptation":
+        """Ask for something else, as `{"return": 120.0}`, or for nothing (None), and return the next version.
+
+        It takes the place of all that was asked for before. `Model.asks` says what can be asked for.
+
+        Raises:
+            InvalidData: no mapping.
+            ClientError: the model was not trained for this ask.
+        """
+        return await self._client._send_for_adaptation(requests.ask_for(self.id, ask))
+
+    async def fork(self, version: int | None = None, ask: Mapping[str, Any] | None = None) -> "AsyncAdaptation":
+        """Create an adaptation that starts from this version, or from another one.
+
+        It asks for the same unless another `ask` is given; that of `{}` is for nothing.
+        """
         return await self._client._send_for_adaptation(
-            requests.fork_adaptation(self.id, self.version if version is None else version)
+            requests.fork_adaptation(self.id, self.version if version is None else version, ask)
         )
 
     async def export(self, path: str | Path | None = None, *, policy: bool = True) -> Export:

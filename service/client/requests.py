@@ -103,7 +103,8 @@ def create_adaptation(
     model: str, demos: Iterable[Episode], trials: Iterable[Episode], ask: Any, rate_hz: float | None = None
 ) -> ApiRequest:
     """Create an adaptation of a model."""
-    body = {"model": _text("model", model), "demos": _to_dicts(demos), "trials": _to_dicts(trials), "ask": ask}
+    episodes = {"demos": _to_dicts(demos), "trials": _to_dicts(trials)}
+    body = {"model": _text("model", model), **episodes, "ask": _asked(ask)}
     return post("/v1/adaptations", _with_rate(body, rate_hz))
 
 
@@ -187,9 +188,15 @@ def finish_episode(adaptation_id: str, episode_id: str, observation: Any, reward
     return post(f"{adaptation_path(adaptation_id)}/episodes/{_quoted(episode_id)}/finish", body)
 
 
-def fork_adaptation(adaptation_id: str, version: int | None) -> ApiRequest:
-    """Create an adaptation that starts from a version of another one."""
-    return post(f"{adaptation_path(adaptation_id)}/fork", {"version": _whole("version", version)})
+def ask_for(adaptation_id: str, ask: Any) -> ApiRequest:
+    """Ask for something else from the next version on."""
+    return post(f"{adaptation_path(adaptation_id)}/ask", {"ask": _asked(ask)})
+
+
+def fork_adaptation(adaptation_id: str, version: int | None, ask: Any = None) -> ApiRequest:
+    """Create an adaptation that starts from a version of another one, and asks for the same unless `ask` is given."""
+    body = {"version": _whole("version", version)}
+    return post(f"{adaptation_path(adaptation_id)}/fork", body if ask is None else body | {"ask": _asked(ask)})
 
 
 def list_versions(adaptation_id: str, cursor: str | None) -> ApiRequest:
@@ -391,6 +398,18 @@ def _with_rate(body: dict[str, Any], rate_hz: object) -> dict[str, Any]:
 
 def _alias(name: str, alias: str) -> str:
     return f"/v1/models/{_quoted(name)}/aliases/{_quoted(alias, 'alias')}"
+
+
+def _asked(ask: object) -> dict[str, Any] | None:
+    """An ask as JSON has it: numbers and lists for numpy's. What a model can be asked for, its server knows."""
+    if ask is None:
+        return None
+    if not isinstance(ask, Mapping):
+        raise InvalidData("ask", 'a mapping by kind, as {"return": 120.0}, or None', describe(ask))
+    return {
+        _text("ask", kind): value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        for kind, value in ask.items()
+    }
 
 
 def _text(field: str, value: object) -> str:

@@ -83,6 +83,7 @@ class Model(ResponseModel):
     Attributes:
         aliases: the aliases that point at this version.
         runtime: the runtime on the server; None if the version is not loaded yet.
+        asks: the kinds of ask that it was trained for: `kind`, `accepts`, `size`, `low`, `high`, `examples`, `encoder`.
     """
 
     name: str
@@ -93,11 +94,12 @@ class Model(ResponseModel):
     example: Episode
     aliases: tuple[str, ...] = ()
     runtime: str | None = None
+    asks: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
         """Make the value from a model card."""
-        given = {**answer, "aliases": tuple(answer.get("aliases", ()))}
+        given = {**answer, **{name: tuple(answer.get(name, ())) for name in ("aliases", "asks")}}
         return super().of(given, example=_example(answer), **more)
 
 
@@ -313,6 +315,7 @@ class AdaptationState(ResponseModel):
 
     Attributes:
         ask: what was asked for, by kind.
+        ask_warnings: what of it is outside of what the model was trained for, and what it counts as.
         belief: what the policy believes of the task; None if the model is busy.
         confidence: the calibrated probability that the next attempt succeeds; None if the model is not calibrated.
         value_of_trial: the probability that the attempt after that one succeeds, minus `confidence`.
@@ -328,6 +331,7 @@ class AdaptationState(ResponseModel):
     n_demos: int
     n_trials: int
     ask: Mapping[str, Any] = field(default_factory=dict)
+    ask_warnings: tuple[str, ...] = ()
     belief: BeliefState | None = None
     confidence: float | None = None
     value_of_trial: float | None = None
@@ -343,7 +347,9 @@ class AdaptationState(ResponseModel):
         quality = tuple(_quality(entry) for entry in answer.get("quality") or ())
         origin = None if answer.get("forked_from") is None else Origin.of(answer["forked_from"])
         belief = None if answer.get("belief") is None else BeliefState.of(answer["belief"])
-        return super().of({**answer, "quality": quality, "forked_from": origin, "belief": belief}, **more)
+        warnings = tuple(answer.get("ask_warnings") or ())
+        told = {"quality": quality, "forked_from": origin, "belief": belief, "ask_warnings": warnings}
+        return super().of({**answer, **told}, **more)
 
     def reported_after(self, earlier: tuple[EpisodeQuality, ...], role: str, start: int) -> Self:
         """The same version, with the reports of earlier requests in front, and its own numbered after them."""

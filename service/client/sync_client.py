@@ -80,10 +80,24 @@ class Adaptation(AdaptationState):
         answer = self._client.send(requests.start_episode(self.id, explore))
         return RecordedEpisode(self, answer["id"], answer["explore"])
 
-    def fork(self, version: int | None = None) -> "Adaptation":
-        """Create an adaptation that starts from this version, or from another one."""
+    def ask_for(self, ask: Mapping[str, Any] | None) -> "Adaptation":
+        """Ask for something else, as `{"return": 120.0}`, or for nothing (None), and return the next version.
+
+        It takes the place of all that was asked for before. `Model.asks` says what can be asked for.
+
+        Raises:
+            InvalidData: no mapping.
+            ClientError: the model was not trained for this ask.
+        """
+        return self._client._send_for_adaptation(requests.ask_for(self.id, ask))
+
+    def fork(self, version: int | None = None, ask: Mapping[str, Any] | None = None) -> "Adaptation":
+        """Create an adaptation that starts from this version, or from another one.
+
+        It asks for the same unless another `ask` is given; that of `{}` is for nothing.
+        """
         return self._client._send_for_adaptation(
-            requests.fork_adaptation(self.id, self.version if version is None else version)
+            requests.fork_adaptation(self.id, self.version if version is None else version, ask)
         )
 
     def export(self, path: str | Path | None = None, *, policy: bool = True) -> Export:

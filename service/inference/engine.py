@@ -40,7 +40,7 @@ from service.observability import stage_timings as stages
 from service.observability.metrics import Metrics
 
 R = TypeVar("R", ActRequest, Request)
-Estimator = Callable[[Belief, Context], ConfidenceEstimate]
+Estimator = Callable[[Belief, Context], ConfidenceEstimate | None]
 _FULL = "too many requests are waiting for the model"
 _LATE = "the model did not answer in time"
 _CLOSING = "the server is shutting down"

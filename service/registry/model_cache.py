@@ -35,7 +35,7 @@ class Model:
     @property
     def asks(self) -> tuple[AskOffer, ...]:
         """What the model was trained for beyond the task itself."""
-        return tuple(AskOffer.of(offer) for offer in self.bundle.model.get("ask_offers", ()))
+        return self.bundle.asks
 
 
 class ModelCache:

@@ -13,6 +13,7 @@ import structlog
 
 from metalearn.bundle import Bundle, run_bundle
 from metalearn.confidence import Confidence
+from metalearn.data.asks import AskOffer
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.recognition import RecognitionCalibration
 from service.errors import BundleUnusable, ModelNotFound, ModelUnavailable, quote
@@ -55,6 +56,7 @@ class Registry:
         self.catalog = catalog
         self._bundles, self._factory = bundles, factory
         self._memory = ModelCache(most_loaded)
+        self._asks: dict[str, tuple[AskOffer, ...]] = {}  # by the id of a bundle, which they are a part of
         self.unusable: Mapping[str, str] = {}
         """Why bundles of the models folder cannot be used, by name, as of the last `scan`."""
 
@@ -146,6 +148,15 @@ class Registry:
         """Return the name of the runtime of a version, or None if it is not in memory."""
         model = self._memory.cached((name, version))
         return None if model is None else getattr(model.runtime, "name", type(model.runtime).__name__)
+
+    def asks(self, row: ModelVersionRow) -> tuple[AskOffer, ...] | None:
+        """Return what a version was trained for beyond the task itself, or None if its files are missing or damaged."""
+        if row.bundle not in self._asks:
+            try:
+                self._asks[row.bundle] = self._info(row.name, row.version, {}).bundle.asks
+            except ModelUnavailable:
+                return None
+        return self._asks[row.bundle]
 
     def set_alias(self, name: str, alias: str, version: int) -> AliasChange:
         """Point an alias at a version, which is loaded first, so that no request waits for it or gets a damaged one.

@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gymnasium import spaces
+from support.asks import OFFERS
 
 from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
 from metalearn.confidence import Confidence, Novelty, describe, kind
+from metalearn.config import ModelConfig
+from metalearn.data.asks import KINDS, Ask, Goal, Return
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
@@ -29,6 +32,12 @@ def walks(n: int, seed: int = 0, backwards: bool = False) -> list[Episode]:
 
 def belief(p: float = 0.5) -> Belief:
     return Belief(np.zeros(4, np.float32), np.array([p, 1 - p], np.float32))
+
+
+def belief_of(config: ModelConfig) -> Belief:
+    return Belief(
+        np.zeros(config.latent_dim, np.float32), np.ones(config.n_hypotheses, np.float32) / config.n_hypotheses
+    )
 
 
 def scored_trials(*outcomes: bool) -> tuple[Episode, ...]:
@@ -89,6 +98,41 @@ def test_a_trial_is_worth_what_it_adds(weights: dict[str, np.ndarray]) -> None:
     assert before.novelty is None
 
 
+def test_an_ask_is_a_part_of_what_success_is_predicted_from() -> None:
+    asked, nothing = Context(ask=Ask.from_json({"return": 120.0})), Context()
+    seen = [describe(belief(), context, None, OFFERS) for context in (asked, nothing)]
+    plain = describe(belief(), nothing, None)
+    assert len(seen[0]) == len(plain) + sum(1 + kind.size(offer) for kind, offer in zip(KINDS, OFFERS, strict=False))
+    np.testing.assert_array_equal(seen[1], np.concatenate([plain, np.zeros(len(seen[1]) - len(plain))]))
+    assert seen[0][len(plain) + 1] == 1  # a return is asked for
+
+
+def test_a_confidence_without_asks_says_nothing_of_one(weights: dict[str, np.ndarray]) -> None:
+    confidence, older = Confidence(weights, SPEC, OFFERS), Confidence(weights, SPEC)
+    assert confidence.estimate(belief(), Context()) == older.estimate(belief(), Context())
+    assert confidence.estimate(belief(), Context(ask=Ask.from_json({"better": True}))) is None
+
+
+def test_a_confidence_with_asks_expects_less_of_who_is_asked_to_be_bad() -> None:
+    from metalearn.training.success import fit_head
+
+    rng = np.random.default_rng(0)
+    asks = [
+        Ask.from_json({"return": float(value)}) if rng.random() < 0.7 else Ask() for value in rng.uniform(-20, 120, 600)
+    ]
+    wanted = [ask.to_json().get("return", 120.0) for ask in asks]
+    seen = np.stack([describe(belief(), Context(ask=ask), None, OFFERS) for ask in asks])
+    outcomes = np.array([[float(value > 50), np.nan] for value in wanted])
+    task = np.arange(600)
+    head = fit_head(seen, outcomes, task, np.zeros(600, int), task % 2 == 0, seed=0, steps=300)
+    confidence = Confidence({f"success.{name}": value for name, value in head.items()}, SPEC, OFFERS)
+    found = [
+        confidence.estimate(belief(), Context(ask=Ask.from_json(ask))) for ask in ({"return": -20}, {"return": 120}, {})
+    ]
+    bad, good, plain = (one.success for one in found if one is not None)
+    assert bad < 0.2 < 0.8 < min(good, plain)
+
+
 def test_scaling_makes_overconfident_logits_honest() -> None:
     from metalearn.training.success import platt
 
@@ -131,7 +175,7 @@ def test_weights_that_do_not_fit_are_refused(weights: dict[str, np.ndarray]) -> 
 
 @pytest.mark.slow
 def test_calibrating_plays_validation_tasks_and_changes_no_weights() -> None:
-    from metalearn.config import DataConfig, Experiment, ModelConfig
+    from metalearn.config import DataConfig, Experiment
     from metalearn.model.policy import ConditionalPolicy
     from metalearn.tasks.registry import find_family
     from metalearn.training.calibrate import calibrate
@@ -155,5 +199,16 @@ def test_calibrating_plays_validation_tasks_and_changes_no_weights() -> None:
     assert first.confidence is not None
     assert again.confidence is not None
     assert all(np.array_equal(first.confidence[key], again.confidence[key]) for key in first.confidence)
+    offers = [Return.offer([Return(float(n)) for n in range(-4, 5)]), Goal.offer([Goal((0.0, 0.5)), Goal((1.0, 0.0))])]
+    config = config.model_copy(update={"asks": ("return", "goal"), "ask_offers": tuple(offers)})
+    weights = ConditionalPolicy(config, spec).to_weights()
+    asking = Bundle("any", spec, config.model_dump(mode="json"), weights, provenance=bundle.provenance)
+    asked = calibrate(asking, n_tasks=40, steps=20)
+    assert asked.provenance["confidence"]["asks"] == ["return", "goal"]
+    assert asked.confidence is not None
+    assert len(asked.confidence["success.mean"]) == len(first.confidence["success.mean"]) + 2 + 3
+    assert (asked.confidence["success.std"][-5:] > 0).all()
+    estimate = Confidence.of(asked).estimate(belief_of(config), Context(ask=Ask.from_json({"return": -4.0})))
+    assert 0 < estimate.success < 1
     recorded = Bundle("any", spec, bundle.model, bundle.weights, provenance={"recorded": True})
     assert calibrate(recorded) is recorded

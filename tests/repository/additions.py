@@ -112,53 +112,111 @@ family.spec.check(demo)
 
 ASK = Addition(
     heading="A kind of ask",
-    at_most=6,
+    at_most=2,
     new={
-        "metalearn/data/asks/speed.py": '''"""How fast the next attempt should be."""
+        "metalearn/data/asks/speed.py": '''"""How fast an attempt should be. In hindsight: the size of its actions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from metalearn.data.asks.kind import AskKind
+import numpy as np
+
+from metalearn.data.asks.kind import AskKind, AskOffer, Hindsight
+from metalearn.data.asks.numbers import number
 from metalearn.data.errors import InvalidData
 
 
 @dataclass(frozen=True)
 class Speed(AskKind):
-    """Steps per second, above 0."""
+    """The mean size of an action, above 0."""
 
-    name: ClassVar[str] = "speed"
-    rate_hz: float
+    name = "speed"
+    of_outcome = True
+    needs = "episodes with actions"
+
+    value: float
 
     def to_json(self) -> float:
-        return self.rate_hz
+        return self.value
 
     @classmethod
     def from_json(cls, value: Any) -> "Speed":
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
-            raise InvalidData("ask.speed", "a number above 0", str(value)[:40])
-        return cls(float(value))
+        found = number("ask.speed", value)
+        if found <= 0:
+            raise InvalidData("ask.speed", "a number above 0", f"{found:g}")
+        return cls(found)
+
+    @classmethod
+    def in_hindsight(cls, known: Hindsight, rng: np.random.Generator) -> "Speed | None":
+        actions = known.episode.actions
+        return None if actions is None else cls(float(np.abs(actions).mean()) + 1e-6)
+
+    @classmethod
+    def offer(cls, labels: Sequence[AskKind], encoder: str = "") -> AskOffer:
+        values = np.array([label.to_json() for label in labels])
+        return AskOffer.fitted(cls.name, values[:, None], examples=(float(values.max()),))
+
+    @classmethod
+    def size(cls, offer: AskOffer) -> int:
+        return 1
+
+    @classmethod
+    def accepted(cls, offer: AskOffer) -> str:
+        return "a number above 0"
+
+    def check(self, offer: AskOffer) -> None:
+        """Any can be asked for."""
+
+    def features(self, offer: AskOffer) -> Any:
+        return offer.scaled([self.value])
 ''',
     },
     inserted={
         "metalearn/data/asks/__init__.py": [
-            ("from metalearn.data.asks.kind import AskKind\n", "from metalearn.data.asks.speed import Speed\n"),
-            ("KINDS: tuple[type[AskKind], ...] = (", "Speed,"),
+            ("from metalearn.data.asks.returns import Return\n", "from metalearn.data.asks.speed import Speed\n"),
+            ("KINDS: tuple[type[AskKind], ...] = (", "Speed, "),
         ]
     },
     proof="""
-import dataclasses, io, json, sys, tempfile, zipfile
+import dataclasses, io, json, tempfile, zipfile
 from pathlib import Path
 from fastapi.testclient import TestClient
+import numpy as np
 import support.pointing as pointing
+from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
+from metalearn.data.asks import Ask
+from metalearn.data.context import Context
+from metalearn.training.calibrate import calibrate
+from metalearn.training.loop import train
 from service.app import create_app
+from service.client import Client
+from service.inference import OnnxRuntime, TorchRuntime
+from wtl.cli.asks import asked
 folder = Path(tempfile.mkdtemp())
+small = TrainingConfig(warmup_steps=4, rounds=1, round_steps=2, batch_tasks=8, anneal_steps=2)
+config = ModelConfig(encoder_width=16, policy_width=16, latent_dim=8, asks=("speed",))
+experiment = Experiment(
+    name="small", family="reach-m2", data=DataConfig(n_tasks=16), model=config, training=small
+)
+trained = train(experiment, folder / "run")
+[offer] = trained.asks
+assert offer.kind == "speed" and offer.low[0] < offer.high[0], "it is learnt from what episodes were"
+contexts = [Context(ask=Ask.from_json(ask)) for ask in ({}, {"speed": offer.low[0]}, {"speed": offer.high[0]})]
+beliefs = [one.load(trained).infer_belief(contexts) for one in (TorchRuntime, OnnxRuntime)]
+for expected, got in zip(*beliefs):
+    np.testing.assert_allclose(got.latent, expected.latent, atol=1e-4)
+assert not np.array_equal(beliefs[0][1].latent, beliefs[0][2].latent), "the network reads it"
+assert calibrate(trained, n_tasks=8, steps=2).provenance["confidence"]["asks"] == ["speed"]
+assert asked(["speed=3"]) == {"speed": 3.0}
 settings = pointing.settings_in(folder)
-asked = pointing.bundle("asked")
-dataclasses.replace(asked, model={**asked.model, "asks": ["speed"]}).save(settings.models / "asked")
+model = {"asks": ["speed"], "ask_offers": [dataclasses.asdict(offer)]}
+dataclasses.replace(pointing.bundle("asked"), model=model).save(settings.models / "asked")
+assert "| `speed` | a number above 0 |" in (settings.models / "asked" / "README.md").read_text()
 with TestClient(create_app(settings, runtime_factory=pointing.PointingRuntime)) as http:
     def adapt(model, ask):
         return http.post("/v1/adaptations", json={"model": model, "demos": [], "ask": ask})
+    assert http.get("/v1/models/asked").json()["asks"][0]["accepts"] == "a number above 0"
     assert adapt("point", {"speed": 3}).status_code == 422, "a model that was not trained for it refuses it"
     assert adapt("asked", {"speed": 0}).json()["field"] == "ask.speed"
     made = adapt("asked", {"speed": 3})
@@ -166,15 +224,15 @@ with TestClient(create_app(settings, runtime_factory=pointing.PointingRuntime)) 
     at = made.headers["location"]
     trial = {"observations": [[0, 0, 0], [1, 0, 0]], "success": False}
     assert http.post(at + "/trials", json={"trials": [trial]}).json()["ask"] == {"speed": 3.0}
+    assert http.post(at + "/ask", json={"ask": {"speed": 4}}).json()["ask"] == {"speed": 4.0}
     fork = http.post(at + "/fork", json={"version": 1})
     assert fork.json()["ask"] == {"speed": 3.0}
-    assert [v["ask"] for v in http.get(at + "/versions").json()["items"]] == [{"speed": 3.0}] * 2
+    assert [v["ask"]["speed"] for v in http.get(at + "/versions").json()["items"]] == [3.0, 3.0, 4.0]
     archive = zipfile.ZipFile(io.BytesIO(http.get(at + "/export?policy=false").content))
-    assert json.loads(archive.read("manifest.json"))["ask"] == {"speed": 3.0}
-    from service.client import Client
+    assert json.loads(archive.read("manifest.json"))["ask"] == {"speed": 4.0}
     state = Client(http=http).adaptation(made.json()["id"])
-    assert state.ask == {"speed": 3.0}
-    assert state.export(policy=False).context.ask.to_json() == {"speed": 3.0}
+    assert state.ask == {"speed": 4.0}
+    assert state.export(policy=False).context.ask.to_json() == {"speed": 4.0}
 with TestClient(create_app(settings, runtime_factory=pointing.PointingRuntime)) as http:
     assert http.get(fork.headers["location"]).json()["ask"] == {"speed": 3.0}, "it survives a restart"
 """,

@@ -1,12 +1,13 @@
 """Every fenced block of README.md and docs/ whose info string ends in `run` runs: ```python run, ```bash run.
 
 Blocks run in the repository root, those of one page in order; what they make belongs in runs/. A page that
-speaks to http://127.0.0.1:8000 gets a server of the shipped models (on a free port) to speak to.
+speaks to http://127.0.0.1:8000 gets a server of the shipped models and of `reach-ask` (on a free port) to speak to.
 The tutorial in examples/ is executed too, and has to print what its text says.
 """
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +19,9 @@ import httpx
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from support.bundles import reach_ask
+
+from service.settings import SHIPPED_MODELS
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -42,14 +46,25 @@ def pages() -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A served folder of shipped models."""
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped models, and a small one that follows asks."""
+    folder = tmp_path_factory.mktemp("docs") / "models"
+    shutil.copytree(SHIPPED_MODELS, folder)
+    if not (folder / "reach-ask").exists():
+        reach_ask().save(folder / "reach-ask")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server_url(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A served folder of models."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     data = tmp_path_factory.mktemp("data")
-    process = subprocess.Popen([BIN / "wtl", "serve", "--port", str(port), "--data", str(data)], cwd=ROOT)
+    command = [BIN / "wtl", "serve", "--port", str(port), "--data", str(data), "--models", models]
+    process = subprocess.Popen(command, cwd=ROOT)
     try:
         wait_until_ready(url, process)
         yield url

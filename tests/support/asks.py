@@ -1,11 +1,21 @@
-"""A kind of ask for tests."""
+"""Asks for tests: what a model was trained for, and a kind that no model was."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 from jaxtyping import Float32
 
-from metalearn.data.asks import AskKind, AskOffer, Hindsight
+from metalearn.data.asks import AskKind, AskOffer, Better, Goal, Hindsight, Return
+
+OFFERS = (
+    Return.offer([Return(float(value)) for value in range(-20, 121, 20)]),
+    Goal.offer([Goal((x, y)) for x in (-1.0, 1.0) for y in (0.0, 0.25, 0.5)]),
+    Better.offer([Better(0.0), Better(0.8), Better()]),
+)
+"""Returns from -20 to 120, goals of two numbers, and better."""
+TRAINED = {"asks": [offer.kind for offer in OFFERS], "ask_offers": [asdict(offer) for offer in OFFERS]}
+"""The part of a model's configuration that says so."""
 
 
 class Urgency(AskKind):
@@ -36,6 +46,10 @@ class Urgency(AskKind):
     @classmethod
     def size(cls, offer: AskOffer) -> int:
         return 1
+
+    @classmethod
+    def accepted(cls, offer: AskOffer) -> str:
+        return "a number"
 
     def check(self, offer: AskOffer) -> None:
         return

@@ -1,18 +1,23 @@
 """Bundles with random weights of every kind of model, and contexts for them."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from support.asks import OFFERS
 
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
+from metalearn.data.asks import Ask, Goal, Return
 from metalearn.data.context import Context
 from metalearn.data.spec import Spec
 from metalearn.model.export import with_graphs
 from metalearn.model.policy import ConditionalPolicy
+from metalearn.tasks.registry import find_family
+from metalearn.tasks.rollout import demonstrate
 from service.settings import SHIPPED_MODELS
 
 BOX = spaces.Box(-2.0, 2.0, (3,), np.float32)
@@ -35,6 +40,8 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "memory": (ModelConfig(memory=6, dynamics_rank=1), SEEN, BOX),
     "memory of parts": (ModelConfig(memory=6, n_hypotheses=2), PARTS, spaces.MultiDiscrete([2, 3], start=[1, -1])),
     "means": (ModelConfig(frame_means=True), SEEN, BOX),
+    "asked": (ModelConfig(asks=("return", "goal", "better"), ask_offers=OFFERS), SEEN, BOX),
+    "asked, of parts": (ModelConfig(n_hypotheses=2, asks=("better",), ask_offers=OFFERS[2:]), PARTS, BOX),
     "watched": (ModelConfig(memory=6, n_hypotheses=2), WATCHED, BOX),
 }
 
@@ -62,8 +69,35 @@ def made(kind: str) -> Bundle:
     return with_graphs(Bundle(kind, spec, config.model_dump(mode="json"), whole))
 
 
+def reach_ask() -> Bundle:
+    """A bundle with random weights that acts in reach-m2, and can be asked for a return, a goal, or better."""
+    family = find_family("reach-m2")
+    demo = demonstrate(family, [family.splits["test"][0]], [0], "demo").episodes[0]
+    offers = (
+        Return.offer([Return(-1.0), Return(0.0), Return(1.0)]),
+        Goal.offer([Goal((x, y)) for x in (-1.0, 0.3, 1.0) for y in (-1.0, 0.2, 1.0)]),
+        OFFERS[2],
+    )
+    config = ModelConfig(asks=("return", "goal", "better"), ask_offers=offers)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = ConditionalPolicy(config, family.spec).to_weights()
+    bundle = Bundle("reach-ask", family.spec, config.model_dump(mode="json"), weights)
+    return with_graphs(bundle).with_example(demo)
+
+
 def contexts(spec: Spec, rng: np.random.Generator) -> list[Context]:
     def episodes(n: int) -> tuple[object, ...]:
         return tuple(spec.example_episode(rng, int(rng.integers(1, spec.horizon + 1))) for _ in range(n))
 
     return [Context(episodes(k), episodes(n)) for k in (0, 1, 4) for n in (0, 1, 3)]
+
+
+def asked(bundle: Bundle, given: list[Context], rng: np.random.Generator) -> list[Context]:
+    """The same contexts, each of which asks for some of what the model was trained for; the first one for nothing."""
+    found = []
+    for i, context in enumerate(given):
+        examples = [(offer.kind, offer.examples[rng.integers(len(offer.examples))]) for offer in bundle.asks]
+        some = {kind: value for j, (kind, value) in enumerate(examples) if i >> j & 1}
+        found.append(replace(context, ask=Ask.from_json(some)))
+    return found

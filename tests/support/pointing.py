@@ -1,19 +1,24 @@
 """A model small enough to check by hand: it points from the observation to where the context ended.
 
-Hypothesis 0 believes in the last demo, hypothesis 1 in the mirror image of it. Unscored contexts are ambiguous;
-after a successful trial it is sure of 0, after a failed one of 1. Run as a script it serves, for tests that kill.
+Hypothesis 0 believes in the goal that is asked for, else in the last demo, hypothesis 1 in the mirror image of it.
+Unscored contexts are ambiguous; after a successful trial it is sure of 0, after a failed one of 1. Run as a script it
+serves, for tests that kill.
 """
 
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from gymnasium import spaces
+from support.asks import TRAINED
 
 from metalearn.adapter import ActionHeads, Belief
 from metalearn.bundle import Bundle
 from metalearn.confidence import N_FRAMES, N_KINDS
+from metalearn.data.asks import Goal
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
 from metalearn.data.spec import Spec
@@ -31,6 +36,11 @@ def bundle(name: str = "point", gain: float = 1.0) -> Bundle:
     """A bundle whose one weight makes it another bundle."""
     weights = {"gain": np.array([gain], np.float32)}
     return Bundle(name, SPEC, {}, weights, provenance={"made": "by hand"}, report={"schema": 1})
+
+
+def asked(name: str = "asked") -> Bundle:
+    """A bundle that can be asked for a return, a goal, or better."""
+    return replace(bundle(name), model=json.loads(json.dumps(TRAINED)))
 
 
 def calibrated(source: Bundle) -> Bundle:
@@ -82,6 +92,7 @@ class PointingRuntime:
 
     def _infer_belief(self, context: Context) -> Belief:
         goal = context.demos[-1].observations[-1, :2] if context.demos else np.zeros(2, np.float32)
+        goal = next((np.array(one.value, np.float32) for one in context.ask.values if isinstance(one, Goal)), goal)
         outcomes = [trial.success for trial in context.trials if trial.success is not None]
         sure = {True: [1.0, 0.0], False: [0.0, 1.0]}
         probabilities = sure[outcomes[-1]] if outcomes else [0.6, 0.4]

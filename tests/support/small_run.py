@@ -20,6 +20,13 @@ SMALL = Experiment(
         check_tasks=8,
     ),
 )
+ASKING = SMALL.model_copy(
+    update={
+        "model": SMALL.model.model_copy(update={"asks": ("return", "goal", "better")}),
+        "data": SMALL.data.model_copy(update={"graded_per_task": 2}),
+    }
+)
+"""The same, of a policy that learns to follow asks."""
 
 
 def after(n: int) -> Callable[[], bool]:

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from fastapi import FastAPI
-from support.pointing import PointingRuntime, bundle, settings_in
+from support.pointing import PointingRuntime, asked, bundle, settings_in
 from support.serving import served
 
 from metalearn.data.episode import Episode
@@ -23,7 +23,9 @@ Wtl = Callable[..., str]
 
 @pytest.fixture
 def app(tmp_path: Path) -> FastAPI:
-    return create_app(settings_in(tmp_path), runtime_factory=PointingRuntime)
+    settings = settings_in(tmp_path)
+    asked().save(settings.models / "asked")
+    return create_app(settings, runtime_factory=PointingRuntime)
 
 
 @pytest.fixture
@@ -74,6 +76,38 @@ def test_adapt_then_act_then_learn(url: str, wtl: Wtl, file: Path, tmp_path: Pat
     learned = json.loads(wtl("adapt", "--to", found[1], *more, "--json"))
     assert (learned["version"], learned["n_demos"], learned["n_trials"]) == (3, 3, 2)
     assert [one["episode"] for one in learned["quality"]] == ["demos[0]", "trials[0]", "trials[1]"]
+
+
+def test_what_is_asked_for_is_said_in_words_or_as_json(url: str, wtl: Wtl, file: Path) -> None:
+    said = wtl("adapt", "--model", "asked", "--ask", "return=500", "--ask", "better", "--ask", "goal=0.5, 0.25")
+    assert 'asked for: {"return": 500.0, "goal": [0.5, 0.25], "better": true}' in said
+    made = json.loads(wtl("adapt", "--model", "asked", "--ask", '{"return": 60, "better": 0.25}', "--json"))
+    assert (made["ask"], made["ask_warnings"]) == ({"return": 60.0, "better": 0.25}, [])
+    more = json.loads(wtl("adapt", "--to", made["id"], "--from", file, "--ask", "goal=[1, 0]", "--json"))
+    assert (more["version"], more["n_demos"], more["ask"]) == (3, 2, {"goal": [1.0, 0.0]})
+    assert len(more["quality"]) == 2
+    assert json.loads(wtl("adapt", "--to", made["id"], "--ask", "{}", "--json"))["ask"] == {}
+
+
+@pytest.mark.parametrize(
+    ("asks", "said"),
+    [
+        (["retrun=1"], "--ask: expected KIND=VALUE with a kind of return, goal, better"),
+        (["return"], "--ask.return: expected a finite number, got bool"),
+        (["return=much"], "--ask.return: expected a finite number, got str"),
+        (["return=NaN"], "--ask.return: expected a finite number, got nan"),
+        (["goal=0.5,left"], "--ask.goal: expected a list of finite numbers"),
+        (["goal=1"], "ask.goal: expected 2 numbers, got 1"),
+        (["better=2"], "--ask.better: expected true, or a number from 0 to 1, got 2"),
+        (["better", "better=0.5"], "--ask: expected better once, got it twice"),
+        (['{"return": 1'], "--ask: expected KIND=VALUE or a JSON object"),
+        (['{"return": 1, "return": 2}'], "--ask: expected return once, got it twice"),
+        (['{"speed": 1}'], "--ask: expected some of return, goal, better"),
+    ],
+)
+def test_an_ask_that_is_none_is_one_sentence(url: str, wtl: Wtl, asks: list[str], said: str) -> None:
+    options = [part for one in asks for part in ("--ask", one)]
+    assert said in wtl("adapt", "--model", "asked", *options, code=2)
 
 
 def test_recordings_are_converted_and_adapted_to(url: str, wtl: Wtl, file: Path, tmp_path: Path, monkeypatch) -> None:

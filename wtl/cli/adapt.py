@@ -3,7 +3,7 @@
 import json as json_text
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.quality import EpisodeQuality, remarked
 from wtl.cli import completions
+from wtl.cli.asks import Asks, asked
 from wtl.cli.bundles import bundle_folder
 from wtl.cli.connection import connected
 from wtl.cli.options import DEFAULT_URL, AdaptationId, Json, Key, Url
@@ -47,8 +48,9 @@ from wtl.cli.task_sets import (
 )
 
 if TYPE_CHECKING:
+    from metalearn.data.formats import Recorded
     from metalearn.data.spec import Spec
-    from service.client import Client
+    from service.client import Adaptation, Client
 
 
 def adapt(
@@ -71,6 +73,7 @@ def adapt(
     to: Annotated[
         str | None, typer.Option(metavar="ID", help="Add to this adaptation instead of making a new one.")
     ] = None,
+    ask: Asks = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
     json: Json = False,
@@ -84,11 +87,16 @@ def adapt(
       wtl adapt --model lift --from robomimic:low_dim.hdf5 --observations robot0_eef_pos,object --episodes 0
       wtl adapt --model arm --from lerobot:datasets/pick --success yes
       wtl adapt --to ID --trials-from trial.npz      # add a trial and how it went
+      wtl adapt --model arm --ask return=120 --ask goal=0.3,0.2
+      wtl adapt --to ID --ask better                 # ask for something else from now on
     """
     if (model is None) == (to is None):
         raise InvalidConfig("adapt what? Name either a --model, or with --to an adaptation to add to")
-    if to is not None and not demos_from and not trials_from:
-        raise InvalidConfig("nothing to add: name recordings with --from or --trials-from")
+    wanted = asked(ask)
+    if to is not None and not demos_from and not trials_from and wanted is None:
+        raise InvalidConfig(
+            "nothing to add: name recordings with --from or --trials-from, or what to ask for with --ask"
+        )
     selection = selection_of(
         observations,
         success,
@@ -106,29 +114,26 @@ def adapt(
         shown, tried = read_sources(demos_from, trials_from, selection.for_model(spec) if spec else selection)
         if spec is not None and (skip_bad or clip):
             shown, tried = fitted((shown, tried), spec, clip=clip, skip_bad=skip_bad)
-        rate_hz = shown.rate_hz or tried.rate_hz
         say((shown, tried), remarks=False)
-        quality: tuple[EpisodeQuality, ...] = ()
         if model is not None:
-            adaptation = client.adapt(model, shown.episodes, tried.episodes, rate_hz=rate_hz)
-            quality = adaptation.quality
+            rate_hz = shown.rate_hz or tried.rate_hz
+            adaptation = client.adapt(model, shown.episodes, tried.episodes, wanted, rate_hz)
         else:
-            adaptation = client.adaptation(str(to))
-            if shown.episodes:
-                adaptation = adaptation.add_demos(shown.episodes, rate_hz)
-                quality += adaptation.quality
-            if tried.episodes:
-                adaptation = adaptation.add_trials(tried.episodes, rate_hz)
-                quality += adaptation.quality
-    quality = remarked(quality, {"demos": shown.remarks, "trials": tried.remarks})
+            adaptation = _extended(client.adaptation(str(to)), shown, tried, wanted)
+    quality = remarked(adaptation.quality, {"demos": shown.remarks, "trials": tried.remarks})
     if json:
-        names = ("id", "model", "model_version", "version", "n_demos", "n_trials", "confidence", "value_of_trial")
-        answer = {name: getattr(adaptation, name) for name in (*names, "novelty", "created_at", "expires_at")}
+        names = ("id", "model", "model_version", "version", "n_demos", "n_trials", "ask", "ask_warnings", "confidence")
+        more = ("value_of_trial", "novelty", "created_at", "expires_at")
+        answer = {name: getattr(adaptation, name) for name in (*names, *more)}
         skipped = [asdict(one) for one in shown.skipped + tried.skipped]
         typer.echo(json_text.dumps(answer | {"quality": [asdict(one) for one in quality], "skipped": skipped}))
         return
     typer.echo(f"{adaptation.id}  version {adaptation.version} of {adaptation.model}@{adaptation.model_version}")
     typer.echo(f"demos: {adaptation.n_demos}, trials: {adaptation.n_trials}, {_trust(adaptation.confidence)}")
+    if adaptation.ask:
+        typer.echo(f"asked for: {json_text.dumps(adaptation.ask)}")
+    for warning in adaptation.ask_warnings:
+        typer.echo(f"ask: {warning}", err=True)
     _print_quality(quality)
 
 
@@ -286,6 +291,23 @@ def convert(
     [recorded, _] = found
     write_episodes(out, recorded.episodes, rate_hz=recorded.rate_hz, spec=spec)
     typer.echo(f"{len(recorded.episodes)} episodes: {out}")
+
+
+def _extended(
+    adaptation: "Adaptation", shown: "Recorded", tried: "Recorded", wanted: dict[str, Any] | None
+) -> "Adaptation":
+    """The adaptation with recordings added, that asks for something else if anything is wanted, and all reports."""
+    rate_hz = shown.rate_hz or tried.rate_hz
+    quality: tuple[EpisodeQuality, ...] = ()
+    if shown.episodes:
+        adaptation = adaptation.add_demos(shown.episodes, rate_hz)
+        quality += adaptation.quality
+    if tried.episodes:
+        adaptation = adaptation.add_trials(tried.episodes, rate_hz)
+        quality += adaptation.quality
+    if wanted is not None:
+        adaptation = adaptation.ask_for(wanted)
+    return replace(adaptation, quality=quality)
 
 
 def _spec_of(client: "Client", model: str | None, to: str | None) -> "Spec":

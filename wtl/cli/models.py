@@ -52,9 +52,10 @@ def list_folder(
     rows = []
     for name, bundle in found.bundles.items():
         size = ("discrete " if bundle.spec.discrete else "") + str(bundle.spec.action_size)
-        rows.append((name, bundle.id[:12], str(bundle.spec.observation_size), size, _curve(bundle)))
+        asks = ", ".join(offer.kind for offer in bundle.asks) or "-"
+        rows.append((name, bundle.id[:12], str(bundle.spec.observation_size), size, asks, _curve(bundle)))
     if rows:
-        columns = ("model", "id", "observation", "action", "success after 0, 1, ... trials")
+        columns = ("model", "id", "observation", "action", "asks", "success after 0, 1, ... trials")
         print_table(columns, rows, whole=("model", "id"))
     elif not found.unusable:
         typer.echo(f"no bundles in {at}")

@@ -5,7 +5,7 @@ then on. What a trained model makes of it belongs in `metalearn.model`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ __all__ = [
     "Hindsight",
     "Return",
     "Words",
+    "accepted",
     "features_of",
     "kinds_of",
 ]
@@ -65,21 +66,33 @@ class Ask:
 
     def check(self, offers: Sequence[AskOffer]) -> None:
         """Raise InvalidData unless a model with these offers can follow."""
+        _check_names(self.kinds, offers)
         trained = {offer.kind: offer for offer in offers}
-        unknown = [name for name in self.kinds if name not in trained]
-        if unknown:
-            expected = f"some of {', '.join(trained)}" if trained else "null: this model was trained for no ask"
-            raise InvalidData("ask", expected, ", ".join(unknown))
         for value in self.values:
             value.check(trained[value.name])
+
+    def remarks(self, offers: Sequence[AskOffer]) -> tuple[str, ...]:
+        """What its user should know about values that a model with these offers takes for others."""
+        trained = {offer.kind: offer for offer in offers}
+        found = (value.remark(trained[value.name]) for value in self.values if value.name in trained)
+        return tuple(remark for remark in found if remark is not None)
 
     def to_json(self) -> dict[str, Any]:
         """The values by the names of their kinds."""
         return {value.name: value.to_json() for value in self.values}
 
     @classmethod
+    def received(cls, value: object, offers: Sequence[AskOffer]) -> "Ask":
+        """What a client asks of a model with these offers. Raises InvalidData unless the model can follow."""
+        if isinstance(value, Mapping):
+            _check_names(value, offers)
+        ask = cls.from_json(value)
+        ask.check(offers)
+        return ask
+
+    @classmethod
     def from_json(cls, value: object) -> "Ask":
-        """What `to_json` wrote, or what a client sent; None asks for nothing.
+        """What `to_json` wrote, or what a client sent, in which arrays are lists; None asks for nothing.
 
         Raises:
             InvalidData: no object, or a kind that there is not.
@@ -92,8 +105,8 @@ class Ask:
         unknown = [name for name in value if name not in known]
         if unknown:
             expected = f"some of {', '.join(known)}" if known else "null: no kind of ask is offered yet"
-            raise InvalidData("ask", expected, json.dumps(str(unknown[0])[:_N_SHOWN]))
-        return cls(tuple(kind.from_json(value[name]) for name, kind in known.items() if name in value))
+            raise InvalidData("ask", expected, _shown(unknown))
+        return cls(tuple(kind.from_json(_plain(value[name])) for name, kind in known.items() if name in value))
 
 
 NOTHING = Ask()
@@ -117,8 +130,31 @@ def features_of(asks: Sequence[Ask], offers: Sequence[AskOffer]) -> Float32[np.n
     return found
 
 
+def accepted(offers: Sequence[AskOffer]) -> str:
+    """What a model with these offers can be asked for, in words."""
+    if not offers:
+        return "null: this model was trained for no ask"
+    return "some of " + ", ".join(f"{one.kind} ({kinds_of([one.kind])[0].accepted(one)})" for one in offers)
+
+
 def kinds_of(names: Sequence[str]) -> tuple[type[AskKind], ...]:
     """The kinds of these names, in the order of `KINDS`. Raises InvalidConfig for one that there is not."""
     if unknown := [name for name in names if name not in {kind.name for kind in KINDS}]:
         raise InvalidConfig(f"asks: expected some of {', '.join(kind.name for kind in KINDS)}, got {unknown[0]!r}")
     return tuple(kind for kind in KINDS if kind.name in names)
+
+
+def _check_names(names: Iterable[object], offers: Sequence[AskOffer]) -> None:
+    """Raise InvalidData unless all are kinds of these offers."""
+    trained = {offer.kind for offer in offers}
+    if unknown := [name for name in names if name not in trained]:
+        raise InvalidData("ask", accepted(offers), _shown(unknown))
+
+
+def _shown(names: Sequence[object]) -> str:
+    return json.dumps(", ".join(map(str, names[:_N_SHOWN]))[:_N_SHOWN])
+
+
+def _plain(value: object) -> object:
+    """Lists and numbers of Python in place of numpy's."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

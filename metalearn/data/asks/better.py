@@ -14,6 +14,7 @@ from metalearn.data.asks.numbers import number
 from metalearn.data.errors import InvalidConfig, InvalidData
 
 EXPERT = 1.0
+EXPECTED = "true, or a number from 0 to 1"
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ class Better(AskKind):
 
     @classmethod
     def from_json(cls, value: object) -> "Better":
-        """The ask of true, or of a number from -1 to 1. Raises InvalidData."""
+        """The ask of true, or of a number from 0 to 1. Raises InvalidData."""
         if value is True:
             return cls()
-        by = number("ask.better", value, expected="true, or a number from 0 to 1")
+        by = number("ask.better", value, expected=EXPECTED)
         if not 0 <= by <= 1:
-            raise InvalidData("ask.better", "true, or a number from 0 to 1", f"{by:g}")
+            raise InvalidData("ask.better", EXPECTED, f"{by:g}")
         return cls(by)
 
     @classmethod
@@ -61,6 +62,11 @@ class Better(AskKind):
     def size(cls, offer: AskOffer) -> int:
         """Whether it is as good as can be, and the difference."""
         return 2
+
+    @classmethod
+    def accepted(cls, offer: AskOffer) -> str:
+        """The same for every model."""
+        return EXPECTED
 
     def check(self, offer: AskOffer) -> None:
         """Every difference can be asked for."""

@@ -6,6 +6,7 @@ goals via iterated supervised learning" (2019).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -15,6 +16,7 @@ from metalearn.data.asks.numbers import numbers_in_a_row
 from metalearn.data.errors import InvalidData
 
 N_EXAMPLES = 3
+MOST_RANGES = 8
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,27 @@ class Goal(AskKind):
     def size(cls, offer: AskOffer) -> int:
         """The numbers of a goal."""
         return len(offer.mean)
+
+    @classmethod
+    def accepted(cls, offer: AskOffer) -> str:
+        """The numbers of a goal, and the trained ranges of a few."""
+        n = len(offer.mean)
+        if n > MOST_RANGES:
+            return f"a list of {n} numbers"
+        ranges = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in zip(offer.low, offer.high, strict=True))
+        return f"a list of {n} number{'s' * (n > 1)} from {ranges}"
+
+    def remark(self, offer: AskOffer) -> str | None:
+        """The first number that no goal of training had."""
+        for i, (value, low, high) in enumerate(zip(self.value, offer.low, offer.high, strict=True)):
+            if not low <= value <= high:
+                return f"goal[{i}] is {value:.4g}, and those of training were {low:.4g} to {high:.4g}"
+        return None
+
+    @classmethod
+    def from_text(cls, text: str) -> Any:
+        """Numbers with commas in between, or JSON."""
+        return super().from_text(text if text.startswith("[") else f"[{text}]")
 
     def check(self, offer: AskOffer) -> None:
         """Raise InvalidData unless it has as many numbers as the goals of training."""

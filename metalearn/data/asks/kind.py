@@ -1,5 +1,6 @@
 """The contract of one kind of ask. Knows no kind by name."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -124,9 +125,26 @@ class AskKind(ABC):
     def size(cls, offer: AskOffer) -> int:
         """How many numbers `features` gives."""
 
+    @classmethod
+    @abstractmethod
+    def accepted(cls, offer: AskOffer) -> str:
+        """What a model with this offer can be asked for, in a few words, as "a number from 0 to 120"."""
+
     @abstractmethod
     def check(self, offer: AskOffer) -> None:
         """Raise InvalidData unless a model with this offer can be asked for the value."""
+
+    def remark(self, offer: AskOffer) -> str | None:
+        """What its user should know about a value that a model takes for another one, in a sentence."""
+        return None
+
+    @classmethod
+    def from_text(cls, text: str) -> Any:
+        """The JSON that somebody means who writes NAME=text in a shell, unchecked; "true" is that of NAME alone."""
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
 
     @abstractmethod
     def features(self, offer: AskOffer) -> Float32[np.ndarray, " k"]:

@@ -56,9 +56,27 @@ class Return(AskKind):
         """One."""
         return 1
 
+    @classmethod
+    def accepted(cls, offer: AskOffer) -> str:
+        """A number, and the trained range."""
+        return f"a number from {offer.low[0]:.4g} to {offer.high[0]:.4g}"
+
     def check(self, offer: AskOffer) -> None:
         """Every finite number can be asked for."""
 
+    def remark(self, offer: AskOffer) -> str | None:
+        """The end of the trained range as which the number counts, if it is outside."""
+        counted = self._counted(offer)
+        if counted == self.value:
+            return None
+        return (
+            f"return is {self.value:.4g}, and those of training were {offer.low[0]:.4g} to {offer.high[0]:.4g}: it "
+            f"counts as {counted:.4g}"
+        )
+
     def features(self, offer: AskOffer) -> Float32[np.ndarray, " 1"]:
         """The return within the trained range, scaled."""
-        return offer.scaled([min(max(self.value, offer.low[0]), offer.high[0])])
+        return offer.scaled([self._counted(offer)])
+
+    def _counted(self, offer: AskOffer) -> float:
+        return min(max(self.value, offer.low[0]), offer.high[0])

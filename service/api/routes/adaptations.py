@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from service.adaptations.records import Role, Wanted
 from service.api.dependencies import AdaptationId, ContainerDep, RequestBodyDep, TenantDep, Version
@@ -15,6 +16,7 @@ from service.api.schemas.adaptations import (
     AdaptationPage,
     AdaptationRequest,
     AdaptationState,
+    AskRequest,
     DemosRequest,
     EpisodeBody,
     TrialsRequest,
@@ -120,6 +122,19 @@ def add_trials(request: RequestBodyDep, container: ContainerDep, adaptation_id: 
     """
     body = request.read(TrialsRequest)
     return _learn(request, container, adaptation_id, "trial", body.trials, body.rate_hz)
+
+
+@router.post("/{adaptation_id}/ask", response_model=AdaptationState, openapi_extra=request_body_docs(AskRequest))
+def ask(request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId) -> Response:
+    """Ask for something else, which makes a new version of the adaptation with the same episodes.
+
+    `asks` of the model says what can be asked for. Earlier versions ask for what they asked for.
+    """
+    body = request.read(AskRequest)
+    adaptation = container.adaptations.read(request.tenant, adaptation_id)
+    wanted = Ask.received(body.ask, container.adaptations.model(adaptation).asks)
+    after = container.adaptations.ask(adaptation, wanted, request.idempotency_key)
+    return request.answer(adaptation_state(container, after))
 
 
 def _learn(

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Response
 
+from metalearn.data.asks import Ask
 from service.api.dependencies import AdaptationId, ContainerDep, RequestBodyDep
 from service.api.openapi import PROBLEMS, request_body_docs
 from service.api.pagination import Cursor, Limit, cursor_of, position_of
@@ -63,8 +64,12 @@ def read_family(request: RequestBodyDep, container: ContainerDep, adaptation_id:
     openapi_extra=request_body_docs(ForkRequest, required=False),
 )
 def fork(request: RequestBodyDep, container: ContainerDep, adaptation_id: AdaptationId) -> Response:
-    """Create an adaptation that starts with the episodes of this one, in any of its versions. Nothing is copied."""
+    """Create an adaptation that starts with the episodes of this one, in any of its versions. Nothing is copied.
+
+    It asks for the same, or for something else.
+    """
     body = request.read_optional(ForkRequest)
     source = container.adaptations.read(request.tenant, adaptation_id, body.version)
-    adaptation = container.adaptations.fork(source, request.idempotency_key)
+    wanted = None if body.ask is None else Ask.received(body.ask, container.adaptations.model(source).asks)
+    adaptation = container.adaptations.fork(source, request.idempotency_key, wanted)
     return request.created(adaptation_state(container, adaptation), f"/v1/adaptations/{adaptation.id}")

@@ -86,12 +86,13 @@ Success = Annotated[
 ]
 Rate = Annotated[float | None, Field(gt=0, le=1e6, allow_inf_nan=False)]
 AskBody = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "null"}]})]
+"""Unconverted: what can be asked for is known once the model is."""
 
 
 MOST_FIELDS = 50
 
 NEXT_CURSOR: Any = Field(description="Cursor of the next page. Null on the last page.")
-_ASKED: Any = Field(description="Conditions beyond the task itself, by kind.")
+_ASKED: Any = Field(description="What is asked for beyond the task itself, by kind.")
 _EXPLORE: Any = Field(
     None,
     description="True to act under a sampled hypothesis, false for the most probable one. If null or absent, the "
@@ -152,14 +153,15 @@ class AdaptationRequest(Body):
     demos: Episodes = Field(description="Demonstrations of the task.")
     trials: Episodes = Field([], description="Scored attempts of the policy at the task.")
     ask: AskBody = Field(
-        None, description="Conditions beyond the task itself, by kind. The model must be trained for these kinds."
+        None,
+        description="What is asked for beyond the task itself, by kind, as the model's `asks` say. Null or absent: "
+        "nothing.",
     )
     rate_hz: Rate = _RATE
 
     def to_context(self, spec: Spec, asks: Sequence[AskOffer] = ()) -> Context:
         """Convert the body to a context for a model with this spec and these offers. Raises InvalidData."""
-        ask = Ask.from_json(self.ask)
-        ask.check(asks)
+        ask = Ask.received(self.ask, asks)
         return Context(to_episodes("demos", self.demos, spec), to_episodes("trials", self.trials, spec), ask)
 
 
@@ -177,11 +179,24 @@ class TrialsRequest(Body):
     rate_hz: Rate = _RATE
 
 
+class AskRequest(Body):
+    """What is asked for from the next version on."""
+
+    ask: AskBody = Field(
+        description="What is asked for beyond the task itself, by kind, as the model's `asks` say; it takes the place "
+        "of all that was asked for before. Null: nothing."
+    )
+
+
 class ForkRequest(Body):
-    """The version that a fork starts from."""
+    """The version that a fork starts from, and what is asked of it."""
 
     version: int | None = Field(
         None, ge=1, le=2**31 - 1, description="Version to start from. The newest one if null or absent."
+    )
+    ask: AskBody = Field(
+        None,
+        description="What is asked for, in place of what that version asks for. Null or absent: the same; {}: nothing.",
     )
 
 
@@ -254,10 +269,15 @@ class AdaptationState(Body):
     id: str = Field(description="Id of the adaptation.")
     model: str = Field(description="Name of the model that was adapted.")
     model_version: int = Field(description="Version of the model. An adaptation keeps it for life.")
-    version: int = Field(description="Version of the adaptation. It starts at 1; every upload makes the next one.")
+    version: int = Field(
+        description="Version of the adaptation. It starts at 1; an upload or another ask makes the next one."
+    )
     n_demos: int = Field(description="Number of demonstrations in this version.")
     n_trials: int = Field(description="Number of trials in this version.")
     ask: dict[str, Any] = _ASKED
+    ask_warnings: list[str] = Field(
+        description="What of the ask is outside of what the model was trained for, and what it counts as."
+    )
     belief: BeliefState | None = Field(description="What the policy believes of the task.")
     confidence: Share | None = Field(description="Calibrated probability that the next attempt succeeds.")
     value_of_trial: float | None = Field(
@@ -367,6 +387,7 @@ class Problem(BaseModel):
 
 
 REQUESTS = (
+    AskRequest,
     ForkRequest,
     AdaptationRequest,
     DemosRequest,

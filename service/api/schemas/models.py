@@ -85,6 +85,18 @@ class ObservationPart(Body):
     dtype: Literal["float32", "uint8"] = Field(description="Type of its numbers.")
 
 
+class OfferedAsk(Body):
+    """A kind of ask that a model was trained for."""
+
+    kind: str = Field(description="Name of the kind, the key under which an ask has its value.")
+    accepts: str = Field(description="What can be asked for, in words, as `a number from 0 to 120`.")
+    size: int = Field(description="Number of numbers of a value; 0 if it is not made of numbers.")
+    low: list[float] = Field(description="Smallest value of each of these numbers in training.")
+    high: list[float] = Field(description="Largest value of each of these numbers in training.")
+    examples: list[Any] = Field(description="Some values that were asked for in training.")
+    encoder: str | None = Field(description="What turns text into numbers. Null if it is not asked for in text.")
+
+
 class ModelCard(Body):
     """One version of a model: its spec, its evaluation, its provenance, and an example episode."""
 
@@ -94,6 +106,7 @@ class ModelCard(Body):
     runtime: str | None = Field(description=_RUNTIME)
     spec: ModelSpec = Field(description="Observation and action spaces, horizon and control rate.")
     parts: list[ObservationPart] = Field(description="Parts of an observation, and how each of them is read.")
+    asks: list[OfferedAsk] = Field(description="Kinds of ask that the model was trained for. Empty: it follows none.")
     report: dict[str, Any] | None = Field(description="Results of the evaluation after training. Null without one.")
     provenance: dict[str, Any] = Field(description="Experiment, seeds and versions that the model was made with.")
     example: EpisodeBody = Field(
@@ -160,6 +173,9 @@ class ModelVersion(Body):
     registered_at: str = Field(description="Time of registration, ISO 8601 in UTC.")
     aliases: list[str] = Field(description="Aliases that point at this version.")
     runtime: str | None = Field(description=_RUNTIME)
+    asks: list[OfferedAsk] | None = Field(
+        description="Kinds of ask that the version was trained for. Null if its files are gone."
+    )
 
 
 class ModelVersionPage(Body):

@@ -75,6 +75,19 @@ def test_one_learner_on_ray_learns_the_same_bit_for_bit(collector: RayCollector,
     assert again.provenance["history"] == there.provenance["history"]
 
 
+def test_asks_are_learnt_on_ray_as_in_one_process(collector: RayCollector, tmp_path: Path):
+    asking = SMALL.model_copy(
+        update={
+            "model": SMALL.model.model_copy(update={"asks": ("return", "better")}),
+            "data": SMALL.data.model_copy(update={"graded_per_task": 1}),
+        }
+    )
+    here = train(asking, tmp_path / "here")
+    assert [offer.kind for offer in here.asks] == ["return", "better"]
+    assert train(asking, tmp_path / "actors", collector=collector).id == here.id
+    assert train_on_learners(asking, RunStore(tmp_path / "learner"), learners=1, n_actors=1).id == here.id
+
+
 def test_two_learners_stop_and_go_on_at_a_url(collector: RayCollector, here: Bundle, tmp_path: Path):
     store = RunStore(tmp_path / "run", f"file://{tmp_path}/elsewhere")
     steps: list[int] = []

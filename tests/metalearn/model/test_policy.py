@@ -85,7 +85,7 @@ def test_entities_may_be_listed_in_any_order():
 
 
 def test_an_ask_that_nobody_trained_for_is_refused():
-    with pytest.raises(InvalidData, match="ask: expected null: this model was trained for no ask, got urgency"):
+    with pytest.raises(InvalidData, match='ask: expected null: this model was trained for no ask, got "urgency"'):
         inference().infer_belief([Context(ask=Ask((Urgency(),)))])
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.small_run import SMALL, after
+from support.small_run import ASKING, SMALL, after
 
 from metalearn.bundle import Bundle
 from metalearn.config import DataConfig
@@ -35,6 +35,20 @@ def test_a_run_that_was_stopped_resumes_to_the_same_weights(tmp_path: Path, unin
     assert same(resumed, uninterrupted)
     histories = [bundle.provenance["history"] for bundle in (resumed, uninterrupted)]
     assert histories[0] == histories[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [9, 17, 30])
+def test_a_run_that_learns_to_follow_asks_resumes_to_the_same_weights(tmp_path: Path, n: int):
+    uninterrupted = train(ASKING, tmp_path / "uninterrupted")
+    with pytest.raises(Stopped):
+        train(ASKING, tmp_path / "stopped", stopping=after(n))
+    resumed = train(ASKING, tmp_path / "stopped")
+    assert resumed.id == uninterrupted.id
+    assert resumed.provenance["history"] == uninterrupted.provenance["history"]
+    assert [offer.kind for offer in resumed.asks] == ["return", "goal", "better"]
+    assert resumed.asks == uninterrupted.asks
+    assert not same(resumed, train(SMALL, tmp_path / "plain"))
 
 
 class Vanishing(SerialCollector):

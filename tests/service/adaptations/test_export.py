@@ -118,6 +118,26 @@ def test_what_was_exported_makes_the_same_adaptation_again(shipped: TestClient, 
     assert again.episodes() == adaptation.episodes()
 
 
+def test_the_policy_of_an_adaptation_that_asks_does_what_the_server_does(tmp_path: Path) -> None:
+    made("asked").save(tmp_path / "models" / "asked")
+    served_here = create_app(Settings(data=tmp_path / "data", models=tmp_path / "models", runtime="onnx"))
+    with TestClient(served_here, raise_server_exceptions=False) as http:
+        adaptation, seen = adapted(http, "asked")
+        policies = []
+        for ask in ({}, {"return": 120, "goal": [0.5, 0.25]}, {"better": True}):
+            asks = adaptation.ask_for(ask)
+            exported = asks.export()
+            policies.append(run(exported.policy, observation=seen))
+            np.testing.assert_allclose(policies[-1], asks.act(seen), atol=1e-3)
+            again = http.post(
+                "/v1/adaptations",
+                content=zipfile.ZipFile(io.BytesIO(exported.archive)).read("episodes.safetensors"),
+                headers={"Content-Type": "application/x-safetensors"},
+            )
+            assert again.json()["ask"] == asks.ask
+        assert min(np.abs(one - policies[0]).max() for one in policies[1:]) > 0.01
+
+
 def test_the_same_version_makes_the_same_bytes_and_another_one_others(shipped: TestClient) -> None:
     adaptation, _ = adapted(shipped, "reach")
     path = f"/v1/adaptations/{adaptation.id}/export"

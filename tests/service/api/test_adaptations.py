@@ -28,7 +28,7 @@ def test_json_and_msgpack_say_the_same(
     assert set(made.json()) == {
         "id", "model", "model_version", "version", "n_demos", "n_trials", "ask", "belief", "confidence",
         "value_of_trial", "novelty", "created_at", "expires_at",
-        "forked_from", "quality",
+        "forked_from", "quality", "ask_warnings",
     }  # fmt: skip
     answer = http.post(made.headers["location"] + "/act", json={"observations": [[0.25, 0, 0]]}).json()
     assert set(answer["server_timing"]) == {"decode_ms", "queue_ms", "infer_ms", "total_ms"}

@@ -120,7 +120,7 @@ def test_every_example_succeeds_as_it_is_and_is_like_the_training(
     shipped: TestClient, document: dict[str, Any]
 ) -> None:
     answers = send_every_example(shipped, document)
-    assert len(answers) == 14
+    assert len(answers) == 15
     warned = {
         name: [w["code"] for q in answer.get("quality", ()) for w in q["warnings"]] for name, answer in answers.items()
     }

@@ -100,4 +100,4 @@ def test_examples_of_bodies_are_bodies(app: FastAPI) -> None:
                 )
                 schema.model_validate(content["example"])
                 checked += 1
-    assert checked == 14
+    assert checked == 15

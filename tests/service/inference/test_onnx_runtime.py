@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.asks import Urgency
-from support.bundles import KINDS, contexts, made
+from support.bundles import KINDS, asked, contexts, made
 
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
@@ -22,13 +23,14 @@ from service.inference import OnnxRuntime, TorchRuntime, factory_of
 def test_both_runtimes_believe_and_do_the_same(kind: str, rng: np.random.Generator) -> None:
     bundle = made(kind)
     torch, onnx = TorchRuntime.load(bundle), OnnxRuntime.load(bundle)
-    for given in ([one] for one in contexts(bundle.spec, rng)), [contexts(bundle.spec, rng)]:
+    every = asked(bundle, contexts(bundle.spec, rng), rng)
+    for given in ([one] for one in every), [every]:
         for some in given:
             for expected, got in zip(torch.infer_belief(some), onnx.infer_belief(some), strict=True):
                 largest = max(1.0, float(np.abs(expected.latent).max()))  # its rounding is in every number
                 np.testing.assert_allclose(got.latent, expected.latent, atol=1e-5 * largest, rtol=1e-4)
                 np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-5)
-    beliefs = torch.infer_belief(contexts(bundle.spec, rng))
+    beliefs = torch.infer_belief(every)
     z, n = len(beliefs[0].probabilities), len(beliefs)
     observations = np.stack([bundle.spec.example_episode(rng).observations[0] for _ in range(n)])
     expected, got = (
@@ -39,6 +41,19 @@ def test_both_runtimes_believe_and_do_the_same(kind: str, rng: np.random.Generat
     # Random heads are a hundred times as steep as trained ones.
     np.testing.assert_allclose(got, expected, atol=1e-4 if kind in KINDS else 1e-5, rtol=1e-4)
     assert len(np.unique(expected.round(4), axis=0)) > 1
+
+
+def test_an_ask_changes_what_both_believe_unless_it_is_for_nothing(rng: np.random.Generator) -> None:
+    bundle = made("asked")
+    shown = contexts(bundle.spec, rng)[4]
+    kinds = [{}, *({offer.kind: offer.examples[0]} for offer in bundle.asks)]
+    combined = [one | other for one in kinds for other in kinds]
+    given = [replace(shown, ask=Ask.from_json(one)) for one in combined]
+    expected, got = (one.load(bundle).infer_belief(given) for one in (TorchRuntime, OnnxRuntime))
+    for one, other in zip(expected, got, strict=True):
+        np.testing.assert_allclose(other.latent, one.latent, atol=1e-3, rtol=1e-4)
+    known = {str(ask): belief.latent.round(2).tobytes() for ask, belief in zip(combined, expected, strict=True)}
+    assert len({frozenset(ask): 0 for ask in combined}) == len(set(known.values())) == 7
 
 
 @pytest.mark.parametrize("kind", ["reach", "reach-m4", *KINDS])
