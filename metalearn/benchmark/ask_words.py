@@ -161,7 +161,7 @@ def ways(family: ParaphrasedFamily, indices: Sequence[int], seed: int) -> dict[s
     def said(sentences: Callable[[int], Sequence[str]], index: int) -> Ask:
         rng = np.random.default_rng([seed, STREAM, index])
         choice = sentences(index)
-        return Ask((Words(choice[rng.integers(len(choice))]),))
+        return Ask((Words(choice[int(rng.integers(len(choice)))]),))
 
     def about_another(index: int) -> Ask:
         rng = np.random.default_rng([seed, STREAM + 1, index])

@@ -245,10 +245,10 @@ def _asks(bundle: Bundle, family: str, records: Sequence[TaskRecord], rng: np.ra
 
 def _asked(record: TaskRecord, offers: Sequence[AskOffer], goals: GoalReader | None, rng: np.random.Generator) -> Ask:
     """At least one kind: what the expert's demo was an answer to, or what was asked for in another task."""
-    wanted = [offer for offer in offers if rng.random() < PART] or [offers[rng.integers(len(offers))]]
+    wanted = [offer for offer in offers if rng.random() < PART] or [offers[int(rng.integers(len(offers)))]]
     demo = record.demos[0]
     achieved = None if goals is None else goals(demo.observations)
-    known = Hindsight(demo, len(demo), EXPERT, EXPERT, achieved, record.sentences)
+    known = Hindsight(demo, len(demo), EXPERT, EXPERT, (demo,), achieved, record.sentences)
     values = []
     for offer in wanted:
         [kind] = kinds_of([offer.kind])

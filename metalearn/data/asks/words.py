@@ -59,7 +59,7 @@ class Words(AskKind):
         """One of the sentences that describe the task; None for a task that nobody described."""
         if not known.sentences:
             return None
-        return cls.from_json(known.sentences[rng.integers(len(known.sentences))])
+        return cls.from_json(known.sentences[int(rng.integers(len(known.sentences)))])
 
     @classmethod
     def offer(cls, labels: Sequence[AskKind], encoder: str) -> AskOffer:
