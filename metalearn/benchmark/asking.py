@@ -1,6 +1,6 @@
 """`wtl benchmark asks`: does it do what it is asked for? A return, a goal, better than who was watched.
 
-Takes bundles that are trained already, by the experiments of `RUNS`.
+Takes bundles that are trained already, by the experiments of `RUNS`, and trains the controls beside them.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,12 +21,14 @@ from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.protocol import returned, succeeded
 from metalearn.evaluation.statistics import wilson
+from metalearn.experiments import find_experiment
 from metalearn.model.inference import Inference
 from metalearn.tasks.envs.gambling import PAYS
 from metalearn.tasks.envs.reach import HORIZON, Reach, ReachVectorEnv
 from metalearn.tasks.family import Family, make_vec, tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import demonstrate, episode_seeds, rollout
+from metalearn.training.loop import train
 
 RUNS = {
     "plain": ("reach-m2", "reach-ask"),
@@ -38,8 +40,8 @@ RUNS = {
 """The runs that each part measures."""
 
 PARTS = tuple(RUNS)
-SHUFFLED = "cheetah-distance-shuffled"
-"""The run of the control, whose returns are those of other episodes."""
+CONTROLS = {"shuffled labels": "cheetah-distance-shuffled", "best tenth": "cheetah-distance-best-tenth"}
+"""The runs beside `cheetah-distance`: with the returns of other episodes, and without asks, of the best episodes."""
 STREAM = 1 << 45
 LEVELS, GRADES = 11, (0.0, 0.2, 0.4, 0.6, 0.8)
 NEAR = 0.1  # of a place, where reach is; what touches an object
@@ -112,11 +114,13 @@ def returns(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
     inference, family, indices = _of(folder, "cheetah-distance", min(tasks, 200), seed)
     found = {"asked": _asked_returns(inference, family, indices, seed)}
     data = Dataset.load(_run_folder(folder, "cheetah-distance") / "dataset")
-    everybody = [e for record in data.tasks for e in (*record.experts, *(e for o in record.others for e in o.episodes))]
+    everybody = _everybody(data)
     found["best return in the training data"] = {"return": float(returned(everybody).max()), "n": len(everybody)}
-    if run_bundle(folder / SHUFFLED):
-        control = Inference.load(Bundle.load(run_bundle(folder / SHUFFLED) or folder))
-        found["shuffled labels"] = _asked_returns(control, family, indices, seed)
+    control = _trained_on(folder, "shuffled labels", shuffled(data, seed), ("return",))
+    found["shuffled labels"] = _asked_returns(control, family, indices, seed)
+    imitator = _trained_on(folder, "best tenth", best_tenth(data), ())
+    episodes = asked(imitator, family, indices, [NOTHING] * len(indices), seed)
+    found["imitation of the best tenth"] = mean(returned(episodes))
     return found
 
 
@@ -274,13 +278,38 @@ def _run_folder(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def _trained_on(folder: Path, name: str, dataset: Dataset, asks: tuple[str, ...]) -> Inference:
+    """The policy of `cheetah-distance` that learnt from other data, without own trials; trained now if it is not."""
+    run, usual = folder / CONTROLS[name], find_experiment("cheetah-distance")
+    if run_bundle(run) is None:
+        alone = usual.training.model_copy(update={"rounds": 0, "trials_per_task": 0, "check_tasks": 0})
+        settings = {"name": run.name, "model": usual.model.model_copy(update={"asks": asks}), "training": alone}
+        train(usual.model_copy(update=settings), run, dataset=dataset)
+    return Inference.load(Bundle.load(run / "bundle"))
+
+
+def best_tenth(dataset: Dataset) -> Dataset:
+    """The tenth of all episodes with the highest returns, as of experts whom nobody watched."""
+    every = sorted(_everybody(dataset), key=lambda episode: -float(returned([episode])[0]))
+    best = every[: max(2, len(every) // 10)]
+    return Dataset(dataset.spec, tuple(TaskRecord(f"best/{i}", (), (episode,)) for i, episode in enumerate(best)))
+
+
+def _everybody(dataset: Dataset) -> list[Episode]:
+    return [
+        episode
+        for record in dataset.tasks
+        for episode in (*record.experts, *(e for one in record.others for e in one.episodes))
+    ]
+
+
 def shuffled(dataset: Dataset, seed: int) -> Dataset:
     """The same episodes, each with the rewards of another one: what is asked for then says nothing.
 
     All must have the same number of steps.
     """
     rng = np.random.default_rng([seed, 25])
-    every = [e for r in dataset.tasks for e in (*r.experts, *(e for one in r.others for e in one.episodes))]
+    every = _everybody(dataset)
     givers = iter(rng.permutation(len(every)))
 
     def other(episode: Episode) -> Episode:

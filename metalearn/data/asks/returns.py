@@ -14,6 +14,8 @@ from metalearn.data.asks.kind import AskKind, AskOffer, Hindsight
 from metalearn.data.asks.numbers import number
 
 N_EXAMPLES = 5
+USUAL = (0.01, 0.99)
+"""Quantiles of the returns in training between which one can be asked for; beyond them they are rare, often luck."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class Return(AskKind):
 
     @classmethod
     def offer(cls, labels: Sequence[AskKind], encoder: str) -> AskOffer:
-        """The range of returns, and examples spread over it."""
+        """The usual range of returns, and examples spread over it."""
         values = np.array([label.to_json() for label in labels])
+        values = values.clip(*np.quantile(values, USUAL))
         shown = np.quantile(values, np.linspace(0, 1, N_EXAMPLES))
         return AskOffer.fitted(cls.name, values[:, None], examples=tuple(float(f"{x:.4g}") for x in shown))
 

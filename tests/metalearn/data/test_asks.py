@@ -9,9 +9,9 @@ from metalearn.data.asks import KINDS, NOTHING, Ask, AskOffer, Better, Goal, Hin
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 
-RETURNS = Return.offer([Return(value) for value in (0.0, 5.0, 10.0)])
-GOALS = Goal.offer([Goal((0.0, 1.0)), Goal((2.0, 1.0))])
-BETTER = Better.offer([Better(0.0), Better(0.5), Better()])
+RETURNS = Return.offer([Return(value) for value in (-90.0, *[0.0] * 99, *[5.0] * 99, *[10.0] * 99, 99.0)], "")
+GOALS = Goal.offer([Goal((0.0, 1.0)), Goal((2.0, 1.0))], "")
+BETTER = Better.offer([Better(0.0), Better(0.5), Better()], "")
 RNG = np.random.default_rng(0)
 
 
@@ -67,14 +67,14 @@ def test_nothing_is_zeros():
     assert features_of([NOTHING] * 3, []).shape == (3, 0)
 
 
-def test_a_return_beyond_the_range_is_its_end():
+def test_a_return_beyond_the_usual_range_is_its_end():
     assert (
         features_of([Ask((Return(1e9),))], [RETURNS]).tolist()
         == features_of([Ask((Return(10.0),))], [RETURNS]).tolist()
     )
     assert RETURNS.low == (0.0,)
     assert RETURNS.high == (10.0,)
-    assert RETURNS.examples == (0.0, 2.5, 5.0, 7.5, 10.0)
+    assert RETURNS.examples == (0.0, 0.0, 5.0, 10.0, 10.0)
 
 
 def test_a_model_says_what_it_was_trained_for():
