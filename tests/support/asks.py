@@ -40,7 +40,7 @@ class Urgency(AskKind):
         return cls(float(len(known.episode)))
 
     @classmethod
-    def offer(cls, labels: Sequence[AskKind], encoder: str) -> AskOffer:
+    def offer(cls, labels: Sequence[AskKind], encoder: str = "") -> AskOffer:
         return AskOffer.fitted(cls.name, np.array([[label.to_json()] for label in labels]))
 
     @classmethod

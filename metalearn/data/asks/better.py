@@ -51,7 +51,7 @@ class Better(AskKind):
         return cls(round(known.quality - known.shown, 6))
 
     @classmethod
-    def offer(cls, labels: Sequence[AskKind], encoder: str) -> AskOffer:
+    def offer(cls, labels: Sequence[AskKind], encoder: str = "") -> AskOffer:
         """The range of differences. Raises InvalidConfig if nobody was better than anybody."""
         differences = [label.by for label in labels if isinstance(label, Better) and label.by is not None]
         if not any(differences):

@@ -47,7 +47,7 @@ class Goal(AskKind):
         return cls(tuple(float(x) for x in known.achieved[known.end]))
 
     @classmethod
-    def offer(cls, labels: Sequence[AskKind], encoder: str) -> AskOffer:
+    def offer(cls, labels: Sequence[AskKind], encoder: str = "") -> AskOffer:
         """The range of each number."""
         values = np.array([label.to_json() for label in labels])
         few = values[:: max(1, len(values) // N_EXAMPLES)][:N_EXAMPLES]

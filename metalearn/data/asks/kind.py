@@ -114,7 +114,7 @@ class AskKind(ABC):
 
     @classmethod
     @abstractmethod
-    def offer(cls, labels: Sequence["AskKind"], encoder: str) -> AskOffer:
+    def offer(cls, labels: Sequence["AskKind"], encoder: str = "") -> AskOffer:
         """What a model is trained for whose training data have these labels, of which there is at least one.
 
         `encoder` names what turns text into numbers (`metalearn.data.sentences`), for kinds with text.

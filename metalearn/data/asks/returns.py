@@ -47,7 +47,7 @@ class Return(AskKind):
         return cls(float(np.mean(found))) if found else None
 
     @classmethod
-    def offer(cls, labels: Sequence[AskKind], encoder: str) -> AskOffer:
+    def offer(cls, labels: Sequence[AskKind], encoder: str = "") -> AskOffer:
         """The usual range of returns, and examples spread over it."""
         values = np.array([label.to_json() for label in labels])
         values = values.clip(*np.quantile(values, USUAL))

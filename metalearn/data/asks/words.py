@@ -62,7 +62,7 @@ class Words(AskKind):
         return cls.from_json(known.sentences[int(rng.integers(len(known.sentences)))])
 
     @classmethod
-    def offer(cls, labels: Sequence[AskKind], encoder: str) -> AskOffer:
+    def offer(cls, labels: Sequence[AskKind], encoder: str = "") -> AskOffer:
         """The encoder, a unit in which the sentences differ from their mean by about 1, and a few of them."""
         sentences = list(dict.fromkeys(str(label.to_json()) for label in labels))
         vectors = np.array([embedding(encoder, sentence) for sentence in sentences], np.float64)
