@@ -25,7 +25,7 @@ from metalearn.experiments import find_experiment
 from metalearn.model.inference import Inference
 from metalearn.tasks.envs.gambling import PAYS
 from metalearn.tasks.envs.reach import HORIZON, Reach, ReachVectorEnv
-from metalearn.tasks.family import Family, make_vec, tasks_of
+from metalearn.tasks.family import Family, SerialVectorEnv, make_vec, tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import demonstrate, episode_seeds, rollout
 from metalearn.training.loop import train
@@ -35,15 +35,22 @@ RUNS = {
     "gambling": ("gambling",),
     "return": ("cheetah-distance",),
     "goal": ("reach-ask",),
+    "play": ("fetch-goal",),
     "better": ("cheetah-better", "reach-ask"),
 }
 """The runs that each part measures."""
 
 PARTS = tuple(RUNS)
+TRAINED_BY = {
+    "fetch-goal": "--family examples.families.fetch_goal:FetchGoal --set model.asks=goal --set data.n_tasks=100 "
+    "--minutes 8"
+}
+"""What `wtl train` is given for runs that are no experiment."""
 CONTROLS = {"shuffled labels": "cheetah-distance-shuffled", "best tenth": "cheetah-distance-best-tenth"}
 """The runs beside `cheetah-distance`: with the returns of other episodes, and without asks, of the best episodes."""
 STREAM = 1 << 45
 LEVELS, GRADES = 11, (0.0, 0.2, 0.4, 0.6, 0.8)
+FETCH_NEAR = 0.05  # of a goal, in metres, as the environment has it
 NEAR = 0.1  # of a place, where reach is; what touches an object
 CONFIDENCE, RESAMPLES = (2.5, 97.5), 1000
 Say = Callable[[str], None]
@@ -67,7 +74,8 @@ def run(folder: Path, out: Path, *, parts: tuple[str, ...] = (), tasks: int = 50
     if unknown := set(parts) - set(PARTS):
         raise InvalidConfig(f"unknown part {min(unknown)!r}; known: {', '.join(PARTS)}")
     measures: dict[str, Measure] = {
-        "plain": plain, "gambling": gambling, "return": returns, "goal": goals, "better": better,
+        "plain": plain, "gambling": gambling, "return": returns, "goal": goals, "play": from_play,
+        "better": better,
     }  # fmt: skip
     header = {"n_tasks": tasks, "seed": seed}
     kept = read_json(out / "report.json")
@@ -146,6 +154,24 @@ def goals(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
         f"any place, within {NEAR} of it": rate(np.array(nearest) < NEAR),
         "the target's place, no demonstration": rate(succeeded(at_target)),
         "nothing asked for, no demonstration": rate(succeeded(nothing)),
+    }
+
+
+def from_play(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
+    """FetchReach, asked for the environment's own goals, by a policy that nobody ever showed anything."""
+    inference, family, indices = _of(folder, "fetch-goal", min(tasks, 100), seed)
+    layouts = episode_seeds(indices, STREAM + seed, 100)
+    env = make_vec(family, indices, "trial")
+    assert isinstance(env, SerialVectorEnv)
+    env.reset(seed=layouts)
+    places = [np.array(one.unwrapped.goal) for one in env.envs]  # type: ignore[attr-defined]
+    env.close()
+    played = asked(inference, family, indices, [_goal(place) for place in places], seed)
+    ends = [float(np.linalg.norm(e.observations["achieved_goal"][-1] - p)) for e, p in zip(played, places, strict=True)]
+    return {
+        "reached, at any step": rate(succeeded(played)),
+        "there at the end": rate(np.array(ends) < FETCH_NEAR),
+        "distance at the end, in metres": mean(np.array(ends)),
     }
 
 
@@ -274,7 +300,8 @@ def _of(folder: Path, name: str, tasks: int, seed: int) -> tuple[Inference, Fami
 
 def _run_folder(folder: Path, name: str) -> Path:
     if run_bundle(folder / name) is None:
-        raise InvalidConfig(f"no bundle at {folder / name}: `wtl train {name} --out {folder / name}` makes it")
+        how = TRAINED_BY.get(name, name)
+        raise InvalidConfig(f"no bundle at {folder / name}: `wtl train {how} --out {folder / name}` makes it")
     return folder / name
 
 
