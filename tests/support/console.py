@@ -19,6 +19,13 @@ SERIOUS = {"serious", "critical"}
 PATIENCE_MS = 20_000
 """The machine may do other work."""
 
+_MARK_AS_OLD = """to => {
+  const path = (hash) => new URL(hash, "http://x/").hash.split("?")[0];
+  const main = document.querySelector("main");
+  if (main && path(location.hash) !== path(to)) main.dataset.old = "";
+}"""
+"""What a page shows is made anew unless only the query of its address changes."""
+
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -31,10 +38,14 @@ class Opened:
     complaints: list[str] = field(default_factory=list)
 
     def go(self, at: str) -> Page:
-        """Open a page of the console by its address after `#/`; give it the time that it needs."""
+        """Open a page of the console by its address after `#/`; give it the time that it needs.
+
+        The page that is shown until then is marked: it may have all that is waited for.
+        """
+        self.page.evaluate(_MARK_AS_OLD, f"#/{at}")
         self.page.goto(f"{self.url}/console/#/{at}")
-        expect(self.page.locator("h1")).to_be_visible()
-        expect(self.page.locator(".loading")).to_have_count(0)
+        expect(self.page.locator("main:not([data-old]) h1")).to_be_visible()
+        expect(self.page.locator("main:not([data-old]) .loading")).to_have_count(0)
         return self.page
 
     def faults(self) -> list[str]:

@@ -44,7 +44,7 @@ class ServerProcess:
         command += ["--models", str(self._models), "--data", str(self._data)]
         environment = os.environ | {"WTL_RUNTIME": "onnx"}
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(f"{self.url}/readyz").is_success:

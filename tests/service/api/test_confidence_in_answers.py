@@ -1,6 +1,7 @@
 """How far an adaptation can be trusted, over HTTP: said with every answer, the same after a restart."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from support.pointing import PointingRuntime, bundle, calibrated, settings_in
 from metalearn.data.episode import Episode
 from service.app import create_app
 from service.client import Adaptation, Client
+from service.client.responses import BeliefState
 from service.settings import Settings
 
 AFTER_A_TRIAL = pytest.approx(1 / (1 + np.exp(-1)), abs=1e-3)
@@ -40,6 +42,16 @@ def test_every_answer_says_how_far_it_can_be_trusted(client: Client, demo: Episo
     assert said(client.adaptation(adaptation.id, version=1)) == said(adaptation)
 
 
+def test_every_answer_says_what_is_believed(client: Client, demo: Episode) -> None:
+    adaptation = client.adapt("point", demos=[demo])
+    assert adaptation.belief == BeliefState((0.5, 0.5), 1.0)
+    learnt = adaptation.add_trials([replace(demo, success=True)])
+    assert learnt.belief is not None and learnt.belief.probabilities[0] > 0.9 > learnt.belief.entropy_bits
+    assert client.adaptation(adaptation.id).belief == learnt.belief
+    assert client.adaptation(adaptation.id, version=1).belief == adaptation.belief
+    assert [item.belief for item in client.adaptations()] == [learnt.belief]
+
+
 def test_the_strangest_demo_counts_and_without_demos_nothing_is_strange(client: Client, demo: Episode) -> None:
     near = Episode.of(np.full((2, 3), 0.1))
     assert client.adapt("point", demos=[near]).novelty == 0.125
@@ -59,10 +71,14 @@ def test_it_is_the_same_after_a_restart(settings: Settings, demo: Episode) -> No
         assert said(client.adaptation(before.id)) == said(before)
 
 
-def test_a_model_without_calibration_says_nothing(tmp_path: Path, demo: Episode) -> None:
+def test_a_model_without_calibration_says_only_what_it_believes(tmp_path: Path, demo: Episode) -> None:
     settings = settings_in(tmp_path / "plain")
     with TestClient(create_app(settings, runtime_factory=PointingRuntime)) as http:
-        assert said(Client(http=http).adapt("point", demos=[demo])) == (None, None, None)
+        adaptation = Client(http=http).adapt("point", demos=[demo])
+        assert said(adaptation) == (None, None, None)
+        assert adaptation.belief == BeliefState((0.5, 0.5), 1.0)  # which needs no calibration
+        [listed] = http.get("/v1/adaptations", params={"confidence": False}).json()["items"]
+        assert listed["belief"] is None
 
 
 def test_the_document_says_what_the_numbers_mean(http: TestClient) -> None:

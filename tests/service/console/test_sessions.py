@@ -112,7 +112,7 @@ class Process:
         with (self._folder / "log").open("ab") as log:
             command = [sys.executable, "-m", "wtl.cli", "serve"]
             self.process = subprocess.Popen(command, cwd=self._folder, env=environment, stdout=log, stderr=log)
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         while True:
             assert time.monotonic() < deadline and self.process.poll() is None, (self._folder / "log").read_text()
             try:

@@ -57,7 +57,7 @@ def open_page(browser: Any, page_url: str, token: str) -> Iterator[Callable[...,
         context = browser.new_context(viewport={"width": 1180, "height": 900}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on(
             "console",

@@ -1,5 +1,6 @@
 """The page of `wtl play` in a real Chromium: what a person does with it, from the demonstration to the success."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,17 @@ def attempt(page: Any) -> str:
     return str(page.locator(".guide h2").inner_text())
 
 
+def believed(page: Any) -> list[int]:
+    """The probability of each hypothesis in percent, as the page says them."""
+    return [int(found) for found in re.findall(r": (\d+) %", page.locator(".belief").get_attribute("aria-label"))]
+
+
+def slowly(page: Any) -> None:
+    """A few steps a second, so that an attempt lasts until something was done about it."""
+    page.locator(".pace input[type=range]").fill("0.3")
+    page.wait_for_selector("output:text('3 steps/s')")
+
+
 def trials(page: Any) -> int:
     return int(page.locator(".card").count())
 
@@ -66,11 +78,13 @@ def test_reach_shown_with_the_pointer_fails_learns_and_succeeds(open_page: Open,
     for task in SIBLINGS * 3:  # until the first guess is wrong, as it is for one of two targets
         page = open_page(f"#/reach-m2/{task}")
         show_by_pointer(page, staged("reach-m2", task)._env.unwrapped._row.goal[0].tolist())  # type: ignore[attr-defined]
+        undecided = believed(page)
         first = attempt(page)
         if "failed" in first:
             break
     assert "failed" in first
     assert attempt(page) == "It has learned it"
+    assert max(believed(page)) > 95 > max(undecided)
     assert page.locator(".bars .newest text").first.text_content() == "100"
     page.wait_for_selector(".compare figure.bad")  # the replay in step ends, the first attempt beside the second
     page.wait_for_selector(".compare figure.good")
@@ -105,8 +119,11 @@ def test_an_own_family_shown_with_keys_and_scored_by_hand(open_page: Open):
     page = open_page("#/own_task%3ADoors/20000")
     page.get_by_role("button", name="Let the expert show it").click()
     page.wait_for_selector("text=Now let it try")
+    slowly(page)
     page.get_by_role("button", name="Let it try").click()
+    page.wait_for_selector("text=It tries")
     page.keyboard.press("p")
+    page.wait_for_selector("text=It waits")
     page.keyboard.press(".")
     page.wait_for_selector("text=/step [1-9]/")
     page.keyboard.press("n")
@@ -118,6 +135,7 @@ def test_a_person_takes_over_in_the_middle_and_gives_back(open_page: Open):
     page = open_page(f"#/reach-m2/{REACH}")
     page.get_by_role("button", name="Let the expert show it").click()
     page.wait_for_selector("text=Now let it try")
+    slowly(page)
     page.keyboard.press("Enter")
     page.wait_for_selector("text=/policy · step [1-9]/")
     page.keyboard.press("t")
@@ -137,7 +155,7 @@ def test_reload_in_the_middle_of_an_episode_keeps_it(open_page: Open):
     page.keyboard.down("ArrowRight")
     page.wait_for_selector("text=/step [2-9]/")
     page.keyboard.up("ArrowRight")
-    page.wait_for_timeout(200)
+    page.wait_for_selector(".badge .dot:not(.on)")
     step = page.locator(".badge").inner_text()
     page.reload()
     page.wait_for_selector("text=Your turn")
@@ -174,6 +192,7 @@ def test_a_server_that_dies_in_the_middle_is_waited_for(open_page: Open, server:
     page = open_page(f"#/reach-m2/{REACH}")
     page.get_by_role("button", name="Let the expert show it").click()
     page.wait_for_selector("text=Now let it try")
+    slowly(page)
     page.keyboard.press("Enter")
     page.wait_for_selector("text=/policy · step [1-9]/")
     server.kill()

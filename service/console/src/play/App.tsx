@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { asked, follow } from "./address";
 import { Compare } from "./Compare";
 import { Connection, type Frame } from "./connection";
@@ -111,7 +111,7 @@ function Pace({ state, send, elsewhere, setElsewhere }: { readonly state: State;
 
 /** Keys that work anywhere on the page, unless somebody types. They need no window system: SSH forwards the page. */
 function useShortcuts(state: State | null, send: Send, elsewhere: boolean): void {
-  useEffect(() => {
+  useLayoutEffect(() => { // before anybody sees what can be done now, or a key would come too early
     const pressed = (event: KeyboardEvent) => {
       if (state === null || event.ctrlKey || event.metaKey || event.altKey || event.repeat || isTyping(event.target)) return;
       const playing = state.phase === "attempt" || state.phase === "demo";

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Frame } from "./connection";
 import { Input, type Knob } from "./input";
 import { count, type Send, type State, steering } from "./state";
@@ -29,7 +29,7 @@ export function Stage({ state, send, onReady }: Properties) {
     });
     return () => input.current?.close();
   }, []);
-  useEffect(() => input.current?.update(state));
+  useLayoutEffect(() => input.current?.update(state));
 
   return (
     <div class={`picture ${state.phase} ${state.who}${steers ? " steers" : ""}`}>
