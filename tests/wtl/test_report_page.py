@@ -14,6 +14,8 @@ from PIL import Image
 from support.chromium import chromium
 from support.console import AXE, opens_pages
 
+from metalearn.benchmark.page import HTML, page_text
+from metalearn.benchmark.report import read_report
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.spec import Spec
@@ -23,7 +25,7 @@ from metalearn.evaluation.report import Report
 from metalearn.tasks.family import Family
 from metalearn.tasks.registry import find_family
 from service.settings import SHIPPED_MODELS
-from wtl.report_page import PLACE, built_page, write_page, write_suite_page
+from wtl.report_page import PLACE, built_page, write_page
 
 HOSTILE = "</script><script>window.hurt=1</script><!-- & <img src=x onerror=window.hurt=1>"
 
@@ -103,12 +105,11 @@ def test_pictures_that_were_observed_are_a_film_strip(tmp_path: Path) -> None:
     assert all(uri.startswith("data:image/jpeg;base64,") for name in strips for uri in demo["observations"][name])
 
 
-def test_the_page_of_a_suite_links_to_it(tmp_path: Path) -> None:
-    report = Path("benchmarks/results/reach-m4/report.json")
-    (tmp_path / "report.json").write_bytes(report.read_bytes())
-    page = write_suite_page("reach-m4", tmp_path)
-    assert ("](report.html)" in page.read_text()) is built_page().is_file()
-    assert (tmp_path / "report.html").is_file() is built_page().is_file()
+def test_a_suite_has_such_a_page_too_and_its_own_links_to_it(tmp_path: Path) -> None:
+    report = read_report(Path("benchmarks/results/reach-m4/report.json"))
+    (tmp_path / "page.html").write_text(PLACE)
+    assert write_page(report, [], tmp_path / HTML, page=tmp_path / "page.html")
+    assert "](report.html)" in page_text(report, [HTML]) and "](report.html)" not in page_text(report, [])
 
 
 def test_without_the_built_page_nothing_is_written(tmp_path: Path) -> None:

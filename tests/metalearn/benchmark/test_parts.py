@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from metalearn.benchmark.page import PLOTS, page_text
+from metalearn.benchmark.page import HTML, PLOTS, page_text
 from metalearn.benchmark.parts.grid import grid_manifest
 from metalearn.benchmark.report import read_report
 from metalearn.benchmark.store import accumulated_seconds, cached, locked, read_json, seconds_at, write_json
@@ -67,7 +67,7 @@ REPORTED = sorted(path.parent for path in RESULTS.glob("*/report.json") if path.
 
 @pytest.mark.parametrize("folder", REPORTED, ids=lambda one: one.name)
 def test_every_committed_page_is_what_its_committed_report_says(folder: Path) -> None:
-    drawn = [name for name in PLOTS if (folder / name).exists()]
+    drawn = [name for name in (*PLOTS, HTML) if (folder / name).exists()]
     assert (folder / "README.md").read_text() == page_text(read_report(folder / "report.json"), drawn)
 
 
