@@ -16,7 +16,7 @@ MISSING = HOW if chromium_path() is None else None if (BUILT / "index.html").is_
 opens_pages = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 AXE = Path(__file__).parents[2] / "service" / "console" / "node_modules" / "axe-core" / "axe.min.js"
 SERIOUS = {"serious", "critical"}
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 """The machine may do other work."""
 
 _MARK_AS_OLD = """to => {

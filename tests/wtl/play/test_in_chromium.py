@@ -14,7 +14,7 @@ from wtl.play.access import REFUSED, leading_to
 from wtl.play.launch import BUILT
 from wtl.play.stage import Stage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 AXE = BUILT.parent / "node_modules" / "axe-core" / "axe.min.js"
 
 REACH = 2_000_017
