@@ -248,7 +248,9 @@ def _asked(record: TaskRecord, offers: Sequence[AskOffer], goals: GoalReader | N
     wanted = [offer for offer in offers if rng.random() < PART] or [offers[int(rng.integers(len(offers)))]]
     demo = record.demos[0]
     achieved = None if goals is None else goals(demo.observations)
-    known = Hindsight(demo, len(demo), quality=EXPERT, shown=EXPERT, achieved=achieved, sentences=record.sentences)
+    known = Hindsight(
+        demo, len(demo), quality=EXPERT, shown=EXPERT, alike=(demo,), achieved=achieved, sentences=record.sentences
+    )
     values = []
     for offer in wanted:
         [kind] = kinds_of([offer.kind])
