@@ -248,13 +248,15 @@ def _asked(record: TaskRecord, offers: Sequence[AskOffer], goals: GoalReader | N
     wanted = [offer for offer in offers if rng.random() < PART] or [offers[int(rng.integers(len(offers)))]]
     demo = record.demos[0]
     achieved = None if goals is None else goals(demo.observations)
-    known = Hindsight(demo, len(demo), EXPERT, EXPERT, (demo,), achieved, record.sentences)
+    known = Hindsight(
+        demo, len(demo), quality=EXPERT, shown=EXPERT, alike=(demo,), achieved=achieved, sentences=record.sentences
+    )
     values = []
     for offer in wanted:
         [kind] = kinds_of([offer.kind])
         value = kind.in_hindsight(known, rng)
         if kind.of_outcome and offer.examples and (value is None or rng.random() < PART):
-            value = kind.from_json(offer.examples[rng.integers(len(offer.examples))])
+            value = kind.from_json(offer.examples[int(rng.integers(len(offer.examples)))])
         values += [] if value is None else [value]
     return Ask(tuple(values))
 

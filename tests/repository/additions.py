@@ -187,6 +187,7 @@ import support.pointing as pointing
 from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
 from metalearn.data.asks import Ask
 from metalearn.data.context import Context
+from metalearn.model.export import with_graphs
 from metalearn.training.calibrate import calibrate
 from metalearn.training.loop import train
 from service.app import create_app
@@ -199,7 +200,7 @@ config = ModelConfig(encoder_width=16, policy_width=16, latent_dim=8, asks=("spe
 experiment = Experiment(
     name="small", family="reach-m2", data=DataConfig(n_tasks=16), model=config, training=small
 )
-trained = train(experiment, folder / "run")
+trained = with_graphs(train(experiment, folder / "run"))
 [offer] = trained.asks
 assert offer.kind == "speed" and offer.low[0] < offer.high[0], "it is learnt from what episodes were"
 contexts = [Context(ask=Ask.from_json(ask)) for ask in ({}, {"speed": offer.low[0]}, {"speed": offer.high[0]})]

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import json
 import math
 from typing import Any
 
@@ -103,3 +104,18 @@ def test_zeros_after_a_gzip_member_are_no_member() -> None:
     assert gunzip(gzip.compress(b"ab") + bytes(20) + gzip.compress(b"c") + bytes(3), 10) == b"abc"
     with pytest.raises(MalformedBody):
         gunzip(bytes(20), 10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": 1, "a": 2}', '{"x": [{"a": {"b": 1, "b": 1}}]}', '[[1], {"a": "x:y", "a": 2}]', '{"\\u0061": 1, "a": 2}'],
+)
+def test_two_values_of_one_name_are_refused(text: str) -> None:
+    with pytest.raises(MalformedBody, match=r"has several values for '[ab]'") as caught:
+        decode_json(text.encode(), 100)
+    assert caught.value.expected == "each name once"
+
+
+@pytest.mark.parametrize("value", [{"a": "x:y", "b": [{"a": 1}, {"a": ":"}]}, [[1, 2], [3, 4]], "a:b", {"a:b": {}}, []])
+def test_colons_and_names_that_return_elsewhere_are_no_second_value(value: object) -> None:
+    assert decode_json(json.dumps(value).encode(), 100) == value

@@ -6,14 +6,15 @@ from dataclasses import asdict
 import numpy as np
 from jaxtyping import Float32
 
-from metalearn.data.asks import AskKind, AskOffer, Better, Goal, Hindsight, Return
+from metalearn.data.asks import AskKind, AskOffer, Better, Goal, Hindsight, Return, Words
 
 OFFERS = (
-    Return.offer([Return(float(value)) for value in range(-20, 121, 20)]),
+    Return.offer([Return(float(value)) for value in (-20, *range(-20, 121, 20), 120)]),
     Goal.offer([Goal((x, y)) for x in (-1.0, 1.0) for y in (0.0, 0.25, 0.5)]),
     Better.offer([Better(0.0), Better(0.8), Better()]),
+    Words.offer([Words(f"move to object number {number}") for number in ("one", "two")], "bag-of-words"),
 )
-"""Returns from -20 to 120, goals of two numbers, and better."""
+"""Returns from -20 to 120, goals of two numbers, better, and words."""
 TRAINED = {"asks": [offer.kind for offer in OFFERS], "ask_offers": [asdict(offer) for offer in OFFERS]}
 """The part of a model's configuration that says so."""
 

@@ -29,6 +29,7 @@ PARTS = spaces.Dict(
 CAMERA = spaces.Box(0, 255, (16, 16, 3), np.uint8)
 WATCHED = spaces.Dict(arm=spaces.Box(-np.inf, np.inf, (4,), np.float32), observation=spaces.Dict(camera=CAMERA))
 """An arm and a camera: `arm` and `observation/camera`."""
+ASKS = tuple(offer.kind for offer in OFFERS)
 KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "categorical": (ModelConfig(), SEEN, spaces.Discrete(5, start=2)),
     "one of everything": (ModelConfig(n_hypotheses=1, n_frames=2, latent_dim=8, max_trials=3), SEEN, BOX),
@@ -40,8 +41,8 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "memory": (ModelConfig(memory=6, dynamics_rank=1), SEEN, BOX),
     "memory of parts": (ModelConfig(memory=6, n_hypotheses=2), PARTS, spaces.MultiDiscrete([2, 3], start=[1, -1])),
     "means": (ModelConfig(frame_means=True), SEEN, BOX),
-    "asked": (ModelConfig(asks=("return", "goal", "better"), ask_offers=OFFERS), SEEN, BOX),
-    "asked, of parts": (ModelConfig(n_hypotheses=2, asks=("better",), ask_offers=OFFERS[2:]), PARTS, BOX),
+    "asked": (ModelConfig(asks=ASKS, ask_offers=OFFERS), SEEN, BOX),
+    "asked, of parts": (ModelConfig(n_hypotheses=2, asks=ASKS[2:], ask_offers=OFFERS[2:]), PARTS, BOX),
     "watched": (ModelConfig(memory=6, n_hypotheses=2), WATCHED, BOX),
 }
 
@@ -70,15 +71,15 @@ def made(kind: str) -> Bundle:
 
 
 def reach_ask() -> Bundle:
-    """A bundle with random weights that acts in reach-m2, and can be asked for a return, a goal, or better."""
+    """A bundle with random weights that acts in reach-m2, and can be asked for anything."""
     family = find_family("reach-m2")
     demo = demonstrate(family, [family.splits["test"][0]], [0], "demo").episodes[0]
     offers = (
         Return.offer([Return(-1.0), Return(0.0), Return(1.0)]),
         Goal.offer([Goal((x, y)) for x in (-1.0, 0.3, 1.0) for y in (-1.0, 0.2, 1.0)]),
-        OFFERS[2],
+        *OFFERS[2:],
     )
-    config = ModelConfig(asks=("return", "goal", "better"), ask_offers=offers)
+    config = ModelConfig(asks=ASKS, ask_offers=offers)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         weights = ConditionalPolicy(config, family.spec).to_weights()

@@ -39,7 +39,7 @@ def bundle(name: str = "point", gain: float = 1.0) -> Bundle:
 
 
 def asked(name: str = "asked") -> Bundle:
-    """A bundle that can be asked for a return, a goal, or better."""
+    """A bundle that can be asked for a return, a goal, better, or in words."""
     return replace(bundle(name), model=json.loads(json.dumps(TRAINED)))
 
 

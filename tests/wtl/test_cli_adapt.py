@@ -86,6 +86,8 @@ def test_what_is_asked_for_is_said_in_words_or_as_json(url: str, wtl: Wtl, file:
     more = json.loads(wtl("adapt", "--to", made["id"], "--from", file, "--ask", "goal=[1, 0]", "--json"))
     assert (more["version"], more["n_demos"], more["ask"]) == (3, 2, {"goal": [1.0, 0.0]})
     assert len(more["quality"]) == 2
+    words = json.loads(wtl("adapt", "--to", made["id"], "--ask", "words=go to 2, slowly", "--json"))
+    assert words["ask"] == {"words": "go to 2, slowly"}
     assert json.loads(wtl("adapt", "--to", made["id"], "--ask", "{}", "--json"))["ask"] == {}
 
 

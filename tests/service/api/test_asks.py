@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,13 +109,14 @@ def test_a_return_out_of_range_is_said_to_count_as_its_nearest_end(client: Clien
 
 def test_cards_and_versions_say_what_can_be_asked_for(client: Client, http: TestClient) -> None:
     assert client.model("point").asks == ()
-    of_return, of_goal, of_better = client.model("asked").asks
+    of_return, of_goal, of_better, of_words = client.model("asked").asks
     assert {**of_return} == {
         "kind": "return", "accepts": "a number from -20 to 120", "size": 1, "low": [-20], "high": [120],
         "examples": list(OFFERS[0].examples), "encoder": None,
     }  # fmt: skip
     assert (of_goal["accepts"], of_goal["size"]) == ("a list of 2 numbers from -1 to 1, 0 to 0.5", 2)
     assert of_better["accepts"] == "true, or a number from 0 to 1"
+    assert (of_words["size"], of_words["encoder"]) == (0, "bag-of-words@1")
     [version] = http.get("/v1/models/asked/versions").json()["items"]
     assert version["asks"] == http.get("/v1/models/asked/1").json()["asks"]
 
@@ -137,7 +139,7 @@ def test_a_stream_says_what_can_be_asked_for_and_what_is(url: str) -> None:
         greeting = decode_msgpack(socket.recv(), 1000)
     assert greeting["ask"] == {"return": 7.0}
     offered = [(one["kind"], one["low"]) for one in greeting["asks"]]
-    assert offered == [("return", [-20.0]), ("goal", [-1.0, 0.0]), ("better", [0.0])]
+    assert offered == [("return", [-20.0]), ("goal", [-1.0, 0.0]), ("better", [0.0]), ("words", [])]
 
 
 def test_the_async_client_asks_too(url: str) -> None:
@@ -151,13 +153,13 @@ def test_the_async_client_asks_too(url: str) -> None:
 
 
 KNOWN = "some of return (a number from -20 to 120), goal (a list of 2 numbers from -1 to 1, 0 to 0.5), better"
-NUMBER = "a finite number"
+NUMBER, SENTENCE = "a finite number", "a sentence of 1 to 400 characters"
 HOSTILE = {
     "a kind that there is not": ('{"retrun": 1}', "ask", KNOWN),
     "no name at all": ('{"": 1}', "ask", KNOWN),
     "a name in another script": ('{"возврат": 1}', "ask", KNOWN),
     "a long name": ('{"' + "r" * 100_000 + '": 1}', "ask", KNOWN),
-    "a kind of somebody else": ('{"words": "push"}', "ask", KNOWN),
+    "a kind of somebody else": ('{"speed": 3}', "ask", KNOWN),
     "a list": ("[1]", "ask", "an object or null"),
     "text": ('"return"', "ask", "an object or null"),
     "a number": ("1", "ask", "an object or null"),
@@ -176,7 +178,11 @@ HOSTILE = {
     "a goal that is nowhere": ('{"goal": [1, NaN]}', "ask.goal[1]", NUMBER),
     "half of it": ('{"better": false}', "ask.better", "true, or a number from 0 to 1"),
     "more than better": ('{"better": 2}', "ask.better", "true, or a number from 0 to 1"),
-    "a megabyte of words": ('{"better": "' + "w" * 1_000_000 + '"}', "ask.better", "true, or a number from 0 to 1"),
+    "a megabyte for better": ('{"better": "' + "w" * 1_000_000 + '"}', "ask.better", "true, or a number from 0 to 1"),
+    "a megabyte of words": ('{"words": "' + "w " * 500_000 + '"}', "ask.words", SENTENCE),
+    "no words": ('{"words": " \\n "}', "ask.words", SENTENCE),
+    "words that ring a bell": ('{"words": "push\\u0007"}', "ask.words", SENTENCE),
+    "a number for words": ('{"words": 3}', "ask.words", SENTENCE),
     "two that contradict": ('{"return": 1, "return": 2}', "return", "each name once"),
     "two of one name, written otherwise": ('{"return": 1, "\\u0072eturn": 2}', "return", "each name once"),
 }
@@ -206,6 +212,15 @@ def test_hostile_asks_are_refused_precisely_and_nothing_is_stored(
         assert len(problem["got"]) < 200
         assert len(answer.content) < 2000
     assert stored(outside) == before
+
+
+@pytest.mark.parametrize(
+    "words", ["толкни шайбу", "推冰球", "\u202e\u0627\u062f\u0641\u0639", "push 🏒", "e\u0301tudie"]
+)
+def test_words_in_other_scripts_come_back_as_they_were_meant(client: Client, words: str) -> None:
+    made = client.adapt("asked", ask={"words": words})
+    assert made.ask == {"words": unicodedata.normalize("NFC", words)}
+    assert made.export(policy=False).context.ask.to_json() == made.ask
 
 
 def test_a_model_that_was_trained_for_none_says_so(http: TestClient) -> None:
