@@ -62,7 +62,7 @@ def _evidence(name: str) -> list[str]:
     return [
         f"`{manifest.name}`, {report['n_tasks']:,} tasks{_n_seeds(report, 'wtl')}",
         manifest.held_out,
-        _over_seeds(report, "bc")[0],
+        _over_seeds(report, "bc")[0] if "bc" in report["methods"] else "not run",
         *(curve + [""] * (4 - len(curve))),
         best,
         "not run" if direct is None else f"{direct:.1f}",

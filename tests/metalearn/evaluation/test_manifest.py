@@ -15,6 +15,7 @@ def test_the_committed_manifests_load_and_are_named_after_their_files() -> None:
     manifests = [load_manifest(name) for name in names]
     assert [manifest.name for manifest in manifests] == names
     assert len({manifest.digest for manifest in manifests}) == len(names)
+    assert all(manifest.held_out for manifest in manifests)
 
 
 @pytest.mark.parametrize("name", manifest_names())
