@@ -110,7 +110,7 @@ class ContextEncoder(nn.Module):
         about = [] if keys is None else [(keys * shown[..., None]).sum(1) / n_demos[..., None]]
         latent = demo + self.counts(torch.cat([any_demo, any_trial], -1))
         seen, keys = self._flatten(trials, "trial")
-        light = torch.cat([demo, any_demo], -1)[:, None].expand(-1, seen.shape[1], -1)
+        light = torch.cat([demo, any_demo], -1)[:, None].expand(-1, trials.mask.shape[1], -1)
         matches = [] if keys is None else [torch.einsum("bkhc,bgc->bkhg", keys, about[0]).flatten(2)]
         # A longer sum than any in training would be a latent like no other: average it down to the longest.
         tried = tried * (self.max_trials / tried.sum(1, keepdim=True).clamp(min=self.max_trials))

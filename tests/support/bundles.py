@@ -26,6 +26,7 @@ OBJECTS = spaces.Box(-np.inf, np.inf, (2, 3), np.float32)
 PARTS = spaces.Dict(
     arm=SEEN, camera=spaces.Box(0, 255, (12, 10, 3), np.uint8), mode=spaces.Discrete(3, start=1), objects=OBJECTS
 )
+GRID = spaces.Dict(facing=spaces.Discrete(4), view=spaces.Box(0, 5, (5, 4, 3), np.uint8))
 CAMERA = spaces.Box(0, 255, (16, 16, 3), np.uint8)
 WATCHED = spaces.Dict(arm=spaces.Box(-np.inf, np.inf, (4,), np.float32), observation=spaces.Dict(camera=CAMERA))
 """An arm and a camera: `arm` and `observation/camera`."""
@@ -36,6 +37,7 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "entities": (ModelConfig(), spaces.Dict(objects=OBJECTS, robot=spaces.Box(-1, 1, (2,), np.float32)), BOX),
     "entities alone": (ModelConfig(n_hypotheses=2), spaces.Dict(objects=OBJECTS, others=OBJECTS), BOX),
     "pictures": (ModelConfig(n_hypotheses=2), spaces.Box(0, 255, (36, 48, 3), np.uint8), BOX),
+    "symbols": (ModelConfig(n_hypotheses=2, symbols=(5,)), GRID, spaces.Discrete(3)),
     "every part": (ModelConfig(frame_means=True), PARTS, BOX),
     "dynamics": (ModelConfig(dynamics_rank=2), SEEN, BOX),
     "memory": (ModelConfig(memory=6, dynamics_rank=1), SEEN, BOX),

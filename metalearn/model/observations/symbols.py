@@ -43,13 +43,21 @@ class SymbolEncoder(ObservationEncoder):
         self.cells = nn.Sequential(nn.Linear(c * n, WIDTH), nn.ReLU(), nn.Linear(WIDTH, CELL), nn.LayerNorm(CELL))
         self.dense = nn.Linear(h * w * CELL, READOUT)
         self.norm = nn.LayerNorm(READOUT)
+        self.register_buffer("rarity", torch.zeros(len(combinations)))
         self.key, self.seen_as = nn.Linear(CELL, KEY_SIZE), nn.Linear(CELL, N_HEADS * KEY_SIZE)
+        with torch.no_grad():  # to begin with, like is found by like
+            self.seen_as.weight.copy_(self.key.weight.repeat(N_HEADS, 1))
+            self.seen_as.bias.copy_(self.key.bias.repeat(N_HEADS))
         self.relevance = nn.ModuleDict({kind: nn.Linear(CELL, N_HEADS) for kind in ("demo", "trial")})
         self.relevant_places = nn.Parameter(torch.zeros(h * w, N_HEADS))
         self.sharpness = nn.Parameter(torch.tensor(SHARPNESS))
+        self.attention_to_rarity = nn.Parameter(torch.tensor(1.0))
 
     def fit(self, observations: Float[Tensor, "n o"], episodes: Int[Tensor, " n"] | None = None) -> None:
-        """Do nothing: symbols are in no unit."""
+        """Find out how rare everything is that can be in a cell: episodes are seldom about floors and walls."""
+        rows = self._looked_up(observations).flatten()
+        counts = torch.bincount(rows, minlength=len(self.get_buffer("rarity"))) + 1.0
+        self.get_buffer("rarity").copy_(-(counts / counts.sum()).log())
 
     def forward(self, observations: Float[Tensor, "*n o"]) -> Float[Tensor, "*n _p"]:
         """What the dense layer reads."""
@@ -65,10 +73,10 @@ class SymbolEncoder(ObservationEncoder):
         changed = features[:, :, 1:] - features[:, :, :-1]
         seen = torch.cat([features, torch.cat([changed, changed[:, :, -1:]], 2)], -1)
         table, last = self._table(), self._looked_up(observations[:, :, -1])
-        weights = (functional.embedding(last, self.relevance[kind](table)) + self.relevant_places).softmax(-2)
+        relevant = self.relevance[kind](table) + self._noticed()
+        weights = (functional.embedding(last, relevant) + self.relevant_places).softmax(-2)
         keys = functional.normalize(self.seen_as(table).unflatten(-1, self.memory_shape), dim=-1)
-        kept = functional.embedding(last, keys.flatten(1)).unflatten(-1, self.memory_shape)
-        return seen, torch.einsum("bkmh,bkmhc->bkhc", weights, kept)
+        return seen, torch.einsum("bkmh,bkmhc->bkhc", weights, keys[last])
 
     def read_means(self, means: Float[Tensor, "b k f o"]) -> Float[Tensor, "b k f _p"]:
         """Nothing: a mean of symbols is no symbol."""
@@ -79,13 +87,16 @@ class SymbolEncoder(ObservationEncoder):
     ) -> tuple[Float[Tensor, "b #z t _p"], Float[Tensor, "b z t _q"]]:
         """The features; per head the place of the cell that answers the query, and how well it does."""
         assert queries is not None
-        keys = functional.normalize(self.key(self._table()), dim=-1)
-        kept = functional.embedding(self._looked_up(observations), keys)
-        answers = torch.einsum("bzhc,bztmc->bztmh", queries, kept)
-        weights = (self.sharpness * answers).softmax(-2)
+        keys, rows = functional.normalize(self.key(self._table()), dim=-1), self._looked_up(observations)
+        answers = torch.einsum("bzhc,bztmc->bztmh", queries, functional.embedding(rows, keys))
+        weights = (self.sharpness * answers + functional.embedding(rows, self._noticed())).softmax(-2)
         places = torch.einsum("bztmh,mp->bzthp", weights, self.get_buffer("places"))
         found = torch.cat([places, (weights * answers).sum(-2)[..., None]], -1)
         return self(observations), found.flatten(-2)
+
+    def _noticed(self) -> Float[Tensor, "n 1"]:
+        """How much attention what is in a cell gets for being rare."""
+        return (self.attention_to_rarity * self.get_buffer("rarity"))[:, None]
 
     def _table(self) -> Float[Tensor, "n e"]:
         table: Tensor = self.cells(self.get_buffer("what"))
@@ -93,6 +104,5 @@ class SymbolEncoder(ObservationEncoder):
 
     def _looked_up(self, observations: Float[Tensor, "*n o"]) -> Int[Tensor, "*n m"]:
         """The row of the table of each cell."""
-        symbols = observations.unflatten(-1, self._shape).round().long()
-        known = symbols.where(symbols < self._other, torch.full_like(symbols, self._other))
-        return (known * self.get_buffer("radix")).sum(-1)
+        symbols = observations.unflatten(-1, self._shape).round().long().clamp(0, self._other)
+        return (symbols * self.get_buffer("radix")).sum(-1)
