@@ -11,7 +11,7 @@ from support.asks import OFFERS
 
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
-from metalearn.data.asks import Ask, Goal, Return
+from metalearn.data.asks import Ask, Goal, Return, Words
 from metalearn.data.context import Context
 from metalearn.data.spec import Spec
 from metalearn.model.export import with_graphs
@@ -70,15 +70,16 @@ def made(kind: str) -> Bundle:
 
 
 def reach_ask() -> Bundle:
-    """A bundle with random weights that acts in reach-m2, and can be asked for a return, a goal, or better."""
+    """A bundle with random weights that acts in reach-m2, and can be asked for anything, in words too."""
     family = find_family("reach-m2")
     demo = demonstrate(family, [family.splits["test"][0]], [0], "demo").episodes[0]
     offers = (
         Return.offer([Return(-1.0), Return(0.0), Return(1.0)]),
         Goal.offer([Goal((x, y)) for x in (-1.0, 0.3, 1.0) for y in (-1.0, 0.2, 1.0)]),
         OFFERS[2],
+        Words.offer([Words(f"go to the {one} object") for one in ("first", "second", "third", "fourth")]),
     )
-    config = ModelConfig(asks=("return", "goal", "better"), ask_offers=offers)
+    config = ModelConfig(asks=tuple(offer.kind for offer in offers), ask_offers=offers)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         weights = ConditionalPolicy(config, family.spec).to_weights()
