@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from metalearn.data.asks import AskKind, AskOffer, Better, Goal, Hindsight, Return, Words
+from metalearn.data.sentences import MINILM
 
 OFFERS = (
     Return.offer([Return(float(value)) for value in (-20, *range(-20, 121, 20), 120)]),
@@ -41,7 +42,7 @@ class Urgency(AskKind):
         return cls(float(len(known.episode)))
 
     @classmethod
-    def offer(cls, labels: Sequence[AskKind], encoder: str = "") -> AskOffer:
+    def offer(cls, labels: Sequence[AskKind], encoder: str = MINILM) -> AskOffer:
         return AskOffer.fitted(cls.name, np.array([[label.to_json()] for label in labels]))
 
     @classmethod

@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from metalearn.data.asks.kind import AskKind, AskOffer, Hindsight
 from metalearn.data.asks.numbers import number
 from metalearn.data.errors import InvalidConfig, InvalidData
+from metalearn.data.sentences import MINILM
 
 EXPERT = 1.0
 EXPECTED = "true, or a number from 0 to 1"
@@ -51,7 +52,7 @@ class Better(AskKind):
         return cls(round(known.quality - known.shown, 6))
 
     @classmethod
-    def offer(cls, labels: Sequence[AskKind], encoder: str = "") -> AskOffer:
+    def offer(cls, labels: Sequence[AskKind], encoder: str = MINILM) -> AskOffer:
         """The range of differences. Raises InvalidConfig if nobody was better than anybody."""
         differences = [label.by for label in labels if isinstance(label, Better) and label.by is not None]
         if not any(differences):

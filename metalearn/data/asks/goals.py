@@ -14,6 +14,7 @@ from jaxtyping import Float32
 from metalearn.data.asks.kind import AskKind, AskOffer, Hindsight
 from metalearn.data.asks.numbers import numbers_in_a_row
 from metalearn.data.errors import InvalidData
+from metalearn.data.sentences import MINILM
 
 N_EXAMPLES = 3
 MOST_RANGES = 8
@@ -47,7 +48,7 @@ class Goal(AskKind):
         return cls(tuple(float(x) for x in known.achieved[known.end]))
 
     @classmethod
-    def offer(cls, labels: Sequence[AskKind], encoder: str = "") -> AskOffer:
+    def offer(cls, labels: Sequence[AskKind], encoder: str = MINILM) -> AskOffer:
         """The range of each number."""
         values = np.array([label.to_json() for label in labels])
         few = values[:: max(1, len(values) // N_EXAMPLES)][:N_EXAMPLES]

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from metalearn.data.episode import Episode
+from metalearn.data.sentences import MINILM
 
 FARTHEST = 10.0
 """Spreads from the mean beyond which numbers of an ask count as so many: a network has seen none that are farther."""
@@ -114,7 +115,7 @@ class AskKind(ABC):
 
     @classmethod
     @abstractmethod
-    def offer(cls, labels: Sequence["AskKind"], encoder: str = "") -> AskOffer:
+    def offer(cls, labels: Sequence["AskKind"], encoder: str = MINILM) -> AskOffer:
         """What a model is trained for whose training data have these labels, of which there is at least one.
 
         `encoder` names what turns text into numbers (`metalearn.data.sentences`), for kinds with text.

@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from metalearn.data.asks.kind import AskKind, AskOffer, Hindsight
 from metalearn.data.asks.numbers import number
+from metalearn.data.sentences import MINILM
 
 N_EXAMPLES = 5
 USUAL = (0.01, 0.99)
@@ -47,7 +48,7 @@ class Return(AskKind):
         return cls(float(np.mean(found))) if found else None
 
     @classmethod
-    def offer(cls, labels: Sequence[AskKind], encoder: str = "") -> AskOffer:
+    def offer(cls, labels: Sequence[AskKind], encoder: str = MINILM) -> AskOffer:
         """The usual range of returns, and examples spread over it."""
         values = np.array([label.to_json() for label in labels])
         values = values.clip(*np.quantile(values, USUAL))

@@ -13,7 +13,7 @@ from jaxtyping import Float32
 
 from metalearn.data.asks.kind import AskKind, AskOffer, Hindsight
 from metalearn.data.errors import InvalidConfig, InvalidData
-from metalearn.data.sentences import embedding, find_encoder, identity
+from metalearn.data.sentences import MINILM, embedding, find_encoder, identity
 
 LONGEST = 400
 N_EXAMPLES = 8
@@ -62,7 +62,7 @@ class Words(AskKind):
         return cls.from_json(known.sentences[int(rng.integers(len(known.sentences)))])
 
     @classmethod
-    def offer(cls, labels: Sequence[AskKind], encoder: str = "") -> AskOffer:
+    def offer(cls, labels: Sequence[AskKind], encoder: str = MINILM) -> AskOffer:
         """The encoder, a unit in which the sentences differ from their mean by about 1, and a few of them."""
         sentences = list(dict.fromkeys(str(label.to_json()) for label in labels))
         vectors = np.array([embedding(encoder, sentence) for sentence in sentences], np.float64)

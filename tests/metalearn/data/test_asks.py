@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metalearn.data.asks import KINDS, NOTHING, Ask, AskOffer, Better, Goal, Hindsight, Return, features_of, kinds_of
+from metalearn.data.asks import NOTHING, Ask, AskOffer, Better, Goal, Hindsight, Return, features_of, kinds_of
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 
@@ -59,7 +59,7 @@ def test_an_ask_survives_json_and_is_read_as_small_numbers(value: dict[str, obje
     [row] = features_of([ask], [RETURNS, GOALS, BETTER])
     assert row.shape == (2 + 3 + 3,)
     assert np.abs(row).max(initial=0) <= 10
-    assert [row[1], row[4], row[7]] == [float(kind.name in value) for kind in KINDS[:3]]
+    assert [row[1], row[4], row[7]] == [float(kind.name in value) for kind in (Return, Goal, Better)]
 
 
 def test_nothing_is_zeros():
@@ -78,9 +78,7 @@ def test_a_return_beyond_the_usual_range_is_its_end():
 
 
 def test_a_model_says_what_it_was_trained_for():
-    with pytest.raises(
-        InvalidData, match=r"ask: expected some of return \(a number from 0 to 10\), goal \(.*\), got \"better\""
-    ):
+    with pytest.raises(InvalidData, match=r'ask: expected some of return \(.*\), goal \(.*\), got "better"'):
         Ask((Better(),)).check([RETURNS, GOALS])
     with pytest.raises(InvalidData, match=r"ask\.goal: expected 2 numbers, got 3"):
         Ask((Goal((1.0, 2.0, 3.0)),)).check([GOALS])
