@@ -7,7 +7,7 @@ from support.asks import OFFERS
 from metalearn.data.asks import Ask, AskOffer, Better, Goal, Return, accepted
 from metalearn.data.errors import InvalidData
 
-RETURN, GOAL, BETTER = OFFERS
+RETURN, GOAL, BETTER, _ = OFFERS
 
 
 def test_a_model_says_in_one_line_what_it_can_be_asked_for() -> None:
