@@ -72,7 +72,7 @@ def adaptation_state(container: Container, adaptation: Adaptation, *, confidence
 def belief_state(belief: Belief) -> BeliefState:
     """Present a belief."""
     probabilities = [round(float(one), 4) for one in belief.probabilities]
-    return BeliefState(probabilities=probabilities, entropy_bits=round(belief.entropy / math.log(2), 4))
+    return BeliefState(probabilities=probabilities, entropy_bits=round(max(0.0, belief.entropy / math.log(2)), 4))
 
 
 def origin_of(adaptation: Adaptation) -> Origin | None:

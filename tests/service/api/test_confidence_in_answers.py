@@ -44,7 +44,7 @@ def test_every_answer_says_how_far_it_can_be_trusted(client: Client, demo: Episo
 
 def test_every_answer_says_what_is_believed(client: Client, demo: Episode) -> None:
     adaptation = client.adapt("point", demos=[demo])
-    assert adaptation.belief == BeliefState((0.5, 0.5), 1.0)
+    assert adaptation.belief == BeliefState((0.6, 0.4), 0.971)
     learnt = adaptation.add_trials([replace(demo, success=True)])
     assert learnt.belief is not None and learnt.belief.probabilities[0] > 0.9 > learnt.belief.entropy_bits
     assert client.adaptation(adaptation.id).belief == learnt.belief
@@ -76,7 +76,7 @@ def test_a_model_without_calibration_says_only_what_it_believes(tmp_path: Path, 
     with TestClient(create_app(settings, runtime_factory=PointingRuntime)) as http:
         adaptation = Client(http=http).adapt("point", demos=[demo])
         assert said(adaptation) == (None, None, None)
-        assert adaptation.belief == BeliefState((0.5, 0.5), 1.0)  # which needs no calibration
+        assert adaptation.belief == BeliefState((0.6, 0.4), 0.971)  # which needs no calibration
         [listed] = http.get("/v1/adaptations", params={"confidence": False}).json()["items"]
         assert listed["belief"] is None
 

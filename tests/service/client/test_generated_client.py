@@ -69,7 +69,7 @@ def test_it_adapts_acts_records_an_episode_and_reads_a_problem(app: FastAPI, gen
         body = models.AdaptationRequest(model=card.name, demos=[demo, card.example])
         made = part(f"{adaptations}create").sync(client=client, body=body, idempotency_key="one")
         assert (made.version, made.n_demos, len(made.quality)) == (1, 2, 2)
-        assert (made.belief.probabilities, made.belief.entropy_bits) == ([0.5, 0.5], 1.0)
+        assert (made.belief.probabilities, made.belief.entropy_bits) == ([0.6, 0.4], 0.971)
         assert part(f"{adaptations}create").sync(client=client, body=body, idempotency_key="one").id == made.id
         wanted = {"adaptation_id": made.id, "client": client}
         seen = models.ActRequest(observations=[[0, 0, 0], [1, 0, 0]])
