@@ -129,6 +129,7 @@ LEARNING = 0.95  # of the minutes: the rest is for what follows
 SETTLE_SHARE = 0.35  # of the steps before it: with a falling learning rate
 SOLVING = 0.05  # success from which on it alone is to rise: likelihood goes on to, long after
 LIKELIER = 0.02  # nats per action: what counts as an improvement of the held-out likelihood
+FRESH = 0.1  # share of the steps: trials of a policy that is younger by less are as good as new ones
 MOST_ROUNDS = 4
 
 
@@ -219,7 +220,8 @@ class AutomaticSchedule:
             if last:
                 self._settle(step)
             # What the rate falls on are the trials of the policy as it has become, where there is time for both.
-            self.round_is_due = not _perfect(seen) and share < ROUNDS_SHARE + 0.05
+            fresh = step - self.phase_start < FRESH * step
+            self.round_is_due = not _perfect(seen) and share < ROUNDS_SHARE + 0.05 and not fresh
 
     def total(self, step: int, elapsed_s: float) -> int:
         """Estimated from the time that is left, until the rate begins to fall."""

@@ -118,6 +118,18 @@ def test_what_is_solved_in_every_attempt_is_only_refined() -> None:
     assert schedule.ended(schedule.total(0, 0.0))
 
 
+@pytest.mark.parametrize(("steps", "again"), [(20, False), (200, True)])
+def test_trials_that_are_still_fresh_are_not_collected_again(steps: int, again: bool) -> None:
+    config = TrainingConfig(minutes=10.0, demo_dropout=0.0)
+    schedule, now_s = automatic(config), 0.66 * 0.95 * 600
+    works(schedule)
+    schedule.look(500, {"trial": 0.5}, 0.5 * 0.95 * 600)
+    schedule.begin_round(500)
+    schedule.look(500 + steps, {"trial": 0.5, "retrial": 0.5}, now_s)
+    assert schedule.settle_start == 500 + steps
+    assert (schedule.round_due(500 + steps) is not None) == again
+
+
 def test_rounds_end_when_one_brought_nothing_and_there_are_never_more_than_the_most() -> None:
     schedule, step, success = warmed_up(), 200 + FEWEST_STEPS, 0.5
     while schedule.settle_start is None:
