@@ -60,5 +60,5 @@ def _differences(found: dict[str, Any]) -> str:
 def _encoding(found: dict[str, Any]) -> str:
     return (
         f"The encoder alone: of {found['n']} sentences of new wording, the nearest one of known wording is about the "
-        f"same task for {100 * found['nearest is right']:.1f}%. A sentence took {found['ms']:.1f} ms.\n"
+        f"same task for {100 * found['nearest is right']:.1f}%. A sentence took {found['ms']:.1f} ms of one core.\n"
     )
