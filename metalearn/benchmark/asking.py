@@ -34,6 +34,7 @@ RUNS = {
     "plain": ("reach-m2", "reach-ask"),
     "gambling": ("gambling",),
     "return": ("cheetah-distance",),
+    "control": ("cheetah-distance",),
     "goal": ("reach-ask",),
     "play": ("fetch-goal",),
     "better": ("cheetah-better", "reach-ask"),
@@ -74,7 +75,7 @@ def run(folder: Path, out: Path, *, parts: tuple[str, ...] = (), tasks: int = 50
     if unknown := set(parts) - set(PARTS):
         raise InvalidConfig(f"unknown part {min(unknown)!r}; known: {', '.join(PARTS)}")
     measures: dict[str, Measure] = {
-        "plain": plain, "gambling": gambling, "return": returns, "goal": goals, "play": from_play,
+        "plain": plain, "gambling": gambling, "return": returns, "control": control, "goal": goals, "play": from_play,
         "better": better,
     }  # fmt: skip
     header = {"n_tasks": tasks, "seed": seed}
@@ -118,18 +119,26 @@ def gambling(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
 
 
 def returns(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
-    """Asked and achieved returns of a cheetah that is paid by the metre; and if its labels were shuffled."""
+    """Asked and achieved returns of a cheetah that is paid by the metre."""
     inference, family, indices = _of(folder, "cheetah-distance", min(tasks, 200), seed)
     found = {"asked": _asked_returns(inference, family, indices, seed)}
     data = Dataset.load(_run_folder(folder, "cheetah-distance") / "dataset")
     everybody = _everybody(data)
     found["best return in the training data"] = {"return": float(returned(everybody).max()), "n": len(everybody)}
-    control = _trained_on(folder, "shuffled labels", shuffled(data, seed), ("return",))
-    found["shuffled labels"] = _asked_returns(control, family, indices, seed)
+    return found
+
+
+def control(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
+    """The same cheetah if its labels were shuffled, and one that imitates the best episodes and is never asked."""
+    _, family, indices = _of(folder, "cheetah-distance", min(tasks, 200), seed)
+    data = Dataset.load(_run_folder(folder, "cheetah-distance") / "dataset")
+    misled = _trained_on(folder, "shuffled labels", shuffled(data, seed), ("return",))
     imitator = _trained_on(folder, "best tenth", best_tenth(data), ())
     episodes = asked(imitator, family, indices, [NOTHING] * len(indices), seed)
-    found["imitation of the best tenth"] = mean(returned(episodes))
-    return found
+    return {
+        "shuffled labels": _asked_returns(misled, family, indices, seed),
+        "imitation of the best tenth": mean(returned(episodes)),
+    }
 
 
 def goals(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
@@ -179,6 +188,9 @@ def better(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
     """Tasks shown by demonstrators of five grades of skill, without an ask and asked to be better."""
     found: dict[str, Any] = {}
     for name, score in (("cheetah-better", returned), ("reach-ask", _quickness)):
+        if run_bundle(folder / name) is None:
+            found[name] = {"left out": f"no bundle at {folder / name}"}
+            continue
         inference, family, indices = _of(folder, name, min(tasks, 100) if name != "reach-ask" else tasks, seed)
         found[name] = {
             f"{share:.0%} at random": _graded(inference, family, indices, share, score, seed) for share in GRADES

@@ -79,7 +79,7 @@ def benchmark(
         typer.Option(
             metavar="A,B,C",
             help="Run only these parts: methods, grid, tracks, speed, optimisers, generalisation; "
-            "of mirror: recognition, imitation, mirror, told; of asks: plain, gambling, return, goal, play, better; "
+            "of mirror: recognition, imitation, mirror, told; of asks: plain, gambling, return, control, goal, play, better; "
             "of ask-words: manifests.",
         ),
     ] = None,
