@@ -79,8 +79,8 @@ def benchmark(
         typer.Option(
             metavar="A,B,C",
             help="Run only these parts: methods, grid, tracks, speed, optimisers, generalisation; "
-            "of mirror: recognition, imitation, mirror, told; of asks: plain, gambling, return, control, goal, play, better; "
-            "of ask-words: manifests.",
+            "of mirror: recognition, imitation, mirror, told; "
+            "of asks: plain, gambling, return, control, goal, play, better; of ask-words: manifests.",
         ),
     ] = None,
     tasks: Annotated[int, typer.Option(min=20, help="Test tasks of each part, of mirror, asks and ask-words.")] = 500,
