@@ -63,9 +63,9 @@ def run(folder: Path, out: Path, *, parts: tuple[str, ...] = (), tasks: int = 50
 
     Args:
         folder: of the trained runs.
-        out: of the report.
+        out: of the report; parts that were measured with the same seed stay in it.
         parts: of `PARTS`; all of them if not given.
-        tasks: held-out tasks of each part; where a simulator is slow, a part of them.
+        tasks: test tasks of each part; where a simulator is slow, a part of them.
         seed: of tasks and layouts.
         say: is given each line.
 
@@ -78,11 +78,11 @@ def run(folder: Path, out: Path, *, parts: tuple[str, ...] = (), tasks: int = 50
         "plain": plain, "gambling": gambling, "return": returns, "control": control, "goal": goals, "play": from_play,
         "better": better,
     }  # fmt: skip
-    header = {"n_tasks": tasks, "seed": seed}
+    header = {"seed": seed}
     kept = read_json(out / "report.json")
     report = (kept if isinstance(kept, dict) and kept.items() >= header.items() else {}) | header
     for part in parts or PARTS:
-        report[part] = measures[part](folder, tasks, seed)
+        report[part] = {"at most": tasks, **measures[part](folder, tasks, seed)}
         write_json(out / "report.json", report)
         for line in lines(part, report[part]):
             say(line)
