@@ -189,7 +189,7 @@ def better(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, score in (("cheetah-better", returned), ("reach-ask", _quickness)):
         if run_bundle(folder / name) is None:
-            found[name] = {"left out": f"no bundle at {folder / name}"}
+            found[name] = {"left out": f"no run {name}"}
             continue
         inference, family, indices = _of(folder, name, min(tasks, 100) if name != "reach-ask" else tasks, seed)
         found[name] = {
