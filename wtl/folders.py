@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from metalearn.config import EVENT_LOG
-
-_TRACES = frozenset({EVENT_LOG, "run.json", "lock"})
-"""Files that say that a command began, and hold no work."""
+_TRACES = frozenset({"run.json", "lock"})
+"""Files, beside the log of events, that say that a command began, and hold no work."""
 
 
 @contextmanager
@@ -32,7 +30,10 @@ def _first_missing(folder: Path) -> Path | None:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    if not folder.is_dir() or any(path.is_file() and path.name not in _TRACES for path in folder.rglob("*")):
+    from metalearn.config import EVENT_LOG  # imported late, as it takes a while
+
+    traces = _TRACES | {EVENT_LOG}
+    if not folder.is_dir() or any(path.is_file() and path.name not in traces for path in folder.rglob("*")):
         return
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()

@@ -54,8 +54,8 @@ def with_baselines(
 ) -> Bundle:
     """The same bundle with baselines trained on what its policy was trained on.
 
-    Without actions in the demonstrations there is nothing that `mil` could imitate, and no `mil`; without an expert there
-    is none of them.
+    Without actions in the demonstrations there is nothing that `mil` could imitate, and no `mil`; without an expert
+    there is none of them.
     """
     if not any(record.experts for record in dataset.tasks):
         return bundle

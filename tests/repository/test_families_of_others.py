@@ -64,7 +64,8 @@ def shown(family: BoundedFamily, index: int, seed: int = 0) -> Episode:
 
 
 def test_every_file_is_of_a_family_and_short():
-    assert {path.stem for path in FOLDER.glob("*.py")} == {name.partition(":")[0] for name in FAMILIES}
+    without_bound = {"fetch_goal"}  # what is asked for is not hidden
+    assert {path.stem for path in FOLDER.glob("*.py")} == {name.partition(":")[0] for name in FAMILIES} | without_bound
     for path in FOLDER.glob("*.py"):
         assert len(path.read_text().splitlines()) <= 60, path.name
 

@@ -176,7 +176,7 @@ def test_mistakes_are_one_sentence(url: str, wtl: Wtl, file: Path, tmp_path: Pat
         ("adapt",): "adapt what?",
         ("adapt", "--model", "point", "--to", "x"): "adapt what?",
         ("adapt", "--to", "x"): "nothing to add",
-        ("adapt", "--model", "pint", "--from", file): "one of point, or NAME@VERSION",
+        ("adapt", "--model", "pint", "--from", file): "one of asked, point, or NAME@VERSION",
         ("adapt", "--model", "point", "--from", tmp_path / "none.npz"): "No such file",
         ("adapt", "--model", "point", "--from", tmp_path / "bad.npz"): "bad.npz: body: expected an .npz archive",
         ("adapt", "--model", "point", "--from", file, "--episodes", "1-x"): "0,3,5-9",

@@ -61,8 +61,8 @@ def test_seconds_are_those_of_the_clock_that_was_asked(tmp_path: Path) -> None:
     assert seconds_at(tmp_path / "cpu_s.json") == 3.5
 
 
-# The report of the mirror is of another kind.
-REPORTED = sorted(path.parent for path in RESULTS.glob("*/report.json") if path.parent.name != "mirror")
+OF_OTHER_KINDS = {"mirror", "asks", "ask-words"}
+REPORTED = sorted(path.parent for path in RESULTS.glob("*/report.json") if path.parent.name not in OF_OTHER_KINDS)
 
 
 @pytest.mark.parametrize("folder", REPORTED, ids=lambda one: one.name)

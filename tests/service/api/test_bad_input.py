@@ -330,6 +330,7 @@ def test_failures_of_ours_show_no_traceback(
     adaptation = client.adapt("point", demos=[demo])
     [blob] = (settings.data / "episodes").glob("*")
     Path(blob).write_bytes(b"rotten")
+    http.app.state.container.engine.evict(adaptation.id)  # type: ignore[attr-defined]  # as if it had been restarted
     answer = http.post(f"/v1/adaptations/{adaptation.id}/act", json={"observations": [[0, 0, 0]]})
     refused(answer, 500, type="urn:problem-type:wtl:internal-error")
     assert "rotten" not in answer.text

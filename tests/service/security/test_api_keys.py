@@ -122,6 +122,7 @@ def test_another_tenants_things_are_not_there(settings: Settings, make: Make, wi
             "trials": {"trials": [wire]},
             "act": {"observations": [[0, 0, 0]], "observation": [0, 0, 0]},
             "finish": {"observation": [0, 0, 0]},
+            "ask": {"ask": {}},
         }
         tried = 0
         for method, path, _ in routes(http.app):  # type: ignore[arg-type]

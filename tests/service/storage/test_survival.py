@@ -103,10 +103,10 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.url = f"http://127.0.0.1:{(port := free_port())}"
-        script = Path(support.__file__).with_name("pointing.py")
         self.log = (folder / "server.log").open("ab")
-        command = [sys.executable, str(script), str(folder), str(port)]
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        command = [sys.executable, "-m", "support.pointing", str(folder), str(port)]
+        tests = {"PYTHONPATH": str(Path(support.__file__).parents[1])}
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=os.environ | tests)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
