@@ -15,7 +15,7 @@ from jaxtyping import Float, Float32, Int, Shaped
 from torch import Tensor
 
 from metalearn.data.asks import NOTHING, Ask, AskKind, AskOffer, Hindsight, features_of, kinds_of
-from metalearn.data.asks.better import EXPERT
+from metalearn.data.asks.kind import EXPERT
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
@@ -75,7 +75,7 @@ class Shown:
 
 @dataclass
 class KnownTask:
-    """What can be asked for in one task."""
+    """What can be asked for in one task, and who of less skill can be shown in it."""
 
     sentences: tuple[str, ...]
     others: tuple[Shown, ...] = ()
@@ -190,10 +190,9 @@ class Asking:
     @staticmethod
     def _whom(known: KnownTask, rng: np.random.Generator) -> Shown | None:
         """Who is shown; None for the expert."""
-        shown = [one for one in known.others if one.demos]
-        if not shown or rng.random() >= GRADED:
+        if not known.others or rng.random() >= GRADED:
             return None
-        return shown[rng.integers(len(shown))]
+        return known.others[rng.integers(len(known.others))]
 
     def _ask(
         self,
@@ -209,7 +208,7 @@ class Asking:
         if not any(kind.of_outcome for kind in wanted) or not pool:
             words = [kind for kind in wanted if not kind.of_outcome]
             if target < 0 or not words:
-                return Ask(), None, 0
+                return NOTHING, None, 0
             hindsight = Hindsight(episodes(target), 0, EXPERT, shown, sentences=known.sentences)
             return _labelled(words, hindsight, rng), None, 0
         best: tuple[Ask, Answer, int] | None = None
@@ -225,7 +224,7 @@ class Asking:
                 break
         assert best is not None
         # What nobody asked for is imitated only if the expert did it, or somebody who is shown.
-        return best if any(value.of_outcome for value in best[0].values) else (Ask(), None, 0)
+        return best if any(value.of_outcome for value in best[0].values) else (NOTHING, None, 0)
 
     def _hindsight(self, answer: Answer, end: int, shown: float | None, sentences: Sequence[str]) -> Hindsight:
         if answer.target not in self._achieved:

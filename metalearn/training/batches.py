@@ -366,7 +366,8 @@ class TrainingSet:
                 demos = tuple(range(len(self._episodes), len(self._episodes) + len(other.demos)))
                 self._episodes.extend(other.demos)
                 answers = tuple(next(rest) for e in other.episodes if e.actions is not None)
-                others.append(Shown(other.quality, demos, answers))
+                if demos:  # who only plays shows nothing
+                    others.append(Shown(other.quality, demos, answers))
             known.others = tuple(others)
             tasks.append(known)
         return Asking(self._config.ask_offers, tasks, goals)

@@ -16,7 +16,7 @@ from metalearn.bundle import Bundle
 from metalearn.confidence import Confidence, Novelty, describe, kind
 from metalearn.config import DataConfig, Experiment, ModelConfig
 from metalearn.data.asks import NOTHING, Ask, AskOffer, Hindsight, kinds_of
-from metalearn.data.asks.better import EXPERT
+from metalearn.data.asks.kind import EXPERT
 from metalearn.data.context import Context
 from metalearn.data.dataset import TaskRecord
 from metalearn.data.episode import Array, Episode

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from metalearn.data.asks.kind import AskKind, AskOffer, Hindsight
+from metalearn.data.asks.kind import EXPERT, AskKind, AskOffer, Hindsight
 from metalearn.data.asks.numbers import number
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.sentences import MINILM
 
-EXPERT = 1.0
 EXPECTED = "true, or a number from 0 to 1"
 
 

@@ -12,6 +12,8 @@ from jaxtyping import Float, Float32
 from metalearn.data.episode import Episode
 from metalearn.data.sentences import MINILM
 
+EXPERT = 1.0
+"""The quality of the expert; that of whoever acts at random is 0."""
 FARTHEST = 10.0
 """Spreads from the mean beyond which numbers of an ask count as so many: a network has seen none that are farther."""
 
