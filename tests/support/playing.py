@@ -14,6 +14,7 @@ import httpx
 import torch
 import uvicorn
 from own_task import Doors
+from support.bundles import reach_ask
 from support.serving import running
 from websockets.sync.client import connect
 from websockets.typing import Origin
@@ -25,6 +26,8 @@ from metalearn.model.policy import ConditionalPolicy
 from service.settings import SHIPPED_MODELS
 from wtl.play.launch import Wanted, application
 
+FOLLOWS_ASKS = (SHIPPED_MODELS / "reach-ask").is_dir()
+"""Whether a model ships that follows asks; the one with random weights merely takes them."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -64,10 +67,14 @@ class ServerProcess:
 
 
 def models_in(folder: Path) -> Path:
-    """The models that ship, by links, and one of `examples/own_task.py` with random weights."""
+    """Models that ship, by links, one of `examples/own_task.py` with random weights, and one that follows asks."""
     folder.mkdir()
     for name in ("reach", "key-to-door"):
         (folder / name).symlink_to(SHIPPED_MODELS / name)
+    if FOLLOWS_ASKS:
+        (folder / "reach-ask").symlink_to(SHIPPED_MODELS / "reach-ask")
+    else:
+        reach_ask().save(folder / "reach-ask")
     model = ModelConfig(n_hypotheses=2)
     with torch.random.fork_rng():
         torch.manual_seed(0)
