@@ -39,7 +39,7 @@ export function Ask({ state, send, elsewhere, problem, aiming, setAiming, aim }:
   return (
     <section class="ask" aria-labelledby="ask-title">
       <h2 id="ask-title">Ask for it</h2>
-      <p class="quiet" role="status">{asks(asked) ? <>It is asked for {said(asked)}.</> : "Say what you want of the next attempt, with or without a demonstration. It is asked for nothing now."}</p>
+      <p class="quiet" role="status">{asks(asked) ? <>It is asked for {said(asked)}.</> : "Say what you want of the next attempt, with or without a demonstration. Nothing is asked for now."}</p>
       {warnings.map((warning) => <p key={warning} class="warning">{warning}.</p>)}
       {problem !== null && <Trouble problem={problem} />}
       <form onSubmit={(event) => { event.preventDefault(); if (!same && state.phase !== "saving") send({ do: "ask", ask: wanted }); }}>
@@ -49,11 +49,13 @@ export function Ask({ state, send, elsewhere, problem, aiming, setAiming, aim }:
           const change = (next: Partial<Choice>) => setDraft({ ...draft, [offer.kind]: { ...choice, chosen: true, ...next } });
           return (
             <div key={offer.kind} class="kind" role="group" aria-label={nameOf(offer.kind)}>
-              <label class="check"><input type="checkbox" checked={choice.chosen} onChange={(event) => change({ chosen: event.currentTarget.checked })} /> {nameOf(offer.kind)}</label>
-              <Values offer={offer} choice={choice} change={change} />
-              {points && offer.kind === "goal" && !steering(state) && (
-                <button type="button" aria-pressed={aiming} disabled={state.phase === "saving"} onClick={point}>{aiming ? "Do not point" : "Point to it in the picture"}</button>
-              )}
+              <div class="row">
+                <label class="check"><input type="checkbox" checked={choice.chosen} onChange={(event) => change({ chosen: event.currentTarget.checked })} /> {nameOf(offer.kind)}</label>
+                {points && offer.kind === "goal" && !steering(state) && (
+                  <button type="button" class="quiet" aria-pressed={aiming} disabled={state.phase === "saving"} onClick={point}>{aiming ? "Do not point" : "Point to it in the picture"}</button>
+                )}
+              </div>
+              {choice.chosen && <Values offer={offer} choice={choice} change={change} />}
             </div>
           );
         })}
@@ -90,7 +92,7 @@ function Range({ offer, choice, change }: ValueProperties) {
     <div class="range">
       {low < high && <input type="range" aria-label={`${offer.kind}, over the range of training`} min={low} max={high} step={(high - low) / 200} value={value} onInput={(event) => set(short(Number(event.currentTarget.value)))} />}
       <input type="number" step="any" aria-label={`${offer.kind}, as a number`} value={value} onInput={(event) => set(event.currentTarget.value)} />
-      <small class="quiet">{rangeOf(low, high)}</small>
+      <small class="quiet">in training {short(low)} to {short(high)}</small>
     </div>
   );
 }
@@ -109,7 +111,7 @@ function Numbers({ offer, choice, change }: ValueProperties) {
         <label key={i}>
           <span class="hidden">{offer.kind} {i + 1}</span>
           <input type="number" step="any" value={values[i] ?? ""} onInput={(event) => change({ value: offer.low.map((_, j) => (i === j ? event.currentTarget.value : values[j] ?? "")) })} />
-          <small class="quiet">{rangeOf(low, offer.high[i] ?? low)}</small>
+          <small class="quiet" title="in training">{brief(low)} to {brief(offer.high[i] ?? low)}</small>
         </label>
       ))}
     </div>
@@ -142,6 +144,6 @@ function Sentence({ offer, choice, change }: ValueProperties) {
   );
 }
 
-function rangeOf(low: number, high: number): string {
-  return `${short(low)} to ${short(high)}`;
+function brief(value: number): string {
+  return String(Number(value.toPrecision(2)));
 }

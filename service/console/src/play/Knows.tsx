@@ -50,12 +50,20 @@ function Bars({ rows }: { readonly rows: readonly VersionRow[] }) {
           <g key={row.version} class={i === shown.length - 1 ? "newest" : ""}>
             <rect x={i * WIDTH + 5} y={16 + HEIGHT - height} width={WIDTH - 10} height={height} rx="3" />
             <text x={i * WIDTH + WIDTH / 2} y={12 + HEIGHT - height}>{row.confidence === null ? "?" : Math.round(100 * row.confidence)}</text>
-            <text class="below" x={i * WIDTH + WIDTH / 2} y={HEIGHT + 31}>{row.n_trials === 0 ? (row.n_demos > 0 ? "shown" : asks(row.ask) ? "asked" : "–") : `${row.n_trials} ${row.n_trials === 1 ? "try" : "tries"}`}</text>
+            <text class="below" x={i * WIDTH + WIDTH / 2} y={HEIGHT + 31}>{changed(row, shown[i - 1])}</text>
           </g>
         );
       })}
     </svg>
   );
+}
+
+/** What a version has that the one before had not. */
+function changed(row: VersionRow, before: VersionRow | undefined): string {
+  const asked = before === undefined ? asks(row.ask) : JSON.stringify(row.ask) !== JSON.stringify(before.ask);
+  if (asked && row.n_trials === (before?.n_trials ?? 0) && row.n_demos === (before?.n_demos ?? 0)) return "asked";
+  if (row.n_trials === 0) return row.n_demos > 0 ? "shown" : "–";
+  return `${row.n_trials} ${row.n_trials === 1 ? "try" : "tries"}`;
 }
 
 function named(row: VersionRow): string {
