@@ -1,5 +1,6 @@
 import { useEffect, useId, useState } from "preact/hooks";
-import { askedIn, type Choice, controlOf, type Draft, draftOf, nameOf, said, short } from "./ask";
+import { nameOf, said, short } from "../parts/asks";
+import { askedIn, type Choice, controlOf, type Draft, draftOf } from "./ask";
 import { asks, type Offer, type Problem, type Send, type State, steering } from "./state";
 import { Trouble } from "./Trouble";
 

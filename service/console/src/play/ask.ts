@@ -1,7 +1,8 @@
 // What a person is about to ask for: a value for each kind that the model offers, and whether it is chosen. Knows no page.
 // The controls follow from the values, so a kind of ask that is added to the service needs nothing here but a name.
 
-import type { Asked, Offer } from "./state";
+import type { Asked } from "../parts/asks";
+import type { Offer } from "./state";
 
 /** "amount": true or a number from 0 to 1; "numbers": a list; "number": one of a range; "text": a sentence. */
 export type Control = "amount" | "numbers" | "number" | "text";
@@ -14,12 +15,6 @@ export interface Choice {
 }
 
 export type Draft = Readonly<Record<string, Choice>>;
-
-const NAMES: Readonly<Record<string, string>> = { return: "a return", goal: "a goal", better: "better than what was shown", words: "in words" };
-
-export function nameOf(kind: string): string {
-  return NAMES[kind] ?? kind;
-}
 
 export function controlOf({ examples, low }: Offer): Control {
   if (examples.includes(true)) return "amount";
@@ -38,20 +33,6 @@ export function draftOf(offers: readonly Offer[], asked: Asked): Draft {
 /** The chosen values as the API has them. A field without a number is null, which the server refuses with its name. */
 export function askedIn(draft: Draft): Asked {
   return Object.fromEntries(Object.entries(draft).filter(([, one]) => one.chosen).map(([kind, one]) => [kind, plain(one)]));
-}
-
-/** An ask in words, as "a return of 0.9, a goal at (0.3, 0.2)". */
-export function said(asked: Asked): string {
-  return Object.entries(asked).map(([kind, value]) => {
-    if (value === true) return kind === "better" ? "to be as good as can be" : nameOf(kind);
-    if (kind === "better") return `to be better by ${value}`;
-    if (Array.isArray(value)) return `${nameOf(kind)} (${value.map((one) => short(one)).join(", ")})`;
-    return kind === "words" ? `“${value}”` : `${nameOf(kind)} of ${typeof value === "number" ? short(value) : String(value)}`;
-  }).join(", ");
-}
-
-export function short(value: unknown): string {
-  return typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value);
 }
 
 function usual(offer: Offer): unknown {

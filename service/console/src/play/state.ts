@@ -1,5 +1,7 @@
 // What a player shows, as `wtl/play/view.py` makes it, and the commands that it takes, as `wtl/play/commands.py` reads them.
 
+import type { Asked } from "../parts/asks";
+
 export type Phase = "ready" | "demo" | "attempt" | "review" | "score" | "saving" | "broken";
 export type Who = "person" | "expert" | "policy";
 export type Role = "demo" | "trial";
@@ -31,9 +33,6 @@ export interface Offer {
   readonly high: readonly number[];
   readonly examples: readonly unknown[];
 }
-
-/** What is asked for, by kind. */
-export type Asked = Readonly<Record<string, unknown>>;
 
 export interface Asking {
   readonly offers: readonly Offer[];
