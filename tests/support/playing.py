@@ -74,7 +74,7 @@ class ServerProcess:
 def models_in(folder: Path) -> Path:
     """Models that ship, by links, and with random weights one of `examples/own_task.py`, and one that can be asked."""
     folder.mkdir()
-    for name in ("reach", "key-to-door"):
+    for name in ("reach", "key-to-door", "push"):
         (folder / name).symlink_to(SHIPPED_MODELS / name)
     reach_ask().save(folder / "reach-ask")
     model = ModelConfig(n_hypotheses=2)

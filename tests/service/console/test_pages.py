@@ -276,5 +276,5 @@ def test_a_film_strip_shows_what_a_camera_saw(browser: Browser, tmp_path: Path) 
         strip: Page | object = page.get_by_label("observation/camera of demonstration 1").get_by_role("img")
         expect(strip).to_have_count(7)  # type: ignore[arg-type]
         page.wait_for_function(
-            "[...document.querySelectorAll('.film img')].every((i) => i.complete && i.naturalWidth > 0)"
+            "() => [...document.querySelectorAll('.film img')].every((i) => i.complete && i.naturalWidth > 0)"
         )

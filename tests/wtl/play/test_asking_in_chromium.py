@@ -75,7 +75,7 @@ def until_asked(page: Any, text: str) -> None:
 
 
 def adaptation_of(page: Any, client: Client) -> Adaptation:
-    page.wait_for_function("location.hash.split('/').length === 4")
+    page.wait_for_function("() => location.hash.split('/').length === 4")
     return client.adaptation(page.evaluate("location.hash.split('/')[3]"))
 
 
