@@ -252,7 +252,7 @@ def test_a_gamepad_steers(open_page: Open):
 
 
 def test_meta_world_is_drawn_off_screen_and_steered_by_sliders(open_page: Open):
-    page = open_page("#/push/2000000")
+    page = open_page("#/push-strict/2000000")
     page.wait_for_function("() => document.querySelector('[name=task]')?.value === '2000000'")
     page.get_by_role("button", name="Show it myself").click()
     page.wait_for_selector("text=Set the sliders")
