@@ -3,6 +3,7 @@
 python .ci/console_pictures.py            # take them all: some minutes, since a model is trained for them
 """
 
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -59,7 +60,8 @@ def take(browser: Browser, url: str, pages: Mapping[str, str], scheme: str) -> N
 
 def main() -> None:
     """Take them all."""
-    with tempfile.TemporaryDirectory() as folder:
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # `wtl` without a path
+    with tempfile.TemporaryDirectory(prefix="wtl-") as folder:
         settings = Settings(data=Path(folder) / "data")
         with served(create_app(settings), settings) as url:
             pages = furnished(url)

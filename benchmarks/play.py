@@ -3,6 +3,7 @@
     python benchmarks/play.py                                  # about 1 minute; writes benchmarks/results/play.json
     python benchmarks/play.py --record docs/images/play.gif    # show, try, fail, learn, succeed; from the real page;
                                                                # and the whole page beside it, light and dark
+    python benchmarks/play.py --asking docs/images/play-ask    # pictures of the ask panel, light and dark
 
 Pictures per second and the time from a pointer to its picture are those of demonstrations of reach at `--pace` steps a
 second, as the page itself saw them: from the event of the pointer until the picture that answers it is drawn. The
@@ -48,9 +49,9 @@ WATCH = """() => {
 
 
 @contextmanager
-def page_of_play(width: int, height: int) -> Iterator[Page]:
+def page_of_play(width: int, height: int, *options: str) -> Iterator[Page]:
     """The page, with a server of its own, in a real browser."""
-    with chromium() as browser, play_process() as (port, token):
+    with chromium() as browser, play_process(*options) as (port, token):
         page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
         _go_to(page, f"http://127.0.0.1:{port}/?token={token}")
         page.goto(f"http://127.0.0.1:{port}/#/reach-m2/{TASK}")
@@ -59,12 +60,12 @@ def page_of_play(width: int, height: int) -> Iterator[Page]:
 
 
 @contextmanager
-def play_process() -> Iterator[tuple[int, str]]:
-    """The port and the token of `wtl play` in a process of its own, with a server of its own."""
+def play_process(*more: str) -> Iterator[tuple[int, str]]:
+    """The port and the token of `wtl play` in a process of its own, with a server of its own and `more` options."""
     with tempfile.TemporaryDirectory() as folder:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        options = ["--port", str(port), "--data", folder, "--seed", "0"]
+        options = ["--port", str(port), "--data", folder, "--seed", "0", *more]
         token = load_token(Path(folder))
         play = subprocess.Popen([sys.executable, "-m", "wtl.cli", "play", "reach-m2", *options])
         try:
@@ -89,7 +90,9 @@ def _go_to(page: Page, address: str) -> None:
 
 
 def pace(page: Page, steps_per_s: float) -> None:
-    page.locator(".pace input[type=range]").fill(f"{math.log(steps_per_s) / math.log(60):.2f}")
+    slider = page.locator(".pace input[type=range]")
+    slider.fill(f"{math.log(steps_per_s) / math.log(60):.2f}")
+    slider.blur()
 
 
 def demonstrations(page: Page, n: int) -> tuple[list[float], list[float]]:
@@ -187,18 +190,33 @@ def record(path: Path, width: int = 800) -> None:
             if play_and_record(page, recorder, task):
                 recorder.save(path)
                 print(f"{path}: {len(recorder.frames)} pictures, {path.stat().st_size / 1e6:.2f} MB")
-                take_whole(page, path)
+                take_whole(page, path.with_suffix(""))
                 return
 
 
-def take_whole(page: Page, beside: Path) -> None:
-    """The whole page, light and dark, as `NAME-light.png` and `NAME-dark.png` beside the animation."""
+def picture_asking(name: Path, models: str | None) -> None:
+    """Write pictures of the page on which a goal, as well as can be, is asked for without a demonstration."""
+    folder = [] if models is None else ["--models", models]
+    with page_of_play(1100, 640, "--model", "reach-ask", *folder) as page:
+        page.get_by_role("checkbox", name="better").check()
+        page.get_by_role("button", name="Point to it in the picture").click()
+        page.wait_for_selector("text=Click where it should go")
+        box = page.locator("canvas").bounding_box()
+        assert box is not None
+        page.mouse.click(box["x"] + 0.62 * box["width"], box["y"] + 0.28 * box["height"])
+        page.wait_for_selector("text=It is asked for")
+        page.wait_for_selector("text=Now let it try")
+        take_whole(page, name)
+
+
+def take_whole(page: Page, name: Path) -> None:
+    """The whole page, light and dark, as `NAME-light.png` and `NAME-dark.png`."""
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         page.wait_for_timeout(600)
         picture = Image.open(BytesIO(page.screenshot(full_page=True))).convert("RGB")
         few = picture.quantize(128, dither=Image.Dither.NONE)
-        few.save(beside.with_name(f"{beside.stem}-{scheme}.png"), optimize=True)
+        few.save(name.with_name(f"{name.name}-{scheme}.png"), optimize=True)
 
 
 def play_and_record(page: Page, recorder: Recorder, task: int) -> bool:
@@ -243,10 +261,17 @@ def play_and_record(page: Page, recorder: Recorder, task: int) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", type=Path, help="write the animation here, and measure nothing")
+    parser.add_argument(
+        "--asking", type=Path, help="write pictures of the ask panel as NAME-light.png and NAME-dark.png"
+    )
+    parser.add_argument("--models", help="a folder of bundles with `reach-ask`, for --asking, if it does not ship")
     parser.add_argument("--pace", type=float, default=40.0, help="steps per second of the demonstrations")
     given = parser.parse_args()
     if given.record:
         record(given.record)
+        return
+    if given.asking:
+        picture_asking(given.asking, given.models)
         return
     result = measure(given.pace)
     print(json.dumps(result, indent=2))

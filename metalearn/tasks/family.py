@@ -92,6 +92,17 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
         """
         return None
 
+    def goal_at(self, row: int, x: float, y: float) -> Float32[np.ndarray, " g"] | None:
+        """The goal, as `achieved_goal` has it, at a place in a row's picture, 0 to 1 from the left and the top edge.
+
+        None unless goals are places that can be seen. A person who asks for a goal points with it.
+        """
+        return None
+
+    def place_of_goal(self, row: int, goal: Float32[np.ndarray, " g"]) -> tuple[float, float] | None:
+        """Where a goal is in a row's picture, as `goal_at` has it; None unless goals are places that can be seen."""
+        return None
+
     def keys_to_action(self) -> dict[str, int]:
         """The discrete action of each key, for a person who demonstrates; empty unless the family names them."""
         return {}
@@ -141,6 +152,7 @@ class Family(Protocol):
         steps at the latest. An unwrapped environment with a method `expert_action()` has an expert: the method
         returns the expert's action in the current state. With a method `pointer_action(x, y)` a person can point to
         where it shall go in the picture (`wtl play`), and `get_keys_to_action()`, as Gymnasium has it, names keys.
+        `goal_at(x, y)` and `place_of_goal(goal)` say which goal is where in the picture, to ask for one by a click.
         """
         ...
 

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector.utils import iterate
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Float32, Shaped, UInt8
 
 from metalearn.tasks.family import Scene, VectorFamily
 
@@ -54,6 +54,14 @@ class SingleRowEnv(gym.Env[Any, Any]):
     def pointer_action(self, x: float, y: float) -> Shaped[np.ndarray, "*a"] | None:
         """The action that goes to a place in the picture; None if the family has no such action."""
         return self._row.pointer_action(0, x, y)
+
+    def goal_at(self, x: float, y: float) -> Float32[np.ndarray, " g"] | None:
+        """The goal that is a place in the picture; None if the family's goals are none."""
+        return self._row.goal_at(0, x, y)
+
+    def place_of_goal(self, goal: Float32[np.ndarray, " g"]) -> tuple[float, float] | None:
+        """Where a goal is in the picture; None if the family's goals are nowhere in it."""
+        return self._row.place_of_goal(0, goal)
 
     def get_keys_to_action(self) -> dict[str, int]:
         """The action of each key, as Gymnasium's `play` wants it; empty if the family names no keys."""

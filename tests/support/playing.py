@@ -7,22 +7,30 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import torch
 import uvicorn
 from own_task import Doors
-from support.serving import running
+from support import pointing
+from support.bundles import reach_ask
+from support.serving import running, served
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
+from metalearn.data.context import Context
 from metalearn.model.export import with_graphs
 from metalearn.model.policy import ConditionalPolicy
-from service.settings import SHIPPED_MODELS
+from metalearn.tasks.registry import find_family
+from service.app import create_app
+from service.settings import SHIPPED_MODELS, Settings
 from wtl.play.launch import Wanted, application
 
 ROOT = Path(__file__).parents[2]
@@ -64,16 +72,37 @@ class ServerProcess:
 
 
 def models_in(folder: Path) -> Path:
-    """The models that ship, by links, and one of `examples/own_task.py` with random weights."""
+    """Models that ship, by links, and with random weights one of `examples/own_task.py`, and one that can be asked."""
     folder.mkdir()
-    for name in ("reach", "key-to-door"):
+    for name in ("reach", "key-to-door", "push"):
         (folder / name).symlink_to(SHIPPED_MODELS / name)
+    reach_ask().save(folder / "reach-ask")
     model = ModelConfig(n_hypotheses=2)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         weights = ConditionalPolicy(model, Doors.spec).to_weights()
     with_graphs(Bundle("doors", Doors.spec, model.model_dump(mode="json"), weights)).save(folder / "doors")
     return folder
+
+
+class _SureRuntime(pointing.PointingRuntime):
+    """A goal that is asked for leaves nothing open."""
+
+    def _infer_belief(self, context: Context) -> Belief:
+        found = super()._infer_belief(context)
+        sure = np.array([1, 0], np.float32)
+        return replace(found, probabilities=sure) if "goal" in context.ask.kinds else found
+
+
+@contextlib.contextmanager
+def pointing_server(folder: Path) -> Iterator[str]:
+    """A server whose one model, `points`, goes straight to the goal that it is asked for, in reach-m2."""
+    made_of = {"experiment": {"family": "reach-m2"}}
+    model = replace(pointing.asked("points"), spec=find_family("reach-m2").spec, provenance=made_of)
+    model.save(folder / "models" / "points")
+    settings = Settings(data=folder / "data", models=folder / "models")
+    with served(create_app(settings, runtime_factory=_SureRuntime), settings) as url:
+        yield url
 
 
 @contextlib.contextmanager

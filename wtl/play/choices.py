@@ -13,11 +13,23 @@ from service.client import Model
 
 @dataclass(frozen=True)
 class Choice:
-    """A family, under the name by which it was asked for, and the model that plays it."""
+    """A family, under the name by which it was asked for, and the models that play it: usually the first."""
 
     name: str
     family: Family
-    model: Model
+    models: tuple[Model, ...]
+
+    @property
+    def model(self) -> Model:
+        """The model that plays it unless another one is named."""
+        return self.models[0]
+
+    def find_model(self, name: object) -> Model:
+        """One of the models. Raises InvalidData."""
+        for one in self.models:
+            if one.name == name:
+                return one
+        raise InvalidData("model", f"one of {', '.join(one.name for one in self.models)}", repr(name)[:60])
 
     @property
     def tasks(self) -> range:
@@ -51,7 +63,8 @@ class Choices:
     def __init__(self, models: Iterable[Model], wanted: str | None = None, model: str | None = None) -> None:
         self._models = list(models)
         self._loaded: dict[str, Choice] = {}
-        self.names = [name for one in self._models if (name := _trained_on(one)) in FAMILIES]
+        found = [name for one in self._models if (name := _trained_on(one)) in FAMILIES]
+        self.names = list(dict.fromkeys(found))  # several models may be of one family
         if wanted is not None:
             self.first = self._choice(wanted, model)
             self.names = [wanted, *(name for name in self.names if name != wanted)]
@@ -70,9 +83,11 @@ class Choices:
         family = find_family(name)
         spec = family.spec.to_json()
         fitting = [one for one in self._models if one.spec == spec]
-        if model is not None:
-            fitting = [one for one in fitting if one.name == model]
+        named = [one for one in fitting if one.name == model]
         trained = [one for one in fitting if _trained_on(one) in {name, family.name}]
+        if model is not None and not named:
+            fitting = []
+        best_first = [*named, *trained, *fitting]
         if not fitting:
             known = ", ".join(one.name for one in self._models) or "none"
             what = f"the model {model} does not have" if model else "no model of the server has"
@@ -80,7 +95,7 @@ class Choices:
                 f"{what} the spaces of {name} (its models: {known}). Train one with `wtl train`, and name its folder "
                 "with --models"
             )
-        self._loaded[name] = Choice(name, family, (trained or fitting)[0])
+        self._loaded[name] = Choice(name, family, tuple({one.name: one for one in best_first}.values()))
         return self._loaded[name]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from metalearn.data.errors import InvalidData
 from metalearn.data.values import number as as_number
-from wtl.play.controls import action_of
+from wtl.play.controls import action_of, numbers_of
 from wtl.play.films import FilmStore
 from wtl.play.memory import Role, changed_episode
 from wtl.play.player import Player
@@ -32,11 +32,14 @@ def carry_out(player: Player, command: Command) -> None:
 
 
 def _choose(player: Player, command: Command) -> None:
-    """`{family?, task?}`: another task, drawn from the held-out ones if none is named."""
-    found = None if command.get("family") is None else player.choices.find(command["family"])
+    """`{family?, task?, model?}`: another task, drawn from the held-out ones if none is named."""
+    found = player.choice if command.get("family") is None else player.choices.find(command["family"])
+    model = None if command.get("model") is None else found.find_model(command["model"])
     player.leave()
-    if found is not None and found is not player.choice:
+    if found is not player.choice:
         player.set_choice(found)
+    if model is not None:
+        player.model = model
     player.set_task(command.get("task"))
 
 
@@ -73,7 +76,7 @@ def _try(player: Player, command: Command) -> None:
 
     def begin() -> None:
         player.start_recording(explore)
-        player.begin("trial", len(player.memory.context.trials) if command.get("elsewhere") else 0)
+        player.begin("trial", _next_start(player, command))
         player.phase, player.who, player.running = "attempt", "policy", not paused
 
     player.leave()
@@ -81,6 +84,32 @@ def _try(player: Player, command: Command) -> None:
         player.run(player.memory.learn("demo", []), then=lambda: player.guard(begin))
     else:
         begin()
+
+
+def _ask(player: Player, command: Command) -> None:
+    """`{ask: {kind: value}, at?: [x, y]}`: ask for this alone; `at` is a place in the picture as the goal."""
+    wanted = command.get("ask")
+    if not isinstance(wanted, dict):
+        raise InvalidData("ask", "an object", repr(wanted)[:40])
+    if player.phase == "saving":
+        raise InvalidData("ask", "to wait until the episode is learned from", "an episode on its way")
+    if "at" in command:
+        x, y = numbers_of("ask.goal", command["at"], 2)
+        goal = player.stage.goal_at(x, y)
+        if goal is None:
+            raise InvalidData("ask.goal", "numbers: a place in this picture is no goal", "a place")
+        wanted = wanted | {"goal": [float(f"{one:.4g}") for one in goal]}
+    player.ask_for(wanted)
+
+
+def _aim(player: Player, command: Command) -> None:
+    """`{elsewhere?}`: show where the next attempt begins, to point to a goal in it. An episode that is played stays."""
+    if player.phase == "ready":
+        player.begin("trial", _next_start(player, command))
+
+
+def _next_start(player: Player, command: Command) -> int:
+    return len(player.memory.context.trials) if command.get("elsewhere") else 0
 
 
 def _take(player: Player, _: Command) -> None:
@@ -212,6 +241,8 @@ COMMANDS: Mapping[str, Callable[[Player, Command], None]] = {
     "refresh": _refresh,
     "demo": _demo,
     "try": _try,
+    "ask": _ask,
+    "aim": _aim,
     "take": _take,
     "give": _give,
     "input": _input,

@@ -93,9 +93,9 @@ def action_of(controls: Controls, stage: Stage, given: Mapping[str, Any]) -> Any
             raise InvalidData("input.choice", f"a whole number from {controls.start} to {last}", repr(choice)[:40])
         return choice
     if controls.follows and "at" in given:
-        x, y = _numbers("input.at", given["at"], 2)
+        x, y = numbers_of("input.at", given["at"], 2)
         return np.asarray(stage.pointer_action(x, y), spec.action_space.dtype).reshape(spec.actions.shape)
-    values = _numbers("input.values", given.get("values"), len(controls.axes))
+    values = numbers_of("input.values", given.get("values"), len(controls.axes))
     scaled = [
         low + (min(1.0, max(-1.0, value)) + 1) / 2 * (high - low)
         for value, (low, high, _) in zip(values, controls.axes, strict=True)
@@ -109,7 +109,8 @@ def rest(controls: Controls) -> dict[str, Any]:
     return {"values": [0.0] * len(controls.axes)}
 
 
-def _numbers(name: str, given: object, n: int) -> list[float]:
+def numbers_of(name: str, given: object, n: int) -> list[float]:
+    """n finite numbers of a page. Raises InvalidData."""
     if not isinstance(given, list) or len(given) != n or not all(_is_number(one) for one in given):
         raise InvalidData(name, f"{n} numbers", repr(given)[:60])
     return [float(one) for one in given]

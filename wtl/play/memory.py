@@ -29,13 +29,15 @@ class Memory:
 
     Attributes:
         model: the model that is adapted, in one version.
+        others: models that an adaptation may be of as well.
         state: the newest version; None before anything was shown.
         context: its demonstrations and trials.
-        history: one entry per version: number, episodes, belief, confidence, value of another trial.
+        history: one entry per version: number, episodes, ask, belief, confidence, value of another trial.
         edited_from: the id and the version that this one is an edited copy of, as far as this page knows.
     """
 
     model: Model
+    others: tuple[Model, ...] = ()
     state: AdaptationState | None = None
     context: Context = field(default_factory=Context)
     history: tuple[Mapping[str, Any], ...] = ()
@@ -46,16 +48,31 @@ class Memory:
         """The model with its version, as requests name it."""
         return f"{self.model.name}@{self.model.version}"
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What is asked for, by kind."""
+        return {} if self.state is None else dict(self.state.ask)
+
     def episodes(self, role: Role) -> tuple[Episode, ...]:
         """The demonstrations, or the trials, in order."""
         return self.context.demos if role == "demo" else self.context.trials
 
     def open(self, adaptation_id: str, version: int | None = None) -> Change:
-        """Read an adaptation of this model. Raises InvalidData: it is one of another model."""
+        """Read an adaptation of the model, or of one of the others. Raises InvalidData: it is of yet another one."""
         found = AdaptationState.of((yield ask.get_adaptation(adaptation_id, version)))
-        if found.model != self.model.name:
-            raise InvalidData("adaptation", f"one of the model {self.model.name}", f"one of {found.model}")
+        known = {one.name: one for one in (*self.others, self.model)}
+        if found.model not in known:
+            raise InvalidData("adaptation", f"one of the model {' or '.join(known)}", f"one of {found.model}")
+        self.model = known[found.model]
         yield from self._take(found)
+
+    def ask_for(self, wanted: Mapping[str, Any]) -> Change:
+        """Ask for something else, or with an empty mapping for nothing, which makes a new version."""
+        if self.state is None:
+            answer = yield ask.create_adaptation(self.model_name, (), (), wanted, self.model.spec["rate_hz"])
+        else:
+            answer = yield ask.ask_for(self.state.id, wanted)
+        yield from self._take(AdaptationState.of(answer))
 
     def learn(self, role: Role, episodes: Sequence[Episode]) -> Change:
         """Add episodes, which makes a new version; the first ones make the adaptation."""
@@ -88,6 +105,7 @@ class Memory:
         """Put another episode in the place of one, or none.
 
         The server forgets nothing: this is a fork of the last version without that episode, with the others added anew.
+        It asks for what is asked for now.
         """
         assert self.state is not None
         kept = {"demo": list(self.context.demos), "trial": list(self.context.trials)}
@@ -96,11 +114,11 @@ class Memory:
         before = self._last_without(role, number)
         if before is None:
             answer = yield ask.create_adaptation(
-                self.model_name, kept["demo"], kept["trial"], None, self.model.spec["rate_hz"]
+                self.model_name, kept["demo"], kept["trial"], self.asked, self.model.spec["rate_hz"]
             )
             n_demos, n_trials = len(kept["demo"]), len(kept["trial"])
         else:
-            answer = yield ask.fork_adaptation(self.state.id, int(before["version"]))
+            answer = yield ask.fork_adaptation(self.state.id, int(before["version"]), self.asked)
             n_demos, n_trials = int(before["n_demos"]), int(before["n_trials"])
         made = AdaptationState.of(answer)
         for name, episodes in (("demos", kept["demo"][n_demos:]), ("trials", kept["trial"][n_trials:])):
@@ -167,4 +185,4 @@ def lines_of(episode: Episode, most: int = 6, points: int = 60) -> list[list[flo
 def _row(state: AdaptationState) -> Mapping[str, Any]:
     names = ("version", "n_demos", "n_trials", "confidence", "value_of_trial", "novelty")
     belief = None if state.belief is None else asdict(state.belief)
-    return {name: getattr(state, name) for name in names} | {"belief": belief}
+    return {name: getattr(state, name) for name in names} | {"belief": belief, "ask": dict(state.ask)}

@@ -39,6 +39,8 @@ class Player:
     Attributes:
         phase: "ready"; "demo" and "attempt" while an episode is played; "review" of a demonstration that did not
             succeed and "score" of an attempt whose outcome is unknown; "saving" until the server has it.
+        model: the one that the next adaptation is of.
+        goals_are_places: whether a place in the picture is a goal (`Stage.goal_at`).
         who: acts now.
         running: whether time goes on by itself.
         pace: steps per second, while time runs.
@@ -103,7 +105,8 @@ class Player:
 
     def set_choice(self, choice: Choice) -> None:
         """Play another family."""
-        self.choice, self._spaces = choice, ModelSpaces(choice.model.spec)
+        self.choice, self.model = choice, choice.model
+        self._spaces = ModelSpaces(choice.model.spec)
         self.pace = min(30.0, max(8.0, choice.family.spec.rate_hz))
 
     def set_task(self, task: object) -> None:
@@ -117,8 +120,9 @@ class Player:
         return Stage(self.choice.family, index)
 
     def _set_stage(self, stage: Stage) -> None:
-        self.stage, self.memory = stage, Memory(self.choice.model)
+        self.stage, self.memory = stage, Memory(self.model, self.choice.models)
         self.controls, self.has_expert = controls_of(stage), stage.has_expert
+        self.goals_are_places = stage.goal_at(0.5, 0.5) is not None
         self.begin("demo", 0)
 
     # An episode
@@ -174,6 +178,22 @@ class Player:
         self.phase, self.running, self._then = "saving", False, then
         self._outgoing.start(change)
 
+    def ask_for(self, wanted: Mapping[str, Any]) -> None:
+        """Ask for something else from the next version on. In the middle of an episode, which goes on as it began.
+
+        Raises:
+            ClientError, InvalidData: the model cannot follow, or nobody answers.
+        """
+        if self.phase == "ready":
+            self.run(self.memory.ask_for(wanted))
+            return
+        at_once = Outgoing(self._client)
+        at_once.start(self.memory.ask_for(wanted))
+        while not at_once.send():
+            pass
+        if self.memory.state is not None:
+            self._changed(self.memory.state.id)
+
     def refresh(self, change: Change) -> None:
         """Read what another page has changed, without leaving the episode."""
         if not self._outgoing.pending:
@@ -186,7 +206,7 @@ class Player:
         self._client.close()
 
     def _learned(self) -> None:
-        self.problem = None
+        self.problem, self.model = None, self.memory.model
         if self.phase != "saving":
             return
         self.phase, self._recording = "ready", None

@@ -1,5 +1,6 @@
 """One environment of a task, and the episode that is being played in it. Knows no clock, no page and no server."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -94,6 +95,25 @@ class Stage:
             return None
         with user_code(f"pointer_action of task {self.name}"):
             return towards(x, y)
+
+    def goal_at(self, x: float, y: float) -> list[float] | None:
+        """The goal that is a place in the picture, 0 to 1 from its left and top edge; None if goals are none."""
+        return self._numbers_of("goal_at", x, y)
+
+    def place_of_goal(self, goal: Sequence[float]) -> list[float] | None:
+        """Where a goal is in the picture, as `goal_at` has it; None if nobody knows."""
+        place = self._numbers_of("place_of_goal", np.asarray(goal, np.float32))
+        return place if place is not None and len(place) == 2 else None
+
+    def _numbers_of(self, method: str, *given: Any) -> list[float] | None:
+        """The finite numbers that an optional method of the environment returns; None without it or without them."""
+        known = getattr(self._env.unwrapped, method, None)
+        if known is None:
+            return None
+        with user_code(f"{method} of task {self.name}"):
+            found = known(*given)
+            numbers = None if found is None else np.ravel(np.asarray(found, np.float64))
+        return None if numbers is None or not np.isfinite(numbers).all() else [float(one) for one in numbers]
 
     @property
     def keys(self) -> dict[str, Any]:

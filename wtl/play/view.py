@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from metalearn.data.episode import Episode
+from metalearn.data.errors import WatchTryLearnError
 from wtl.play.exports import EXPORTS
 from wtl.play.films import FilmStore
 from wtl.play.memory import Memory, Role, lines_of
@@ -21,7 +22,8 @@ def state_of(player: Player) -> dict[str, Any]:
         "families": player.choices.names,
         "task": stage.index,
         "tasks": [choice.tasks.start, choice.tasks.stop - 1],
-        "model": {"name": choice.model.name, "version": choice.model.version},
+        "model": {"name": memory.model.name, "version": memory.model.version},
+        "models": [one.name for one in choice.models],
         "horizon": spec.horizon,
         "rate_hz": spec.rate_hz,
         "pace": player.pace,
@@ -37,6 +39,7 @@ def state_of(player: Player) -> dict[str, Any]:
             "success": stage.success,
             "over": stage.over,
         },
+        "asking": _asking(player),
         "adaptation": _adaptation(memory),
         "episodes": [
             _episode(role, number, episode, player)
@@ -46,6 +49,33 @@ def state_of(player: Player) -> dict[str, Any]:
         "exports": [{"kind": kind, "title": entry.title} for kind, entry in EXPORTS.items()],
         "problem": player.problem,
     }
+
+
+def _asking(player: Player) -> Mapping[str, Any]:
+    """What the model can be asked for, what it is asked for now, and where in the picture the goal is."""
+    memory = player.memory
+    asked = memory.asked
+    return {
+        "offers": [{name: one[name] for name in _OFFERED} for one in memory.model.asks],
+        "asked": asked,
+        "warnings": [] if memory.state is None else list(memory.state.ask_warnings),
+        "points": player.goals_are_places,
+        "place": _place(player, asked.get("goal")),
+    }
+
+
+_OFFERED = ("kind", "accepts", "low", "high", "examples")
+
+
+def _place(player: Player, goal: Any) -> list[float] | None:
+    """Where the goal is, in the picture as it is now; None if it cannot be seen, or the environment fails to say."""
+    if goal is None or not player.goals_are_places:
+        return None
+    try:
+        place = player.stage.place_of_goal(goal)
+    except WatchTryLearnError:
+        return None
+    return place if place is not None and all(0 <= one <= 1 for one in place) else None
 
 
 _ROLES: tuple[Role, ...] = ("demo", "trial")

@@ -205,8 +205,17 @@ class ReachVectorEnv(TaskVectorEnv):
 
     def pointer_action(self, row: int, x: float, y: float) -> Float[np.ndarray, "2"]:
         """Straight towards the place, slower nearby, as the expert does it."""
-        offset = EDGE * np.array([2 * x - 1, 1 - 2 * y]) - self.positions[row]
+        offset = self.goal_at(row, x, y) - self.positions[row]
         return (offset / max(float(np.linalg.norm(offset)), SLOWING_RADIUS)).astype(np.float32)
+
+    def goal_at(self, row: int, x: float, y: float) -> Float32[np.ndarray, "2"]:
+        """The place in the plane."""
+        return (EDGE * np.array([2 * x - 1, 1 - 2 * y])).astype(np.float32)
+
+    def place_of_goal(self, row: int, goal: Float32[np.ndarray, "2"]) -> tuple[float, float]:
+        """The same, the other way round."""
+        x, y = (goal / EDGE).tolist()
+        return (1 + x) / 2, (1 - y) / 2
 
     def render_row(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
         """The scene from above: in a trial with a rim around the target, in a demonstration a ring where it ends."""

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.chromium import chromium
 from support.console import AXE, Opened, opened, opens_pages
+from support.pointing import PointingRuntime, asked
 from support.serving import served
 from support.tour import furnish
 
@@ -238,6 +239,30 @@ def test_axe_finds_nothing_serious_and_nothing_is_too_wide(
     assert {at: faults for at, faults in found.items() if faults} == {}
 
 
+def test_what_a_model_can_be_asked_for_and_what_each_version_asks_for(browser: Browser, tmp_path: Path) -> None:
+    asked().save(tmp_path / "models" / "asked")
+    settings = Settings(data=tmp_path / "data", models=tmp_path / "models")
+    app = create_app(settings, runtime_factory=PointingRuntime)
+    with served(app, settings) as url, looking(browser, url, "dark", 390) as console:
+        with Client(url) as client:
+            adaptation = client.adapt("asked", demos=[client.model("asked").example]).ask_for({"words": MARK})
+            adaptation = adaptation.ask_for({"return": 500.0, "goal": [0.25, -1.5]})
+        page = console.go("models/asked")
+        kinds = page.get_by_role("group", name="Kinds of ask")
+        expect(kinds.get_by_role("row", name="a return")).to_contain_text("-20 to 120")
+        expect(kinds.get_by_role("row", name="a goal")).to_contain_text("-1 to 1, 0 to 0.5")
+        expect(kinds.get_by_role("row", name="in words")).to_contain_text("“move to object number one”")
+        faults = console.faults() if AXE.is_file() else []
+        page = console.go(f"adaptations/{adaptation.id}")
+        asks = page.get_by_role("group", name="What each version asks for").get_by_role("row")
+        expect(asks).to_have_count(1 + 2)
+        expect(asks.nth(1)).to_contain_text(f"“{MARK}”")
+        expect(asks.nth(2)).to_contain_text("a return of 500, a goal (0.25, -1.5)")
+        expect(page.get_by_text("it counts as 120")).to_be_visible()
+        assert page.evaluate("window.hurt") is None
+        assert faults + (console.faults() if AXE.is_file() else []) == []
+
+
 def test_a_film_strip_shows_what_a_camera_saw(browser: Browser, tmp_path: Path) -> None:
     from support.bundles import made
 
@@ -251,5 +276,5 @@ def test_a_film_strip_shows_what_a_camera_saw(browser: Browser, tmp_path: Path) 
         strip: Page | object = page.get_by_label("observation/camera of demonstration 1").get_by_role("img")
         expect(strip).to_have_count(7)  # type: ignore[arg-type]
         page.wait_for_function(
-            "[...document.querySelectorAll('.film img')].every((i) => i.complete && i.naturalWidth > 0)"
+            "() => [...document.querySelectorAll('.film img')].every((i) => i.complete && i.naturalWidth > 0)"
         )

@@ -1,6 +1,7 @@
 """The page of `wtl play` in a real Chromium: what a person does with it, from the demonstration to the success."""
 
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def trials(page: Any) -> int:
 
 
 def adaptation_of(page: Any) -> str:
-    page.wait_for_function("location.hash.split('/').length === 4")
+    page.wait_for_function("() => location.hash.split('/').length === 4")
     return str(page.evaluate("location.hash.split('/')[3]"))
 
 
@@ -186,6 +187,87 @@ def test_an_episode_is_deleted_and_the_way_back_leads_to_it(open_page: Open):
     page.go_back()
     page.wait_for_selector(f"h2:text-matches('{DONE}')")
     assert adaptation_of(page) == before
+
+
+def test_an_episode_is_trimmed_and_scored_again_and_a_version_is_forked(open_page: Open, server: ServerProcess):
+    page = open_page(f"#/reach-m2/{REACH}")
+    page.get_by_role("button", name="Let the expert show it").click()
+    page.wait_for_selector("text=Now let it try")
+    seen = [adaptation_of(page)]
+    page.locator(".card").first.click()
+    page.get_by_label("first step").fill("2")
+    page.get_by_role("button", name="Trim to").click()
+    seen.append(another_adaptation(page, seen))
+    page.locator(".card").first.click()
+    page.get_by_role("button", name="Score it a failure").click()
+    seen.append(another_adaptation(page, seen))
+    page.wait_for_selector(".card .outcome.bad")
+    page.get_by_label("go on with a copy of").select_option("1")
+    seen.append(another_adaptation(page, seen))
+    with Client(server.url) as client:
+        shown = [client.adaptation(one).episodes().demos[0] for one in seen]
+    assert [len(shown[0]) - len(one) for one in shown] == [0, 2, 2, 2]
+    assert [one.success for one in shown] == [True, True, False, False]
+
+
+def another_adaptation(page: Any, seen: list[str]) -> str:
+    """The adaptation that the page goes on with, once it has another one and can be used."""
+    page.wait_for_function("seen => !seen.includes(location.hash.split('/')[3])", arg=seen)
+    page.wait_for_selector("text=Now let it try")
+    return adaptation_of(page)
+
+
+def test_episodes_are_downloaded_from_the_page(open_page: Open, tmp_path: Path):
+    page = open_page(f"#/reach-m2/{REACH}")
+    page.get_by_role("button", name="Let the expert show it").click()
+    page.wait_for_selector("text=Now let it try")
+    named = {}
+    for title in ("episodes (.npz)", "episodes (Minari)", "episodes (LeRobot)", "policy and episodes (.zip)"):
+        with page.expect_download(timeout=180_000) as download:
+            page.get_by_role("link", name=title).click()
+        named[title] = download.value.suggested_filename
+        download.value.save_as(tmp_path / named[title])
+        assert zipfile.is_zipfile(tmp_path / named[title])
+    assert len(set(named.values())) == 4
+
+
+def test_a_gamepad_steers(open_page: Open):
+    page = open_page(f"#/reach-m2/{REACH}")
+    page.evaluate("navigator.getGamepads = () => [window.pad ?? null]")
+    page.get_by_role("button", name="Show it myself").click()
+    page.wait_for_selector("text=Your turn")
+    page.evaluate("window.pad = {connected: true, axes: [0.1, -1], buttons: []}")  # up; 0.1 is a stick at rest
+    page.wait_for_selector("text=/you · step [3-9]/")
+    page.evaluate("window.pad = {connected: true, axes: [0, 0], buttons: []}")
+    page.wait_for_selector(".badge .dot:not(.on)")  # time stands still
+    page.get_by_role("button", name="Done, that is it").click()
+    page.wait_for_selector("text=Now let it try")
+    page.goto(f"{page.url.partition('#')[0]}#/key-to-door/2000006")
+    page.wait_for_function("() => document.querySelector('[name=task]')?.value === '2000006'")
+    page.get_by_role("button", name="Show it myself").click()
+    page.wait_for_selector("text=Your turn")
+    page.evaluate("window.pad.buttons = Array.from({length: 16}, (_, i) => ({pressed: i === 15}))")  # the cross, right
+    page.wait_for_selector("text=/you · step 1 of/")
+    page.evaluate("window.pad.buttons = Array.from({length: 16}, () => ({pressed: false}))")
+
+
+def test_meta_world_is_drawn_off_screen_and_steered_by_sliders(open_page: Open):
+    page = open_page("#/push-strict/2000000")
+    page.wait_for_function("() => document.querySelector('[name=task]')?.value === '2000000'")
+    page.get_by_role("button", name="Show it myself").click()
+    page.wait_for_selector("text=Set the sliders")
+    assert page.locator(".axes input[type=range]").count() == 4
+    page.locator(".axes input[type=range]").first.fill("1")
+    page.get_by_role("button", name="Go", exact=True).click()
+    page.wait_for_selector("text=/you · step [2-9]/")
+    page.get_by_role("button", name="Stand still").click()
+    page.wait_for_selector(".badge .dot:not(.on)")
+    colours = page.evaluate("""() => {
+      const canvas = document.querySelector("canvas");
+      const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return new Set(new Uint32Array(data.buffer)).size;
+    }""")
+    assert colours > 500  # a scene, and no bars
 
 
 def test_a_server_that_dies_in_the_middle_is_waited_for(open_page: Open, server: ServerProcess):

@@ -12,6 +12,7 @@ from own_task import Doors
 from support.playing import ServerProcess
 
 from metalearn.data.errors import InvalidConfig
+from metalearn.tasks.single_row import SingleRowEnv
 from service.client import Client
 from wtl.play.choices import Choices
 from wtl.play.commands import carry_out
@@ -146,6 +147,85 @@ def test_a_page_comes_back_tomorrow(make_page: Callable[..., Page]):
     assert state["adaptation"]["history"] == left["adaptation"]["history"]
 
 
+def asking(make_page: Callable[..., Page]) -> Page:
+    page = make_page()
+    page.do("choose", task=REACH, model="reach-ask")
+    return page
+
+
+def test_a_place_in_the_picture_is_a_goal_and_the_goal_is_there(make_page: Callable[..., Page]):
+    page = asking(make_page)
+    state = page.do("ask", ask={}, at=[0.75, 0.25])
+    assert state["problem"] is None
+    assert state["asking"]["asked"] == {"goal": [pytest.approx(0.55), pytest.approx(0.55)]}
+    assert state["asking"]["place"] == pytest.approx([0.75, 0.25], abs=1e-4)
+    assert state["adaptation"]["version"] == 1 and state["episodes"] == []  # no demonstration is needed
+    assert page.do("try")["episodes"][0]["role"] == "trial"
+    assert page.do("ask", ask={"goal": [9, 9]})["asking"]["place"] is None  # it is outside of the picture
+
+
+def test_each_ask_is_a_version_and_a_page_that_comes_back_has_the_last_one_and_its_model(
+    make_page: Callable[..., Page],
+):
+    page = asking(make_page)
+    page.do("ask", ask={"words": "move to object number one"})
+    state = page.do("ask", ask={"better": 0.25, "return": 1e6})
+    assert "counts as" in state["asking"]["warnings"][0]
+    assert [row["ask"] for row in state["adaptation"]["history"]] == [
+        {"words": "move to object number one"},
+        {"return": 1e6, "better": 0.25},
+    ]
+    again = make_page()  # whose usual model is another one
+    found = again.do("open", family="reach-m2", task=REACH, adaptation=state["adaptation"]["id"])
+    assert found["asking"] == state["asking"] and found["model"]["name"] == "reach-ask"
+    assert again.do("choose")["model"]["name"] == "reach-ask"
+    assert page.do("ask", ask={})["asking"]["asked"] == {}
+    assert page.changed == [state["adaptation"]["id"]] * 3
+
+
+def test_in_the_middle_of_an_attempt_an_ask_is_for_the_next_one(make_page: Callable[..., Page]):
+    page = asking(make_page)
+    page.do("try", paused=True)
+    page.do("step")
+    state = page.do("ask", ask={"better": True})
+    assert state["phase"] == "attempt" and state["asking"]["asked"] == {"better": True}
+    state = page.do("score", success=False)
+    assert [row["ask"] for row in state["adaptation"]["history"]] == [{}, {"better": True}, {"better": True}]
+    assert page.client.adaptation(state["adaptation"]["id"]).n_trials == 1
+
+
+def test_an_edited_copy_asks_for_what_was_asked_last(make_page: Callable[..., Page]):
+    page = asking(make_page)
+    page.do("ask", ask={"goal": [0.1, 0.2]})
+    page.do("demo", by="expert")
+    page.do("try")
+    page.do("ask", ask={"better": True})
+    assert page.do("edit", role="trial", number=0, delete=True)["asking"]["asked"] == {"better": True}
+    assert page.do("edit", role="demo", number=0, delete=True)["asking"]["asked"] == {"better": True}
+
+
+def test_where_the_next_attempt_begins_can_be_seen_before_it(make_page: Callable[..., Page]):
+    page = asking(make_page)
+    before = page.state["episode"]
+    assert (before["scene"], page.do("aim")["episode"]["scene"]) == ("demo", "trial")
+    page.begin("demo", by="person")
+    assert page.do("aim")["episode"]["scene"] == "demo"  # an episode that is played stays
+
+
+@pytest.mark.parametrize("place", [["x"], ValueError("no"), [float("nan")] * 2])
+def test_an_environment_that_fails_to_say_where_its_goal_is_is_played_all_the_same(
+    make_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch, place: Any
+):
+    def place_of_goal(*_: Any) -> Any:
+        if isinstance(place, Exception):
+            raise place
+        return place
+
+    monkeypatch.setattr(SingleRowEnv, "place_of_goal", place_of_goal)
+    state = asking(make_page).do("ask", ask={"goal": [0.1, 0.2]})
+    assert state["asking"]["place"] is None and state["problem"] is None
+
+
 def test_an_attempt_of_an_environment_that_does_not_say_is_scored_by_the_person(make_page: Callable[..., Page]):
     page = shown(make_page)
     page.begin("try", paused=True)
@@ -204,6 +284,10 @@ def test_keys_of_an_own_family(make_page: Callable[..., Page]):
         ({"do": "edit", "role": ["demo"], "number": 0, "delete": True}, "role"),
         ({"do": "edit", "role": "demo", "number": 0, "trim": [5, 2]}, "trim"),
         ({"do": "open", "family": "reach-m2", "task": REACH, "adaptation": 7}, "adaptation"),
+        ({"do": "choose", "model": "key-to-door"}, "model"),
+        ({"do": "ask", "ask": [1]}, "ask"),
+        ({"do": "ask", "ask": {"goal": [0, 0]}}, "ask"),  # the model `reach` was trained for no ask
+        ({"do": "ask", "ask": {}, "at": [0.5, "x"]}, "ask.goal"),
     ],
 )
 def test_a_command_that_is_none_is_refused_with_its_field(
@@ -212,7 +296,7 @@ def test_a_command_that_is_none_is_refused_with_its_field(
     page = shown(make_page)
     if command["do"] == "input":
         page.begin("demo", by="person")
-    page.begin(**{"name" if key == "do" else key: value for key, value in command.items()})
+    page.do(**{"name" if key == "do" else key: value for key, value in command.items()})
     assert page.state["problem"]["field"] == field
 
 

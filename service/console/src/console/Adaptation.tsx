@@ -2,9 +2,10 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { api, got, root, type Schemas } from "../api/client";
 import { Belief, EpisodeView, openly, Overview } from "../drawing";
+import { said } from "../parts/asks";
 import { useAction, useLoad } from "../parts/load";
 import { go, to } from "../parts/router";
-import { Badge, Card, Confirmed, Empty, Fact, percent, Refused, Show, Title, When } from "../parts/ui";
+import { Badge, Card, Confirmed, Empty, Fact, percent, Refused, Show, Table, Title, When } from "../parts/ui";
 import { drawn, planar } from "./episodes";
 import { FamilyTree } from "./Family";
 
@@ -56,12 +57,31 @@ export function AdaptationPage({ id, version }: { readonly id: string; readonly 
             )}
             <Card title="Versions and forks" wide>
               <FamilyTree family={family.items} id={id} version={state.version} />
-              {Object.keys(state.ask).length > 0 && <p>Asked for: <code>{JSON.stringify(state.ask)}</code></p>}
+              <AskedFor versions={family.items.find((one) => one.id === id)?.versions ?? []} state={state} />
             </Card>
             <Episodes key={`${id}/${state.version}`} id={id} state={state} card={card} />
           </>
         )}
       </Show>
+    </>
+  );
+}
+
+/** What each version asks for, from the first on that asks for something. */
+function AskedFor({ versions, state }: { readonly versions: readonly Schemas["VersionState"][]; readonly state: State }) {
+  const first = versions.findIndex((one) => Object.keys(one.ask).length > 0);
+  if (first < 0) return null;
+  return (
+    <>
+      <Table label="What each version asks for" head={["version", "asked for"]}>
+        {versions.slice(first).map((one) => (
+          <tr key={one.version} class={one.version === state.version ? "chosen" : ""}>
+            <th scope="row"><a href={to(["adaptations", state.id], { version: one.version })}>v{one.version}</a></th>
+            <td class="break">{said(one.ask) || <span class="quiet">nothing</span>}</td>
+          </tr>
+        ))}
+      </Table>
+      {state.ask_warnings.map((warning) => <p key={warning} class="notice warn">{warning}.</p>)}
     </>
   );
 }

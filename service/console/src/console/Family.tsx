@@ -1,4 +1,5 @@
 import type { Schemas } from "../api/client";
+import { said as asksFor } from "../parts/asks";
 import { to } from "../parts/router";
 import { When } from "../parts/ui";
 
@@ -35,5 +36,6 @@ function Branch({ member, family, id, version }: { readonly member: Member; read
 
 function said(one: Schemas["VersionState"], before: Schemas["VersionState"] | undefined): string {
   const demos = one.n_demos - (before?.n_demos ?? 0), trials = one.n_trials - (before?.n_trials ?? 0);
-  return [demos && `${demos} demonstration${demos > 1 ? "s" : ""}`, trials && `${trials} trial${trials > 1 ? "s" : ""}`].filter(Boolean).join(", ") || "nothing added";
+  const asked = JSON.stringify(one.ask) !== JSON.stringify(before?.ask ?? {});
+  return [demos && `${demos} demonstration${demos > 1 ? "s" : ""}`, trials && `${trials} trial${trials > 1 ? "s" : ""}`, asked && `asks for ${asksFor(one.ask) || "nothing"}`].filter(Boolean).join(", ") || "nothing added";
 }

@@ -109,7 +109,9 @@ function Progress({ events, active }: { readonly events: readonly JobEvent[]; re
 
 function curves(events: readonly JobEvent[]): { x: number[]; loss: Line; success: Line[] } {
   const all = events.filter((event) => event.kind === "progress");
-  const told = all.slice(Math.max(0, all.findIndex((event) => event.data.loss != null)));
+  const learns = (event: JobEvent) => event.data.loss != null || event.data.success != null;
+  const last = all.length - [...all].reverse().findIndex(learns); // what comes after the training has no curve
+  const told = all.slice(Math.max(0, all.findIndex((event) => event.data.loss != null)), last);
   const start = told[0] ? Date.parse(told[0].at) : 0;
   const data = told.map((event) => event.data as Partial<Schemas["TrainingProgress"]>);
   const most = Math.max(0, ...data.map((one) => one.success?.length ?? 0));

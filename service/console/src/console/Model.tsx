@@ -1,6 +1,7 @@
 import { useState } from "preact/hooks";
 import { api, got, type Schemas } from "../api/client";
 import { Legend, Lines } from "../drawing";
+import { nameOf, short } from "../parts/asks";
 import { useLoad } from "../parts/load";
 import { go, to } from "../parts/router";
 import { Badge, Card, Empty, Show, Table, Title, When } from "../parts/ui";
@@ -31,6 +32,7 @@ export function ModelPage({ name, version, against, mayChange }: { readonly name
           <>
             <Versions name={name} versions={versions} shown={shown} against={other?.version} />
             {other ? <Compare left={shown} right={other} /> : <Evidence card={shown} />}
+            {!other && <Asks offers={shown.asks} />}
             <AliasCard name={name} versions={versions} page={aliases} changed={loaded.reload} mayChange={mayChange} />
             {!other && <Provenance card={shown} bundle={versions.find((one) => one.version === shown.version)?.bundle ?? null} />}
           </>
@@ -82,6 +84,25 @@ function Evidence({ card }: { readonly card: ModelCard }) {
       </Card>
       <Controls report={report} />
     </div>
+  );
+}
+
+/** What the policy follows beyond the task that it was shown; nothing is shown of a model that follows nothing. */
+function Asks({ offers }: { readonly offers: ModelCard["asks"] }) {
+  if (offers.length === 0) return null;
+  return (
+    <Card title="What it can be asked for" wide>
+      <Table label="Kinds of ask" head={["kind", "takes", "range in training", "for example"]}>
+        {offers.map((one) => (
+          <tr key={one.kind}>
+            <th scope="row">{nameOf(one.kind)} <code>{one.kind}</code></th>
+            <td class="break">{one.accepts}</td>
+            <td class="break">{one.low.map((low, i) => `${short(low)} to ${short(one.high[i])}`).join(", ") || "–"}</td>
+            <td class="break">{one.examples.slice(0, 3).map((example) => (typeof example === "string" ? `“${example}”` : JSON.stringify(example))).join(" or ")}</td>
+          </tr>
+        ))}
+      </Table>
+    </Card>
   );
 }
 

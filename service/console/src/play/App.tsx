@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { asked, follow } from "./address";
+import { Ask } from "./Ask";
 import { Compare } from "./Compare";
 import { Connection, type Frame } from "./connection";
 import { Episodes } from "./Episodes";
@@ -8,13 +9,16 @@ import { isTyping } from "./input";
 import { Knows } from "./Knows";
 import { Stage } from "./Stage";
 import { Keep, Task } from "./Task";
-import type { Problem, Send, State } from "./state";
+import { Trouble } from "./Trouble";
+import { asks, type Send, type State, steering } from "./state";
 
 /** The page of `wtl play`. */
 export function App() {
   const [state, setState] = useState<State | null>(null);
   const [connected, setConnected] = useState(true);
   const [elsewhere, setElsewhere] = useState(false);
+  const [aiming, setAiming] = useState(false);
+  const aim = useRef<((at: readonly [number, number]) => void) | null>(null);
   const draw = useRef<((frame: Frame) => Promise<void>) | null>(null);
   const early = useRef<Frame | null>(null);
   const connection = useRef<Connection | null>(null);
@@ -41,17 +45,20 @@ export function App() {
   }, []);
   useShortcuts(state, send, elsewhere);
 
+  const aims = aiming && state !== null && state.phase !== "broken" && state.phase !== "saving" && !steering(state);
+
   if (state === null) return <main class="play"><p class="waiting">{connected ? "One moment…" : "Play does not answer. Is `wtl play` running?"}</p></main>;
+  const ofAsk = state.phase !== "broken" && state.asking.offers.length > 0 && /^(body\.)?ask\b/.test(state.problem?.field ?? "");
   return (
     <main class="play">
       <Task state={state} send={send} />
       <Steps state={state} />
       {!connected && <p class="notice" role="status">The connection is lost. It comes back by itself, and nothing of the episode is lost.</p>}
-      {state.problem !== null && <Trouble problem={state.problem} />}
+      {state.problem !== null && !ofAsk && <Trouble problem={state.problem} />}
       <div class="columns">
         <div class="left">
           {state.phase !== "broken" && (
-            <Stage state={state} send={send} onReady={(drawing) => {
+            <Stage state={state} send={send} aimed={aims ? (at) => { setAiming(false); aim.current?.(at); } : null} onReady={(drawing) => {
               draw.current = drawing;
               if (early.current !== null) void drawing(early.current);
             }} />
@@ -59,6 +66,7 @@ export function App() {
         </div>
         <div class="right">
           <Guide state={state} send={send} elsewhere={elsewhere} />
+          {state.phase !== "broken" && <Ask state={state} send={send} elsewhere={elsewhere} problem={ofAsk ? state.problem : null} aiming={aims} setAiming={setAiming} aim={aim} />}
           <Pace state={state} send={send} elsewhere={elsewhere} setElsewhere={setElsewhere} />
           {state.phase !== "broken" && <Knows state={state} />}
         </div>
@@ -74,7 +82,8 @@ export function App() {
 function Steps({ state }: { readonly state: State }) {
   const tried = state.episodes?.some((one) => one.role === "trial") ?? false;
   const shown = state.episodes?.some((one) => one.role === "demo") ?? false;
-  const now = state.phase === "demo" || state.phase === "review" || (!shown && !tried && state.phase === "ready") ? 0
+  const asked = state.phase !== "broken" && asks(state.asking.asked);
+  const now = state.phase === "demo" || state.phase === "review" || (!shown && !asked && !tried && state.phase === "ready") ? 0
     : state.phase === "attempt" || state.phase === "score" || (state.phase === "ready" && !tried) ? 1 : 2;
   return (
     <ol class="steps" aria-label="watch, try, learn">
@@ -82,16 +91,6 @@ function Steps({ state }: { readonly state: State }) {
         <li key={name} aria-current={i === now ? "step" : undefined} class={i < now ? "done" : ""}>{name}</li>
       ))}
     </ol>
-  );
-}
-
-function Trouble({ problem }: { readonly problem: Problem }) {
-  return (
-    <div class={`notice ${problem.waiting ? "" : "bad"}`} role="alert">
-      <strong>{problem.title}.</strong>{" "}
-      {problem.waiting ? "Play keeps the episode and goes on as soon as the server is back." : problem.detail}
-      {problem.field !== undefined && !problem.waiting && <span> Field {problem.field}: expected {problem.expected}, got {problem.got}.</span>}
-    </div>
   );
 }
 

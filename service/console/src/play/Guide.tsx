@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { type Controls, type Send, type State, percent } from "./state";
+import { asks, type Controls, type Send, type State, percent } from "./state";
 
 interface Properties {
   readonly state: State;
@@ -47,7 +47,7 @@ function words(given: Properties): Words {
     case "score":
       return { title: "How did it go?", text: "This environment does not say. Your word is what the policy learns from.", buttons: <Scores send={send} /> };
     case "saving":
-      return { title: "Learning…", text: "The episode goes to the server. There is no gradient step, so this takes milliseconds." };
+      return { title: "Learning…", text: "The server gets to know it. There is no gradient step, so this takes milliseconds." };
     case "broken":
       return { title: "Nothing can be played", text: state.problem?.detail ?? "" };
     case "ready":
@@ -63,11 +63,15 @@ function ready({ state, send, elsewhere }: Properties): Words {
   );
   const show = (main: boolean) => (
     <>
-      <button type="button" class={main ? "main" : ""} onClick={() => send({ do: "demo", by: "person" })}>{main ? "Show it myself" : "Show it again"}</button>
+      <button type="button" class={main ? "main" : ""} onClick={() => send({ do: "demo", by: "person" })}>{main ? "Show it myself" : demos.length === 0 ? "Show it" : "Show it again"}</button>
       {state.expert && <button type="button" onClick={() => send({ do: "demo", by: "expert" })}>Let the expert show it</button>}
     </>
   );
   const last = trials[trials.length - 1];
+  const asked = asks(state.asking.asked);
+  if (last === undefined && demos.length === 0 && asked) {
+    return { title: "Now let it try", text: "You have asked for something, which is all that it knows. You may show it the task too.", buttons: <>{attempt("Let it try")}{show(false)}</> };
+  }
   if (last === undefined && demos.length === 0) {
     return { title: "Show it a task", text: "Do it once, and it will try to do the same.", buttons: <>{show(true)}{attempt("Try without", false)}</> };
   }
@@ -82,6 +86,7 @@ function ready({ state, send, elsewhere }: Properties): Words {
     return { title, text: `Attempt ${trials.length} was a success.${next}`, buttons: <>{attempt("Once more")}<button type="button" onClick={() => send({ do: "choose" })}>Another task</button></> };
   }
   const title = last.success === false ? "That failed, and it has learned from it" : "It has tried";
+  if (asked) return { title, text: `It has learned from attempt ${trials.length}, and is asked for something.${next}`, buttons: <>{attempt("Try again")}{show(false)}</> };
   return { title, text: `Attempt ${trials.length} told it what your demonstration left open.${next}`, buttons: <>{attempt("Try again")}{show(false)}</> };
 }
 

@@ -1,5 +1,5 @@
 import { Belief, openly } from "../drawing";
-import { type Adaptation, type State, type VersionRow, percent } from "./state";
+import { type Adaptation, asks, type State, type VersionRow, percent } from "./state";
 
 /** What the policy believes of the task; how sure it is of the next attempt, version by version, and what another trial would add. */
 export function Knows({ state }: { readonly state: State }) {
@@ -12,11 +12,11 @@ export function Knows({ state }: { readonly state: State }) {
         <>
           <h2>What it believes</h2>
           <Belief probabilities={belief.probabilities} before={adaptation.history[adaptation.history.length - 2]?.belief?.probabilities ?? null} />
-          <p class="quiet">How probable each way to understand you is{adaptation.history.length > 1 && "; a line: before the last episode"}. {openly(belief.entropy_bits, belief.probabilities.length)}</p>
+          <p class="quiet">How probable each way to understand you is{adaptation.history.length > 1 && "; a line: one version before"}. {openly(belief.entropy_bits, belief.probabilities.length)}</p>
         </>
       )}
       <h2>How sure it is</h2>
-      {confidence === null ? <p class="quiet">This model is not calibrated, so it cannot say.</p> : (
+      {confidence === null ? <p class="quiet">{asks(state.asking.asked) ? "It cannot say how sure it is of what it is asked for: this model was not calibrated for that." : "This model is not calibrated, so it cannot say."}</p> : (
         <>
           <Bars rows={adaptation.history} />
           <p>
@@ -50,7 +50,7 @@ function Bars({ rows }: { readonly rows: readonly VersionRow[] }) {
           <g key={row.version} class={i === shown.length - 1 ? "newest" : ""}>
             <rect x={i * WIDTH + 5} y={16 + HEIGHT - height} width={WIDTH - 10} height={height} rx="3" />
             <text x={i * WIDTH + WIDTH / 2} y={12 + HEIGHT - height}>{row.confidence === null ? "?" : Math.round(100 * row.confidence)}</text>
-            <text class="below" x={i * WIDTH + WIDTH / 2} y={HEIGHT + 31}>{row.n_trials === 0 ? (row.n_demos > 0 ? "shown" : "–") : `${row.n_trials} ${row.n_trials === 1 ? "try" : "tries"}`}</text>
+            <text class="below" x={i * WIDTH + WIDTH / 2} y={HEIGHT + 31}>{changed(row, shown[i - 1])}</text>
           </g>
         );
       })}
@@ -58,6 +58,14 @@ function Bars({ rows }: { readonly rows: readonly VersionRow[] }) {
   );
 }
 
+/** What a version has that the one before had not. */
+function changed(row: VersionRow, before: VersionRow | undefined): string {
+  const asked = before === undefined ? asks(row.ask) : JSON.stringify(row.ask) !== JSON.stringify(before.ask);
+  if (asked && row.n_trials === (before?.n_trials ?? 0) && row.n_demos === (before?.n_demos ?? 0)) return "asked";
+  if (row.n_trials === 0) return row.n_demos > 0 ? "shown" : "–";
+  return `${row.n_trials} ${row.n_trials === 1 ? "try" : "tries"}`;
+}
+
 function named(row: VersionRow): string {
-  return `after ${row.n_demos} demonstrations and ${row.n_trials} trials`;
+  return `after ${row.n_demos} demonstrations and ${row.n_trials} trials${asks(row.ask) ? `, asked for ${Object.keys(row.ask).join(", ")}` : ""}`;
 }

@@ -1,20 +1,23 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Frame } from "./connection";
-import { Input, type Knob } from "./input";
+import { Input, type Knob, placeIn } from "./input";
 import { count, type Send, type State, steering } from "./state";
 
 interface Properties {
   readonly state: State;
   readonly send: Send;
+  /** Takes the place in the picture that a person points to, while one is asked for. */
+  readonly aimed: ((at: readonly [number, number]) => void) | null;
   /** Is given the function that draws a picture. */
   readonly onReady: (draw: (frame: Frame) => Promise<void>) => void;
 }
 
 /** The environment, as it is now, and the place where a person steers it. */
-export function Stage({ state, send, onReady }: Properties) {
+export function Stage({ state, send, aimed, onReady }: Properties) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const input = useRef<Input | null>(null);
   const [knob, setKnob] = useState<Knob | null>(null);
+  const [[width, height], setSize] = useState<readonly [number, number]>([1, 1]);
   const steers = steering(state);
 
   useEffect(() => {
@@ -22,7 +25,10 @@ export function Stage({ state, send, onReady }: Properties) {
     input.current = new Input(surface, send, setKnob);
     onReady(async (frame) => {
       const bitmap = await createImageBitmap(frame.picture);
-      if (surface.width !== bitmap.width || surface.height !== bitmap.height) [surface.width, surface.height] = [bitmap.width, bitmap.height];
+      if (surface.width !== bitmap.width || surface.height !== bitmap.height) {
+        [surface.width, surface.height] = [bitmap.width, bitmap.height];
+        setSize([bitmap.width, bitmap.height]);
+      }
       surface.getContext("2d")!.drawImage(bitmap, 0, 0);
       bitmap.close();
       surface.dispatchEvent(new CustomEvent("shown", { detail: { seq: frame.seq, step: frame.step, at: performance.now() } }));
@@ -30,10 +36,17 @@ export function Stage({ state, send, onReady }: Properties) {
     return () => input.current?.close();
   }, []);
   useLayoutEffect(() => input.current?.update(state));
+  const aiming = aimed !== null;
+  useEffect(() => {
+    if (aiming) canvas.current?.scrollIntoView({ block: "nearest" }); // on a phone it is far above what asks for it
+  }, [aiming]);
 
   return (
-    <div class={`picture ${state.phase} ${state.who}${steers ? " steers" : ""}`}>
-      <canvas ref={canvas} class={state.controls.kind} tabIndex={0} role="img" aria-label={described(state)} />
+    <div class={`picture ${state.phase} ${state.who}${steers ? " steers" : ""}${aiming ? " aiming" : ""}`}>
+      <div class="view">
+        <canvas ref={canvas} class={state.controls.kind} tabIndex={0} role="img" aria-label={described(state)} onClick={(event) => aimed?.(placeIn(event.currentTarget, event))} />
+        {state.asking.place !== null && <Goal at={state.asking.place} width={width} height={height} />}
+      </div>
       {knob !== null && (
         <svg class="knob" aria-hidden="true">
           <circle cx={knob.from[0]} cy={knob.from[1]} r="34" />
@@ -41,10 +54,22 @@ export function Stage({ state, send, onReady }: Properties) {
           <circle class="end" cx={knob.to[0]} cy={knob.to[1]} r="13" />
         </svg>
       )}
-      <Badge state={state} />
+      {aiming ? <p class="badge">Click where it should go <kbd>Esc</kbd></p> : <Badge state={state} />}
       {steers && state.controls.kind === "keys" && <Keys state={state} choose={(action) => input.current?.choose(action)} />}
       {steers && state.controls.kind === "axes" && <Axes state={state} send={send} />}
     </div>
+  );
+}
+
+/** The goal that is asked for, over the picture, which lies in its canvas as this does. */
+function Goal({ at: [x, y], width, height }: { readonly at: readonly [number, number]; readonly width: number; readonly height: number }) {
+  const r = 0.03 * Math.max(width, height);
+  const [left, top] = [x * width, y * height];
+  const way = `M${left - 1.7 * r} ${top} h${1.2 * r} M${left + 0.5 * r} ${top} h${1.2 * r} M${left} ${top - 1.7 * r} v${1.2 * r} M${left} ${top + 0.5 * r} v${1.2 * r}`;
+  return (
+    <svg class="goal" viewBox={`0 0 ${width} ${height}`} aria-hidden="true">
+      {["under", "over"].map((name) => <g key={name} class={name}><circle cx={left} cy={top} r={r} /><path d={way} /></g>)}
+    </svg>
   );
 }
 
@@ -68,7 +93,7 @@ function Badge({ state }: { readonly state: State }) {
 function described(state: State): string {
   const doing = { person: "you steer", expert: "the expert shows", policy: "the policy acts" }[state.who];
   const playing = state.phase === "demo" || state.phase === "attempt";
-  return `The task ${state.family} ${state.task}${playing ? `, ${doing}, step ${state.episode.step}` : ""}`;
+  return `The task ${state.family} ${state.task}${playing ? `, ${doing}, step ${state.episode.step}` : ""}${state.asking.place === null ? "" : ", a cross where the goal is"}`;
 }
 
 const NAMES: Readonly<Record<string, string>> = { ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→", Space: "stay" };

@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import type { Send, State } from "./state";
+import { asks, type Send, type State } from "./state";
 
 interface Properties {
   readonly state: State;
@@ -23,6 +23,14 @@ export function Task({ state, send }: Properties) {
             {state.families.map((name) => <option key={name} value={name}>{name}</option>)}
           </select>
         </label>
+        {state.models.length > 1 && (
+          <label>
+            <span class="quiet">model</span>{" "}
+            <select value={state.model.name} onChange={(event) => send({ do: "choose", task: state.task, model: event.currentTarget.value })}>
+              {state.models.map((name) => <option key={name} value={name}>{name}</option>)}
+            </select>
+          </label>
+        )}
         <label><span class="quiet">task</span> <input key={state.task} name="task" type="number" min={state.tasks[0]} max={state.tasks[1]} defaultValue={String(state.task)} title="held-out tasks, which the model was never trained on; Enter goes to one" /></label>
         <button type="button" onClick={() => send({ do: "choose" })}>Draw another task</button>
       </form>
@@ -49,7 +57,7 @@ export function Keep({ state, send }: Properties) {
           <span class="quiet">go on with a copy of</span>{" "}
           <select value="" disabled={state.phase !== "ready"} onChange={(event) => send({ do: "fork", version: Number(event.currentTarget.value) })}>
             <option value="" disabled>version…</option>
-            {history.map((row) => <option key={row.version} value={row.version}>version {row.version}: {row.n_demos} shown, {row.n_trials} tried</option>)}
+            {history.map((row) => <option key={row.version} value={row.version}>version {row.version}: {row.n_demos} shown, {row.n_trials} tried{asks(row.ask) && `, asked: ${Object.keys(row.ask).join(", ")}`}</option>)}
           </select>
         </label>
         <span class="row">export: {state.exports.map(({ kind, title }) => <a key={kind} href={`export/${encodeURIComponent(id)}/${kind}`} download>{title}</a>)}</span>

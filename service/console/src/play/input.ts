@@ -76,13 +76,11 @@ export class Input {
   };
 
   #point(event: PointerEvent): void {
-    const box = this.surface.getBoundingClientRect();
     if (this.#controls?.follows) {
-      const { width, height } = drawn(this.surface, box);
-      const at = [share(event.clientX - box.left - (box.width - width) / 2, width), share(event.clientY - box.top - (box.height - height) / 2, height)];
-      this.#soon({ do: "input", held: true, at });
+      this.#soon({ do: "input", held: true, at: placeIn(this.surface, event) });
       return;
     }
+    const box = this.surface.getBoundingClientRect();
     const from = this.#pressed ?? { x: event.clientX, y: event.clientY };
     const [dx, dy] = [event.clientX - from.x, event.clientY - from.y];
     const scale = Math.max(REACH_PX, Math.hypot(dx, dy));
@@ -167,18 +165,21 @@ export class Input {
   }
 }
 
-/** The size of the picture in its canvas: whole, and in the middle where the canvas has another shape. */
-function drawn(canvas: HTMLCanvasElement, box: DOMRect): { readonly width: number; readonly height: number } {
+/** Where the pointer is in the picture, 0 to 1: it is whole, and in the middle where its canvas has another shape. */
+export function placeIn(canvas: HTMLCanvasElement, event: MouseEvent): readonly [number, number] {
+  const box = canvas.getBoundingClientRect();
   const scale = Math.min(box.width / canvas.width, box.height / canvas.height);
-  return { width: canvas.width * scale, height: canvas.height * scale };
+  const [width, height] = [canvas.width * scale, canvas.height * scale];
+  return [share(event.clientX - box.left - (box.width - width) / 2, width), share(event.clientY - box.top - (box.height - height) / 2, height)];
 }
 
 function share(part: number, whole: number): number {
   return Math.min(1, Math.max(0, part / whole));
 }
 
-/** Whether letters and Enter belong to the element: a slider or a box has no use for them. */
+/** Whether letters and Enter belong to the element: a slider or a box has no use for them, but in a form, which Enter sends. */
 export function isTyping(target: EventTarget | null): boolean {
+  if (target instanceof HTMLInputElement && target.form !== null) return true;
   return usesKeys(target) && !(target instanceof HTMLInputElement && (target.type === "range" || target.type === "checkbox"));
 }
 

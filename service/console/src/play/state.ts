@@ -1,5 +1,7 @@
 // What a player shows, as `wtl/play/view.py` makes it, and the commands that it takes, as `wtl/play/commands.py` reads them.
 
+import type { Asked } from "../parts/asks";
+
 export type Phase = "ready" | "demo" | "attempt" | "review" | "score" | "saving" | "broken";
 export type Who = "person" | "expert" | "policy";
 export type Role = "demo" | "trial";
@@ -23,10 +25,29 @@ export interface Believed {
   readonly entropy_bits: number;
 }
 
+/** A kind of ask that the model was trained for, with the range of its numbers in training. */
+export interface Offer {
+  readonly kind: string;
+  readonly accepts: string;
+  readonly low: readonly number[];
+  readonly high: readonly number[];
+  readonly examples: readonly unknown[];
+}
+
+export interface Asking {
+  readonly offers: readonly Offer[];
+  readonly asked: Asked;
+  readonly warnings: readonly string[];
+  /** Whether a place in the picture is a goal, and where in it the goal is. */
+  readonly points: boolean;
+  readonly place: readonly [number, number] | null;
+}
+
 export interface VersionRow {
   readonly version: number;
   readonly n_demos: number;
   readonly n_trials: number;
+  readonly ask: Asked;
   readonly belief: Believed | null;
   readonly confidence: number | null;
   readonly value_of_trial: number | null;
@@ -78,6 +99,7 @@ export interface State {
   readonly task: number;
   readonly tasks: readonly [number, number];
   readonly model: { readonly name: string; readonly version: number };
+  readonly models: readonly string[];
   readonly horizon: number;
   readonly rate_hz: number;
   readonly pace: number;
@@ -87,6 +109,7 @@ export interface State {
   readonly who: Who;
   readonly running: boolean;
   readonly episode: { readonly scene: Role; readonly step: number; readonly reward: number; readonly success: boolean | null; readonly over: boolean };
+  readonly asking: Asking;
   readonly adaptation: Adaptation | null;
   readonly episodes: readonly PlayedEpisode[];
   readonly exports: readonly { readonly kind: string; readonly title: string }[];
@@ -99,6 +122,11 @@ export type Send = (command: Command) => void;
 /** Whether a person steers now. */
 export function steering(state: State): boolean {
   return state.who === "person" && (state.phase === "demo" || state.phase === "attempt");
+}
+
+/** Whether anything is asked for. */
+export function asks(asked: Asked): boolean {
+  return Object.keys(asked).length > 0;
 }
 
 export function percent(share: number): string {

@@ -1,0 +1,24 @@
+// What is asked for, in words: on the pages of the console and in Play.
+
+/** What is asked for, by kind. */
+export type Asked = Readonly<Record<string, unknown>>;
+
+const NAMES: Readonly<Record<string, string>> = { return: "a return", goal: "a goal", better: "better than what was shown", words: "in words" };
+
+export function nameOf(kind: string): string {
+  return NAMES[kind] ?? kind;
+}
+
+/** An ask in words, as "a return of 0.9, a goal at (0.3, 0.2)". */
+export function said(asked: Asked): string {
+  return Object.entries(asked).map(([kind, value]) => {
+    if (value === true) return kind === "better" ? "to be as good as can be" : nameOf(kind);
+    if (kind === "better") return `to be better by ${value}`;
+    if (Array.isArray(value)) return `${nameOf(kind)} (${value.map((one) => short(one)).join(", ")})`;
+    return kind === "words" ? `“${value}”` : `${nameOf(kind)} of ${typeof value === "number" ? short(value) : String(value)}`;
+  }).join(", ");
+}
+
+export function short(value: unknown): string {
+  return typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value);
+}
