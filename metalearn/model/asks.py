@@ -1,5 +1,7 @@
 """What is asked for, read in the light of what was shown and tried. Knows asks as numbers (`metalearn.data.asks`)."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -13,10 +15,19 @@ class AskReader(nn.Module):
 
     def __init__(self, n_features: int, latent_dim: int, width: int) -> None:
         super().__init__()
+        first = nn.Linear(n_features + latent_dim, width)
         self.layers = nn.Sequential(
-            nn.Linear(n_features + latent_dim, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
+            first, nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
             nn.Linear(width, latent_dim),
         )  # fmt: skip
+        # Five layers lie between an ask and an action. As torch initialises them they leave a hundredth of it, and what
+        # else foretells an action, as a velocity, is learnt instead.
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        with torch.no_grad():
+            first.weight[:, :n_features] *= math.sqrt(latent_dim / n_features)
 
     def forward(self, latent: Float[Tensor, "b d"], asks: Float[Tensor, "b n"]) -> Float[Tensor, "b d"]:
         """The latent, with what `asks` say; those of zeros say nothing."""
