@@ -1,7 +1,7 @@
 """Hindsight experience replay on FetchReach, beside a policy that learnt to be asked from play alone.
 
     pip install --no-deps stable-baselines3                      # not one of the extras: nothing else needs it
-    wtl train --family examples.families.fetch_goal:FetchGoal --set model.asks=goal --set data.n_tasks=100 \
+    wtl train --family examples.families.fetch_goal:FetchGoal --set model.asks=goal --set data.n_tasks=25 \
         --out runs/fetch-goal                                    # for --bundle
     python -m benchmarks.her [--bundle runs/fetch-goal/bundle] [--steps 20000] [--seed 0]
 
