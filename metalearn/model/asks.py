@@ -20,8 +20,8 @@ class AskReader(nn.Module):
             first, nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
             nn.Linear(width, latent_dim),
         )  # fmt: skip
-        # As torch initialises them, an ask of spread 1 changes the latent by 0.02, and what else foretells an action, as
-        # a velocity, is learnt instead.
+        # As torch initialises them, an ask of spread 1 changes the latent by 0.02, and what else foretells an action,
+        # as a velocity, is learnt instead.
         for layer in self.layers:
             if isinstance(layer, nn.Linear):
                 nn.init.kaiming_normal_(layer.weight)
