@@ -3,11 +3,11 @@
     pip install --no-deps stable-baselines3                      # not one of the extras: nothing else needs it
     wtl train --family examples.families.fetch_goal:FetchGoal --set model.asks=goal --set data.n_tasks=25 \
         --out runs/fetch-goal                                    # for --bundle
-    python -m benchmarks.her [--bundle runs/fetch-goal/bundle] [--steps 20000] [--seed 0]
+    python -m benchmarks.her [--bundle runs/fetch-goal/bundle] [--steps 20000] [--tasks 100] [--seed 0]
 
 Stable-Baselines3's SAC with HER acts in the same environment without its own reward but 0 and -1. After every 1,000
 environment steps it tries 20 goals; it ends when it has reached all of them twice running, or after `--steps`. Then it
-and the bundle try the same 100 goals. Prints JSON.
+and the bundle try the same goals. Prints JSON.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from metalearn.model.inference import Inference
 from metalearn.tasks.family import tasks_of
 from metalearn.tasks.rollout import episode_seeds
 
-EVERY, CHECKED, TESTED = 1_000, 20, 100
+EVERY, CHECKED = 1_000, 20
 Act = Callable[[dict[str, Any]], Any]
 
 
@@ -36,8 +36,9 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="of examples/families/fetch_goal.py, to measure beside it")
     parser.add_argument("--steps", type=int, default=20_000, help="environment steps that HER may take")
     parser.add_argument("--seed", type=int, default=0, help="of HER, and of the goals that are tested")
+    parser.add_argument("--tasks", type=int, default=100, help="goals that are tested")
     args = parser.parse_args()
-    indices = tasks_of(FetchGoal(), "test", TESTED, args.seed)
+    indices = tasks_of(FetchGoal(), "test", args.tasks, args.seed)
     found: dict[str, Any] = {}
     if args.bundle is not None:
         bundle = Bundle.load(args.bundle)
