@@ -1,8 +1,8 @@
 """FetchReach of Gymnasium-Robotics without any expert: goals are asked for, and learnt from play.
 
-    wtl train --family examples.families.fetch_goal:FetchGoal --set model.asks=goal --set data.n_tasks=100
+    wtl train --family examples.families.fetch_goal:FetchGoal --set model.asks=goal --set data.n_tasks=25
 
-plays 100 x 4 episodes of 50 steps at random, 20,000 steps in all. Every task is the same; the goal is what is asked
+plays 25 x 4 episodes of 50 steps at random, 5,000 steps in all. Every task is the same; the goal is what is asked
 for, so the observation is the environment's own but for `desired_goal`.
 """
 

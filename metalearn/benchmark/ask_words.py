@@ -2,6 +2,7 @@
 
 words                  a sentence of a wording that training had, and no demonstration
 other words            a sentence of a wording that training never had
+synonyms               a sentence that calls what it is about by words that training never had
 demo                   the demonstration alone
 demo and words         both
 another task's words   a control: a sentence about something else
@@ -32,7 +33,7 @@ from metalearn.evaluation.manifest import load_manifest
 from metalearn.evaluation.protocol import Protocol, adapted
 from metalearn.evaluation.statistics import paired_bootstrap
 from metalearn.model.inference import Inference
-from metalearn.tasks.family import ParaphrasedFamily
+from metalearn.tasks.family import ParaphrasedFamily, SynonymFamily
 from metalearn.tasks.registry import find_family
 
 STREAM = 41
@@ -139,9 +140,19 @@ def measure(bundle: Bundle, manifest: str, tasks: int, seed: int) -> dict[str, A
 def encoding(encoder: str, family: ParaphrasedFamily, indices: Sequence[int]) -> dict[str, Any]:
     """What the encoder alone is worth: how often the known sentence nearest to a new one is about the same task.
 
-    And the milliseconds of one core that a sentence takes, of which the median is given.
+    And the milliseconds of one core that a sentence takes, of which the median is given. Of synonyms, if the family has
+    any, the same rate and number.
     """
-    missions = dict.fromkeys((family.sentences(index), family.held_out_sentences(index)) for index in indices)
+    found = _nearest(encoder, family, indices, family.held_out_sentences)
+    if isinstance(family, SynonymFamily):
+        found["synonyms"] = _nearest(encoder, family, indices, family.synonym_sentences)
+    return found
+
+
+def _nearest(
+    encoder: str, family: ParaphrasedFamily, indices: Sequence[int], unknown: Callable[[int], Sequence[str]]
+) -> dict[str, Any]:
+    missions = dict.fromkeys((family.sentences(index), tuple(unknown(index))) for index in indices)
     some = list(missions)[:MOST_MISSIONS]
     known = [(sentence, sentences) for sentences, _ in some for sentence in sentences]
     vectors = np.array([embedding(encoder, sentence) for sentence, _ in known])
@@ -178,6 +189,8 @@ def ways(family: ParaphrasedFamily, indices: Sequence[int], seed: int) -> dict[s
         "demo and other words": Way(shown=True, ask=held_out),
         "nothing": Way(shown=False),
     }
+    if isinstance(family, SynonymFamily):
+        found["synonyms"] = Way(shown=False, ask=partial(said, family.synonym_sentences))
     if len(set(first.values())) > 1:
         found["another task's words"] = Way(shown=False, ask=about_another)
     return found

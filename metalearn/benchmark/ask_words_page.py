@@ -58,7 +58,10 @@ def _differences(found: dict[str, Any]) -> str:
 
 
 def _encoding(found: dict[str, Any]) -> str:
-    return (
+    said = (
         f"The encoder alone: of {found['n']} sentences of new wording, the nearest one of known wording is about the "
-        f"same task for {100 * found['nearest is right']:.1f}%. A sentence took {found['ms']:.1f} ms of one core.\n"
+        f"same task for {100 * found['nearest is right']:.1f}%. A sentence took {found['ms']:.1f} ms of one core."
     )
+    if one := found.get("synonyms"):
+        said += f" Of {one['n']} that call what they are about by other words: {100 * one['nearest is right']:.1f}%."
+    return said + "\n"

@@ -4,31 +4,29 @@ Takes bundles that are trained already, by the experiments of `RUNS`, and trains
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy.stats import spearmanr
 
+from metalearn.benchmark.ask_controls import best_tenth, everybody, shuffled, trained_on, unlike
+from metalearn.benchmark.figures import CONFIDENCE, RESAMPLES, lines, mean, rate
 from metalearn.benchmark.store import read_json, write_json
 from metalearn.bundle import Bundle, run_bundle
 from metalearn.data.asks import NOTHING, Ask, AskOffer, Better, Goal, Return
 from metalearn.data.context import Context
-from metalearn.data.dataset import Dataset, TaskRecord
+from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.protocol import returned, succeeded
-from metalearn.evaluation.statistics import wilson
-from metalearn.experiments import find_experiment
 from metalearn.model.inference import Inference
 from metalearn.tasks.envs.gambling import PAYS
 from metalearn.tasks.envs.reach import HORIZON, Reach, ReachVectorEnv
 from metalearn.tasks.family import Family, SerialVectorEnv, make_vec, tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import demonstrate, episode_seeds, rollout
-from metalearn.training.loop import train
 
 RUNS = {
     "plain": ("reach-m2", "reach-ask"),
@@ -43,17 +41,14 @@ RUNS = {
 
 PARTS = tuple(RUNS)
 TRAINED_BY = {
-    "fetch-goal": "--family examples.families.fetch_goal:FetchGoal --set model.asks=goal --set data.n_tasks=100 "
-    "--minutes 8"
+    "fetch-goal": "--family examples.families.fetch_goal:FetchGoal --set model.asks=goal --set data.n_tasks=25 "
+    "--set training.check_tasks=0 --steps 650"
 }
 """What `wtl train` is given for runs that are no experiment."""
-CONTROLS = {"shuffled labels": "cheetah-distance-shuffled", "best tenth": "cheetah-distance-best-tenth"}
-"""The runs beside `cheetah-distance`: with the returns of other episodes, and without asks, of the best episodes."""
 STREAM = 1 << 45
 LEVELS, GRADES = 11, (0.0, 0.2, 0.4, 0.6, 0.8)
 FETCH_NEAR = 0.05  # of a goal, in metres, as the environment has it
 NEAR = 0.1  # of a place, where reach is; what touches an object
-CONFIDENCE, RESAMPLES = (2.5, 97.5), 1000
 Say = Callable[[str], None]
 Measure = Callable[[Path, int, int], dict[str, Any]]
 
@@ -108,14 +103,31 @@ def plain(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
 
 
 def gambling(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
-    """What three arms pay on average who is asked for a return that one of them pays by luck."""
+    """What three arms pay whoever is asked for a return that one of them pays by luck, and whom that misleads."""
     inference, family, indices = _of(folder, "gambling", tasks, seed)
     found: dict[str, Any] = {"worth of the arms": [float(np.mean(pays)) for pays in PAYS]}
+    data = Dataset.load(_run_folder(folder, "gambling") / "dataset")
+    others = {
+        "": inference,
+        ", luck not averaged out": _gambler(folder, "naive", unlike(data), ("return",)),
+        ", shuffled labels": _gambler(folder, "shuffled", shuffled(data, seed), ("return",)),
+    }
     for value in (-15.0, -5.0, -2.5, 1.0, 5.0):
-        played = asked(inference, family, indices, [Ask((Return(value),))] * len(indices), seed)
-        arms = np.bincount([int(e.actions[0]) for e in played if e.actions is not None], minlength=len(PAYS))
-        found[f"asked for {value:g}"] = {"mean return": mean(returned(played)), "arms": arms.tolist()}
+        for name, policy in others.items():
+            found[f"asked for {value:g}{name}"] = _gambled(policy, family, indices, Ask((Return(value),)), seed)
+    imitator = _gambler(folder, "best-tenth", best_tenth(data), ())
+    found["imitation of the best tenth"] = _gambled(imitator, family, indices, NOTHING, seed)
     return found
+
+
+def _gambler(folder: Path, name: str, data: Dataset, asks: tuple[str, ...]) -> Inference:
+    return trained_on(folder / f"gambling-{name}", "gambling", data, asks)
+
+
+def _gambled(inference: Inference, family: Family, indices: list[int], ask: Ask, seed: int) -> dict[str, Any]:
+    played = asked(inference, family, indices, [ask] * len(indices), seed)
+    arms = np.bincount([int(e.actions[0]) for e in played if e.actions is not None], minlength=len(PAYS))
+    return {"mean return": mean(returned(played)), "arms": arms.tolist()}
 
 
 def returns(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
@@ -123,8 +135,8 @@ def returns(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
     inference, family, indices = _of(folder, "cheetah-distance", min(tasks, 200), seed)
     found = {"asked": _asked_returns(inference, family, indices, seed)}
     data = Dataset.load(_run_folder(folder, "cheetah-distance") / "dataset")
-    everybody = _everybody(data)
-    found["best return in the training data"] = {"return": float(returned(everybody).max()), "n": len(everybody)}
+    every = everybody(data)
+    found["best return in the training data"] = {"return": float(returned(every).max()), "n": len(every)}
     return found
 
 
@@ -132,8 +144,9 @@ def control(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
     """The same cheetah if its labels were shuffled, and one that imitates the best episodes and is never asked."""
     _, family, indices = _of(folder, "cheetah-distance", min(tasks, 200), seed)
     data = Dataset.load(_run_folder(folder, "cheetah-distance") / "dataset")
-    misled = _trained_on(folder, "shuffled labels", shuffled(data, seed), ("return",))
-    imitator = _trained_on(folder, "best tenth", best_tenth(data), ())
+    name = "cheetah-distance"
+    misled = trained_on(folder / f"{name}-shuffled", name, shuffled(data, seed), ("return",))
+    imitator = trained_on(folder / f"{name}-best-tenth", name, best_tenth(data), ())
     episodes = asked(imitator, family, indices, [NOTHING] * len(indices), seed)
     return {
         "shuffled labels": _asked_returns(misled, family, indices, seed),
@@ -169,6 +182,11 @@ def goals(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
 def from_play(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
     """FetchReach, asked for the environment's own goals, by a policy that nobody ever showed anything."""
     inference, family, indices = _of(folder, "fetch-goal", min(tasks, 100), seed)
+    return asked_from_play(inference, family, indices, seed)
+
+
+def asked_from_play(inference: Inference, family: Family, indices: list[int], seed: int) -> dict[str, Any]:
+    """The rates, in layouts that depend on tasks and seed alone."""
     layouts = episode_seeds(indices, STREAM + seed, 100)
     env = make_vec(family, indices, "trial")
     assert isinstance(env, SerialVectorEnv)
@@ -282,18 +300,6 @@ def _with_interval(
     return {"value": statistic(levels, got), "ci95": [float(x) for x in np.percentile(values, CONFIDENCE)]}
 
 
-def rate(flags: Bool[np.ndarray, " n"]) -> dict[str, Any]:
-    """A rate with Wilson's interval."""
-    return {"rate": float(flags.mean()), "ci95": list(wilson(int(flags.sum()), len(flags))), "n": len(flags)}
-
-
-def mean(values: Float[np.ndarray, " n"]) -> dict[str, Any]:
-    """A mean with its bootstrap interval over tasks."""
-    rng = np.random.default_rng(24)
-    found = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(1)
-    return {"mean": float(values.mean()), "ci95": [float(x) for x in np.percentile(found, CONFIDENCE)]}
-
-
 def _quickness(episodes: Sequence[Episode]) -> Float[np.ndarray, " n"]:
     """Of reach, where every touch ends an episode: the share of the horizon that was left."""
     return np.array([1 - len(episode) / HORIZON for episode in episodes])
@@ -315,67 +321,3 @@ def _run_folder(folder: Path, name: str) -> Path:
         how = TRAINED_BY.get(name, name)
         raise InvalidConfig(f"no bundle at {folder / name}: `wtl train {how} --out {folder / name}` makes it")
     return folder / name
-
-
-def _trained_on(folder: Path, name: str, dataset: Dataset, asks: tuple[str, ...]) -> Inference:
-    """The policy of `cheetah-distance` that learnt from other data, without own trials; trained now if it is not."""
-    run, usual = folder / CONTROLS[name], find_experiment("cheetah-distance")
-    if run_bundle(run) is None:
-        alone = usual.training.model_copy(update={"rounds": 0, "trials_per_task": 0, "check_tasks": 0})
-        settings = {"name": run.name, "model": usual.model.model_copy(update={"asks": asks}), "training": alone}
-        train(usual.model_copy(update=settings), run, dataset=dataset)
-    return Inference.load(Bundle.load(run / "bundle"))
-
-
-def best_tenth(dataset: Dataset) -> Dataset:
-    """The tenth of all episodes with the highest returns, as of experts whom nobody watched."""
-    every = sorted(_everybody(dataset), key=lambda episode: -float(returned([episode])[0]))
-    best = every[: max(2, len(every) // 10)]
-    return Dataset(dataset.spec, tuple(TaskRecord(f"best/{i}", (), (episode,)) for i, episode in enumerate(best)))
-
-
-def _everybody(dataset: Dataset) -> list[Episode]:
-    return [
-        episode
-        for record in dataset.tasks
-        for episode in (*record.experts, *(e for one in record.others for e in one.episodes))
-    ]
-
-
-def shuffled(dataset: Dataset, seed: int) -> Dataset:
-    """The same episodes, each with the rewards of another one: what is asked for then says nothing.
-
-    All must have the same number of steps.
-    """
-    rng = np.random.default_rng([seed, 25])
-    every = _everybody(dataset)
-    givers = iter(rng.permutation(len(every)))
-
-    def other(episode: Episode) -> Episode:
-        return replace(episode, rewards=every[next(givers)].rewards)
-
-    def mixed(record: TaskRecord) -> TaskRecord:
-        experts = tuple(map(other, record.experts))
-        others = tuple(replace(one, episodes=tuple(map(other, one.episodes))) for one in record.others)
-        return replace(record, experts=experts, others=others)
-
-    return Dataset(dataset.spec, tuple(map(mixed, dataset.tasks)))
-
-
-def lines(part: str, value: Any, depth: int = 0) -> list[str]:
-    """A part of the report, a line for each of its values."""
-    indent = "  " * depth
-    if not isinstance(value, dict):
-        return [f"{indent}{part}: {_said(value)}"]
-    figure = next((name for name in ("rate", "mean", "value") if name in value), None)
-    if figure is not None and "ci95" in value:
-        return [f"{indent}{part}: {_said(value[figure])} {_said(value['ci95'])}"]
-    return [f"{indent}{part}", *(line for name, one in value.items() for line in lines(str(name), one, depth + 1))]
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    if isinstance(value, list):
-        return "(" + " .. ".join(map(_said, value)) + ")"
-    return str(value)

@@ -26,9 +26,15 @@ class AskReader(nn.Module):
         blocks = (*sizes, latent_dim)
         first = nn.Linear(sum(blocks), width)
         self.layers = nn.Sequential(first, nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, latent_dim))
+        # As torch initialises them, an ask of spread 1 changes the latent by 0.02, and what else foretells an action,
+        # as a velocity, is learnt instead.
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight)
+                nn.init.zeros_(layer.bias)
         with torch.no_grad():
             for block in first.weight.split(blocks, dim=1):
-                block.uniform_(-1, 1).div_(math.sqrt(block.shape[1] * len(blocks)))
+                block.mul_(math.sqrt(sum(blocks) / (block.shape[1] * len(blocks))))
 
     def forward(self, latent: Float[Tensor, "b d"], asks: Float[Tensor, "b n"]) -> Float[Tensor, "b d"]:
         """The latent, with what `asks` say; those of zeros say nothing."""

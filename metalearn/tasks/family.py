@@ -228,6 +228,15 @@ class ParaphrasedFamily(DescribedFamily, Protocol):
         ...
 
 
+@runtime_checkable
+class SynonymFamily(ParaphrasedFamily, Protocol):
+    """A family with sentences whose telling words no training has: what they mean has to come from the encoder."""
+
+    def synonym_sentences(self, index: int) -> tuple[str, ...]:
+        """Sentences that describe the task, and name what it is about in words that no other sentence has."""
+        ...
+
+
 class SerialVectorEnv(TaskVectorEnv):
     """Tasks stepped one after the other: the vector environment of any family that has none of its own."""
 

@@ -5,6 +5,7 @@ transformer for offline hindsight information matching", 2022). Every kind is le
 weights serves every combination, and none.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -85,10 +86,11 @@ class KnownTask:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """The asks of b contexts, and what they changed: who is shown, what is imitated, and how much of it."""
+    """The asks of b contexts, and what they changed: who is shown, what is imitated, and from where to where."""
 
     demo: Int[Tensor, "b k"]
     target: Int[Tensor, " b"]
+    starts: Int[Tensor, " b"]
     ends: Int[Tensor, " b"]
     asks: Float[Tensor, "b n"]
 
@@ -136,7 +138,7 @@ class Asking:
             generator: of everything that is drawn.
         """
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
-        demo, target = demo.clone(), target.clone()
+        demo, target, starts = demo.clone(), target.clone(), torch.zeros_like(target)
         ends, asks = torch.full_like(target, np.iinfo(np.int64).max), [NOTHING] * len(task)
         for row, known in enumerate(self.tasks[int(i)] for i in task):
             if row < n_plain and target[row] >= 0:
@@ -149,18 +151,19 @@ class Asking:
                 demo[row] = -1
             there = bool((demo[row] >= 0).any())
             shown = None if not there else EXPERT if whom is None else whom.quality
-            asks[row], answer, end = self._ask(known, wanted, shown, int(target[row]), episodes, rng)
+            asks[row], answer, steps = self._ask(known, wanted, shown, int(target[row]), episodes, rng)
             if not asks[row] and whom is not None and there and whom.answers:
                 answer = whom.answers[rng.integers(len(whom.answers))]  # the quality that was watched
-                end = len(answer.episode)
+                steps = range(len(answer.episode))
             if answer is not None:
-                target[row], ends[row] = answer.target, end
-        return Asked(demo, target, ends, torch.from_numpy(features_of(asks, self._offers)))
+                target[row], starts[row], ends[row] = answer.target, steps.start, steps.stop
+        return Asked(demo, target, starts, ends, torch.from_numpy(features_of(asks, self._offers)))
 
     def proposal(self, rng: np.random.Generator) -> Ask:
         """Something that an episode of some task answered, so that it can be asked for in another."""
         known = self.tasks[int(rng.integers(len(self.tasks)))]
-        answer = known.answers[int(rng.integers(len(known.answers)))]
+        pool = [*known.answers, *known.own]
+        answer = pool[int(rng.integers(len(pool)))]
         end = int(rng.integers(1, len(answer.episode) + 1))
         return _labelled(self._kinds, self._hindsight(answer, end, None, known.sentences), rng)
 
@@ -202,29 +205,29 @@ class Asking:
         target: int,
         episodes: Callable[[int], Episode],
         rng: np.random.Generator,
-    ) -> tuple[Ask, Answer | None, int]:
-        """The ask, the answer to imitate (None: `target`, the expert's), and how many steps of it."""
+    ) -> tuple[Ask, Answer | None, range]:
+        """The ask, the answer to imitate (None: `target`, the expert's), and which steps of it."""
         pool = [*known.answers, *known.own]
         if not any(kind.of_outcome for kind in wanted) or not pool:
             words = [kind for kind in wanted if not kind.of_outcome]
             if target < 0 or not words:
-                return NOTHING, None, 0
+                return NOTHING, None, range(0)
             hindsight = Hindsight(episodes(target), 0, EXPERT, shown, sentences=known.sentences)
-            return _labelled(words, hindsight, rng), None, 0
-        best: tuple[Ask, Answer, int] | None = None
+            return _labelled(words, hindsight, rng), None, range(0)
+        best: tuple[Ask, Answer, range] | None = None
         for _ in range(DRAWS):
             answer = pool[rng.integers(len(pool))]
-            end = len(answer.episode)
+            steps = range(len(answer.episode))
             if any(kind.of_moment for kind in wanted):
-                end = int(rng.integers(1, end + 1))
-            ask = _labelled(wanted, self._hindsight(answer, end, shown, known.sentences), rng)
+                steps = way(answer, rng)
+            ask = _labelled(wanted, self._hindsight(answer, steps.stop, shown, known.sentences), rng)
             if best is None or len(ask.values) > len(best[0].values):
-                best = ask, answer, end
+                best = ask, answer, steps
             if len(ask.values) == len(wanted):
                 break
         assert best is not None
         # What nobody asked for is imitated only if the expert did it, or somebody who is shown.
-        return best if any(value.of_outcome for value in best[0].values) else (NOTHING, None, 0)
+        return best if any(value.of_outcome for value in best[0].values) else (NOTHING, None, range(0))
 
     def _hindsight(self, answer: Answer, end: int, shown: float | None, sentences: Sequence[str]) -> Hindsight:
         if answer.target not in self._achieved:
@@ -232,6 +235,19 @@ class Asking:
             self._achieved[answer.target] = goals
         goals = self._achieved[answer.target]
         return Hindsight(answer.episode, end, answer.quality, shown, answer.alike, goals, sentences)
+
+
+def way(answer: Answer, rng: np.random.Generator) -> range:
+    """Steps of an episode that led to what was achieved after the last of them, any moment being as likely.
+
+    An expert's are all steps before. Others make detours: the shorter their way, the surer it is that each of its
+    actions was for what was achieved. So the logarithm of its length is what is drawn evenly.
+    """
+    end = int(rng.integers(1, len(answer.episode) + 1))
+    if answer.quality == EXPERT:
+        return range(end)
+    length = math.exp(rng.uniform(0, math.log(end + 1)))
+    return range(end - min(end, int(length)), end)
 
 
 def _labelled(kinds: Sequence[type[AskKind]], hindsight: Hindsight, rng: np.random.Generator) -> Ask:

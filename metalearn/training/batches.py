@@ -123,13 +123,19 @@ class Steps:
         self._changing = torch.from_numpy(beside_pictures(spec.parts)) if changes else torch.zeros(0, dtype=torch.long)
 
     def pick(
-        self, index: Int[Tensor, " b"], n_steps: int, generator: torch.Generator, ends: Int[Tensor, " b"] | None = None
+        self,
+        index: Int[Tensor, " b"],
+        n_steps: int,
+        generator: torch.Generator,
+        starts: Int[Tensor, " b"] | None = None,
+        ends: Int[Tensor, " b"] | None = None,
     ) -> dict[str, Tensor]:
-        """Steps of episodes `index` before their `ends`, as the fields of a batch.
+        """Steps of episodes `index` from their `starts` to before their `ends`, as the fields of a batch.
 
         They are all, or `n_steps` random ones in their order.
         """
         lengths = self.lengths[index]
+        starts = torch.zeros_like(lengths) if starts is None else starts
         if ends is not None:
             lengths = lengths.minimum(ends)
         longest = int(lengths.max())
@@ -137,9 +143,11 @@ class Steps:
         rows = index[:, None]
         if n_steps == 0 or n_steps >= longest:
             steps = torch.arange(longest).expand(len(index), -1)
-            mask = steps < lengths[:, None]
+            mask = (steps < lengths[:, None]) & (steps >= starts[:, None])
         else:
-            steps = (torch.rand((len(index), n_steps), generator=generator) * lengths[:, None]).long().sort(1).values
+            among = (lengths - starts)[:, None]
+            steps = (torch.rand((len(index), n_steps), generator=generator) * among).long().sort(1).values
+            steps = steps + starts[:, None]
             mask = torch.ones_like(steps).bool()
         standing_for = steps.diff(dim=1, append=steps[:, -1:] + 1)
         observations = self.observations[rows, steps]
@@ -201,6 +209,11 @@ class TrainingSet:
         self._base = (len(self._episodes), len(self._targets))
         self._refresh()
 
+    @property
+    def shows(self) -> bool:
+        """Whether any context has an episode."""
+        return bool(self._episodes)
+
     def observations(self) -> tuple[Float[Tensor, "n o"], Int[Tensor, " n"]]:
         """Return every observation that has a target, and the number of its episode, to fit the encoder."""
         lengths = self._steps.lengths
@@ -255,7 +268,7 @@ class TrainingSet:
         """A batch: contexts of demos alone, with an expert's episode, or (phase II) with 0 .. L own trials."""
         n_plain = b = min(config.batch_tasks, self.n_tasks)
         if self._asking is not None:
-            b += max(1, round(config.ask_share * n_plain))
+            b += max(1, round(config.ask_share * config.batch_tasks))
         task = torch.randint(self.n_tasks, (b,), generator=generator)
         demo = self._draw_demos(task, config.demo_dropout, generator)
         target, pseudo = self._draw_experts(task, generator)
@@ -266,13 +279,16 @@ class TrainingSet:
             trial = torch.cat([own, trial], 1)
             imitate_own = (own_target >= 0) & (torch.rand(b, generator=generator) < config.own_target)
             target = torch.where(imitate_own, own_target, target)
-        ends, asks = None, torch.zeros(b, 0)
+        starts, ends, asks = None, None, torch.zeros(b, 0)
         if self._asking is not None:
             asked = self._asking.draw(task, demo, target, n_plain, lambda i: self._targets[i][0], generator)
-            demo, target, ends, asks = asked.demo, asked.target, asked.ends, asked.asks
-        steps = self._steps.pick(target, config.steps_per_episode, generator, ends)
+            demo, target, asks = asked.demo, asked.target, asked.asks
+            starts, ends = asked.starts, asked.ends
+        steps = self._steps.pick(target, config.steps_per_episode, generator, starts, ends)
         # What an expert did tells the task, which nobody who acts is told: only own episodes are remembered.
         steps["remembered"] = steps["remembered"] * (target >= self._base[1])[:, None]
+        if starts is not None:  # nor is an episode that is imitated from somewhere in its middle
+            steps["remembered"] = steps["remembered"] * (starts == 0)[:, None]
         return MetaBatch(
             demos=EpisodeTensors.gather(self._frames, demo).drop_modalities(
                 generator, actions=0.5, rewards=0.5, success=0.5

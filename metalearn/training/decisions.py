@@ -92,25 +92,39 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
         own_trials: whether the policy can try and be corrected by an expert.
     """
     lengths = [len(episode) for record in dataset.tasks for episode in (*record.demos, *record.experts)]
+    expert = bool(lengths)
     lengths = lengths or [len(episode) for record in dataset.tasks for episode in record.episodes()]
     usual = round(float(np.median(lengths)))
     said = f"an episode has {usual} steps (median)"
     found = [
         Decision("model.n_frames", 16 if usual > LONG else max(2, min(usual + 1, 8)), said),
         Decision("model.frame_means", usual > LONG, said),
-        Decision("model.n_hypotheses", 8, "more than are needed cost little, fewer cost success"),
+        _hypotheses(expert=expert),
         Decision("training.steps_per_episode", MANY_STEPS, "more of the same episode cost time and say little more"),
         Decision("training.average_share", AVERAGED, "at a constant rate the weights of one step are noise"),
-        Decision("training.trials_per_task", 3 if own_trials else 0, _trials(own_trials)),
+        _trials(own_trials=own_trials, expert=expert),
         _symbols(dataset),
-        _memory(dataset.spec, own_trials=own_trials),
+        _memory(dataset.spec, own_trials=own_trials, expert=expert),
         _dynamics(dataset),
     ]
     return _decided(experiment, found)
 
 
-def _trials(own_trials: bool) -> str:
-    return "attempts after up to so many trials are learnt" if own_trials else "nobody can try recorded tasks"
+def _hypotheses(*, expert: bool) -> Decision:
+    if expert:
+        return Decision("model.n_hypotheses", 8, "more than are needed cost little, fewer cost success")
+    return Decision("model.n_hypotheses", 1, "there is no expert whose intention could be guessed")
+
+
+def _trials(*, own_trials: bool, expert: bool) -> Decision:
+    name = "training.trials_per_task"
+    if not own_trials:
+        return Decision(name, 0, "nobody can try recorded tasks")
+    if not expert:
+        return Decision(
+            name, 0, "there is no expert who corrects trials, and to imitate oneself uncorrected makes mistakes last"
+        )
+    return Decision(name, 3, "attempts after up to so many trials are learnt")
 
 
 def _symbols(dataset: Dataset) -> Decision:
@@ -125,8 +139,10 @@ def _symbols(dataset: Dataset) -> Decision:
     return Decision("model.symbols", n_symbols, f"{said}; below {MOST_SYMBOLS} they are symbols, not brightnesses")
 
 
-def _memory(spec: Spec, *, own_trials: bool) -> Decision:
+def _memory(spec: Spec, *, own_trials: bool, expert: bool) -> Decision:
     name = "model.memory"
+    if not expert:
+        return Decision(name, 0, "only what an expert corrects teaches to remember")
     if not own_trials:
         return Decision(name, 0, "what an expert did tells the task, so that only own attempts teach to remember")
     if any(part.kind == "image" for part in spec.parts):

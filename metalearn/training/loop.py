@@ -246,7 +246,8 @@ class _Run:
             self._renew(dataset)
             step = learner.steps
             batch = self.data.draw(self.config, schedule.round > 0, self.generator)
-            frozen, clear = schedule.batchnorm_frozen(step), schedule.clear
+            # Of nothing but empty contexts the variance is 0: running statistics would be divided by it.
+            frozen, clear = schedule.batchnorm_frozen(step) or not self.data.shows, schedule.clear
             part = learner.step(batch, schedule.temperature(step), schedule.rate(step), frozen=frozen, clear=clear)
             loss, asked, due = self.group.total(part, *self._asks_of_rank_zero())
             self._report(loss, look=bool(due))

@@ -134,6 +134,7 @@ class Speed(AskKind):
     name = "speed"
     of_outcome = True
     needs = "episodes with actions"
+    typed = "speed=3"
 
     value: float
 

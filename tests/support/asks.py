@@ -26,6 +26,7 @@ class Urgency(AskKind):
     name = "urgency"
     of_outcome = True
     needs = "episodes"
+    typed = "urgency=0.5"
 
     def __init__(self, value: float = 1.0) -> None:
         self.value = value

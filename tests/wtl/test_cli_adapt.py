@@ -95,7 +95,10 @@ def test_what_is_asked_for_is_said_in_words_or_as_json(url: str, wtl: Wtl, file:
     ("asks", "said"),
     [
         (["retrun=1"], "--ask: expected KIND=VALUE with a kind of return, goal, better"),
-        (["return"], "--ask.return: expected a finite number, got bool"),
+        (["return"], "--ask: expected a value of return, as return=120, got none"),
+        (["goal="], "--ask: expected a value of goal, as goal=0.3,0.2, got none"),
+        (["words"], "--ask: expected a value of words, as words='go to the red ball', got none"),
+        (['{"return": true}'], "--ask.return: expected a finite number, got bool"),
         (["return=much"], "--ask.return: expected a finite number, got str"),
         (["return=NaN"], "--ask.return: expected a finite number, got nan"),
         (["goal=0.5,left"], "--ask.goal: expected a list of finite numbers"),

@@ -58,4 +58,6 @@ def _of_words(text: str) -> tuple[str, Any]:
     if kind is None:
         known = ", ".join(kind.name for kind in KINDS)
         raise InvalidConfig(f"--ask: expected KIND=VALUE with a kind of {known}, got {text[:80]!a}")
+    if not value.strip() and "=" in kind.typed:
+        raise InvalidConfig(f"--ask: expected a value of {kind.name}, as {kind.typed}, got none")
     return kind.name, kind.from_text(value.strip() or "true")

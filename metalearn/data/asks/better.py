@@ -24,6 +24,7 @@ class Better(AskKind):
     name = "better"
     of_outcome = True
     needs = "demonstrations, and demonstrators of less skill (data.graded_per_task)"
+    typed = "better"
 
     by: float | None = None
 

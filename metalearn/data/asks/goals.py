@@ -28,6 +28,7 @@ class Goal(AskKind):
     of_outcome = True
     of_moment = True
     needs = "a family with the method achieved_goal, or observations with a part achieved_goal"
+    typed = "goal=0.3,0.2"
 
     value: tuple[float, ...]
 

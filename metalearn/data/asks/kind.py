@@ -94,12 +94,14 @@ class AskKind(ABC):
             this kind; else it says what the task is, and only the expert's episodes answer it.
         of_moment: whether it is about the moment at which the imitated steps end, which may then be any.
         needs: what training data of this kind need, in a few words.
+        typed: an example as somebody types it in a shell, with `=` if a value of this kind has to be given.
     """
 
     name: ClassVar[str]
     of_outcome: ClassVar[bool]
     of_moment: ClassVar[bool] = False
     needs: ClassVar[str]
+    typed: ClassVar[str]
 
     @abstractmethod
     def to_json(self) -> Any:

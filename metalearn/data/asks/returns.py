@@ -29,6 +29,7 @@ class Return(AskKind):
     name = "return"
     of_outcome = True
     needs = "rewards"
+    typed = "return=120"
 
     value: float
 

@@ -27,6 +27,7 @@ class Words(AskKind):
     name = "words"
     of_outcome = False
     needs = "tasks that are described by sentences (a family's method sentences, or TaskRecord.sentences)"
+    typed = "words='go to the red ball'"
 
     sentence: str
 

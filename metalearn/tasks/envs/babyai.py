@@ -53,6 +53,11 @@ GO_TO_HELD_OUT = (
     "get close to the {thing}",
     "I want you next to the {thing}",
 )
+SYNONYMS = {
+    "ball": "sphere", "box": "crate", "key": "latchkey", "red": "crimson", "green": "emerald", "blue": "azure",
+    "purple": "violet", "yellow": "lemon-coloured", "grey": "ash-coloured",
+}  # fmt: skip
+"""Kinds and colours in words that no training has."""
 PUT_NEXT = (
     "put the {thing} next to the {other}",
     "put the {thing} beside the {other}",
@@ -114,8 +119,16 @@ class BabyAI:
         """The mission in words that no training has."""
         return self._said(index, GO_TO_HELD_OUT, PUT_NEXT_HELD_OUT)
 
-    def _said(self, index: int, go_to: Sequence[str], put_next: Sequence[str]) -> tuple[str, ...]:
-        thing, *others = (f"{colour} {kind}" for kind, colour in self.mission(index))
+    def synonym_sentences(self, index: int) -> tuple[str, ...]:
+        """The mission as `sentences` says it, but for what it is about."""
+        return self._said(index, GO_TO, PUT_NEXT, SYNONYMS)
+
+    def _said(
+        self, index: int, go_to: Sequence[str], put_next: Sequence[str], words: Mapping[str, str] | None = None
+    ) -> tuple[str, ...]:
+        called = words or {}
+        things = (tuple(called.get(word, word) for word in thing) for thing in self.mission(index))
+        thing, *others = (f"{colour} {kind}" for kind, colour in things)
         if not others:
             return tuple(template.format(thing=thing) for template in go_to)
         return tuple(template.format(thing=thing, other=others[0]) for template in put_next)

@@ -13,7 +13,7 @@ from metalearn.config import ModelConfig
 from metalearn.data.asks import Words
 from metalearn.data.errors import InvalidConfig
 from metalearn.model.policy import ConditionalPolicy
-from metalearn.tasks.family import ParaphrasedFamily
+from metalearn.tasks.family import ParaphrasedFamily, SynonymFamily
 from metalearn.tasks.registry import find_family
 
 
@@ -55,6 +55,18 @@ def test_an_encoder_is_judged_by_the_nearest_known_sentence() -> None:
     assert isinstance(family, ParaphrasedFamily)
     found = encoding("bag-of-words", family, [0, 1, 2, 3])
     assert 0 < found["nearest is right"] <= 1 and found["n"] == len({family.sentences(i) for i in range(4)}) * 6
+
+
+def test_synonyms_tell_meaning_from_words() -> None:
+    pytest.importorskip("minigrid", reason="the extra `babyai` is not installed")
+    family = find_family("babyai-go-to-local")
+    assert isinstance(family, SynonymFamily)
+    indices = list(range(2_000_000, 2_000_006))
+    found = encoding("bag-of-words", family, indices)
+    assert found["nearest is right"] == 1 and found["synonyms"]["n"] == 6 * 10
+    assert found["synonyms"]["nearest is right"] < 0.5  # it knows none of the words that matter
+    asked = ways(family, indices, 0)["synonyms"]
+    assert asked.ask(indices[1]).to_json()["words"] in family.synonym_sentences(indices[1])
 
 
 def test_without_a_policy_the_command_that_makes_one_is_said(tmp_path: Path) -> None:

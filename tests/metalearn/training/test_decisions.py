@@ -53,6 +53,13 @@ def test_recorded_tasks_have_neither_trials_of_ones_own_nor_a_memory() -> None:
     assert (value(decided, "training.trials_per_task"), value(decided, "model.memory")) == (0, 0)
 
 
+def test_nothing_is_imitated_uncorrected_and_no_intention_guessed_where_nobody_demonstrates() -> None:
+    others = [replace(one, demos=(), experts=(), labels=(), trials=one.demos) for one in shown("reach-m2", 8).tasks]
+    decided = decide(ANY, Dataset(find_family("reach-m2").spec, tuple(others)))
+    fields = ("training.trials_per_task", "model.memory", "model.n_hypotheses")
+    assert [value(decided, field) for field in fields] == [0, 0, 1]
+
+
 def test_continuous_experts_are_pushed_off_their_way() -> None:
     box, choice = spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(2)
     noises = [

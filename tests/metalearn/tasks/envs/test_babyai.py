@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("minigrid", reason="the extra `babyai` is not installed")
 
-from metalearn.tasks.envs.babyai import BabyAI, go_to_local, go_to_red_ball, put_next_local
-from metalearn.tasks.family import SPLITS, make_vec
+from metalearn.tasks.envs.babyai import SYNONYMS, BabyAI, go_to_local, go_to_red_ball, put_next_local
+from metalearn.tasks.family import SPLITS, SynonymFamily, make_vec
 from metalearn.tasks.rollout import RandomActor, demonstrate, rollout
 
 LEVELS = [go_to_red_ball(), go_to_local(), put_next_local()]
@@ -52,3 +52,14 @@ def test_kinds_and_colours_of_new_missions_are_known_from_others() -> None:
     known = {family_mission[0] for family_mission in (go_to_local().mission(i) for i in range(100))}
     for kind, colour in (mission[0] for mission in go_to_local().new):
         assert kind in {k for k, _ in known} and colour in {c for _, c in known}
+
+
+@pytest.mark.parametrize("family", LEVELS, ids=lambda family: family.name)
+def test_synonyms_are_words_that_no_training_has(family: BabyAI) -> None:
+    assert isinstance(family, SynonymFamily)
+    known = {word for index in range(400) for one in family.sentences(index) for word in one.split()}
+    assert not known & {word for synonym in SYNONYMS.values() for word in synonym.split()}
+    for index in range(TEST, TEST + 40):
+        said = family.synonym_sentences(index)
+        assert len(said) == len(family.sentences(index))
+        assert not any(word in SYNONYMS for one in said for word in one.strip(",.?").split())
