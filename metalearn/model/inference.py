@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor
 
-from metalearn.adapter import ActionHeads, Belief
+from metalearn.adapter import ActionHeads, Belief, sample_actions
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.asks import features_of
@@ -69,6 +69,26 @@ class Inference:
             return self.units.decode_actions(
                 self.policy.act(torch.from_numpy(conditioning), self._flat(observations)).numpy()
             )
+
+    def sample(
+        self,
+        conditioning: Float32[np.ndarray, "b c"],
+        log_sigma: Float32[np.ndarray, "b a"],
+        observations: Shaped[np.ndarray, "b *o"],
+        rng: np.random.Generator,
+    ) -> Shaped[np.ndarray, "b *a"]:
+        """An action of each task, drawn from its distribution rather than the most probable one."""
+        with torch.inference_mode():
+            out = self.policy.outputs(torch.from_numpy(conditioning), self._flat(observations)).numpy()
+        return sample_actions(out, log_sigma, self.units, rng)
+
+    def log_sigma(
+        self, latents: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]
+    ) -> Float32[np.ndarray, "b a"]:
+        """The logarithm of how far the actions of each task deviate from their means: once for an episode."""
+        with torch.inference_mode():
+            found: Array = self.policy.log_sigma_of(torch.from_numpy(latents), torch.from_numpy(hypotheses)).numpy()
+            return found
 
     def heads(
         self,
@@ -134,12 +154,20 @@ class Inference:
 
     def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> "HypothesisActor":
         """Sample one hypothesis per task where no trial was scored yet, else take the most probable one."""
+        return HypothesisActor(self, *self._chosen(contexts, rng))
+
+    def adapt_sampling(self, contexts: Sequence[Context], rng: np.random.Generator) -> "SamplingActor":
+        """The same, acting as whoever was watched does: each action is drawn, with the deviation that was seen."""
+        return SamplingActor(self, *self._chosen(contexts, rng), rng)
+
+    def _chosen(self, contexts: Sequence[Context], rng: np.random.Generator) -> tuple[Array, Array]:
+        """The latent of each context, and the hypothesis that its next episode is under."""
         beliefs = self.infer_belief(contexts)
         hypotheses = [
             belief.map_hypothesis if context.scored else belief.sample(rng)
             for belief, context in zip(beliefs, contexts, strict=True)
         ]
-        return HypothesisActor(self, np.stack([belief.latent for belief in beliefs]), np.array(hypotheses, np.int64))
+        return np.stack([belief.latent for belief in beliefs]), np.array(hypotheses, np.int64)
 
     def _flat(self, observations: Shaped[np.ndarray, "b *o"]) -> Tensor:
         return torch.from_numpy(observation_vectors(observations))
@@ -164,6 +192,26 @@ class HypothesisActor:
         """The action of each task, which remembers what its actions did so far."""
         if self._last:
             self._conditioning = self._inference.update_step(self._conditioning, *self._last, observations)
-        actions = self._inference.act(self._conditioning, observations)
+        actions = self._act(observations)
         self._last = observations, actions
         return actions
+
+    def _act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
+        return self._inference.act(self._conditioning, observations)
+
+
+class SamplingActor(HypothesisActor):
+    """Draws each action, where a `HypothesisActor` takes the most probable one."""
+
+    def __init__(
+        self,
+        inference: Inference,
+        latents: Float32[np.ndarray, "b d"],
+        hypotheses: Int64[np.ndarray, " b"],
+        rng: np.random.Generator,
+    ) -> None:
+        super().__init__(inference, latents, hypotheses)
+        self._log_sigma, self._rng = inference.log_sigma(latents, hypotheses), rng
+
+    def _act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
+        return self._inference.sample(self._conditioning, self._log_sigma, observations, self._rng)
