@@ -26,8 +26,8 @@ from metalearn.tasks.rollout import demonstrate
 from service.app import create_app
 from service.client import Client
 from service.inference import OnnxRuntime, Runtime, TorchRuntime
-from service.recognitions.service import PIECE_ROWS, units_of
-from service.registry.registry import Model
+from service.recognitions.service import PIECE_ROWS
+from service.registry.model_cache import Model, units_of
 from service.settings import SHIPPED_MODELS, Settings
 
 REPEATS = 15

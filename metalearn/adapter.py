@@ -56,23 +56,23 @@ class ActionHeads:
 
 
 def sample_actions(
-    out: Float32[np.ndarray, "n a"], log_sigma: Float32[np.ndarray, "n a"], units: Units, rng: np.random.Generator
+    out: Float32[np.ndarray, "n a"], deviation: Float32[np.ndarray, "#n a"], units: Units, rng: np.random.Generator
 ) -> Shaped[np.ndarray, "n *a"]:
     """An action of each row, drawn from its distribution and moved into the action space.
 
     Args:
         out: means in their units, or logits of all choices.
-        log_sigma: the logarithms of the deviations; of no meaning for choices.
+        deviation: around the means, in their units; of no meaning for choices.
         units: of the model.
         rng: draws.
     """
     if not units.spec.discrete:
-        spread = np.exp(log_sigma.astype(np.float64)) * rng.standard_normal(out.shape)
-        return units.decode_actions((out + spread).astype(np.float32))
+        drawn = out + deviation * rng.standard_normal(out.shape)
+        return units.decode_actions(drawn.astype(np.float32))
     cuts = np.cumsum(units.spec.action_choices)[:-1]
     # The largest of logits with Gumbel noise is a draw from their softmax (E. J. Gumbel, 1954).
-    drawn = [(part + rng.gumbel(size=part.shape)).argmax(-1) for part in np.split(out, cuts, -1)]
-    chosen: Array = drawn[0] if len(drawn) == 1 else np.stack(drawn, -1)
+    picked = [(part + rng.gumbel(size=part.shape)).argmax(-1) for part in np.split(out, cuts, -1)]
+    chosen: Array = picked[0] if len(picked) == 1 else np.stack(picked, -1)
     return units.decode_actions(chosen)
 
 

@@ -1,4 +1,4 @@
-"""A bound of recognition: a network that learns, from lineups with known answers, who acted or that it was nobody.
+"""What a classifier of lineups is given, a bound of recognition (`classifiers.judge` learns from them who acted).
 
 It sees all that the likelihood sees, what every candidate would have done in every step, and also how each candidate's
 demonstrations look beside the episode, by the family's own statistics. Trained on other tasks than it is asked about.
@@ -7,17 +7,13 @@ demonstrations look beside the episode, by the family's own statistics. Trained 
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
 
 from metalearn.data.episode import Array
 from metalearn.data.units import Units
 from metalearn.evaluation.recognition import Scored, first_steps
 from metalearn.recognition.calibration import EvidenceScale
 from metalearn.tasks.family import MannerFamily
-
-STEPS, WIDTH, DROPOUT, LARGEST = 800, 64, 0.2, 6.0
 
 
 def features_of(
@@ -37,9 +33,8 @@ def _features(
     somebody = others[c + 1] if len(others) > c + 1 else others[c]
     against = np.stack([best_else, others[:c], np.full(c, others[c]), np.full(c, somebody)])
     episode = first_steps(one.case.episode, n)
-    starts = np.searchsorted(one.candidates.owner, np.arange(c))
-    rows = np.argsort(-one.candidates.log_weights, kind="stable")
-    top = np.array([next(r for r in rows if one.candidates.owner[r] == i) for i in range(c)]) if len(rows) else starts
+    of_each = [np.flatnonzero(one.candidates.owner == i) for i in range(c)]
+    top = np.array([rows[one.candidates.log_weights[rows].argmax()] for rows in of_each])
     assert episode.actions is not None
     done, out = units.encode_actions(episode.actions), one.heads.out[top, :n]
     missed = done - (_probabilities(out, units) if units.spec.discrete else np.clip(out, -1, 1))
@@ -62,45 +57,3 @@ def _probabilities(logits: Float[np.ndarray, "m t a"], units: Units) -> Float[np
     cuts = np.cumsum(units.spec.action_choices)[:-1]
     powers = [np.exp(part - part.max(-1, keepdims=True)) for part in np.split(logits, cuts, -1)]
     return np.concatenate([one / one.sum(-1, keepdims=True) for one in powers], -1)
-
-
-class _Judge(nn.Module):
-    """A score for each candidate, whatever their order, and one for *none of these*."""
-
-    def __init__(self, n_features: int) -> None:
-        super().__init__()
-        self.each = nn.Sequential(nn.Linear(n_features, WIDTH), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(WIDTH, WIDTH))
-        self.score = nn.Sequential(nn.Linear(2 * WIDTH, WIDTH), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(WIDTH, 1))
-        self.nobody = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(WIDTH, 1))
-
-    def forward(self, x: Float[Tensor, "n c f"]) -> Float[Tensor, "n _k"]:
-        each = self.each(x)
-        most = each.max(1).values
-        beside = torch.cat([each, most[:, None].expand_as(each)], -1)
-        found: Tensor = torch.cat([self.score(beside)[..., 0], self.nobody(most)], -1)
-        return found
-
-
-def judge(
-    learnt: Float[np.ndarray, "n c f"], answers: Int[np.ndarray, " n"], asked: Float[np.ndarray, "m c f"], seed: int
-) -> Float[np.ndarray, "m k"]:
-    """The probability of each of c candidates, and of *none of these*, in m lineups, learnt from n others."""
-    middle, spread = learnt.mean((0, 1)), learnt.std((0, 1)) + 1e-6
-    x, y = (
-        torch.from_numpy(np.clip((one - middle) / spread, -LARGEST, LARGEST)).float() for one in (learnt, asked)
-    )
-    target = torch.from_numpy(answers)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = _Judge(x.shape[-1])
-        optimiser = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
-        for _ in range(STEPS):
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(network(x), target).backward()
-            optimiser.step()
-            schedule.step()
-    network.eval()
-    with torch.no_grad():
-        found: Array = network(y).softmax(-1).numpy()
-    return found

@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
-from metalearn.evaluation.recognition import ACTED, MORE, STREAM as STREAM_WATCHED, WATCHED, play_experts
+from metalearn.evaluation.recognition import ACTED, MORE, WATCHED, play_experts
+from metalearn.evaluation.recognition import STREAM as STREAM_WATCHED
 from metalearn.evaluation.statistics import wilson
 from metalearn.model.inference import Inference
 from metalearn.tasks.family import MannerFamily, make_vec, tasks_of

@@ -1,7 +1,7 @@
 """`wtl benchmark mirror`: whom did it watch, whom does it imitate, and does it know itself? Figures with intervals.
 
-Takes bundles that are trained already: of a family of manners; for all parts two seeds of `reach-manners`, `reach-better`, and
-`reach-plain` if it is there.
+Takes bundles that are trained already: of a family of manners; for all parts two seeds of `reach-manners`,
+`reach-better`, and `reach-plain` if it is there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +11,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from metalearn.benchmark.lineups import features_of, judge
+from metalearn.benchmark.classifiers import judge
+from metalearn.benchmark.lineups import features_of
 from metalearn.benchmark.manners import SKILLED, better, imitation, spread_of
 from metalearn.benchmark.mirror import mirror
+from metalearn.benchmark.persons import person
 from metalearn.benchmark.store import read_json, write_json
 from metalearn.benchmark.told import told
 from metalearn.bundle import Bundle, run_bundle
@@ -34,6 +36,8 @@ WHOLE = 1 << 30
 ANY_PARTS = ("recognition", "imitation")
 """Of every family of manners; the other parts are of `reach-manners` alone."""
 PARTS = (*ANY_PARTS, "beyond", "better", "mirror", "told")
+PERSONS = "persons"
+"""The part that is measured where somebody's episodes are given, and only there."""
 STRANGERS = 128  # siblings that stand for somebody else, to who knows all demonstrators
 JUDGED = 3  # lineups for the classifier to learn from, per lineup that is asked
 Say = Callable[[str], None]
@@ -53,14 +57,15 @@ def run(
         parts: of `PARTS`; all that the family has if not given.
         tasks: held-out tasks of each part.
         seed: of tasks and layouts.
-        people: episodes of persons by name, who are then among the agents of `mirror` too.
+        people: episodes of persons by name, for the part `persons`; then that alone is measured if no part is given.
         say: is given each line.
 
     Raises:
         InvalidConfig: an unknown part or family, or a bundle is missing; the message has the command that trains it.
     """
     known = PARTS if family == REACH else ANY_PARTS
-    if unknown := set(parts) - set(known):
+    parts = parts or ((PERSONS,) if people else known)
+    if unknown := set(parts) - set(known) - ({PERSONS} if people else set()):
         raise InvalidConfig(f"unknown part {min(unknown)!r}; known: {', '.join(known)}")
     found = find_family(family)
     if not isinstance(found, MannerFamily):
@@ -68,12 +73,17 @@ def run(
     header: dict[str, Any] = {"n_tasks": tasks, "seed": seed}
     path = out / ("report.json" if family == REACH else f"{family}.json")
     measure: dict[str, Callable[[], dict[str, Any]]] = {"told": lambda: told(models, tasks, seed)}
-    if set(parts or known) != {"told"}:
+    if set(parts) != {"told"}:
         first = _calibrated(folder / f"{family}-0")
         measure |= _measures(first, folder, found, tasks, seed)
+        first_inference, calibration = Inference.load(first), RecognitionCalibration.of(first)
+        measure[PERSONS] = lambda: {
+            name: person(first_inference, found, calibration, episodes, seed)
+            for name, episodes in (people or {}).items()
+        }
         header |= {"bundle": first.id, "scale": vars(RecognitionCalibration.of(first).scale)}
     report = _kept(path, header)
-    for part in parts or known:
+    for part in parts:
         report[part] = measure[part]()
         write_json(path, report)
         for line in _lines(part, report[part]):

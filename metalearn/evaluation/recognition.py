@@ -66,7 +66,7 @@ class Scored:
         if self.experts is None or self.expert_heads is None:
             return found
         others = evidence_of(_first(self.expert_heads, n), self.experts, part, units, scale, inverse)
-        return EpisodeEvidence(found.steps, np.vstack([found.others, others.steps]))
+        return EpisodeEvidence(found.steps, np.vstack([found.others, others.steps]), found.chance)
 
 
 def _first(heads: ActionHeads, n: int) -> ActionHeads:

@@ -20,6 +20,7 @@ from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.model.encoder import EpisodeTensors
 from metalearn.model.policy import ConditionalPolicy
+from metalearn.recognition.deviation import watched_deviation
 
 
 class Inference:
@@ -73,22 +74,14 @@ class Inference:
     def sample(
         self,
         conditioning: Float32[np.ndarray, "b c"],
-        log_sigma: Float32[np.ndarray, "b a"],
+        deviation: Float32[np.ndarray, "b a"],
         observations: Shaped[np.ndarray, "b *o"],
         rng: np.random.Generator,
     ) -> Shaped[np.ndarray, "b *a"]:
-        """An action of each task, drawn from its distribution rather than the most probable one."""
+        """An action of each task, drawn around its mean, or from its choices, rather than the most probable one."""
         with torch.inference_mode():
             out = self.policy.outputs(torch.from_numpy(conditioning), self._flat(observations)).numpy()
-        return sample_actions(out, log_sigma, self.units, rng)
-
-    def log_sigma(
-        self, latents: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]
-    ) -> Float32[np.ndarray, "b a"]:
-        """The logarithm of how far the actions of each task deviate from their means: once for an episode."""
-        with torch.inference_mode():
-            found: Array = self.policy.log_sigma_of(torch.from_numpy(latents), torch.from_numpy(hypotheses)).numpy()
-            return found
+        return sample_actions(out, deviation, self.units, rng)
 
     def heads(
         self,
@@ -154,20 +147,27 @@ class Inference:
 
     def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> "HypothesisActor":
         """Sample one hypothesis per task where no trial was scored yet, else take the most probable one."""
-        return HypothesisActor(self, *self._chosen(contexts, rng))
+        beliefs, hypotheses = self._chosen(contexts, rng)
+        return HypothesisActor(self, np.stack([belief.latent for belief in beliefs]), hypotheses)
 
     def adapt_sampling(self, contexts: Sequence[Context], rng: np.random.Generator) -> "SamplingActor":
         """The same, acting as whoever was watched does: each action is drawn, with the deviation that was seen."""
-        return SamplingActor(self, *self._chosen(contexts, rng), rng)
+        beliefs, hypotheses = self._chosen(contexts, rng)
+        deviations = [
+            watched_deviation(context, belief, int(z), self.heads, self.units)
+            for context, belief, z in zip(contexts, beliefs, hypotheses, strict=True)
+        ]
+        latents = np.stack([belief.latent for belief in beliefs])
+        return SamplingActor(self, latents, hypotheses, np.stack(deviations), rng)
 
-    def _chosen(self, contexts: Sequence[Context], rng: np.random.Generator) -> tuple[Array, Array]:
-        """The latent of each context, and the hypothesis that its next episode is under."""
+    def _chosen(self, contexts: Sequence[Context], rng: np.random.Generator) -> tuple[list[Belief], Array]:
+        """The belief of each context, and the hypothesis that its next episode is under."""
         beliefs = self.infer_belief(contexts)
         hypotheses = [
             belief.map_hypothesis if context.scored else belief.sample(rng)
             for belief, context in zip(beliefs, contexts, strict=True)
         ]
-        return np.stack([belief.latent for belief in beliefs]), np.array(hypotheses, np.int64)
+        return beliefs, np.array(hypotheses, np.int64)
 
     def _flat(self, observations: Shaped[np.ndarray, "b *o"]) -> Tensor:
         return torch.from_numpy(observation_vectors(observations))
@@ -208,10 +208,11 @@ class SamplingActor(HypothesisActor):
         inference: Inference,
         latents: Float32[np.ndarray, "b d"],
         hypotheses: Int64[np.ndarray, " b"],
+        deviations: Float32[np.ndarray, "b a"],
         rng: np.random.Generator,
     ) -> None:
         super().__init__(inference, latents, hypotheses)
-        self._log_sigma, self._rng = inference.log_sigma(latents, hypotheses), rng
+        self._deviations, self._rng = deviations, rng
 
     def _act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
-        return self._inference.sample(self._conditioning, self._log_sigma, observations, self._rng)
+        return self._inference.sample(self._conditioning, self._deviations, observations, self._rng)

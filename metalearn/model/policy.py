@@ -178,10 +178,6 @@ class ConditionalPolicy(nn.Module):
         seen = observations[None].expand(m, -1, -1).flatten(0, 1)
         return self.outputs(conditioning, seen).view(m, t, -1), log_sigma
 
-    def log_sigma_of(self, latent: Float[Tensor, "m d"], hypothesis: Int[Tensor, " m"]) -> Float[Tensor, "m _k"]:
-        """The logarithm of the deviation of each component of m policies; it says nothing of choices."""
-        return self._log_sigma(latent[None], self.hypotheses(hypothesis)[None])[0]
-
     @property
     def observations(self) -> ObservationEncoder:
         """What reads observations."""

@@ -68,11 +68,12 @@ class EpisodeEvidence:
     """log p of each of t steps given those before: under c candidates, and under w agents who are none of them.
 
     Those are the wide alternatives of the candidates, and chance. Densities are per unit of the raw action, so that
-    models with other units compare.
+    models with other units compare. `chance` is log p of a step of an agent that acts at random.
     """
 
     steps: Float[np.ndarray, "c t"]
     others: Float[np.ndarray, "w t"]
+    chance: float = 0.0
 
 
 def evidence_of(
@@ -95,8 +96,9 @@ def evidence_of(
     """
     done, noise = taken(episode, units, inverse)
     narrow, wide = step_log_likelihoods(heads, done, noise, units, scale)
-    others = np.vstack([predictive(wide, candidates), np.full((1, len(episode)), chance(units))])
-    return EpisodeEvidence(predictive(narrow, candidates), others)
+    random = chance(units)
+    others = np.vstack([predictive(wide, candidates), np.full((1, len(episode)), random)])
+    return EpisodeEvidence(predictive(narrow, candidates), others, random)
 
 
 def taken(

@@ -232,6 +232,10 @@ class MannerFamily(Family, Protocol):
         """How whoever acted in some episodes of task `index` did it; NaN for what they do not show."""
         ...
 
+    def goal_of(self, episode: Episode) -> int | None:
+        """The goal that an episode reached: tasks whose index is that, modulo the number of goals, have it."""
+        ...
+
 
 class SerialVectorEnv(TaskVectorEnv):
     """Tasks stepped one after the other: the vector environment of any family that has none of its own."""

@@ -89,6 +89,10 @@ class CheetahManners:
         """The tasks `indices`, one row each; both scenes are alike, but for the noise at the start."""
         return CheetahMannersVectorEnv(self, indices)
 
+    def goal_of(self, episode: Episode) -> int | None:
+        """There is one goal."""
+        return 0
+
     def statistics(self, episodes: Sequence[Episode], index: int) -> Float[np.ndarray, " 9"]:
         """How an agent runs in some episodes, once it is running (the second half of an episode).
 
@@ -141,7 +145,9 @@ class CheetahMannersVectorEnv(CheetahVectorEnv):
         return np.clip(skill * wanted + (1 - skill) * random, -1, 1).astype(np.float32)
 
 
-def gait_torques(gaits: Float[np.ndarray, "b 6"], observations: Float32[np.ndarray, "b 17"]) -> Float[np.ndarray, "b 6"]:
+def gait_torques(
+    gaits: Float[np.ndarray, "b 6"], observations: Float32[np.ndarray, "b 17"]
+) -> Float[np.ndarray, "b 6"]:
     """The torques of demonstrators in these states, without what lack of skill adds.
 
     effort (1 -/+ front) expert(state, speed) - damping joint speeds + posture at the thighs, within -1 .. 1; the back

@@ -108,6 +108,11 @@ class GridManners:
             _mean(~moved[~near]), _mean((moves * aside).sum(-1).astype(np.float64)), _mean((moves * due).sum(-1) < 0),
         ])  # fmt: skip
 
+    def goal_of(self, episode: Episode) -> int | None:
+        """The number of the flag that was reached; None if none was."""
+        offsets = np.abs(episode.observations[-1, 2:].reshape(N_FLAGS, 2)).sum(-1)
+        return int(offsets.argmin()) if offsets.min() == 0 else None
+
     def log_likelihood(self, index: int, episode: Episode) -> Float[np.ndarray, " t"]:
         """log p of each step under the demonstrator of task `index`: the truth, which no policy knows."""
         cells, offsets, actions = _steps(episode, index)

@@ -14,8 +14,8 @@ from jaxtyping import Float
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.spec import Spec
-from metalearn.tasks.envs.reach import SPEED, Reach, ReachVectorEnv
 from metalearn.tasks.envs.combinations import at_shares, draw_shares, draw_skill, sibling_of
+from metalearn.tasks.envs.reach import SPEED, TOUCH_RADIUS, Reach, ReachVectorEnv
 from metalearn.tasks.family import Scene
 
 HORIZON = 60
@@ -119,6 +119,11 @@ class ReachManners(Reach):
             _mean(np.concatenate(turned)) if turned else np.nan,
         ])  # fmt: skip
 
+    def goal_of(self, episode: Episode) -> int | None:
+        """The slot of the object that was touched at the end; None if none was."""
+        distances = np.linalg.norm(episode.observations[-1, 2:].reshape(self.n_objects, 2), axis=-1)
+        return int(distances.argmin()) if distances.min() < TOUCH_RADIUS else None
+
     def log_likelihood(self, index: int, episode: Episode) -> Float[np.ndarray, " t"]:
         """log p of each step under the demonstrator of task `index`: the truth, which no policy knows.
 
@@ -201,7 +206,7 @@ def reach_plain() -> ReachManners:
 
 
 def reach_skilled() -> ReachManners:
-    """Demonstrators of every manner who all know what they are doing: less skilled ones are made of them in training."""
+    """Demonstrators of every manner who all know what they are doing."""
     return ReachManners("reach-skilled", N_OBJECTS, 1, skilled=True)
 
 
