@@ -80,7 +80,7 @@ _ALL = (
         manifest="grid-manners",
         data=DataConfig(n_tasks=16_384, chunk_tasks=512, demos_per_task=2),
         model=ModelConfig(n_frames=20, frame_means=True, latent_dim=128, n_hypotheses=1, policy_width=256),
-        training=TrainingConfig(warmup_steps=2000, rounds=1, round_steps=1000, steps_per_episode=16, own_target=0.3),
+        training=TrainingConfig(warmup_steps=1500, rounds=1, round_steps=700, steps_per_episode=16, own_target=0.3),
     ),
     Experiment(
         name="cheetah-manners",
@@ -89,7 +89,13 @@ _ALL = (
         data=DataConfig(n_tasks=1024, chunk_tasks=128, demos_per_task=2, expert_noise=0.1),
         model=_CHEETAH.model_copy(update={"context_sigma": True, "latent_dim": 128}),
         training=_CHEETAH_TRAINING.model_copy(
-            update={"rounds": 1, "round_steps": 1000, "trials_per_task": 1, "steps_per_episode": 32}
+            update={
+                "warmup_steps": 1200,
+                "rounds": 1,
+                "round_steps": 600,
+                "trials_per_task": 1,
+                "steps_per_episode": 32,
+            }
         ),
     ),
     # Whoever is watched is shaky now and then, and can be surpassed without another manner.
@@ -99,7 +105,7 @@ _ALL = (
         manifest="reach-skilled",
         data=DataConfig(n_tasks=8192, chunk_tasks=512, demos_per_task=2, expert_noise=0.1, graded_per_task=2),
         model=_MANNERS.model_copy(update={"asks": ("better",)}),
-        training=TrainingConfig(warmup_steps=2000, rounds=1, round_steps=1000, steps_per_episode=16, own_target=0.3),
+        training=TrainingConfig(warmup_steps=1500, rounds=1, round_steps=700, steps_per_episode=16, own_target=0.3),
     ),
     Experiment(
         name="reach-colour",

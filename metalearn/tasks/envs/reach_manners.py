@@ -133,8 +133,9 @@ class ReachManners(Reach):
         assert episode.actions is not None
         first = 2 + 2 * (index % self.n_objects)
         offsets = episode.observations[:-1, first : first + 2].astype(np.float64)
-        manner = np.array([astuple(self.manner(index))])
-        middle, half = manner[0, -1] * manner_actions(manner, offsets), max(1 - manner[0, -1], 0.0) + ROUNDING
+        manner = self.manner(index)
+        wanted = manner_actions(np.tile(astuple(manner), (len(offsets), 1)), offsets)
+        middle, half = manner.skill * wanted, 1 - manner.skill + ROUNDING
         inside = (np.abs(episode.actions - middle) <= half).all(-1)
         return np.where(inside, -2 * np.log(2 * half), -np.inf)
 
