@@ -149,7 +149,7 @@ def score(inference: Inference, cases: Sequence[Case], known: RecognitionCalibra
         if known.population:
             encoded, noise = taken(episode, inference.units, None)
             experts = nearest(
-                known.population, episode.observations, episode.actions, encoded, noise, heads_of, inference.units,
+                known.everybody, episode.observations, episode.actions, encoded, noise, heads_of, inference.units,
                 known.scale, in_order=inference.adapts_online,
             )  # fmt: skip
         others = None if experts is None else heads_of(experts, episode.observations, episode.actions)

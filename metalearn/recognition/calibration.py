@@ -4,6 +4,7 @@ Values only; how they are fitted is in `metalearn.training.recognition`.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int
 from metalearn.adapter import Belief
 from metalearn.bundle import Bundle, Weights
 from metalearn.data.errors import InvalidConfig
+from metalearn.recognition.candidates import Candidates
 from metalearn.recognition.inverse import InverseModel
 
 
@@ -73,6 +75,11 @@ class RecognitionCalibration:
     inverse: InverseModel | None = None
     population: tuple[Belief, ...] = ()
     fitted: bool = False
+
+    @cached_property
+    def everybody(self) -> Candidates:
+        """The policies of the whole population, as one candidate."""
+        return Candidates.of([self.population])
 
     @classmethod
     def of(cls, bundle: Bundle) -> "RecognitionCalibration":

@@ -12,7 +12,8 @@ import structlog
 
 from metalearn.data.episode import Episode
 from metalearn.recognition import Candidates
-from metalearn.recognition.likelihood import bounds, expand
+from metalearn.recognition.candidates import expand
+from metalearn.recognition.likelihood import bounds
 from service.adaptations.records import Adaptation
 from service.adaptations.service import AdaptationService
 from service.inference import Engine

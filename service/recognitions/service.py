@@ -147,7 +147,7 @@ class Recognitions:
         actions = [_actions(number, episode, units, known) for number, episode in enumerate(looked_at)]
         told = [taken(episode, units, known.inverse) for episode in looked_at]
         return nearest(
-            known.population, _joined(looked_at), np.concatenate(actions), np.concatenate([done for done, _ in told]),
+            known.everybody, _joined(looked_at), np.concatenate(actions), np.concatenate([done for done, _ in told]),
             np.max([noise for _, noise in told], axis=0), heads_of, units, known.scale, in_order=online,
         )  # fmt: skip
 
