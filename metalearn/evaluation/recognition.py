@@ -13,7 +13,7 @@ from metalearn.adapter import ActionHeads
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.units import Units
-from metalearn.evaluation.calibration import auroc, calibration_error
+from metalearn.evaluation.calibration import auroc, calibration_error, expected_error
 from metalearn.evaluation.statistics import wilson
 from metalearn.model.inference import Inference
 from metalearn.recognition import (
@@ -181,6 +181,7 @@ def measured(scored: Sequence[Scored], found: Sequence[Recognition]) -> dict[str
         "accuracy": k / max(n, 1),
         "accuracy_ci95": list(wilson(k, n)) if n else None,
         "ece": calibration_error(best, p.argmax(1) == answer),
+        "ece_if_calibrated": expected_error(best, np.random.default_rng(0)),
         "ece_of_all_answers": calibration_error(p.ravel(), np.eye(p.shape[1], dtype=bool)[answer].ravel()),
         "answered": float(np.mean([one.enough for one in found])),
         "mean_steps": float(np.mean([one.n_steps for one in found])),
