@@ -50,7 +50,7 @@ def person(
     for goal, own in _by_goal(family, episodes).items():
         index = test[goal]
         seen = Context(tuple(own[:N_WATCHED]))
-        others = []
+        others: list[int] = []
         while len(others) < N_DEMONSTRATORS - 1:
             if (other := family.sibling(index, rng)) not in others:
                 others.append(other)
