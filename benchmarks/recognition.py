@@ -26,9 +26,9 @@ from metalearn.tasks.rollout import demonstrate
 from service.app import create_app
 from service.client import Client
 from service.inference import OnnxRuntime, Runtime, TorchRuntime
-from service.recognitions.service import PIECE_ROWS, units_of
-from service.registry.registry import Model
-from service.settings import SHIPPED_MODELS, Settings
+from service.recognitions.service import PIECE_ROWS
+from service.registry.model_cache import Model, units_of
+from service.settings import SHIPPED_MODELS, RuntimeName, Settings
 
 REPEATS = 15
 
@@ -88,14 +88,14 @@ def in_process(bundle: Bundle, runtime: Runtime, contexts: list[Context], episod
     timed(f"{type(runtime).__name__}, {len(candidates.owner)} policies", run)
 
 
-def over_http(contexts: list[Context], episodes: list[Episode]) -> None:
+def over_http(contexts: list[Context], episodes: list[Episode], runtime: RuntimeName) -> None:
     """A request to the application, without sockets: msgpack, adaptations in memory, and the answer with all scores."""
     with tempfile.TemporaryDirectory() as folder:
-        app = create_app(Settings(data=Path(folder)))
+        app = create_app(Settings(data=Path(folder), runtime=runtime))
         with TestClient(app, base_url="http://127.0.0.1") as http:
             client = Client(http=http, retries=0)
             adaptations = [client.adapt("reach", context.demos) for context in contexts]
-            timed("POST /v1/recognitions", lambda: client.recognise(episodes, adaptations))
+            timed(f"POST /v1/recognitions, {runtime}", lambda: client.recognise(episodes, adaptations))
 
 
 def main() -> None:
@@ -112,7 +112,9 @@ def main() -> None:
     bundle = Bundle.load(SHIPPED_MODELS / "reach")
     for load in (TorchRuntime.load, OnnxRuntime.load):
         in_process(bundle, load(bundle), contexts, episodes)
-    over_http(contexts, episodes)
+    served: tuple[RuntimeName, ...] = ("torch", "onnx")
+    for runtime in served:
+        over_http(contexts, episodes, runtime)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from metalearn.data.context import Context
+from metalearn.data.episode import Array
+from metalearn.data.units import Units
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,27 @@ class ActionHeads:
 
     out: Float32[np.ndarray, "m t a"]
     log_sigma: Float32[np.ndarray, "m a"]
+
+
+def sample_actions(
+    out: Float32[np.ndarray, "n a"], deviation: Float32[np.ndarray, "#n a"], units: Units, rng: np.random.Generator
+) -> Shaped[np.ndarray, "n *a"]:
+    """An action of each row, drawn from its distribution and moved into the action space.
+
+    Args:
+        out: means in their units, or logits of all choices.
+        deviation: around the means, in their units; of no meaning for choices.
+        units: of the model.
+        rng: draws.
+    """
+    if not units.spec.discrete:
+        drawn = out + deviation * rng.standard_normal(out.shape)
+        return units.decode_actions(drawn.astype(np.float32))
+    cuts = np.cumsum(units.spec.action_choices)[:-1]
+    # The largest of logits with Gumbel noise is a draw from their softmax (E. J. Gumbel, 1954).
+    picked = [(part + rng.gumbel(size=part.shape)).argmax(-1) for part in np.split(out, cuts, -1)]
+    chosen: Array = picked[0] if len(picked) == 1 else np.stack(picked, -1)
+    return units.decode_actions(chosen)
 
 
 @runtime_checkable

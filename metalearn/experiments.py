@@ -19,6 +19,16 @@ _CHEETAH_TRAINING = TrainingConfig(
     check_tasks=64,
 )
 
+_MANNERS = ModelConfig(
+    n_frames=20,
+    frame_means=True,
+    fourier=(0.5, 1.0, 2.0, 4.0),
+    latent_dim=128,
+    n_hypotheses=1,
+    policy_width=256,
+    context_sigma=True,
+)
+
 _ALL = (
     *(
         Experiment(
@@ -57,20 +67,45 @@ _ALL = (
             family=name,
             manifest=name,
             data=DataConfig(n_tasks=16_384, chunk_tasks=512, demos_per_task=2, expert_noise=0.1),
-            model=ModelConfig(
-                n_frames=20,
-                frame_means=True,
-                fourier=(0.5, 1.0, 2.0, 4.0),
-                latent_dim=128,
-                n_hypotheses=1,
-                policy_width=256,
-                context_sigma=True,
-            ),
+            model=_MANNERS,
             training=TrainingConfig(
                 warmup_steps=3000, rounds=1, round_steps=2000, steps_per_episode=16, own_target=0.3
             ),
         )
         for name in ("reach-manners", "reach-plain")
+    ),
+    Experiment(
+        name="grid-manners",
+        family="grid-manners",
+        manifest="grid-manners",
+        data=DataConfig(n_tasks=16_384, chunk_tasks=512, demos_per_task=2),
+        model=ModelConfig(n_frames=20, frame_means=True, latent_dim=128, n_hypotheses=1, policy_width=256),
+        training=TrainingConfig(warmup_steps=1500, rounds=1, round_steps=700, steps_per_episode=16, own_target=0.3),
+    ),
+    Experiment(
+        name="cheetah-manners",
+        family="cheetah-manners",
+        manifest="cheetah-manners",
+        data=DataConfig(n_tasks=1024, chunk_tasks=128, demos_per_task=2, expert_noise=0.1),
+        model=_CHEETAH.model_copy(update={"context_sigma": True, "latent_dim": 128}),
+        training=_CHEETAH_TRAINING.model_copy(
+            update={
+                "warmup_steps": 1200,
+                "rounds": 1,
+                "round_steps": 600,
+                "trials_per_task": 1,
+                "steps_per_episode": 32,
+            }
+        ),
+    ),
+    # Whoever is watched is shaky now and then, and can be surpassed without another manner.
+    Experiment(
+        name="reach-better",
+        family="reach-skilled",
+        manifest="reach-skilled",
+        data=DataConfig(n_tasks=8192, chunk_tasks=512, demos_per_task=2, expert_noise=0.1, graded_per_task=2),
+        model=_MANNERS.model_copy(update={"asks": ("better",)}),
+        training=TrainingConfig(warmup_steps=1500, rounds=1, round_steps=700, steps_per_episode=16, own_target=0.3),
     ),
     Experiment(
         name="reach-colour",

@@ -137,7 +137,7 @@ class Container:
                     engine,
                     registry,
                     adaptations,
-                    Acting(cache, registry, adaptations, engine),
+                    Acting(cache, registry, adaptations, engine, rng or np.random.default_rng()),
                     recorder,
                     Recognitions(adaptations, engine, settings.max_recognition_rows),
                     drift_watch,

@@ -43,6 +43,10 @@ def parse_rate(text: str) -> tuple[int, int]:
     return int(found[1]), _SECONDS[found[2]]
 
 
+MOST_CANDIDATES = 4096
+"""The largest `max_candidates`: more are refused before each of them is looked at."""
+
+
 class Settings(BaseSettings):
     """The settings of a server.
 
@@ -98,7 +102,7 @@ class Settings(BaseSettings):
     drift_watch: bool = Field(
         False, description="compare the actions of trials with the policy that was released, for /metrics"
     )
-    max_candidates: int = Field(256, gt=0, description="candidates in one recognition")
+    max_candidates: int = Field(256, gt=0, le=MOST_CANDIDATES, description="candidates in one recognition")
     max_recognition_rows: int = Field(
         2_000_000,
         gt=0,

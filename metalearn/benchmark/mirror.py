@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from metalearn.adapter import ActionHeads
 from metalearn.benchmark.classifiers import classify
-from metalearn.benchmark.manners import play, statistics
+from metalearn.benchmark.manners import play
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.evaluation.recognition import MORE, WATCHED, first_steps, play_experts
@@ -27,6 +27,7 @@ from metalearn.recognition import RecognitionCalibration
 from metalearn.recognition.calibration import EvidenceScale
 from metalearn.recognition.likelihood import step_log_likelihoods
 from metalearn.tasks.envs.reach_manners import ReachManners
+from metalearn.tasks.family import MannerFamily
 from metalearn.tasks.rollout import episode_seeds, rollout
 
 AGENTS = ("itself", "other seed", "earlier", "expert", "copy")
@@ -98,10 +99,9 @@ def stage(
     mean = [inference or first for inference, _ in policies]
     beliefs = [m.infer_belief(contexts) for m, (_, contexts) in zip(mean, policies, strict=True)]
     candidates = [list(zip(mean, column, strict=True)) for column in zip(*beliefs, strict=True)]
-    targets = [index % family.n_objects for index in indices]
-    manners = [statistics(list(c.demos), target) for c, target in zip(two, targets, strict=True)]
+    manners = [family.statistics(c.demos, index) for c, index in zip(two, indices, strict=True)]
     mixed = shuffled(played, np.random.default_rng([seed, STREAM, len(policies)]))
-    found, control = (_looked_at_all(one, candidates, targets, manners, scale) for one in (played, mixed))
+    found, control = (_looked_at_all(one, candidates, family, indices, manners, scale) for one in (played, mixed))
     return found, control
 
 
@@ -123,17 +123,17 @@ def shuffled(played: list[list[Episode]], rng: np.random.Generator) -> list[list
 
 
 def _looked_at_all(
-    played: list[list[Episode]], candidates: list[list[tuple[Inference, Any]]], targets: list[int],
-    manners: list[Array], scale: EvidenceScale,
+    played: list[list[Episode]], candidates: list[list[tuple[Inference, Any]]], family: MannerFamily,
+    indices: list[int], manners: list[Array], scale: EvidenceScale,
 ) -> Stage:  # fmt: skip
     rows = [
         _looked_at(episode, who, scale)
         for episodes in played for episode, who in zip(episodes, candidates, strict=True)
     ]  # fmt: skip
-    shape = (len(AGENTS), len(targets))
+    shape = (len(AGENTS), len(indices))
     summaries = np.stack([
-        np.concatenate([s := statistics([episode], target), s - watched])
-        for episodes in played for episode, target, watched in zip(episodes, targets, manners, strict=True)
+        np.concatenate([s := family.statistics([episode], index), s - watched])
+        for episodes in played for episode, index, watched in zip(episodes, indices, manners, strict=True)
     ])  # fmt: skip
     return Stage(
         np.stack([e for e, _ in rows]).reshape(*shape, len(AGENTS), LONGEST),

@@ -55,6 +55,12 @@ def calibration_error(
     return sum(b.n * abs(b.predicted - b.success) for b in bins) / len(predicted)
 
 
+def expected_error(predicted: Float[np.ndarray, " n"], rng: np.random.Generator, n_draws: int = 200) -> float:
+    """The calibration error that these probabilities would have on average if they were perfect: chance alone."""
+    drawn = rng.random((n_draws, len(predicted))) < predicted
+    return float(np.mean([calibration_error(predicted, success) for success in drawn]))
+
+
 def brier(predicted: Float[np.ndarray, " n"], success: Bool[np.ndarray, " n"]) -> float:
     """Mean of (p - outcome)^2. G. Brier, "Verification of forecasts expressed in terms of probability" (1950)."""
     _places(predicted, 1)

@@ -13,7 +13,7 @@ from metalearn.adapter import ActionHeads
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.units import Units
-from metalearn.evaluation.calibration import auroc, calibration_error
+from metalearn.evaluation.calibration import auroc, calibration_error, expected_error
 from metalearn.evaluation.statistics import wilson
 from metalearn.model.inference import Inference
 from metalearn.recognition import (
@@ -66,7 +66,7 @@ class Scored:
         if self.experts is None or self.expert_heads is None:
             return found
         others = evidence_of(_first(self.expert_heads, n), self.experts, part, units, scale, inverse)
-        return EpisodeEvidence(found.steps, np.vstack([found.others, others.steps]))
+        return EpisodeEvidence(found.steps, np.vstack([found.others, others.steps]), found.chance)
 
 
 def _first(heads: ActionHeads, n: int) -> ActionHeads:
@@ -149,7 +149,7 @@ def score(inference: Inference, cases: Sequence[Case], known: RecognitionCalibra
         if known.population:
             encoded, noise = taken(episode, inference.units, None)
             experts = nearest(
-                known.population, episode.observations, episode.actions, encoded, noise, heads_of, inference.units,
+                known.everybody, episode.observations, episode.actions, encoded, noise, heads_of, inference.units,
                 known.scale, in_order=inference.adapts_online,
             )  # fmt: skip
         others = None if experts is None else heads_of(experts, episode.observations, episode.actions)
@@ -181,6 +181,7 @@ def measured(scored: Sequence[Scored], found: Sequence[Recognition]) -> dict[str
         "accuracy": k / max(n, 1),
         "accuracy_ci95": list(wilson(k, n)) if n else None,
         "ece": calibration_error(best, p.argmax(1) == answer),
+        "ece_if_calibrated": expected_error(best, np.random.default_rng(0)),
         "ece_of_all_answers": calibration_error(p.ravel(), np.eye(p.shape[1], dtype=bool)[answer].ravel()),
         "answered": float(np.mean([one.enough for one in found])),
         "mean_steps": float(np.mean([one.n_steps for one in found])),

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor
 
-from metalearn.adapter import ActionHeads, Belief
+from metalearn.adapter import ActionHeads, Belief, sample_actions
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.asks import features_of
@@ -20,6 +20,7 @@ from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.model.encoder import EpisodeTensors
 from metalearn.model.policy import ConditionalPolicy
+from metalearn.recognition.deviation import watched_deviation
 
 
 class Inference:
@@ -69,6 +70,18 @@ class Inference:
             return self.units.decode_actions(
                 self.policy.act(torch.from_numpy(conditioning), self._flat(observations)).numpy()
             )
+
+    def sample(
+        self,
+        conditioning: Float32[np.ndarray, "b c"],
+        deviation: Float32[np.ndarray, "b a"],
+        observations: Shaped[np.ndarray, "b *o"],
+        rng: np.random.Generator,
+    ) -> Shaped[np.ndarray, "b *a"]:
+        """An action of each task, drawn around its mean, or from its choices, rather than the most probable one."""
+        with torch.inference_mode():
+            out = self.policy.outputs(torch.from_numpy(conditioning), self._flat(observations)).numpy()
+        return sample_actions(out, deviation, self.units, rng)
 
     def heads(
         self,
@@ -134,12 +147,27 @@ class Inference:
 
     def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> "HypothesisActor":
         """Sample one hypothesis per task where no trial was scored yet, else take the most probable one."""
+        beliefs, hypotheses = self._chosen(contexts, rng)
+        return HypothesisActor(self, np.stack([belief.latent for belief in beliefs]), hypotheses)
+
+    def adapt_sampling(self, contexts: Sequence[Context], rng: np.random.Generator) -> "SamplingActor":
+        """The same, acting as whoever was watched does: each action is drawn, with the deviation that was seen."""
+        beliefs, hypotheses = self._chosen(contexts, rng)
+        deviations = [
+            watched_deviation(context, belief, int(z), self.heads, self.units)
+            for context, belief, z in zip(contexts, beliefs, hypotheses, strict=True)
+        ]
+        latents = np.stack([belief.latent for belief in beliefs])
+        return SamplingActor(self, latents, hypotheses, np.stack(deviations), rng)
+
+    def _chosen(self, contexts: Sequence[Context], rng: np.random.Generator) -> tuple[list[Belief], Array]:
+        """The belief of each context, and the hypothesis that its next episode is under."""
         beliefs = self.infer_belief(contexts)
         hypotheses = [
             belief.map_hypothesis if context.scored else belief.sample(rng)
             for belief, context in zip(beliefs, contexts, strict=True)
         ]
-        return HypothesisActor(self, np.stack([belief.latent for belief in beliefs]), np.array(hypotheses, np.int64))
+        return beliefs, np.array(hypotheses, np.int64)
 
     def _flat(self, observations: Shaped[np.ndarray, "b *o"]) -> Tensor:
         return torch.from_numpy(observation_vectors(observations))
@@ -164,6 +192,27 @@ class HypothesisActor:
         """The action of each task, which remembers what its actions did so far."""
         if self._last:
             self._conditioning = self._inference.update_step(self._conditioning, *self._last, observations)
-        actions = self._inference.act(self._conditioning, observations)
+        actions = self._act(observations)
         self._last = observations, actions
         return actions
+
+    def _act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
+        return self._inference.act(self._conditioning, observations)
+
+
+class SamplingActor(HypothesisActor):
+    """Draws each action, where a `HypothesisActor` takes the most probable one."""
+
+    def __init__(
+        self,
+        inference: Inference,
+        latents: Float32[np.ndarray, "b d"],
+        hypotheses: Int64[np.ndarray, " b"],
+        deviations: Float32[np.ndarray, "b a"],
+        rng: np.random.Generator,
+    ) -> None:
+        super().__init__(inference, latents, hypotheses)
+        self._deviations, self._rng = deviations, rng
+
+    def _act(self, observations: Shaped[np.ndarray, "b *o"]) -> Shaped[np.ndarray, "b *a"]:
+        return self._inference.sample(self._conditioning, self._deviations, observations, self._rng)

@@ -5,8 +5,9 @@ in for actions that nobody recorded. Numpy only; does not know torch, environmen
 """
 
 from metalearn.recognition.calibration import RecognitionCalibration
+from metalearn.recognition.candidates import Candidates
 from metalearn.recognition.inverse import InverseModel
-from metalearn.recognition.likelihood import Candidates, EpisodeEvidence, evidence_of
+from metalearn.recognition.likelihood import EpisodeEvidence, evidence_of
 from metalearn.recognition.posterior import NONE, Recognition, recognise
 
 __all__ = [

@@ -4,13 +4,16 @@ Values only; how they are fitted is in `metalearn.training.recognition`.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from metalearn.adapter import Belief
 from metalearn.bundle import Bundle, Weights
 from metalearn.data.errors import InvalidConfig
+from metalearn.recognition.candidates import Candidates
 from metalearn.recognition.inverse import InverseModel
 
 
@@ -26,6 +29,10 @@ class EvidenceScale:
         weight, dependence: a log-likelihood of t steps counts weight * t^-dependence times, for steps are not
             independent (a tempered posterior; C. Guo et al., "On calibration of modern neural networks", 2017).
         nobody: added to the logit of *none of these*.
+        weight_lead, nobody_lead: how much more the logarithm of a nat's weight, and that logit, are for each nat per
+            step by which the best candidate is likelier than chance (its lead): who acts with skill is told with
+            other certainty than who acts at random for the most part.
+        nobody_steps: what is added to that logit for each e-fold of steps.
     """
 
     sigma: float = 1.5
@@ -34,10 +41,23 @@ class EvidenceScale:
     weight: float = 1.0
     dependence: float = 0.5
     nobody: float = 0.0
+    weight_lead: float = 0.0
+    nobody_lead: float = 0.0
+    nobody_steps: float = 0.0
 
-    def evidence(self, n_steps: int) -> float:
-        """What a nat of log-likelihood counts in an episode of so many steps."""
-        return float(self.weight * max(1, n_steps) ** -self.dependence)
+    def evidence(self, n_steps: Int[np.ndarray, " n"], lead: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """What a nat of log-likelihood counts in episodes of so many steps, with these leads."""
+        counted: Float[np.ndarray, " n"] = (
+            self.weight * np.maximum(1, n_steps) ** -self.dependence * np.exp(self.weight_lead * lead)
+        )
+        return counted
+
+    def nobody_logit(self, n_steps: Int[np.ndarray, " n"], lead: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """What is added to the logit of *none of these*."""
+        added: Float[np.ndarray, " n"] = (
+            self.nobody + self.nobody_lead * lead + self.nobody_steps * np.log(np.maximum(1, n_steps))
+        )
+        return added
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +75,11 @@ class RecognitionCalibration:
     inverse: InverseModel | None = None
     population: tuple[Belief, ...] = ()
     fitted: bool = False
+
+    @cached_property
+    def everybody(self) -> Candidates:
+        """The policies of the whole population, as one candidate."""
+        return Candidates.of([self.population])
 
     @classmethod
     def of(cls, bundle: Bundle) -> "RecognitionCalibration":

@@ -4,63 +4,20 @@ A candidate is a mixture of policies: a belief over hypotheses, or many beliefs.
 that log p(episode) = log sum_z w_z prod_t p(a_t | o_t, z); what a step adds to it is the score of the step.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64, Shaped
+from jaxtyping import Float, Float32, Shaped
 
-from metalearn.adapter import ActionHeads, Belief
+from metalearn.adapter import ActionHeads
 from metalearn.data.episode import Array, Episode
 from metalearn.data.units import Units
 from metalearn.recognition.calibration import EvidenceScale
+from metalearn.recognition.candidates import Candidates
 from metalearn.recognition.inverse import InverseModel
 
-NEGLIGIBLE = 1e-3
-"""Of a belief: hypotheses that are less probable together count for nothing, and are left out."""
 LOG_2PI = float(np.log(2 * np.pi))
-
-
-@dataclass(frozen=True, eq=False)
-class Candidates:
-    """The m policies that c candidates of one model are mixtures of.
-
-    Attributes:
-        latents, hypotheses: of each policy, `[m d]` and `[m]`.
-        log_weights: of each within its candidate, `[m]`.
-        owner: the number of its candidate, `[m]`, in ascending order.
-        n: c.
-    """
-
-    latents: Float32[np.ndarray, "m d"]
-    hypotheses: Int64[np.ndarray, " m"]
-    log_weights: Float[np.ndarray, " m"]
-    owner: Int64[np.ndarray, " m"]
-    n: int
-
-    @classmethod
-    def of(cls, beliefs: Sequence[Sequence[Belief]]) -> "Candidates":
-        """One candidate for each sequence of beliefs, all of which are as likely."""
-        rows: list[tuple[Any, int, float, int]] = []
-        for owner, mixed in enumerate(beliefs):
-            for belief in mixed:
-                p = belief.probabilities.astype(np.float64)
-                order = np.argsort(-p)
-                enough = int(np.searchsorted(np.cumsum(p[order]), p.sum() * (1 - NEGLIGIBLE))) + 1
-                kept = order[: min(enough, len(p))]
-                share = np.log(np.maximum(p[kept] / p[kept].sum(), 1e-30)) - np.log(len(mixed))
-                rows += [(belief.latent, int(z), float(w), owner) for z, w in zip(kept, share, strict=True)]
-        latents, hypotheses, log_weights, owners = zip(*rows, strict=True)
-        return cls(
-            np.stack(latents), np.array(hypotheses, np.int64), np.array(log_weights), np.array(owners, np.int64),
-            len(beliefs),
-        )  # fmt: skip
-
-
-def expand(belief: Belief) -> Belief:
-    """The same latent with every hypothesis as likely: whichever may have been drawn."""
-    return Belief(belief.latent, np.full_like(belief.probabilities, 1 / len(belief.probabilities)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +25,12 @@ class EpisodeEvidence:
     """log p of each of t steps given those before: under c candidates, and under w agents who are none of them.
 
     Those are the wide alternatives of the candidates, and chance. Densities are per unit of the raw action, so that
-    models with other units compare.
+    models with other units compare. `chance` is log p of a step of an agent that acts at random.
     """
 
     steps: Float[np.ndarray, "c t"]
     others: Float[np.ndarray, "w t"]
+    chance: float = 0.0
 
 
 def evidence_of(
@@ -95,8 +53,9 @@ def evidence_of(
     """
     done, noise = taken(episode, units, inverse)
     narrow, wide = step_log_likelihoods(heads, done, noise, units, scale)
-    others = np.vstack([predictive(wide, candidates), np.full((1, len(episode)), chance(units))])
-    return EpisodeEvidence(predictive(narrow, candidates), others)
+    random = chance(units)
+    others = np.vstack([predictive(wide, candidates), np.full((1, len(episode)), random)])
+    return EpisodeEvidence(predictive(narrow, candidates), others, random)
 
 
 def taken(

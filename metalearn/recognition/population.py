@@ -4,15 +4,16 @@ A candidate that is not the one who acted is often still the nearest; what tells
 are compared at a few steps, and those that come near at all of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
-from metalearn.adapter import ActionHeads, Belief
+from metalearn.adapter import ActionHeads
 from metalearn.data.episode import Array
 from metalearn.data.units import Units
 from metalearn.recognition.calibration import EvidenceScale
-from metalearn.recognition.likelihood import Candidates, step_log_likelihoods
+from metalearn.recognition.candidates import Candidates
+from metalearn.recognition.likelihood import step_log_likelihoods
 
 LOOKED_AT, KEPT = 16, 16
 """Steps at which all are compared, and how many policies are then compared at every step."""
@@ -22,13 +23,13 @@ HeadsOf = Callable[[Candidates, Array, Array], ActionHeads]
 
 
 def nearest(
-    population: Sequence[Belief], observations: Array, actions: Array, encoded: Array, noise: Array, heads_of: HeadsOf,
+    everybody: Candidates, observations: Array, actions: Array, encoded: Array, noise: Array, heads_of: HeadsOf,
     units: Units, scale: EvidenceScale, *, in_order: bool,
 ) -> Candidates:  # fmt: skip
     """The policies of a population that are likeliest to have acted, with their weights in the whole of it.
 
     Args:
-        population: beliefs, all of which are as likely.
+        everybody: the policies of the population.
         observations: of the steps, of one episode or of several, and one more.
         actions: that were done.
         encoded: those in the units of the model, and `noise` the variance with which they are known.
@@ -38,7 +39,7 @@ def nearest(
         scale: how residuals count.
         in_order: whether the model remembers its steps, so that only the first ones can be looked at.
     """
-    everybody, n = Candidates.of([population]), len(actions)
+    n = len(actions)
     steps = (
         np.arange(min(n, LOOKED_AT)) if in_order else np.unique(np.linspace(0, n - 1, LOOKED_AT).round().astype(int))
     )

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from metalearn.recognition.calibration import EvidenceScale
 from metalearn.recognition.likelihood import EpisodeEvidence
 
 NONE = "none"
 """The name of the answer that it was nobody of the candidates."""
+LEAD_PRIOR, LARGEST_LEAD = 4, 5.0
 STRONG = 20.0
 """Odds from which on evidence is strong (R. Kass and A. Raftery, "Bayes factors", JASA 90, 1995)."""
 
@@ -44,23 +45,46 @@ class Recognition:
 
 
 def recognise(evidence: Sequence[EpisodeEvidence], scale: EvidenceScale) -> Recognition:
-    """The posterior over who acted in all of these episodes; before seeing them, everybody is as likely.
-
-    p(c) ~ exp(b L_c), and p(none) ~ exp(nobody) mean exp(b L_w), with the log-likelihoods L_c of candidates and L_w of
-    the others, their wide alternatives and chance, and b = weight t^-dependence. So *none* is somebody near a candidate
-    who is not it, or an agent that acts at random.
-    """
+    """The posterior over who acted in all of these episodes; see `posterior`."""
     n_steps = sum(one.steps.shape[1] for one in evidence)
-    b = scale.evidence(n_steps)
     candidates, others = (
         np.sum([rows.sum(1) for rows in some], axis=0)
         for some in ([one.steps for one in evidence], [one.others for one in evidence])
     )
-    logits = np.append(b * candidates, scale.nobody + _log_mean(b * others))
-    p = np.exp(logits - logits.max())
-    p /= p.sum()
+    p = posterior(candidates[None], others[None], np.array([n_steps]), evidence[0].chance, scale)[0]
     first, second = np.sort(p)[::-1][:2]
     return Recognition(p, tuple(map(_scores, evidence)), candidates, n_steps, bool(first >= STRONG * second))
+
+
+def posterior(
+    candidates: Float[np.ndarray, "n c"],
+    others: Float[np.ndarray, "n w"],
+    n_steps: Int[np.ndarray, " n"],
+    chance: float,
+    scale: EvidenceScale,
+) -> Float[np.ndarray, "n k"]:
+    """The probabilities of c candidates and of *none of these* in n questions; before, everybody is as likely.
+
+    p(c) ~ exp(b L_c), and p(none) ~ exp(nobody) mean exp(b L_w), with the log-likelihoods L_c of candidates and L_w of
+    the others, their wide alternatives, chance and somebody else. So *none* is somebody near a candidate who is not it,
+    or an agent that acts at random. b = weight t^-dependence exp(weight_lead s) after t steps, and nobody = its
+    intercept + nobody_lead s + nobody_steps log t, where the lead s = (max_c L_c - L_chance) / (t + 4) says in nats per
+    step how much better than chance the best candidate predicts; the 4 is a prior of no lead.
+
+    Args:
+        candidates: L_c; -inf where a question has fewer.
+        others: L_w, -inf likewise.
+        n_steps: t.
+        chance: log p of a step at random.
+        scale: the rest.
+    """
+    lead = np.clip((candidates.max(1) - chance * n_steps) / (n_steps + LEAD_PRIOR), -LARGEST_LEAD, LARGEST_LEAD)
+    b = scale.evidence(n_steps, lead)[:, None]
+    nobody = scale.nobody_logit(n_steps, lead) + _log_mean(b * others, np.isfinite(others).sum(1))
+    logits = np.concatenate([b * candidates, nobody[:, None]], 1)
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    found: Float[np.ndarray, "n k"] = p / p.sum(1, keepdims=True)
+    return found
 
 
 def _scores(evidence: EpisodeEvidence) -> Float[np.ndarray, "k t"]:
@@ -71,5 +95,7 @@ def _scores(evidence: EpisodeEvidence) -> Float[np.ndarray, "k t"]:
     return scores
 
 
-def _log_mean(values: Float[np.ndarray, " n"]) -> float:
-    return float(np.logaddexp.reduce(values) - np.log(len(values)))
+def _log_mean(values: Float[np.ndarray, "n w"], number: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    most = values.max(1)
+    found: Float[np.ndarray, " n"] = most + np.log(np.exp(values - most[:, None]).sum(1)) - np.log(number)
+    return found

@@ -13,9 +13,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, create_empty_array
-from jaxtyping import Float32, Int, Shaped, UInt8
+from jaxtyping import Float, Float32, Int, Shaped, UInt8
 
-from metalearn.data.episode import Array
+from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.spaces import in_parts
 from metalearn.data.spec import Spec
@@ -234,6 +234,27 @@ class SynonymFamily(ParaphrasedFamily, Protocol):
 
     def synonym_sentences(self, index: int) -> tuple[str, ...]:
         """Sentences that describe the task, and name what it is about in words that no other sentence has."""
+        ...
+
+
+@runtime_checkable
+class MannerFamily(Family, Protocol):
+    """A family whose demonstrators differ in manner and in skill, and are to be imitated in both."""
+
+    def sibling(self, index: int, rng: np.random.Generator) -> int:
+        """A task of the same split with the same goal as `index`, and another demonstrator."""
+        ...
+
+    def skill(self, index: int) -> float:
+        """How skilled the demonstrator of task `index` is: 1 is an expert, 0 acts at random."""
+        ...
+
+    def statistics(self, episodes: Sequence[Episode], index: int) -> Float[np.ndarray, " s"]:
+        """How whoever acted in some episodes of task `index` did it; NaN for what they do not show."""
+        ...
+
+    def goal_of(self, episode: Episode) -> int | None:
+        """The goal that an episode reached: tasks whose index is that, modulo the number of goals, have it."""
         ...
 
 

@@ -1,9 +1,9 @@
 """Calibrating recognition: what evidence is worth, what actions do, and whom the model knows, on validation tasks.
 
-Fits six numbers by maximum likelihood of the right answers. The policy stays as it is.
+Fits nine numbers by maximum likelihood of the right answers. The policy stays as it is.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,17 +17,20 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.data.units import Units
 from metalearn.evaluation.recognition import MORE, WATCHED, Scored, make_cases, play_experts, score
 from metalearn.model.inference import Inference
-from metalearn.recognition import EpisodeEvidence, InverseModel, RecognitionCalibration, recognise
+from metalearn.recognition import InverseModel, RecognitionCalibration
 from metalearn.recognition.calibration import EvidenceScale
 from metalearn.recognition.likelihood import chance, predictive, step_log_likelihoods
+from metalearn.recognition.posterior import posterior
 from metalearn.tasks.family import tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.training.calibrate import plan_of
 from metalearn.training.collect import one_thread
 
-MOST_CASES, POPULATION, EPISODES = 300, 256, 64
+MOST_CASES, POPULATION, EPISODES = 400, 256, 64
 SIBLINGS = 0.5  # how often a candidate is one that is as alike as the family has them
-MOST_EVALUATIONS = 250
+MOST_EVALUATIONS, MOST_STEPS = 40, 40  # of the search, and of each descent in it
+N_COUNTED = 6  # numbers that say what evidence counts, beside three for residuals
+SHRINKING = 1e-3
 LARGEST_ENCODED = 512  # numbers beside pictures in an observation, from which on no inverse is fitted
 
 Progress = Callable[[str, int, int], None]
@@ -59,7 +62,13 @@ def calibrate_recognition(
         return bundle
     tell("recognition: episodes", 0, 1)
     try:
-        cases = make_cases(family, indices, seed=seed, n_demos=1, alike=siblings)
+        # Half of the candidates were watched once, the others twice.
+        halves = indices[::2], indices[1::2]
+        cases = [
+            case
+            for number, half in enumerate(halves)
+            for case in make_cases(family, half, seed=seed + number, n_demos=number + 1, alike=siblings)
+        ]
     except InvalidConfig as error:
         if "no expert" in str(error):
             return bundle
@@ -83,29 +92,44 @@ def calibrate_recognition(
 def fit_scale(scored: Sequence[Scored], units: Units, rng: np.random.Generator) -> EvidenceScale:
     """The scale that makes the right answers most likely, after any number of steps.
 
-    Half of the cases are looked at whole, the others from a random number of their first steps.
+    Every case is looked at whole, and from as many of its first steps as were drawn, uniformly by their logarithm. What
+    residuals count is searched for; what evidence counts then follows by a gradient, since its log-likelihoods are
+    known.
     """
     lengths = [len(one.case.episode) for one in scored]
-    steps = [n if rng.random() < 0.5 else int(rng.integers(1, n + 1)) for n in lengths]
-    cells = _Cells(scored, steps, units)
+    first = [min(n, int(np.exp(rng.uniform(0, np.log(n + 1))))) for n in lengths]
+    cells = _Cells([*scored, *scored], [*lengths, *first], units)
+    answers = np.array([one.case.answer for one in scored] * 2)
+    found = np.zeros(N_COUNTED)
 
-    def surprise(numbers: Float[np.ndarray, " 6"]) -> float:
-        scale = _scale(numbers)
-        found = (recognise([evidence], scale).probabilities for evidence in cells.evidence(scale))
-        lost = [-np.log(max(p[one.case.answer], 1e-12)) for one, p in zip(scored, found, strict=True)]
-        return float(np.mean(lost)) + 1e-3 * float(np.square(numbers).sum())
+    def fitted(residuals: Float[np.ndarray, " 3"]) -> tuple[float, Float[np.ndarray, " 6"]]:
+        candidates, others = cells.log_likelihoods(_scale(np.append(residuals, np.zeros(N_COUNTED))))
 
-    start = np.zeros(6)
-    simplex = np.vstack([start, start + 0.5 * np.eye(6)])
+        def surprise(counted: Float[np.ndarray, " 6"]) -> float:
+            scale = _scale(np.append(residuals, counted))
+            p = posterior(candidates, others, cells.n_steps, cells.chance, scale)[np.arange(len(answers)), answers]
+            return float(-np.log(np.maximum(p, 1e-12)).mean()) + SHRINKING * float(np.square(counted).sum())
+
+        best = minimize(surprise, found, method="L-BFGS-B", options={"maxiter": MOST_STEPS})
+        return float(best.fun) + SHRINKING * float(np.square(residuals).sum()), best.x
+
+    def search(residuals: Float[np.ndarray, " 3"]) -> float:
+        lost, found[:] = fitted(residuals)
+        return lost
+
+    start = np.zeros(3)
+    simplex = np.vstack([start, start + 0.5 * np.eye(3)])
     options = {"maxfev": MOST_EVALUATIONS, "xatol": 0.02, "fatol": 1e-4, "initial_simplex": simplex}
-    return _scale(minimize(surprise, start, method="Nelder-Mead", options=options).x)
+    residuals = minimize(search, start, method="Nelder-Mead", options=options).x
+    return _scale(np.append(residuals, fitted(residuals)[1]))
 
 
 class _Cells:
     """Every step of every case under every policy, in one array: as many small ones would take ten times as long."""
 
     def __init__(self, scored: Sequence[Scored], steps: Sequence[int], units: Units) -> None:
-        self._scored, self._steps, self._units = scored, steps, units
+        self._scored, self._units = scored, units
+        self.n_steps, self.chance = np.array(steps), chance(units)
         out, log_sigma, done = [], [], []
         for one, n in zip(scored, steps, strict=True):
             actions = one.case.episode.actions
@@ -119,33 +143,38 @@ class _Cells:
         self._heads = ActionHeads(np.concatenate(out), np.concatenate(log_sigma))
         self._done = np.concatenate(done)
 
-    def evidence(self, scale: EvidenceScale) -> Iterator[EpisodeEvidence]:
-        """The evidence of each case."""
+    def log_likelihoods(self, scale: EvidenceScale) -> tuple[Float[np.ndarray, "n c"], Float[np.ndarray, "n w"]]:
+        """Of all steps of each case: under its candidates, and under others; -inf where a case has fewer of them."""
         nothing = np.zeros(self._done.shape[-1], np.float32)
         narrow, wide = step_log_likelihoods(self._heads, self._done, nothing, self._units, scale)
-        random, start = chance(self._units), 0
-        for one, n in zip(self._scored, self._steps, strict=True):
+        most = max(one.candidates.n for one in self._scored)
+        candidates, others = (np.full((len(self._scored), most + more), -np.inf) for more in (0, 2))
+        start = 0
+        for row, (one, n) in enumerate(zip(self._scored, self.n_steps, strict=True)):
             cells = slice(start, start + len(one.candidates.owner) * n)
             start = cells.stop
             near, far = (predictive(part[cells].reshape(-1, n), one.candidates) for part in (narrow, wide))
-            others = [far, np.full((1, n), random)]
+            candidates[row, : len(near)], others[row, : len(far)] = near.sum(1), far.sum(1)
+            others[row, most] = self.chance * n
             if one.experts is not None:
                 cells = slice(start, start + len(one.experts.owner) * n)
                 start = cells.stop
-                others.append(predictive(narrow[cells].reshape(-1, n), one.experts))
-            yield EpisodeEvidence(near, np.vstack(others))
+                others[row, most + 1] = predictive(narrow[cells].reshape(-1, n), one.experts).sum()
+        return candidates, others
 
 
-def _scale(numbers: Float[np.ndarray, " 6"]) -> EvidenceScale:
-    """Six numbers without bounds as a scale; zeros are the defaults."""
-    sigma, width, outliers, weight, dependence, nobody = (float(x) for x in np.clip(numbers, -6, 6))
+def _scale(numbers: Float[np.ndarray, " 9"]) -> EvidenceScale:
+    """Nine numbers without bounds as a scale; zeros are the defaults."""
+    sigma, width, outliers, weight, dependence, nobody, *by_lead, by_steps = (float(x) for x in np.clip(numbers, -6, 6))
     default = EvidenceScale()
-    return replace(
-        default,
+    return EvidenceScale(
         sigma=default.sigma * np.exp(sigma),
         width=1 + (default.width - 1) * np.exp(width),
         outliers=0.5 / (1 + (0.5 / default.outliers - 1) * np.exp(-outliers)),
         weight=default.weight * np.exp(weight),
         dependence=float(1 / (1 + np.exp(-dependence))),
         nobody=2 * nobody,
+        weight_lead=by_lead[0],
+        nobody_lead=by_lead[1],
+        nobody_steps=by_steps,
     )

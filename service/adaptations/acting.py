@@ -4,19 +4,28 @@ The `act` route, its fast path and streams all act through `act_once`, on the ev
 inference of beliefs are done in a thread.
 """
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from fastapi.concurrency import run_in_threadpool
 
+from metalearn.adapter import ActionHeads, sample_actions
 from metalearn.data.episode import Array
+from metalearn.data.units import Units
+from metalearn.recognition.deviation import HeadsOf, watched_deviation
 from service.adaptations.episode_builder import EpisodeBuilder
 from service.adaptations.records import Adaptation
 from service.adaptations.row_cache import AdaptationCache
 from service.adaptations.service import AdaptationService
-from service.inference import ActResult, AdaptedPolicy, Engine, Runtime
+from service.errors import NotRecognisable
+from service.inference import ActResult, AdaptedPolicy, Engine, NoHeads, Runtime
+from service.registry.model_cache import units_of
 from service.registry.registry import Model, Registry
+
+_MOST_DEVIATIONS = 4096  # versions of adaptations whose deviation is kept
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -59,9 +68,16 @@ class Acting:
     """Finds actors and acts with them."""
 
     def __init__(
-        self, cache: AdaptationCache, registry: Registry, adaptations: AdaptationService, engine: Engine
+        self,
+        cache: AdaptationCache,
+        registry: Registry,
+        adaptations: AdaptationService,
+        engine: Engine,
+        rng: np.random.Generator,
     ) -> None:
         self._cache, self._registry, self._adaptations, self._engine = cache, registry, adaptations, engine
+        self._deviations: dict[tuple[str, int], Array] = {}
+        self._lock, self._rng = threading.Lock(), rng
 
     def cached_adaptation(self, tenant: str, adaptation_id: str) -> Adaptation | None:
         """Return an adaptation in its newest version if it is in memory, else None. Never blocks."""
@@ -104,6 +120,51 @@ class Acting:
         chosen = actor.policy.conditioning if conditioning is None else conditioning
         return await self._engine.act_async(actor.model.runtime, chosen, observations)
 
+    def sample(self, actor: Actor, observations: Array) -> ActResult:
+        """Return actions as whoever was watched may take them: drawn, with the deviation that was seen. Blocks.
+
+        Under the most probable hypothesis, and without what a running episode has told.
+
+        Raises:
+            Busy: the queue is full, or the model took too long.
+            NotRecognisable: the bundle of the model was exported before deviations were known.
+            DamagedEpisode, AdaptationNotFound: the demonstrations are gone.
+        """
+        self._adaptations.touch(actor.adaptation)
+        started_s = time.perf_counter()
+        runtime, belief, units = actor.model.runtime, actor.policy.belief, units_of(actor.model)
+        hypotheses = np.array([belief.map_hypothesis], np.int64)
+
+        def heads_of(latents: Array, chosen: Array, seen: Array, done: Array) -> ActionHeads:
+            return self._engine.heads(runtime, latents, chosen, seen, done)
+
+        try:
+            deviation = self._deviation(actor, heads_of, units)
+            # Where steps are remembered every row is the first of an episode of its own.
+            size = 1 if runtime.adapts_online else len(observations)
+            out = [
+                heads_of(belief.latent[None], hypotheses, np.concatenate([part, part[-1:]]), _idle(units, len(part)))
+                for part in (observations[i : i + size] for i in range(0, len(observations), size))
+            ]
+        except NoHeads as error:
+            raise NotRecognisable(actor.model.name, actor.model.version) from error
+        actions = sample_actions(np.concatenate([one.out[0] for one in out]), deviation[None], units, self._rng)
+        return ActResult(actions, 0.0, 1e3 * (time.perf_counter() - started_s))
+
+    def _deviation(self, actor: Actor, heads_of: HeadsOf, units: Units) -> Array:
+        key = (actor.adaptation.id, actor.adaptation.version)
+        with self._lock:
+            found = self._deviations.get(key)
+        if found is None:
+            context = self._adaptations.context(actor.adaptation)
+            belief = actor.policy.belief
+            found = watched_deviation(context, belief, belief.map_hypothesis, heads_of, units)
+            with self._lock:
+                self._deviations[key] = found
+                while len(self._deviations) > _MOST_DEVIATIONS:
+                    self._deviations.pop(next(iter(self._deviations)))
+        return found
+
     def act_soon(
         self, actor: Actor, observations: Array, conditioning: Array, call: Callable[[ActResult | Exception], None]
     ) -> ActResult | None:
@@ -118,3 +179,11 @@ class Acting:
         model = self._registry.cached_model(adaptation.model, adaptation.model_version)
         policy = self._engine.cached((adaptation.id, adaptation.version))
         return None if model is None or policy is None else Actor(adaptation, model, policy)
+
+
+def _idle(units: Units, n: int) -> Array:
+    """Return n actions of which nothing is wanted."""
+    kind = units.spec.actions
+    return (
+        np.zeros((n, *kind.shape), np.int64) + kind.lowest if kind.discrete else np.zeros((n, *kind.shape), np.float32)
+    )

@@ -155,6 +155,10 @@ class AdaptationService:
         estimate = None if model.confidence is None else model.confidence.estimate
         return self._engine.adapt(key, model.runtime, lambda: self._repository.context(*key), estimate)
 
+    def context(self, adaptation: Adaptation) -> Context:
+        """Read what this version rests on. Raises AdaptationNotFound, DamagedEpisode."""
+        return self._repository.context(adaptation.id, adaptation.version)
+
     def available_policy(self, adaptation: Adaptation) -> AdaptedPolicy | None:
         """Return the policy adapted to this version, with belief and confidence; None if it cannot be evaluated now.
 

@@ -130,9 +130,11 @@ def add_episodes(
     return post(f"{adaptation_path(adaptation_id)}/{role}", _with_rate({role: _to_dicts(episodes)}, rate_hz))
 
 
-def act(adaptation_id: str, observations: Any) -> ApiRequest:
+def act(adaptation_id: str, observations: Any, sample: bool = False) -> ApiRequest:
     """Get actions for observations `[n, *o]`, without recording."""
-    return post(f"{adaptation_path(adaptation_id)}/act", {"observations": _seen("observations", observations)})
+    body = {"observations": _seen("observations", observations)}
+    drawn = {"sample": True} if flag("sample", sample) else {}  # a plain body takes the server's fast path
+    return post(f"{adaptation_path(adaptation_id)}/act", body | drawn)
 
 
 def recognise(episodes: object, candidates: object) -> ApiRequest:

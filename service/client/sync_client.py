@@ -45,9 +45,12 @@ class Adaptation(AdaptationState):
 
     _client: "Client" = field(repr=False, compare=False)
 
-    def act(self, observations: Any) -> Array:
-        """Return actions `[n, a]` (or `[n]`) for observations `[n, *o]`, under the most probable hypothesis."""
-        return np.asarray(self._client.send(requests.act(self.id, observations))["actions"])
+    def act(self, observations: Any, sample: bool = False) -> Array:
+        """Return actions `[n, a]` (or `[n]`) for observations `[n, *o]`, under the most probable hypothesis.
+
+        With `sample` they are drawn as whoever was watched may act, as shaky as it was; else the most probable ones.
+        """
+        return np.asarray(self._client.send(requests.act(self.id, observations, sample))["actions"])
 
     def add_demos(self, demos: Iterable[Episode], rate_hz: float | None = None) -> "Adaptation":
         """Add demonstrations and return the newest version. `rate_hz` is the control rate of the recording, if known.

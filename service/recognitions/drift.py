@@ -12,12 +12,14 @@ import structlog
 
 from metalearn.data.episode import Episode
 from metalearn.recognition import Candidates
-from metalearn.recognition.likelihood import bounds, expand
+from metalearn.recognition.candidates import expand
+from metalearn.recognition.likelihood import bounds
 from service.adaptations.records import Adaptation
 from service.adaptations.service import AdaptationService
 from service.inference import Engine
 from service.observability.metrics import Metrics
-from service.recognitions.service import PIECE_ROWS, units_of
+from service.recognitions.service import PIECE_ROWS
+from service.registry.model_cache import units_of
 
 MOST_WAITING = 256
 _log = structlog.get_logger("service")

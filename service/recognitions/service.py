@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from metalearn.adapter import ActionHeads
-from metalearn.config import ModelConfig
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidData
 from metalearn.data.units import Units
@@ -27,7 +26,7 @@ from service.adaptations.service import AdaptationService
 from service.errors import NotRecognisable
 from service.inference import Engine, NoHeads
 from service.recognitions.agents import Agent, check_alike
-from service.registry.registry import Model
+from service.registry.model_cache import Model, units_of
 
 PIECE_ROWS = 4096
 """Observations times policies in one piece: one or two milliseconds."""
@@ -117,7 +116,8 @@ class Recognitions:
                 for i, heads in enumerate(self._heads(model, experts, episodes, own)):
                     found = evidence_of(heads, experts, episodes[i], own, known.scale, known.inverse)
                     others[i].append(found.steps)
-        return [EpisodeEvidence(*both) for both in zip(steps, map(np.vstack, others), strict=True)]
+        both = zip(steps, map(np.vstack, others), strict=True)
+        return [EpisodeEvidence(some, rest, chance(units)) for some, rest in both]
 
     def _heads(
         self, model: Model, candidates: Candidates, episodes: Sequence[Episode], units: Units
@@ -147,7 +147,7 @@ class Recognitions:
         actions = [_actions(number, episode, units, known) for number, episode in enumerate(looked_at)]
         told = [taken(episode, units, known.inverse) for episode in looked_at]
         return nearest(
-            known.population, _joined(looked_at), np.concatenate(actions), np.concatenate([done for done, _ in told]),
+            known.everybody, _joined(looked_at), np.concatenate(actions), np.concatenate([done for done, _ in told]),
             np.max([noise for _, noise in told], axis=0), heads_of, units, known.scale, in_order=online,
         )  # fmt: skip
 
@@ -167,11 +167,6 @@ class Recognitions:
 def _joined(episodes: Sequence[Episode]) -> Array:
     """Return the observations that were acted on, one episode after the other, and one more."""
     return np.concatenate([*(episode.observations[:-1] for episode in episodes), episodes[-1].observations[-1:]])
-
-
-def units_of(model: Model) -> Units:
-    """Return the units that a model counts in."""
-    return Units(model.spec, **dict(ModelConfig.model_validate(model.bundle.model).units))
 
 
 def _actions(number: int, episode: Episode, units: Units, known: RecognitionCalibration) -> Array:

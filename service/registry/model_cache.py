@@ -8,8 +8,10 @@ from weakref import WeakValueDictionary
 
 from metalearn.bundle import Bundle
 from metalearn.confidence import Confidence
+from metalearn.config import ModelConfig
 from metalearn.data.asks import AskOffer
 from metalearn.data.spec import Spec
+from metalearn.data.units import Units
 from metalearn.recognition import RecognitionCalibration
 from service.inference import Runtime
 
@@ -36,6 +38,11 @@ class Model:
     def asks(self) -> tuple[AskOffer, ...]:
         """What the model was trained for beyond the task itself."""
         return self.bundle.asks
+
+
+def units_of(model: Model) -> Units:
+    """Return the units that a model counts in."""
+    return Units(model.spec, **dict(ModelConfig.model_validate(model.bundle.model).units))
 
 
 class ModelCache:

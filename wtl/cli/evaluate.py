@@ -1,7 +1,8 @@
 """`wtl evaluate` and `wtl benchmark`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +13,9 @@ from wtl.cli.bundles import bundle_folder
 from wtl.cli.options import BundleName, Family, Seed, Threads, Workers
 from wtl.folders import nothing_left_of_a_failure
 from wtl.threads import use_threads
+
+if TYPE_CHECKING:
+    from metalearn.data.episode import Episode
 
 
 def evaluate(
@@ -79,8 +83,23 @@ def benchmark(
         typer.Option(
             metavar="A,B,C",
             help="Run only these parts: methods, grid, tracks, speed, optimisers, generalisation; "
-            "of mirror: recognition, imitation, mirror, told; "
+            "of mirror: recognition, imitation, and for reach beyond, better, mirror, told; "
             "of asks: plain, gambling, return, control, goal, play, better; of ask-words: manifests.",
+        ),
+    ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(
+            help="Family of demonstrators of mirror: grid-manners or cheetah-manners. [default: reach-manners]",
+            autocompletion=completions.families,
+        ),
+    ] = None,
+    person: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=][KIND:]PATH",
+            help="Episodes that a person recorded in the family of mirror (`wtl play`), to be recognised among "
+            "demonstrators. May be given several times.",
         ),
     ] = None,
     tasks: Annotated[int, typer.Option(min=20, help="Test tasks of each part, of mirror, asks and ask-words.")] = 500,
@@ -108,20 +127,27 @@ def benchmark(
       wtl benchmark reach-m2 --page                  # draw the page again
       wtl benchmark mirror                           # whom does it imitate, recognise, and does it know itself?
       wtl benchmark mirror --part told --tasks 50    # a part of it, on few tasks
+      wtl benchmark mirror --family grid-manners     # the same of walkers in a grid
+      wtl benchmark mirror --person ann=ann.npz      # is Ann told from the others?
       wtl benchmark asks --part goal                 # does it do what it is asked for?
       wtl benchmark ask-words                        # tasks in words, shown, tried, and all of it together
     """
     use_threads(threads)
+    if suite != "mirror" and (family or person):
+        raise InvalidConfig("--family and --person are options of `wtl benchmark mirror`")
     if suite is None:
         from metalearn.benchmark.suites import list_suites
 
         Console().print(list_suites())
     elif suite == "mirror":
-        from metalearn.benchmark.watching import run
+        from metalearn.benchmark.watching import REACH, run
         from service.settings import SHIPPED_MODELS
 
         folder = out or Path("benchmarks/results/mirror")
-        run(runs or Path("runs"), SHIPPED_MODELS, folder, parts=_listed(part), tasks=tasks, say=typer.echo)
+        run(
+            runs or Path("runs"), SHIPPED_MODELS, folder, family=family or REACH, parts=_listed(part), tasks=tasks,
+            people=_people(person or ()), say=typer.echo,
+        )  # fmt: skip
     elif suite == "asks":
         from metalearn.benchmark import asking
 
@@ -158,3 +184,18 @@ def benchmark(
 def _listed(text: str | None) -> tuple[str, ...]:
     """`a,b` as ("a", "b")."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _people(given: Sequence[str]) -> dict[str, tuple["Episode", ...]]:
+    """The episodes of each person, by name. Raises InvalidConfig."""
+    from wtl.cli.recordings import read_sources, selection_of
+
+    found = {}
+    for text in given:
+        name, equals, source = text.partition("=")
+        if not equals:
+            name, source = Path(text).stem, text
+        found[name] = read_sources([source], None, selection_of(None, "auto", None))[0].episodes
+    if len(found) < len(given):
+        raise InvalidConfig("--person: expected a name of its own for each, as ann=ann.npz")
+    return found

@@ -146,7 +146,7 @@ def cheetah_distance() -> CheetahVel:
 
 
 class CheetahVectorEnv(TaskVectorEnv):
-    """Cheetahs in lockstep for `HORIZON` steps. The reward of a step is
+    """Cheetahs in lockstep for as many steps as the spec says. The reward of a step is
 
         -|v - v*| - 0.05 |a|^2
 
@@ -161,8 +161,8 @@ class CheetahVectorEnv(TaskVectorEnv):
         self.cheetahs = Cheetahs(load_model(), len(targets))
         self.targets = targets
         self._rngs = [np.random.default_rng() for _ in targets]
-        self._errors = np.zeros((len(targets), HORIZON))
-        self._n_steps = HORIZON
+        self._errors = np.zeros((len(targets), spec.horizon))
+        self._n_steps = spec.horizon
         self._renderer: Any = None
 
     def reset(
@@ -178,7 +178,7 @@ class CheetahVectorEnv(TaskVectorEnv):
     def step(self, actions: Array) -> tuple[Array, Float32[np.ndarray, " b"], Array, Array, dict[str, Any]]:
         """Step every row until the episode is over; `success` is decided on its last step."""
         rewards = np.zeros(self.num_envs, np.float32)
-        if self._n_steps < HORIZON:
+        if self._n_steps < self.task_spec.horizon:
             torques = np.clip(actions, -1.0, 1.0)
             speeds = self.cheetahs.step(torques)
             errors = np.abs(speeds - self.targets)
@@ -188,13 +188,13 @@ class CheetahVectorEnv(TaskVectorEnv):
                 rewards = (-errors - ACTION_COST * np.square(torques).sum(1)).astype(np.float32)
             self._errors[:, self._n_steps] = errors
             self._n_steps += 1
-        over = np.full(self.num_envs, self._n_steps >= HORIZON)
+        over = np.full(self.num_envs, self._n_steps >= self.task_spec.horizon)
         success = over & (self._errors[:, -SETTLED_STEPS:].mean(1) < TOLERANCE)
         return self._observations(), rewards, np.zeros(self.num_envs, bool), over, {"success": success}
 
     def expert_actions(self) -> Float32[np.ndarray, "b 6"]:
         """The actions of the expert, who observes the targets."""
-        return _expert().act(np.hstack((self._observations(), self.targets[:, None])).astype(np.float32))
+        return expert_torques(self._observations(), self.targets)
 
     def _observations(self) -> Float32[np.ndarray, "b 17"]:
         return self.cheetahs.states[:, 1:].astype(np.float32)
@@ -212,6 +212,13 @@ class CheetahVectorEnv(TaskVectorEnv):
         if self._renderer is not None:
             self._renderer.close()
         self.cheetahs.close()
+
+
+def expert_torques(
+    observations: Float32[np.ndarray, "b 17"], speeds: Float[np.ndarray, " b"]
+) -> Float32[np.ndarray, "b 6"]:
+    """The torques of the shipped expert in these states, told to run at these speeds, in metres a second."""
+    return _expert().act(np.hstack((observations, speeds[:, None])).astype(np.float32))
 
 
 @lru_cache

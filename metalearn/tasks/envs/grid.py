@@ -18,6 +18,7 @@ from metalearn.tasks.rendering import draw_plane, draw_scene
 SIDE = 9
 CENTRE = (SIDE - 1) / 2
 MOVES = np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])  # stay, east, west, north, south
+KEYS = dict(zip((" ", "d", "a", "w", "s"), range(len(MOVES)), strict=True))
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class GridVectorEnv(TaskVectorEnv):
 
     def keys_to_action(self) -> dict[str, int]:
         """The keys of `MOVES`."""
-        return dict(zip((" ", "d", "a", "w", "s"), range(len(MOVES)), strict=True))
+        return KEYS
 
     def _observe(self) -> Float32[np.ndarray, "b o"]:
         """The agent's cell, and in a room with a key whether it is held; a demonstration does not show that."""

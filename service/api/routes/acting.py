@@ -24,16 +24,19 @@ async def act(
 ) -> Response:
     """Return one action per observation, under the most probable hypothesis. Nothing is recorded.
 
+    It is the most probable action, or, with `sample`, one as whoever was watched may take it: drawn, and as shaky.
+
     Observations have shape [n, ...o], for example of n robots that do the same task, or are a mapping with such an
     array for each part. Actions have shape [n, ...a], or [n] for one integer, in the units of the model's spec. The
     header Server-Timing has the duration of each stage.
     """
 
-    def prepare() -> tuple[Actor, Array]:
+    def prepare() -> tuple[Actor, Array, ActResult | None]:
         body = request.read(ActRequest)
         actor = container.acting.actor(container.adaptations.read(request.tenant, adaptation_id, version))
         spec, max_rows = actor.model.spec, container.settings.max_rows
-        return actor, to_observations("observations", body.observations, spec, max_rows)
+        observations = to_observations("observations", body.observations, spec, max_rows)
+        return actor, observations, container.acting.sample(actor, observations) if body.sample else None
 
     def respond(result: ActResult) -> Response:
         encode_s = time.perf_counter()
@@ -42,5 +45,6 @@ async def act(
         answer.headers["Server-Timing"] = server_timing(result, request.decode_ms, encode_ms)
         return answer
 
-    actor, observations = await run_in_threadpool(prepare)
-    return await run_in_threadpool(respond, await container.acting.act_once(actor, observations))
+    actor, observations, sampled = await run_in_threadpool(prepare)
+    result = sampled if sampled is not None else await container.acting.act_once(actor, observations)
+    return await run_in_threadpool(respond, result)

@@ -206,6 +206,11 @@ class ActRequest(Body):
     observations: Observations = Field(
         description="Observations as numbers of shape [n, ...o], or those of each part by name."
     )
+    sample: bool = Field(
+        False,
+        description="True to draw each action as whoever was watched may act, as shaky as it was; false for the most "
+        "probable action.",
+    )
 
 
 class EpisodeRequest(Body):

@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from metalearn.data.episode import Array
 from service.api.schemas.adaptations import Body, Episodes, Share
+from service.settings import MOST_CANDIDATES
 
 _Scores = Annotated[list[list[float]], Field(description="For each episode, a number for each step.")]
 
@@ -62,7 +63,9 @@ class RecognitionRequest(Body):
     episodes: Episodes = Field(
         min_length=1, description="Episodes in all of which the same agent acted, with or without their actions."
     )
-    candidates: Annotated[list[Candidate], Field(min_length=1, description="Who may have acted.")]
+    candidates: Annotated[
+        list[Candidate], Field(min_length=1, max_length=MOST_CANDIDATES, description="Who may have acted.")
+    ]
 
 
 class CandidateAnswer(Body):

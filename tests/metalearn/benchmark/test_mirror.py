@@ -10,9 +10,10 @@ import torch
 from metalearn.benchmark.mirror import AGENTS, shuffled
 from metalearn.benchmark.store import read_json
 from metalearn.benchmark.told import SUITES
-from metalearn.benchmark.watching import FIRST, PARTS, SECOND, run
+from metalearn.benchmark.watching import ANY_PARTS, BETTER, FIRST, PARTS, PERSONS, SECOND, run
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
+from metalearn.data.asks import AskOffer
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
@@ -21,19 +22,22 @@ from metalearn.model.inference import Inference
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.recognition import InverseModel, RecognitionCalibration
 from metalearn.recognition.calibration import EvidenceScale
-from metalearn.tasks.envs.reach_manners import reach_manners
 from metalearn.tasks.family import tasks_of
+from metalearn.tasks.registry import find_family
+from metalearn.tasks.rollout import demonstrate
 from service.settings import SHIPPED_MODELS
 
 TASKS = 20
 
 
-def untrained(seed: int) -> Bundle:
+def untrained(seed: int, name: str = "reach-manners", asks: tuple[str, ...] = ()) -> Bundle:
     """A bundle of random weights, with a calibration that was not fitted, so that nothing here takes long."""
-    family, config = reach_manners(), ModelConfig(n_hypotheses=1, latent_dim=8, policy_width=16)
+    family = find_family(name)
+    offers = (AskOffer("better", (0.0,), (1.0,), (0.0,), (1.0,), examples=(True, 0.25)),) if asks else ()
+    config = ModelConfig(n_hypotheses=1, latent_dim=8, policy_width=16, asks=asks, ask_offers=offers)
     torch.manual_seed(seed)
     weights = ConditionalPolicy(config, family.spec).to_weights()
-    bundle = Bundle("reach-manners", family.spec, config.model_dump(mode="json"), weights)
+    bundle = Bundle(name, family.spec, config.model_dump(mode="json"), weights)
     inference = Inference.load(bundle)
     shown = play_experts(family, tasks_of(family, "validation", 4, seed), seed, WATCHED, 0)
     known = RecognitionCalibration(
@@ -49,6 +53,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.random.fork_rng():
         for seed, name in enumerate((FIRST, SECOND)):
             untrained(seed).save(folder / name)
+        untrained(2, "reach-skilled", ("better",)).save(folder / BETTER)
+        untrained(3, "grid-manners").save(folder / "grid-manners-0")
     return folder
 
 
@@ -102,6 +108,30 @@ def test_shuffled_actions_are_those_of_one_other_episode_each_and_as_many_for_ev
     for agent, row in enumerate(moved):
         assert [len(one) for one in row] == [3, 4, 5, 6]
         assert all((one.observations == agent).all() for one in row)
+
+
+def test_a_family_of_choices_is_measured_alike_and_beside_its_bounds(runs: Path) -> None:
+    run(runs, SHIPPED_MODELS, runs / "out", family="grid-manners", tasks=TASKS, say=lambda line: None)
+    report = read_json(runs / "out" / "grid-manners.json")
+    assert set(ANY_PARTS) < set(report)
+    seen = report["recognition"]
+    assert seen["bound, 2 demonstrations"]["n_lineups"] == 3 * TASKS
+    # Who knows the demonstrators is a bound of who has to learn them from two episodes.
+    assert seen["bound, who knows the demonstrators"]["all"]["accuracy"] > 0.5
+    assert report["imitation"]["the demonstrator itself"]["nearest"]["rate"] > 0.5
+
+
+def test_a_person_is_one_more_agent(runs: Path) -> None:
+    family = find_family("reach-manners")
+    # Somebody's recordings: here a demonstrator's, since a test has no person.
+    index = next(i for i in tasks_of(family, "test", 50, 0) if family.manner(i).skill > 0.9)
+    episodes = demonstrate(family, [index] * 6, list(range(6)), "trial").episodes
+    run(runs, SHIPPED_MODELS, runs / "out", people={"ann": episodes}, say=lambda line: None)
+    report = read_json(runs / "out" / "report.json")[PERSONS]["ann"]
+    assert report["the person, taken for the person"]["n"] == 4
+    assert set(report["distance of manner to the person"]) == {"its imitator", "the demonstrators"}
+    with pytest.raises(InvalidConfig, match="at least 3 episodes"):
+        run(runs, SHIPPED_MODELS, runs / "out", people={"ann": episodes[:2]}, say=lambda line: None)
 
 
 @pytest.mark.parametrize(("parts", "message"), [(("tald",), "unknown part 'tald'"), (("mirror",), "wtl train")])

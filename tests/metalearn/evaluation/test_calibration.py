@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metalearn.data.errors import InvalidData
-from metalearn.evaluation.calibration import auroc, brier, calibration_error, describe, reliability
+from metalearn.evaluation.calibration import auroc, brier, calibration_error, describe, expected_error, reliability
 
 PREDICTED = np.array([0.05, 0.15, 0.15, 0.95])
 SUCCESS = np.array([False, True, False, True])
@@ -54,3 +54,11 @@ def test_a_kind_that_is_missing_has_no_ranking() -> None:
 def test_what_is_no_probability_is_refused(wrong: list[float]) -> None:
     with pytest.raises(InvalidData, match="predicted"):
         calibration_error(np.array(wrong), np.zeros(len(wrong), bool))
+
+
+def test_perfect_probabilities_have_an_error_that_falls_with_their_number() -> None:
+    rng = np.random.default_rng(0)
+    few, many = (expected_error(rng.uniform(0.2, 1.0, n), rng) for n in (100, 10_000))
+    assert 0.05 < few < 0.15
+    assert many < 0.02
+    assert expected_error(np.ones(50), rng) == 0

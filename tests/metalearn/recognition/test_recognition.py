@@ -1,5 +1,6 @@
 """Who acted: likelihoods by hand, relations between them, and posteriors that add up."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from gymnasium import spaces
 from scipy.stats import norm
 
-from metalearn.adapter import ActionHeads, Belief
+from metalearn.adapter import ActionHeads, Belief, sample_actions
 from metalearn.bundle import Bundle
+from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.spec import Spec
@@ -22,7 +24,9 @@ from metalearn.recognition import (
     recognise,
 )
 from metalearn.recognition.calibration import EvidenceScale
+from metalearn.recognition.deviation import watched_deviation
 from metalearn.recognition.likelihood import chance, predictive, step_log_likelihoods
+from metalearn.recognition.posterior import posterior
 
 SEEN = spaces.Box(-np.inf, np.inf, (3,), np.float32)
 BOX = Spec(SEEN, spaces.Box(-2.0, 2.0, (2,), np.float32), 50, 10.0)
@@ -184,3 +188,45 @@ def test_a_bundle_keeps_its_calibration_and_its_id(tmp_path: Path) -> None:
     assert not RecognitionCalibration.of(plain).fitted
     with pytest.raises(InvalidConfig, match="does not fit"):
         RecognitionCalibration.of(plain.with_recognition({"scale": np.zeros(2, np.float32)}, {}))
+
+
+def test_a_hand_that_shakes_is_told_from_one_that_is_imitated_badly(rng: np.random.Generator) -> None:
+    units, belief = Units(BOX), Belief(np.zeros(2, np.float32), np.ones(1, np.float32))
+
+    def heads_of(latents: object, hypotheses: object, observations: object, actions: np.ndarray) -> ActionHeads:
+        return heads(np.zeros((1, len(actions), 2)), log_sigma=0.0)
+
+    steady = Episode.of(np.zeros((81, 3)), np.full((80, 2), 0.5))
+    shaky = Episode.of(np.zeros((81, 3)), np.clip(rng.normal(0.5, 0.2, (80, 2)), -2, 2))
+    found = [
+        watched_deviation(context, belief, 0, heads_of, units)
+        for context in (Context((steady,)), Context((shaky,)), Context((shaky.without_actions(),)))
+    ]
+    np.testing.assert_allclose(found[0], 0, atol=1e-6)
+    np.testing.assert_allclose(found[1], 0.2, rtol=0.2)
+    np.testing.assert_allclose(found[2], 1)  # nobody saw its hand: the policy's own sigma
+
+
+def test_drawn_actions_vary_as_they_should_and_stay_in_bounds(rng: np.random.Generator) -> None:
+    means = np.tile(np.array([[0.0, 1.9]], np.float32), (4000, 1))
+    drawn = sample_actions(means, np.array([[0.3, 1.0]], np.float32), Units(BOX), rng)
+    assert drawn[:, 0].std() == pytest.approx(0.3, rel=0.1)
+    assert drawn[:, 1].max() == 2
+    logits = np.log(np.tile(np.array([[0.25, 0.75, 0.2, 0.3, 0.5]], np.float32), (4000, 1)))
+    chosen = sample_actions(logits, np.zeros((1, 5), np.float32), Units(CHOICES), rng)
+    assert chosen.shape == (4000, 2)
+    assert chosen[:, 0].mean() == pytest.approx(0.75, abs=0.03)
+    assert (chosen[:, 1] == 2).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_evidence_counts_by_its_lead_and_nobody_by_the_number_of_steps() -> None:
+    likely, others, steps = np.array([[0.0, -2.0]]), np.array([[-1.0]]), np.array([8])
+    plain = posterior(likely, others, steps, -1.0, EXACT)
+    surer = posterior(likely, others, steps, -1.0, replace(EXACT, weight_lead=1.0))
+    assert surer[0, 0] > plain[0, 0] and surer[0, 1] < plain[0, 1]
+    anybody = posterior(likely, others, steps, -1.0, replace(EXACT, nobody_steps=1.0))
+    odds = (anybody[0, 2] / anybody[0, 0]) / (plain[0, 2] / plain[0, 0])
+    assert odds == pytest.approx(8)
+    # A question with fewer candidates is the same as one that never had more.
+    fewer = posterior(np.array([[0.0, -2.0, -np.inf]]), np.array([[-1.0, -np.inf]]), steps, -1.0, EXACT)
+    np.testing.assert_allclose(fewer[0, [0, 1, 3]], plain[0])

@@ -1,6 +1,7 @@
 """`POST /v1/recognitions`: who acted, asked over HTTP of a model small enough to check by hand."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,16 @@ def test_hostile_candidates_are_refused_by_field(
     answer = http.post("/v1/recognitions", json={"episodes": [episode], "candidates": candidates})
     assert answer.status_code == status, answer.text
     assert said in answer.text
+
+
+def test_far_too_many_candidates_are_refused_without_looking_at_each(http: TestClient) -> None:
+    episode = {"observations": [[0, 0, 0], [1, 0, 0]], "actions": [[1, 0]]}
+    many = {"episodes": [episode], "candidates": [{}] * 100_000}
+    started_s = time.process_time()
+    answer = http.post("/v1/recognitions", json=many)
+    assert answer.status_code == 422
+    assert answer.json()["field"].startswith("candidates")
+    assert time.process_time() - started_s < 5
 
 
 def test_too_much_at_once_is_refused(client: Client) -> None:

@@ -5,8 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metalearn.benchmark.manners import distance, statistics
-from metalearn.tasks.envs.reach_manners import RANGES, Manner, ReachManners, demonstrators, reach_manners, reach_plain
+from metalearn.benchmark.manners import demonstrators, distance
+from metalearn.tasks.envs.reach_manners import (
+    RANGES,
+    Manner,
+    ReachManners,
+    reach_beyond,
+    reach_manners,
+    reach_plain,
+    reach_skilled,
+)
 from metalearn.tasks.rollout import demonstrate
 
 
@@ -23,7 +31,7 @@ def paths(**manner: float) -> np.ndarray:
     family = As("reach-manners", 4, 1)
     object.__setattr__(family, "who", replace(Manner(), **manner))
     episodes = demonstrate(family, list(range(0, 80, 4)), list(range(20)), "demo").episodes
-    return statistics(episodes, 0)
+    return family.statistics(episodes, 0)
 
 
 def halves(manner: Manner) -> int:
@@ -71,3 +79,27 @@ def test_one_manner_is_nearer_to_itself_than_to_another() -> None:
         paths(curvature=0.5), paths(curvature=-0.5), spread
     )
     assert reach_plain().manner(3) == Manner()
+
+
+def test_what_a_demonstrator_did_is_possible_under_it_and_hardly_under_another() -> None:
+    family, index = reach_manners(), 2_000_003
+    [episode] = demonstrate(family, [index], [5], "trial").episodes
+    own = family.log_likelihood(index, episode).sum()
+    others = [family.log_likelihood(int(i), episode).sum() for i in demonstrators(family, index, 9, seed=0)[1:]]
+    assert np.isfinite(own)
+    assert own > max(others)
+
+
+def test_variants_change_skill_or_the_ranges_and_nothing_else() -> None:
+    index = 2_000_003
+    plain, skilled, beyond = (family.manner(index) for family in (reach_manners(), reach_skilled(), reach_beyond()))
+    assert replace(plain, skill=1.0) == skilled
+    assert replace(plain, speed=beyond.speed, curvature=beyond.curvature) == beyond
+    assert beyond.speed < RANGES["speed"][0]
+    assert abs(beyond.curvature) > RANGES["curvature"][1]
+
+
+def test_the_goal_that_was_reached_is_seen_in_the_last_observation() -> None:
+    family = reach_manners()
+    episodes = demonstrate(family, [2_000_000, 2_000_001, 2_000_002], [0, 1, 2], "trial").episodes
+    assert [family.goal_of(e) for e in episodes if e.success] == [i for i, e in enumerate(episodes) if e.success]
