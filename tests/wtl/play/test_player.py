@@ -321,9 +321,9 @@ def test_a_reward_that_is_no_number_ends_the_episode_and_what_the_page_gets_is_s
 def test_a_family_that_no_model_plays_is_refused(server: ServerProcess):
     with (
         Client(server.url) as client,
-        pytest.raises(InvalidConfig, match="no model of the server has the spaces of push"),
+        pytest.raises(InvalidConfig, match="no model of the server has the spaces of reach-pixels"),
     ):
-        Choices(client.models(), "push")
+        Choices(client.models(), "reach-pixels")
 
 
 def test_a_film_is_read_as_it_was_written_and_a_damaged_one_is_none(tmp_path: Path):
