@@ -39,7 +39,7 @@ def token(served_page: tuple[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A real Chromium, for a module: the loop of Playwright runs in this thread, and no module may open a second one."""
+    """A real Chromium, for a module: Playwright has its loop in this thread, and no module may open a second one."""
     driver = pytest.importorskip("support.chromium")
     if driver.chromium_path() is None:
         pytest.skip(driver.HOW)
