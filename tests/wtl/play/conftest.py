@@ -37,9 +37,9 @@ def token(served_page: tuple[str, str]) -> str:
     return served_page[1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A real Chromium."""
+    """A real Chromium, for a module: Playwright has its loop in this thread, and no module may open a second one."""
     driver = pytest.importorskip("support.chromium")
     if driver.chromium_path() is None:
         pytest.skip(driver.HOW)

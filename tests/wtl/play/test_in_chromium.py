@@ -85,8 +85,8 @@ def test_reach_shown_with_the_pointer_fails_learns_and_succeeds(open_page: Open,
             break
     assert "failed" in first
     assert attempt(page) == "It has learned it"
-    assert max(believed(page)) > 95 > max(undecided)
-    assert page.locator(".bars .newest text").first.text_content() == "100"
+    assert max(believed(page)) > max(80, *undecided)
+    assert int(page.locator(".bars .newest text").first.text_content()) > 80
     page.wait_for_selector(".compare figure.bad")  # the replay in step ends, the first attempt beside the second
     page.wait_for_selector(".compare figure.good")
     with Client(server.url) as client:

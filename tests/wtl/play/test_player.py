@@ -12,12 +12,15 @@ from own_task import Doors
 from support.playing import ServerProcess
 
 from metalearn.data.errors import InvalidConfig
+from metalearn.tasks.registry import find_family
 from metalearn.tasks.single_row import SingleRowEnv
 from service.client import Client
 from wtl.play.choices import Choices
 from wtl.play.commands import carry_out
+from wtl.play.controls import controls_of
 from wtl.play.films import Film, FilmStore, encode
 from wtl.play.player import Player
+from wtl.play.stage import Stage
 from wtl.play.view import state_of
 
 REACH = 2_000_017
@@ -318,12 +321,23 @@ def test_a_reward_that_is_no_number_ends_the_episode_and_what_the_page_gets_is_s
     json.dumps(page.state, allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [("dark-room", "keys"), ("key-to-door", "keys"), ("reach-colour", "pointer"), ("reach-m4", "pointer")],
+)
+def test_families_that_ship_are_drawn_and_steered_as_their_actions_are(family: str, kind: str):
+    stage = Stage(find_family(family), find_family(family).splits["test"][0])
+    assert (controls_of(stage).kind, stage.picture().std() > 1) == (kind, True)
+    assert (stage.goal_at(0.5, 0.5) is not None) == (kind == "pointer")
+    stage.close()
+
+
 def test_a_family_that_no_model_plays_is_refused(server: ServerProcess):
     with (
         Client(server.url) as client,
-        pytest.raises(InvalidConfig, match="no model of the server has the spaces of push"),
+        pytest.raises(InvalidConfig, match="no model of the server has the spaces of reach-pixels"),
     ):
-        Choices(client.models(), "push")
+        Choices(client.models(), "reach-pixels")
 
 
 def test_a_film_is_read_as_it_was_written_and_a_damaged_one_is_none(tmp_path: Path):
