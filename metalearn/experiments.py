@@ -36,8 +36,8 @@ _ALL = (
         family="reach-m2",
         manifest="reach-m2",
         data=DataConfig(n_tasks=24_576, chunk_tasks=512, graded_per_task=2),
-        model=ModelConfig(asks=("return", "goal", "better")),
-        training=TrainingConfig(warmup_steps=700, rounds=2, round_steps=500),
+        model=ModelConfig(asks=("return", "goal", "better", "words")),
+        training=TrainingConfig(warmup_steps=1000, rounds=2, round_steps=700),
     ),
     *(
         Experiment(

@@ -119,7 +119,8 @@ def measure(bundle: Bundle, manifest: str, tasks: int, seed: int) -> dict[str, A
     success = {
         name: attempts_with(protocol, player, contexts, way) for name, way in ways(family, indices, seed).items()
     }
-    found: dict[str, Any] = {"encoder": bundle.model["ask_offers"][0]["encoder"], "ways": {}}
+    encoder = next(offer["encoder"] for offer in bundle.model["ask_offers"] if offer["kind"] == "words")
+    found: dict[str, Any] = {"encoder": encoder, "ways": {}}
     groups = {"known tasks": ~new, "new tasks": new} if new.any() else {}
     for name, attempts in success.items():
         found["ways"][name] = _rates(attempts, missions, seed)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metalearn.config import ModelConfig
-from metalearn.data.asks import NOTHING, features_of
+from metalearn.data.asks import sizes_of
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spaces import beside_pictures
@@ -63,8 +63,8 @@ class ConditionalPolicy(nn.Module):
         o, a, width = spec.observation_size, spec.action_size, config.policy_width
         observations, d = make_observation_encoder(spec, config), config.latent_dim
         self.encoder = ContextEncoder(config, observations, a)
-        n_asks = features_of([NOTHING], config.ask_offers).shape[1]
-        self.asked = AskReader(n_asks, d, config.encoder_width) if n_asks else None
+        sizes = sizes_of(config.ask_offers)
+        self.asked = AskReader(sizes, d, config.encoder_width) if sizes else None
         self.prior = nn.Sequential(nn.Linear(d, width), nn.ReLU(), nn.Linear(width, config.n_hypotheses))
         self.hypotheses = nn.Embedding(config.n_hypotheses, 32)
         self.completion = nn.Sequential(nn.Linear(d + 32, width), nn.ReLU(), nn.Linear(width, d))

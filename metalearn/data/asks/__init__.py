@@ -7,6 +7,7 @@ then on. What a trained model makes of it belongs in `metalearn.model`.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ __all__ = [
     "accepted",
     "features_of",
     "kinds_of",
+    "sizes_of",
 ]
 
 KINDS: tuple[type[AskKind], ...] = (Return, Goal, Better, Words)
@@ -118,16 +120,20 @@ def features_of(asks: Sequence[Ask], offers: Sequence[AskOffer]) -> Float32[np.n
 
     Zeros where it is not.
     """
-    sizes = [kinds_of([offer.kind])[0].size(offer) for offer in offers]
-    ends = np.cumsum([0, *(size + 1 for size in sizes)])
+    ends = np.cumsum([0, *sizes_of(offers)])
     found = np.zeros((len(asks), ends[-1]), np.float32)
     for row, ask in zip(found, asks, strict=True):
         values = {value.name: value for value in ask.values}
-        for offer, start, size in zip(offers, ends, sizes, strict=False):
+        for offer, (start, end) in zip(offers, pairwise(ends), strict=True):
             if value := values.get(offer.kind):
-                row[start : start + size] = value.features(offer)
-                row[start + size] = 1
+                row[start : end - 1] = value.features(offer)
+                row[end - 1] = 1
     return found
+
+
+def sizes_of(offers: Sequence[AskOffer]) -> tuple[int, ...]:
+    """How many numbers `features_of` gives for each kind: its own, and whether it is asked for."""
+    return tuple(kinds_of([offer.kind])[0].size(offer) + 1 for offer in offers)
 
 
 def accepted(offers: Sequence[AskOffer]) -> str:
