@@ -25,8 +25,10 @@ from metalearn.data.parts import joined, split
 from metalearn.data.spec import Spec
 from metalearn.evaluation.manifest import load_manifest
 from metalearn.model.inference import Inference
-from metalearn.tasks.family import tasks_of
+from metalearn.tasks.family import TaskId, tasks_of
 from metalearn.tasks.registry import find_family
+from metalearn.tasks.rollout import demonstrate as expert_episodes
+from metalearn.tasks.rollout import episode_seeds
 from metalearn.training.asking import GoalReader, goal_reader
 from metalearn.training.collect import (
     Collector,
@@ -64,6 +66,11 @@ class Plan:
     data: DataConfig
     seed: int
 
+    @property
+    def stream(self) -> int:
+        """Of the layouts of attempts (`episode_seeds`)."""
+        return STREAM_CALIBRATION + 10_000 * self.seed
+
 
 @dataclass(frozen=True, eq=False)
 class Played:
@@ -75,9 +82,11 @@ class Played:
     def situations(self) -> Iterator[tuple[int, Context, Array]]:
         """Yield each task with each of its contexts, and the success of the next two attempts.
 
-        Outcomes `[2]` are 0 or 1; NaN for an attempt that was not made.
+        Outcomes `[2]` are 0 or 1; NaN for an attempt that was not made, or for one in another layout than
+        that of a goal that is asked for.
         """
-        for task, (context, attempts) in enumerate(zip(self.contexts, self.attempts, strict=True)):
+        for task, (context, every) in enumerate(zip(self.contexts, self.attempts, strict=True)):
+            attempts = every[:1] if any(value.of_moment for value in context.ask.values) else every
             success = [float(bool(attempt.success)) for attempt in attempts] + [np.nan]
             for tried in range(len(attempts)):
                 yield task, context.with_trial(*attempts[:tried]), np.array(success[tried : tried + 2])
@@ -132,7 +141,7 @@ def calibrate(
     learnt = np.arange(len(records)) % 2 == 0
     odd = rng.random(len(records)) < STRANGE
     contexts = [strange(c, contexts[i - 1], bundle.spec, rng) if odd[i] else c for i, c in enumerate(contexts)]
-    asks = _asks(bundle, plan.family, records, np.random.default_rng([seed, STREAM_CALIBRATION, 1]))
+    asks = draw_asks(bundle, plan, records, np.random.default_rng([seed, STREAM_CALIBRATION, 1]))
     contexts = [replace(context, ask=ask) for context, ask in zip(contexts, asks, strict=True)]
     played = play(plan, bundle, records, contexts, collector, tell)
     n_steps = min(STEPS, _experiment(bundle).training.total_steps) if steps is None else steps
@@ -187,8 +196,8 @@ def play(
     """Collect the policy's attempts in every task, each one conditioned on those before it."""
     weights = {k: np.asarray(v) for k, v in bundle.weights.items()}
     policy = Snapshot(ModelConfig.model_validate(bundle.model), weights)
-    seed, size = STREAM_CALIBRATION + 10_000 * plan.seed, plan.data.chunk_tasks
-    chunks = trial_chunks(plan.family, records, contexts, plan.n_attempts, seed, size=size, relabel=False)
+    size = plan.data.chunk_tasks
+    chunks = trial_chunks(plan.family, records, contexts, plan.n_attempts, plan.stream, size=size, relabel=False)
     tasks: list[TaskTrials] = []
     for done, found in enumerate(collector.map(partial(try_chunk, policy), chunks), 1):
         tasks += found
@@ -235,27 +244,50 @@ def _shown(record: TaskRecord, rng: np.random.Generator) -> Context:
     return Context(tuple(demo.without_actions() for demo in demos) if rng.random() < NO_ACTIONS else demos)
 
 
-def _asks(bundle: Bundle, family: str, records: Sequence[TaskRecord], rng: np.random.Generator) -> list[Ask]:
+def draw_asks(bundle: Bundle, plan: Plan, records: Sequence[TaskRecord], rng: np.random.Generator) -> list[Ask]:
     """What is asked for in each task: in half of them something that the model was trained for."""
     if not bundle.asks:
         return [NOTHING] * len(records)
-    goals = goal_reader(find_family(family), bundle.spec)
-    return [_asked(record, bundle.asks, goals, rng) if rng.random() < ASKED else NOTHING for record in records]
+    family = find_family(plan.family)
+    goals = goal_reader(family, bundle.spec)
+    if goals is None:
+        solved = [record.demos[0] for record in records]
+    else:  # a goal is one of the layout in which the first attempt begins
+        indices = [TaskId.parse(record.task).index for record in records]
+        pieces = chunked(indices, plan.data.chunk_tasks)
+        with one_thread():
+            runs = [expert_episodes(family, p, episode_seeds(p, plan.stream, 0), "trial") for p in pieces]
+        solved = [episode for run in runs for episode in run.episodes]
+    return [
+        _asked(record, episode, bundle.asks, goals, rng) if rng.random() < ASKED else NOTHING
+        for record, episode in zip(records, solved, strict=True)
+    ]
 
 
-def _asked(record: TaskRecord, offers: Sequence[AskOffer], goals: GoalReader | None, rng: np.random.Generator) -> Ask:
-    """At least one kind: what the expert's demo was an answer to, or what was asked for in another task."""
+def _asked(
+    record: TaskRecord, solved: Episode, offers: Sequence[AskOffer], goals: GoalReader | None, rng: np.random.Generator
+) -> Ask:
+    """At least one kind: what the expert who `solved` the task did, or an outcome that was asked for in another task.
+
+    A goal is always the one that solves the task, as words are always about it: who asks means the task.
+    """
     wanted = [offer for offer in offers if rng.random() < PART] or [offers[int(rng.integers(len(offers)))]]
-    demo = record.demos[0]
-    achieved = None if goals is None else goals(demo.observations)
+    achieved = None if goals is None else goals(solved.observations)
     known = Hindsight(
-        demo, len(demo), quality=EXPERT, shown=EXPERT, alike=(demo,), achieved=achieved, sentences=record.sentences
+        solved,
+        len(solved),
+        quality=EXPERT,
+        shown=EXPERT,
+        alike=(solved,),
+        achieved=achieved,
+        sentences=record.sentences,
     )
     values = []
     for offer in wanted:
         [kind] = kinds_of([offer.kind])
         value = kind.in_hindsight(known, rng)
-        if kind.of_outcome and offer.examples and (value is None or rng.random() < PART):
+        elsewhere = kind.of_outcome and not kind.of_moment and offer.examples
+        if elsewhere and (value is None or rng.random() < PART):
             value = kind.from_json(offer.examples[int(rng.integers(len(offer.examples)))])
         values += [] if value is None else [value]
     return Ask(tuple(values))

@@ -6,16 +6,22 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from support.asks import OFFERS
+from support.bundles import reach_ask
 
 from metalearn.adapter import Belief
 from metalearn.bundle import Bundle
 from metalearn.confidence import Confidence, Novelty, describe, kind
-from metalearn.config import ModelConfig
+from metalearn.config import DataConfig, ModelConfig
 from metalearn.data.asks import KINDS, Ask, Goal, Return
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
+from metalearn.tasks.family import TaskId
+from metalearn.tasks.registry import find_family
+from metalearn.tasks.rollout import episode_seeds
+from metalearn.training.calibrate import Plan, Played, demonstrate, draw_asks
+from metalearn.training.collect import SerialCollector
 
 SPEC = Spec(spaces.Box(-9, 9, (3,), np.float32), spaces.Box(-1, 1, (2,), np.float32), horizon=10, rate_hz=10.0)
 
@@ -212,3 +218,29 @@ def test_calibrating_plays_validation_tasks_and_changes_no_weights() -> None:
     assert 0 < estimate.success < 1
     recorded = Bundle("any", spec, bundle.model, bundle.weights, provenance={"recorded": True})
     assert calibrate(recorded) is recorded
+
+
+def test_a_goal_that_is_asked_for_in_calibration_solves_the_task_of_its_layout() -> None:
+    bundle = reach_ask()
+    plan = Plan("reach-m2", "validation", 8, 3, DataConfig(demos_per_task=1, experts_per_task=0), seed=0)
+    family = find_family(plan.family)
+    records = demonstrate(plan, SerialCollector(), lambda what, done, total: None)
+    asks = draw_asks(bundle, plan, records, np.random.default_rng(0))
+    indices = [TaskId.parse(record.task).index for record in records]
+    env = family.make_vec(indices, "trial")
+    env.reset(seed=episode_seeds(indices, plan.stream, 0))
+    found = [
+        float(np.linalg.norm(np.array(value.value) - env.goal[row]))
+        for row, ask in enumerate(asks)
+        for value in ask.values
+        if isinstance(value, Goal)
+    ]
+    env.close()
+    assert found and max(found) < 0.1  # where reach counts as touched
+
+
+def test_after_a_goal_only_the_attempt_in_its_layout_counts() -> None:
+    tried = tuple(Episode.of(np.zeros((3, 2), np.float32), success=True) for _ in range(3))
+    goal = Ask((Goal((0.1, 0.2)),))
+    played = Played((Context(), Context(ask=goal)), (tried, tried))
+    assert [task for task, _, _ in played.situations()] == [0, 0, 0, 1]
