@@ -84,10 +84,10 @@ def test_what_is_asked_for_is_what_the_imitated_episode_was():
                 assert asked == pytest.approx(last + 0.1, abs=0.02)
 
 
-def test_of_those_who_are_no_experts_mostly_the_last_steps_before_a_goal_are_imitated():
+def test_of_those_who_play_mostly_the_last_steps_before_a_goal_are_imitated():
     long = Episode.of(np.zeros((65, 1)), np.zeros((64, 1)), np.zeros(64), success=False)
     rng = np.random.default_rng(0)
-    expert, other = ([way(Answer(0, long, quality, ()), rng) for _ in range(4000)] for quality in (1.0, None))
+    expert, other = ([way(Answer(0, long, quality, ()), rng) for _ in range(4000)] for quality in (1.0, 0.0))
     assert {steps.start for steps in expert} == {0}
     assert {steps.stop for steps in expert} == {steps.stop for steps in other} == set(range(1, 65))
     assert min(len(steps) for steps in other) == 1
@@ -95,6 +95,8 @@ def test_of_those_who_are_no_experts_mostly_the_last_steps_before_a_goal_are_imi
     shares = [np.mean([low <= n < 2 * low for n in late]) for low in (1, 2, 4, 8, 16, 32)]
     assert max(late) > 55
     np.testing.assert_allclose(shares, 1 / 6, atol=0.09)  # as many of each length, twice it, four times it
+    graded, unknown = ([way(Answer(0, long, q, ()), rng).start == 0 for _ in range(4000)] for q in (0.8, None))
+    assert 0.8 < np.mean(graded) < 0.95 and 0.5 < np.mean(unknown) < 0.75
 
 
 def test_steps_are_picked_between_a_start_and_an_end():
@@ -204,7 +206,7 @@ def test_what_is_asked_for_changes_actions_from_the_first_step_of_training_on():
     torch.manual_seed(0)
     for n_features in (2, 4, 400):
         asks = torch.nn.functional.one_hot(torch.arange(2), n_features) * n_features**0.5
-        added = AskReader(n_features, 64, 256)(torch.zeros(2, 64), asks.float())
+        added = AskReader((n_features,), 64, 256)(torch.zeros(2, 64), asks.float())
         assert 0.3 < float(added.detach().std()) < 3
 
 
