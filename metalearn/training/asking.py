@@ -31,7 +31,6 @@ EACH, GRADED, WITHOUT_DEMOS, WATCHED = 0.5, 0.5, 0.4, 0.15
 is; and how often nothing is asked for, so that whoever is shown is imitated."""
 DRAWS = 4  # of an episode, until it answers every kind that is to be asked for
 MOST_LABELS = 4096  # that units are fitted to
-UNKNOWN_QUALITY = 0.5  # of whoever acted, between play and the expert
 MOMENTS = 4  # of an episode, for its goals
 
 GoalReader = Callable[[Shaped[np.ndarray, "n *o"]], Float32[np.ndarray, "n g"]]
@@ -241,12 +240,13 @@ class Asking:
 def way(answer: Answer, rng: np.random.Generator) -> range:
     """Steps of an episode that led to what was achieved after the last of them, any moment being as likely.
 
-    An expert's are all steps before. Who plays makes detours: the shorter a way, the surer it is that each of its
-    actions was for what was achieved, so the logarithm of its length is drawn evenly. Others are taken for the one or
-    the other as their quality says, and for either as likely where nobody knows it.
+    Of whoever knows the task they are all steps before. Who plays makes detours: the shorter a way, the surer it is that
+    each of its actions was for what was achieved, so the logarithm of its length is drawn evenly. Where nobody knows who
+    acted, either is as likely.
     """
     end = int(rng.integers(1, len(answer.episode) + 1))
-    if rng.random() < (UNKNOWN_QUALITY if answer.quality is None else answer.quality):
+    purposeful = rng.random() < 0.5 if answer.quality is None else answer.quality > 0
+    if purposeful:
         return range(end)
     length = math.exp(rng.uniform(0, math.log(end + 1)))
     return range(end - min(end, int(length)), end)
