@@ -240,9 +240,9 @@ class Asking:
 def way(answer: Answer, rng: np.random.Generator) -> range:
     """Steps of an episode that led to what was achieved after the last of them, any moment being as likely.
 
-    Of whoever knows the task they are all steps before. Who plays makes detours: the shorter a way, the surer it is that
-    each of its actions was for what was achieved, so the logarithm of its length is drawn evenly. Where nobody knows who
-    acted, either is as likely.
+    Of whoever knows the task they are all steps before. Who plays makes detours: the shorter a way, the surer it is
+    that each of its actions was for what was achieved, so the logarithm of its length is drawn evenly. Where nobody
+    knows who acted, either is as likely.
     """
     end = int(rng.integers(1, len(answer.episode) + 1))
     purposeful = rng.random() < 0.5 if answer.quality is None else answer.quality > 0

@@ -1,7 +1,7 @@
 """Every fenced block of README.md and docs/ whose info string ends in `run` runs: ```python run, ```bash run.
 
 Blocks run in the repository root, those of one page in order; what they make belongs in runs/. A page that
-speaks to http://127.0.0.1:8000 gets a server of the shipped models and of `reach-ask` (on a free port) to speak to.
+speaks to http://127.0.0.1:8000 gets a server of the shipped models (on a free port) to speak to.
 The tutorial in examples/ is executed too, and has to print what its text says.
 """
 
@@ -19,7 +19,6 @@ import httpx
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from support.bundles import reach_ask
 
 from service.settings import SHIPPED_MODELS
 
@@ -47,11 +46,9 @@ def pages() -> list[Path]:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped models, and a small one that follows asks."""
+    """The shipped models."""
     folder = tmp_path_factory.mktemp("docs") / "models"
     shutil.copytree(SHIPPED_MODELS, folder)
-    if not (folder / "reach-ask").exists():
-        reach_ask().save(folder / "reach-ask")
     return folder
 
 
