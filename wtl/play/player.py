@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metalearn.data.errors import WatchTryLearnError
+from metalearn.data.errors import InvalidData, WatchTryLearnError
 from service.client import Client, ClientError
 from service.client import requests as ask
 from service.client.spaces import ModelSpaces
@@ -189,8 +189,13 @@ class Player:
             return
         at_once = Outgoing(self._client)
         at_once.start(self.memory.ask_for(wanted))
-        while not at_once.send():
-            pass
+        try:
+            while not at_once.send():
+                pass
+        except ClientError as error:
+            if error.status in WORTH_WAITING:  # the episode that is played goes on, and only it is kept
+                raise InvalidData("ask", "a server that answers; ask again once it does", "no answer") from error
+            raise
         if self.memory.state is not None:
             self._changed(self.memory.state.id)
 

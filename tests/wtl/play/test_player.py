@@ -197,6 +197,24 @@ def test_in_the_middle_of_an_attempt_an_ask_is_for_the_next_one(make_page: Calla
     assert page.client.adaptation(state["adaptation"]["id"]).n_trials == 1
 
 
+def test_an_ask_that_nobody_answers_in_an_attempt_is_not_said_to_be_kept(
+    make_page: Callable[..., Page], server: ServerProcess
+):
+    page = asking(make_page)
+    page.do("try", paused=True)
+    page.do("step")
+    server.kill()
+    try:
+        page.begin("ask", ask={"better": True})
+        problem = page.state["problem"]
+        assert page.state["phase"] == "attempt" and not problem.get("waiting")
+        assert (problem["field"], problem["got"]) == ("ask", "no answer")
+    finally:
+        server.start()
+    state = page.do("ask", ask={"better": True})
+    assert state["problem"] is None and state["asking"]["asked"] == {"better": True}
+
+
 def test_an_edited_copy_asks_for_what_was_asked_last(make_page: Callable[..., Page]):
     page = asking(make_page)
     page.do("ask", ask={"goal": [0.1, 0.2]})

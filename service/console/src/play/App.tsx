@@ -45,6 +45,8 @@ export function App() {
   }, []);
   useShortcuts(state, send, elsewhere);
 
+  const played = state === null || state.phase === "broken" ? "" : `${state.family} ${state.task} ${state.model.name}`;
+  useEffect(() => setAiming(false), [played]); // a place in another picture, or for another model, is no goal here
   const aims = aiming && state !== null && state.phase !== "broken" && state.phase !== "saving" && !steering(state);
 
   if (state === null) return <main class="play"><p class="waiting">{connected ? "One moment…" : "Play does not answer. Is `wtl play` running?"}</p></main>;

@@ -28,6 +28,8 @@ export function Ask({ state, send, elsewhere, problem, aiming, setAiming, aim }:
     document.addEventListener("keydown", leaving);
     return () => document.removeEventListener("keydown", leaving);
   }, [aiming]);
+  const [past, setPast] = useState(""); // a refusal of what is no longer in the form
+  const refusal = JSON.stringify(problem);
   if (offers.length === 0) return null;
 
   const wanted = askedIn(draft);
@@ -42,12 +44,15 @@ export function Ask({ state, send, elsewhere, problem, aiming, setAiming, aim }:
       <h2 id="ask-title">Ask for it</h2>
       <p class="quiet" role="status">{asks(asked) ? <>It is asked for {said(asked)}.</> : "Say what you want of the next attempt, with or without a demonstration. Nothing is asked for now."}</p>
       {warnings.map((warning) => <p key={warning} class="warning">{warning}.</p>)}
-      {problem !== null && <Trouble problem={problem} />}
-      <form onSubmit={(event) => { event.preventDefault(); if (!same && state.phase !== "saving") send({ do: "ask", ask: wanted }); }}>
+      {problem !== null && refusal !== past && <Trouble problem={problem} />}
+      <form onSubmit={(event) => { event.preventDefault(); setPast(""); if (!same && state.phase !== "saving") send({ do: "ask", ask: wanted }); }}>
         {offers.map((offer) => {
           const choice = draft[offer.kind];
           if (choice === undefined) return null; // of the model before
-          const change = (next: Partial<Choice>) => setDraft({ ...draft, [offer.kind]: { ...choice, chosen: true, ...next } });
+          const change = (next: Partial<Choice>) => {
+            setPast(refusal);
+            setDraft({ ...draft, [offer.kind]: { ...choice, chosen: true, ...next } });
+          };
           return (
             <div key={offer.kind} class="kind" role="group" aria-label={nameOf(offer.kind)}>
               <div class="row">

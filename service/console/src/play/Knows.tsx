@@ -6,6 +6,7 @@ export function Knows({ state }: { readonly state: State }) {
   const { adaptation } = state;
   if (adaptation === null) return null;
   const { belief, confidence, value_of_trial: value } = adaptation;
+  const aimed = "goal" in state.asking.asked; // calibration knows only goals that are the task's, each in one layout
   return (
     <section class="knows" aria-label="what it knows">
       {belief !== null && (
@@ -20,8 +21,8 @@ export function Knows({ state }: { readonly state: State }) {
         <>
           <Bars rows={adaptation.history} />
           <p>
-            <strong>{percent(confidence)}</strong> that the next attempt succeeds.{" "}
-            {value !== null && (value > 0.02 ? <>A trial before it would add <strong>{Math.round(100 * value)} points</strong>.</> : "Another trial would tell it nothing new.")}
+            <strong>{percent(confidence)}</strong> that the next attempt succeeds{aimed && ", if this goal is what the task is about"}.{" "}
+            {value !== null && !aimed && (value > 0.02 ? <>A trial before it would add <strong>{Math.round(100 * value)} points</strong>.</> : "Another trial would tell it nothing new.")}
           </p>
           <Unusual adaptation={adaptation} />
         </>

@@ -55,6 +55,7 @@ function shown(offer: Offer, value: unknown): Choice["value"] {
 
 function plain({ control, value }: Choice): unknown {
   if (control === "numbers") return (value as readonly string[]).map(numberIn);
+  if (control === "text") return String(value).trim().replace(/\s+/g, " ");
   return control === "number" ? numberIn(String(value)) : value;
 }
 
