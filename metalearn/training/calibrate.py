@@ -250,7 +250,7 @@ def draw_asks(bundle: Bundle, plan: Plan, records: Sequence[TaskRecord], rng: np
         return [NOTHING] * len(records)
     family = find_family(plan.family)
     goals = goal_reader(family, bundle.spec)
-    if goals is None:
+    if not any(kind.of_moment for kind in kinds_of([offer.kind for offer in bundle.asks])):
         solved = [record.demos[0] for record in records]
     else:  # a goal is one of the layout in which the first attempt begins
         indices = [TaskId.parse(record.task).index for record in records]
