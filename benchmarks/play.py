@@ -194,10 +194,9 @@ def record(path: Path, width: int = 800) -> None:
                 return
 
 
-def picture_asking(name: Path, models: str | None) -> None:
+def picture_asking(name: Path) -> None:
     """Write pictures of the page on which a goal, as well as can be, is asked for without a demonstration."""
-    folder = [] if models is None else ["--models", models]
-    with page_of_play(1100, 640, "--model", "reach-ask", *folder) as page:
+    with page_of_play(1100, 640, "--model", "reach-ask") as page:
         page.get_by_role("checkbox", name="better").check()
         page.get_by_role("button", name="Point to it in the picture").click()
         page.wait_for_selector("text=Click where it should go")
@@ -264,14 +263,13 @@ def main() -> None:
     parser.add_argument(
         "--asking", type=Path, help="write pictures of the ask panel as NAME-light.png and NAME-dark.png"
     )
-    parser.add_argument("--models", help="a folder of bundles with `reach-ask`, for --asking, if it does not ship")
     parser.add_argument("--pace", type=float, default=40.0, help="steps per second of the demonstrations")
     given = parser.parse_args()
     if given.record:
         record(given.record)
         return
     if given.asking:
-        picture_asking(given.asking, given.models)
+        picture_asking(given.asking)
         return
     result = measure(given.pace)
     print(json.dumps(result, indent=2))

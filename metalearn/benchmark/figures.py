@@ -11,8 +11,9 @@ CONFIDENCE, RESAMPLES = (2.5, 97.5), 1000
 
 
 def rate(flags: Bool[np.ndarray, " n"]) -> dict[str, Any]:
-    """A rate with Wilson's interval."""
-    return {"rate": float(flags.mean()), "ci95": list(wilson(int(flags.sum()), len(flags))), "n": len(flags)}
+    """A rate with Wilson's interval; None of nothing."""
+    k, n = int(flags.sum()), len(flags)
+    return {"rate": k / n, "ci95": list(wilson(k, n)), "n": n} if n else {"rate": None, "ci95": None, "n": 0}
 
 
 def mean(values: Float[np.ndarray, " n"]) -> dict[str, Any]:
@@ -26,16 +27,17 @@ def lines(part: str, value: Any, depth: int = 0) -> list[str]:
     """A part of the report, a line for each of its values."""
     indent = "  " * depth
     if not isinstance(value, dict):
-        return [f"{indent}{part}: {_said(value)}"]
+        return [f"{indent}{part}: {said(value)}"]
     figure = next((name for name in ("rate", "mean", "value") if name in value), None)
     if figure is not None and "ci95" in value:
-        return [f"{indent}{part}: {_said(value[figure])} {_said(value['ci95'])}"]
+        return [f"{indent}{part}: {said(value[figure])} {said(value['ci95'])}"]
     return [f"{indent}{part}", *(line for name, one in value.items() for line in lines(str(name), one, depth + 1))]
 
 
-def _said(value: Any) -> str:
-    if isinstance(value, float):
+def said(value: Any) -> str:
+    """A value of a report, in few letters."""
+    if isinstance(value, float | np.floating):
         return f"{value:.3f}"
     if isinstance(value, list):
-        return "(" + " .. ".join(map(_said, value)) + ")"
+        return "(" + " .. ".join(map(said, value)) + ")"
     return str(value)

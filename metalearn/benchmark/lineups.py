@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import softmax
 
 from metalearn.data.episode import Array
 from metalearn.data.units import Units
@@ -55,5 +56,4 @@ def _features(
 
 def _probabilities(logits: Float[np.ndarray, "m t a"], units: Units) -> Float[np.ndarray, "m t a"]:
     cuts = np.cumsum(units.spec.action_choices)[:-1]
-    powers = [np.exp(part - part.max(-1, keepdims=True)) for part in np.split(logits, cuts, -1)]
-    return np.concatenate([one / one.sum(-1, keepdims=True) for one in powers], -1)
+    return np.concatenate([softmax(part, axis=-1) for part in np.split(logits, cuts, -1)], -1)

@@ -10,12 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from metalearn.benchmark.figures import rate
 from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.evaluation.recognition import ACTED, MORE, WATCHED, play_experts
 from metalearn.evaluation.recognition import STREAM as STREAM_WATCHED
-from metalearn.evaluation.statistics import wilson
 from metalearn.model.inference import Inference
 from metalearn.tasks.family import MannerFamily, make_vec, tasks_of
 from metalearn.tasks.rollout import demonstrate, episode_seeds, rollout
@@ -73,7 +73,7 @@ def imitation(
         )
         right = near.argmin(1) == 0
         found[name] = {
-            "nearest": _rate(right), "nearest, skilled": _rate(right[skilled]),
+            "nearest": rate(right), "nearest, skilled": rate(right[skilled]),
             "distance to whom it watched": float(near[:, 0].mean()), "to the others": float(near[:, 1:].mean()),
             **_successes(episodes, skilled),
         }  # fmt: skip
@@ -173,23 +173,23 @@ def _statistics(
     return np.stack([family.statistics(row, index) for index, row in rows])
 
 
+def _success(episodes: Sequence[Sequence[Episode]]) -> Float[np.ndarray, " n"]:
+    """The share of successes in each task."""
+    shares: Array = np.array([[bool(e.success) for e in row] for row in episodes]).mean(0)
+    return shares
+
+
 def _successes(episodes: Sequence[Sequence[Episode]], skilled: Array) -> Mapping[str, float]:
-    success = np.array([[bool(e.success) for e in row] for row in episodes]).mean(0)
+    success = _success(episodes)
     return {"success": float(success.mean()), "success, skilled": float(success[skilled].mean())}
 
 
 def _steps_and_success(episodes: Sequence[Sequence[Episode]]) -> dict[str, Any]:
-    success = np.array([[bool(e.success) for e in row] for row in episodes]).mean(0)
     steps = np.array([[len(e) for e in row] for row in episodes], np.float64).mean(0)
-    return _mean_with_interval("success", success) | _mean_with_interval("steps", steps)
+    return _mean_with_interval("success", _success(episodes)) | _mean_with_interval("steps", steps)
 
 
 def _mean_with_interval(name: str, values: Float[np.ndarray, " n"]) -> dict[str, Any]:
     """The mean over tasks, and its 95% interval by the normal approximation."""
     middle, half = float(values.mean()), float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))
     return {name: middle, f"{name}, ci95": [middle - half, middle + half]}
-
-
-def _rate(right: Array) -> dict[str, object]:
-    k, n = int(right.sum()), len(right)
-    return {"rate": k / n, "ci95": list(wilson(k, n)), "n": n} if n else {"rate": None, "ci95": None, "n": 0}

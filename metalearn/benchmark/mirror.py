@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 
 from metalearn.adapter import ActionHeads
 from metalearn.benchmark.classifiers import classify
+from metalearn.benchmark.figures import rate
 from metalearn.benchmark.manners import play
 from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
@@ -227,9 +228,9 @@ def controls(learnt: Stage, found: Stage, mixed: Stage, seed: int) -> dict[str, 
 
 
 def _rate(right: Array, chance: float) -> dict[str, Any]:
-    k, n = int(right.sum()), right.size
-    low, high = wilson(k, n)
-    return {"rate": k / n, "ci95": [low, high], "chance": chance, "at chance": bool(low <= chance <= high), "n": n}
+    found = rate(right.ravel())
+    low, high = found["ci95"]
+    return found | {"chance": chance, "at chance": bool(low <= chance <= high)}
 
 
 def mirror(

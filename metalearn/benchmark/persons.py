@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from metalearn.benchmark.manners import N_DEMONSTRATORS, N_WATCHED, distance, play, spread_of, watched
+from metalearn.benchmark.figures import rate
+from metalearn.benchmark.manners import N_DEMONSTRATORS, N_WATCHED, demonstrators, distance, play, spread_of, watched
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.evaluation.recognition import Case, answers, score
-from metalearn.evaluation.statistics import wilson
 from metalearn.model.inference import Inference
 from metalearn.recognition import RecognitionCalibration
 from metalearn.tasks.family import MannerFamily
@@ -43,17 +43,14 @@ def person(
             family.spec.check(episode)
         except InvalidData as error:
             raise InvalidData(f"episodes[{number}].{error.field}", error.expected, error.got) from error
-    rng, spread = np.random.default_rng([seed, 0x9E5]), spread_of(family, seed)
+    spread = spread_of(family, seed)
     test = family.splits["test"]
     asked: list[tuple[str, Case]] = []
     far: dict[str, list[float]] = defaultdict(list)
     for goal, own in _by_goal(family, episodes).items():
         index = test[goal]
         seen = Context(tuple(own[:N_WATCHED]))
-        others: list[int] = []
-        while len(others) < N_DEMONSTRATORS - 1:
-            if (other := family.sibling(index, rng)) not in others:
-                others.append(other)
+        others = [int(task) for task in demonstrators(family, index, N_DEMONSTRATORS, seed)[1:]]
         contexts = (seen, *watched(family, others, seed))
         rest = own[N_WATCHED:]
         acted = [play(inference, family, [index], [seen], seed, 900 + k, "sampled")[0] for k in range(len(rest))]
@@ -68,12 +65,12 @@ def person(
     report: dict[str, Any] = {"n_episodes": len(episodes), "n_goals": len(far[ITSELF])}
     for who in ("the person", ITSELF):
         chosen = [one for (name, _), one in zip(asked, found, strict=True) if name == who]
-        k = sum(one.probabilities[:-1].argmax() == 0 for one in chosen)
-        report[f"{who}, taken for the person"] = {
-            "rate": k / len(chosen), "ci95": list(wilson(int(k), len(chosen))), "n": len(chosen),
+        report[f"{who}, taken for the person"] = rate(
+            np.array([one.probabilities[:-1].argmax() == 0 for one in chosen])
+        ) | {
             "chance": 1 / N_DEMONSTRATORS,
             "probability of none of these": float(np.mean([one.probabilities[-1] for one in chosen])),
-        }  # fmt: skip
+        }
     report["distance of manner to the person"] = {name: float(np.mean(values)) for name, values in far.items()}
     return report
 

@@ -10,8 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import softmax
 
 from metalearn.benchmark.classifiers import judge
+from metalearn.benchmark.figures import said
 from metalearn.benchmark.lineups import features_of
 from metalearn.benchmark.manners import SKILLED, better, imitation, spread_of
 from metalearn.benchmark.mirror import mirror
@@ -75,13 +77,9 @@ def run(
     measure: dict[str, Callable[[], dict[str, Any]]] = {"told": lambda: told(models, tasks, seed)}
     if set(parts) != {"told"}:
         first = _calibrated(folder / f"{family}-0")
-        measure |= _measures(first, folder, found, tasks, seed)
-        first_inference, calibration = Inference.load(first), RecognitionCalibration.of(first)
-        measure[PERSONS] = lambda: {
-            name: person(first_inference, found, calibration, episodes, seed)
-            for name, episodes in (people or {}).items()
-        }
-        header |= {"bundle": first.id, "scale": vars(RecognitionCalibration.of(first).scale)}
+        calibration = RecognitionCalibration.of(first)
+        measure |= _measures(first, calibration, folder, found, people or {}, tasks, seed)
+        header |= {"bundle": first.id, "scale": vars(calibration.scale)}
     report = _kept(path, header)
     for part in parts:
         report[part] = measure[part]()
@@ -92,10 +90,11 @@ def run(
 
 
 def _measures(
-    first: Bundle, folder: Path, family: MannerFamily, tasks: int, seed: int
-) -> dict[str, Callable[[], dict[str, Any]]]:
+    first: Bundle, known: RecognitionCalibration, folder: Path, family: MannerFamily,
+    people: Mapping[str, Sequence[Episode]], tasks: int, seed: int,
+) -> dict[str, Callable[[], dict[str, Any]]]:  # fmt: skip
     """How to measure each part that needs a policy which imitates manners."""
-    inference, known = Inference.load(first), RecognitionCalibration.of(first)
+    inference = Inference.load(first)
 
     def imitated() -> dict[str, Any]:
         there = isinstance(family, ReachManners) and run_bundle(folder / PLAIN)
@@ -120,6 +119,7 @@ def _measures(
         "beyond": lambda: imitation(inference, reach_beyond(), n_tasks=tasks, seed=seed),
         "better": surpassed,
         "mirror": mirrored,
+        PERSONS: lambda: {name: person(inference, family, known, own, seed) for name, own in people.items()},
     }
 
 
@@ -185,9 +185,7 @@ def _known_demonstrators(family: KnownDemonstrators, case: Case, seed: int) -> F
     likely, else_likely = np.array(whole[: len(case.tasks)]), np.array(whole[len(case.tasks) :])
     # Under none of those drawn it may be impossible; it cannot be less likely than one of as many more.
     nobody = np.logaddexp.reduce(else_likely) - np.log(STRANGERS)
-    logits = np.append(likely, max(nobody, -1e6))
-    p = np.exp(np.maximum(logits, -1e7) - logits.max())
-    posterior: Array = p / p.sum()
+    posterior: Array = softmax(np.maximum(np.append(likely, max(nobody, -1e6)), -1e7))
     return posterior
 
 
@@ -220,17 +218,9 @@ def _bundle(folder: Path) -> Bundle:
 def _lines(part: str, value: Any, depth: int = 0) -> list[str]:
     """A part of the report, a line for each of its values."""
     if not isinstance(value, dict):
-        return [f"{'  ' * depth}{part}: {_said(value)}"]
+        return [f"{'  ' * depth}{part}: {said(value)}"]
     inside = [line for name, one in value.items() for line in _lines(str(name), one, depth + 1)]
     short = all(not isinstance(one, dict) for one in value.values())
     if short and depth:
-        return [f"{'  ' * depth}{part}: " + ", ".join(f"{name} {_said(one)}" for name, one in value.items())]
+        return [f"{'  ' * depth}{part}: " + ", ".join(f"{name} {said(one)}" for name, one in value.items())]
     return [f"{'  ' * depth}{part}", *inside]
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, float | np.floating):
-        return f"{value:.3f}"
-    if isinstance(value, list):
-        return "(" + " .. ".join(_said(one) for one in value) + ")"
-    return str(value)

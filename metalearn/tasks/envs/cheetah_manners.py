@@ -15,7 +15,7 @@ from jaxtyping import Float, Float32
 from metalearn.data.episode import Array, Episode
 from metalearn.data.spec import Spec
 from metalearn.tasks.envs.cheetah import CheetahVectorEnv, CheetahVel, expert_torques
-from metalearn.tasks.envs.combinations import at_shares, draw_shares, draw_skill
+from metalearn.tasks.envs.combinations import at_shares, draw_shares, draw_skill, sibling_of
 from metalearn.tasks.family import SPLITS, Scene
 from metalearn.tasks.single_row import SingleRowEnv
 
@@ -74,8 +74,7 @@ class CheetahManners:
 
     def sibling(self, index: int, rng: np.random.Generator) -> int:
         """Any task of the same split: all of them are to run."""
-        split = next(indices for indices in self.splits.values() if index in indices)
-        return split[int(rng.integers(len(split)))]
+        return sibling_of(index, 1, self.splits, rng)
 
     def bayes_success(self, n_trials: int) -> float:
         """1: to run is known without a demonstration."""
