@@ -7,7 +7,7 @@ in for actions that nobody recorded. Numpy only; does not know torch, environmen
 from metalearn.recognition.calibration import RecognitionCalibration
 from metalearn.recognition.candidates import Candidates
 from metalearn.recognition.inverse import InverseModel
-from metalearn.recognition.likelihood import EpisodeEvidence, evidence_of
+from metalearn.recognition.likelihood import EpisodeEvidence, evidence_of, evidence_of_each
 from metalearn.recognition.posterior import NONE, Recognition, recognise
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "Recognition",
     "RecognitionCalibration",
     "evidence_of",
+    "evidence_of_each",
     "recognise",
 ]

@@ -4,11 +4,12 @@ A candidate is a mixture of policies: a belief over hypotheses, or many beliefs.
 that log p(episode) = log sum_z w_z prod_t p(a_t | o_t, z); what a step adds to it is the score of the step.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Shaped
+from jaxtyping import Float, Float32, Int, Shaped
 
 from metalearn.adapter import ActionHeads
 from metalearn.data.episode import Array, Episode
@@ -41,21 +42,38 @@ def evidence_of(
     scale: EvidenceScale,
     inverse: InverseModel | None = None,
 ) -> EpisodeEvidence:
-    """The evidence of one episode for the candidates of one model.
+    """The evidence of one episode for the candidates of one model; see `evidence_of_each`."""
+    return evidence_of_each(heads, candidates, [episode], units, scale, inverse)[0]
+
+
+def evidence_of_each(
+    heads: ActionHeads,
+    candidates: Candidates,
+    episodes: Sequence[Episode],
+    units: Units,
+    scale: EvidenceScale,
+    inverse: InverseModel | None = None,
+) -> list[EpisodeEvidence]:
+    """The evidence of each of some episodes for the candidates of one model.
 
     Args:
-        heads: of the policies of `candidates`, at the t observations that the episode acts on.
+        heads: of the policies of `candidates`, at the observations that the episodes act on, one after the other.
         candidates: whom to compare.
-        episode: fits the spec of `units`; without actions only if there is an `inverse`.
+        episodes: fit the spec of `units`; without actions only if there is an `inverse`.
         units: of the model.
         scale: how residuals count.
-        inverse: in place of the actions, for an episode without them.
+        inverse: in place of the actions, for episodes without them.
     """
-    done, noise = taken(episode, units, inverse)
+    told = [taken(episode, units, inverse) for episode in episodes]
+    done, noise = np.concatenate([one for one, _ in told]), told[0][1]
+    if any(episode.actions is None for episode in episodes):
+        noise = np.concatenate([np.broadcast_to(one, actions.shape) for actions, one in told])
     narrow, wide = step_log_likelihoods(heads, done, noise, units, scale)
-    random = chance(units)
-    others = np.vstack([predictive(wide, candidates), np.full((1, len(episode)), random)])
-    return EpisodeEvidence(predictive(narrow, candidates), others, random)
+    random, starts = chance(units), np.cumsum([0, *map(len, episodes)])[:-1]
+    near, far = predictive(narrow, candidates, starts), predictive(wide, candidates, starts)
+    far = np.vstack([far, np.full((1, len(done)), random)])
+    parts = (np.split(steps, starts[1:], axis=1) for steps in (near, far))
+    return [EpisodeEvidence(steps, others, random) for steps, others in zip(*parts, strict=True)]
 
 
 def taken(
@@ -71,7 +89,7 @@ def taken(
 def step_log_likelihoods(
     heads: ActionHeads,
     done: Float32[np.ndarray, "*t a"],
-    noise: Float32[np.ndarray, " a"],
+    noise: Float32[np.ndarray, "*_n a"],
     units: Units,
     scale: EvidenceScale,
 ) -> tuple[Float[np.ndarray, "m t"], Float[np.ndarray, "m t"]]:
@@ -95,12 +113,21 @@ def step_log_likelihoods(
     return np.logaddexp(np.log1p(-e) + narrow, np.log(e) + wide), wide
 
 
-def predictive(steps: Float[np.ndarray, "m t"], candidates: Candidates) -> Float[np.ndarray, "c t"]:
-    """log p(step | steps before) of each candidate, marginal over its policies."""
-    so_far = np.cumsum(steps, axis=1) + candidates.log_weights[:, None]
-    starts = np.searchsorted(candidates.owner, np.arange(candidates.n))
-    whole = np.logaddexp.reduceat(so_far, starts, axis=0)
+def predictive(
+    steps: Float[np.ndarray, "m t"], candidates: Candidates, starts: Sequence[int] | Int[np.ndarray, " e"] = (0,)
+) -> Float[np.ndarray, "c t"]:
+    """log p(step | steps before in the same episode) of each candidate, marginal over its policies.
+
+    Episodes begin at the `starts`, the first of which is 0; a policy is drawn anew for each.
+    """
+    lengths = np.diff([*starts, steps.shape[1]])
+    summed = np.cumsum(steps, axis=1)
+    before = np.repeat(np.pad(summed, ((0, 0), (1, 0)))[:, starts], lengths, axis=1)
+    so_far = summed - before + candidates.log_weights[:, None]
+    owners = np.searchsorted(candidates.owner, np.arange(candidates.n))
+    whole = np.logaddexp.reduceat(so_far, owners, axis=0)
     added: Array = np.diff(whole, axis=1, prepend=0.0)
+    added[:, starts] = whole[:, starts]
     return added
 
 
@@ -126,7 +153,7 @@ def bounds(units: Units) -> tuple[Float[np.ndarray, " a"], Float[np.ndarray, " a
     return low, high
 
 
-def _log_normal(squared: Float[np.ndarray, "m t a"], variance: Float[np.ndarray, "m 1 a"]) -> Float[np.ndarray, "m t"]:
+def _log_normal(squared: Float[np.ndarray, "m t a"], variance: Float[np.ndarray, "m _t a"]) -> Float[np.ndarray, "m t"]:
     return -0.5 * ((squared / variance).sum(-1) + (np.log(variance) + LOG_2PI).sum(-1))
 
 

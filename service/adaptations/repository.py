@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import structlog
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from metalearn.data.asks import Ask
 from metalearn.data.context import Context
@@ -19,6 +20,7 @@ from service.adaptations.queries import (
     add_version,
     finish_recording,
     lock_episodes,
+    newest,
     read_adaptation,
     referenced,
     relatives,
@@ -150,6 +152,15 @@ class AdaptationRepository:
         """Return one version, by default the newest. Raises AdaptationNotFound, VersionNotFound."""
         with self.database.read() as c:
             return read_adaptation(c, tenant, adaptation_id, version)
+
+    def read_newest(self, tenant: str, ids: Sequence[str]) -> dict[str, Adaptation]:
+        """Return the newest versions of those that the tenant has, by id."""
+        found: list[Row[Any]] = []
+        with self.database.read() as c:
+            for start in range(0, len(ids), _CHUNK):
+                some = adaptations.c.id.in_(ids[start : start + _CHUNK])
+                found += c.execute(newest().where(adaptations.c.tenant == tenant, some)).all()
+        return {row.id: to_adaptation(row) for row in found}
 
     def page(
         self, tenant: str, limit: int, after: int | None, now: float, wanted: Wanted = EVERYTHING

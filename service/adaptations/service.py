@@ -94,6 +94,11 @@ class AdaptationService:
             raise AdaptationNotFound(adaptation_id)
         return adaptation
 
+    def read_newest(self, tenant: str, ids: Sequence[str]) -> dict[str, Adaptation]:
+        """Return the newest versions of many adaptations at once, by id; without those that there are not."""
+        found = self._repository.read_newest(tenant, [one for one in ids if is_id(one)])
+        return {name: adaptation for name, adaptation in found.items() if not self.expired(adaptation)}
+
     def page(
         self, tenant: str, limit: int, after: int | None, wanted: Wanted = EVERYTHING
     ) -> tuple[list[Adaptation], int | None]:

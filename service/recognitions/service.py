@@ -3,7 +3,7 @@
 Between two pieces the engine serves other requests, so that a large recognition delays nobody's actions for long.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from metalearn.recognition import (
     EpisodeEvidence,
     Recognition,
     RecognitionCalibration,
-    evidence_of,
+    evidence_of_each,
     recognise,
 )
 from metalearn.recognition.likelihood import chance, taken
@@ -106,43 +106,39 @@ class Recognitions:
         # Chance is one of the others unless it is a candidate.
         others = [[] if any(agent.kind == "random" for agent in agents) else [one] for one in random]
         for model, numbers, candidates in parts:
-            own, known = units_of(model), model.recognition
-            for i, heads in enumerate(self._heads(model, candidates, episodes, own)):
-                found = evidence_of(heads, candidates, episodes[i], own, known.scale, known.inverse)
+            for i, found in enumerate(self._evidence_of(model, candidates, episodes)):
                 steps[i][numbers] = found.steps
                 others[i].append(found.others[:-1])
-            if known.population and not any(agents[number].kind == "expert" for number in numbers):
-                experts = self._experts(model, episodes, own)
-                for i, heads in enumerate(self._heads(model, experts, episodes, own)):
-                    found = evidence_of(heads, experts, episodes[i], own, known.scale, known.inverse)
+            if model.recognition.population and not any(agents[number].kind == "expert" for number in numbers):
+                for i, found in enumerate(self._evidence_of(model, self._experts(model, episodes), episodes)):
                     others[i].append(found.steps)
         both = zip(steps, map(np.vstack, others), strict=True)
         return [EpisodeEvidence(some, rest, chance(units)) for some, rest in both]
 
-    def _heads(
-        self, model: Model, candidates: Candidates, episodes: Sequence[Episode], units: Units
-    ) -> Iterator[ActionHeads]:
-        """Yield what the policies would do in each episode. Raises Busy, NotRecognisable, InvalidData.
+    def _evidence_of(self, model: Model, candidates: Candidates, episodes: Sequence[Episode]) -> list[EpisodeEvidence]:
+        """Return the evidence of each episode for candidates of one model. Raises Busy, NotRecognisable, InvalidData.
 
         Where nothing is remembered, short episodes are one to the model: as many small passes would take twice as long.
         """
-        done = [_actions(number, episode, units, model.recognition) for number, episode in enumerate(episodes)]
+        units, known = units_of(model), model.recognition
+        done = [_actions(number, episode, units, known) for number, episode in enumerate(episodes)]
         if model.runtime.adapts_online:
-            for episode, actions in zip(episodes, done, strict=True):
-                yield self._pieces(model, candidates, episode.observations, actions)
-            return
-        heads, start = self._pieces(model, candidates, _joined(episodes), np.concatenate(done)), 0
-        for episode in episodes:
-            yield ActionHeads(heads.out[:, start : start + len(episode)], heads.log_sigma)
-            start += len(episode)
+            parts = [
+                self._pieces(model, candidates, episode.observations, actions)
+                for episode, actions in zip(episodes, done, strict=True)
+            ]
+            heads = ActionHeads(np.concatenate([one.out for one in parts], axis=1), parts[0].log_sigma)
+        else:
+            heads = self._pieces(model, candidates, _joined(episodes), np.concatenate(done))
+        return evidence_of_each(heads, candidates, episodes, units, known.scale, known.inverse)
 
-    def _experts(self, model: Model, episodes: Sequence[Episode], units: Units) -> Candidates:
+    def _experts(self, model: Model, episodes: Sequence[Episode]) -> Candidates:
         """Return the experts that the model knows who are nearest to whoever acted: somebody else of the same kind."""
 
         def heads_of(candidates: Candidates, observations: Array, actions: Array) -> ActionHeads:
             return self._pieces(model, candidates, observations, actions)
 
-        known, online = model.recognition, model.runtime.adapts_online
+        units, known, online = units_of(model), model.recognition, model.runtime.adapts_online
         looked_at = episodes[:1] if online else episodes
         actions = [_actions(number, episode, units, known) for number, episode in enumerate(looked_at)]
         told = [taken(episode, units, known.inverse) for episode in looked_at]

@@ -1,9 +1,12 @@
 """The route that says who acted in some episodes. It stores nothing."""
 
+from collections.abc import Mapping
+
 from fastapi import APIRouter, Response
 
 from metalearn.data.context import Context
 from metalearn.data.errors import InvalidData
+from service.adaptations.records import Adaptation
 from service.api.dependencies import ContainerDep, RequestBodyDep
 from service.api.openapi import PROBLEMS, request_body_docs
 from service.api.schemas.adaptations import to_episodes
@@ -35,8 +38,10 @@ def recognise(request: RequestBodyDep, container: ContainerDep) -> Response:
     if len(body.candidates) > container.settings.max_candidates:
         raise InvalidData("candidates", f"at most {container.settings.max_candidates}", f"{len(body.candidates)}")
     fields = [f"candidates[{i}]" for i in range(len(body.candidates))]
+    ids = [one.adaptation for one in body.candidates if one.adaptation is not None]
+    newest = container.adaptations.read_newest(request.tenant, ids)
     agents = [
-        _agent(container, request.tenant, one, i, field)
+        _agent(container, request.tenant, newest, one, i, field)
         for i, (one, field) in enumerate(zip(body.candidates, fields, strict=True))
     ]
     _check_names(agents)
@@ -48,12 +53,20 @@ def recognise(request: RequestBodyDep, container: ContainerDep) -> Response:
     return request.answer(_answer(agents, container.recognitions.recognise(agents, fields, episodes)))
 
 
-def _agent(container: Container, tenant: str, body: Candidate, number: int, field: str) -> Agent:
-    """Return the agent of a candidate. Raises AdaptationNotFound, VersionNotFound, ModelNotFound, InvalidData."""
+def _agent(
+    container: Container, tenant: str, newest: Mapping[str, Adaptation], body: Candidate, number: int, field: str
+) -> Agent:
+    """Return the agent of a candidate, which may be one of the `newest` adaptations.
+
+    Raises:
+        AdaptationNotFound, VersionNotFound, ModelNotFound, InvalidData: there is none.
+    """
     if body.random:
         return Agent(body.name or "random", "random")
     if body.adaptation is not None:
-        adaptation = container.adaptations.read(tenant, body.adaptation, body.version)
+        adaptation = newest.get(body.adaptation)
+        if adaptation is None or body.version not in (None, adaptation.version):
+            adaptation = container.adaptations.read(tenant, body.adaptation, body.version)
         name = body.name or f"{adaptation.id}@{adaptation.version}"
         return Agent(name, "adaptation", container.adaptations.model(adaptation), adaptation)
     try:
@@ -93,7 +106,7 @@ def _check_names(agents: list[Agent]) -> None:
 
 def _answer(agents: list[Agent], found: Recognised) -> RecognitionAnswer:
     seen = found.recognition
-    probabilities = seen.probabilities.round(6)
+    probabilities, scores = seen.probabilities.round(6), [rows(of_episode) for of_episode in seen.scores]
     candidates = [
         CandidateAnswer(
             name=agent.name,
@@ -104,7 +117,7 @@ def _answer(agents: list[Agent], found: Recognised) -> RecognitionAnswer:
             version=None if agent.adaptation is None else agent.adaptation.version,
             probability=float(probabilities[i]),
             log_likelihood=round(float(seen.log_likelihoods[i]), 4),
-            scores=[rows(of_episode[i]) for of_episode in seen.scores],
+            scores=[of_episode[i] for of_episode in scores],
         )
         for i, agent in enumerate(agents)
     ]
@@ -115,7 +128,5 @@ def _answer(agents: list[Agent], found: Recognised) -> RecognitionAnswer:
         calibrated=found.calibrated,
         without_actions=found.without_actions,
         candidates=candidates,
-        none=NoneAnswer(
-            probability=float(probabilities[-1]), scores=[rows(of_episode[-1]) for of_episode in seen.scores]
-        ),
+        none=NoneAnswer(probability=float(probabilities[-1]), scores=[of_episode[-1] for of_episode in scores]),
     )

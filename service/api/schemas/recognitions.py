@@ -110,7 +110,7 @@ class RecognitionAnswer(Body):
 REQUESTS = (RecognitionRequest,)
 
 
-def rows(scores: Array) -> list[float]:
-    """Convert scores `[t]`, to 4 decimals."""
-    found: list[float] = scores.round(4).tolist()
+def rows(scores: Array) -> list[list[float]]:
+    """Convert scores `[k, t]`, to 4 decimals."""
+    found: list[list[float]] = scores.round(4).tolist()
     return found

@@ -21,6 +21,7 @@ from metalearn.recognition import (
     InverseModel,
     RecognitionCalibration,
     evidence_of,
+    evidence_of_each,
     recognise,
 )
 from metalearn.recognition.calibration import EvidenceScale
@@ -135,6 +136,24 @@ def test_evidence_of_several_episodes_adds_up() -> None:
     assert recognise([one], EXACT).probabilities[0] == pytest.approx(np.exp(2) / (np.exp(2) + 1), abs=1e-6)
     damped = EvidenceScale(1.0, 3.0, 0.01, 1.0, 1.0, 0.0)  # a mean per step
     assert recognise([one, one], damped).probabilities[0] == pytest.approx(np.exp(1) / (np.exp(1) + 1), abs=1e-4)
+
+
+@pytest.mark.parametrize("known", [(True, True, True), (True, False, True), (False, False, False)])
+def test_the_evidence_of_many_episodes_at_once_is_that_of_each_alone(
+    rng: np.random.Generator, known: tuple[bool, ...]
+) -> None:
+    lengths, noise = (4, 1, 7), np.full(2, 0.3, np.float32)
+    inverse = InverseModel(rng.normal(size=(7, 2)).astype(np.float32), noise)
+    whole = [Episode.of(rng.normal(size=(n + 1, 3)), rng.uniform(-2, 2, (n, 2))) for n in lengths]
+    episodes = [one if acted else one.without_actions() for one, acted in zip(whole, known, strict=True)]
+    pair = Belief(np.zeros(2, np.float32), np.array([0.3, 0.7], np.float32))
+    candidates = Candidates.of([[pair], [pair], [pair]])
+    means = rng.normal(size=(6, sum(lengths), 2))
+    together = evidence_of_each(heads(means), candidates, episodes, Units(BOX), EXACT, inverse)
+    for episode, part, found in zip(episodes, np.split(means, np.cumsum(lengths)[:-1], 1), together, strict=True):
+        alone = evidence_of(heads(part), candidates, episode, Units(BOX), EXACT, inverse)
+        np.testing.assert_allclose(found.steps, alone.steps, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(found.others, alone.others, rtol=1e-9, atol=1e-9)
 
 
 def test_an_inverse_says_which_action_led_to_what_is_seen(rng: np.random.Generator) -> None:
