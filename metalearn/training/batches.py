@@ -132,7 +132,8 @@ class Steps:
     ) -> dict[str, Tensor]:
         """Steps of episodes `index` from their `starts` to before their `ends`, as the fields of a batch.
 
-        They are all, or `n_steps` random ones in their order.
+        They are all, or `n_steps` of them in their order, one drawn from each of as many equal parts of the episode; of
+        episodes that are no longer all, so that a short one counts as what it is.
         """
         lengths = self.lengths[index]
         starts = torch.zeros_like(lengths) if starts is None else starts
@@ -146,10 +147,11 @@ class Steps:
             mask = (steps < lengths[:, None]) & (steps >= starts[:, None])
         else:
             among = (lengths - starts)[:, None]
-            steps = (torch.rand((len(index), n_steps), generator=generator) * among).long().sort(1).values
-            steps = steps + starts[:, None]
-            mask = torch.ones_like(steps).bool()
+            within = torch.rand((len(index), n_steps), generator=generator) * (among > n_steps)
+            steps = ((torch.arange(n_steps) + within) * (among / n_steps).clamp(min=1)).long() + starts[:, None]
+            mask = torch.arange(n_steps) < among
         standing_for = steps.diff(dim=1, append=steps[:, -1:] + 1)
+        steps = steps.minimum(lengths[:, None] - 1)
         observations = self.observations[rows, steps]
         return {
             "observations": observations,

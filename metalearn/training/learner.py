@@ -52,10 +52,8 @@ class _Objective(nn.Module):
         # One hypothesis for all is cheaper a step and learns less by it: phases of given lengths are too short.
         self._one_for_all = config.automatic
 
-    def forward(
-        self, batch: MetaBatch, n_steps: Float[Tensor, " n"], temperature: float, clear: bool, half: bool
-    ) -> Float[Tensor, ""]:
-        """Of the episodes of `batch`, a part of the whole batch, whose n episodes have `n_steps`."""
+    def forward(self, batch: MetaBatch, temperature: float, clear: bool, half: bool) -> Float[Tensor, ""]:
+        """Averaged over the episodes of `batch`."""
         parts: list[tuple[slice | Tensor, float]] = [(slice(None), temperature)]
         if clear and temperature > 0:
             shown = batch.demos.mask.any(1)
@@ -68,11 +66,11 @@ class _Objective(nn.Module):
             )
             within = self._within(latent, log_prior, sums, batch)
             likelihoods = [self._likelihood(batch, latent, sums, rows, at) for rows, at in parts]
-        losses = []
+        losses, n_steps = [], batch.mask.float().sum(-1)
         for (rows, at), likelihood in zip(parts, likelihoods, strict=True):
             exact = torch.promote_types(likelihood.dtype, torch.float32)
             prior, weight = log_prior[rows].to(exact), len(likelihood) / len(latent)
-            one = mixture_loss(likelihood.to(exact), prior, n_steps, at, self._prior_weight, within[rows])
+            one = mixture_loss(likelihood.to(exact), prior, n_steps[rows], at, self._prior_weight, within[rows])
             losses.append(one if len(parts) == 1 else weight * one)
         return torch.stack(losses).sum()
 
@@ -154,9 +152,8 @@ class Learner:
         if frozen:
             self.policy.encoder.normalise.eval()
         share, whole = batch.share(self._group.rank, self._group.size).to(self.device), len(batch.mask)
-        n_steps = batch.mask.float().sum(-1).to(self.device)
         part = len(share.mask) / whole
-        loss = self._objective(share, n_steps, temperature, clear, self._half)
+        loss = self._objective(share, temperature, clear, self._half)
         self._optimiser.zero_grad(set_to_none=True)
         # Gradients are averaged over the group: weighted by its rows, a share counts as in the whole.
         (loss * (part * self._group.size)).backward()

@@ -171,8 +171,10 @@ class AutomaticSchedule:
         return step if self.round_is_due else None
 
     def begin_round(self, step: int) -> None:
-        """Begin to judge the new round."""
+        """Begin to judge the new round; for the first, which shows what failures tell, hypotheses compete anew."""
         self.round += 1
+        if self.round == 1 and self.ramp_start is not None:
+            self.ramp_start = step
         self.round_is_due = False
         self._begin_phase(step)
 

@@ -105,8 +105,13 @@ def test_steps_are_picked_between_a_start_and_an_end():
     whole = steps.pick(index, 0, torch.Generator(), starts, ends)
     assert whole["mask"].tolist() == [[False, True, False], [True, True, True]]
     some = steps.pick(index, 2, torch.Generator().manual_seed(0), starts, ends)
-    assert some["mask"].all()
-    assert (some["observations"][0] == whole["observations"][0, 1]).all()
+    assert some["mask"].tolist() == [[True, False], [True, True]]  # a single step is not there twice
+    assert (some["observations"][0, 0] == whole["observations"][0, 1]).all()
+    assert some["remembered"][0].tolist() == [1, 0]
+    drawn = [steps.pick(index, 2, torch.Generator().manual_seed(i), starts, ends) for i in range(50)]
+    every = [tuple(int((row == whole["observations"][1]).all(-1).nonzero()[0, 0]) for row in one["observations"][1])
+             for one in drawn]  # fmt: skip
+    assert set(every) == {(0, 1), (0, 2), (1, 1), (1, 2)}  # one of each half of the three
 
 
 def test_a_batch_asks_as_often_however_few_tasks_there_are():

@@ -91,10 +91,9 @@ def test_where_demonstrations_are_clear_hypotheses_compete_only_without_one() ->
     nowhere, everywhere = (replace(batch, demos=replace(batch.demos, mask=batch.demos.mask.new_full((16, 1), one)))
                            for one in (False, True))  # fmt: skip
     learner.policy.eval()
-    n_steps = batch.mask.float().sum(-1)
 
     def loss(one: MetaBatch, temperature: float, clear: bool) -> float:
-        return float(learner._objective(one, n_steps, temperature, clear, False).detach())
+        return float(learner._objective(one, temperature, clear, False).detach())
 
     assert loss(nowhere, 1.0, True) == loss(nowhere, 1.0, False) != loss(nowhere, 0.0, False)
     assert loss(everywhere, 1.0, True) == loss(everywhere, 0.0, False) != loss(everywhere, 1.0, False)

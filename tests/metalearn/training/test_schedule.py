@@ -96,6 +96,16 @@ def test_trials_begin_once_hypotheses_have_competed_for_a_while_even_if_more_cou
     assert step == 100 + 2 * STEPS.anneal_steps
 
 
+def test_hypotheses_compete_anew_for_the_first_trials_and_no_others() -> None:
+    schedule = automatic()
+    works(schedule)
+    assert schedule.temperature(500) == 1.0
+    schedule.begin_round(500)
+    assert 0 < schedule.temperature(500) < schedule.temperature(600) < schedule.temperature(700) == 1.0
+    schedule.begin_round(900)
+    assert schedule.temperature(900) == 1.0
+
+
 def test_a_better_likelihood_is_an_improvement_too() -> None:
     still, learning = automatic(SLOWLY), automatic(SLOWLY)
     for one, gain in ((still, 0.0), (learning, 0.5)):
