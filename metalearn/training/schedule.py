@@ -129,6 +129,7 @@ LEARNING = 0.95  # of the minutes: the rest is for what follows
 SETTLE_SHARE = 0.35  # of the steps before it: with a falling learning rate
 SOLVING = 0.05  # success from which on it alone is to rise: likelihood goes on to, long after
 LIKELIER = 0.02  # nats per action: what counts as an improvement of the held-out likelihood
+STALE = 0.25  # success that attempts have gained since trials were collected: those are of a policy that is no more
 FRESH = 0.1  # share of the steps: trials of a policy that is younger by less are as good as new ones
 MOST_ROUNDS = 4
 
@@ -138,10 +139,11 @@ class AutomaticSchedule:
     """Phases that end when validation tasks are no longer solved better, within `minutes` or `steps`.
 
     Phase I learns with a constant rate until nothing improves, or hypotheses have competed for a while; then come
-    rounds of own trials, as long as a round improves something; last, on fresh trials, the learning rate falls
-    (warm-up, stable, decay: Hu et al., 2024, MiniCPM). Hypotheses compete where one behaviour for all would succeed
-    more often if it had seen an expert's trial; elsewhere in contexts without a demonstration alone. Shares of the
-    time are of what was left of it after `began_s` seconds, when learning began.
+    rounds of own trials, as long as a round improves something, a new one as soon as attempts are no longer like the
+    trials that are learnt from; last, on fresh trials, the learning rate falls (warm-up, stable, decay: Hu et al.,
+    2024, MiniCPM). Hypotheses compete where one behaviour for all would succeed more often if it had seen an expert's
+    trial; elsewhere in contexts without a demonstration alone. Shares of the time are of what was left of it after
+    `began_s` seconds, when learning began.
     """
 
     config: TrainingConfig
@@ -159,6 +161,7 @@ class AutomaticSchedule:
     settle_end: int | None = None
     improved_at: int = 0
     best: dict[str, float] = field(default_factory=dict)
+    success_of_trials: float | None = None
     best_of_rounds: float = -math.inf
     allowed: int = 0
 
@@ -214,7 +217,7 @@ class AutomaticSchedule:
             elif over:
                 self._settle(step)
             return
-        if still or share >= ROUNDS_SHARE or _perfect(seen):
+        if still or self._stale(step) or share >= ROUNDS_SHARE or _perfect(seen):
             score = self.best.get("success", -math.inf)
             gained = score > self.best_of_rounds + 0.5 * self._error(score)
             self.best_of_rounds = max(score, self.best_of_rounds)
@@ -271,9 +274,14 @@ class AutomaticSchedule:
             return False
         return step >= self.ramp_start + 2 * self.config.anneal_steps
 
+    def _stale(self, step: int) -> bool:
+        """Whether what trials tell has been learnt, and attempts are no longer like them."""
+        gained = self.best.get("success", 0.0) - (self.success_of_trials or 0.0)
+        return gained > STALE and step > self.improved_at
+
     def _begin_phase(self, step: int) -> None:
         self.phase_start = self.improved_at = step
-        self.best = {}
+        self.best, self.success_of_trials = {}, None
 
     def _settle(self, step: int) -> None:
         wanted = int(max(SETTLE_SHARE * step, FEWEST_STEPS))
@@ -284,6 +292,8 @@ class AutomaticSchedule:
         """Remember the best figures of the phase, and when the last of them improved."""
         rates = [value for name, value in seen.items() if name.startswith(("trial", "retrial", "after_"))]
         figures = {"success": sum(rates) / len(rates)} if rates else {}
+        if rates and self.success_of_trials is None:  # the look at which they were collected
+            self.success_of_trials = figures["success"]
         if "likelihood" in seen and figures.get("success", 0.0) < SOLVING:
             figures["likelihood"] = seen["likelihood"]
         for name, value in figures.items():

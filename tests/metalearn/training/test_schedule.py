@@ -140,6 +140,19 @@ def test_trials_that_are_still_fresh_are_not_collected_again(steps: int, again: 
     assert (schedule.round_due(500 + steps) is not None) == again
 
 
+@pytest.mark.parametrize(("retrial", "again"), [(0.95, True), (0.7, False)])
+def test_trials_of_a_policy_that_is_no_more_are_collected_again_at_once(retrial: float, again: bool) -> None:
+    schedule = automatic()
+    works(schedule)
+    schedule.begin_round(1000)
+    schedule.look(1000, {"trial": 0.5, "retrial": 0.3}, 1.0)
+    schedule.look(1200, {"trial": 0.5, "retrial": retrial}, 1.2)  # this still improved
+    assert schedule.round_due(1200) is None
+    schedule.look(1300, {"trial": 0.5, "retrial": retrial}, 1.3)
+    assert (schedule.round_due(1300) is not None) == again
+    assert schedule.settle_start is None
+
+
 def test_rounds_end_when_one_brought_nothing_and_there_are_never_more_than_the_most() -> None:
     schedule, step, success = warmed_up(), 200 + FEWEST_STEPS, 0.5
     while schedule.settle_start is None:
