@@ -98,10 +98,6 @@ class ModelConfig(Section):
         (0.5, 1.0, 2.0), description="frequencies of the sines of an observation's numbers, in units of pi; none: no "
         "sines",
     )  # fmt: skip
-    policy_fourier: tuple[float, ...] = Field(
-        (), description="frequencies of the sines that the policy sees of what it acts on, in units of pi; none: no "
-        "sines",
-    )  # fmt: skip
     encoder_width: int = Field(256, ge=1, le=16_384, description="units of a hidden layer of the encoder of contexts")
     latent_dim: int = Field(64, ge=1, le=16_384, description="size of a context's embedding")
     max_trials: Annotated[int, SetBy("training.trials_per_task and the recorded trials")] = Field(

@@ -19,12 +19,10 @@ _CHEETAH_TRAINING = TrainingConfig(
     check_tasks=64,
 )
 
-# A manner is a function of the place, and a narrow one: without sines the policy cannot follow it.
 _MANNERS = ModelConfig(
     n_frames=20,
     frame_means=True,
     fourier=(0.5, 1.0, 2.0, 4.0),
-    policy_fourier=(0.5, 1.0, 2.0, 4.0),
     latent_dim=128,
     n_hypotheses=1,
     policy_width=256,

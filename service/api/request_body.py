@@ -26,6 +26,7 @@ from service.storage.idempotency import IdempotencyKey
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _QUALITY = re.compile(r";\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", re.IGNORECASE)
 _GZIP = frozenset({"gzip", "x-gzip"})
+_SCALARS = frozenset({bool, float, int, str, type(None)})
 B = TypeVar("B", bound=Body)
 
 
@@ -124,7 +125,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Body):
         return {name: plain(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return value if _SCALARS.issuperset(map(type, value)) else [plain(item) for item in value]
     if isinstance(value, EpisodeQuality | QualityWarning):
         return {name: plain(item) for name, item in vars(value).items()}
     return value

@@ -44,10 +44,10 @@ def make_observation_encoder(spec: Spec, config: ModelConfig) -> ObservationEnco
             case "category":
                 return CategoryEncoder(*choices(part.space))
             case "vector":
-                return VectorEncoder(part.size, config.fourier, config.policy_fourier)
+                return VectorEncoder(part.size, config.fourier)
 
     if all(part.kind == "vector" for part in spec.parts):
-        return VectorEncoder(spec.observation_size, config.fourier, config.policy_fourier)
+        return VectorEncoder(spec.observation_size, config.fourier)
     return PartsEncoder(spec.parts, [encoder_of(part) for part in spec.parts])
 
 

@@ -14,18 +14,15 @@ class VectorEncoder(ObservationEncoder):
     clip = 5.0
     """Standard deviations."""
 
-    def __init__(
-        self, observation_size: int, fourier: tuple[float, ...], policy_fourier: tuple[float, ...] = ()
-    ) -> None:
+    def __init__(self, observation_size: int, fourier: tuple[float, ...]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(observation_size))
         self.register_buffer("std", torch.ones(observation_size))
-        for name, of in (("frequencies", fourier), ("policy_frequencies", policy_fourier)):
-            self.register_buffer(name, torch.tensor(of) * torch.pi, persistent=False)
+        self.register_buffer("frequencies", torch.tensor(fourier) * torch.pi, persistent=False)
         self.n_views = 1 + 2 * len(fourier)
         self.size = observation_size * self.n_views
         self.frame_size = self.size + observation_size
-        self.mean_size, self.plain_size = observation_size, observation_size * (1 + 2 * len(policy_fourier))
+        self.mean_size = self.plain_size = observation_size
 
     def fit(self, observations: Float[Tensor, "n o"], episodes: Int[Tensor, " n"] | None = None) -> None:
         """Take mean and deviation from training observations, whatever their units; constant components are ignored."""
@@ -42,11 +39,8 @@ class VectorEncoder(ObservationEncoder):
 
     def views(self, observations: Float[Tensor, "*n o"]) -> Float[Tensor, "*n v o"]:
         """v views of each number: normalised, then its sines, then its cosines."""
-        return self._views(observations, "frequencies")
-
-    def _views(self, observations: Float[Tensor, "*n o"], frequencies: str) -> Float[Tensor, "*n _v o"]:
         normal = self.normalise(observations)[..., None, :]
-        phases = normal * self.get_buffer(frequencies)[:, None]
+        phases = normal * self.get_buffer("frequencies")[:, None]
         return torch.cat([normal, phases.sin(), phases.cos()], -2)
 
     def forward(self, observations: Float[Tensor, "*n o"]) -> Float[Tensor, "*n _p"]:
@@ -67,10 +61,8 @@ class VectorEncoder(ObservationEncoder):
     def look(
         self, observations: Float[Tensor, "*#n o"], queries: Float[Tensor, "b z h c"] | None
     ) -> tuple[Float[Tensor, "*#n _p"], Float[Tensor, "*#n _q"] | None]:
-        """Normalised, with the sines that the policy sees; nothing is looked for."""
-        if not len(self.get_buffer("policy_frequencies")):
-            return self.normalise(observations), None
-        return self._views(observations, "policy_frequencies").flatten(-2), None
+        """Normalised; nothing is looked for."""
+        return self.normalise(observations), None
 
     @property
     def unit(self) -> Float[Tensor, " o"]:

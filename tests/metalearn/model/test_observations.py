@@ -208,16 +208,6 @@ def test_the_policy_and_the_baselines_normalise_each_in_their_way() -> None:
     torch.testing.assert_close(baseline(far), torch.tensor([[100.0, 0.0, 0.0]]))
 
 
-def test_the_policy_sees_sines_of_what_it_acts_on_if_it_is_told_to() -> None:
-    spec = Spec(spaces.Box(-9, 9, (1,)), SPEC.action_space, horizon=8, rate_hz=10.0)
-    encoder = make_observation_encoder(spec, ModelConfig(fourier=(), policy_fourier=(0.5, 1.0)))
-    encoder.fit(torch.tensor([[2.0], [4.0]]))  # of mean 3 and deviation sqrt 2
-    looked, _ = encoder.look(torch.tensor([[3 + 0.5 * 2**0.5]]), None)
-    torch.testing.assert_close(looked, torch.tensor([[0.5, 0.5**0.5, 1.0, 0.5**0.5, 0.0]]), rtol=0, atol=1e-6)
-    assert encoder.plain_size == 5
-    assert encoder.size == 1
-
-
 def test_baselines_see_pictures_and_choices_and_learn_to() -> None:
     network, seen = Network(EVERYTHING, MixtureConfig(width=8, latent_dim=2)), vectors(EVERYTHING, 3)
     network.observations.fit(seen)
