@@ -295,12 +295,17 @@ class _Run:
     def _take_trials(self, dataset: Dataset, source: EpisodeSource, policy: Snapshot) -> None:
         steps = self.learner.steps
         assert steps - policy.version <= self.config.staleness
-        self.schedule.begin_round(steps)
+        self.schedule.begin_round(steps, self._told())
         trials, digest = source.take_trials(dataset, policy, self.schedule.round)
         self.progress.collections.append(summary(policy, steps, self.schedule.round, trials, digest))
         self.collecting = None
         self.data.replace_trials(trials, source.without_demos(len(trials)))
         self._checkpoint()
+
+    def _told(self) -> float:
+        """What an episode tells of its hypothesis, in one batch, before any own trials are learnt from."""
+        batch = self.data.draw(self.config, False, torch.Generator().manual_seed(self.experiment.seed))
+        return self.group.run_on_rank_zero(lambda: self.learner.told(batch))
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(self.model, self.learner.averaged.to_weights(), self.learner.steps)

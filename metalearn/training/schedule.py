@@ -38,8 +38,11 @@ class Schedule(Protocol):
         """At how many steps the trials of the next round are due, if there is to be one."""
         ...
 
-    def begin_round(self, step: int) -> None:
-        """Take note that the trials of the next round are there."""
+    def begin_round(self, step: int, told: float = math.inf) -> None:
+        """Take note that the trials of the next round are there.
+
+        `told` are the nats that an episode tells of its hypothesis, which is little where nothing needed hypotheses.
+        """
         ...
 
     def temperature(self, step: int) -> float:
@@ -86,7 +89,7 @@ class FixedSchedule:
         due = self.config.warmup_steps + self.round * self.config.round_steps
         return due if self.round < self.config.rounds else None
 
-    def begin_round(self, step: int) -> None:
+    def begin_round(self, step: int, told: float = math.inf) -> None:
         """Count it."""
         self.round += 1
 
@@ -130,6 +133,7 @@ SETTLE_SHARE = 0.35  # of the steps before it: with a falling learning rate
 SOLVING = 0.05  # success from which on it alone is to rise: likelihood goes on to, long after
 LIKELIER = 0.02  # nats per action: what counts as an improvement of the held-out likelihood
 STALE = 0.25  # success that attempts have gained since trials were collected: those are of a policy that is no more
+UNUSED = 0.2  # nats that an episode tells of its hypothesis, below which all are alike
 FRESH = 0.1  # share of the steps: trials of a policy that is younger by less are as good as new ones
 MOST_ROUNDS = 4
 
@@ -173,10 +177,10 @@ class AutomaticSchedule:
         """Now, once phase I or a round has brought what it can."""
         return step if self.round_is_due else None
 
-    def begin_round(self, step: int) -> None:
-        """Begin to judge the new round; for the first, which shows what failures tell, hypotheses compete anew."""
+    def begin_round(self, step: int, told: float = math.inf) -> None:
+        """Begin to judge the new round; hypotheses that nothing needed so far compete anew for the first failures."""
         self.round += 1
-        if self.round == 1 and self.ramp_start is not None:
+        if self.round == 1 and self.ramp_start is not None and told < UNUSED:
             self.ramp_start = step
         self.round_is_due = False
         self._begin_phase(step)

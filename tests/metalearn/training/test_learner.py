@@ -84,6 +84,17 @@ def test_without_averaging_one_acts_with_the_weights_that_learn() -> None:
     assert learner.averaged is learner.policy
 
 
+def test_an_episode_tells_nothing_of_hypotheses_that_are_alike() -> None:
+    config = TrainingConfig(steps=10, batch_tasks=16)
+    (learner, data), generator = made(config), torch.Generator().manual_seed(0)
+    batch = data.draw(config, False, generator)
+    unlike = learner.told(batch)
+    assert unlike > 1e-4
+    with torch.no_grad():
+        learner.policy.hypotheses.weight.zero_()
+    assert abs(learner.told(batch)) < 1e-5
+
+
 def test_where_demonstrations_are_clear_hypotheses_compete_only_without_one() -> None:
     config = TrainingConfig(steps=10, batch_tasks=16, demo_dropout=0.5)
     (learner, data), generator = made(config), torch.Generator().manual_seed(0)

@@ -96,13 +96,16 @@ def test_trials_begin_once_hypotheses_have_competed_for_a_while_even_if_more_cou
     assert step == 100 + 2 * STEPS.anneal_steps
 
 
-def test_hypotheses_compete_anew_for_the_first_trials_and_no_others() -> None:
-    schedule = automatic()
-    works(schedule)
-    assert schedule.temperature(500) == 1.0
-    schedule.begin_round(500)
+def test_hypotheses_that_nothing_needed_compete_anew_for_the_first_trials_and_no_others() -> None:
+    used, schedule = automatic(), automatic()
+    for one in (used, schedule):
+        works(one)
+        assert one.temperature(500) == 1.0
+    used.begin_round(500, told=0.6)
+    assert used.temperature(500) == 1.0
+    schedule.begin_round(500, told=0.01)
     assert 0 < schedule.temperature(500) < schedule.temperature(600) < schedule.temperature(700) == 1.0
-    schedule.begin_round(900)
+    schedule.begin_round(900, told=0.01)
     assert schedule.temperature(900) == 1.0
 
 
