@@ -19,7 +19,7 @@ from metalearn.adapter import ActionHeads
 from metalearn.bundle import Bundle
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
-from metalearn.recognition import Candidates, RecognitionCalibration, evidence_of, recognise
+from metalearn.recognition import Candidates, RecognitionCalibration, evidence_of_each, recognise
 from metalearn.tasks.family import tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import demonstrate
@@ -78,12 +78,7 @@ def in_process(bundle: Bundle, runtime: Runtime, contexts: list[Context], episod
             for i in range(0, len(candidates.owner), size)
         ]
         heads = ActionHeads(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("out", "log_sigma")))
-        evidence, start = [], 0
-        for episode in episodes:
-            part = ActionHeads(heads.out[:, start : start + len(episode)], heads.log_sigma)
-            evidence.append(evidence_of(part, candidates, episode, units, known.scale))
-            start += len(episode)
-        recognise(evidence, known.scale)
+        recognise(evidence_of_each(heads, candidates, episodes, units, known.scale), known.scale)
 
     timed(f"{type(runtime).__name__}, {len(candidates.owner)} policies", run)
 

@@ -236,11 +236,27 @@ def _measured(values: Float[Tensor, " n"]) -> Measured:
 
 def episode_likelihood(policy: ConditionalPolicy, batch: MetaBatch) -> Float[Tensor, " b"]:
     """log sum_z p(z | context) p(actions | observations, z, context): a hypothesis explains an episode, not a step."""
-    batch = batch.to(policy.log_sigma.device)
-    latent, log_prior = policy.infer_belief(batch.demos, batch.trials, batch.asks)
-    sums = policy.sums_before(batch.observations, batch.changes, batch.done, batch.remembered, batch.effects)
-    known = policy.log_likelihood(latent, batch.observations, batch.actions, batch.mask.float(), sums)
+    known, log_prior = _under_each(policy, batch)
     whole = torch.logsumexp(known + log_prior, -1)
     if not policy.discrete:
         whole = whole - 0.5 * math.log(2 * math.pi) * policy.log_sigma.numel() * batch.mask.sum(-1)
     return whole.float().cpu()
+
+
+@torch.no_grad()
+def told(policy: ConditionalPolicy, batch: MetaBatch) -> float:
+    """Nats that an episode tells of its hypothesis where no trial has: 0 if all are alike."""
+    policy.eval()
+    known, log_prior = _under_each(policy, batch)
+    log_posterior = (known + log_prior).log_softmax(-1)
+    divergence = (log_posterior.exp() * (log_posterior - log_prior)).sum(-1)
+    untried = ~batch.trials.mask.any(1).to(divergence.device)
+    return float(divergence[untried].mean()) if untried.any() else 0.0
+
+
+def _under_each(policy: ConditionalPolicy, batch: MetaBatch) -> tuple[Float[Tensor, "b z"], Float[Tensor, "b z"]]:
+    """log p(actions | observations, z, context) of each episode, and log p(z | context)."""
+    batch = batch.to(policy.log_sigma.device)
+    latent, log_prior = policy.infer_belief(batch.demos, batch.trials, batch.asks)
+    sums = policy.sums_before(batch.observations, batch.changes, batch.done, batch.remembered, batch.effects)
+    return policy.log_likelihood(latent, batch.observations, batch.actions, batch.mask.float(), sums), log_prior

@@ -164,19 +164,6 @@ class Learner:
         self.steps += 1
         return float(loss.detach()) * part
 
-    @torch.no_grad()
-    def told(self, batch: MetaBatch) -> float:
-        """Nats that an episode tells of its hypothesis where no trial has: 0 if all are alike."""
-        batch = batch.to(self.device)
-        self.policy.eval()
-        latent, log_prior = self.policy.infer_belief(batch.demos, batch.trials, batch.asks)
-        sums = self.policy.sums_before(batch.observations, batch.changes, batch.done, batch.remembered, batch.effects)
-        steps = batch.observations, batch.actions, batch.mask.float()
-        log_posterior = (log_prior + self.policy.log_likelihood(latent, *steps, sums)).log_softmax(-1)
-        divergence = (log_posterior.exp() * (log_posterior - log_prior)).sum(-1)
-        untried = ~batch.trials.mask.any(1)
-        return float(divergence[untried].mean()) if untried.any() else 0.0
-
     def state(self) -> dict[str, Tensor]:
         """Weights and optimiser state as one flat dictionary of tensors."""
         tensors = {f"policy/{name}": value.clone() for name, value in self.policy.state_dict().items()}

@@ -4,6 +4,7 @@ Learns in this process; the collector decides where episodes are collected. Ever
 result is in the experiment, so a stopped run resumes to the same weights.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -35,7 +36,7 @@ from metalearn.training.ends import keep_one_hypothesis, keep_useful_memory, mad
 from metalearn.training.episode_source import EpisodeSource, summary
 from metalearn.training.events import Event, Stopped, ignore_event
 from metalearn.training.group import Group, SingleProcess
-from metalearn.training.held_out import HeldOut, HeldOutScores, Split, split
+from metalearn.training.held_out import HeldOut, HeldOutScores, Split, split, told
 from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.looks import LOOKS, Looks
 from metalearn.training.recorded import InMemoryData, RecordedData
@@ -304,8 +305,14 @@ class _Run:
 
     def _told(self) -> float:
         """What an episode tells of its hypothesis, in one batch, before any own trials are learnt from."""
-        batch = self.data.draw(self.config, False, torch.Generator().manual_seed(self.experiment.seed))
-        return self.group.run_on_rank_zero(lambda: self.learner.told(batch))
+        if not self.config.automatic or self.schedule.round:  # nobody asks
+            return math.inf
+
+        def measure() -> float:
+            generator = torch.Generator().manual_seed(self.experiment.seed)
+            return told(self.learner.policy, self.data.draw(self.config, False, generator))
+
+        return self.group.run_on_rank_zero(measure)
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(self.model, self.learner.averaged.to_weights(), self.learner.steps)

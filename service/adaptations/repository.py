@@ -157,9 +157,9 @@ class AdaptationRepository:
         """Return the newest versions of those that the tenant has, by id."""
         found: list[Row[Any]] = []
         with self.database.read() as c:
-            for start in range(0, len(ids), _CHUNK):
-                some = adaptations.c.id.in_(ids[start : start + _CHUNK])
-                found += c.execute(newest().where(adaptations.c.tenant == tenant, some)).all()
+            for chunk in _chunks(ids):
+                mine = (adaptations.c.tenant == tenant, adaptations.c.id.in_(chunk))
+                found += c.execute(newest().where(*mine)).all()
         return {row.id: to_adaptation(row) for row in found}
 
     def page(
