@@ -3,8 +3,9 @@
     python -m benchmarks.no_knobs [--suite reach-m2 push] [--settings none hand] [--seed 0 1 2] [--minutes M]
 
 With nothing set is `wtl train --family FAMILY` (a data source and the usual budget), by hand is `wtl train EXPERIMENT`.
-Both are evaluated on the tasks of the suite's manifest, after up to twice the trials that were trained. What is in
-benchmarks/results/no-knobs is not done again, and a training that was stopped goes on. Ends with the table.
+Both are evaluated on the tasks of the suite's manifest, after up to twice the trials that were trained; suites in
+pictures, for which nobody chose settings, on the tasks of the usual manifest. What is in benchmarks/results/no-knobs is
+not done again, and a training that was stopped goes on. Ends with the table.
 """
 
 import argparse
@@ -19,17 +20,17 @@ from typing import Any
 from benchmarks.trained import ROOT, curve, measure_once, say, table, train, write_page
 from metalearn.bundle import Bundle
 from metalearn.evaluation.evaluate import report_of
-from metalearn.evaluation.manifest import Manifest, load_manifest
+from metalearn.evaluation.manifest import Manifest, default_manifest, load_manifest
 from metalearn.evaluation.protocol import Protocol, adapted
 from metalearn.evaluation.report import MethodReport
-from metalearn.experiments import find_experiment
+from metalearn.experiments import EXPERIMENTS
 from metalearn.model.inference import Inference
 from metalearn.tasks.registry import find_family
 
 RESULTS = ROOT / "benchmarks" / "results" / "no-knobs"
 SUITES = (
     "reach-m2", "reach-m4", "reach-colour", "reach-dynamics", "dark-room", "key-to-door", "push", "push-blind",
-    "cheetah-vel",
+    "cheetah-vel", "reach-pixels", "push-pixels",
 )  # fmt: skip
 SETTINGS = ("none", "hand")
 MOST_TRIALS = 6
@@ -37,10 +38,12 @@ MOST_TRIALS = 6
 
 def measure(suite: str, settings: str, seed: int, folder: Path, options: Sequence[str], n_tasks: int | None) -> Any:
     """Train one suite with one kind of settings, and evaluate the policy."""
-    experiment = find_experiment(suite)
-    source = ["--family", experiment.family, *options] if settings == "none" else [suite]
+    experiment = EXPERIMENTS.get(suite)
+    family = experiment.family if experiment else suite
+    source = ["--family", family, *options] if settings == "none" else [suite]
     trained = train([*source, "--seed", str(seed), "--no-baselines"], folder)
-    bundle, manifest = Bundle.load(folder / "bundle"), longer(load_manifest(str(experiment.manifest)))
+    bundle = Bundle.load(folder / "bundle")
+    manifest = longer(load_manifest(str(experiment.manifest)) if experiment else default_manifest(find_family(family)))
     protocol = Protocol.of(find_family(manifest.family), manifest, n_tasks=n_tasks)
     contexts = protocol.demonstrations(say)
     played = protocol.attempts(adapted(Inference.load(bundle)), contexts)
@@ -92,7 +95,7 @@ def main() -> None:
     given.results.mkdir(parents=True, exist_ok=True)
     for seed in given.seed:
         for suite in given.suite:
-            for settings in given.settings:
+            for settings in given.settings if suite in EXPERIMENTS else ("none",):
                 title = f"{suite}-{settings}-seed{seed}"
                 folder = given.runs.resolve() / title
                 work = partial(measure, suite, settings, seed, folder, options, given.tasks)

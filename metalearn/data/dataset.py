@@ -6,7 +6,7 @@ On disk: `dataset.json` and one safetensors file per shard of tasks, in which pi
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,15 @@ class TaskRecord:
             pass
         return self
 
+    def packed(self) -> "TaskRecord":
+        """The same episodes in less memory, once each."""
+
+        def of(episodes: Sequence[Episode]) -> tuple[Episode, ...]:
+            return tuple(episode.packed() for episode in episodes)
+
+        others = tuple(replace(one, demos=of(one.demos), episodes=of(one.episodes)) for one in self.others)
+        return replace(self, demos=of(self.demos), experts=of(self.experts), trials=of(self.trials), others=others)
+
     def episodes(self) -> Iterator[Episode]:
         """Every episode."""
         yield from (episode for _, episode in self._places())
@@ -166,11 +175,12 @@ class Dataset:
             index = read_json(folder / INDEX_FILE)
             if index["schema"] not in READABLE:
                 raise InvalidConfig(f"dataset {folder}: expected schema {SCHEMA}, got {index['schema']}")
-            tasks: list[TaskRecord] = []
+            spec, tasks = Spec.from_json(index["spec"]), list[TaskRecord]()
             for shard in index["shards"]:
                 arrays = read_arrays(folder / Path(shard["file"]).name)
-                tasks.extend(unpack_shard(shard, arrays))
-            return cls(Spec.from_json(index["spec"]), tuple(tasks))
+                found = unpack_shard(shard, arrays)
+                tasks.extend([record.packed() for record in found] if spec.bulky else found)
+            return cls(spec, tuple(tasks))
         except OSError as error:
             raise InvalidConfig(f"no dataset at {folder}: {error.filename}: {error.strerror}") from error
         except InvalidData as error:

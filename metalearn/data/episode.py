@@ -15,9 +15,10 @@ from jaxtyping import Float32, Shaped
 
 from metalearn.data.errors import InvalidData
 from metalearn.data.parts import SEPARATOR, by_name, joined, split
+from metalearn.data.pixels import PackedRows
 from metalearn.data.values import Array, check_finite, column, components, flag, numbers
 
-__all__ = ["Array", "Episode"]
+__all__ = ["Array", "Episode", "PackedEpisode"]
 
 _PART = f"observations{SEPARATOR}"
 
@@ -152,11 +153,38 @@ class Episode:
         """The episode without its actions, as an observer saw it."""
         return replace(self, actions=None)
 
+    def packed(self) -> "PackedEpisode":
+        """The same episode in less memory."""
+        return PackedEpisode(self.observations, self.actions, self.rewards, self.success)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Episode) and self.digest == other.digest
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+
+class PackedEpisode(Episode):
+    """An episode whose observations are kept compressed, as `rows`, and are made anew whenever they are asked for."""
+
+    rows: PackedRows
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "rows", PackedRows.of(self.observations))
+        del self.__dict__["observations"]
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "observations" and "rows" in self.__dict__:
+            return self.rows[:]
+        raise AttributeError(name)
+
+    def __len__(self) -> int:
+        return len(self.rows) - 1
+
+    def packed(self) -> "PackedEpisode":
+        """Itself."""
+        return self
 
 
 def _observed(value: object) -> Array:

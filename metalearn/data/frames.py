@@ -9,8 +9,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, Shaped
 
-from metalearn.data.episode import Episode
+from metalearn.data.episode import Array, Episode, PackedEpisode
 from metalearn.data.parts import observation_vectors
+from metalearn.data.pixels import PackedRows
+from metalearn.data.spaces import beside_pictures
 from metalearn.data.units import Units
 
 
@@ -19,9 +21,9 @@ class Frames:
     """n episodes in f frames each.
 
     Attributes:
-        observations: at the frame, as episodes keep them: pictures as uint8, several parts as fields.
-        neighbours: the observation one step after the frame (at the end: one step before), of which `changes` are.
-        at_end: whether there is no step after the frame.
+        observations: at the frame, as episodes keep them: pictures as uint8, several parts as fields; packed in a pool
+            of packed episodes, until frames are picked.
+        changes: of the numbers that are no pixels in the step from the frame to the next (at the end: from the last).
         actions: taken at the frame (at the end: the last), in their units, discrete ones one-hot; zeros where unknown.
         rewards: received on arriving at the frame, in their unit; zeros where unknown.
         times: of the frame, as a fraction of the horizon.
@@ -30,13 +32,13 @@ class Frames:
         has_rewards: whether the rewards are known.
         effects: summed over all steps, change x action `[o a]`, then action x action `[a a]`, flattened; zeros
             where actions are unknown, and no numbers at all unless asked for.
-        mean_observations: over the steps since the frame before, this one included; no numbers unless asked for.
+        mean_observations: over the steps since the frame before, this one included, of the numbers that are no pixels;
+            no numbers unless asked for.
         mean_rewards: over the steps since the frame before; zeros where unknown or not asked for.
     """
 
-    observations: Shaped[np.ndarray, "n f *o"]
-    neighbours: Shaped[np.ndarray, "n f *o"]
-    at_end: Bool[np.ndarray, "n f"]
+    observations: Shaped[np.ndarray, "n f *o"] | PackedRows
+    changes: Float32[np.ndarray, "n f m"]
     actions: Float32[np.ndarray, "n f a"]
     rewards: Float32[np.ndarray, "n f"]
     times: Float32[np.ndarray, "n f"]
@@ -44,7 +46,7 @@ class Frames:
     has_actions: Bool[np.ndarray, " n"]
     has_rewards: Bool[np.ndarray, " n"]
     effects: Float32[np.ndarray, "n s"]
-    mean_observations: Float32[np.ndarray, "n f m"]
+    mean_observations: Float32[np.ndarray, "n f _m"]
     mean_rewards: Float32[np.ndarray, "n f"]
 
     @classmethod
@@ -53,11 +55,15 @@ class Frames:
     ) -> "Frames":
         """The frames of `episodes`, which fit the spec of `units`; with `effects` or `means`, those too."""
         n, o, a = len(episodes), units.spec.observation_size, units.spec.action_size
+        plain = beside_pictures(units.spec.parts)
+        m = len(plain)
         dtype, shape = units.spec.observation_layout
+        packed = n > 0 and all(isinstance(episode, PackedEpisode) for episode in episodes)
         frames = cls(
-            observations=np.zeros((n, n_frames, *shape), dtype),
-            neighbours=np.zeros((n, n_frames, *shape), dtype),
-            at_end=np.zeros((n, n_frames), bool),
+            observations=PackedRows.zeros((n, n_frames), dtype, shape)
+            if packed
+            else np.zeros((n, n_frames, *shape), dtype),
+            changes=np.zeros((n, n_frames, m), np.float32),
             actions=np.zeros((n, n_frames, a), np.float32),
             rewards=np.zeros((n, n_frames), np.float32),
             times=np.zeros((n, n_frames), np.float32),
@@ -65,19 +71,24 @@ class Frames:
             has_actions=np.zeros(n, bool),
             has_rewards=np.zeros(n, bool),
             effects=np.zeros((n, (o + a) * a if effects else 0), np.float32),
-            mean_observations=np.zeros((n, n_frames, o if means else 0), np.float32),
+            mean_observations=np.zeros((n, n_frames, m if means else 0), np.float32),
             mean_rewards=np.zeros((n, n_frames), np.float32),
         )
         for i, episode in enumerate(episodes):
-            frames._fill(i, episode, n_frames, units)
+            frames._fill(i, episode, units, plain, means=means)
         return frames
 
-    def _fill(self, i: int, episode: Episode, n_frames: int, units: Units) -> None:
-        steps = np.round(np.linspace(0, len(episode), n_frames)).astype(np.int64)
+    def _fill(self, i: int, episode: Episode, units: Units, plain: Int64[np.ndarray, " m"], *, means: bool) -> None:
+        steps = np.round(np.linspace(0, len(episode), self.times.shape[1])).astype(np.int64)
         left = np.minimum(steps, len(episode) - 1)  # the step that leaves the frame; at the end, the last one
-        self.observations[i] = episode.observations[steps]
-        self.neighbours[i] = episode.observations[np.where(left < steps, left, left + 1)]
-        self.at_end[i] = left < steps
+        rows: PackedRows | Array = episode.rows if isinstance(episode, PackedEpisode) else episode.observations
+        if isinstance(rows, PackedRows) and isinstance(self.observations, PackedRows):
+            self.observations[i] = rows.pick(steps)
+        else:
+            self.observations[i] = rows[steps]
+        if len(plain):
+            before, after = (observation_vectors(rows[at])[:, plain] for at in (left, left + 1))
+            self.changes[i] = after - before
         self.times[i] = steps / units.spec.horizon
         if episode.actions is not None:
             done = units.encode_actions(episode.actions)
@@ -90,8 +101,8 @@ class Frames:
         if rewards is not None:
             self.rewards[i, 1:] = rewards[np.maximum(steps[1:] - 1, 0)]
             self.has_rewards[i] = True
-        if self.mean_observations.size:
-            self.mean_observations[i] = _means_since(observation_vectors(episode.observations), steps)
+        if means:
+            self.mean_observations[i] = _means_since(observation_vectors(episode.observations)[:, plain], steps)
             if rewards is not None:
                 arrived = np.concatenate([np.zeros(1, np.float32), rewards])[:, None]
                 self.mean_rewards[i] = _means_since(arrived, steps)[:, 0]
@@ -105,23 +116,13 @@ class Frames:
     @property
     def vectors(self) -> Float32[np.ndarray, "n f o"]:
         """The observations as vectors."""
-        return self._vectors(self.observations)
-
-    @property
-    def changes(self) -> Float32[np.ndarray, "n f o"]:
-        """Of the observation over one step, from the frame to the next (at the end: from the last)."""
-        seen, beside = self.vectors, self._vectors(self.neighbours)
-        return np.where(self.at_end[..., None], seen - beside, beside - seen)
-
-    def _vectors(self, observations: Shaped[np.ndarray, "n f *o"]) -> Float32[np.ndarray, "n f o"]:
-        rows = observation_vectors(observations.reshape(self.times.size, *observations.shape[2:]))
+        seen = self.observations[...]
+        rows = observation_vectors(seen.reshape(self.times.size, *seen.shape[2:]))
         return rows.reshape(*self.times.shape, rows.shape[1])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What networks see, by name: vectors and their changes, and the other fields."""
-        others = {f.name: getattr(self, f.name) for f in fields(self)}
-        del others["observations"], others["neighbours"], others["at_end"]
-        return {"observations": self.vectors, "changes": self.changes, **others}
+        """What networks see, by name: observations as vectors, and the other fields."""
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"observations": self.vectors}
 
 
 def _means_since(values: Float32[np.ndarray, "t v"], ends: Int64[np.ndarray, " f"]) -> Float32[np.ndarray, "f v"]:

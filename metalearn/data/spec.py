@@ -3,6 +3,7 @@
 The one place that checks an episode against its spaces, and that makes an example of one.
 """
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from metalearn.data.spaces import Part, composite, in_parts, layout_of, parts_of
 _FIELDS = ("observation_space", "action_space", "horizon", "rate_hz", "version")
 RATE_HZ = 20.0
 """Of environments that do not say how fast they are."""
+BULKY = 1024  # bytes of an observation with pictures, from which on compressing it is worth the time
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,12 @@ class Spec:
     def observation_layout(self) -> tuple[np.dtype[Any], tuple[int, ...]]:
         """Dtype and shape of one observation: `np.zeros((n, *shape), dtype)` has room for n of them."""
         return layout_of(self.observation_space)
+
+    @cached_property
+    def bulky(self) -> bool:
+        """Whether observations hold pictures so large that episodes which wait in memory are better compressed."""
+        dtype, shape = self.observation_layout
+        return any(part.kind == "image" for part in self.parts) and dtype.itemsize * math.prod(shape) >= BULKY
 
     @property
     def composite(self) -> bool:

@@ -20,7 +20,7 @@ class EpisodeTensors:
     """`Frames` of k episodes of each of b tasks, with the mask that says which of them are there."""
 
     observations: Float[Tensor, "b k f o"]
-    changes: Float[Tensor, "b k f o"]
+    changes: Float[Tensor, "b k f m"]
     actions: Float[Tensor, "b k f a"]
     rewards: Float[Tensor, "b k f"]
     times: Float[Tensor, "b k f"]
@@ -28,16 +28,17 @@ class EpisodeTensors:
     has_actions: Float[Tensor, "b k"]
     has_rewards: Float[Tensor, "b k"]
     effects: Float[Tensor, "b k s"]
-    mean_observations: Float[Tensor, "b k f m"]
+    mean_observations: Float[Tensor, "b k f _m"]
     mean_rewards: Float[Tensor, "b k f"]
     mask: Bool[Tensor, "b k"]
 
     @classmethod
     def gather(cls, frames: Frames, index: Int[Tensor, "b k"]) -> "EpisodeTensors":
-        """Pick episodes from a pool of frames; -1 stands for no episode."""
-        picked = frames.pick(index.clamp(min=0).flatten().numpy()).arrays()
-        tensors = {name: torch.from_numpy(values).float().unflatten(0, index.shape) for name, values in picked.items()}
-        return cls(**tensors, mask=index >= 0)
+        """Pick episodes from a pool of frames; -1 stands for no episode, of which everything is 0."""
+        there = index >= 0
+        picked = frames.pick(index[there].numpy()).arrays()
+        tensors = {name: _put(torch.from_numpy(values).float(), there) for name, values in picked.items()}
+        return cls(**tensors, mask=there)
 
     @property
     def summed_effects(self) -> Float[Tensor, "b s"]:
@@ -139,12 +140,14 @@ class ContextEncoder(nn.Module):
         if not self.training or there.all() or not there.any():
             return self.observations.read(observations, changes, kind)
         seen, keys = self.observations.read(observations[there][:, None], changes[there][:, None], kind)
-        return _put(seen, there), None if keys is None else _put(keys, there)
+        return _put(seen[:, 0], there), None if keys is None else _put(keys[:, 0], there)
 
 
-def _put(values: Float[Tensor, "n 1 *v"], there: Bool[Tensor, "b k"]) -> Float[Tensor, "b k *v"]:
+def _put(values: Float[Tensor, "n *v"], there: Bool[Tensor, "b k"]) -> Float[Tensor, "b k *v"]:
     """The n values at the places that are there, and zeros at the others."""
-    return values.new_zeros(*there.shape, *values.shape[2:]).index_put((there,), values[:, 0])
+    if len(values) == there.numel():
+        return values.unflatten(0, there.shape)
+    return values.new_zeros(*there.shape, *values.shape[1:]).index_put((there,), values)
 
 
 def _mlp(size: int, width: int, out: int) -> nn.Sequential:

@@ -1,7 +1,7 @@
 """Training batches: contexts and imitation targets, sampled from all episodes collected so far.
 
-Episodes are kept once, as frames to condition on and as padded steps to imitate; a batch is made of indices.
-A target is never in its own context.
+Episodes are kept once, as frames to condition on and as padded steps to imitate; a batch is made of indices. What is
+seen in large pictures is kept compressed, and both refer to the same copy. A target is never in its own context.
 """
 
 import math
@@ -17,9 +17,10 @@ from torch import Tensor
 from metalearn.config import ModelConfig, TrainingConfig
 from metalearn.data.asks import NOTHING, Ask, features_of
 from metalearn.data.dataset import Dataset, TaskRecord
-from metalearn.data.episode import Array, Episode
+from metalearn.data.episode import Array, Episode, PackedEpisode
 from metalearn.data.frames import Frames
 from metalearn.data.parts import observation_vectors
+from metalearn.data.pixels import PackedRows
 from metalearn.data.spaces import beside_pictures
 from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
@@ -81,7 +82,7 @@ class MetaBatch:
 class KeptObservations:
     """Padded observations `[m t]` as episodes keep them, pictures as uint8; indexing gives vectors `[... o]`."""
 
-    def __init__(self, observations: Shaped[np.ndarray, "m t *o"]) -> None:
+    def __init__(self, observations: Shaped[np.ndarray, "m t *o"] | PackedRows) -> None:
         self._observations = observations
         self.shape = observations.shape[:2]
 
@@ -108,13 +109,17 @@ class Steps:
         longest = max(len(actions) for _, actions in targets)
         m, tail = len(targets), units.targets(targets[0][1]).shape[1:]
         dtype, shape = spec.observation_layout
-        observations = np.zeros((m, longest + 1, *shape), dtype)
+        observations: Array | PackedRows
+        if spec.bulky:
+            observations = PackedRows.zeros((m, longest + 1), dtype, shape)
+        else:
+            observations = np.zeros((m, longest + 1, *shape), dtype)
         actions = np.zeros((m, longest, *tail), np.int64 if spec.discrete else np.float32)
         done = np.zeros((m, longest, spec.action_size if changes else 0), np.float32)
         lengths = np.zeros(m, np.int64)
         for i, (episode, wanted) in enumerate(targets):
             n = lengths[i] = len(wanted)
-            observations[i, : n + 1] = episode.observations
+            observations[i, : n + 1] = episode.rows if isinstance(episode, PackedEpisode) else episode.observations
             actions[i, :n] = units.targets(wanted)
             if changes and episode.actions is not None:
                 done[i, :n] = units.encode_actions(episode.actions)
@@ -192,7 +197,7 @@ class TrainingSet:
 
     def __init__(self, dataset: Dataset, config: ModelConfig, goals: GoalReader | None = None) -> None:
         self._units, self._config = Units(dataset.spec, **dict(config.units)), config
-        records = dataset.tasks
+        records = [record.packed() for record in dataset.tasks] if dataset.spec.bulky else dataset.tasks
         self.n_tasks = len(records)
         shown = [episode for record in records for episode in record.demos]
         expert = [episode for record in records for episode in record.experts]

@@ -7,7 +7,7 @@ A chunk is a value that any process can turn into episodes. A collector decides 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -95,7 +95,7 @@ def demonstrate_chunk(chunk: DemonstrationChunk) -> list[TaskRecord]:
         others = [_graded(chunk, number) for number in range(data.graded_per_task)]
         if data.play_per_task:
             others.append(_play(chunk))
-    return [
+    records = [
         TaskRecord(
             task=str(TaskId(family.name, index)),
             demos=tuple(run.episodes[i] if data.demo_actions else run.episodes[i].without_actions() for run in demos),
@@ -106,6 +106,7 @@ def demonstrate_chunk(chunk: DemonstrationChunk) -> list[TaskRecord]:
         )
         for i, index in enumerate(chunk.indices)
     ]
+    return [record.packed() for record in records] if family.spec.bulky else records
 
 
 def _graded(chunk: DemonstrationChunk, number: int) -> list[Demonstrator]:
@@ -217,6 +218,8 @@ def try_chunk(policy: Snapshot, chunk: TrialChunk) -> list[TaskTrials]:
         for attempt in range(chunk.n_attempts):
             actor = inference.adapt(contexts, rng)
             run = rollout(env, actor, episode_seeds(chunk.indices, chunk.seed, attempt), relabel=chunk.relabel)
+            if family.spec.bulky:
+                run = replace(run, episodes=[episode.packed() for episode in run.episodes])
             contexts = [c.with_trial(episode) for c, episode in zip(contexts, run.episodes, strict=True)]
             runs.append(run)
         env.close()

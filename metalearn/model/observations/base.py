@@ -40,15 +40,15 @@ class ObservationEncoder(nn.Module, ABC):
 
     @abstractmethod
     def read(
-        self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f o"], kind: str
+        self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f m"], kind: str
     ) -> tuple[Float[Tensor, "b k f _p"], Float[Tensor, "b k h c"] | None]:
         """What the context encoder sees of frames and of their changes, and keys of what episodes were about.
 
-        `kind` is "demo" or "trial".
+        Changes, as means, are of the m numbers that are no pixels. `kind` is "demo" or "trial".
         """
 
     @abstractmethod
-    def read_means(self, means: Float[Tensor, "b k f o"]) -> Float[Tensor, "b k f _p"]:
+    def read_means(self, means: Float[Tensor, "b k f m"]) -> Float[Tensor, "b k f _p"]:
         """What the context encoder sees of means of observations."""
 
     @abstractmethod

@@ -32,12 +32,12 @@ class CategoryEncoder(ObservationEncoder):
         return ((chosen - self.get_buffer("values")).abs() < 0.5).to(observations.dtype)
 
     def read(
-        self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f o"], kind: str
+        self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f m"], kind: str
     ) -> tuple[Float[Tensor, "b k f _p"], None]:
         """The choices, and whether they changed."""
         return torch.cat([self(observations), (changes.abs() > 0.5).to(observations.dtype)], -1), None
 
-    def read_means(self, means: Float[Tensor, "b k f o"]) -> Float[Tensor, "b k f _p"]:
+    def read_means(self, means: Float[Tensor, "b k f m"]) -> Float[Tensor, "b k f _p"]:
         """Nothing: the mean of two choices is a third one."""
         return means[..., :0]
 

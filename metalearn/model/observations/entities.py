@@ -52,12 +52,12 @@ class SetEncoder(ObservationEncoder):
         return self._views(observations).flatten(-3)
 
     def read(
-        self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f o"], kind: str
+        self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f m"], kind: str
     ) -> tuple[Float[Tensor, "b k f _p"], Float[Tensor, "b k h c"]]:
         """Nothing, and the keys of the entities that the episodes were about."""
         return observations[..., :0], self.memory.remember(self._views(observations), kind)
 
-    def read_means(self, means: Float[Tensor, "b k f o"]) -> Float[Tensor, "b k f _p"]:
+    def read_means(self, means: Float[Tensor, "b k f m"]) -> Float[Tensor, "b k f _p"]:
         """Normalised, as they are listed."""
         return self.numbers.normalise(self._entities(means)).flatten(-2)
 

@@ -47,14 +47,14 @@ class ImageEncoder(ObservationEncoder):
         return self.network(self._pictures(observations)).reshape(*observations.shape[:-1], self.size)
 
     def read(
-        self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f o"], kind: str
+        self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f m"], kind: str
     ) -> tuple[Float[Tensor, "b k f _p"], None]:
         """The features, and their change to the next frame (at the end: from the one before), not that of pixels."""
         features = self(observations)
         changed = features[:, :, 1:] - features[:, :, :-1]
         return torch.cat([features, torch.cat([changed, changed[:, :, -1:]], 2)], -1), None
 
-    def read_means(self, means: Float[Tensor, "b k f o"]) -> Float[Tensor, "b k f _p"]:
+    def read_means(self, means: Float[Tensor, "b k f m"]) -> Float[Tensor, "b k f _p"]:
         """Nothing: a mean of pictures is no picture."""
         return means[..., :0]
 
@@ -107,7 +107,7 @@ class PictureNetwork(nn.Module):
     def forward(self, pictures: Float[Tensor, "n c h w"]) -> Float[Tensor, "n p"]:
         """Places `[n, 2 channels]` from -2 to 2, then the dense layer's numbers."""
         mean, std = (self.get_buffer(name)[:, None, None] for name in ("mean", "std"))
-        maps = self.convolutions((pictures - mean) / std).flatten(2)
+        maps = self.convolutions(torch.addcmul(-mean / std, pictures, 1 / std)).flatten(2)
         # As they come, maps of untrained convolutions are flat, and every place is the middle: nothing to learn from.
         maps = functional.layer_norm(maps, (self._n_places,))
         places = 2 * (self.sharpness * maps).softmax(-1) @ self.get_buffer("places")

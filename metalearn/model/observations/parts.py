@@ -23,6 +23,7 @@ class PartsEncoder(ObservationEncoder):
         super().__init__()
         self.parts = nn.ModuleList(encoders)
         self._numbers = [part.numbers for part in parts]
+        self._plain = [0 if part.kind == "image" else part.size for part in parts]
         self.size, self.frame_size, self.mean_size, self.plain_size, self.found_size = (
             sum(getattr(encoder, f"{name}_size" if name else "size") for encoder in encoders)
             for name in ("", "frame", "mean", "plain", "found")
@@ -43,18 +44,21 @@ class PartsEncoder(ObservationEncoder):
         return torch.cat([encoder(observations[..., numbers]) for encoder, numbers in self._each()], -1)
 
     def read(
-        self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f o"], kind: str
+        self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f m"], kind: str
     ) -> tuple[Float[Tensor, "b k f _p"], Float[Tensor, "b k h c"] | None]:
         """All parts of the frames, and the keys of all memories."""
+        changed = changes.split(self._plain, -1)
         made = [
-            encoder.read(observations[..., numbers], changes[..., numbers], kind) for encoder, numbers in self._each()
+            encoder.read(observations[..., numbers], own, kind)
+            for (encoder, numbers), own in zip(self._each(), changed, strict=True)
         ]
         keys = [one for _, one in made if one is not None]
         return torch.cat([seen for seen, _ in made], -1), torch.cat(keys, -2) if keys else None
 
-    def read_means(self, means: Float[Tensor, "b k f o"]) -> Float[Tensor, "b k f _p"]:
+    def read_means(self, means: Float[Tensor, "b k f m"]) -> Float[Tensor, "b k f _p"]:
         """All parts."""
-        return torch.cat([encoder.read_means(means[..., numbers]) for encoder, numbers in self._each()], -1)
+        own = means.split(self._plain, -1)
+        return torch.cat([encoder.read_means(one) for (encoder, _), one in zip(self._each(), own, strict=True)], -1)
 
     def look(
         self, observations: Float[Tensor, "*#n o"], queries: Float[Tensor, "b z h c"] | None

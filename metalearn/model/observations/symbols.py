@@ -66,7 +66,7 @@ class SymbolEncoder(ObservationEncoder):
         return read
 
     def read(
-        self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f o"], kind: str
+        self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f m"], kind: str
     ) -> tuple[Float[Tensor, "b k f _p"], Float[Tensor, "b k h c"]]:
         """Features and their change to the next frame (at the end: from the one before), and keys of the last map."""
         features = self(observations)
@@ -78,7 +78,7 @@ class SymbolEncoder(ObservationEncoder):
         keys = functional.normalize(self.seen_as(table).unflatten(-1, self.memory_shape), dim=-1)
         return seen, torch.einsum("bkmh,bkmhc->bkhc", weights, keys[last])
 
-    def read_means(self, means: Float[Tensor, "b k f o"]) -> Float[Tensor, "b k f _p"]:
+    def read_means(self, means: Float[Tensor, "b k f m"]) -> Float[Tensor, "b k f _p"]:
         """Nothing: a mean of symbols is no symbol."""
         return means[..., :0]
 

@@ -48,13 +48,13 @@ class VectorEncoder(ObservationEncoder):
         return self.views(observations).flatten(-2)
 
     def read(
-        self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f o"], kind: str
+        self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f m"], kind: str
     ) -> tuple[Float[Tensor, "b k f _p"], Float[Tensor, "b k h c"] | None]:
         """Views, and changes in units of the deviation, clipped farther out: what hardly varied may jump in a trial."""
         jump = 4 * self.clip
         return torch.cat([self(observations), (changes / self.unit).clamp(-jump, jump)], -1), None
 
-    def read_means(self, means: Float[Tensor, "b k f o"]) -> Float[Tensor, "b k f _p"]:
+    def read_means(self, means: Float[Tensor, "b k f m"]) -> Float[Tensor, "b k f _p"]:
         """Normalised."""
         return self.normalise(means)
 

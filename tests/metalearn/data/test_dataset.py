@@ -1,4 +1,5 @@
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from metalearn.bundle import Bundle
 from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset, TaskRecord
-from metalearn.data.episode import Episode
+from metalearn.data.episode import Episode, PackedEpisode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.spec import Spec
 
@@ -46,7 +47,10 @@ def test_pictures_are_compressed(tmp_path: Path):
     episode = Episode.of(scene, np.zeros((9, 2)))
     Dataset(spec, tuple(TaskRecord(f"own/{i}", (), (episode,)) for i in range(3))).save(tmp_path)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < scene.nbytes / 5
-    assert Dataset.load(tmp_path).tasks[2].experts == (episode,)
+    (loaded,) = Dataset.load(tmp_path).tasks[2].experts
+    assert loaded == episode
+    assert isinstance(loaded, PackedEpisode)
+    assert len(pickle.dumps(loaded)) < scene.nbytes / 5
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import pickle
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
+from metalearn.data.pixels import PackedRows
 from metalearn.data.spec import Spec
 
 finite = st.floats(-1e6, 1e6, width=32)
@@ -138,3 +140,38 @@ def test_actions_between_two_choices_are_none():
 
 def test_a_state_of_small_integers_is_no_image():
     assert SPEC.fit(Episode.of(np.ones((3, 3), np.uint8))) == Episode.of(np.ones((3, 3)))
+
+
+CAMERA = spaces.Box(0, 255, (4, 5, 3), np.uint8)
+WATCHED = Spec(spaces.Dict(arm=SPEC.observation_space, camera=CAMERA), SPEC.action_space, horizon=9, rate_hz=10.0)
+
+
+@pytest.mark.parametrize("spec", [SPEC, WATCHED], ids=["numbers", "a picture beside numbers"])
+def test_a_packed_episode_is_the_episode(spec: Spec):
+    episode = spec.example_episode(np.random.default_rng(0), 5)
+    packed = pickle.loads(pickle.dumps(episode.packed()))
+    assert packed == episode
+    assert len(packed) == len(episode)
+    assert spec.check(packed) is packed
+    assert packed.packed() is packed
+    assert packed.without_actions() == episode.without_actions()
+    for name, value in packed.arrays().items():
+        np.testing.assert_array_equal(value, episode.arrays()[name])
+    with pytest.raises(AttributeError, match="colour"):
+        packed.colour  # noqa: B018
+
+
+def test_rows_that_are_packed_are_picked_as_those_of_an_array():
+    whole = np.arange(24, dtype=np.float32).reshape(4, 3, 2)
+    rows = PackedRows.of(whole)
+    assert (rows.shape, len(rows)) == (whole.shape, 4)
+    np.testing.assert_array_equal(rows[2], whole[2])
+    for index in ([3, 0, 0], np.array([[1, 2], [0, 3]]), slice(1, 3), slice(2, 2), ...):
+        np.testing.assert_array_equal(rows[index], whole[index])
+        np.testing.assert_array_equal(rows.pick(index)[...], whole[index])
+    table = PackedRows.zeros((2, 5), whole.dtype, whole.shape[1:])
+    table[1, :4] = rows
+    table[0, 1:3] = whole[2:]
+    np.testing.assert_array_equal(table[1, :4], whole)
+    np.testing.assert_array_equal(table[0, [1, 2]], whole[2:])
+    assert not table[:, 4].any()

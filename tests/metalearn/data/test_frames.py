@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 from gymnasium import spaces
 
 from metalearn.data.episode import Episode
 from metalearn.data.frames import Frames
+from metalearn.data.pixels import PackedRows
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 
@@ -54,3 +56,30 @@ def test_discrete_actions_are_one_hot():
     spec = Spec(spaces.Box(-10, 10, (1,)), spaces.Discrete(3, start=5), horizon=10, rate_hz=1.0)
     frames = Frames.of([Episode.of([[0.0], [0.0], [0.0]], [5, 7])], 2, Units(spec))
     np.testing.assert_array_equal(frames.actions[0], [[1, 0, 0], [0, 0, 1]])
+
+
+WATCHED = Spec(
+    spaces.Dict(arm=spaces.Box(-9, 9, (3,)), camera=spaces.Box(0, 255, (20, 20, 3), np.uint8)),
+    spaces.Box(-1, 1, (2,)), horizon=10, rate_hz=1.0,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("means", [False, True])
+def test_frames_of_packed_episodes_are_those_of_the_episodes(means: bool):
+    rng = np.random.default_rng(0)
+    episodes = [WATCHED.example_episode(rng, n) for n in (1, 4, 9)]
+    units, picked = Units(WATCHED), np.array([2, 0, 2])
+    plain = Frames.of(episodes, 3, units, means=means)
+    packed = Frames.of([episode.packed() for episode in episodes], 3, units, means=means)
+    mixed = Frames.of([episodes[0].packed(), *episodes[1:]], 3, units, means=means)
+    assert isinstance(packed.observations, PackedRows)
+    assert isinstance(mixed.observations, np.ndarray)
+    for frames in (packed, mixed):
+        for name, values in frames.arrays().items():
+            np.testing.assert_array_equal(values, plain.arrays()[name])
+            np.testing.assert_array_equal(frames.pick(picked).arrays()[name], values[picked])
+
+
+def test_pixels_have_neither_changes_nor_means():
+    frames = Frames.of([WATCHED.example_episode(np.random.default_rng(0), 5)], 3, Units(WATCHED), means=True)
+    assert frames.changes.shape == frames.mean_observations.shape == (1, 3, 3)

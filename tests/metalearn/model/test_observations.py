@@ -16,6 +16,7 @@ from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.parts import observation_vectors
+from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.model import policy
 from metalearn.model.inference import Inference
@@ -187,10 +188,11 @@ def test_sizes_are_those_of_what_is_made(name: str) -> None:
     seen = vectors(spec, 24).view(2, 3, 4, -1)
     for encoder in (make_observation_encoder(spec, ModelConfig(n_frames=4)), make_baseline_encoder(spec, (0.5,))):
         queries = torch.zeros(2, 5, *encoder.memory_shape) if encoder.memory_shape else None
-        frames, keys = encoder.read(seen, seen, "demo")
+        plain_numbers = seen[..., beside_pictures(spec.parts)]
+        frames, keys = encoder.read(seen, plain_numbers, "demo")
         plain, found = encoder.look(seen[:, :1], queries)
         sizes = (encoder.size, encoder.frame_size, encoder.mean_size, encoder.plain_size)
-        made = (encoder(seen), frames, encoder.read_means(seen), plain)
+        made = (encoder(seen), frames, encoder.read_means(plain_numbers), plain)
         assert sizes == tuple(one.shape[-1] for one in made)
         assert encoder.found_size == (0 if found is None else found.shape[-1])
         assert encoder.memory_shape == (None if keys is None else keys.shape[-2:])

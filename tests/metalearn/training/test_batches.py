@@ -1,8 +1,12 @@
+from dataclasses import fields
+
 import numpy as np
+import pytest
 import torch
 from gymnasium import spaces
 
 from metalearn.config import ModelConfig, TrainingConfig
+from metalearn.data import spec as spec_module
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Episode
 from metalearn.data.frames import Frames
@@ -97,3 +101,32 @@ def test_forgetting_leaves_a_trial_scored():
     assert ((known.has_rewards > 0) | (known.success != 0)).all()
     assert (known.has_rewards == 0).any()
     assert (known.success == 0).any()
+
+
+def test_large_pictures_are_packed_and_drawn_alike(monkeypatch: pytest.MonkeyPatch):
+    parts = spaces.Dict(arm=spaces.Box(-9, 9, (3,)), camera=spaces.Box(0, 255, (20, 20, 3), np.uint8))
+    rng = np.random.default_rng(0)
+
+    def batches(bulky: int) -> tuple[Spec, list[MetaBatch]]:
+        monkeypatch.setattr(spec_module, "BULKY", bulky)
+        spec = Spec(parts, SPEC.action_space, horizon=9, rate_hz=1.0)
+        tasks = [TaskRecord(f"own/{i}", tuple(shown), tuple(done)) for i, (shown, done, _) in enumerate(episodes)]
+        data = TrainingSet(Dataset(spec, tuple(tasks)), ModelConfig(n_frames=3, frame_means=True, memory=2))
+        trials = [TaskTrials(tuple(tried), tuple(e.actions for e in tried)) for _, _, tried in episodes]
+        drawn = []
+        for own in (False, True):
+            if own:
+                data.replace_trials(trials)
+            config = TrainingConfig(batch_tasks=16, demo_dropout=0.3, steps_per_episode=4)
+            drawn.append(data.draw(config, own, torch.Generator().manual_seed(0)))
+        return spec, drawn
+
+    of = Spec(parts, SPEC.action_space, horizon=9, rate_hz=1.0).example_episode
+    episodes = [[[of(rng)], [of(rng), of(rng)], [of(rng), of(rng)]] for _ in range(5)]
+    (large, packed), (small, plain) = batches(1024), batches(10**6)
+    assert (large.bulky, small.bulky) == (True, False)
+    for one, other in zip(packed, plain, strict=True):
+        for field in fields(MetaBatch):
+            a, b = getattr(one, field.name), getattr(other, field.name)
+            for name in (f.name for f in fields(a)) if isinstance(a, EpisodeTensors) else ("",):
+                torch.testing.assert_close(*((getattr(x, name) if name else x) for x in (a, b)), rtol=0, atol=0)
