@@ -240,7 +240,10 @@ class TrainingConfig(Section):
     steps_per_episode: Annotated[int, Decided("16")] = Field(
         0, ge=0, description="random steps of a target imitated per update; 0: all"
     )
-    prior_weight: float = Field(0.3, gt=0, description="weight of log p(z | context) beside a step's log-likelihood")
+    prior_weight: float = Field(
+        0.5, gt=0, description="weight of log p(z | context), in sizes of the gradient of a step's log-likelihood: the "
+        "more precise actions are, the larger that is",
+    )  # fmt: skip
     demo_dropout: float = Field(
         0.05, ge=0, le=1, description="probability that a context comes without its demonstrations"
     )

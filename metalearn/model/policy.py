@@ -218,6 +218,16 @@ class ConditionalPolicy(nn.Module):
             steps = (-0.5 * error.square() - log_sigma).sum(-1)
         return (steps * mask[:, None]).sum(-1)
 
+    @property
+    def steepness(self) -> Float[Tensor, ""]:
+        """The size of the gradient of a step's log-likelihood in a mean action that is one deviation off; 1 of choices.
+
+        Whatever is learnt beside the likelihood, in weights that both share, is heard if it counts in this unit.
+        """
+        if self.discrete:
+            return torch.ones(())
+        return self.log_sigma.detach().clamp(*LOG_SIGMA_RANGE).neg().exp().norm()
+
     def _log_sigma(self, latent: Float[Tensor, "b z d"], embedded: Float[Tensor, "b z e"]) -> Float[Tensor, "b z _a"]:
         """The logarithm of the standard deviation of actions: one for all contexts, or one for each."""
         log_sigma: Tensor = self.log_sigma

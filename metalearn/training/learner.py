@@ -67,10 +67,11 @@ class _Objective(nn.Module):
             within = self._within(latent, log_prior, sums, batch)
             likelihoods = [self._likelihood(batch, latent, sums, rows, at) for rows, at in parts]
         losses, n_steps = [], batch.mask.float().sum(-1)
+        prior_weight = self._prior_weight * float(self.policy.steepness)
         for (rows, at), likelihood in zip(parts, likelihoods, strict=True):
             exact = torch.promote_types(likelihood.dtype, torch.float32)
             prior, weight = log_prior[rows].to(exact), len(likelihood) / len(latent)
-            one = mixture_loss(likelihood.to(exact), prior, n_steps[rows], at, self._prior_weight, within[rows])
+            one = mixture_loss(likelihood.to(exact), prior, n_steps[rows], at, prior_weight, within[rows])
             losses.append(one if len(parts) == 1 else weight * one)
         return torch.stack(losses).sum()
 

@@ -15,7 +15,7 @@ from metalearn.data.errors import InvalidData
 from metalearn.data.spaces import from_vectors
 from metalearn.data.spec import Spec
 from metalearn.model.inference import Inference
-from metalearn.model.policy import ConditionalPolicy
+from metalearn.model.policy import LOG_SIGMA_RANGE, ConditionalPolicy
 
 CONTINUOUS = Spec(spaces.Box(-3, 3, (6,)), spaces.Box(-1, 1, (2,)), horizon=8, rate_hz=10.0)
 DISCRETE = Spec(spaces.Box(-3, 3, (6,)), spaces.Discrete(3, start=2), horizon=8, rate_hz=10.0)
@@ -130,6 +130,23 @@ def test_conditioning_leads_to_the_actions_that_are_most_likely_in_training():
         expected = wanted if spec.discrete else np.clip(wanted, spec.action_space.low, spec.action_space.high)
         acted = model.act(model.conditioning(latent, hypotheses), from_vectors(seen, spec.observation_space))
         np.testing.assert_array_equal(acted, expected + (spec.action_space.start if spec.discrete else 0))
+
+
+@pytest.mark.parametrize("log_sigma", [-0.5, -2.0, -9.0])
+def test_a_likelihood_is_as_steep_as_its_gradient_one_deviation_off(log_sigma: float):
+    policy, (episode,) = inference(CONTINUOUS).policy, some_episodes(CONTINUOUS, 1)
+    with torch.no_grad():
+        policy.log_sigma.fill_(log_sigma)
+    (belief,) = inference(CONTINUOUS).infer_belief([Context((episode,))])
+    latent, seen = torch.from_numpy(belief.latent)[None], torch.from_numpy(episode.observations[:1].copy())
+    with torch.no_grad():
+        mean = policy.act(policy.conditioning(latent, torch.zeros(1, dtype=torch.long)), seen)
+    action = (mean + policy.log_sigma.detach().clamp(*LOG_SIGMA_RANGE).exp()).requires_grad_()
+    nothing = torch.zeros(1, 1, policy.n_sums)
+    likelihood = policy.log_likelihood(latent, seen[:, None], action[:, None], torch.ones(1, 1), nothing)[0, 0]
+    (gradient,) = torch.autograd.grad(likelihood, action)
+    torch.testing.assert_close(policy.steepness, gradient.norm())
+    assert float(inference(DISCRETE).policy.steepness) == 1.0
 
 
 def test_a_belief_samples_by_its_probabilities_and_knows_its_entropy():
