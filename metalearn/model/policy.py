@@ -297,8 +297,9 @@ class ConditionalPolicy(nn.Module):
         if shape is None:
             film, queries = self.modulation(completed), None
         else:
-            # Here a hypothesis says which entity is meant, and nothing else: it cannot become a heading.
-            film, queries = self.modulation(latent), _queries(self.steering(completed), remembered, *shape)
+            # Of what is listed a hypothesis says which is meant, and nothing else: it cannot become a heading.
+            film = self.modulation(latent if self.observations.lists else completed)
+            queries = _queries(self.steering(completed), remembered, *shape)
         return _Modulation(film[:, :, None].split(self._film_sizes, -1), queries)
 
     def _out(

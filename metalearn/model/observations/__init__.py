@@ -57,7 +57,7 @@ def make_baseline_encoder(spec: Spec, fourier: tuple[float, ...] = (), ddof: int
     def encoder_of(part: Part) -> ObservationEncoder:
         match part.kind:
             case "image":
-                return ImageEncoder(part.shape, SCRATCH)
+                return ImageEncoder(part.shape, SCRATCH, memory=False)
             case "category":
                 return CategoryEncoder(*choices(part.space))
             case "set" | "vector":

@@ -18,6 +18,7 @@ class ObservationEncoder(nn.Module, ABC):
         plain_size: numbers that `look` makes of an observation, beside what was looked for.
         found_size: numbers of what was looked for.
         memory_shape: `(h, c)`: h keys of c numbers are remembered of an episode and looked for; None: none are.
+        lists: whether what is looked for is in a list, where a hypothesis says which of it is meant and nothing else.
     """
 
     size: int
@@ -26,6 +27,7 @@ class ObservationEncoder(nn.Module, ABC):
     plain_size: int
     found_size: int = 0
     memory_shape: tuple[int, int] | None = None
+    lists: bool = False
 
     @abstractmethod
     def fit(self, observations: Float[Tensor, "n o"], episodes: Int[Tensor, " n"] | None = None) -> None:

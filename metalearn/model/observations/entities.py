@@ -30,6 +30,7 @@ class SetEncoder(ObservationEncoder):
     """
 
     memory_shape = (N_HEADS, KEY_SIZE)
+    lists = True
     frame_size = plain_size = 0
 
     def __init__(self, shape: tuple[int, ...], fourier: tuple[float, ...], n_frames: int, width: int) -> None:

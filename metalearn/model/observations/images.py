@@ -1,6 +1,7 @@
 """A part that is a picture: read by a small convolutional network, or by a frozen one of the user's.
 
-Does not know what pictures show, nor which of them are frames of one episode.
+What an episode was about is remembered as a few keys of places in its last picture, and found by them in others, as
+among entities (`metalearn.model.observations.entities`). Does not know what pictures show.
 """
 
 import importlib
@@ -14,21 +15,28 @@ from torch.nn import functional
 from metalearn.config import SCRATCH
 from metalearn.data.errors import InvalidConfig
 from metalearn.model.observations.base import ObservationEncoder
+from metalearn.model.observations.entities import KEY_SIZE, N_HEADS
 
 GRID = 16  # places per side, about, that the first convolution looks at, whatever the size of a picture
 CHANNELS = (16, 32, 32)
 READOUT = 64
 SHARPNESS = 3.0  # of the softmax, to begin with: values of a map are in units of their deviation
 BRIGHTEST = 255.0
+KEY_SHARPNESS = 20.0
+ATTENTION = 6.0  # to begin with, to what is unlike the rest of a picture
+TINY = 1e-6
 N_FITTED = 2048  # pictures that a normaliser is fitted to
 
 
 class ImageEncoder(ObservationEncoder):
-    """Features of pictures of shape `[h, w, c]`; `image_encoder` is that of `metalearn.config.ModelConfig`."""
+    """Features of pictures of shape `[h, w, c]`; `image_encoder` is that of `metalearn.config.ModelConfig`.
+
+    With `memory`, and unless somebody else's network reads pictures, what an episode was about is remembered.
+    """
 
     mean_size = 0
 
-    def __init__(self, shape: tuple[int, ...], image_encoder: str) -> None:
+    def __init__(self, shape: tuple[int, ...], image_encoder: str, *, memory: bool = True) -> None:
         super().__init__()
         self._shape = shape
         h, w, c = shape
@@ -37,6 +45,10 @@ class ImageEncoder(ObservationEncoder):
         )
         self.size = self.plain_size = self.network.size
         self.frame_size = 2 * self.size
+        self.memory: PlaceMemory | None = None
+        if memory and isinstance(self.network, PictureNetwork):
+            self.memory = PlaceMemory(*self.network.finest)
+            self.memory_shape, self.found_size = (N_HEADS, KEY_SIZE), 3 * N_HEADS
 
     def fit(self, observations: Float[Tensor, "n o"], episodes: Int[Tensor, " n"] | None = None) -> None:
         """Fit the normaliser to some of the pictures, evenly spread."""
@@ -48,11 +60,16 @@ class ImageEncoder(ObservationEncoder):
 
     def read(
         self, observations: Float[Tensor, "b k f o"], changes: Float[Tensor, "b k f m"], kind: str
-    ) -> tuple[Float[Tensor, "b k f _p"], None]:
-        """The features, and their change to the next frame (at the end: from the one before), not that of pixels."""
-        features = self(observations)
+    ) -> tuple[Float[Tensor, "b k f _p"], Float[Tensor, "b k h c"] | None]:
+        """The features, and their change to the next frame (at the end: from the one before), not that of pixels.
+
+        The keys are of the last frame.
+        """
+        features, patches = self._read(observations)
         changed = features[:, :, 1:] - features[:, :, :-1]
-        return torch.cat([features, torch.cat([changed, changed[:, :, -1:]], 2)], -1), None
+        seen = torch.cat([features, torch.cat([changed, changed[:, :, -1:]], 2)], -1)
+        keys = None if self.memory is None else self.memory.remember(patches[:, :, 0], patches[:, :, -1], kind)
+        return seen, keys
 
     def read_means(self, means: Float[Tensor, "b k f m"]) -> Float[Tensor, "b k f _p"]:
         """Nothing: a mean of pictures is no picture."""
@@ -60,9 +77,22 @@ class ImageEncoder(ObservationEncoder):
 
     def look(
         self, observations: Float[Tensor, "*#n o"], queries: Float[Tensor, "b z h c"] | None
-    ) -> tuple[Float[Tensor, "*#n _p"], None]:
-        """The features."""
-        return self(observations), None
+    ) -> tuple[Float[Tensor, "*#n _p"], Float[Tensor, "*#n _q"] | None]:
+        """The features; per head the place of what answers the query, and how well it does."""
+        features, patches = self._read(observations)
+        if self.memory is None:
+            return features, None
+        assert queries is not None
+        return features, self.memory.find(patches, queries)
+
+    def _read(self, observations: Float[Tensor, "*n o"]) -> tuple[Float[Tensor, "*n _p"], Float[Tensor, "*n m v"]]:
+        """The features, and what is seen at each of m places; nothing, of a network that does not say it."""
+        n, pictures = observations.shape[:-1], self._pictures(observations)
+        if isinstance(self.network, FrozenNetwork):
+            return self(observations), observations[..., :0, None]
+        patches = self.network.patches(pictures)
+        features = self.network.of_patches(patches).view(*n, self.size)
+        return features, patches.flatten(2).transpose(1, 2).unflatten(0, n)
 
     def _pictures(self, observations: Float[Tensor, "*n o"]) -> Float[Tensor, "p c h w"]:
         return observations.reshape(-1, *self._shape).permute(0, 3, 1, 2) / BRIGHTEST
@@ -87,10 +117,11 @@ class PictureNetwork(nn.Module):
             nn.ReLU(),
             nn.Conv2d(second, third, *_kernel(1)),
         )
-        rows, columns = self.convolutions(torch.zeros(1, c, h, w)).shape[2:]
+        patches = self.convolutions[:2](torch.zeros(1, c, h, w))
+        rows, columns = self.convolutions[2:](patches).shape[2:]
         self._n_places = rows * columns
-        y, x = (torch.linspace(-1, 1, n) if n > 1 else torch.zeros(1) for n in (rows, columns))
-        self.register_buffer("places", torch.cartesian_prod(y, x), persistent=False)
+        self.finest: tuple[int, int] = (patches.shape[2], patches.shape[3])
+        self.register_buffer("places", _places(rows, columns), persistent=False)
         self.register_buffer("mean", torch.zeros(c))
         self.register_buffer("std", torch.ones(c))
         self.sharpness = nn.Parameter(torch.full((third, 1), SHARPNESS))
@@ -106,12 +137,78 @@ class PictureNetwork(nn.Module):
 
     def forward(self, pictures: Float[Tensor, "n c h w"]) -> Float[Tensor, "n p"]:
         """Places `[n, 2 channels]` from -2 to 2, then the dense layer's numbers."""
+        return self.of_patches(self.patches(pictures))
+
+    def patches(self, pictures: Float[Tensor, "n c h w"]) -> Float[Tensor, "n v rows columns"]:
+        """What the first convolution sees at each place, `finest` of them."""
         mean, std = (self.get_buffer(name)[:, None, None] for name in ("mean", "std"))
-        maps = self.convolutions(torch.addcmul(-mean / std, pictures, 1 / std)).flatten(2)
+        seen: Tensor = self.convolutions[:2](torch.addcmul(-mean / std, pictures, 1 / std))
+        return seen
+
+    def of_patches(self, patches: Float[Tensor, "n v rows columns"]) -> Float[Tensor, "n p"]:
+        """The features."""
         # As they come, maps of untrained convolutions are flat, and every place is the middle: nothing to learn from.
-        maps = functional.layer_norm(maps, (self._n_places,))
+        maps = functional.layer_norm(self.convolutions[2:](patches).flatten(2), (self._n_places,))
         places = 2 * (self.sharpness * maps).softmax(-1) @ self.get_buffer("places")
         return torch.cat([places.flatten(1), self.norm(self.dense(maps.relu().flatten(1)))], -1)
+
+
+class PlaceMemory(nn.Module):
+    """Looks of `rows` x `columns` places of a picture: which to remember of an episode, and where to find them again.
+
+    To begin with attention is where a picture differs from the rest of it. An episode is about where its last picture
+    has changed: half of the heads keep what is to be seen there, and half what was there before somebody came.
+    """
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        self.register_buffer("places", _places(rows, columns), persistent=False)
+        self.look = nn.Linear(CHANNELS[0], KEY_SIZE, bias=False)
+        self.offset = nn.Linear(CHANNELS[0], 2)
+        self.seen_as = nn.Parameter(torch.eye(KEY_SIZE).repeat(N_HEADS, 1, 1))  # to begin with, like is found by like
+        self.relevance = nn.ModuleDict({kind: nn.Linear(2 * KEY_SIZE, N_HEADS) for kind in ("demo", "trial")})
+        self.attention = nn.Parameter(torch.tensor(ATTENTION))
+        self.attention_to_change = nn.Parameter(torch.tensor(2 * ATTENTION))
+        self.sharpness = nn.Parameter(torch.tensor(KEY_SHARPNESS))
+        self._spacing = 2 / max(rows, columns)
+
+    def remember(
+        self, first: Float[Tensor, "b k m v"], last: Float[Tensor, "b k m v"], kind: str
+    ) -> Float[Tensor, "b k h c"]:
+        """Each head keeps the look of the place that it finds relevant, by what is seen there and what has changed.
+
+        `kind` is "demo" or "trial".
+        """
+        before, now = self._looks(first), self._looks(last)
+        became, rarity = now - before, _lengths(now)
+        changed = _share_of_largest(rarity) * _share_of_largest(_lengths(became))
+        relevant = self.relevance[kind](torch.cat([now, became], -1).relu()) + self.attention_to_change * changed
+        earlier, later = relevant.softmax(-2).transpose(-1, -2).chunk(2, -2)
+        looks = torch.cat([earlier @ before, later @ now], -2)
+        return functional.normalize(torch.einsum("bkhl,hcl->bkhc", looks, self.seen_as), dim=-1)
+
+    def find(self, patches: Float[Tensor, "b #z t m v"], queries: Float[Tensor, "b z h c"]) -> Float[Tensor, "b z t q"]:
+        """Per head the place of what answers the query, between the places of the map, and how well it does."""
+        looks = self._looks(patches)
+        lengths = _lengths(looks)
+        answers = torch.einsum("bzhc,bztmc->bztmh", queries, looks) / lengths
+        weights = (self.sharpness * answers + self.attention * _share_of_largest(lengths)).softmax(-2)
+        places = self.get_buffer("places") + self._spacing * self.offset(patches).tanh()
+        found = torch.einsum("bztmh,bztmp->bzthp", weights, places)
+        return torch.cat([found, (weights * answers).sum(-2)[..., None]], -1).flatten(-2)
+
+    def _looks(self, patches: Float[Tensor, "*n m v"]) -> Float[Tensor, "*n m c"]:
+        """In what each place differs from the others of its picture."""
+        looks: Tensor = self.look(patches)
+        return looks - looks.mean(-2, keepdim=True)
+
+
+def _lengths(vectors: Float[Tensor, "*n m c"]) -> Float[Tensor, "*n m 1"]:
+    return vectors.square().sum(-1, keepdim=True).add(TINY).sqrt()
+
+
+def _share_of_largest(lengths: Float[Tensor, "*n m 1"]) -> Float[Tensor, "*n m 1"]:
+    return lengths / lengths.amax(-2, keepdim=True)
 
 
 class _Function(Protocol):
@@ -157,6 +254,11 @@ class FrozenNetwork(nn.Module):
         super().train(mode)
         self.inner.eval()
         return self
+
+
+def _places(rows: int, columns: int) -> Float[Tensor, "m 2"]:
+    y, x = (torch.linspace(-1, 1, n) if n > 1 else torch.zeros(1) for n in (rows, columns))
+    return torch.cartesian_prod(y, x)
 
 
 def _kernel(stride: int) -> tuple[int, int, int]:

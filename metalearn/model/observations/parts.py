@@ -32,6 +32,7 @@ class PartsEncoder(ObservationEncoder):
         self._heads = [encoder.memory_shape[0] if encoder.memory_shape else 0 for encoder in encoders]
         if len({key_size for _, key_size in shapes}) > 1:
             raise InvalidConfig(f"memories: expected keys of one size, got {[size for _, size in shapes]}")
+        self.lists = any(encoder.lists for encoder in encoders)
         self.memory_shape = (sum(self._heads), shapes[0][1]) if shapes else None
 
     def fit(self, observations: Float[Tensor, "n o"], episodes: Int[Tensor, " n"] | None = None) -> None:

@@ -30,6 +30,7 @@ class SymbolEncoder(ObservationEncoder):
     frame_size = 2 * READOUT
     found_size = 3 * N_HEADS
     memory_shape = (N_HEADS, KEY_SIZE)
+    lists = True
 
     def __init__(self, shape: tuple[int, ...], n_symbols: int) -> None:
         super().__init__()

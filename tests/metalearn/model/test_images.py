@@ -1,5 +1,6 @@
 """Pictures of any size are read by a convolutional network, or by one that somebody brings."""
 
+import math
 import sys
 import types
 
@@ -8,13 +9,14 @@ import pytest
 import torch
 from gymnasium import spaces
 from pydantic import ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.model.inference import Inference
+from metalearn.model.observations import make_baseline_encoder
 from metalearn.model.observations.images import ImageEncoder
 from metalearn.model.policy import ConditionalPolicy
 
@@ -82,15 +84,50 @@ def test_features_change_to_the_next_frame_and_pixels_do_not_count() -> None:
     features, changes = seen.chunk(2, -1)
     torch.testing.assert_close(changes[0, 0, 0], features[0, 0, 1] - features[0, 0, 0])
     torch.testing.assert_close(changes[0, 0, 2], changes[0, 0, 1])
-    assert keys is None
+    assert keys is not None
+    assert keys.shape == (1, 1, *encoder.memory_shape)
+
+
+def test_what_was_where_an_episode_ended_is_found_in_another_picture_before_anything_is_learnt() -> None:
+    red, blue, white = torch.tensor([[200.0, 30.0, 30.0], [30.0, 60.0, 200.0], [255.0, 255.0, 255.0]])
+
+    def picture(**squares: tuple[int, int]) -> Tensor:
+        drawn = torch.full((64, 64, 3), 25.0)
+        for colour, (row, column) in squares.items():
+            drawn[row - 3 : row + 3, column - 3 : column + 3] = {"red": red, "blue": blue, "white": white}[colour]
+        return drawn.view(-1)
+
+    nearer, n_seeds = 0, 8
+    for seed in range(n_seeds):
+        torch.manual_seed(seed)
+        encoder = ImageEncoder((64, 64, 3), "scratch")
+        aside = {"red": (12, 12), "blue": (50, 50)}
+        episode = torch.stack([picture(**aside, white=(32, 32)), picture(**aside, white=(14, 14))])
+        elsewhere = picture(red=(50, 14), blue=(14, 50), white=(32, 32))
+        encoder.fit(torch.stack([*episode, elsewhere]))
+        _, keys = encoder.read(episode[None, None], episode[None, None, :, :0], "demo")
+        assert keys is not None
+        _, found = encoder.look(elsewhere.view(1, 1, 1, -1), keys)
+        assert found is not None
+        y, x, _ = found[0, 0, 0].unflatten(0, (-1, 3))[0].tolist()
+        nearer += y > x  # below the diagonal, where the red square is
+    assert nearer >= n_seeds - 1
+
+
+def test_baselines_remember_nothing_of_pictures() -> None:
+    (encoder,) = make_baseline_encoder(PICTURE).parts
+    assert encoder.memory_shape is None
+    assert encoder.found_size == 0
 
 
 def test_a_policy_reads_each_picture_once_whatever_the_number_of_hypotheses(monkeypatch: pytest.MonkeyPatch) -> None:
     policy, n_read = ConditionalPolicy(ModelConfig(**SMALL), PICTURE), []
     network = policy.observations.parts[0].network
-    network.register_forward_hook(lambda _, given, made: n_read.append(len(made)))
-    seen = pictures(6).view(2, 3, -1)
-    policy.log_likelihood(torch.zeros(2, 8), seen, torch.zeros(2, 3, 2), torch.ones(2, 3), torch.zeros(2, 3, 0))
+    network.convolutions[0].register_forward_hook(lambda _, given, made: n_read.append(len(made)))
+    seen, n_keys = pictures(6).view(2, 3, -1), 2 * math.prod(policy.observations.memory_shape)
+    policy.log_likelihood(
+        torch.zeros(2, 8 + n_keys), seen, torch.zeros(2, 3, 2), torch.ones(2, 3), torch.zeros(2, 3, 0)
+    )
     assert n_read == [6]
 
 
