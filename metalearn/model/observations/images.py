@@ -83,7 +83,7 @@ class ImageEncoder(ObservationEncoder):
         if self.memory is None:
             return features, None
         assert queries is not None
-        return features, self.memory.find(patches, queries)
+        return features, self.memory.find(patches[:, 0], queries)
 
     def _read(self, observations: Float[Tensor, "*n o"]) -> tuple[Float[Tensor, "*n _p"], Float[Tensor, "*n m v"]]:
         """The features, and what is seen at each of m places; nothing, of a network that does not say it."""
@@ -187,15 +187,17 @@ class PlaceMemory(nn.Module):
         looks = torch.cat([earlier @ before, later @ now], -2)
         return functional.normalize(torch.einsum("bkhl,hcl->bkhc", looks, self.seen_as), dim=-1)
 
-    def find(self, patches: Float[Tensor, "b #z t m v"], queries: Float[Tensor, "b z h c"]) -> Float[Tensor, "b z t q"]:
+    def find(self, patches: Float[Tensor, "b t m v"], queries: Float[Tensor, "b z h c"]) -> Float[Tensor, "b z t q"]:
         """Per head the place of what answers the query, between the places of the map, and how well it does."""
         looks = self._looks(patches)
         lengths = _lengths(looks)
-        answers = torch.einsum("bzhc,bztmc->bztmh", queries, looks) / lengths
-        weights = (self.sharpness * answers + self.attention * _share_of_largest(lengths)).softmax(-2)
+        noticed = self.attention * _share_of_largest(lengths)
+        # All queries of a task at once: per hypothesis the looks would be copied.
+        answers = queries.flatten(1, 2)[:, None] @ looks.transpose(-1, -2) / lengths.transpose(-1, -2)
+        weights = (self.sharpness * answers + noticed.transpose(-1, -2)).softmax(-1)
         places = self.get_buffer("places") + self._spacing * self.offset(patches).tanh()
-        found = torch.einsum("bztmh,bztmp->bzthp", weights, places)
-        return torch.cat([found, (weights * answers).sum(-2)[..., None]], -1).flatten(-2)
+        found = torch.cat([weights @ places, (weights * answers).sum(-1, keepdim=True)], -1)
+        return found.unflatten(2, queries.shape[1:3]).transpose(1, 2).flatten(-2)
 
     def _looks(self, patches: Float[Tensor, "*n m v"]) -> Float[Tensor, "*n m c"]:
         """In what each place differs from the others of its picture."""
