@@ -197,7 +197,7 @@ class PlaceMemory(nn.Module):
         weights = (self.sharpness * answers + noticed.transpose(-1, -2)).softmax(-1)
         places = self.get_buffer("places") + self._spacing * self.offset(patches).tanh()
         found = torch.cat([weights @ places, (weights * answers).sum(-1, keepdim=True)], -1)
-        return found.unflatten(2, queries.shape[1:3]).transpose(1, 2).flatten(-2)
+        return found.unflatten(2, (-1, N_HEADS)).transpose(1, 2).flatten(-2)
 
     def _looks(self, patches: Float[Tensor, "*n m v"]) -> Float[Tensor, "*n m c"]:
         """In what each place differs from the others of its picture."""
