@@ -95,7 +95,9 @@ def main() -> None:
     given.results.mkdir(parents=True, exist_ok=True)
     for seed in given.seed:
         for suite in given.suite:
-            for settings in given.settings if suite in EXPERIMENTS else ("none",):
+            for settings in given.settings:
+                if settings == "hand" and suite not in EXPERIMENTS:
+                    continue
                 title = f"{suite}-{settings}-seed{seed}"
                 folder = given.runs.resolve() / title
                 work = partial(measure, suite, settings, seed, folder, options, given.tasks)

@@ -67,11 +67,16 @@ class Spec:
         """Dtype and shape of one observation: `np.zeros((n, *shape), dtype)` has room for n of them."""
         return layout_of(self.observation_space)
 
+    @property
+    def pictures(self) -> tuple[Part, ...]:
+        """The parts that have the shape of a picture."""
+        return tuple(part for part in self.parts if part.kind == "image")
+
     @cached_property
     def bulky(self) -> bool:
         """Whether observations hold pictures so large that episodes which wait in memory are better compressed."""
         dtype, shape = self.observation_layout
-        return any(part.kind == "image" for part in self.parts) and dtype.itemsize * math.prod(shape) >= BULKY
+        return bool(self.pictures) and dtype.itemsize * math.prod(shape) >= BULKY
 
     @property
     def composite(self) -> bool:

@@ -23,7 +23,7 @@ def mixture_loss(
     log_prior: Float[Tensor, "b z"],
     n_steps: Float[Tensor, " b"],
     temperature: float,
-    prior_weight: float = 1.0,
+    prior_weight: float | Float[Tensor, ""] = 1.0,
     log_within: Float[Tensor, "b z"] | None = None,
 ) -> Float[Tensor, ""]:
     """-sum_z r[z] (log p(episode | z) / steps + prior_weight * log p(z | context)), averaged over b.

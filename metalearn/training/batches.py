@@ -224,7 +224,7 @@ class TrainingSet:
     def observations(self) -> tuple[Float[Tensor, "n o"], Int[Tensor, " n"]]:
         """Return every observation that has a target, and the number of its episode, to fit the encoder."""
         lengths = self._steps.lengths
-        if any(part.kind == "image" for part in self._units.spec.parts):
+        if self._units.spec.pictures:
             lengths = lengths[:MOST_WITH_PICTURES]
         mask = torch.arange(self._steps.observations.shape[1]) < lengths[:, None]
         rows, steps = mask.nonzero(as_tuple=True)

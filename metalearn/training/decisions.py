@@ -129,7 +129,7 @@ def _trials(*, own_trials: bool, expert: bool) -> Decision:
 
 def _symbols(dataset: Dataset) -> Decision:
     """Which pictures are maps of symbols: those in which there are only a few of the smallest numbers."""
-    pictures = [part for part in dataset.spec.parts if part.kind == "image"]
+    pictures = dataset.spec.pictures
     episodes = [e for record in dataset.tasks for e in (*record.demos, *record.experts, *record.trials)]
     if not pictures or not episodes:
         return Decision("model.symbols", (), "there are no pictures")
@@ -145,7 +145,7 @@ def _memory(spec: Spec, *, own_trials: bool, expert: bool) -> Decision:
         return Decision(name, 0, "only what an expert corrects teaches to remember")
     if not own_trials:
         return Decision(name, 0, "what an expert did tells the task, so that only own attempts teach to remember")
-    if any(part.kind == "image" for part in spec.parts):
+    if spec.pictures:
         return Decision(name, 0, "pictures are not remembered")
     return Decision(name, 32, "own attempts, corrected by the expert, teach what an attempt tells before it ends")
 

@@ -67,7 +67,7 @@ class _Objective(nn.Module):
             within = self._within(latent, log_prior, sums, batch)
             likelihoods = [self._likelihood(batch, latent, sums, rows, at) for rows, at in parts]
         losses, n_steps = [], batch.mask.float().sum(-1)
-        prior_weight = self._prior_weight * float(self.policy.steepness)
+        prior_weight = self._prior_weight * self.policy.steepness
         for (rows, at), likelihood in zip(parts, likelihoods, strict=True):
             exact = torch.promote_types(likelihood.dtype, torch.float32)
             prior, weight = log_prior[rows].to(exact), len(likelihood) / len(latent)

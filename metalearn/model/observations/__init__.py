@@ -30,7 +30,7 @@ __all__ = [
 
 def make_observation_encoder(spec: Spec, config: ModelConfig) -> ObservationEncoder:
     """What the policy reads the observations of `spec` with: vectors as one, any other part by its kind."""
-    pictures = [part.name for part in spec.parts if part.kind == "image"]
+    pictures = [part.name for part in spec.pictures]
     n_symbols = dict(zip(pictures, config.symbols, strict=False))
 
     def encoder_of(part: Part) -> ObservationEncoder:

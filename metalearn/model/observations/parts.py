@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from metalearn.data.errors import InvalidConfig
-from metalearn.data.spaces import Part
+from metalearn.data.spaces import Part, beside_pictures
 from metalearn.model.observations.base import ObservationEncoder
 
 
@@ -23,7 +23,7 @@ class PartsEncoder(ObservationEncoder):
         super().__init__()
         self.parts = nn.ModuleList(encoders)
         self._numbers = [part.numbers for part in parts]
-        self._plain = [0 if part.kind == "image" else part.size for part in parts]
+        self._plain = [len(beside_pictures([part])) for part in parts]
         self.size, self.frame_size, self.mean_size, self.plain_size, self.found_size = (
             sum(getattr(encoder, f"{name}_size" if name else "size") for encoder in encoders)
             for name in ("", "frame", "mean", "plain", "found")

@@ -69,7 +69,7 @@ def _present(
     member: Member, episode: Episode, spec: Spec, quality: EpisodeQuality, n_steps: int, n_pictures: int
 ) -> StoredEpisode:
     kept, seen = _spread(len(episode), n_steps), _spread(len(episode), n_pictures)
-    pictured = [part.name for part in spec.parts if part.kind == "image"]
+    pictured = [part.name for part in spec.pictures]
     arrays: dict[str, Any] = {
         name: [to_data_uri(array[step]) for step in seen] if name in pictured else in_steps(array[kept])
         for name, array in split(episode.observations).items()
