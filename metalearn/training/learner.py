@@ -21,6 +21,7 @@ from metalearn.model.losses import mixture_loss
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.training.batches import MetaBatch
 from metalearn.training.group import Group, SingleProcess
+from metalearn.training.heap import keep_freed_memory
 
 
 class Compute(Config):
@@ -112,6 +113,7 @@ class Learner:
         group: Group | None = None,
     ) -> None:
         self.device = compute.torch_device
+        keep_freed_memory()
         self.policy = policy.to(self.device)
         self._average = None
         if config.average_share:

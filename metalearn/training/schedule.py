@@ -197,8 +197,8 @@ class AutomaticSchedule:
         return warm * _cosine((step - self.settle_start) / max(1, self.settle_end - self.settle_start))
 
     def batchnorm_frozen(self, step: int) -> bool:
-        """While the rate falls: the mean of a batch is noise to whatever a latent says precisely."""
-        return self.settle_start is not None
+        """Once there are own trials: the mean of a batch is noise to whatever a latent says precisely."""
+        return self.round > 0
 
     def look(self, step: int, seen: dict[str, float], elapsed_s: float) -> None:
         """Decide whether the phase goes on."""

@@ -95,7 +95,7 @@ class ImageEncoder(ObservationEncoder):
         return features, patches.flatten(2).transpose(1, 2).unflatten(0, n)
 
     def _pictures(self, observations: Float[Tensor, "*n o"]) -> Float[Tensor, "p c h w"]:
-        return observations.reshape(-1, *self._shape).permute(0, 3, 1, 2) / BRIGHTEST
+        return observations.reshape(-1, *self._shape).permute(0, 3, 1, 2)
 
 
 class PictureNetwork(nn.Module):
@@ -131,6 +131,7 @@ class PictureNetwork(nn.Module):
 
     def fit(self, pictures: Float[Tensor, "n c h w"]) -> None:
         """Mean and deviation of each channel; a channel that is always alike is not magnified."""
+        pictures = pictures / BRIGHTEST
         self.get_buffer("mean").copy_(pictures.mean((0, 2, 3)))
         std = pictures.std((0, 2, 3))
         self.get_buffer("std").copy_(std.where(std > 1 / BRIGHTEST, torch.ones_like(std)))
@@ -142,7 +143,7 @@ class PictureNetwork(nn.Module):
     def patches(self, pictures: Float[Tensor, "n c h w"]) -> Float[Tensor, "n v rows columns"]:
         """What the first convolution sees at each place, `finest` of them."""
         mean, std = (self.get_buffer(name)[:, None, None] for name in ("mean", "std"))
-        seen: Tensor = self.convolutions[:2](torch.addcmul(-mean / std, pictures, 1 / std))
+        seen: Tensor = self.convolutions[:2](torch.addcmul(-mean / std, pictures, 1 / (BRIGHTEST * std)))
         return seen
 
     def of_patches(self, patches: Float[Tensor, "n v rows columns"]) -> Float[Tensor, "n p"]:
@@ -189,14 +190,18 @@ class PlaceMemory(nn.Module):
 
     def find(self, patches: Float[Tensor, "b t m v"], queries: Float[Tensor, "b z h c"]) -> Float[Tensor, "b z t q"]:
         """Per head the place of what answers the query, between the places of the map, and how well it does."""
-        looks = self._looks(patches)
-        lengths = _lengths(looks)
+        apart = patches - patches.mean(-2, keepdim=True)
+        # As looks are linear, what is as large as all places of all pictures is of patches, which are smaller.
+        looked = self.look.weight
+        lengths = ((apart @ (looked.t() @ looked)) * apart).sum(-1, keepdim=True).add(TINY).sqrt()
+        apart = apart / lengths
         noticed = self.attention * _share_of_largest(lengths)
-        # All queries of a task at once: per hypothesis the looks would be copied.
-        answers = queries.flatten(1, 2)[:, None] @ looks.transpose(-1, -2) / lengths.transpose(-1, -2)
-        weights = (self.sharpness * answers + noticed.transpose(-1, -2)).softmax(-1)
+        # All queries of a task at once: per hypothesis the patches would be copied.
+        wanted = (queries @ looked).flatten(1, 2)[:, None]
+        answers = (self.sharpness * wanted) @ apart.transpose(-1, -2) + noticed.transpose(-1, -2)
         places = self.get_buffer("places") + self._spacing * self.offset(patches).tanh()
-        found = torch.cat([weights @ places, (weights * answers).sum(-1, keepdim=True)], -1)
+        places, answering = (answers.softmax(-1) @ torch.cat([places, apart], -1)).split([2, CHANNELS[0]], -1)
+        found = torch.cat([places, (answering * wanted).sum(-1, keepdim=True)], -1)
         return found.unflatten(2, (-1, N_HEADS)).transpose(1, 2).flatten(-2)
 
     def _looks(self, patches: Float[Tensor, "*n m v"]) -> Float[Tensor, "*n m c"]:
@@ -241,7 +246,7 @@ class FrozenNetwork(nn.Module):
     def fit(self, pictures: Float[Tensor, "n c h w"]) -> None:
         """Mean and deviation of each feature."""
         with torch.no_grad():
-            features = torch.cat([self.inner(some) for some in pictures.split(64)])
+            features = torch.cat([self.inner(some / BRIGHTEST) for some in pictures.split(64)])
         std = features.std(0)
         self.get_buffer("mean").copy_(features.mean(0))
         self.get_buffer("std").copy_(std.where(std > 0, torch.ones_like(std)))
@@ -249,7 +254,7 @@ class FrozenNetwork(nn.Module):
     def forward(self, pictures: Float[Tensor, "n c h w"]) -> Float[Tensor, "n p"]:
         """The features, normalised."""
         with torch.no_grad():
-            return (self.inner(pictures) - self.get_buffer("mean")) / self.get_buffer("std")
+            return (self.inner(pictures / BRIGHTEST) - self.get_buffer("mean")) / self.get_buffer("std")
 
     def train(self, mode: bool = True) -> "FrozenNetwork":
         """Stay as it is: nothing in it learns, its statistics of batches neither."""

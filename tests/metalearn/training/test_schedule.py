@@ -109,6 +109,13 @@ def test_hypotheses_that_nothing_needed_compete_anew_for_the_first_trials_and_no
     assert schedule.temperature(900) == 1.0
 
 
+def test_own_trials_are_learnt_from_with_batchnorm_frozen() -> None:
+    schedule = automatic()
+    assert not schedule.batchnorm_frozen(499)
+    schedule.begin_round(500)
+    assert schedule.batchnorm_frozen(500)
+
+
 def test_a_better_likelihood_is_an_improvement_too() -> None:
     still, learning = automatic(SLOWLY), automatic(SLOWLY)
     for one, gain in ((still, 0.0), (learning, 0.5)):
