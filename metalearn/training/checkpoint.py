@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from metalearn.config import ModelConfig
+from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.training.collect import Snapshot
 from metalearn.training.learner import Learner
 
 GENERATOR = "generator"
-COLLECTING = "collecting/"
+COLLECTING, BEST = "collecting/", "best/"
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Progress:
         collecting: version of the policy whose trials are being collected, or None.
         units: of the policy (`UnitsConfig` as JSON), which later data of the same run must not change.
         asks: what the policy is trained for (`AskOffer` as JSON), which stays too.
+        best: the best look at held-out tasks and the last one (`metalearn.training.best_look`), or None.
     """
 
     schedule: dict[str, Any] = field(default_factory=dict)
@@ -41,6 +44,7 @@ class Progress:
     collecting: int | None = None
     units: dict[str, Any] = field(default_factory=dict)
     asks: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,11 @@ class Checkpoint:
         """The number of gradient steps before it."""
         return int(self.tensors["steps"])
 
+    @property
+    def best(self) -> dict[str, Array]:
+        """The weights of the best look."""
+        return _taken(BEST, dict(self.tensors))
+
     def restore(
         self, learner: Learner, generator: torch.Generator, model: ModelConfig
     ) -> tuple[Progress, Snapshot | None]:
@@ -67,8 +76,8 @@ class Checkpoint:
         tensors = dict(self.tensors)
         try:
             generator.set_state(tensors.pop(GENERATOR))
-            names = [name for name in tensors if name.startswith(COLLECTING)]
-            weights = {name.removeprefix(COLLECTING): tensors.pop(name).numpy() for name in names}
+            weights = _taken(COLLECTING, tensors)
+            _taken(BEST, tensors)
             learner.load_state(tensors)
         except (KeyError, RuntimeError) as error:
             raise InvalidConfig(f"{self.path} is not a checkpoint of this run: {error}") from error
@@ -76,13 +85,28 @@ class Checkpoint:
         return self.progress, None if version is None else Snapshot(model, weights, version)
 
 
+def _taken(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Array]:
+    """Take the tensors of a prefix out of a dictionary."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name).numpy() for name in names}
+
+
 def save(
-    path: Path, learner: Learner, generator: torch.Generator, progress: Progress, collecting: Snapshot | None = None
+    path: Path,
+    learner: Learner,
+    generator: torch.Generator,
+    progress: Progress,
+    collecting: Snapshot | None = None,
+    best: Mapping[str, Array] | None = None,
 ) -> None:
-    """Replace the checkpoint at `path` atomically: a crash leaves the old one or the new one."""
+    """Replace the checkpoint at `path` atomically: a crash leaves the old one or the new one.
+
+    `best` are the weights of the best look.
+    """
     tensors = learner.state() | {GENERATOR: generator.get_state()}
     if collecting is not None:
         tensors |= {COLLECTING + name: torch.from_numpy(value) for name, value in collecting.weights.items()}
+    tensors |= {BEST + name: torch.from_numpy(value) for name, value in (best or {}).items()}
     metadata = {"progress": json.dumps(asdict(progress) | {"collecting": collecting and collecting.version})}
     scratch = path.with_suffix(".tmp")
     save_file({name: value.contiguous() for name, value in tensors.items()}, scratch, metadata=metadata)

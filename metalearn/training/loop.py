@@ -29,6 +29,7 @@ from metalearn.tasks.registry import find_family
 from metalearn.training import checkpoint
 from metalearn.training.asking import goal_reader, offers_of
 from metalearn.training.batches import TrainingSet
+from metalearn.training.best_look import BestLook
 from metalearn.training.checkpoint import Progress
 from metalearn.training.collect import Collector, SerialCollector, Snapshot
 from metalearn.training.decisions import Decision, decide, decide_data
@@ -152,6 +153,7 @@ class _Run:
         self._before_s, self._losses = 0.0, list[float]()
         self.split: Split | None = None
         self.scores: HeldOutScores | None = None
+        self.best = BestLook()
         self.collecting: Snapshot | None = None
         store.folder.mkdir(parents=True, exist_ok=True)
 
@@ -340,6 +342,8 @@ class _Run:
         elapsed = self.group.run_on_rank_zero(self._elapsed)
         self.progress.history.append({"step": steps, "loss": loss, **likelihood, **seen})
         self.schedule.look(steps, {"likelihood": likelihood.get("likelihood", learnt), **seen}, elapsed)
+        if self.config.automatic:
+            self.best.note(steps, seen, likelihood.get("likelihood"), self.learner.averaged.to_weights)
         if self.writer is not None:
             for name, value in {"loss": loss, "temperature": self.schedule.temperature(steps), **seen}.items():
                 self.writer.add_scalar(name, value, steps)
@@ -379,15 +383,17 @@ class _Run:
 
     def _checkpoint(self) -> None:
         self.progress.schedule = self.schedule.to_json()
-        self.progress.elapsed_s = self._elapsed()
+        self.progress.elapsed_s, self.progress.best = self._elapsed(), self.best.to_json()
 
         def write(path: Path) -> None:
-            checkpoint.save(path, self.learner, self.generator, self.progress, self.collecting)
+            best = self.best.best.weights if self.best.best else None
+            checkpoint.save(path, self.learner, self.generator, self.progress, self.collecting, best)
 
         self.checkpoints.save(write if self.group.rank == 0 else None)
 
     def _resume(self, stored: checkpoint.Checkpoint, dataset: Dataset) -> None:
         self.progress, self.collecting = stored.restore(self.learner, self.generator, self.model)
+        self.best = BestLook.from_json(self.progress.best, stored.best)
         self.schedule = self._schedule(self.progress.schedule)
         self._before_s = self.progress.elapsed_s
         if self.source is None:
@@ -399,10 +405,14 @@ class _Run:
 
     def _finish(self, dataset: Dataset, cluster: Mapping[str, Any]) -> Bundle:
         """The bundle, with the memory within an episode only where validation tasks need it."""
-        weights = self.learner.averaged.to_weights()
+        weights, self.kept_step = self.learner.averaged.to_weights(), self.learner.steps
+        if (earlier := self.best.earlier(self._n_validation)) is not None:
+            weights, self.kept_step = earlier.weights, earlier.step
+            if self.held_out is not None:
+                self.scores = self.held_out.scores(ConditionalPolicy.from_weights(self.model, dataset.spec, weights))
         if self.config.automatic and self.model.memory and self._n_validation:
             assert self.source is not None
-            source, n_attempts, steps = self.source, 1 + self.config.trials_per_task, self.learner.steps
+            source, n_attempts, steps = self.source, 1 + self.config.trials_per_task, self.kept_step
 
             def success(model: ModelConfig, weights: Mapping[str, Array]) -> list[float]:
                 policy = Snapshot(model, dict(weights), steps)
@@ -430,6 +440,7 @@ class _Run:
             "n_tasks": self.recorded.n_tasks if self.recorded else len(dataset.tasks),
             "held_out": held_out,
             "history": self.progress.history,
+            "weights_after_steps": self.kept_step,
             "collections": self.progress.collections,
             "wall_s": round(time.monotonic() - self.started, 1),
             **made_with(),

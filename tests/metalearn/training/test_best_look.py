@@ -1,0 +1,62 @@
+"""Which weights of a training are kept."""
+
+import numpy as np
+import pytest
+
+from metalearn.training.best_look import BestLook, Weights
+
+N_TASKS = 256
+
+
+def weights(number: int) -> Weights:
+    return {"weight": np.array([number])}
+
+
+def after(*looks: tuple[dict[str, float], float | None]) -> BestLook:
+    """What is known after looks at success rates and a likelihood, the i-th after i steps."""
+    best = BestLook()
+    for step, (seen, likelihood) in enumerate(looks):
+        best.note(step, seen, likelihood, lambda step=step: weights(step))  # type: ignore[misc]
+    return best
+
+
+def tried(*rates: float) -> tuple[dict[str, float], float]:
+    return {f"after_{i}": rate for i, rate in enumerate(rates)}, 0.0
+
+
+@pytest.mark.parametrize(
+    ("looks", "kept"),
+    [
+        ([tried(0.5, 0.9), tried(0.5, 1.0), tried(0.5, 0.8)], 1),
+        ([tried(0.5, 0.9), tried(0.5, 0.99), tried(0.5, 0.985)], None),
+        ([tried(0.5, 1.0), tried(0.5, 1.0)], None),
+        ([tried(1.0, 1.0), tried(0.5, 1.0, 1.0), tried(0.5, 0.8, 0.8)], 1),
+        ([tried(1.0, 1.0), tried(0.5, 0.8, 0.8)], None),
+        ([({}, 1.0), ({}, 1.2), ({}, 1.1)], 1),
+        ([({}, 1.2), ({}, 1.19)], None),
+        ([({}, None)], None),
+        ([], None),
+    ],
+)
+def test_an_earlier_look_is_kept_where_the_last_one_is_clearly_worse(
+    looks: list[tuple[dict[str, float], float | None]], kept: int | None
+) -> None:
+    earlier = after(*looks).earlier(N_TASKS)
+    assert (None if earlier is None else earlier.step) == kept
+    if earlier is not None:
+        assert earlier.weights == weights(earlier.step)
+
+
+def test_the_fewer_tasks_were_tried_the_larger_a_difference_has_to_be() -> None:
+    best = after(tried(0.5, 1.0), tried(0.5, 0.9))
+    assert best.earlier(256) is not None
+    assert best.earlier(16) is None
+
+
+def test_it_is_the_same_after_a_resume() -> None:
+    best = after(tried(0.5, 0.9), tried(0.5, 1.0), tried(0.5, 0.8))
+    again = BestLook.from_json(best.to_json(), weights(1))
+    kept = again.earlier(N_TASKS)
+    assert kept is not None
+    assert (kept.step, kept.weights) == (1, weights(1))
+    assert BestLook.from_json(BestLook().to_json(), {}).earlier(N_TASKS) is None
