@@ -19,6 +19,7 @@ from metalearn.data.spec import Spec
 from metalearn.data.units import Units, deviation
 
 LONG = 64  # steps from which on an episode is read at more frames, and their means
+FRAMES, LONG_FRAMES, PICTURES = 8, 16, 4  # at most, of short episodes, of long ones, and of any with large pictures
 ALL_PLAY = 4  # episodes of random actions per task where there is no expert
 MANY_STEPS = 16  # of an episode that are imitated in an update: of longer ones a random choice
 MOST_SYMBOLS = 16  # that a picture of symbols holds: in a real one there is something brighter
@@ -97,7 +98,7 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
     usual = round(float(np.median(lengths)))
     said = f"an episode has {usual} steps (median)"
     found = [
-        Decision("model.n_frames", 16 if usual > LONG else max(2, min(usual + 1, 8)), said),
+        _frames(dataset.spec, usual, said),
         Decision("model.frame_means", usual > LONG, said),
         _hypotheses(expert=expert),
         Decision("training.steps_per_episode", MANY_STEPS, "more of the same episode cost time and say little more"),
@@ -108,6 +109,13 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
         _dynamics(dataset),
     ]
     return _decided(experiment, found)
+
+
+def _frames(spec: Spec, usual: int, said: str) -> Decision:
+    name = "model.n_frames"
+    if spec.bulky:
+        return Decision(name, max(2, min(usual + 1, PICTURES)), f"{said}, and large pictures cost most of a step")
+    return Decision(name, LONG_FRAMES if usual > LONG else max(2, min(usual + 1, FRAMES)), said)
 
 
 def _hypotheses(*, expert: bool) -> Decision:

@@ -40,6 +40,10 @@ def test_a_long_episode_is_read_at_more_frames_and_their_means() -> None:
     assert value(long, "training.steps_per_episode") == 16
 
 
+def test_large_pictures_are_read_at_fewer_frames() -> None:
+    assert value(decide(ANY, shown("reach-pixels", 8)), "model.n_frames") == 4
+
+
 def test_what_somebody_set_is_kept_and_not_called_a_decision() -> None:
     own = ANY.model_copy(update={"model": ModelConfig(n_frames=3, memory=0)})
     decided = decide(own, shown("reach-m2", 8))
