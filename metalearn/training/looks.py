@@ -25,8 +25,13 @@ class Looks:
     _at_s: float | None = None
     _cost_s: float = 0.0
 
-    def due(self, step: int, now_s: float) -> bool:
-        """Whether it is time for a look after `step` steps, at the time `now_s` of a steady clock."""
+    def due(self, step: int, now_s: float, *, again: bool = False) -> bool:
+        """Whether it is time for a look after `step` steps, at the time `now_s` of a steady clock.
+
+        If it is to be seen `again` what the last one saw, so that the training can go on, then whatever a look costs.
+        """
+        if again and step - self._at_step >= self.check_steps:
+            return True
         if self.minutes is None:
             return step % self.check_steps == 0
         if self._at_s is None:

@@ -264,7 +264,8 @@ class _Run:
         """Whether the run is to stop, and whether it is time to look at validation tasks; zeros on other ranks."""
         if self.group.rank != 0:
             return 0.0, 0.0
-        return float(self.stopping()), float(self.looks.due(self.learner.steps, time.monotonic()))
+        due = self.looks.due(self.learner.steps, time.monotonic(), again=self.schedule.open_before)
+        return float(self.stopping()), float(due)
 
     def _renew(self, dataset: Dataset) -> None:
         """Update the training data of this step: the window of recorded episodes, or own trials.

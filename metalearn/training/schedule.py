@@ -24,11 +24,13 @@ class Schedule(Protocol):
         round: 0 in phase I, then the number of the collection whose trials are learnt from.
         ramp_start: the step at which hypotheses began to compete, or None while they do not.
         clear: whether demonstrations leave nothing open: then hypotheses compete only where there are none.
+        open_before: whether they seemed to leave something open at the last look, which is to be seen again.
     """
 
     round: int
     ramp_start: int | None
     clear: bool
+    open_before: bool
 
     def ended(self, step: int) -> bool:
         """Whether the training is over."""
@@ -79,6 +81,7 @@ class FixedSchedule:
     round: int = 0
     ramp_start: int | None = None
     clear: bool = False
+    open_before: bool = False
 
     def ended(self, step: int) -> bool:
         """After all phases."""
@@ -267,6 +270,7 @@ class AutomaticSchedule:
         after, before = seen.get("after_expert", 0.0), seen.get("trial", 0.0)
         is_open = after - before > 2 * math.hypot(self._error(after), self._error(before))
         if after >= UNIMODAL_ENOUGH and is_open and self.open_before:
+            self.open_before = False
             return True
         self.open_before = after >= UNIMODAL_ENOUGH and is_open
         self.clear = over and after >= CLEAR_FROM and not is_open

@@ -22,3 +22,11 @@ def test_costly_looks_take_at_most_their_share_of_the_time() -> None:
             looks.took(step, now, now + 30.0)
             now, looking = now + 30.0, looking + 30.0
     assert 0.5 * LOOKING < looking / now <= LOOKING * 1.05
+
+
+def test_what_is_to_be_seen_again_is_looked_at_soon_whatever_a_look_costs() -> None:
+    looks = Looks(100, 20.0)
+    looks.took(100, 0.0, 50.0)
+    assert not looks.due(200, 60.0)
+    assert not looks.due(199, 60.0, again=True)
+    assert looks.due(200, 60.0, again=True)

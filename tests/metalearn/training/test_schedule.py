@@ -61,7 +61,9 @@ def test_hypotheses_compete_once_one_behaviour_works() -> None:
     schedule = automatic()
     for step, after_expert in ((50, UNIMODAL_ENOUGH - 0.1), (100, UNIMODAL_ENOUGH), (200, UNIMODAL_ENOUGH)):
         assert schedule.temperature(step) == 0.0
+        assert schedule.open_before == (step == 200)
         schedule.look(step, {"trial": 0.2, "after_expert": after_expert}, 1.0)
+    assert not schedule.open_before
     assert 0 < schedule.temperature(201) < schedule.temperature(300) < schedule.temperature(400) == 1.0
 
 
