@@ -73,4 +73,4 @@ class BestLook:
     @classmethod
     def from_json(cls, state: Mapping[str, Any] | None, weights: Weights) -> "BestLook":
         """What `to_json` gave, with the weights of the best look."""
-        return cls() if state is None else cls(Look(*state["best"], weights), Look(*state["last"], weights))
+        return cls() if state is None else cls(Look(*state["best"], weights=weights), Look(*state["last"], weights={}))
