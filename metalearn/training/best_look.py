@@ -73,4 +73,11 @@ class BestLook:
     @classmethod
     def from_json(cls, state: Mapping[str, Any] | None, weights: Weights) -> "BestLook":
         """What `to_json` gave, with the weights of the best look."""
-        return cls() if state is None else cls(Look(*state["best"], weights=weights), Look(*state["last"], weights={}))
+        if state is None:
+            return cls()
+
+        def look(name: str, weights: Weights) -> Look:
+            step, score, n_rates = state[name]
+            return Look(step, score, n_rates, weights)
+
+        return cls(look("best", weights), look("last", {}))
