@@ -19,19 +19,23 @@ from metalearn.data.units import Units
 class Belief:
     """What a context says: an embedding `latent [d]` and a distribution over z task hypotheses.
 
-    One hypothesis is chosen per episode and kept (posterior sampling).
+    One hypothesis is chosen per episode and kept (posterior sampling). `success` is how likely an attempt under each
+    one succeeds, of a model that searches: then the choice follows from it.
     """
 
     latent: Float32[np.ndarray, " d"]
     probabilities: Float32[np.ndarray, " z"]
+    success: Float32[np.ndarray, " z"] | None = None
 
     @property
     def map_hypothesis(self) -> int:
         """The hypothesis to act on when it matters to succeed."""
-        return int(self.probabilities.argmax())
+        return int((self.probabilities if self.success is None else self.success).argmax())
 
     def sample(self, rng: np.random.Generator) -> int:
-        """A hypothesis to try, drawn by its probability: what an exploring episode commits to."""
+        """A hypothesis to try, which an exploring episode commits to: drawn as it is likely unless a model searches."""
+        if self.success is not None:
+            return self.map_hypothesis
         p = self.probabilities.astype(np.float64)
         return int(rng.choice(len(p), p=p / p.sum()))
 

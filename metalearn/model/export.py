@@ -33,7 +33,7 @@ from metalearn.model.policy import ConditionalPolicy
 
 OPSET = 17
 ROLES = ("demos", "trials")
-ASKS = "asks"
+ASKS, SUCCESS = "asks", "success"
 FIELDS = tuple(field.name for field in fields(EpisodeTensors))
 _WEIGHTS = "weights.safetensors"
 
@@ -45,12 +45,14 @@ class _Belief(nn.Module):
         super().__init__()
         self.policy = policy
 
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         n = len(FIELDS)
         demos, trials = EpisodeTensors(*tensors[:n]), EpisodeTensors(*tensors[n : 2 * n])
         asks = tensors[-1] if len(tensors) > 2 * n else demos.success[:, :0]
         latent, log_prior = self.policy.infer_belief(demos, trials, asks)
-        return latent, log_prior.exp()
+        if self.policy.search is None:
+            return latent, log_prior.exp()
+        return latent, log_prior.exp(), self.policy.success_log_odds(latent, log_prior, trials).sigmoid()
 
 
 class _Conditioning(nn.Module):
@@ -118,13 +120,13 @@ def graphs_of(bundle: Bundle) -> Graphs:
     layout = _layout(bundle.encoded_weights)
     episodes = _episodes(config, bundle.spec)
     with torch.no_grad():
-        latent, _ = _Belief(policy)(*episodes)
+        latent = _Belief(policy)(*episodes)[0]
         hypothesis = torch.zeros(len(latent), dtype=torch.long)
         conditioning = _Conditioning(policy)(latent, hypothesis)
     seen = bundle.spec.example_episode(np.random.default_rng(0)).observations
     observations = torch.from_numpy(observation_vectors(np.resize(seen, (len(latent), *seen.shape[1:]))))
     graphs = {
-        "belief": _export(_Belief(policy), episodes, _belief_axes(asked=bool(config.ask_offers)), layout),
+        "belief": _export(_Belief(policy), episodes, _belief_axes(config), layout),
         "conditioning": _export(_Conditioning(policy), (latent, hypothesis), _CONDITIONING, layout),
         "act": _export(_Act(policy), (conditioning, observations), _ACT, layout),
     }
@@ -144,6 +146,7 @@ _BELIEF: dict[str, dict[int, str]] = {
     ASKS: {0: "b"},
     "latent": {0: "b"},
     "probabilities": {0: "b"},
+    SUCCESS: {0: "b"},
 }
 _CONDITIONING: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("latent", "hypothesis", "conditioning")}
 _ACT: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("conditioning", "observations", "actions")}
@@ -154,8 +157,10 @@ _HEADS: dict[str, dict[int, str]] = {
 _REMEMBER: dict[str, dict[int, str]] = {name: {0: "n"} for name in ("observations", "changes", "actions", "sums")}
 
 
-def _belief_axes(*, asked: bool) -> dict[str, dict[int, str]]:
-    return {name: axes for name, axes in _BELIEF.items() if asked or name != ASKS}
+def _belief_axes(config: ModelConfig) -> dict[str, dict[int, str]]:
+    absent = {ASKS} if not config.ask_offers else set()
+    absent |= {SUCCESS} if not config.search else set()
+    return {name: axes for name, axes in _BELIEF.items() if name not in absent}
 
 
 def _heads_axes(n_inputs: int) -> dict[str, dict[int, str]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, Shaped
+from jaxtyping import Float, Float32, Int64, Shaped
 from torch import Tensor
 
 from metalearn.adapter import ActionHeads, Belief, sample_actions
@@ -47,12 +47,24 @@ class Inference:
             context.ask.check(self.policy.config.ask_offers)
         self.policy.eval()
         with torch.inference_mode():
-            demos = self._tensors([context.demos for context in contexts])
-            trials = self._tensors([context.trials for context in contexts])
-            asks = torch.from_numpy(features_of([context.ask for context in contexts], self.policy.config.ask_offers))
+            demos, trials, asks = self._known(contexts)
             latents, log_prior = self.policy.infer_belief(demos, trials, asks)
-            probabilities = log_prior.exp().numpy()
-        return [Belief(latent, p) for latent, p in zip(latents.numpy(), probabilities, strict=True)]
+            known = [latents, log_prior.exp()]
+            if self.policy.search is not None:
+                known.append(self.policy.success_log_odds(latents, log_prior, trials).sigmoid())
+        return [Belief(*of_one) for of_one in zip(*(part.numpy() for part in known), strict=True)]
+
+    def situations(
+        self, situations: Sequence[tuple[Context, Episode]]
+    ) -> tuple[Float[Tensor, "n z"], Float[Tensor, "n z"], Float[Tensor, "n z"], Float[Tensor, "n z"]]:
+        """What is known before an attempt: log p(z | context), failures and successes under z; then p(z | attempt)."""
+        contexts = [context for context, _ in situations]
+        with torch.no_grad():
+            demos, trials, asks = self._known(contexts)
+            latents, log_prior = self.policy.infer_belief(demos, trials, asks)
+            tried = self._tensors([[episode] for _, episode in situations])
+            under = self.policy.acted_under(latents, tried)[:, 0]
+            return log_prior, *self.policy.outcomes(latents, trials), under
 
     def conditioning(
         self, latents: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]
@@ -150,6 +162,15 @@ class Inference:
         beliefs, hypotheses = self._chosen(contexts, rng)
         return HypothesisActor(self, np.stack([belief.latent for belief in beliefs]), hypotheses)
 
+    def explore(self, contexts: Sequence[Context], rng: np.random.Generator) -> "HypothesisActor":
+        """To find out what succeeds: any hypothesis in about half of the tasks, else one drawn as it is likely."""
+        beliefs = self.infer_belief(contexts)
+        hypotheses = [
+            belief.sample(rng) if rng.random() < 0.5 else int(rng.integers(len(belief.probabilities)))
+            for belief in beliefs
+        ]
+        return HypothesisActor(self, np.stack([one.latent for one in beliefs]), np.array(hypotheses, np.int64))
+
     def adapt_sampling(self, contexts: Sequence[Context], rng: np.random.Generator) -> "SamplingActor":
         """The same, acting as whoever was watched does: each action is drawn, with the deviation that was seen."""
         beliefs, hypotheses = self._chosen(contexts, rng)
@@ -168,6 +189,12 @@ class Inference:
             for belief, context in zip(beliefs, contexts, strict=True)
         ]
         return beliefs, np.array(hypotheses, np.int64)
+
+    def _known(self, contexts: Sequence[Context]) -> tuple[EpisodeTensors, EpisodeTensors, Tensor]:
+        """The demos, the trials and the asks of each context."""
+        demos, trials = (self._tensors([getattr(one, role) for one in contexts]) for role in ("demos", "trials"))
+        offers = self.policy.config.ask_offers
+        return demos, trials, torch.from_numpy(features_of([context.ask for context in contexts], offers))
 
     def _flat(self, observations: Shaped[np.ndarray, "b *o"]) -> Tensor:
         return torch.from_numpy(observation_vectors(observations))

@@ -24,6 +24,7 @@ from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import ContextEncoder, EpisodeTensors
 from metalearn.model.memory import EpisodeMemory
 from metalearn.model.observations import ObservationEncoder, make_observation_encoder
+from metalearn.model.search import Search
 
 LOG_SIGMA_RANGE = (-3.0, 1.0)
 MEMORY_WEIGHTS = ("memory.", "evidence.", "reminder.")
@@ -92,6 +93,7 @@ class ConditionalPolicy(nn.Module):
             self.reminder = nn.Sequential(
                 nn.Linear(self.memory.n_sums, width), nn.ReLU(), nn.Linear(width, sum(self._reminder_sizes))
             )
+        self.search = Search(config.n_hypotheses) if config.search else None
         self.log_sigma = nn.Parameter(torch.full((a,), -0.5))
         self.spread = nn.Linear(d, a) if config.context_sigma and not self.discrete else None
         if self.spread is not None:
@@ -111,6 +113,43 @@ class ConditionalPolicy(nn.Module):
             return torch.cat([latent, trials.summed_effects], -1), log_prior
         nothing_yet = torch.zeros_like(latent[:, :1]).expand(-1, self.memory.n_sums)  # a graph has any number of rows
         return torch.cat([latent, nothing_yet, trials.summed_effects], -1), log_prior
+
+    def success_log_odds(
+        self, latent: Float[Tensor, "b d"], log_prior: Float[Tensor, "b z"], trials: EpisodeTensors
+    ) -> Float[Tensor, "b z"]:
+        """Of the next attempt under each hypothesis; only of a policy that searches.
+
+        Args:
+            latent: of each context, as `infer_belief` gives it.
+            log_prior: log p(z | context), likewise.
+            trials: of the contexts.
+        """
+        assert self.search is not None
+        return self.search(log_prior, *self.outcomes(latent, trials))
+
+    def outcomes(
+        self, latent: Float[Tensor, "b d"], trials: EpisodeTensors
+    ) -> tuple[Float[Tensor, "b z"], Float[Tensor, "b z"]]:
+        """How many of the trials failed, and how many succeeded, under each hypothesis."""
+        under, success = self.acted_under(latent, trials), trials.success
+        failed, succeeded = (
+            (under * counts.to(under.dtype)[..., None]).sum(1) for counts in (success < 0, success > 0)
+        )
+        return failed, succeeded
+
+    def acted_under(self, latent: Float[Tensor, "b d"], episodes: EpisodeTensors) -> Float[Tensor, "b k z"]:
+        """p(z | the actions of each episode, the context), all hypotheses alike before; zeros of unknown actions.
+
+        Of the frames all but the last, after which nothing is done.
+        """
+        seen, done = episodes.observations[:, :, :-1].flatten(1, 2), episodes.actions[:, :, :-1].flatten(1, 2)
+        actions = most_probable_choices(done, self._choices) if self.discrete else done
+        nothing_yet = torch.zeros_like(seen[..., :1]).expand(-1, -1, self.n_sums)
+        steps = self._step_likelihood(latent, seen, actions, nothing_yet)
+        known = (episodes.mask * episodes.has_actions)[..., None]
+        n_steps = self.config.n_frames - 1
+        of_episodes = n_steps * functional.avg_pool1d(steps, n_steps)  # a reshape would keep sizes in a graph
+        return of_episodes.softmax(1).transpose(-1, -2) * known
 
     def conditioning(self, latent: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"]) -> Float[Tensor, "b c"]:
         """All that acting takes of latents under hypotheses, once for an episode: most of what an action costs.
@@ -202,8 +241,19 @@ class ConditionalPolicy(nn.Module):
         `sums` are those over the steps of the same episode that went before (`sums_before`). With `hypothesis` it is
         for this one of each row alone, `[b, 1]`.
         """
+        return (self._step_likelihood(latent, observations, actions, sums, hypothesis) * mask[:, None]).sum(-1)
+
+    def _step_likelihood(
+        self,
+        latent: Float[Tensor, "b d"],
+        observations: Float[Tensor, "b t o"],
+        actions: Shaped[Tensor, "b t *a"],
+        sums: Float[Tensor, "b t s"],
+        hypothesis: Int[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "b z t"]:
+        """log p(action | observation, z, context) at each step, for every z or one of each row, but for a constant."""
         if hypothesis is None:
-            embedded = self.hypotheses.weight.expand(len(latent), self.config.n_hypotheses, -1)
+            embedded = self.hypotheses.weight.expand(latent.shape[0], -1, -1)  # not len, which a graph would keep
         else:
             embedded = self.hypotheses(hypothesis)[:, None]
         z = embedded.shape[1]
@@ -211,12 +261,10 @@ class ConditionalPolicy(nn.Module):
         out = self._out(self._modulation(latent[:, None].expand(-1, z, -1), embedded), tried, observations[:, None])
         if self.discrete:
             chosen = actions[:, None].expand(-1, z, *actions.shape[1:])
-            steps = log_likelihood_of_choices(out, chosen, self._choices)
-        else:
-            log_sigma = self._log_sigma(latent[:, None].expand(-1, z, -1), embedded)[:, :, None]
-            error = (actions[:, None] - out) / log_sigma.exp()
-            steps = (-0.5 * error.square() - log_sigma).sum(-1)
-        return (steps * mask[:, None]).sum(-1)
+            return log_likelihood_of_choices(out, chosen, self._choices)
+        log_sigma = self._log_sigma(latent[:, None].expand(-1, z, -1), embedded)[:, :, None]
+        error = (actions[:, None] - out) / log_sigma.exp()
+        return (-0.5 * error.square() - log_sigma).sum(-1)
 
     @property
     def steepness(self) -> Float[Tensor, ""]:

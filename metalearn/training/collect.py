@@ -28,6 +28,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 STREAM_DEMO, STREAM_EXPERT, STREAM_TRIAL, STREAM_PROGRESS, STREAM_GRADED, STREAM_PLAY = 11, 12, 13, 14, 20, 19
+STREAM_EXPLORATION = 17
 
 
 @runtime_checkable
@@ -168,7 +169,10 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class TrialChunk:
-    """`n_attempts` attempts in each of some tasks, each one conditioned on those before it."""
+    """`n_attempts` attempts in each of some tasks, each one conditioned on those before it.
+
+    `relabel` asks the expert what to do in their states; `explore` tries what is not the most probable too.
+    """
 
     family: str
     indices: tuple[int, ...]
@@ -176,6 +180,7 @@ class TrialChunk:
     n_attempts: int
     seed: int
     relabel: bool = True
+    explore: bool = False
 
 
 def trial_chunks(
@@ -187,11 +192,12 @@ def trial_chunks(
     *,
     size: int,
     relabel: bool = True,
+    explore: bool = False,
 ) -> list[TrialChunk]:
     """Chunks of `size` tasks each; `contexts[i]` is known of the task of `records[i]`."""
     indices = [TaskId.parse(record.task).index for record in records]
     pieces = zip(chunked(indices, size), chunked(contexts, size), strict=True)
-    return [TrialChunk(family, piece, known, n_attempts, seed, relabel) for piece, known in pieces]
+    return [TrialChunk(family, piece, known, n_attempts, seed, relabel, explore) for piece, known in pieces]
 
 
 @dataclass(frozen=True)
@@ -216,7 +222,7 @@ def try_chunk(policy: Snapshot, chunk: TrialChunk) -> list[TaskTrials]:
     with one_thread():
         env = make_vec(family, chunk.indices, "trial")
         for attempt in range(chunk.n_attempts):
-            actor = inference.adapt(contexts, rng)
+            actor = (inference.explore if chunk.explore else inference.adapt)(contexts, rng)
             run = rollout(env, actor, episode_seeds(chunk.indices, chunk.seed, attempt), relabel=chunk.relabel)
             if family.spec.bulky:
                 run = replace(run, episodes=[episode.packed() for episode in run.episodes])

@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from metalearn.config import Experiment
+from metalearn.config import DataConfig, Experiment
 from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.dataset import FEWEST_TASKS, INDEX_FILE, Dataset, TaskRecord
+from metalearn.data.episode import Episode
 from metalearn.tasks.family import Family, tasks_of
 from metalearn.training.collect import (
+    STREAM_EXPLORATION,
     STREAM_PROGRESS,
     STREAM_TRIAL,
     Collector,
@@ -36,6 +38,7 @@ from metalearn.training.run_store import RunStore
 DEMONSTRATION_SHARE, TRIALS_SHARE, LOOK_SHARE = 0.2, 0.1, 0.02
 """Of the minutes that a run may take: the most for demonstrations, for the trials of one round, and for one look at
 validation tasks."""
+MOST_EXPLORED = 1024  # validation tasks in which it is found out what a failure says of other hypotheses
 FEWEST_VALIDATED = 64  # that a look tries, if there are so many: fewer would say too little
 
 T = TypeVar("T")
@@ -72,6 +75,7 @@ class EpisodeSource:
         self._store, self._group, self._tell, self._stopping = store, group, tell, stopping
         self._begun: Work[TaskTrials] | None = None
         self._episode_s: float | None = None
+        self._looked_at = frozenset[int]()
 
     def demonstrations(self) -> Dataset:
         """Return the expert's episodes, from the store if they were collected before."""
@@ -90,7 +94,9 @@ class EpisodeSource:
         n = min(self._affordable(n_attempts), len(self._family.splits["validation"]))
         if n == 0 or self._group.rank != 0:
             return []
-        return self._demonstrate("", tasks_of(self._family, "validation", n, self._experiment.seed))
+        indices = tasks_of(self._family, "validation", n, self._experiment.seed)
+        self._looked_at = frozenset(indices)
+        return self._demonstrate("", indices)
 
     def without_demos(self, n_tasks: int) -> frozenset[int]:
         """Which of so many training tasks are tried without demonstrations: as many as learning drops them of.
@@ -168,11 +174,31 @@ class EpisodeSource:
 
         return self._group.run_on_rank_zero(measure)
 
+    def exploration(self, policy: Snapshot, n_attempts: int) -> tuple[list[Context], list[tuple[Episode, ...]]]:
+        """Attempts of a policy that explores, in validation tasks that no look tries; nothing but on rank 0.
+
+        The contexts of the first attempts, some of them without demonstrations, and the attempts of each task.
+        """
+        if self._group.rank != 0:
+            return [], []
+        indices = [i for i in self._family.splits["validation"] if i not in self._looked_at][:MOST_EXPLORED]
+        shown = self._experiment.data.model_copy(
+            update={"experts_per_task": 0, "graded_per_task": 0, "play_per_task": 0}
+        )
+        records = self._demonstrate("", indices, data=shown)
+        alone = self.without_demos(len(records))
+        contexts = [Context(() if i in alone else record.demos) for i, record in enumerate(records)]
+        work = self._try(policy, records, contexts, n_attempts, STREAM_EXPLORATION, explore=True)
+        tasks = self._gather("search", work, TRIALS_SHARE)
+        return contexts[: len(tasks)], [task.attempts for task in tasks]
+
     # -- chunks -----------------------------------------------------------------------------------------------
 
-    def _demonstrate(self, phase: str, indices: Sequence[int], share: float = math.inf) -> list[TaskRecord]:
+    def _demonstrate(
+        self, phase: str, indices: Sequence[int], share: float = math.inf, data: DataConfig | None = None
+    ) -> list[TaskRecord]:
         experiment = self._experiment
-        chunks = demonstration_chunks(experiment.family, indices, experiment.data, experiment.seed)
+        chunks = demonstration_chunks(experiment.family, indices, data or experiment.data, experiment.seed)
         began_s = time.monotonic()
         records = self._gather(phase, (self._collector.map(demonstrate_chunk, chunks), len(chunks)), share)
         n_episodes = sum(len(record.demos) + len(record.experts) for record in records)
@@ -193,10 +219,14 @@ class EpisodeSource:
         contexts: Sequence[Context],
         n_attempts: int,
         stream: int,
+        *,
+        explore: bool = False,
     ) -> Work[TaskTrials]:
         experiment, size = self._experiment, self._experiment.data.chunk_tasks
         seed = stream + 10_000 * experiment.seed
-        chunks = trial_chunks(experiment.family, records, contexts, n_attempts, seed, size=size)
+        chunks = trial_chunks(
+            experiment.family, records, contexts, n_attempts, seed, size=size, relabel=not explore, explore=explore
+        )
         return self._collector.map(partial(try_chunk, policy), chunks), len(chunks)
 
     def _gather(self, phase: str, work: Work[R], share: float = math.inf) -> list[R]:

@@ -15,10 +15,9 @@ from typing import Any
 import torch
 
 from metalearn.bundle import Bundle
-from metalearn.config import Experiment, ModelConfig, UnitsConfig
+from metalearn.config import Experiment, UnitsConfig
 from metalearn.data.asks import AskOffer, kinds_of
 from metalearn.data.dataset import FEWEST_TASKS, Dataset
-from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.data.typical import typical
@@ -33,7 +32,14 @@ from metalearn.training.best_look import BestLook
 from metalearn.training.checkpoint import Progress
 from metalearn.training.collect import Collector, SerialCollector, Snapshot
 from metalearn.training.decisions import Decision, decide, decide_data
-from metalearn.training.ends import keep_one_hypothesis, keep_useful_memory, made_with, tensorboard, units_of
+from metalearn.training.ends import (
+    keep_one_hypothesis,
+    keep_useful_memory,
+    keep_useful_search,
+    made_with,
+    tensorboard,
+    units_of,
+)
 from metalearn.training.episode_source import EpisodeSource, summary
 from metalearn.training.events import Event, Stopped, ignore_event
 from metalearn.training.group import Group, SingleProcess
@@ -43,6 +49,7 @@ from metalearn.training.looks import LOOKS, Looks
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
 from metalearn.training.schedule import Schedule, make_schedule
+from metalearn.training.searching import fit_search
 
 __all__ = ["Event", "Stopped", "check_trainable", "train"]
 
@@ -405,32 +412,50 @@ class _Run:
             self._begin_trials(dataset, self.source, self.collecting)
 
     def _finish(self, dataset: Dataset, cluster: Mapping[str, Any]) -> Bundle:
-        """The bundle, with the memory within an episode only where validation tasks need it."""
-        weights, self.kept_step = self.learner.averaged.to_weights(), self.learner.steps
+        """The bundle, of the best weights, with what is useful in validation tasks."""
+        policy = self._snapshot()
         if (earlier := self.best.earlier(self._n_validation)) is not None:
-            weights, self.kept_step = earlier.weights, earlier.step
+            policy = Snapshot(self.model, earlier.weights, earlier.step)
             if self.held_out is not None:
-                self.scores = self.held_out.scores(ConditionalPolicy.from_weights(self.model, dataset.spec, weights))
-        if self.config.automatic and self.model.memory and self._n_validation:
-            assert self.source is not None
-            source, n_attempts, steps = self.source, 1 + self.config.trials_per_task, self.kept_step
-
-            def success(model: ModelConfig, weights: Mapping[str, Array]) -> list[float]:
-                policy = Snapshot(model, dict(weights), steps)
-                return list(source.success(policy, self._validation, n_attempts, False).values())
-
-            self.model, weights, decision = keep_useful_memory(self.model, weights, success, self._n_validation)
-            self.decisions = (*self.decisions, decision)
-        if self.schedule.clear and self.schedule.ramp_start is None:
-            self.model, weights, decision = keep_one_hypothesis(self.model, weights)
-            self.decisions = (*self.decisions, decision)
+                self.scores = self.held_out.scores(
+                    ConditionalPolicy.from_weights(self.model, dataset.spec, policy.weights)
+                )
+        policy = self._with_what_is_useful(policy, dataset.spec)
+        self.model, self.kept_step = policy.model, policy.version
         return Bundle(
             name=self.experiment.model_name,
             spec=dataset.spec,
             model=self.model.model_dump(mode="json"),
-            weights=weights,
+            weights=policy.weights,
             provenance=self._provenance(dataset) | ({"cluster": cluster} if cluster else {}),
         ).with_example(typical(record.demos[0] for record in dataset.tasks if record.demos))
+
+    def _with_what_is_useful(self, policy: Snapshot, spec: Spec) -> Snapshot:
+        """A memory and a search only where validation tasks need them, and several hypotheses where they differ."""
+        n_tasks, n_attempts = self._n_validation, 1 + self.config.trials_per_task
+        tries = self.config.automatic and bool(n_tasks)
+
+        def success(policy: Snapshot) -> list[float]:
+            assert self.source is not None
+            return list(self.source.success(policy, self._validation, n_attempts, False).values())
+
+        made = []
+        if tries and policy.model.memory:
+            policy, decision = keep_useful_memory(policy, success, n_tasks)
+            made.append(decision)
+        if self.schedule.clear and self.schedule.ramp_start is None:
+            policy, decision = keep_one_hypothesis(policy)
+            made.append(decision)
+        # What is asked for says more than outcomes of attempts for which nothing was.
+        if tries and n_attempts > 1 and policy.model.n_hypotheses > 1 and not policy.model.asks:
+            assert self.source is not None
+            explored = self.source.exploration(policy, n_attempts)
+            searching = self.group.run_on_rank_zero(lambda: fit_search(policy, spec, *explored))
+            if searching is not None:
+                policy, decision = keep_useful_search(policy, searching, success, n_tasks)
+                made.append(decision)
+        self.decisions = (*self.decisions, *made)
+        return policy
 
     def _provenance(self, dataset: Dataset) -> dict[str, Any]:
         held_out = (self.split.to_json() if self.split else {}) | (self.scores.to_json() if self.scores else {})

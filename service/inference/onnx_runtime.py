@@ -85,8 +85,7 @@ class OnnxRuntime:
             ).items()
         }
         inputs["asks"] = features_of([context.ask for context in contexts], self._config.ask_offers)
-        latents, probabilities = self._belief.run(inputs)
-        return [Belief(latent, p) for latent, p in zip(latents, probabilities, strict=True)]
+        return [Belief(*of_one) for of_one in zip(*self._belief.run(inputs), strict=True)]
 
     def conditioning(self, belief: Belief, hypothesis: int) -> Float32[np.ndarray, " c"]:
         """Return the input of the policy for one hypothesis of a belief."""

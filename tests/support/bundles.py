@@ -45,6 +45,8 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "means": (ModelConfig(frame_means=True), SEEN, BOX),
     "asked": (ModelConfig(asks=ASKS, ask_offers=OFFERS), SEEN, BOX),
     "asked, of parts": (ModelConfig(n_hypotheses=2, asks=ASKS[2:], ask_offers=OFFERS[2:]), PARTS, BOX),
+    "searching": (ModelConfig(search=True, memory=6, dynamics_rank=1), SEEN, BOX),
+    "searching parts": (ModelConfig(search=True, n_hypotheses=3), PARTS, spaces.MultiDiscrete([2, 3], start=[1, -1])),
     "watched": (ModelConfig(memory=6, n_hypotheses=2), WATCHED, BOX),
 }
 

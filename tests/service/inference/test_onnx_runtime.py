@@ -30,6 +30,9 @@ def test_both_runtimes_believe_and_do_the_same(kind: str, rng: np.random.Generat
                 largest = max(1.0, float(np.abs(expected.latent).max()))  # its rounding is in every number
                 np.testing.assert_allclose(got.latent, expected.latent, atol=1e-5 * largest, rtol=1e-4)
                 np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-5)
+                assert (got.success is None) == (expected.success is None) == ("searching" not in kind)
+                if got.success is not None:
+                    np.testing.assert_allclose(got.success, expected.success, atol=1e-4)
     beliefs = torch.infer_belief(every)
     z, n = len(beliefs[0].probabilities), len(beliefs)
     observations = np.stack([bundle.spec.example_episode(rng).observations[0] for _ in range(n)])
