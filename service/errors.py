@@ -438,4 +438,9 @@ class StorageFull(ServiceError):
 
 def quote(value: str) -> str:
     """Quote, escape and shorten a client's value for a sentence."""
-    return ascii(value if len(value) <= 80 else value[:77] + "...")
+    return ascii(shorten(value))
+
+
+def shorten(value: str) -> str:
+    """Return the first 80 characters of a client's value, or 77 and three dots."""
+    return value if len(value) <= 80 else value[:77] + "..."

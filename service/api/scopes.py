@@ -1,21 +1,23 @@
 """The scope that a key needs for a route: declared on the router, checked before the rest of a request is read.
 
-So is the content type: what a form of any web page can send is read by no route. An application with a route that
-declares no scope cannot be made.
+So are the content type, since what a form of any web page can send is read by no route, and the names in the query. An
+application with a route that declares no scope cannot be made.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from fastapi import Depends
+from fastapi.dependencies.models import Dependant
 from fastapi.params import Depends as Dependency
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Route
 
+from service.api.validation import describe
 from service.codecs import check_content_type
-from service.errors import UnsupportedMediaType
+from service.errors import BadParameter, UnsupportedMediaType, shorten
 from service.security.caller import Caller, Scope
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -28,10 +30,18 @@ class _Requirement:
         self.scope = scope
 
     async def __call__(self, connection: HTTPConnection) -> None:
-        """Raise Forbidden unless the caller has the scope, UnsupportedMediaType for a body that no route reads."""
+        """Let the request pass to its route. What is public takes any query: links and load balancers add to it.
+
+        Raises:
+            Forbidden: the caller lacks the scope.
+            BadParameter: the query has a parameter that the route does not know. (A stream reads its own.)
+            UnsupportedMediaType: no route reads the body.
+        """
         if self.scope is not None and self.scope != "any":
             caller: Caller = connection.state.caller
             caller.check(self.scope)
+        if self.scope is not None and connection.scope["type"] == "http":
+            _check_query(connection)
         if connection.scope.get("method") in _WITH_BODY:
             _check_content_type(connection.headers)
 
@@ -87,6 +97,24 @@ def public_paths(routes: Iterable[BaseRoute]) -> frozenset[str]:
         if "{" in path or any(other == path and scope is not None for other, scope in declared):
             raise RuntimeError(f"{path}: a public path has no parameters, and is public for every method")
     return frozenset(public)
+
+
+def _check_query(connection: HTTPConnection) -> None:
+    """Raise BadParameter for a name in the query that the route does not know: it would be ignored, and be a typo."""
+    if not connection.query_params:
+        return
+    known = list(_query_names(connection.scope["route"].dependant))
+    for name, value in connection.query_params.items():
+        if name not in known:
+            field, got = shorten(name), describe(value)
+            expected = f"no parameters but {', '.join(known)}" if known else "no parameters"
+            raise BadParameter(f"{field}: expected {expected}, got {got}", field=field, expected=expected, got=got)
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    yield from (parameter.alias for parameter in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _query_names(inner)
 
 
 def _check_content_type(headers: Headers) -> None:

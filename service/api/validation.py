@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from service.errors import InvalidPayload, quote
+from service.errors import InvalidPayload, quote, shorten
 
 _EXPECTED = {
     "missing": "a value (the field is required)",
@@ -65,5 +65,5 @@ def expectation(error: Mapping[str, Any]) -> str:
 def _path(location: tuple[int | str, ...]) -> str:
     path = ""
     for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part if len(part) <= 80 else part[:77] + '...'}"
+        path += f"[{part}]" if isinstance(part, int) else f".{shorten(part)}"
     return path.removeprefix(".")

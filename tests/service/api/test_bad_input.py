@@ -10,10 +10,12 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from support.pointing import PointingRuntime, settings_in
 
 from metalearn.data.episode import Episode
+from service.api.scopes import all_routes, scope_of
 from service.app import create_app
 from service.client import Client
 from service.codecs import encode_msgpack
@@ -251,6 +253,33 @@ def test_msgpack_bodies(http: TestClient, body: bytes, status: int) -> None:
 def test_media_types(http: TestClient, headers: dict[str, str]) -> None:
     body = json.dumps({"model": "point", "demos": [GOOD]}).encode()
     refused(http.post("/v1/adaptations", content=body, headers=headers), 415)
+
+
+def test_a_parameter_that_a_route_does_not_know_is_refused_and_what_it_knows_is_named(http: TestClient) -> None:
+    path = f"/v1/adaptations/{'0' * 24}"
+    answer = http.post(f"{path}/ask?version=1", json={"ask": None})
+    refused(answer, 400, field="version", expected="no parameters", got="the string '1'")
+    refused(http.get(f"{path}?verison=1"), 400, field="verison", expected="no parameters but version")
+    refused(
+        http.get(f"{path}/versions?limit=1&Cursor="), 400, expected="no parameters but limit, cursor", field="Cursor"
+    )
+    refused(http.get("/v1/models?" + "x" * 5000), 400, field="x" * 77 + "...")
+
+
+def test_every_route_that_needs_a_key_refuses_a_parameter_that_it_does_not_know(http: TestClient) -> None:
+    app: Any = http.app
+    tried = 0
+    for route in all_routes(app.routes):
+        if isinstance(route, APIRoute) and scope_of(route) is not None:
+            for method in route.methods:
+                refused(http.request(method, f"{route.path}?nobody=1"), 400, field="nobody")
+                tried += 1
+    assert tried > 30
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/livez", "/readyz", "/openapi.json"])
+def test_public_pages_and_probes_take_what_links_and_load_balancers_add(http: TestClient, path: str) -> None:
+    assert http.get(f"{path}?utm_source=letter").status_code == 200
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=abc", "limit=1.5", "limit=", "limit=" + "9" * 5000])
