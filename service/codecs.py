@@ -6,7 +6,6 @@ Bounded in size, nesting and number of containers. Nothing is ever unpickled. Kn
 import json
 import zlib
 from codecs import BOM_UTF8
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from pydantic_core import from_json
 from metalearn.data.errors import InvalidBytes, TooLarge
 from metalearn.data.formats import FORMATS, Limits
 from service.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType, quote
-from service.msgpack_arrays import MSGPACK, decode_msgpack, encode_msgpack, too_many_containers
+from service.msgpack_arrays import MSGPACK, decode_msgpack, encode_msgpack, too_many_containers, unambiguous
 
 __all__ = [
     "CODECS", "JSON", "MSGPACK", "UPLOADS", "Codec", "check_content_type", "decode", "decode_json", "decode_msgpack",
@@ -51,7 +50,7 @@ def decode_json(data: bytes, max_containers: int) -> Any:
     try:
         value = from_json(text)
         if text.count(b":") != _n_names(value, text.count(b":")):  # a name lost its first value, or text has colons
-            json.loads(text, object_pairs_hook=_unambiguous, parse_int=str, parse_float=str)
+            json.loads(text, object_pairs_hook=unambiguous, parse_int=str, parse_float=str)
     except ValueError as error:
         raise MalformedBody(f"the body is not JSON: {error}") from error
     return value
@@ -152,15 +151,6 @@ def _n_names(value: Any, most: int) -> int:
         found += sum(map(len, objects))
         level = [inner for one in objects for inner in one.values()] + [inner for one in lists for inner in one]
     return found
-
-
-def _unambiguous(pairs: list[tuple[str, Any]]) -> None:
-    if len(dict(pairs)) < len(pairs):
-        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
-        raise MalformedBody(
-            f"the body has several values for {quote(twice)}, and nobody knows which one is meant",
-            field=twice[:80], expected="each name once", got=f"{quote(twice)} more than once",
-        )  # fmt: skip
 
 
 def _listed(value: Any) -> Any:

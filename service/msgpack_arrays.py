@@ -4,6 +4,7 @@ Bounded in nesting and in the number of containers. Object dtypes are refused, a
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from service.errors import BodyTooLarge, MalformedBody
+from service.errors import BodyTooLarge, MalformedBody, quote, shorten
 
 MSGPACK = "application/msgpack"
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
@@ -21,11 +22,12 @@ def decode_msgpack(data: bytes, max_containers: int) -> Any:
     """Decode msgpack; `{b"__ndarray__": True, b"data", b"dtype", b"shape"}` becomes an array.
 
     Raises:
-        MalformedBody: not msgpack, truncated, nested too deeply, invalid UTF-8, or an inconsistent array.
+        MalformedBody: not msgpack, truncated, nested too deeply, invalid UTF-8, a map with two values of one name, or
+            an inconsistent array.
         BodyTooLarge: too many lists and maps.
     """
     few = len(data) <= max_containers  # a container takes at least one byte
-    hooks = {"object_hook": _restored} if few else _counting_hooks(max_containers)
+    hooks = {"object_pairs_hook": _restored} if few else _counting_hooks(max_containers)
     try:
         return msgpack.unpackb(data, strict_map_key=True, **hooks)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
@@ -48,12 +50,25 @@ def _counting_hooks(most: int) -> dict[str, Callable[[Any], Any]]:
             raise too_many_containers(most)
         return value
 
-    return {"object_hook": lambda value: _restored(count(value)), "list_hook": count}
+    return {"object_pairs_hook": lambda pairs: _restored(count(pairs)), "list_hook": count}
 
 
 def too_many_containers(limit: int) -> BodyTooLarge:
     """Make the error for a body with too many lists and maps."""
     return BodyTooLarge("the body holds too many lists and maps", expected=f"at most {limit}")
+
+
+def unambiguous(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return the object with these names and values. Raises MalformedBody: a name has several values."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        [(name, _)] = Counter(name for name, _ in pairs).most_common(1)
+        twice = name.decode("ascii", "replace") if isinstance(name, bytes) else name
+        raise MalformedBody(
+            f"the body has several values for {quote(twice)}, and nobody knows which one is meant",
+            field=shorten(twice), expected="each name once", got=f"{quote(twice)} more than once",
+        )  # fmt: skip
+    return value
 
 
 def _packed(value: Any) -> Any:
@@ -69,7 +84,8 @@ def _packed(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no msgpack form")
 
 
-def _restored(value: dict[Any, Any]) -> Any:
+def _restored(pairs: list[tuple[Any, Any]]) -> Any:
+    value = unambiguous(pairs)
     return _array(value) if b"__ndarray__" in value else _scalar(value)
 
 

@@ -116,6 +116,30 @@ def test_two_values_of_one_name_are_refused(text: str) -> None:
     assert caught.value.expected == "each name once"
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x82\xa1a\x01\xa1a\x02",
+        b"\x81\xa1x\x91\x81\xa1y\x82\xa1b\x01\xa1b\x01",  # in an object in a list
+        b"\x82\xc4\x01a\x01\xc4\x01a\x02",  # names as bytes, as openpi's clients write them
+        b"\x83\xa1b\x01\xa1a\x01\xd9\x01a\x02",  # the same name, written otherwise
+    ],
+)
+@pytest.mark.parametrize("most", [3, 100])  # containers: fewer than bytes are counted
+def test_two_values_of_one_name_are_refused_in_msgpack_too(data: bytes, most: int) -> None:
+    with pytest.raises(MalformedBody, match=r"has several values for '[ab]'") as caught:
+        decode_msgpack(data, most)
+    assert caught.value.expected == "each name once"
+
+
+def test_an_array_says_each_of_its_properties_once() -> None:
+    named = {b"__ndarray__": True, b"data": b"12345678", b"dtype": b"<f8", b"shape": []}
+    pairs = [*named.items(), (b"dtype", b"<i8")]
+    packed = bytes([0x80 | len(pairs)]) + b"".join(msgpack.packb(part) for pair in pairs for part in pair)
+    with pytest.raises(MalformedBody, match="has several values for 'dtype'"):
+        decode_msgpack(packed, LIMIT)
+
+
 @pytest.mark.parametrize("value", [{"a": "x:y", "b": [{"a": 1}, {"a": ":"}]}, [[1, 2], [3, 4]], "a:b", {"a:b": {}}, []])
 def test_colons_and_names_that_return_elsewhere_are_no_second_value(value: object) -> None:
     assert decode_json(json.dumps(value).encode(), 100) == value

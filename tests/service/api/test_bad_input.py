@@ -232,6 +232,7 @@ PACKED = {
     "broken text": (b"\x81\xa5model\xa2\xff\xfe", 400),
     "bytes for names": (msgpack.packb({b"model": "point"}), 422),
     "numbers for names": (b"\x81\x01\x01", 400),
+    "two values of one name": (b"\x82\xa5model\xa5point\xa5model\xa4none", 400),
 }
 
 
