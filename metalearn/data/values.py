@@ -13,6 +13,7 @@ from metalearn.data.errors import InvalidData
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _NUMBERS = frozenset({float, int})
+_LARGEST = float(np.finfo(np.float32).max)
 _UNREADABLE = (ValueError, TypeError, OverflowError, RuntimeError)
 """What numpy and tensor libraries raise when something cannot become an array: ragged lists, foreign tensors."""
 
@@ -30,7 +31,8 @@ def numbers(field: str, value: object, *, keep_uint8: bool = False, discrete: bo
         discrete: the value is an action, so that integers `[t]` stay integers.
 
     Raises:
-        InvalidData: strings, booleans among numbers, ragged nestings, or nothing at all.
+        InvalidData: strings, booleans among numbers, ragged nestings, numbers that float32 cannot hold, or nothing at
+            all.
     """
     try:
         array = np.asarray(value)
@@ -46,10 +48,7 @@ def numbers(field: str, value: object, *, keep_uint8: bool = False, discrete: bo
         return array.copy()
     if discrete and array.ndim == 1 and array.dtype.kind in "iub":
         return array.astype(np.int64)
-    if array.dtype == np.float32:
-        return array.copy()
-    with np.errstate(over="ignore"):
-        return array.astype(np.float32)
+    return to_float32(field, array)
 
 
 def number(field: str, value: object) -> float | None:
@@ -111,6 +110,17 @@ def column(field: str, array: Array) -> Array:
 def components(array: Array) -> Array:
     """Vectors per step, `[t, 1]` where a feature of one component is written as `[t]`; other shapes as they are."""
     return array[:, None] if array.ndim == 1 else array
+
+
+def to_float32(field: str, array: Array) -> Array:
+    """A copy in float32. NaN and infinities pass, for `check_finite`. Raises InvalidData: a number beyond its range."""
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(np.float32)
+    except FloatingPointError as error:
+        where = tuple(int(i) for i in np.argwhere(np.isfinite(array) & (np.abs(array) > _LARGEST))[0])
+        expected = f"numbers from {-_LARGEST:.2g} to {_LARGEST:.2g}"
+        raise InvalidData(field, expected, f"{array[where]:.3g} at {list(where)}") from error
 
 
 def check_finite(field: str, array: Array) -> Array:

@@ -38,7 +38,7 @@ class Goal(AskKind):
 
     @classmethod
     def from_json(cls, value: object) -> "Goal":
-        """The ask of a list of finite numbers. Raises InvalidData."""
+        """The ask of a list of numbers. Raises InvalidData."""
         return cls(numbers_in_a_row("ask.goal", value))
 
     @classmethod

@@ -39,7 +39,7 @@ class Return(AskKind):
 
     @classmethod
     def from_json(cls, value: object) -> "Return":
-        """The ask of a finite number. Raises InvalidData."""
+        """The ask of a number. Raises InvalidData."""
         return cls(number("ask.return", value))
 
     @classmethod
@@ -67,7 +67,7 @@ class Return(AskKind):
         return f"a number from {offer.low[0]:.4g} to {offer.high[0]:.4g}"
 
     def check(self, offer: AskOffer) -> None:
-        """Every finite number can be asked for."""
+        """Every number can be asked for."""
 
     def remark(self, offer: AskOffer) -> str | None:
         """The end of the trained range as which the number counts, if it is outside."""

@@ -12,7 +12,7 @@ from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
 from metalearn.data.parts import SEPARATOR, joined
 from metalearn.data.spaces import CHANNELS
-from metalearn.data.values import components
+from metalearn.data.values import components, to_float32
 
 _PREFIXES = ("observations", "observation", "next_obs", "obs")
 
@@ -79,8 +79,8 @@ def observed(values: Mapping[str, Array], keys: Sequence[str], parts: Sequence[s
         return joined(_named(chosen, parts))
     if len(chosen) == 1 and first.ndim > 1:
         return first
-    with np.errstate(over="ignore"):  # the episode says where a number is none
-        return np.concatenate([part.reshape(len(part), -1).astype(np.float32) for part in chosen.values()], axis=1)
+    numbers = {key: to_float32(f"observations.{key}", part) for key, part in chosen.items()}
+    return np.concatenate([part.reshape(len(part), -1) for part in numbers.values()], axis=1)
 
 
 def _named(chosen: Mapping[str, Array], parts: Sequence[str]) -> dict[str, Array]:
@@ -94,8 +94,7 @@ def _named(chosen: Mapping[str, Array], parts: Sequence[str]) -> dict[str, Array
         name = of_model.get(key, name_of(key))
         if name in found:
             raise InvalidData(f"observations.{key}", "a name of its own", f"{name}, as another key")
-        with np.errstate(over="ignore"):
-            found[name] = value if _is_picture(value) else components(value).astype(np.float32)
+        found[name] = value if _is_picture(value) else to_float32(f"observations.{key}", components(value))
     return found
 
 

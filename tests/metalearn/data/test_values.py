@@ -100,3 +100,12 @@ def test_an_unknown_name_is_refused_with_the_near_one(name: str, meant: str | No
     assert caught.value.field == name
     assert (meant is None) == ("did you mean" not in caught.value.got)
     refuse_unknown(known, known)
+
+
+@pytest.mark.parametrize(
+    ("value", "got"), [([[1, 1e300]], r"1e\+300 at \[0, 1\]"), (np.array([-1e39]), r"-1e\+39 at \[0\]")]
+)
+def test_a_number_that_float32_cannot_hold_is_refused_with_the_range(value: object, got: str) -> None:
+    with pytest.raises(InvalidData, match=rf"x: expected numbers from -3.4e\+38 to 3.4e\+38, got {got}"):
+        numbers("x", value)
+    assert np.isinf(numbers("x", [np.inf])).all()  # for whoever checks to say: it is no large number
