@@ -2,7 +2,7 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { api, got, root, type Schemas } from "../api/client";
 import { Belief, EpisodeView, openly, Overview } from "../drawing";
-import { said } from "../parts/asks";
+import { asks, said } from "../parts/asks";
 import { useAction, useLoad } from "../parts/load";
 import { go, to } from "../parts/router";
 import { Badge, Card, Confirmed, Empty, Fact, percent, Refused, Show, Table, Title, When } from "../parts/ui";
@@ -69,7 +69,7 @@ export function AdaptationPage({ id, version }: { readonly id: string; readonly 
 
 /** What each version asks for, from the first on that asks for something. */
 function AskedFor({ versions, state }: { readonly versions: readonly Schemas["VersionState"][]; readonly state: State }) {
-  const first = versions.findIndex((one) => Object.keys(one.ask).length > 0);
+  const first = versions.findIndex((one) => asks(one.ask));
   if (first < 0) return null;
   return (
     <>

@@ -5,6 +5,11 @@ export type Asked = Readonly<Record<string, unknown>>;
 
 const NAMES: Readonly<Record<string, string>> = { return: "a return", goal: "a goal", better: "better than what was shown", words: "in words" };
 
+/** Whether anything is asked for. */
+export function asks(asked: Asked): boolean {
+  return Object.keys(asked).length > 0;
+}
+
 export function nameOf(kind: string): string {
   return NAMES[kind] ?? kind;
 }

@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { asks } from "../parts/asks";
 import { asked, follow } from "./address";
 import { Ask } from "./Ask";
 import { Compare } from "./Compare";
@@ -10,7 +11,7 @@ import { Knows } from "./Knows";
 import { Stage } from "./Stage";
 import { Keep, Task } from "./Task";
 import { Trouble } from "./Trouble";
-import { asks, type Send, type State, steering } from "./state";
+import { type Send, type State, steering } from "./state";
 
 /** The page of `wtl play`. */
 export function App() {

@@ -1,7 +1,7 @@
 import { useEffect, useId, useState } from "preact/hooks";
-import { nameOf, said, short } from "../parts/asks";
+import { asks, nameOf, said, short } from "../parts/asks";
 import { askedIn, type Choice, controlOf, type Draft, draftOf } from "./ask";
-import { asks, type Offer, type Problem, type Send, type State, steering } from "./state";
+import { type Offer, type Problem, type Send, type State, steering } from "./state";
 import { Trouble } from "./Trouble";
 
 interface Properties {

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
-import { asks, type Controls, type Send, type State, percent } from "./state";
+import { asks } from "../parts/asks";
+import { type Controls, type Send, type State, percent } from "./state";
 
 interface Properties {
   readonly state: State;

@@ -1,5 +1,6 @@
 import { Belief, openly } from "../drawing";
-import { type Adaptation, asks, type State, type VersionRow, percent } from "./state";
+import { asks } from "../parts/asks";
+import { type Adaptation, type State, type VersionRow, percent } from "./state";
 
 /** What the policy believes of the task; how sure it is of the next attempt, version by version, and what another trial would add. */
 export function Knows({ state }: { readonly state: State }) {

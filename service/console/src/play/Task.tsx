@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
-import { asks, type Send, type State } from "./state";
+import { asks } from "../parts/asks";
+import type { Send, State } from "./state";
 
 interface Properties {
   readonly state: State;

@@ -124,11 +124,6 @@ export function steering(state: State): boolean {
   return state.who === "person" && (state.phase === "demo" || state.phase === "attempt");
 }
 
-/** Whether anything is asked for. */
-export function asks(asked: Asked): boolean {
-  return Object.keys(asked).length > 0;
-}
-
 export function percent(share: number): string {
   return `${Math.round(100 * share)} %`;
 }
