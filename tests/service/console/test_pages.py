@@ -245,7 +245,9 @@ def test_what_a_model_can_be_asked_for_and_what_each_version_asks_for(browser: B
     app = create_app(settings, runtime_factory=PointingRuntime)
     with served(app, settings) as url, looking(browser, url, "dark", 390) as console:
         with Client(url) as client:
-            adaptation = client.adapt("asked", demos=[client.model("asked").example]).ask_for({"words": MARK})
+            adaptation = client.adapt("asked", demos=[client.model("asked").example]).ask_for(
+                {"words": f"{MARK}\u202e\u2069"}
+            )
             adaptation = adaptation.ask_for({"return": 500.0, "goal": [0.25, -1.5]})
         page = console.go("models/asked")
         kinds = page.get_by_role("group", name="Kinds of ask")
@@ -256,7 +258,7 @@ def test_what_a_model_can_be_asked_for_and_what_each_version_asks_for(browser: B
         page = console.go(f"adaptations/{adaptation.id}")
         asks = page.get_by_role("group", name="What each version asks for").get_by_role("row")
         expect(asks).to_have_count(1 + 2)
-        expect(asks.nth(1)).to_contain_text(f"“{MARK}”")
+        expect(asks.nth(1)).to_contain_text(f"“{MARK}⟨U+202E⟩⟨U+2069⟩”")
         expect(asks.nth(2)).to_contain_text("a return of 500, a goal (0.25, -1.5)")
         expect(page.get_by_text("it counts as 120")).to_be_visible()
         assert page.evaluate("window.hurt") is None

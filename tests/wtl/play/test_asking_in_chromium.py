@@ -152,6 +152,15 @@ def test_better_words_and_nothing_again_are_versions_and_a_reload_keeps_the_last
     assert asked == [{"better": True}, {"better": 0.25, "words": MARK}, {}]
 
 
+def test_words_that_would_turn_the_text_about_are_shown_by_the_names_of_their_marks(page: Any, client: Client):
+    words = "\u202ekcup eht hsup\u202c \u2066now\u2069"
+    page.get_by_role("checkbox", name="in words").check()
+    page.get_by_label("words: a sentence").fill(words)
+    ask(page)
+    until_asked(page, "“⟨U+202E⟩kcup eht hsup⟨U+202C⟩ ⟨U+2066⟩now⟨U+2069⟩”")
+    assert adaptation_of(page, client).ask == {"words": words}
+
+
 def versions_of(page: Any, client: Client) -> list[dict[str, Any]]:
     found = client.request("GET", f"/v1/adaptations/{adaptation_of(page, client).id}/versions")
     return list(found["items"])

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { api, got, type Schemas } from "../api/client";
 import { Legend, Lines } from "../drawing";
-import { nameOf, short } from "../parts/asks";
+import { harmless, nameOf, short } from "../parts/asks";
 import { useLoad } from "../parts/load";
 import { go, to } from "../parts/router";
 import { Badge, Card, Empty, Show, Table, Title, When } from "../parts/ui";
@@ -98,7 +98,7 @@ function Asks({ offers }: { readonly offers: ModelCard["asks"] }) {
             <th scope="row">{nameOf(one.kind)} <code>{one.kind}</code></th>
             <td class="break">{one.accepts}</td>
             <td class="break">{one.low.map((low, i) => `${short(low)} to ${short(one.high[i])}`).join(", ") || "–"}</td>
-            <td class="break">{one.examples.slice(0, 3).map((example) => (typeof example === "string" ? `“${example}”` : JSON.stringify(example))).join(" or ")}</td>
+            <td class="break">{harmless(one.examples.slice(0, 3).map((example) => (typeof example === "string" ? `“${example}”` : JSON.stringify(example))).join(" or "))}</td>
           </tr>
         ))}
       </Table>

@@ -16,12 +16,17 @@ export function nameOf(kind: string): string {
 
 /** An ask in words, as "a return of 0.9, a goal at (0.3, 0.2)". */
 export function said(asked: Asked): string {
-  return Object.entries(asked).map(([kind, value]) => {
+  return harmless(Object.entries(asked).map(([kind, value]) => {
     if (value === true) return kind === "better" ? "to be as good as can be" : nameOf(kind);
     if (kind === "better") return `to be better by ${value}`;
     if (Array.isArray(value)) return `${nameOf(kind)} (${value.map((one) => short(one)).join(", ")})`;
     return kind === "words" ? `“${value}”` : `${nameOf(kind)} of ${typeof value === "number" ? short(value) : String(value)}`;
-  }).join(", ");
+  }).join(", "));
+}
+
+/** What somebody wrote, to be read: marks that turn the text around them about are named, and not obeyed. */
+export function harmless(text: string): string {
+  return text.replace(/[\u202a-\u202e\u2066-\u2069]/g, (mark) => `⟨U+${mark.charCodeAt(0).toString(16).toUpperCase()}⟩`);
 }
 
 export function short(value: unknown): string {

@@ -1,5 +1,5 @@
 import { useEffect, useId, useState } from "preact/hooks";
-import { asks, nameOf, said, short } from "../parts/asks";
+import { asks, harmless, nameOf, said, short } from "../parts/asks";
 import { askedIn, type Choice, controlOf, type Draft, draftOf } from "./ask";
 import { type Offer, type Problem, type Send, type State, steering } from "./state";
 import { Trouble } from "./Trouble";
@@ -144,7 +144,7 @@ function Sentence({ offer, choice, change }: ValueProperties) {
   const list = useId();
   return (
     <>
-      <input type="text" class="sentence" aria-label={`${offer.kind}: a sentence`} autoComplete="off" list={list} placeholder={offer.examples.length > 0 ? `as “${String(offer.examples[0])}”` : ""} value={String(choice.value)} onInput={(event) => change({ value: event.currentTarget.value })} />
+      <input type="text" class="sentence" aria-label={`${offer.kind}: a sentence`} autoComplete="off" list={list} placeholder={offer.examples.length > 0 ? `as “${harmless(String(offer.examples[0]))}”` : ""} value={String(choice.value)} onInput={(event) => change({ value: event.currentTarget.value })} />
       <datalist id={list}>{offer.examples.map((one) => <option key={String(one)} value={String(one)} />)}</datalist>
     </>
   );
