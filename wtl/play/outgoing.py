@@ -12,6 +12,13 @@ WORTH_WAITING = frozenset({0, 429, 502, 503, 504})
 """Statuses of a server that is not there at the moment, or busy: the same request is sent again."""
 
 
+_LOST = {"title": "The server does not answer", "waiting": True}
+_GONE = {
+    "title": "The adaptation is gone",
+    "detail": "It was deleted, or has expired, and nothing of it is left. Show the task again, and a new one begins.",
+}
+
+
 class Outgoing:
     """At most one change. A request that is sent again has the same idempotency key, so it is carried out once."""
 
@@ -66,7 +73,12 @@ class Outgoing:
 def problem_of(error: WatchTryLearnError) -> Mapping[str, Any]:
     """An error as problem+json has it: title, detail, and field, expected and got where they are known."""
     if isinstance(error, ClientError):
-        lost = {"title": "The server does not answer", "waiting": True} if error.status in WORTH_WAITING else {}
-        return {"title": "The server refused", "detail": str(error)} | error.problem | lost
+        said = _LOST if error.status in WORTH_WAITING else _GONE if is_gone(error) else {}
+        return {"title": "The server refused", "detail": str(error)} | error.problem | said
     known = {name: getattr(error, name) for name in ("field", "expected", "got") if hasattr(error, name)}
     return {"title": "This cannot be done", "detail": str(error)} | known
+
+
+def is_gone(error: WatchTryLearnError) -> bool:
+    """Whether the server has no such adaptation any more."""
+    return isinstance(error, ClientError) and error.type.endswith("adaptation-not-found")

@@ -17,7 +17,7 @@ from wtl.play.choices import Choice, Choices
 from wtl.play.controls import action_of, controls_of, rest
 from wtl.play.films import Film, FilmStore, encode
 from wtl.play.memory import Change, Memory, Role
-from wtl.play.outgoing import WORTH_WAITING, Outgoing, problem_of
+from wtl.play.outgoing import WORTH_WAITING, Outgoing, is_gone, problem_of
 from wtl.play.stage import Stage
 
 Who = Literal["person", "expert", "policy"]
@@ -76,7 +76,7 @@ class Player:
         try:
             act()
         except WatchTryLearnError as error:
-            self.problem = problem_of(error)
+            self._refused(error)
 
     @property
     def busy(self) -> bool:
@@ -93,7 +93,7 @@ class Player:
             self.step(self._next_action())
             return 1 / self.pace
         except WatchTryLearnError as error:
-            self.problem = problem_of(error)
+            self._refused(error)
             if isinstance(error, ClientError) and error.status in WORTH_WAITING:
                 return RETRY_S
             self.running = False
@@ -120,9 +120,14 @@ class Player:
         return Stage(self.choice.family, index)
 
     def _set_stage(self, stage: Stage) -> None:
-        self.stage, self.memory = stage, Memory(self.model, self.choice.models)
+        self.stage = stage
         self.controls, self.has_expert = controls_of(stage), stage.has_expert
         self.goals_are_places = stage.goal_at(0.5, 0.5) is not None
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Nothing was shown yet."""
+        self.memory = Memory(self.model, self.choice.models)
         self.begin("demo", 0)
 
     # An episode
@@ -209,6 +214,13 @@ class Player:
         """Close the environments and the connection."""
         self.stage.close()
         self._client.close()
+
+    def _refused(self, error: WatchTryLearnError) -> None:
+        """Say what went wrong. Without its adaptation the page begins anew with the same task."""
+        self.problem = problem_of(error)
+        if is_gone(error):
+            self.leave()
+            self._begin_anew()
 
     def _learned(self) -> None:
         self.problem, self.model = None, self.memory.model

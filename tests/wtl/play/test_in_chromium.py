@@ -174,6 +174,25 @@ def test_the_address_comes_back_in_another_browser_and_two_tabs_follow_each_othe
     assert trials(one) == 2
 
 
+def test_an_adaptation_that_was_deleted_meanwhile_is_said_and_the_task_is_shown_anew(
+    open_page: Open, server: ServerProcess
+):
+    page = open_page(f"#/reach-m2/{REACH}")
+    page.get_by_role("button", name="Let the expert show it").click()
+    page.wait_for_selector("text=Now let it try")
+    before = adaptation_of(page)
+    with Client(server.url) as client:
+        client.adaptation(before).delete()
+    page.keyboard.press("Enter")
+    page.get_by_role("alert").filter(has_text="The adaptation is gone").wait_for()
+    page.wait_for_function("() => location.hash.split('/').length === 3")
+    page.get_by_role("button", name="Let the expert show it").click()
+    page.wait_for_selector("text=Now let it try")
+    assert page.get_by_role("alert").count() == 0
+    assert adaptation_of(page) != before
+    attempt(page)
+
+
 def test_an_episode_is_deleted_and_the_way_back_leads_to_it(open_page: Open):
     page = open_page(f"#/reach-m2/{REACH}")
     page.get_by_role("button", name="Let the expert show it").click()

@@ -150,6 +150,43 @@ def test_a_page_comes_back_tomorrow(make_page: Callable[..., Page]):
     assert state["adaptation"]["history"] == left["adaptation"]["history"]
 
 
+GONE = {"phase": "ready", "running": False, "task": REACH, "adaptation": None, "episodes": []}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"name": "try"},
+        {"name": "demo", "by": "expert"},
+        {"name": "fork"},
+        {"name": "refresh"},
+    ],
+    ids=lambda command: command["name"],
+)
+def test_an_adaptation_that_was_deleted_meanwhile_is_said_and_the_task_begins_anew(
+    make_page: Callable[..., Page], command: dict[str, Any]
+):
+    page = shown(make_page)
+    before = page.state["adaptation"]["id"]
+    page.client.adaptation(before).delete()
+    state = page.do(**command, adaptation=before)
+    assert state["problem"]["title"] == "The adaptation is gone"
+    assert state == {**state, **GONE}
+    state = page.do("demo", by="expert")
+    assert (state["problem"], state["adaptation"]["version"]) == (None, 1)
+    assert state["adaptation"]["id"] != before
+
+
+def test_an_adaptation_that_is_deleted_in_the_middle_of_an_attempt_ends_it(make_page: Callable[..., Page]):
+    page = shown(make_page)
+    page.begin("try", paused=True)
+    page.begin("step")
+    page.client.adaptation(page.state["adaptation"]["id"]).delete()
+    state = page.do("pause", paused=False)
+    assert state["problem"]["title"] == "The adaptation is gone"
+    assert state == {**state, **GONE}
+
+
 def asking(make_page: Callable[..., Page]) -> Page:
     page = make_page()
     page.do("choose", task=REACH, model="reach-ask")
