@@ -44,11 +44,16 @@ def _choose(player: Player, command: Command) -> None:
 
 
 def _open(player: Player, command: Command) -> None:
-    """`{family, task, adaptation?}`: come back to where a page was, in the middle of an episode if it is there yet."""
+    """`{family, task, adaptation? | model?}`: come back to where a page was, if need be amid an episode.
+
+    An adaptation has its model. Without one it is the usual one, unless another is named.
+    """
     wanted = command.get("adaptation")
     here = player.memory.state.id if player.memory.state else None
-    if (here, player.stage.index, player.choice.name) != (wanted, command.get("task"), command.get("family")):
-        _choose(player, command)
+    model = command.get("model") or player.choices.find(command.get("family")).model.name
+    is_here = (here, player.stage.index, player.choice.name) == (wanted, command.get("task"), command.get("family"))
+    if not is_here or (wanted is None and player.model.name != model):
+        _choose(player, {**command, "model": model})
         if wanted is not None:
             player.run(player.memory.open(_text("adaptation", command)))
     elif here is not None and player.phase == "ready":

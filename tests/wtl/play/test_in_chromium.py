@@ -174,6 +174,24 @@ def test_the_address_comes_back_in_another_browser_and_two_tabs_follow_each_othe
     assert trials(one) == 2
 
 
+def test_another_model_is_another_entry_and_the_way_back_leads_to_the_former(open_page: Open):
+    page = open_page(f"#/reach-m2/{REACH}")
+    page.get_by_role("button", name="Let the expert show it").click()
+    page.wait_for_selector("text=Now let it try")
+    before, model = adaptation_of(page), page.get_by_label("model")
+    model.select_option("reach-ask")
+    page.wait_for_selector("text=Show it a task")
+    page.wait_for_function("() => location.hash.endsWith('?model=reach-ask')")
+    page.go_back()
+    page.wait_for_selector("text=Now let it try")
+    assert (adaptation_of(page), model.input_value()) == (before, "reach")
+    page.go_forward()
+    page.wait_for_selector("text=Show it a task")
+    page.reload()
+    page.wait_for_selector("text=Show it a task")
+    assert model.input_value() == "reach-ask"
+
+
 def test_an_adaptation_that_was_deleted_meanwhile_is_said_and_the_task_is_shown_anew(
     open_page: Open, server: ServerProcess
 ):

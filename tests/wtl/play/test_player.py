@@ -150,6 +150,16 @@ def test_a_page_comes_back_tomorrow(make_page: Callable[..., Page]):
     assert state["adaptation"]["history"] == left["adaptation"]["history"]
 
 
+def test_an_address_names_the_model_until_there_is_an_adaptation(make_page: Callable[..., Page]):
+    page, here = make_page(), {"family": "reach-m2", "task": REACH, "adaptation": None}
+    assert page.do("open", **here, model="reach-ask")["model"]["name"] == "reach-ask"
+    page.begin("demo", by="person")
+    assert page.do("open", **here, model="reach-ask")["phase"] == "demo"  # the same page, loaded again
+    left = page.do("open", **here, model=None)
+    assert (left["phase"], left["model"]["name"]) == ("ready", "reach")  # the usual one
+    assert page.do("open", **here, model="key-to-door")["problem"]["field"] == "model"
+
+
 GONE = {"phase": "ready", "running": False, "task": REACH, "adaptation": None, "episodes": []}
 
 

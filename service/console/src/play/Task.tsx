@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import { asks } from "../parts/asks";
+import { branch } from "./address";
 import type { Send, State } from "./state";
 
 interface Properties {
@@ -27,7 +28,7 @@ export function Task({ state, send }: Properties) {
         {state.models.length > 1 && (
           <label>
             <span class="quiet">model</span>{" "}
-            <select value={state.model.name} onChange={(event) => send({ do: "choose", task: state.task, model: event.currentTarget.value })}>
+            <select value={state.model.name} onChange={(event) => { branch(); send({ do: "choose", task: state.task, model: event.currentTarget.value }); }}>
               {state.models.map((name) => <option key={name} value={name}>{name}</option>)}
             </select>
           </label>
