@@ -12,7 +12,7 @@ from metalearn.bundle import Bundle
 from metalearn.config import Experiment
 from metalearn.data.asks import AskOffer, kinds_of
 from metalearn.data.context import Context
-from metalearn.data.episode import Episode
+from metalearn.data.episode import Array, Episode
 from metalearn.quality import inspect
 from service.adaptations.records import Adaptation, VersionRow
 from service.api.schemas.adaptations import (
@@ -71,8 +71,13 @@ def adaptation_state(container: Container, adaptation: Adaptation, *, confidence
 
 def belief_state(belief: Belief) -> BeliefState:
     """Present a belief."""
-    probabilities = [round(float(one), 4) for one in belief.probabilities]
-    return BeliefState(probabilities=probabilities, entropy_bits=round(max(0.0, belief.entropy / math.log(2)), 4))
+    entropy = round(max(0.0, belief.entropy / math.log(2)), 4)
+    success = None if belief.success is None else _rounded(belief.success)
+    return BeliefState(probabilities=_rounded(belief.probabilities), success=success, entropy_bits=entropy)
+
+
+def _rounded(shares: Array) -> list[float]:
+    return [round(float(one), 4) for one in shares]
 
 
 def origin_of(adaptation: Adaptation) -> Origin | None:

@@ -298,15 +298,18 @@ class BeliefState(ResponseModel):
     Attributes:
         probabilities: of each of its hypotheses.
         entropy_bits: of the probabilities, in bits: 0 if one hypothesis is certain.
+        success: how probably the next attempt succeeds under each; None of a model that does not search.
     """
 
     probabilities: tuple[float, ...]
     entropy_bits: float
+    success: tuple[float, ...] | None = None
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], **more: Any) -> Self:
         """Make the value from a part of a response."""
-        return super().of({**answer, "probabilities": tuple(answer["probabilities"])}, **more)
+        shares = {name: answer.get(name) for name in ("probabilities", "success")}
+        return super().of({**answer, **{name: some and tuple(some) for name, some in shares.items()}}, **more)
 
 
 @dataclass(frozen=True, kw_only=True)

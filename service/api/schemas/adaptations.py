@@ -257,7 +257,12 @@ class BeliefState(Body):
 
     probabilities: list[Share] = Field(
         description="Probability of each hypothesis. An episode acts under one of them: a sampled one if it explores, "
-        "else the most probable one."
+        "else the most probable one; of a model that searches, always the one whose attempt succeeds most probably."
+    )
+    success: list[Share] | None = Field(
+        None,
+        description="How probably the next attempt succeeds under each hypothesis, given what has failed. Null of a model "
+        "that does not search.",
     )
     entropy_bits: float = Field(
         ge=0, description="Entropy of the probabilities in bits. 0 if one hypothesis is certain."

@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from support.bundles import made
 from support.pointing import PointingRuntime, bundle, calibrated, settings_in
 
+from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from service.app import create_app
 from service.client import Adaptation, Client
 from service.client.responses import BeliefState
+from service.inference import TorchRuntime
 from service.settings import Settings
 
 AFTER_A_TRIAL = pytest.approx(1 / (1 + np.exp(-1)), abs=1e-3)
@@ -50,6 +53,22 @@ def test_every_answer_says_what_is_believed(client: Client, demo: Episode) -> No
     assert client.adaptation(adaptation.id).belief == learnt.belief
     assert client.adaptation(adaptation.id, version=1).belief == adaptation.belief
     assert [item.belief for item in client.adaptations()] == [learnt.belief]
+
+
+def test_a_model_that_searches_says_what_succeeds_and_acts_under_that(tmp_path: Path, rng: np.random.Generator) -> None:
+    settings, searching = settings_in(tmp_path), made("searching")
+    searching.save(tmp_path / "models" / "searching")
+    [known] = TorchRuntime.load(searching).infer_belief([Context((demo := searching.spec.example_episode(rng),))])
+    assert known.success is not None
+    with TestClient(create_app(settings)) as http:
+        client = Client(http=http)
+        adaptation = client.adapt("searching", demos=[demo])
+        assert adaptation.belief is not None
+        assert adaptation.belief.success == pytest.approx(known.success, abs=1e-3)
+        best = adaptation.act(demo.observations[:1])[0]
+        for _ in range(5):  # a first attempt explores, and yet draws nothing
+            with adaptation.episode() as episode:
+                np.testing.assert_array_equal(episode.act(demo.observations[0]), best)
 
 
 def test_the_strangest_demo_counts_and_without_demos_nothing_is_strange(client: Client, demo: Episode) -> None:
