@@ -8,7 +8,8 @@ weights serves every combination, and none.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.data.parts import split
 from metalearn.data.spec import Spec
 from metalearn.tasks.family import Family, GoalFamily
+from metalearn.training.maps import Map
 
 ACHIEVED_PART = "achieved_goal"
 """The part of a Dict observation that says what was achieved, as Gymnasium-Robotics names it."""
@@ -32,6 +34,7 @@ is; and how often nothing is asked for, so that whoever is shown is imitated."""
 DRAWS = 4  # of an episode, until it answers every kind that is to be asked for
 MOST_LABELS = 4096  # that units are fitted to
 MOMENTS = 4  # of an episode, for its goals
+BEYOND = 0.5  # how often what lies beyond where a way led is asked for
 
 GoalReader = Callable[[Shaped[np.ndarray, "n *o"]], Float32[np.ndarray, "n g"]]
 """What is achieved in each of n observations."""
@@ -108,12 +111,22 @@ class Asking:
         self._offers, self._kinds = offers, kinds_of([offer.kind for offer in offers])
         self.tasks, self._goals = tasks, goals
         self._achieved: dict[int, Array | None] = {}
+        self._traces: dict[int, Array] = {}
+
+    @cached_property
+    def _map(self) -> Map | None:
+        """What all episodes together show of where things lead; None where nobody asks for a goal."""
+        if not any(kind.of_moment for kind in self._kinds) or self._goals is None:
+            return None
+        paths = [self._path(answer) for known in self.tasks for answer in known.answers]
+        return Map.of([path for path in paths if path is not None], np.random.default_rng(0))
 
     def forget_own(self) -> None:
         """Own attempts will be replaced."""
         for task in self.tasks:
             for answer in task.own:
                 self._achieved.pop(answer.target, None)
+                self._traces.pop(answer.target, None)
             task.own = []
 
     def draw(
@@ -217,10 +230,11 @@ class Asking:
         best: tuple[Ask, Answer, range] | None = None
         for _ in range(DRAWS):
             answer = pool[rng.integers(len(pool))]
-            steps = range(len(answer.episode))
+            steps, beyond = range(len(answer.episode)), None
             if any(kind.of_moment for kind in wanted):
-                steps = way(answer, rng)
-            ask = _labelled(wanted, self._hindsight(answer, steps.stop, shown, known.sentences), rng)
+                steps, beyond = self._way(answer, rng)
+            hindsight = self._hindsight(answer, steps.stop, shown, known.sentences)
+            ask = _labelled(wanted, replace(hindsight, beyond=beyond), rng)
             if best is None or len(ask.values) > len(best[0].values):
                 best = ask, answer, steps
             if len(ask.values) == len(wanted):
@@ -230,11 +244,26 @@ class Asking:
         return best if any(value.of_outcome for value in best[0].values) else (NOTHING, None, range(0))
 
     def _hindsight(self, answer: Answer, end: int, shown: float | None, sentences: Sequence[str]) -> Hindsight:
+        return Hindsight(answer.episode, end, answer.quality, shown, answer.alike, self._path(answer), sentences)
+
+    def _path(self, answer: Answer) -> Array | None:
+        """What an answer achieved at each moment."""
         if answer.target not in self._achieved:
             goals = None if self._goals is None else self._goals(answer.episode.observations)
             self._achieved[answer.target] = goals
-        goals = self._achieved[answer.target]
-        return Hindsight(answer.episode, end, answer.quality, shown, answer.alike, goals, sentences)
+        return self._achieved[answer.target]
+
+    def _way(self, answer: Answer, rng: np.random.Generator) -> tuple[range, Array | None]:
+        """Steps of an episode that led to something; and what lies beyond that, if it is to be asked for instead."""
+        steps = way(answer, rng)
+        path = self._path(answer)
+        if self._map is None or path is None or (steps.start == 0 and answer.quality != 0):
+            return steps, None
+        if answer.target not in self._traces:
+            self._traces[answer.target] = self._map.trace(path)
+        trace = self._traces[answer.target]
+        steps = self._map.direct(trace, steps)
+        return steps, self._map.beyond(trace, steps, rng) if rng.random() < BEYOND else None
 
 
 def way(answer: Answer, rng: np.random.Generator) -> range:

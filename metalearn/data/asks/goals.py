@@ -43,10 +43,11 @@ class Goal(AskKind):
 
     @classmethod
     def in_hindsight(cls, known: Hindsight, rng: np.random.Generator) -> "Goal | None":
-        """What was achieved when the imitated steps end; None for a family that does not say."""
+        """What was achieved when the imitated steps end, or lies beyond; None for a family that does not say."""
         if known.achieved is None:
             return None
-        return cls(tuple(float(x) for x in known.achieved[known.end]))
+        reached = known.achieved[known.end] if known.beyond is None else known.beyond
+        return cls(tuple(float(x) for x in reached))
 
     @classmethod
     def offer(cls, labels: Sequence[AskKind], encoder: str = MINILM) -> AskOffer:

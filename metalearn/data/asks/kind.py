@@ -74,6 +74,7 @@ class Hindsight:
             differ in is luck.
         achieved: what was achieved at each moment of the episode; None for a family that does not say.
         sentences: that describe the task, any of which may be said.
+        beyond: what the imitated steps lead towards, if that is to be asked for and not what they achieved.
     """
 
     episode: Episode
@@ -83,6 +84,7 @@ class Hindsight:
     alike: Sequence[Episode] = ()
     achieved: Float[np.ndarray, "t1 g"] | None = None
     sentences: Sequence[str] = ()
+    beyond: Float[np.ndarray, " g"] | None = None
 
 
 class AskKind(ABC):

@@ -1,0 +1,110 @@
+"""A map of what was achieved: which places lead to which in how few steps, as all episodes together show.
+
+Two episodes that share a place show ways that neither of them went. Knows paths of achieved goals, nothing of
+observations, actions or tasks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import dijkstra
+from scipy.spatial import KDTree
+
+from metalearn.data.units import deviation
+
+MOST_PLACES = 1024
+SHARING = 32  # moments for each place: of fewer no two episodes share one
+AMONG = 16_384  # moments that places are chosen from
+DIRECT = 0.7  # of the steps of a way that the quickest known one takes: of one that takes more of them none is a detour
+ONWARDS = 0.9  # of the steps to where a way leads that it must save on the way to what lies beyond
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """Places, and the fewest steps between them.
+
+    Attributes:
+        places: goals that were achieved, far from each other.
+        unit: of each of their numbers.
+        steps: from the first place to the second, along ways that were gone in some episode; infinite without one.
+        grain: steps in which a place is crossed, in the middle: what is shorter is not on the map.
+    """
+
+    places: Float32[np.ndarray, "m g"]
+    unit: Float[np.ndarray, " g"]
+    steps: Float32[np.ndarray, "m m"]
+    grain: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_nearest", KDTree(self.places / self.unit))
+
+    @classmethod
+    def of(cls, paths: Sequence[Float32[np.ndarray, "_t g"]], rng: np.random.Generator) -> "Map":
+        """The map that paths show, each what an episode achieved at all its moments."""
+        moments = np.concatenate(paths)
+        unit = deviation(moments)
+        unit = np.where(unit > 0, unit, 1.0)
+        few = moments[rng.permutation(len(moments))[:AMONG]]
+        places = few[_far_apart(few / unit, min(MOST_PLACES, max(2, len(moments) // SHARING)))]
+        blank = cls(places, unit, np.zeros((0, 0), np.float32), 0.0)
+        return blank._walked([blank.trace(path) for path in paths])
+
+    def trace(self, path: Float32[np.ndarray, "n g"]) -> Int[np.ndarray, " n"]:
+        """The place of each moment of a path."""
+        found: Int[np.ndarray, " n"] = self._nearest.query(path / self.unit)[1]  # type: ignore[attr-defined]
+        return found
+
+    def _walked(self, traces: Sequence[Int[np.ndarray, " _t"]]) -> "Map":
+        """The map with the steps of ways: those between neighbours are the median of what was seen."""
+        m = len(self.places)
+        entered = [np.flatnonzero(np.diff(trace, prepend=-1)) for trace in traces]
+        pair = np.concatenate([t[e[:-1]] * m + t[e[1:]] for t, e in zip(traces, entered, strict=True)])
+        took = np.concatenate([np.diff(e) for e in entered])
+        if not len(pair):
+            return Map(self.places, self.unit, _unconnected(m), np.inf)
+        order = np.lexsort((took, pair))
+        edge, first, seen = np.unique(pair[order], return_index=True, return_counts=True)
+        median = took[order][first + seen // 2].astype(np.float64)
+        steps = dijkstra(csr_matrix((median, (edge // m, edge % m)), (m, m)))
+        return Map(self.places, self.unit, steps.astype(np.float32), float(np.median(median)))
+
+    def direct(self, trace: Int[np.ndarray, " n"], way: range) -> range:
+        """The end of a way, as much of it as is no detour.
+
+        Args:
+            trace: of an episode.
+            way: from the moment where it begins to the one where it ends.
+        """
+        start = way.start
+        while self.steps[trace[start], trace[way.stop]] + self.grain < DIRECT * (way.stop - start):
+            start = way.stop - (way.stop - start) // 2
+        return range(start, way.stop)
+
+    def beyond(
+        self, trace: Int[np.ndarray, " n"], way: range, rng: np.random.Generator
+    ) -> Float32[np.ndarray, " g"] | None:
+        """Some place that a way leads towards, whether its episode went there or another one; None without any."""
+        here, there = trace[way.start], trace[way.stop]
+        if here == there:
+            return None
+        left = self.steps[there]
+        saved = np.where(np.isfinite(left), self.steps[here], 0) - np.where(np.isfinite(left), left, 0)
+        onwards = np.flatnonzero(saved >= ONWARDS * self.steps[here, there])
+        return self.places[onwards[rng.integers(len(onwards))]] if len(onwards) else None
+
+
+def _unconnected(m: int) -> Float32[np.ndarray, "m m"]:
+    return np.where(np.eye(m, dtype=bool), 0, np.inf).astype(np.float32)
+
+
+def _far_apart(points: Float[np.ndarray, "n g"], m: int) -> Int[np.ndarray, " m"]:
+    """The numbers of m points, each as far as can be from those before (Gonzalez 1985)."""
+    chosen = np.zeros(min(m, len(points)), np.int64)
+    distance = np.full(len(points), np.inf)
+    for i in range(1, len(chosen)):
+        distance = np.minimum(distance, np.square(points - points[chosen[i - 1]]).sum(-1))
+        chosen[i] = distance.argmax()
+    return chosen
