@@ -180,18 +180,26 @@ class Asking:
         end = int(rng.integers(1, len(answer.episode) + 1))
         return _labelled(self._kinds, self._hindsight(answer, end, None, known.sentences), rng)
 
-    def every(self, n_rows: int) -> Iterator[tuple[Int[Tensor, " b"], Int[Tensor, " b"], Float[Tensor, "b n"]]]:
-        """Tasks, targets and asks of every answer, of at most `n_rows` at a time: all kinds that it answered."""
-        rng = np.random.default_rng(0)
-        found = [(i, answer) for i, known in enumerate(self.tasks) for answer in known.answers]
+    def every(self, n_rows: int) -> Iterator[tuple[Int[Tensor, " b"], Asked]]:
+        """Tasks and answers of every answer, of at most `n_rows` at a time, asked for all kinds that it answered.
+
+        Of who plays they are ways, the same ones at every call: where a whole episode led says little of its actions.
+        """
+        rng, of_moment = np.random.default_rng(0), any(kind.of_moment for kind in self._kinds)
+        found: list[tuple[int, Answer, range, Ask]] = []
+        for i, known in enumerate(self.tasks):
+            for answer in known.answers:
+                plays = of_moment and answer.quality == 0
+                for _ in range(MOMENTS if plays else 1):
+                    steps, beyond = self._way(answer, rng) if plays else (range(len(answer.episode)), None)
+                    hindsight = replace(self._hindsight(answer, steps.stop, None, known.sentences), beyond=beyond)
+                    found.append((i, answer, steps, _labelled(self._kinds, hindsight, rng)))
         for start in range(0, len(found), n_rows):
-            rows = found[start : start + n_rows]
-            asks = [
-                _labelled(self._kinds, self._hindsight(one, len(one.episode), None, self.tasks[i].sentences), rng)
-                for i, one in rows
-            ]
-            tasks, targets = (torch.tensor(each) for each in zip(*((i, one.target) for i, one in rows), strict=True))
-            yield tasks, targets, torch.from_numpy(features_of(asks, self._offers))
+            tasks, answers, ways, asks = zip(*found[start : start + n_rows], strict=True)
+            nobody = torch.full((len(tasks), 1), -1)
+            numbers = ([one.target for one in answers], [way.start for way in ways], [way.stop for way in ways])
+            features = torch.from_numpy(features_of(asks, self._offers))
+            yield torch.tensor(tasks), Asked(nobody, *(torch.tensor(each) for each in numbers), features)
 
     def _wanted(self, rng: np.random.Generator, *, forced: bool) -> list[type[AskKind]]:
         """The kinds to ask for: some, or now and then none, unless `forced` to one that any episode answers."""

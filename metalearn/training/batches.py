@@ -343,11 +343,11 @@ class TrainingSet:
         """Every episode that was an answer, with everything that it was an answer to."""
         if self._asking is None:
             return
-        for task, target, asks in self._asking.every(n_rows):
-            nobody = EpisodeTensors.gather(self._frames, torch.full((len(task), 1), ABSENT))
-            steps = self._steps.pick(target, 0, torch.Generator())
+        for task, asked in self._asking.every(n_rows):
+            nobody = EpisodeTensors.gather(self._frames, asked.demo)
+            steps = self._steps.pick(asked.target, 0, torch.Generator(), asked.starts, asked.ends)
             steps["remembered"] = torch.zeros_like(steps["remembered"])
-            yield task, MetaBatch(nobody, nobody, asks, hypothesis=torch.zeros_like(task), **steps)
+            yield task, MetaBatch(nobody, nobody, asked.asks, hypothesis=torch.zeros_like(task), **steps)
 
     def _draw_demos(self, task: Tensor, demo_dropout: float, generator: torch.Generator) -> Int[Tensor, "b k"]:
         """1 .. K of each task's demos, rotated at random, or none with probability `demo_dropout`."""

@@ -6,6 +6,7 @@ observations, actions or tasks.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
@@ -38,9 +39,6 @@ class Map:
     steps: Float32[np.ndarray, "m m"]
     grain: float
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_nearest", KDTree(self.places / self.unit))
-
     @classmethod
     def of(cls, paths: Sequence[Float32[np.ndarray, "_t g"]], rng: np.random.Generator) -> "Map":
         """The map that paths show, each what an episode achieved at all its moments."""
@@ -49,27 +47,17 @@ class Map:
         unit = np.where(unit > 0, unit, 1.0)
         few = moments[rng.permutation(len(moments))[:AMONG]]
         places = few[_far_apart(few / unit, min(MOST_PLACES, max(2, len(moments) // SHARING)))]
-        blank = cls(places, unit, np.zeros((0, 0), np.float32), 0.0)
-        return blank._walked([blank.trace(path) for path in paths])
+        tree = KDTree(places / unit)
+        return cls(places, unit, *_gone([tree.query(path / unit)[1] for path in paths], len(places)))
+
+    @cached_property
+    def _tree(self) -> KDTree:
+        return KDTree(self.places / self.unit)
 
     def trace(self, path: Float32[np.ndarray, "n g"]) -> Int[np.ndarray, " n"]:
         """The place of each moment of a path."""
-        found: Int[np.ndarray, " n"] = self._nearest.query(path / self.unit)[1]  # type: ignore[attr-defined]
+        found: Int[np.ndarray, " n"] = self._tree.query(path / self.unit)[1]
         return found
-
-    def _walked(self, traces: Sequence[Int[np.ndarray, " _t"]]) -> "Map":
-        """The map with the steps of ways: those between neighbours are the median of what was seen."""
-        m = len(self.places)
-        entered = [np.flatnonzero(np.diff(trace, prepend=-1)) for trace in traces]
-        pair = np.concatenate([t[e[:-1]] * m + t[e[1:]] for t, e in zip(traces, entered, strict=True)])
-        took = np.concatenate([np.diff(e) for e in entered])
-        if not len(pair):
-            return Map(self.places, self.unit, _unconnected(m), np.inf)
-        order = np.lexsort((took, pair))
-        edge, first, seen = np.unique(pair[order], return_index=True, return_counts=True)
-        median = took[order][first + seen // 2].astype(np.float64)
-        steps = dijkstra(csr_matrix((median, (edge // m, edge % m)), (m, m)))
-        return Map(self.places, self.unit, steps.astype(np.float32), float(np.median(median)))
 
     def direct(self, trace: Int[np.ndarray, " n"], way: range) -> range:
         """The end of a way, as much of it as is no detour.
@@ -96,8 +84,19 @@ class Map:
         return self.places[onwards[rng.integers(len(onwards))]] if len(onwards) else None
 
 
-def _unconnected(m: int) -> Float32[np.ndarray, "m m"]:
-    return np.where(np.eye(m, dtype=bool), 0, np.inf).astype(np.float32)
+def _gone(traces: Sequence[Int[np.ndarray, " _t"]], m: int) -> tuple[Float32[np.ndarray, "m m"], float]:
+    """The fewest steps between m places, and those in which one is crossed.
+
+    From entering one place to entering the next takes the median of what was seen, the rest is Dijkstra's.
+    """
+    entered = [np.flatnonzero(np.diff(trace, prepend=-1)) for trace in traces]
+    pair = np.concatenate([trace[at[:-1]] * m + trace[at[1:]] for trace, at in zip(traces, entered, strict=True)])
+    took = np.concatenate([np.diff(at) for at in entered])
+    order = np.lexsort((took, pair))
+    edge, first, seen = np.unique(pair[order], return_index=True, return_counts=True)
+    median = took[order][first + seen // 2].astype(np.float64)
+    steps = dijkstra(csr_matrix((median, (edge // m, edge % m)), (m, m)))
+    return steps.astype(np.float32), float(np.median(median)) if len(median) else np.inf
 
 
 def _far_apart(points: Float[np.ndarray, "n g"], m: int) -> Int[np.ndarray, " m"]:
