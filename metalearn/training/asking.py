@@ -263,15 +263,14 @@ class Asking:
 
     def _way(self, answer: Answer, rng: np.random.Generator) -> tuple[range, Array | None]:
         """Steps of an episode that led to something; and what lies beyond that, if it is to be asked for instead."""
-        steps = way(answer, rng)
-        path = self._path(answer)
-        if self._map is None or path is None or (steps.start == 0 and answer.quality != 0):
+        steps, path = way(answer, rng), self._path(answer)
+        if self._map is None or path is None or (answer.quality != 0 and steps.start == 0):
             return steps, None
         if answer.target not in self._traces:
             self._traces[answer.target] = self._map.trace(path)
         trace = self._traces[answer.target]
-        steps = self._map.direct(trace, steps)
-        return steps, self._map.beyond(trace, steps, rng) if rng.random() < BEYOND else None
+        onwards = self._map.onwards(trace, rng) if rng.random() < BEYOND else None
+        return onwards or (self._map.direct(trace, steps), None)
 
 
 def way(answer: Answer, rng: np.random.Generator) -> range:

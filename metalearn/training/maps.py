@@ -4,6 +4,7 @@ Two episodes that share a place show ways that neither of them went. Knows paths
 observations, actions or tasks.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,8 @@ MOST_PLACES = 1024
 SHARING = 32  # moments for each place: of fewer no two episodes share one
 AMONG = 16_384  # moments that places are chosen from
 DIRECT = 0.7  # of the steps of a way that the quickest known one takes: of one that takes more of them none is a detour
+PURPOSEFUL = 4  # places that a way crosses at least which leads somewhere: who stays in one also moves a little
+DRAWS = 16  # of a way, until one leads somewhere: of who mostly stays where he is few do
 ONWARDS = 0.9  # of the steps to where a way leads that it must save on the way to what lies beyond
 
 
@@ -71,17 +74,28 @@ class Map:
             start = way.stop - (way.stop - start) // 2
         return range(start, way.stop)
 
-    def beyond(
-        self, trace: Int[np.ndarray, " n"], way: range, rng: np.random.Generator
-    ) -> Float32[np.ndarray, " g"] | None:
-        """Some place that a way leads towards, whether its episode went there or another one; None without any."""
-        here, there = trace[way.start], trace[way.stop]
-        if here == there:
-            return None
-        left = self.steps[there]
-        saved = np.where(np.isfinite(left), self.steps[here], 0) - np.where(np.isfinite(left), left, 0)
-        onwards = np.flatnonzero(saved >= ONWARDS * self.steps[here, there])
-        return self.places[onwards[rng.integers(len(onwards))]] if len(onwards) else None
+    def onwards(
+        self, trace: Int[np.ndarray, " n"], rng: np.random.Generator
+    ) -> tuple[range, Float32[np.ndarray, " g"]] | None:
+        """A way that went somewhere, and some place that it led towards, whether its episode went there or another one.
+
+        The logarithm of its length is drawn evenly, from a few places on. None where no such way was found.
+        """
+        shortest = PURPOSEFUL * self.grain
+        for _ in range(DRAWS):
+            stop = int(rng.integers(1, len(trace)))
+            if stop < shortest:
+                continue
+            way = range(stop - int(math.exp(rng.uniform(math.log(shortest), math.log(stop)))), stop)
+            here, there = trace[way.start], trace[stop]
+            if self.steps[here, there] < max(shortest, DIRECT * len(way)):
+                continue
+            known = np.isfinite(self.steps[there])
+            saved = np.where(known, self.steps[here], 0) - np.where(known, self.steps[there], 0)
+            further = np.flatnonzero(saved >= ONWARDS * self.steps[here, there])
+            if len(further):
+                return way, self.places[further[rng.integers(len(further))]]
+        return None
 
 
 def _gone(traces: Sequence[Int[np.ndarray, " _t"]], m: int) -> tuple[Float32[np.ndarray, "m m"], float]:

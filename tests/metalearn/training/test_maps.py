@@ -58,23 +58,26 @@ def test_a_way_with_a_detour_is_cut_to_its_direct_end(corner: Map):
 
 def test_beyond_a_way_lies_what_it_led_towards(corner: Map):
     went, rng = path((-6.0, 0.0), (-3.0, 0.0)), np.random.default_rng(0)
-    beyond = [corner.beyond(corner.trace(went), range(12), rng) for _ in range(200)]
-    assert all(goal[0] > -4 for goal in beyond)
-    assert max(goal[1] for goal in beyond) > 7  # the end of the other corridor
-    back = [corner.beyond(corner.trace(went[::-1]), range(12), rng) for _ in range(50)]
-    assert all(goal[0] < -5 and goal[1] == 0 for goal in back)
+    found = [corner.onwards(corner.trace(went), rng) for _ in range(200)]
+    assert all(goal[0] > went[way.stop, 0] - 1 for way, goal in found)
+    assert max(goal[1] for _, goal in found) > 7  # the end of the other corridor
+    back = [corner.onwards(corner.trace(went[::-1]), rng) for _ in range(50)]
+    assert all(goal[0] < -3 and goal[1] == 0 for _, goal in back)
+    assert {way.stop - way.start >= 4 * corner.grain for way, _ in [*found, *back]} == {True}
 
 
-def test_who_stays_in_a_place_leads_nowhere(corner: Map):
-    still = np.zeros((9, 2), np.float32)
-    assert corner.beyond(corner.trace(still), range(8), np.random.default_rng(0)) is None
+def test_who_stays_in_a_place_or_makes_a_detour_leads_nowhere(corner: Map):
+    rng = np.random.default_rng(0)
+    assert corner.onwards(corner.trace(np.zeros((99, 2), np.float32)), rng) is None
+    nervous = 0.2 * rng.standard_normal((99, 2)).astype(np.float32)
+    assert corner.onwards(corner.trace(nervous), rng) is None
 
 
 def test_of_what_never_changes_there_is_a_map_without_ways():
     found = Map.of([np.zeros((50, 3), np.float32)], np.random.default_rng(0))
     trace = found.trace(np.zeros((9, 3), np.float32))
     assert len(found.direct(trace, range(8))) > 0
-    assert found.beyond(trace, range(8), np.random.default_rng(0)) is None
+    assert found.onwards(trace, np.random.default_rng(0)) is None
 
 
 def test_places_are_far_apart():
