@@ -6,7 +6,7 @@ observations, actions or tasks.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +20,8 @@ from metalearn.data.units import deviation
 MOST_PLACES = 1024
 SHARING = 32  # moments for each place: of fewer no two episodes share one
 AMONG = 16_384  # moments that places are chosen from
-DIRECT = 0.7  # of the steps of a way that the quickest known one takes: of one that takes more of them none is a detour
+QUICK, DIRECT = 0.9, 0.8  # which of all ways is a quick one, and how quick beside it is whoever makes no detour
+MEASURED = 4096  # ways, to find out how quick that is
 PURPOSEFUL = 4  # places that a way crosses at least which leads somewhere: who stays in one also moves a little
 DRAWS = 16  # of a way, until one leads somewhere: of who mostly stays where he is few do
 ONWARDS = 0.9  # of the steps to where a way leads that it must save on the way to what lies beyond
@@ -35,12 +36,15 @@ class Map:
         unit: of each of their numbers.
         steps: from the first place to the second, along ways that were gone in some episode; infinite without one.
         grain: steps in which a place is crossed, in the middle: what is shorter is not on the map.
+        pace: steps of the map that a step of whoever goes straight on counts: less than one, as the quickest of many
+            ways is quick by luck, and less the more ways there are.
     """
 
     places: Float32[np.ndarray, "m g"]
     unit: Float[np.ndarray, " g"]
     steps: Float32[np.ndarray, "m m"]
     grain: float
+    pace: float = 1.0
 
     @classmethod
     def of(cls, paths: Sequence[Float32[np.ndarray, "_t g"]], rng: np.random.Generator) -> "Map":
@@ -51,7 +55,9 @@ class Map:
         few = moments[rng.permutation(len(moments))[:AMONG]]
         places = few[_far_apart(few / unit, min(MOST_PLACES, max(2, len(moments) // SHARING)))]
         tree = KDTree(places / unit)
-        return cls(places, unit, *_gone([tree.query(path / unit)[1] for path in paths], len(places)))
+        traces = [tree.query(path / unit)[1] for path in paths]
+        found = cls(places, unit, *_gone(traces, len(places)))
+        return replace(found, pace=found._pace(traces, rng))
 
     @cached_property
     def _tree(self) -> KDTree:
@@ -69,8 +75,8 @@ class Map:
             trace: of an episode.
             way: from the moment where it begins to the one where it ends.
         """
-        start = way.start
-        while self.steps[trace[start], trace[way.stop]] + self.grain < DIRECT * (way.stop - start):
+        start, pace = way.start, DIRECT * self.pace
+        while self.steps[trace[start], trace[way.stop]] + self.grain < pace * (way.stop - start):
             start = way.stop - (way.stop - start) // 2
         return range(start, way.stop)
 
@@ -81,14 +87,12 @@ class Map:
 
         The logarithm of its length is drawn evenly, from a few places on. None where no such way was found.
         """
-        shortest = PURPOSEFUL * self.grain
         for _ in range(DRAWS):
-            stop = int(rng.integers(1, len(trace)))
-            if stop < shortest:
+            way = self._drawn(trace, rng)
+            if way is None:
                 continue
-            way = range(stop - int(math.exp(rng.uniform(math.log(shortest), math.log(stop)))), stop)
-            here, there = trace[way.start], trace[stop]
-            if self.steps[here, there] < max(shortest, DIRECT * len(way)):
+            here, there = trace[way.start], trace[way.stop]
+            if self.steps[here, there] < max(PURPOSEFUL * self.grain, DIRECT * self.pace * len(way)):
                 continue
             known = np.isfinite(self.steps[there])
             saved = np.where(known, self.steps[here], 0) - np.where(known, self.steps[there], 0)
@@ -96,6 +100,20 @@ class Map:
             if len(further):
                 return way, self.places[further[rng.integers(len(further))]]
         return None
+
+    def _drawn(self, trace: Int[np.ndarray, " n"], rng: np.random.Generator) -> range | None:
+        """A way to any moment, if that is late enough."""
+        shortest, stop = PURPOSEFUL * self.grain, int(rng.integers(1, len(trace)))
+        if stop < shortest:
+            return None
+        return range(stop - int(math.exp(rng.uniform(math.log(shortest), math.log(stop)))), stop)
+
+    def _pace(self, traces: Sequence[Int[np.ndarray, " _t"]], rng: np.random.Generator) -> float:
+        found = []
+        for number in rng.integers(len(traces), size=MEASURED):
+            if way := self._drawn(traces[number], rng):
+                found.append(self.steps[traces[number][way.start], traces[number][way.stop]] / len(way))
+        return float(np.quantile(found, QUICK)) if found else 1.0
 
 
 def _gone(traces: Sequence[Int[np.ndarray, " _t"]], m: int) -> tuple[Float32[np.ndarray, "m m"], float]:
