@@ -18,6 +18,7 @@ from metalearn.data.sentences import MINILM
 
 N_EXAMPLES = 3
 MOST_RANGES = 8
+SINES = (0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,12 @@ class Goal(AskKind):
         values = np.array([label.to_json() for label in labels])
         few = values[:: max(1, len(values) // N_EXAMPLES)][:N_EXAMPLES]
         examples = tuple([float(f"{x:.4g}") for x in row] for row in few)
-        return AskOffer.fitted(cls.name, values, examples=examples)
+        return AskOffer.fitted(cls.name, values, examples=examples, sines=SINES)
 
     @classmethod
     def size(cls, offer: AskOffer) -> int:
-        """The numbers of a goal."""
-        return len(offer.mean)
+        """The numbers of a goal, and their sines and cosines."""
+        return len(offer.mean) * (1 + 2 * len(offer.sines))
 
     @classmethod
     def accepted(cls, offer: AskOffer) -> str:
@@ -89,5 +90,9 @@ class Goal(AskKind):
             raise InvalidData("ask.goal", f"{len(offer.mean)} numbers", str(len(self.value)))
 
     def features(self, offer: AskOffer) -> Float32[np.ndarray, " g"]:
-        """The numbers, scaled."""
-        return offer.scaled(self.value)
+        """The numbers, scaled, and their sines and cosines: to either side of a wall goals must look different."""
+        scaled = offer.scaled(self.value)
+        if not offer.sines:  # as before there were any
+            return scaled
+        phases = np.outer(np.pi * np.array(offer.sines, np.float32), scaled).ravel()
+        return np.concatenate([scaled, np.sin(phases), np.cos(phases)]).astype(np.float32)

@@ -30,6 +30,7 @@ class AskOffer:
         spread: its standard deviation, not 0.
         encoder: what turned text into numbers, where there is text.
         examples: some values that were asked for in training, as JSON.
+        sines: frequencies, in half turns for each unit, of the sines and cosines that are read beside the numbers.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class AskOffer:
     spread: tuple[float, ...] = ()
     encoder: str = ""
     examples: tuple[Any, ...] = ()
+    sines: tuple[float, ...] = ()
 
     @classmethod
     def fitted(cls, kind: str, values: Float[np.ndarray, "m n"], **more: Any) -> "AskOffer":

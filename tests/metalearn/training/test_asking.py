@@ -78,7 +78,7 @@ def test_what_is_asked_for_is_what_the_imitated_episode_was():
                 asked = float(batch.asks[row, 0]) * returns.spread[0] + returns.mean[0]
                 quality = {1: 1.0, 21: 0.2, 61: 0.6}[round(number) % 100]
                 assert asked == pytest.approx(quality, abs=1e-3)
-            if batch.asks[row, 3]:  # a goal: reached right after the steps that are imitated
+            if batch.asks[row, -1]:  # a goal: reached right after the steps that are imitated
                 asked = float(batch.asks[row, 2]) * places.spread[0] + places.mean[0]
                 last = float(batch.observations[row, int(batch.mask[row].nonzero().max()), 0])
                 assert asked == pytest.approx(last + 0.1, abs=0.02)

@@ -39,6 +39,15 @@ def test_a_return_out_of_range_is_read_as_the_nearest_end() -> None:
     assert Return(1e9).features(RETURN) == Return(120.0).features(RETURN)
 
 
+def test_a_goal_is_read_with_its_sines_where_a_model_was_trained_so() -> None:
+    before = AskOffer("goal", (0.0,), (4.0,), (2.0,), (1.0,))
+    assert Goal((2.5,)).features(before).tolist() == [0.5]
+    now = AskOffer.fitted("goal", np.array([[1.0], [3.0]]), sines=(1.0,))
+    np.testing.assert_allclose(Goal((2.5,)).features(now), [0.5, 1.0, 0.0], atol=1e-6)  # a quarter of a turn
+    assert (Goal.size(before), Goal.size(now)) == (1, 3)
+    assert Goal.offer([Goal((1.0,)), Goal((3.0,))]).sines
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [
