@@ -41,6 +41,11 @@ KINDS = {
 """By name, as `medium-navigate`."""
 
 
+def maze_of(name: str) -> str:
+    """The maze that a data set is of."""
+    return name.partition("-")[0]
+
+
 def make(maze: str, **more: Any) -> Any:
     """OGBench's environment without its wrappers; its own randomness is numpy's global one."""
     import gymnasium
@@ -66,9 +71,9 @@ def record(name: str, folder: Path, seed: int, share: float, say: Callable[[str,
     """Record the data set `name` into a folder, or a share of its episodes, unless it is there already."""
     if folder.exists():
         return
-    maze, kind = name.split("-")[0], KINDS[name]
+    kind = KINDS[name]
     np.random.seed(seed)  # noqa: NPY002 (the environment's noise in goals and beginnings)
-    walker, rng = Walker(make(maze, terminate_at_goal=False)), np.random.default_rng(seed)
+    walker, rng = Walker(make(maze_of(name), terminate_at_goal=False)), np.random.default_rng(seed)
     n = max(N_RECORDS, round(share * kind.n_episodes))
     episodes = []
     for i in range(n):

@@ -34,6 +34,7 @@ is; and how often nothing is asked for, so that whoever is shown is imitated."""
 DRAWS = 4  # of an episode, until it answers every kind that is to be asked for
 MOST_LABELS = 4096  # that units are fitted to
 MOMENTS = 4  # of an episode, for its goals
+MAPPED = 2_000_000  # moments that a map is drawn from
 BEYOND = 0.5  # how often what lies beyond where a way led is asked for
 
 GoalReader = Callable[[Shaped[np.ndarray, "n *o"]], Float32[np.ndarray, "n g"]]
@@ -118,8 +119,15 @@ class Asking:
         """What all episodes together show of where things lead; None where nobody asks for a goal."""
         if not any(kind.of_moment for kind in self._kinds) or self._goals is None:
             return None
-        paths = [self._path(answer) for known in self.tasks for answer in known.answers]
-        return Map.of([path for path in paths if path is not None], np.random.default_rng(0))
+        rng, answers = np.random.default_rng(0), [answer for known in self.tasks for answer in known.answers]
+        paths, left = [], MAPPED
+        for i in rng.permutation(len(answers)):
+            path = self._path(answers[i]) if left > 0 else None
+            if path is None:
+                break
+            paths.append(path)
+            left -= len(path)
+        return Map.of(paths, rng)
 
     def forget_own(self) -> None:
         """Own attempts will be replaced."""
@@ -264,7 +272,7 @@ class Asking:
     def _way(self, answer: Answer, rng: np.random.Generator) -> tuple[range, Array | None]:
         """Steps of an episode that led to something; and what lies beyond that, if it is to be asked for instead."""
         steps, path = way(answer, rng), self._path(answer)
-        if self._map is None or path is None or (answer.quality != 0 and steps.start == 0):
+        if (answer.quality != 0 and steps.start == 0) or path is None or self._map is None:
             return steps, None
         if answer.target not in self._traces:
             self._traces[answer.target] = self._map.trace(path)

@@ -109,10 +109,8 @@ class Map:
         return range(stop - int(math.exp(rng.uniform(math.log(shortest), math.log(stop)))), stop)
 
     def _pace(self, traces: Sequence[Int[np.ndarray, " _t"]], rng: np.random.Generator) -> float:
-        found = []
-        for number in rng.integers(len(traces), size=MEASURED):
-            if way := self._drawn(traces[number], rng):
-                found.append(self.steps[traces[number][way.start], traces[number][way.stop]] / len(way))
+        drawn = [(traces[i], self._drawn(traces[i], rng)) for i in rng.integers(len(traces), size=MEASURED)]
+        found = [self.steps[trace[way.start], trace[way.stop]] / len(way) for trace, way in drawn if way]
         return float(np.quantile(found, QUICK)) if found else 1.0
 
 

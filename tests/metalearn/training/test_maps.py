@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from metalearn.training.maps import Map, _far_apart
 def path(*corners: tuple[float, float], pace: float = 0.25) -> np.ndarray:
     """Places along straight lines between corners, a step apart."""
     pieces = [np.array(corners[:1], np.float32)]
-    for (x, y), (to_x, to_y) in zip(corners, corners[1:], strict=False):
+    for (x, y), (to_x, to_y) in pairwise(corners):
         n = round(max(abs(to_x - x), abs(to_y - y)) / pace)
         pieces.append(np.linspace((x, y), (to_x, to_y), n + 1, dtype=np.float32)[1:])
     return np.concatenate(pieces)
@@ -46,6 +48,10 @@ def test_where_nobody_ever_went_there_is_no_way():
     found = Map.of(one_way, np.random.default_rng(0))
     assert np.isinf(steps_between(found, (0, 0), (-8, 0)))
     assert steps_between(found, (-8, 0), (0, 0)) == pytest.approx(32, abs=2)
+
+
+def test_a_step_of_the_map_is_at_most_one_of_whoever_goes_straight_on(corner: Map):
+    assert 0.85 < corner.pace <= 1.05
 
 
 def test_a_way_with_a_detour_is_cut_to_its_direct_end(corner: Map):
