@@ -204,10 +204,14 @@ class Asking:
                     found.append((i, answer, steps, _labelled(self._kinds, hindsight, rng)))
         for start in range(0, len(found), n_rows):
             tasks, answers, ways, asks = zip(*found[start : start + n_rows], strict=True)
-            nobody = torch.full((len(tasks), 1), -1)
-            numbers = ([one.target for one in answers], [way.start for way in ways], [way.stop for way in ways])
-            features = torch.from_numpy(features_of(asks, self._offers))
-            yield torch.tensor(tasks), Asked(nobody, *(torch.tensor(each) for each in numbers), features)
+            asked = Asked(
+                demo=torch.full((len(tasks), 1), -1),
+                target=torch.tensor([one.target for one in answers]),
+                starts=torch.tensor([way.start for way in ways]),
+                ends=torch.tensor([way.stop for way in ways]),
+                asks=torch.from_numpy(features_of(asks, self._offers)),
+            )
+            yield torch.tensor(tasks), asked
 
     def _wanted(self, rng: np.random.Generator, *, forced: bool) -> list[type[AskKind]]:
         """The kinds to ask for: some, or now and then none, unless `forced` to one that any episode answers."""
