@@ -5,11 +5,9 @@ transformer for offline hindsight information matching", 2022). Every kind is le
 weights serves every combination, and none.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,12 +17,12 @@ from torch import Tensor
 from metalearn.data.asks import NOTHING, Ask, AskKind, AskOffer, Hindsight, features_of, kinds_of
 from metalearn.data.asks.kind import EXPERT
 from metalearn.data.dataset import Dataset, TaskRecord
-from metalearn.data.episode import Array, Episode
+from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.parts import split
 from metalearn.data.spec import Spec
 from metalearn.tasks.family import Family, GoalFamily
-from metalearn.training.maps import Map
+from metalearn.training.ways import Answer, GoalReader, Ways
 
 ACHIEVED_PART = "achieved_goal"
 """The part of a Dict observation that says what was achieved, as Gymnasium-Robotics names it."""
@@ -34,11 +32,6 @@ is; and how often nothing is asked for, so that whoever is shown is imitated."""
 DRAWS = 4  # of an episode, until it answers every kind that is to be asked for
 MOST_LABELS = 4096  # that units are fitted to
 MOMENTS = 4  # of an episode, for its goals
-MAPPED = 2_000_000  # moments that a map is drawn from
-BEYOND = 0.5  # how often what lies beyond where a way led is asked for
-
-GoalReader = Callable[[Shaped[np.ndarray, "n *o"]], Float32[np.ndarray, "n g"]]
-"""What is achieved in each of n observations."""
 
 
 def goal_reader(family: Family | None, spec: Spec) -> GoalReader | None:
@@ -50,23 +43,6 @@ def goal_reader(family: Family | None, spec: Spec) -> GoalReader | None:
 
 def _achieved_part(observations: Shaped[np.ndarray, "n *o"]) -> Float32[np.ndarray, "n g"]:
     return split(observations)[ACHIEVED_PART].reshape(len(observations), -1).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An episode whose executed actions can be imitated.
-
-    Attributes:
-        target: the index of its steps.
-        episode: the episode.
-        quality: of who acted, from 0 to 1, if that is known.
-        alike: the episodes that began alike and in which the same was done.
-    """
-
-    target: int
-    episode: Episode
-    quality: float | None
-    alike: tuple[Episode, ...]
 
 
 @dataclass(frozen=True)
@@ -110,31 +86,13 @@ class Asking:
 
     def __init__(self, offers: Sequence[AskOffer], tasks: Sequence[KnownTask], goals: GoalReader | None) -> None:
         self._offers, self._kinds = offers, kinds_of([offer.kind for offer in offers])
-        self.tasks, self._goals = tasks, goals
-        self._achieved: dict[int, Array | None] = {}
-        self._traces: dict[int, Array] = {}
-
-    @cached_property
-    def _map(self) -> Map | None:
-        """What all episodes together show of where things lead; None where nobody asks for a goal."""
-        if not any(kind.of_moment for kind in self._kinds) or self._goals is None:
-            return None
-        rng, answers = np.random.default_rng(0), [answer for known in self.tasks for answer in known.answers]
-        paths, left = [], MAPPED
-        for i in rng.permutation(len(answers)):
-            path = self._path(answers[i]) if left > 0 else None
-            if path is None:
-                break
-            paths.append(path)
-            left -= len(path)
-        return Map.of(paths, rng)
+        self.tasks = tasks
+        self._ways = Ways(lambda: [answer for known in tasks for answer in known.answers], goals)
 
     def forget_own(self) -> None:
         """Own attempts will be replaced."""
         for task in self.tasks:
-            for answer in task.own:
-                self._achieved.pop(answer.target, None)
-                self._traces.pop(answer.target, None)
+            self._ways.forget(task.own)
             task.own = []
 
     def draw(
@@ -199,7 +157,7 @@ class Asking:
             for answer in known.answers:
                 plays = of_moment and answer.quality == 0
                 for _ in range(MOMENTS if plays else 1):
-                    steps, beyond = self._way(answer, rng) if plays else (range(len(answer.episode)), None)
+                    steps, beyond = self._ways.draw(answer, rng) if plays else (range(len(answer.episode)), None)
                     hindsight = replace(self._hindsight(answer, steps.stop, None, known.sentences), beyond=beyond)
                     found.append((i, answer, steps, _labelled(self._kinds, hindsight, rng)))
         for start in range(0, len(found), n_rows):
@@ -252,7 +210,7 @@ class Asking:
             answer = pool[rng.integers(len(pool))]
             steps, beyond = range(len(answer.episode)), None
             if any(kind.of_moment for kind in wanted):
-                steps, beyond = self._way(answer, rng)
+                steps, beyond = self._ways.draw(answer, rng)
             hindsight = self._hindsight(answer, steps.stop, shown, known.sentences)
             ask = _labelled(wanted, replace(hindsight, beyond=beyond), rng)
             if best is None or len(ask.values) > len(best[0].values):
@@ -264,40 +222,7 @@ class Asking:
         return best if any(value.of_outcome for value in best[0].values) else (NOTHING, None, range(0))
 
     def _hindsight(self, answer: Answer, end: int, shown: float | None, sentences: Sequence[str]) -> Hindsight:
-        return Hindsight(answer.episode, end, answer.quality, shown, answer.alike, self._path(answer), sentences)
-
-    def _path(self, answer: Answer) -> Array | None:
-        """What an answer achieved at each moment."""
-        if answer.target not in self._achieved:
-            goals = None if self._goals is None else self._goals(answer.episode.observations)
-            self._achieved[answer.target] = goals
-        return self._achieved[answer.target]
-
-    def _way(self, answer: Answer, rng: np.random.Generator) -> tuple[range, Array | None]:
-        """Steps of an episode that led to something; and what lies beyond that, if it is to be asked for instead."""
-        steps, path = way(answer, rng), self._path(answer)
-        if (answer.quality != 0 and steps.start == 0) or path is None or self._map is None:
-            return steps, None
-        if answer.target not in self._traces:
-            self._traces[answer.target] = self._map.trace(path)
-        trace = self._traces[answer.target]
-        onwards = self._map.onwards(trace, rng) if rng.random() < BEYOND else None
-        return onwards or (self._map.direct(trace, steps), None)
-
-
-def way(answer: Answer, rng: np.random.Generator) -> range:
-    """Steps of an episode that led to what was achieved after the last of them, any moment being as likely.
-
-    Of whoever knows the task they are all steps before. Who plays makes detours: the shorter a way, the surer it is
-    that each of its actions was for what was achieved, so the logarithm of its length is drawn evenly. Where nobody
-    knows who acted, either is as likely.
-    """
-    end = int(rng.integers(1, len(answer.episode) + 1))
-    purposeful = rng.random() < 0.5 if answer.quality is None else answer.quality > 0
-    if purposeful:
-        return range(end)
-    length = math.exp(rng.uniform(0, math.log(end + 1)))
-    return range(end - min(end, int(length)), end)
+        return Hindsight(answer.episode, end, answer.quality, shown, answer.alike, self._ways.path(answer), sentences)
 
 
 def _labelled(kinds: Sequence[type[AskKind]], hindsight: Hindsight, rng: np.random.Generator) -> Ask:

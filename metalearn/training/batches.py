@@ -25,16 +25,9 @@ from metalearn.data.spaces import beside_pictures
 from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import EpisodeTensors
-from metalearn.training.asking import (
-    Answer,
-    Asking,
-    GoalReader,
-    KnownTask,
-    Shown,
-    alike_of,
-    episodes_with_quality,
-)
+from metalearn.training.asking import Asking, KnownTask, Shown, alike_of, episodes_with_quality
 from metalearn.training.collect import TaskTrials
+from metalearn.training.ways import Answer, GoalReader
 
 ABSENT = -1
 MOST_TO_FIT = 4096

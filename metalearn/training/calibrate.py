@@ -29,7 +29,7 @@ from metalearn.tasks.family import TaskId, tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import demonstrate as expert_episodes
 from metalearn.tasks.rollout import episode_seeds
-from metalearn.training.asking import GoalReader, goal_reader
+from metalearn.training.asking import goal_reader
 from metalearn.training.collect import (
     Collector,
     SerialCollector,
@@ -44,6 +44,7 @@ from metalearn.training.collect import (
 )
 from metalearn.training.novelty import STEPS, fit_novelty
 from metalearn.training.success import fit_head
+from metalearn.training.ways import GoalReader
 
 STREAM_CALIBRATION = 15
 MOST_TASKS, FEWEST_TASKS = 2048, 4

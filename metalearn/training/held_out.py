@@ -18,9 +18,9 @@ from metalearn.config import ModelConfig
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Episode
 from metalearn.model.policy import ConditionalPolicy
-from metalearn.training.asking import GoalReader
 from metalearn.training.batches import KnownFrom, MetaBatch, TrainingSet
 from metalearn.training.off_policy import OffPolicyEvidence, estimate, recorded_likelihood
+from metalearn.training.ways import GoalReader
 
 SHARE = 0.1
 FEWEST, MOST = 2, 256

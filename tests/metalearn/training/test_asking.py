@@ -16,10 +16,11 @@ from metalearn.data.spec import Spec
 from metalearn.model.asks import AskReader
 from metalearn.model.inference import Inference
 from metalearn.model.policy import ConditionalPolicy
-from metalearn.training.asking import Answer, goal_reader, offers_of, way
+from metalearn.training.asking import goal_reader, offers_of
 from metalearn.training.batches import MetaBatch, TrainingSet
 from metalearn.training.collect import DemonstrationChunk, TaskTrials, demonstrate_chunk
 from metalearn.training.loop import train
+from metalearn.training.ways import Answer, way
 
 SPEC = Spec(spaces.Box(-1e6, 1e6, (1,)), spaces.Box(-1e6, 1e6, (1,)), horizon=4, rate_hz=1.0)
 CONFIG = TrainingConfig(batch_tasks=64, ask_share=2.0)
