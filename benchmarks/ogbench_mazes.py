@@ -46,7 +46,7 @@ hand when this was written."""
 
 def measure(name: str, seed: int, folder: Path, options: Sequence[str], share: float) -> dict[str, Any]:
     """Record, train, and ask for the goals of one data set."""
-    began_s, data = time.process_time(), folder.parent / f"{name}-data-seed{seed}"
+    began_s, data = time.process_time(), folder.parent / f"{folder.name}-data"
     record(name, data, seed, share, say)
     recorded_s = time.process_time() - began_s
     asked = ["--dataset", str(data), "--set", "model.asks=goal", "--no-baselines"]
@@ -134,7 +134,7 @@ def main() -> None:
     given.results.mkdir(parents=True, exist_ok=True)
     for seed in given.seed:
         for name in given.data:
-            title = f"{name}-seed{seed}"
+            title = f"{name}-seed{seed}" + (f"-share{given.share:g}" if given.share != 1 else "")
             folder = given.runs.resolve() / title
             measure_once(given.results, title, partial(measure, name, seed, folder, options, given.share))
     write_page(given.results, page)
