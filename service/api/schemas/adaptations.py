@@ -261,8 +261,8 @@ class BeliefState(Body):
     )
     success: list[Share] | None = Field(
         None,
-        description="How probably the next attempt succeeds under each hypothesis, given what has failed. Null of a model "
-        "that does not search.",
+        description="How probably the next attempt succeeds under each hypothesis, given what has failed. Null of a "
+        "model that does not search.",
     )
     entropy_bits: float = Field(
         ge=0, description="Entropy of the probabilities in bits. 0 if one hypothesis is certain."
