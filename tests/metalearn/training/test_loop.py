@@ -5,10 +5,20 @@ import pytest
 from support.small_run import ASKING, SMALL, after
 
 from metalearn.bundle import Bundle
-from metalearn.config import DataConfig
+from metalearn.config import DataConfig, TrainingConfig
+from metalearn.data.context import Context
 from metalearn.data.dataset import Dataset
+from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
-from metalearn.training.collect import DemonstrationChunk, ProcessCollector, SerialCollector, demonstrate_chunk
+from metalearn.data.spec import Spec
+from metalearn.model.search import Search
+from metalearn.training.collect import (
+    DemonstrationChunk,
+    ProcessCollector,
+    SerialCollector,
+    Snapshot,
+    demonstrate_chunk,
+)
 from metalearn.training.events import Event, Stopped
 from metalearn.training.loop import train
 from metalearn.training.run_store import RunStore, fetch_folder
@@ -181,3 +191,30 @@ def test_the_example_of_a_bundle_is_a_demonstration_that_it_was_trained_on(tmp_p
     demos = [demo for record in Dataset.load(tmp_path / "dataset").tasks for demo in record.demos]
     assert bundle.example in demos
     assert Bundle.load(tmp_path / "bundle").example == bundle.example
+
+
+def test_a_search_is_learnt_in_validation_tasks_that_no_look_tries_and_kept_only_if_it_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[tuple[Context, ...]] = []
+
+    def fitted(policy: Snapshot, spec: Spec, contexts: list[Context], attempts: list[tuple[Episode, ...]]) -> Snapshot:
+        assert [len(of_task) for of_task in attempts] == [2] * len(contexts) == [2] * 6
+        seen.append(tuple(contexts))
+        search = {f"search.{k}": v.detach().numpy() for k, v in Search(policy.model.n_hypotheses).state_dict().items()}
+        model = policy.model.model_copy(update={"search": True})
+        return Snapshot(model, policy.weights | search, policy.version)
+
+    monkeypatch.setattr("metalearn.training.episode_source.MOST_EXPLORED", 6)
+    monkeypatch.setattr("metalearn.training.loop.fit_search", fitted)
+    automatic = SMALL.model_copy(
+        update={
+            "training": TrainingConfig(steps=16, batch_tasks=8, check_tasks=8, trials_per_task=1, demo_dropout=0.0),
+        }
+    )
+    bundle = train(automatic, tmp_path)
+    assert len(seen) == 1
+    [decided] = [one for one in bundle.provenance["decisions"] if one["field"] == "model.search"]
+    assert decided["value"] == bundle.model["search"] == any(name.startswith("search.") for name in bundle.weights)
+    assert "validation tasks are solved" in decided["reason"]
+    assert bundle.provenance["weights_after_steps"] <= 16
