@@ -17,7 +17,9 @@ from metalearn.training.loop import train
 NUDGE = 1e-6  # by which observations differ of episodes that are not to count as alike
 
 
-def trained_on(run: Path, experiment: str, dataset: Dataset, asks: tuple[str, ...]) -> Inference:
+def trained_on(
+    run: Path, experiment: str, dataset: Dataset, asks: tuple[str, ...], steps: int | None = None, *, seed: int = 0
+) -> Inference:
     """The policy of an experiment that learnt from other data, without own trials; trained now if it is not.
 
     Args:
@@ -25,11 +27,19 @@ def trained_on(run: Path, experiment: str, dataset: Dataset, asks: tuple[str, ..
         experiment: its name.
         dataset: what it learns from.
         asks: the kinds that it learns to follow.
+        steps: of gradient descent; None: those before the experiment's own trials.
+        seed: of the training.
     """
     if run_bundle(run) is None:
         usual = find_experiment(experiment)
-        alone = usual.training.model_copy(update={"rounds": 0, "trials_per_task": 0, "check_tasks": 0})
-        settings = {"name": run.name, "model": usual.model.model_copy(update={"asks": asks}), "training": alone}
+        update = {"rounds": 0, "trials_per_task": 0, "check_tasks": 0}
+        alone = usual.training.model_copy(update=update | ({"warmup_steps": steps} if steps else {}))
+        settings = {
+            "name": run.name,
+            "model": usual.model.model_copy(update={"asks": asks}),
+            "training": alone,
+            "seed": seed,
+        }
         train(usual.model_copy(update=settings), run, dataset=dataset)
     return Inference.load(Bundle.load(run / "bundle"))
 

@@ -269,18 +269,38 @@ def play(
 
 def _asked_returns(inference: Inference, family: Family, indices: list[int], seed: int) -> dict[str, Any]:
     """Levels over the trained range, every task asked for each."""
+    low, high = trained_returns(inference)
+    levels = np.linspace(low, high, LEVELS)
+    got = returns_asked_for(inference, family, indices, levels, seed)
+    return {"range": [low, high], **asked_and_achieved(levels, got, seed), "n": len(indices)}
+
+
+def trained_returns(inference: Inference) -> tuple[float, float]:
+    """The range of returns that a policy was trained to be asked for, in the environment's unit."""
     [offer] = [AskOffer.of(vars(one)) for one in inference.policy.config.ask_offers if one.kind == "return"]
-    levels = np.linspace(offer.low[0], offer.high[0], LEVELS)
+    return offer.low[0], offer.high[0]
+
+
+def returns_asked_for(
+    inference: Inference, family: Family, indices: list[int], levels: Float[np.ndarray, " l"], seed: int
+) -> Float[np.ndarray, "l n"]:
+    """What each of n tasks returned that was asked for each of l returns, in the same layouts for every level."""
     asks: Callable[[float], list[Ask]] = lambda value: [Ask((Return(value),))] * len(indices)  # noqa: E731
-    got = np.stack([returned(asked(inference, family, indices, asks(float(level)), seed)) for level in levels])
+    return np.stack([returned(asked(inference, family, indices, asks(float(level)), seed)) for level in levels])
+
+
+def asked_and_achieved(levels: Float[np.ndarray, " l"], got: Float[np.ndarray, "l n"], seed: int) -> dict[str, Any]:
+    """Spearman's correlation of l asks with what n tasks achieved, the slope of the means, and these means.
+
+    Intervals are over resampled tasks.
+    """
+    n_tasks = got.shape[1]
     rng = np.random.default_rng([seed, 23])
-    draws = [rng.integers(len(indices), size=len(indices)) for _ in range(RESAMPLES)]
+    draws = [rng.integers(n_tasks, size=n_tasks) for _ in range(RESAMPLES)]
     return {
-        "range": [offer.low[0], offer.high[0]],
         "spearman": _with_interval(_spearman, levels, got, draws),
         "slope": _with_interval(_slope, levels, got, draws),
         "achieved": {f"{level:.1f}": mean(row) for level, row in zip(levels, got, strict=True)},
-        "n": len(indices),
     }
 
 
