@@ -158,9 +158,9 @@ def wtl(run: Run) -> dict[str, Any]:
     record = (run.folder / run.name).with_suffix(".json")
     got = returns_asked_for(run.ours, run.family, run.indices, run.levels, run.seed)
     known = json.loads(record.read_text()) if record.exists() else {}
-    return {"what": "with own trials, as the experiment is", "processor_s": known.get("processor_s")} | _policies(
-        {"wtl": (run.levels, got)}
-    )
+    trials = "own trials besides" if find_experiment(run.name).training.rounds else "without own trials"
+    about = {"what": f"the experiment as it is, {trials}", "processor_s": known.get("processor_s")}
+    return about | _policies({"wtl": (run.levels, got)})
 
 
 def wtl_recorded(run: Run) -> dict[str, Any]:
@@ -289,7 +289,7 @@ def _policies(found: dict[str, Asked]) -> dict[str, Any]:
         "policies": {
             title: {
                 "levels": None if levels is None else [round(float(level), 4) for level in levels],
-                "returns": np.round(got, 3).tolist(),
+                "returns": [" ".join(f"{value:.6g}" for value in row) for row in got],
             }
             for title, (levels, got) in found.items()
         }
@@ -333,7 +333,7 @@ def page(results: Path) -> str:
 
 def _read(title: str, about: dict[str, Any], one: dict[str, Any]) -> Policy:
     levels = None if one["levels"] is None else np.array(one["levels"])
-    return Policy(title, about, levels, np.array(one["returns"]))
+    return Policy(title, about, levels, np.array([row.split() for row in one["returns"]], np.float64))
 
 
 def _summary(policies: Sequence[Policy], subject: Subject, seed: int) -> list[str]:

@@ -15,7 +15,7 @@ SAFE = 2
 
 
 def result(folder: Path, method: str, returns: list[list[float]], levels: list[float] | None) -> None:
-    policy = {"levels": levels, "returns": returns}
+    policy = {"levels": levels, "returns": [" ".join(map(str, row)) for row in returns]}
     data = {"episodes": 3, "steps": 3, "best return": 5.0}
     about = {"subject": "cheetah-distance", "seed": 0, "method": method, "data": data, "what": "", "processor_s": 60.0}
     (folder / f"{method}.json").write_text(json.dumps(about | {"policies": {method: policy}}))
