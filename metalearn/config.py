@@ -99,7 +99,7 @@ class ModelConfig(Section):
         "sines",
     )  # fmt: skip
     encoder_width: int = Field(256, ge=1, le=16_384, description="units of a hidden layer of the encoder of contexts")
-    latent_dim: int = Field(128, ge=1, le=16_384, description="size of a context's embedding")
+    latent_dim: Annotated[int, Decided("128")] = Field(64, ge=1, le=16_384, description="size of a context's embedding")
     max_trials: Annotated[int, SetBy("training.trials_per_task and the recorded trials")] = Field(
         1, ge=1, description="trials in the longest training context; more count as so many"
     )

@@ -20,6 +20,7 @@ from metalearn.data.units import Units, deviation
 
 LONG = 64  # steps from which on an episode is read at more frames, and their means
 FRAMES, LONG_FRAMES, PICTURES = 8, 16, 4  # at most, of short episodes, of long ones, and of any with large pictures
+LATENT = 128  # numbers of a context's embedding
 ALL_PLAY = 4  # episodes of random actions per task where there is no expert
 MANY_STEPS = 16  # of an episode that are imitated in an update: of longer ones a random choice
 MOST_SYMBOLS = 16  # that a picture of symbols holds: in a real one there is something brighter
@@ -100,6 +101,7 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
     found = [
         _frames(dataset.spec, usual, said),
         Decision("model.frame_means", usual > LONG, said),
+        Decision("model.latent_dim", LATENT, "what a trial refutes is told besides what a demonstration shows"),
         _hypotheses(expert=expert),
         Decision("training.steps_per_episode", MANY_STEPS, "more of the same episode cost time and say little more"),
         Decision("training.average_share", AVERAGED, "at a constant rate the weights of one step are noise"),
