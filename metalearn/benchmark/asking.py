@@ -296,7 +296,7 @@ def asked_and_achieved(levels: Float[np.ndarray, " l"], got: Float[np.ndarray, "
     """
     n_tasks = got.shape[1]
     rng = np.random.default_rng([seed, 23])
-    draws = [rng.integers(n_tasks, size=n_tasks) for _ in range(RESAMPLES)]
+    draws = rng.integers(n_tasks, size=(RESAMPLES, n_tasks))
     return {
         "spearman": _with_interval(_spearman, levels, got, draws),
         "slope": _with_interval(_slope, levels, got, draws),
@@ -313,7 +313,7 @@ def _slope(levels: Float[np.ndarray, " l"], got: Float[np.ndarray, "l n"]) -> fl
 
 
 def _with_interval(
-    statistic: Callable[[Array, Array], float], levels: Array, got: Float[np.ndarray, "l n"], draws: list[Array]
+    statistic: Callable[[Array, Array], float], levels: Array, got: Float[np.ndarray, "l n"], draws: Array
 ) -> dict[str, Any]:
     """A statistic with its percentile interval over resampled tasks."""
     values = [statistic(levels, got[:, tasks]) for tasks in draws]
