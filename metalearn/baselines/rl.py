@@ -15,7 +15,7 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import numpy as np
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float32, Shaped
 from safetensors import SafetensorError
 
 from metalearn.baselines.bc import BcConfig
@@ -161,11 +161,28 @@ def _learn(family: Family, index: int, n_episodes: int, seed: int, ppo: Ppo, clo
     return examine.curve
 
 
+Pay = Callable[[Float32[np.ndarray, "t1 o"], Array, Array], Array]
+"""What t steps are worth, `[t]`, of their t + 1 observations, actions `[t, *a]` and the environment's rewards `[t]`."""
+
+
 class Learning:
-    """RLlib's environment runner and learner of PPO, in this process: no cluster is started and none is joined."""
+    """RLlib's environment runner and learner of PPO, in this process: no cluster is started and none is joined.
+
+    Args:
+        make_env: makes an environment.
+        ppo: settings.
+        model_config: of `ActorCritic`.
+        seed: of weights, actions and batches.
+        pay: what is optimised; None: the environment's rewards.
+    """
 
     def __init__(
-        self, make_env: Callable[[Any], gym.Env[Any, Any]], ppo: Ppo, model_config: dict[str, Any], seed: int
+        self,
+        make_env: Callable[[Any], gym.Env[Any, Any]],
+        ppo: Ppo,
+        model_config: dict[str, Any],
+        seed: int,
+        pay: Pay | None = None,
     ) -> None:
         from ray.rllib.algorithms.ppo import PPOConfig
         from ray.rllib.core import DEFAULT_MODULE_ID
@@ -194,7 +211,7 @@ class Learning:
             .rl_module(rl_module_spec=RLModuleSpec(module_class=ActorCritic, model_config=model_config))
             .debugging(seed=seed, log_level="ERROR")
         )
-        self._ppo = ppo
+        self._ppo, self._pay = ppo, pay
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # every runner registers its environment under one name
             self._runner = SingleAgentEnvRunner(config=config)
@@ -208,6 +225,14 @@ class Learning:
 
         self._runner.module.load_state_dict(self.module.state_dict())
         episodes = self._runner.sample(num_timesteps=n_steps)
+        if self._pay is not None:
+            for episode in episodes:
+                seen, done, rewards = (
+                    np.asarray(read()) for read in (episode.get_observations, episode.get_actions, episode.get_rewards)
+                )
+                if len(rewards):
+                    paid = self._pay(seen, done, rewards)
+                    episode.set_rewards(new_data=paid.tolist(), at_indices=slice(0, len(paid)))
         self._n_steps += n_steps
         self._learner.update(
             episodes=episodes,
