@@ -232,7 +232,7 @@ class Learning:
                 )
                 if len(rewards):
                     paid = self._pay(seen, done, rewards)
-                    episode.set_rewards(new_data=paid.tolist(), at_indices=slice(0, len(paid)))
+                    episode.set_rewards(new_data=paid, at_indices=slice(0, len(paid)))
         self._n_steps += n_steps
         self._learner.update(
             episodes=episodes,
