@@ -101,6 +101,11 @@ class BadParameter(ServiceError):
 
     status, type, title = 400, "bad-parameter", "A parameter cannot be used"
 
+    @classmethod
+    def of(cls, name: str, expected: str, got: str) -> "BadParameter":
+        """Which parameter, what it may be and what it is."""
+        return cls(f"{name}: expected {expected}, got {got}", field=name, expected=expected, got=got)
+
 
 class Unauthenticated(ServiceError):
     """The request has no valid API key."""

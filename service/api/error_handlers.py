@@ -49,7 +49,7 @@ def _from_invalid_parameter(_: Request, error: RequestValidationError) -> Respon
     """Convert an error in a query, path or header. Routes decode bodies themselves, so their errors never get here."""
     first = error.errors()[0]
     name, expected, got = str(first["loc"][-1]), expectation(first), describe(first["input"])
-    return _problem(BadParameter(f"{name}: expected {expected}, got {got}", field=name, expected=expected, got=got))
+    return _problem(BadParameter.of(name, expected, got))
 
 
 def _from_framework(request: Request, error: HTTPException) -> Response:

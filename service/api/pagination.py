@@ -23,8 +23,7 @@ def position_of(cursor: str) -> int:
             return int(digits)
     except (binascii.Error, UnicodeError, ValueError):
         pass
-    expected = "next_cursor of the previous page"
-    raise BadParameter(f"cursor: expected {expected}", field="cursor", expected=expected, got=quote(cursor))
+    raise BadParameter.of("cursor", "next_cursor of the previous page", quote(cursor))
 
 
 Limit = Annotated[int, Query(ge=1, le=100, description="Largest number of items on the page.")]

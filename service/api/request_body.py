@@ -83,9 +83,7 @@ class RequestBody:
             return None
         if not _KEY.fullmatch(key):
             expected = "1 to 200 printable ASCII characters without spaces"
-            raise BadParameter(
-                f"Idempotency-Key: expected {expected}", field="Idempotency-Key", expected=expected, got=quote(key)
-            )
+            raise BadParameter.of("Idempotency-Key", expected, quote(key))
         headers = [self.request.headers.get(name, "") for name in ("content-type", "content-encoding")]
         parts = [self.request.method, self.request.url.path, self.request.url.query, *headers]
         return IdempotencyKey(

@@ -100,15 +100,20 @@ def public_paths(routes: Iterable[BaseRoute]) -> frozenset[str]:
 
 
 def _check_query(connection: HTTPConnection) -> None:
-    """Raise BadParameter for a name in the query that the route does not know: it would be ignored, and be a typo."""
+    """Raise BadParameter for a name in the query that the route does not know, or that is there twice.
+
+    The one would be ignored, and is a typo; of the other all values but the last would be.
+    """
     if not connection.query_params:
         return
     known = list(_query_names(connection.scope["route"].dependant))
     for name, value in connection.query_params.items():
+        field, values = shorten(name), connection.query_params.getlist(name)
         if name not in known:
-            field, got = shorten(name), describe(value)
             expected = f"no parameters but {', '.join(known)}" if known else "no parameters"
-            raise BadParameter(f"{field}: expected {expected}, got {got}", field=field, expected=expected, got=got)
+            raise BadParameter.of(field, expected, describe(value))
+        if len(values) > 1:
+            raise BadParameter.of(field, "one value", f"{len(values)} of them")
 
 
 def _query_names(dependant: Dependant) -> Iterator[str]:

@@ -6,7 +6,7 @@ many actions in an answer as it plays back. Pure: knows neither WebSockets nor m
 
 import difflib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,15 +35,18 @@ class StreamOptions(BaseModel):
     chunk: int = Field(1, gt=0)
 
     @classmethod
-    def of(cls, query: Mapping[str, str]) -> "StreamOptions":
-        """Read the query of a URL. Raises InvalidData, InvalidPayload."""
-        for name in query:
+    def of(cls, query: Collection[tuple[str, str]]) -> "StreamOptions":
+        """Read the names and values in the query of a URL. Raises InvalidData, InvalidPayload."""
+        names = [name for name, _ in query]
+        for name in names:
             if name not in cls.model_fields:
                 close = difflib.get_close_matches(name, cls.model_fields, n=1)
                 known = f"`{close[0]}`" if close else "one of " + ", ".join(cls.model_fields)
                 raise InvalidData("query", known, f"the option {quote(name)}")
+            if names.count(name) > 1:
+                raise InvalidData(name, "one value", f"{names.count(name)} of them")
         try:
-            options = cls.model_validate(query)
+            options = cls.model_validate(dict(query))
         except ValidationError as error:
             raise to_problem(error) from error
         for name, rule in _OF_RULE.items():

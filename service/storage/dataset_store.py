@@ -103,7 +103,7 @@ class DatasetStore:
             before = self._read(c, tenant, name)
             if number > len(before.parts):
                 expected, got = f"at most {len(before.parts)}, the next one", str(number)
-                raise BadParameter(f"part: expected {expected}, got {got}", field="part", expected=expected, got=got)
+                raise BadParameter.of("part", expected, got)
             stored = self._with_part(c, before, number, tasks)
         self._delete_files(before.parts[number : number + 1])
         return stored

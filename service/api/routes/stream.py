@@ -34,7 +34,7 @@ async def stream(socket: WebSocket, adaptation_id: str) -> None:
     container: Container = socket.app.state.container
     with ExitStack() as stack:
         try:
-            options = StreamOptions.of(socket.query_params)
+            options = StreamOptions.of(socket.query_params.multi_items())
             stack.enter_context(container.stream_limiter.opened(socket.state.tenant))
             adaptation = await container.acting.find_adaptation(socket.state.tenant, adaptation_id)
             actor = await container.acting.find_actor(adaptation)

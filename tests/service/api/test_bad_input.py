@@ -267,6 +267,11 @@ def test_a_parameter_that_a_route_does_not_know_is_refused_and_what_it_knows_is_
     refused(http.get("/v1/models?" + "x" * 5000), 400, field="x" * 77 + "...")
 
 
+def test_a_parameter_that_is_there_twice_is_refused(http: TestClient) -> None:
+    refused(http.get("/v1/adaptations?limit=1&limit=2"), 400, field="limit", expected="one value", got="2 of them")
+    refused(http.get("/v1/adaptations?limit=2&model=&limit=2"), 400, field="limit")
+
+
 def test_every_route_that_needs_a_key_refuses_a_parameter_that_it_does_not_know(http: TestClient) -> None:
     app: Any = http.app
     tried = 0

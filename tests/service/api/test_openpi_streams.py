@@ -194,6 +194,7 @@ def test_a_chunk_holds_one_action_and_is_neither_adapted_to_nor_a_trial(connecte
         ("chunk=0", "chunk", "greater than 0"),
         ("chunk=51", "chunk", "at most the horizon of the model, 50"),
         ("chunk=many", "chunk", "integer"),
+        ("chunk=3&chunk=4", "chunk", "one value"),
     ],
 )
 def test_options_that_contradict_are_refused_before_the_stream_opens(
@@ -219,8 +220,8 @@ def test_a_rule_follows_its_clock() -> None:
 
 
 def test_options_are_read_from_text() -> None:
-    assert StreamOptions.of({"chunk": "3"}).within(10).chunk == 3
+    assert StreamOptions.of([("chunk", "3")]).within(10).chunk == 3
     with pytest.raises(InvalidPayload):
-        StreamOptions.of({"chunk": "3.5"})
+        StreamOptions.of([("chunk", "3.5")])
     with pytest.raises(InvalidData):
-        StreamOptions.of({"chunk": "11"}).within(10)
+        StreamOptions.of([("chunk", "11")]).within(10)
