@@ -42,7 +42,10 @@ def configure(log_format: LogFormat, stream: TextIO | None = None, level: int = 
     last: list[Processor] = (
         [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
         if log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        else [
+            _printable,
+            structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback),
+        ]
     )
     handler = logging.StreamHandler(stream)
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -76,3 +79,14 @@ def _without_colours(_: Any, __: str, record: Any) -> Any:
     """Remove uvicorn's second copy of the message, which has terminal codes."""
     record.pop("color_message", None)
     return record
+
+
+def _printable(_: Any, __: str, record: Any) -> Any:
+    """Escape what a terminal would obey, as a client's words may have it: codes, and marks that turn lines around."""
+    return {name: _escaped(value) if isinstance(value, str) else value for name, value in record.items()}
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
