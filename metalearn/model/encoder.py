@@ -83,7 +83,8 @@ class ContextEncoder(nn.Module):
 
     Batch normalisation without affine parameters spreads the latents of a batch: at the start contexts hardly
     differ between tasks, and without it learning waits on a plateau. Where observations list entities, the
-    keys of those that the demos and the trials were about are appended to the latent.
+    keys of those that the demos and the trials were about are appended to the latent. What a trial was about is
+    added or taken away, as the trial says: to begin with what succeeded is looked for, and what failed avoided.
     """
 
     def __init__(self, config: ModelConfig, observations: ObservationEncoder, action_size: int) -> None:
@@ -97,9 +98,11 @@ class ContextEncoder(nn.Module):
         n_keys, n_matches = n_heads * key_size, n_heads**2
         self.demo = _mlp(size + n_keys, width, d)
         self.trial = _mlp(size + n_keys + n_matches + d + 1, width, d)
+        self.bearing = _bearing(d, n_heads) if n_heads else None
         self.counts = nn.Linear(2, d)
         self.max_trials = config.max_trials
         self.normalise = GlobalBatchNorm(d, affine=False, momentum=0.02)
+        self.register_load_state_dict_pre_hook(_add_trials_as_before)  # type: ignore[no-untyped-call]
 
     def forward(self, demos: EpisodeTensors, trials: EpisodeTensors) -> Float[Tensor, "b d"]:
         """Invariant to the order of demos and of trials; either may be empty."""
@@ -115,8 +118,11 @@ class ContextEncoder(nn.Module):
         matches = [] if keys is None else [torch.einsum("bkhc,bgc->bkhg", keys, about[0]).flatten(2)]
         # A longer sum than any in training would be a latent like no other: average it down to the longest.
         tried = tried * (self.max_trials / tried.sum(1, keepdim=True).clamp(min=self.max_trials))
-        about += [] if keys is None else [(keys * tried[..., None]).sum(1)]
-        latent = latent + (self.trial(torch.cat([seen, *matches, light], -1)) * tried).sum(1)
+        read = self.trial(torch.cat([seen, *matches, light], -1))
+        if keys is not None and self.bearing is not None:
+            bearing = self.bearing(torch.cat([read, trials.success[..., None]], -1)) * tried
+            about += [(keys * bearing[..., None]).sum(1)]
+        latent = latent + (read * tried).sum(1)
         return torch.cat([self.normalise(latent), *(a.flatten(1) for a in about)], -1)
 
     def _flatten(
@@ -148,6 +154,23 @@ def _put(values: Float[Tensor, "n *v"], there: Bool[Tensor, "b k"]) -> Float[Ten
     if len(values) == there.numel():
         return values.unflatten(0, there.shape)
     return values.new_zeros(*there.shape, *values.shape[1:]).index_put((there,), values)
+
+
+def _bearing(d: int, n_heads: int) -> nn.Linear:
+    """How each key of a trial counts, read from what is made of the trial `[d]` and its success."""
+    layer = nn.Linear(d + 1, n_heads)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[:, -1] = 1.0
+        layer.bias.zero_()
+    return layer
+
+
+def _add_trials_as_before(encoder: "ContextEncoder", weights: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Bundles of before decision 0079 do not say how keys of trials count: alike, whatever became of the trial."""
+    if encoder.bearing is not None:
+        weights.setdefault(f"{prefix}bearing.weight", torch.zeros_like(encoder.bearing.weight))
+        weights.setdefault(f"{prefix}bearing.bias", torch.ones_like(encoder.bearing.bias))
 
 
 def _mlp(size: int, width: int, out: int) -> nn.Sequential:
