@@ -17,6 +17,7 @@ from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import Frames
+from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 
@@ -51,7 +52,7 @@ def part(weights: Weights, name: str) -> dict[str, Array]:
 
 
 def portraits(demos: Sequence[Episode], spec: Spec) -> Float[np.ndarray, "n p"]:
-    """Each demo as one vector: observations, changes and times of N_FRAMES frames.
+    """Each demo as one vector: observations, changes (of what is no pixel) and times of N_FRAMES frames.
 
     Actions, rewards and success are left out: a demo is no stranger for what nobody recorded of it.
     """
@@ -71,7 +72,7 @@ class Novelty:
 
     def __init__(self, weights: Mapping[str, Array], spec: Spec) -> None:
         self._weights, self._spec = weights, spec
-        n_numbers = N_FRAMES * (2 * spec.observation_size + 1)
+        n_numbers = N_FRAMES * (spec.observation_size + len(beside_pictures(spec.parts)) + 1)
         if weights["mean"].shape != (n_numbers,):
             got = list(weights["mean"].shape)
             raise InvalidConfig(f"confidence: novelty.mean: expected shape [{n_numbers}], got {got}")

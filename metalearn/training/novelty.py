@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from metalearn.confidence import FAR, N_FRAMES, Novelty, portraits
 from metalearn.data.episode import Array, Episode
+from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.data.units import deviation
 
@@ -32,7 +33,7 @@ def fit_novelty(demos: Sequence[Episode], spec: Spec, seed: int, steps: int = ST
     fitted, held_out = seen[order[: len(seen) // 2]], seen[order[len(seen) // 2 :]]
     weights = {"mean": fitted.mean(0, dtype=np.float64).astype(np.float32), "std": _unit(fitted, spec)}
     normal = np.clip((fitted - weights["mean"]) / weights["std"], -FAR, FAR)
-    weights |= _principal(normal) | _contrast(torch.from_numpy(normal), spec.observation_size, seed, steps)
+    weights |= _principal(normal) | _contrast(torch.from_numpy(normal), spec, seed, steps)
     weights |= {"middle": np.zeros(2, np.float32), "spread": np.ones(2, np.float32), "known": np.zeros(1, np.float32)}
     distance, logit = Novelty(weights, spec).parts(held_out)
     parts = np.stack([distance, -logit])
@@ -49,14 +50,14 @@ def _unit(seen: Float[np.ndarray, "n p"], spec: Spec) -> Float[np.ndarray, " p"]
 
     A start that is always the same thus stays a start, in any unit. What never varies at all says nothing.
     """
-    n_seen = 2 * N_FRAMES * spec.observation_size
+    sizes = [spec.observation_size, len(beside_pictures(spec.parts)), 1]
+    blocks = np.split(seen, np.cumsum(sizes[:-1]) * N_FRAMES, axis=1)
     at_frame = deviation(seen)
     over_frames = np.concatenate(
         [
-            np.tile(deviation(block.reshape(-1, spec.observation_size)), N_FRAMES)
-            for block in np.split(seen[:, :n_seen], 2, axis=1)
+            np.tile(deviation(block.reshape(len(seen) * N_FRAMES, size)), N_FRAMES)
+            for block, size in zip(blocks, sizes, strict=True)
         ]
-        + [np.full(N_FRAMES, deviation(seen[:, n_seen:].reshape(-1, 1))[0])]
     )
     found = np.where(at_frame > HARDLY * over_frames, at_frame, over_frames)
     return np.where(found > 0, found, np.finfo(np.float32).max).astype(np.float32)
@@ -74,7 +75,7 @@ def _principal(normal: Float[np.ndarray, "n p"]) -> dict[str, Array]:
     }
 
 
-def _contrast(real: Float[Tensor, "n p"], observation_size: int, seed: int, steps: int) -> dict[str, Array]:
+def _contrast(real: Float[Tensor, "n p"], spec: Spec, seed: int, steps: int) -> dict[str, Array]:
     """A network that tells real portraits from shuffled ones, by its log odds."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
@@ -86,7 +87,7 @@ def _contrast(real: Float[Tensor, "n p"], observation_size: int, seed: int, step
     slower = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
         batch = real[torch.randint(len(real), (BATCH,), generator=generator)]
-        wrong = shuffled(batch, observation_size, generator)
+        wrong = shuffled(batch, spec, generator)
         loss = functional.softplus(-network(batch)).mean() + functional.softplus(network(wrong)).mean()
         optimiser.zero_grad()
         loss.backward()
@@ -95,21 +96,21 @@ def _contrast(real: Float[Tensor, "n p"], observation_size: int, seed: int, step
     return layers(network)
 
 
-def shuffled(real: Float[Tensor, "n p"], observation_size: int, generator: torch.Generator) -> Float[Tensor, "n p"]:
+def shuffled(real: Float[Tensor, "n p"], spec: Spec, generator: torch.Generator) -> Float[Tensor, "n p"]:
     """Portraits that are wrong in one of four ways: frames, components or numbers of another demo, or noise.
 
     How much of each is wrong is drawn too, so that coarse and fine mistakes are learnt.
     """
-    n, p = real.shape
+    (n, p), size, changing = real.shape, spec.observation_size, beside_pictures(spec.parts)
     other = real[torch.randint(n, (n,), generator=generator)]
     share = torch.rand((n, 1, 1), generator=generator)
-    by_frame = (torch.rand((n, N_FRAMES, 1), generator=generator) < share).expand(-1, -1, observation_size)
-    by_component = (torch.rand((n, 1, observation_size), generator=generator) < share).expand(-1, N_FRAMES, -1)
+    by_frame = (torch.rand((n, N_FRAMES, 1), generator=generator) < share).expand(-1, -1, size)
+    by_component = (torch.rand((n, 1, size), generator=generator) < share).expand(-1, N_FRAMES, -1)
     kept = torch.zeros((n, N_FRAMES), dtype=torch.bool)
     by_number = torch.rand((n, p), generator=generator) < share[:, 0]
     noise = torch.randn((n, p), generator=generator) * torch.rand((n, 1), generator=generator).square()
     candidates = [
-        torch.where(torch.cat([mask.flatten(1), mask.flatten(1), kept], 1), other, real)
+        torch.where(torch.cat([mask.flatten(1), mask[..., changing].flatten(1), kept], 1), other, real)
         for mask in (by_frame, by_component)
     ]
     candidates += [torch.where(by_number, other, real), torch.where(by_number, real + noise, real)]

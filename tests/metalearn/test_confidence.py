@@ -75,6 +75,28 @@ def weights() -> dict[str, np.ndarray]:
     return {f"success.{name}": value for name, value in head.items()}
 
 
+def test_demos_with_small_pictures_are_told_from_noise() -> None:
+    from metalearn.training.novelty import fit_novelty
+
+    picture, place = spaces.Box(0, 255, (4, 4, 3), np.uint8), spaces.Box(-1, 1, (1,), np.float32)
+    spec = Spec(spaces.Dict(at=place, seen=picture), spaces.Discrete(2), horizon=10, rate_hz=10.0)
+    rng = np.random.default_rng(0)
+
+    def demo(brightness: float) -> Episode:
+        """A spot in the picture's corner that gets brighter on the way."""
+        seen = np.zeros((6, 4, 4, 3), np.uint8)
+        seen[:, 0, 0] = (brightness * np.arange(1, 7))[:, None]
+        return Episode.of({"at": np.linspace(-1, brightness / 40, 6)[:, None].astype(np.float32), "seen": seen})
+
+    demos = [demo(rng.uniform(20, 40)) for _ in range(300)]
+    novelty = Novelty(fit_novelty(demos[:200], spec, seed=0, steps=200), spec)
+    noise = [
+        Episode.of({"at": one.observations["at"], "seen": rng.integers(0, 255, (6, 4, 4, 3), np.uint8)})
+        for one in demos[:20]
+    ]
+    assert novelty.scores(noise).min() > np.quantile(novelty.scores(demos[200:]), 0.95)
+
+
 def test_ordinary_demos_are_typical_and_backward_ones_are_not(novelty: Novelty) -> None:
     quantiles = [novelty.quantile(score) for score in novelty.scores(walks(200, seed=1))]
     assert 0.35 < np.mean(quantiles) < 0.65
