@@ -19,22 +19,42 @@ from metalearn.data.units import Units
 class Belief:
     """What a context says: an embedding `latent [d]` and a distribution over z task hypotheses.
 
-    One hypothesis is chosen per episode and kept (posterior sampling). `success` is how likely an attempt under each
-    one succeeds, of a model that searches: then the choice follows from it.
+    One hypothesis is chosen per episode and kept (posterior sampling). A model that searches chooses among y = 2 z
+    behaviours, the hypotheses as something was shown and then as if nothing had been: `success` is how likely an
+    attempt under each succeeds, and `worth` the expected number of successes of it and the next one, which decides.
+    All are 0 where nothing can be said, as nobody knows how a trial went; then the choice is as of any model.
     """
 
     latent: Float32[np.ndarray, " d"]
     probabilities: Float32[np.ndarray, " z"]
-    success: Float32[np.ndarray, " z"] | None = None
+    success: Float32[np.ndarray, " y"] | None = None
+    worth: Float32[np.ndarray, " y"] | None = None
+
+    @property
+    def parts(self) -> list[Array]:
+        """All its arrays."""
+        found = (self.latent, self.probabilities, self.success, self.worth)
+        return [part for part in found if part is not None]
+
+    @property
+    def n_choices(self) -> int:
+        """How many hypotheses, or behaviours, can be acted under."""
+        return len(self.probabilities if self.worth is None else self.worth)
+
+    @property
+    def searches(self) -> bool:
+        """Whether what is tried next follows from what was tried before, and how that went."""
+        return self.worth is not None and bool(self.worth.any())
 
     @property
     def map_hypothesis(self) -> int:
         """The hypothesis to act on when it matters to succeed."""
-        return int((self.probabilities if self.success is None else self.success).argmax())
+        decides = self.worth if self.worth is not None and self.searches else self.probabilities
+        return int(decides.argmax())
 
     def sample(self, rng: np.random.Generator) -> int:
         """A hypothesis to try, which an exploring episode commits to: drawn as it is likely unless a model searches."""
-        if self.success is not None:
+        if self.searches:
             return self.map_hypothesis
         p = self.probabilities.astype(np.float64)
         return int(rng.choice(len(p), p=p / p.sum()))

@@ -34,7 +34,8 @@ class ConfidenceEstimate:
 
     Attributes:
         success: probability, 0 .. 1, that the next attempt succeeds, made as `Adapter.adapt` makes it: under a
-            sampled hypothesis until a trial was scored, under the most probable one from then on.
+            sampled hypothesis until a trial was scored, under the most probable one from then on, or whichever a
+            model that searches chooses.
         value_of_trial: probability that the attempt after that one succeeds, minus `success`: what it is worth
             to spend the next attempt on trying.
         novelty: where the strangest demo stands among the demos of validation tasks, as a quantile, 0 .. 1:
@@ -165,7 +166,7 @@ def describe(
 ) -> Float[np.ndarray, " f"]:
     """All that success is predicted from: the belief, how often was shown and tried and how that went, the latent.
 
-    And, of a model with offers, what is asked for.
+    And, of a model that searches, how likely each behaviour succeeds; of a model with offers, what is asked for.
     """
     p = belief.probabilities.astype(np.float32)
     outcomes = [trial.success for trial in context.trials]
@@ -183,8 +184,10 @@ def describe(
         np.mean([demo.actions is not None for demo in context.demos]) if context.demos else 0,
         0 if score is None else np.clip(score, -FAR, FAR),
     ]
+    searched = np.zeros(0, np.float32) if belief.success is None else np.sort(belief.success)[::-1]
     asked = features_of([context.ask], offers)[0]
-    return np.concatenate([np.sort(p)[::-1], np.array(beside, np.float32), belief.latent.astype(np.float32), asked])
+    known = (np.sort(p)[::-1], np.array(beside, np.float32), belief.latent.astype(np.float32), searched, asked)
+    return np.concatenate(known)
 
 
 def standardised(

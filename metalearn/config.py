@@ -120,9 +120,12 @@ class ModelConfig(Section):
     memory: Annotated[int, Decided("32 where the policy can try, else 0")] = Field(
         0, ge=0, le=16_384, description="numbers in which an episode is remembered while it lasts; 0: it is not"
     )
-    search: Annotated[bool, SetBy("training, where validation tasks are solved more often with it")] = Field(
-        False,
-        description="the hypothesis of an attempt is the one that succeeds most probably, after those that failed",
+    search: Annotated[int, SetBy("training, where validation tasks are solved more often with it")] = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="tasks of which it is remembered which hypotheses solve them, to choose what to try next; 0: the "
+        "most probable one is tried",
     )
     asks: tuple[str, ...] = Field(
         (), description="kinds of ask that the model is trained for: return, goal, better, words, in any combination"

@@ -93,7 +93,7 @@ class Conditioned(gym.ObservationWrapper[Any, Any, Any]):
 def conditioned(observation_space: gym.Space[Any], belief: Belief) -> gym.Space[Any]:
     """The space of what `PolicyModule` takes, with latents and hypotheses like those of `belief`."""
     latent = gym.spaces.Box(-np.inf, np.inf, belief.latent.shape, np.float32)
-    hypothesis: gym.Space[Any] = gym.spaces.Discrete(len(belief.probabilities))
+    hypothesis: gym.Space[Any] = gym.spaces.Discrete(belief.n_choices)
     return gym.spaces.Dict({"observation": observation_space, "latent": latent, "hypothesis": hypothesis})
 
 

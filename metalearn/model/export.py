@@ -33,7 +33,7 @@ from metalearn.model.policy import ConditionalPolicy
 
 OPSET = 17
 ROLES = ("demos", "trials")
-ASKS, SUCCESS = "asks", "success"
+ASKS, SEARCHED = "asks", ("success", "worth")
 FIELDS = tuple(field.name for field in fields(EpisodeTensors))
 _WEIGHTS = "weights.safetensors"
 
@@ -49,10 +49,10 @@ class _Belief(nn.Module):
         n = len(FIELDS)
         demos, trials = EpisodeTensors(*tensors[:n]), EpisodeTensors(*tensors[n : 2 * n])
         asks = tensors[-1] if len(tensors) > 2 * n else demos.success[:, :0]
+        if self.policy.search is not None:
+            return self.policy.plan(demos, trials, asks)
         latent, log_prior = self.policy.infer_belief(demos, trials, asks)
-        if self.policy.search is None:
-            return latent, log_prior.exp()
-        return latent, log_prior.exp(), self.policy.success_log_odds(latent, log_prior, trials).sigmoid()
+        return latent, log_prior.exp()
 
 
 class _Conditioning(nn.Module):
@@ -146,7 +146,7 @@ _BELIEF: dict[str, dict[int, str]] = {
     ASKS: {0: "b"},
     "latent": {0: "b"},
     "probabilities": {0: "b"},
-    SUCCESS: {0: "b"},
+    **{name: {0: "b"} for name in SEARCHED},
 }
 _CONDITIONING: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("latent", "hypothesis", "conditioning")}
 _ACT: dict[str, dict[int, str]] = {name: {0: "b"} for name in ("conditioning", "observations", "actions")}
@@ -159,7 +159,7 @@ _REMEMBER: dict[str, dict[int, str]] = {name: {0: "n"} for name in ("observation
 
 def _belief_axes(config: ModelConfig) -> dict[str, dict[int, str]]:
     absent = {ASKS} if not config.ask_offers else set()
-    absent |= {SUCCESS} if not config.search else set()
+    absent |= set() if config.search else set(SEARCHED)
     return {name: axes for name, axes in _BELIEF.items() if name not in absent}
 
 

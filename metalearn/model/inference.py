@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, Shaped
+from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor
 
 from metalearn.adapter import ActionHeads, Belief, sample_actions
@@ -48,23 +48,12 @@ class Inference:
         self.policy.eval()
         with torch.inference_mode():
             demos, trials, asks = self._known(contexts)
-            latents, log_prior = self.policy.infer_belief(demos, trials, asks)
-            known = [latents, log_prior.exp()]
-            if self.policy.search is not None:
-                known.append(self.policy.success_log_odds(latents, log_prior, trials).sigmoid())
+            if self.policy.search is None:
+                latents, log_prior = self.policy.infer_belief(demos, trials, asks)
+                known: tuple[Tensor, ...] = latents, log_prior.exp()
+            else:
+                known = self.policy.plan(demos, trials, asks)
         return [Belief(*of_one) for of_one in zip(*(part.numpy() for part in known), strict=True)]
-
-    def situations(
-        self, situations: Sequence[tuple[Context, Episode]]
-    ) -> tuple[Float[Tensor, "n z"], Float[Tensor, "n z"], Float[Tensor, "n z"], Float[Tensor, "n z"]]:
-        """What is known before an attempt: log p(z | context), failures and successes under z; then p(z | attempt)."""
-        contexts = [context for context, _ in situations]
-        with torch.no_grad():
-            demos, trials, asks = self._known(contexts)
-            latents, log_prior = self.policy.infer_belief(demos, trials, asks)
-            tried = self._tensors([[episode] for _, episode in situations])
-            under = self.policy.acted_under(latents, tried)[:, 0]
-            return log_prior, *self.policy.outcomes(latents, trials), under
 
     def conditioning(
         self, latents: Float32[np.ndarray, "b d"], hypotheses: Int64[np.ndarray, " b"]
@@ -162,14 +151,10 @@ class Inference:
         beliefs, hypotheses = self._chosen(contexts, rng)
         return HypothesisActor(self, np.stack([belief.latent for belief in beliefs]), hypotheses)
 
-    def explore(self, contexts: Sequence[Context], rng: np.random.Generator) -> "HypothesisActor":
-        """To find out what succeeds: any hypothesis in about half of the tasks, else one drawn as it is likely."""
-        beliefs = self.infer_belief(contexts)
-        hypotheses = [
-            belief.sample(rng) if rng.random() < 0.5 else int(rng.integers(len(belief.probabilities)))
-            for belief in beliefs
-        ]
-        return HypothesisActor(self, np.stack([one.latent for one in beliefs]), np.array(hypotheses, np.int64))
+    def adapt_under(self, contexts: Sequence[Context], hypothesis: int) -> "HypothesisActor":
+        """Act under the same hypothesis in every task, whatever is believed."""
+        latents = np.stack([belief.latent for belief in self.infer_belief(contexts)])
+        return HypothesisActor(self, latents, np.full(len(contexts), hypothesis, np.int64))
 
     def adapt_sampling(self, contexts: Sequence[Context], rng: np.random.Generator) -> "SamplingActor":
         """The same, acting as whoever was watched does: each action is drawn, with the deviation that was seen."""

@@ -3,8 +3,9 @@
 Pure torch. Does not know how it is trained, nor environments.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ from metalearn.model.search import Search
 LOG_SIGMA_RANGE = (-3.0, 1.0)
 MEMORY_WEIGHTS = ("memory.", "evidence.", "reminder.")
 """What the names of weights begin with that a policy without a memory within an episode does not have."""
+ELSEWHERE = 3.0  # deviations that every action of somebody else is off
+NEVER = -1e4  # the logarithm of a probability
 STUBBORNNESS = 2.3  # the logarithm of how much likelier another hypothesis must have become to be acted on instead
 
 
@@ -93,7 +96,12 @@ class ConditionalPolicy(nn.Module):
             self.reminder = nn.Sequential(
                 nn.Linear(self.memory.n_sums, width), nn.ReLU(), nn.Linear(width, sum(self._reminder_sizes))
             )
-        self.search = Search(config.n_hypotheses) if config.search else None
+        self.search = None
+        if config.search:
+            if self.n_sums:
+                raise InvalidConfig("search: expected 0 where an episode is remembered while it lasts")
+            n_heads, key_size = observations.memory_shape or (0, 0)
+            self.search = Search(config.search, config.n_hypotheses, d + 2 * n_heads * key_size)
         self.log_sigma = nn.Parameter(torch.full((a,), -0.5))
         self.spread = nn.Linear(d, a) if config.context_sigma and not self.discrete else None
         if self.spread is not None:
@@ -114,54 +122,76 @@ class ConditionalPolicy(nn.Module):
         nothing_yet = torch.zeros_like(latent[:, :1]).expand(-1, self.memory.n_sums)  # a graph has any number of rows
         return torch.cat([latent, nothing_yet, trials.summed_effects], -1), log_prior
 
-    def success_log_odds(
-        self, latent: Float[Tensor, "b d"], log_prior: Float[Tensor, "b z"], trials: EpisodeTensors
-    ) -> Float[Tensor, "b z"]:
-        """Of the next attempt under each hypothesis; only of a policy that searches.
+    def plan(
+        self, demos: EpisodeTensors, trials: EpisodeTensors, asks: Float[Tensor, "b n"]
+    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b z"], Float[Tensor, "b y"], Float[Tensor, "b y"]]:
+        """Of a policy that searches: latent, p(z | context), and what `Search` says of each behaviour.
 
-        Args:
-            latent: of each context, as `infer_belief` gives it.
-            log_prior: log p(z | context), likewise.
-            trials: of the contexts.
+        The latent is that of the context before any trial, for which behaviours are remembered. Where a trial cannot
+        be counted, as nobody knows its actions or how it went, it is that of the whole context, and all else is zeros.
         """
         assert self.search is not None
-        return self.search(log_prior, *self.outcomes(latent, trials))
+        latent, log_prior = self.infer_belief(demos, trials, asks)
+        before, expected = self.infer_belief(demos, replace(trials, mask=torch.zeros_like(trials.mask)), asks)
+        shown = demos.mask.any(1, keepdim=True).to(latent.dtype)
+        there, outcome = trials.mask.to(latent.dtype), trials.success
+        counted = ((there * (1 - trials.has_actions * outcome.abs())).sum(1, keepdim=True) == 0).to(latent.dtype)
+        under = self.acted_under(before, shown, trials)
+        failed, succeeded = ((under * (sign * outcome).clamp(min=0)[..., None]).sum(1) for sign in (-1, 1))
+        success, worth = self.search(expected.exp(), shown, failed, succeeded)
+        return torch.where(counted > 0, before, latent), log_prior.exp(), success * counted, worth * counted
 
-    def outcomes(
-        self, latent: Float[Tensor, "b d"], trials: EpisodeTensors
-    ) -> tuple[Float[Tensor, "b z"], Float[Tensor, "b z"]]:
-        """How many of the trials failed, and how many succeeded, under each hypothesis."""
-        under, success = self.acted_under(latent, trials), trials.success
-        failed, succeeded = (
-            (under * counts.to(under.dtype)[..., None]).sum(1) for counts in (success < 0, success > 0)
-        )
-        return failed, succeeded
+    def acted_under(
+        self, latent: Float[Tensor, "b d"], shown: Float[Tensor, "b 1"], episodes: EpisodeTensors
+    ) -> Float[Tensor, "b k y"]:
+        """How probably each episode was acted under each behaviour of a search; zeros of unknown actions.
 
-    def acted_under(self, latent: Float[Tensor, "b d"], episodes: EpisodeTensors) -> Float[Tensor, "b k z"]:
-        """p(z | the actions of each episode, the context), all hypotheses alike before; zeros of unknown actions.
-
-        Of the frames all but the last, after which nothing is done.
+        All are as probable before, and so is somebody else, whose actions are all `ELSEWHERE` deviations off, or drawn.
+        Of the frames all count but the last, after which nothing is done.
         """
+        assert self.search is not None
         seen, done = episodes.observations[:, :, :-1].flatten(1, 2), episodes.actions[:, :, :-1].flatten(1, 2)
         actions = most_probable_choices(done, self._choices) if self.discrete else done
-        nothing_yet = torch.zeros_like(seen[..., :1]).expand(-1, -1, self.n_sums)
-        steps = self._step_likelihood(latent, seen, actions, nothing_yet)
-        known = (episodes.mask * episodes.has_actions)[..., None]
         n_steps = self.config.n_frames - 1
-        of_episodes = n_steps * functional.avg_pool1d(steps, n_steps)  # a reshape would keep sizes in a graph
-        return of_episodes.softmax(1).transpose(-1, -2) * known
+        found = []
+        for of in (latent, self.search.get_buffer("nothing_shown").expand_as(latent)):
+            steps = self._step_likelihood(of, seen, actions, seen[..., :0])
+            found.append(n_steps * functional.avg_pool1d(steps, n_steps))  # a reshape would keep sizes in a graph
+        as_shown, otherwise = found
+        as_shown = as_shown + (1 - shown[..., None]) * NEVER
+        everybody = torch.cat([as_shown, otherwise, torch.full_like(otherwise[:, :1], n_steps * self._of_nobody)], 1)
+        known = (episodes.mask * episodes.has_actions)[..., None]
+        under: Tensor = everybody.softmax(1).transpose(-1, -2)[..., :-1] * known
+        return under
+
+    @property
+    def _of_nobody(self) -> float:
+        """The log-likelihood of a step whose actions are not of this policy."""
+        if self.discrete:
+            return -sum(math.log(n) for n in self._choices)
+        return float((-0.5 * ELSEWHERE**2 - self.log_sigma.detach().clamp(*LOG_SIGMA_RANGE)).sum())
 
     def conditioning(self, latent: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"]) -> Float[Tensor, "b c"]:
         """All that acting takes of latents under hypotheses, once for an episode: most of what an action costs.
 
         The sums that tell the effect of actions come last; they alone may change within an episode.
         """
+        latent, hypothesis = self._behaviour(latent, hypothesis)
         if self.memory is not None:
             # An episode may change its mind: which hypothesis is acted on is known only when it is acted on.
             known, sums = latent.split([latent.shape[-1] - self.n_sums, self.n_sums], -1)
             chosen = functional.one_hot(hypothesis, self.config.n_hypotheses).to(latent.dtype)
             return torch.cat([known, chosen, sums], -1)
         return self._conditioning(latent, hypothesis)
+
+    def _behaviour(
+        self, latent: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"]
+    ) -> tuple[Float[Tensor, "b d"], Int[Tensor, " b"]]:
+        """What a policy that searches acts on: from z on the hypotheses are those of nothing shown, counted again."""
+        if self.search is None:
+            return latent, hypothesis
+        n = self.config.n_hypotheses
+        return torch.where((hypothesis >= n)[:, None], self.search.get_buffer("nothing_shown"), latent), hypothesis % n
 
     def _conditioning(self, latent: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"]) -> Float[Tensor, "b c"]:
         modulation = self._modulation(latent[:, None], self.hypotheses(hypothesis)[:, None])
@@ -204,6 +234,7 @@ class ConditionalPolicy(nn.Module):
         The means or logits, and the logarithm of the deviation of each component (which says nothing of choices).
         `sums` are those over the steps of the same episode that went before (`sums_before`).
         """
+        latent, hypothesis = self._behaviour(latent, hypothesis)
         latents, embedded = latent[None], self.hypotheses(hypothesis)[None]
         log_sigma = self._log_sigma(latents, embedded)[0]
         if self.n_sums == 0:  # what is seen is read once, and not once for each policy

@@ -1,36 +1,64 @@
-"""Which hypothesis to try next: how likely an attempt under each of them succeeds, after those that failed.
+"""What to try next: which of a policy's behaviours solve this task, from which of them solve the same tasks.
 
-Fitted to what a trained policy achieved (`metalearn.training.searching`); knows neither episodes nor environments.
+Filled by `metalearn.training.searching` with what a trained policy achieved; knows neither episodes nor environments.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-IMPROBABLE = 0.01  # how much less probable a hypothesis is than this says no more of its success
+ODD = 0.05  # how often an attempt goes otherwise than another one under the same behaviour in the same task
 
 
 class Search(nn.Module):
-    """The log-odds that an attempt under each hypothesis succeeds, linear in what is known of the task.
+    """Remembers n tasks and which of 2 z behaviours solved each, and weighs those that agree with what was tried.
 
-    p(z | context) says which behaviour an expert would show. Of two hypotheses whose attempts succeed in many of the
-    same tasks the other one is worth little once one of them has failed, and the one that succeeds most often is worth
-    more than the most probable one: that is learnt from outcomes. To begin with the order is that of p(z | context).
+    Behaviours are the z hypotheses as something was shown, and again as if nothing had been: a demonstration may
+    mislead. The new task is taken for one of those that are remembered (Bayes' rule; all are as probable to begin with,
+    but for how well they agree with p(z | context), as far as that is to be trusted).
+
+    Args:
+        n_tasks: that are remembered.
+        n_hypotheses: z.
+        latent_size: of the latent of a context.
     """
 
-    def __init__(self, n_hypotheses: int) -> None:
+    def __init__(self, n_tasks: int, n_hypotheses: int, latent_size: int) -> None:
         super().__init__()
-        self.believed = nn.Parameter(torch.ones(()))
-        self.offset = nn.Parameter(torch.zeros(n_hypotheses))
-        self.refuted = nn.Parameter(torch.zeros(n_hypotheses, n_hypotheses))
-        self.repeated = nn.Parameter(torch.zeros(()))
+        self.n_hypotheses = n_hypotheses
+        self.register_buffer("solved", torch.zeros(n_tasks, 2 * n_hypotheses))
+        self.register_buffer("trust", torch.zeros(()))
+        self.register_buffer("nothing_shown", torch.zeros(latent_size))
 
     def forward(
         self,
-        log_prior: Float[Tensor, "b z"],
-        failed: Float[Tensor, "b z"],
-        succeeded: Float[Tensor, "b z"],
-    ) -> Float[Tensor, "b z"]:
-        """`failed`, `succeeded`: how many attempts under each hypothesis did, in fractions where it is unclear."""
-        log_prior = (log_prior.exp() + IMPROBABLE).log()
-        return self.believed * log_prior + self.offset + failed @ self.refuted + self.repeated * succeeded
+        probabilities: Float[Tensor, "b z"],
+        shown: Float[Tensor, "b 1"],
+        failed: Float[Tensor, "b y"],
+        succeeded: Float[Tensor, "b y"],
+    ) -> tuple[Float[Tensor, "b y"], Float[Tensor, "b y"]]:
+        """How probably the next attempt under each behaviour succeeds, and what trying it is worth.
+
+        Worth is the expected number of successes of this attempt and the next one, if that is the best one after it.
+
+        Args:
+            probabilities: p(z | context).
+            shown: 1 where there is a demonstration, else 0; then behaviours of the first kind are not available.
+            failed: how many attempts under each behaviour did, in fractions where it is unclear.
+            succeeded: likewise.
+        """
+        solves = self.solves
+        evidence = failed @ (1 - solves).log().T + succeeded @ solves.log().T
+        agrees = (probabilities @ solves[:, : self.n_hypotheses].T).log()
+        weights = (evidence + self.get_buffer("trust") * shown * agrees).softmax(-1)
+        available = torch.cat([shown.expand(-1, self.n_hypotheses), torch.ones_like(probabilities)], -1)
+        success, misses = weights @ solves, 1 - solves
+        # That one of two fails and then the other: in each remembered task, then over them.
+        both_fail = (weights[:, None] * misses.T) @ misses
+        either = (1 - both_fail) * available[:, None]
+        return success * available, (success + either.amax(-1)) * available
+
+    @property
+    def solves(self) -> Float[Tensor, "n y"]:
+        """How probably an attempt under each behaviour solves each remembered task."""
+        return self.get_buffer("solved") * (1 - 2 * ODD) + ODD

@@ -171,7 +171,7 @@ class Snapshot:
 class TrialChunk:
     """`n_attempts` attempts in each of some tasks, each one conditioned on those before it.
 
-    `relabel` asks the expert what to do in their states; `explore` tries what is not the most probable too.
+    `relabel` asks the expert what to do in their states.
     """
 
     family: str
@@ -180,7 +180,6 @@ class TrialChunk:
     n_attempts: int
     seed: int
     relabel: bool = True
-    explore: bool = False
 
 
 def trial_chunks(
@@ -192,12 +191,11 @@ def trial_chunks(
     *,
     size: int,
     relabel: bool = True,
-    explore: bool = False,
 ) -> list[TrialChunk]:
     """Chunks of `size` tasks each; `contexts[i]` is known of the task of `records[i]`."""
     indices = [TaskId.parse(record.task).index for record in records]
     pieces = zip(chunked(indices, size), chunked(contexts, size), strict=True)
-    return [TrialChunk(family, piece, known, n_attempts, seed, relabel, explore) for piece, known in pieces]
+    return [TrialChunk(family, piece, known, n_attempts, seed, relabel) for piece, known in pieces]
 
 
 @dataclass(frozen=True)
@@ -222,8 +220,12 @@ def try_chunk(policy: Snapshot, chunk: TrialChunk) -> list[TaskTrials]:
     with one_thread():
         env = make_vec(family, chunk.indices, "trial")
         for attempt in range(chunk.n_attempts):
-            actor = (inference.explore if chunk.explore else inference.adapt)(contexts, rng)
-            run = rollout(env, actor, episode_seeds(chunk.indices, chunk.seed, attempt), relabel=chunk.relabel)
+            run = rollout(
+                env,
+                inference.adapt(contexts, rng),
+                episode_seeds(chunk.indices, chunk.seed, attempt),
+                relabel=chunk.relabel,
+            )
             if family.spec.bulky:
                 run = replace(run, episodes=[episode.packed() for episode in run.episodes])
             contexts = [c.with_trial(episode) for c, episode in zip(contexts, run.episodes, strict=True)]

@@ -2,13 +2,15 @@
 
 import math
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
 
 from metalearn import __version__
 from metalearn.config import UnitsConfig
@@ -18,8 +20,9 @@ from metalearn.model.policy import MEMORY_WEIGHTS
 from metalearn.training.collect import Snapshot
 from metalearn.training.decisions import Decision
 
-Success = Callable[[Snapshot], Sequence[float]]
-"""Success rates of a policy on validation tasks, after 0, 1, ... trials."""
+Solved = Callable[[Snapshot], Float[np.ndarray, " n"]]
+"""Of each validation task, the share of a policy's attempts that succeed, each after those before it."""
+SURELY = 2.0  # standard errors by which what costs something has to be better
 
 
 def units_of(dataset: Dataset) -> UnitsConfig:
@@ -28,37 +31,35 @@ def units_of(dataset: Dataset) -> UnitsConfig:
     return UnitsConfig(actions=units.actions, reward=units.reward)
 
 
-def keep_useful_memory(policy: Snapshot, success: Success, n_tasks: int) -> tuple[Snapshot, Decision]:
+def keep_useful_memory(policy: Snapshot, solved: Solved) -> tuple[Snapshot, Decision]:
     """The policy, without its memory within an episode where validation tasks are solved as well without it.
 
     Acting is faster without.
-
-    Args:
-        policy: with a memory.
-        success: measured on `n_tasks` validation tasks.
-        n_tasks: how many they are.
     """
     without = {name: value for name, value in policy.weights.items() if not name.startswith(MEMORY_WEIGHTS)}
     short = Snapshot(policy.model.model_copy(update={"memory": 0}), without, policy.version)
-    useful, said = _is_better(policy, short, success, n_tasks)
+    useful, said = _is_better(policy, short, solved)
     return policy if useful else short, Decision("model.memory", policy.model.memory if useful else 0, said)
 
 
-def keep_useful_search(
-    policy: Snapshot, searching: Snapshot, success: Success, n_tasks: int
-) -> tuple[Snapshot, Decision]:
+def keep_useful_search(policy: Snapshot, searching: Snapshot | None, solved: Solved) -> tuple[Snapshot, Decision]:
     """`searching`, which is the policy with a search, where validation tasks are solved more often with it."""
-    useful, said = _is_better(searching, policy, success, n_tasks)
-    return searching if useful else policy, Decision("model.search", useful, said)
+    if searching is None:
+        return policy, Decision("model.search", 0, "no further validation tasks say what solves them")
+    useful, said = _is_better(searching, policy, solved)
+    return searching if useful else policy, Decision("model.search", searching.model.search if useful else 0, said)
 
 
-def _is_better(policy: Snapshot, simpler: Snapshot, success: Success, n_tasks: int) -> tuple[bool, str]:
-    """Whether a policy solves validation tasks more often than a simpler one, by more than a standard error."""
-    rates = [success(policy), success(simpler)]
-    with_it, without_it = (sum(each) / len(each) for each in rates)
-    error = math.sqrt(max(with_it * (1 - with_it), 0.01) / (n_tasks * len(rates[0])))
-    said = f"validation tasks are solved in {with_it:.1%} with it and in {without_it:.1%} without, over all attempts"
-    return with_it > without_it + error, said
+def _is_better(policy: Snapshot, simpler: Snapshot, solved: Solved) -> tuple[bool, str]:
+    """Whether a policy solves validation tasks more often than a simpler one, by more than chance makes of it."""
+    with_it, without_it = solved(policy), solved(simpler)
+    gained = with_it - without_it
+    error = float(gained.std(ddof=1)) / math.sqrt(len(gained)) if len(gained) > 1 else math.inf
+    said = (
+        f"validation tasks are solved in {with_it.mean():.1%} with it and in {without_it.mean():.1%} without, "
+        f"over all attempts (the difference has a standard error of {error:.1%})"
+    )
+    return bool(gained.mean() > SURELY * error), said
 
 
 def keep_one_hypothesis(policy: Snapshot) -> tuple[Snapshot, Decision]:

@@ -11,15 +11,15 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+from jaxtyping import Bool, Float
 
-from metalearn.config import DataConfig, Experiment
+from metalearn.config import Experiment
 from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.dataset import FEWEST_TASKS, INDEX_FILE, Dataset, TaskRecord
-from metalearn.data.episode import Episode
+from metalearn.data.episode import Array
 from metalearn.tasks.family import Family, tasks_of
 from metalearn.training.collect import (
-    STREAM_EXPLORATION,
     STREAM_PROGRESS,
     STREAM_TRIAL,
     Collector,
@@ -34,11 +34,13 @@ from metalearn.training.collect import (
 from metalearn.training.events import Stopped
 from metalearn.training.group import Group
 from metalearn.training.run_store import RunStore
+from metalearn.training.searching import Explored, explore_chunk
 
-DEMONSTRATION_SHARE, TRIALS_SHARE, LOOK_SHARE = 0.2, 0.1, 0.02
-"""Of the minutes that a run may take: the most for demonstrations, for the trials of one round, and for one look at
-validation tasks."""
-MOST_EXPLORED = 1024  # validation tasks in which it is found out what a failure says of other hypotheses
+DEMONSTRATION_SHARE, TRIALS_SHARE, LOOK_SHARE, SEARCH_SHARE = 0.2, 0.1, 0.02, 0.08
+"""Of the minutes that a run may take: the most for demonstrations, for the trials of one round, for one look at
+validation tasks, and for what solves which of them."""
+MOST_EXPLORED = 512  # validation tasks of which it is remembered what solves them
+FEWEST_EXPLORED = 32  # fewer would say too little
 FEWEST_VALIDATED = 64  # that a look tries, if there are so many: fewer would say too little
 
 T = TypeVar("T")
@@ -158,14 +160,8 @@ class EpisodeSource:
         def measure() -> dict[str, float]:
             if not records:
                 return {}
-            contexts = [Context(record.demos) for record in records]
-            own = self._gather("", self._try(policy, records, contexts, n_attempts, STREAM_PROGRESS))
-            rates = {
-                name: float(np.mean([bool(task.attempts[i].success) for task in own]))
-                for i, name in enumerate(
-                    ("trial", "retrial", *(f"after_{n}" for n in range(2, n_attempts)))[:n_attempts]
-                )
-            }
+            names = ("trial", "retrial", *(f"after_{n}" for n in range(2, n_attempts)))
+            rates = dict(zip(names, self._solved(policy, records, n_attempts).mean(0).tolist(), strict=False))
             if informed:
                 contexts = [Context(record.demos, record.experts[:1]) for record in records]
                 after = self._gather("", self._try(policy, records, contexts, 1, STREAM_PROGRESS + 1))
@@ -174,31 +170,35 @@ class EpisodeSource:
 
         return self._group.run_on_rank_zero(measure)
 
-    def exploration(self, policy: Snapshot, n_attempts: int) -> tuple[list[Context], list[tuple[Episode, ...]]]:
-        """Attempts of a policy that explores, in validation tasks that no look tries; nothing but on rank 0.
+    def share_solved(self, policy: Snapshot, records: Sequence[TaskRecord], n_attempts: int) -> Float[np.ndarray, " n"]:
+        """Of each validation task, the share of so many attempts that succeed, each after those before it."""
+        found: Array = self._group.run_on_rank_zero(lambda: self._solved(policy, records, n_attempts).mean(1))
+        return found
 
-        The contexts of the first attempts, some of them without demonstrations, and the attempts of each task.
+    def exploration(self, policy: Snapshot) -> list[Explored]:
+        """Which behaviours of a policy solve validation tasks that no look tries; on rank 0, which evaluates.
+
+        They are as many as `SEARCH_SHARE` of the minutes allows; none where these are too few to say anything.
         """
-        if self._group.rank != 0:
-            return [], []
-        indices = [i for i in self._family.splits["validation"] if i not in self._looked_at][:MOST_EXPLORED]
-        shown = self._experiment.data.model_copy(
-            update={"experts_per_task": 0, "graded_per_task": 0, "play_per_task": 0}
-        )
-        records = self._demonstrate("", indices, data=shown)
-        alone = self.without_demos(len(records))
-        contexts = [Context(() if i in alone else record.demos) for i, record in enumerate(records)]
-        work = self._try(policy, records, contexts, n_attempts, STREAM_EXPLORATION, explore=True)
-        tasks = self._gather("search", work, TRIALS_SHARE)
-        return contexts[: len(tasks)], [task.attempts for task in tasks]
+        validation, data, minutes = self._family.splits["validation"], self._experiment.data, self._minutes
+        most = min(MOST_EXPLORED, data.n_tasks, len(validation) - len(self._looked_at))
+        if minutes is not None and self._episode_s is not None:
+            attempts = 1 + 2 * policy.model.n_hypotheses
+            most = min(most, int(SEARCH_SHARE * 60 * minutes / (self._episode_s * attempts)))
+        if most < FEWEST_EXPLORED:
+            return []
+        drawn = tasks_of(self._family, "validation", most + len(self._looked_at), self._experiment.seed + 1)
+        indices = [index for index in drawn if index not in self._looked_at][:most]
+        shown = data.model_copy(update={"experts_per_task": 0, "graded_per_task": 0, "play_per_task": 0})
+        chunks = demonstration_chunks(self._experiment.family, indices, shown, self._experiment.seed)
+        work = self._collector.map(partial(explore_chunk, policy), chunks), len(chunks)
+        return self._gather("search", work, SEARCH_SHARE)
 
     # -- chunks -----------------------------------------------------------------------------------------------
 
-    def _demonstrate(
-        self, phase: str, indices: Sequence[int], share: float = math.inf, data: DataConfig | None = None
-    ) -> list[TaskRecord]:
+    def _demonstrate(self, phase: str, indices: Sequence[int], share: float = math.inf) -> list[TaskRecord]:
         experiment = self._experiment
-        chunks = demonstration_chunks(experiment.family, indices, data or experiment.data, experiment.seed)
+        chunks = demonstration_chunks(experiment.family, indices, experiment.data, experiment.seed)
         began_s = time.monotonic()
         records = self._gather(phase, (self._collector.map(demonstrate_chunk, chunks), len(chunks)), share)
         n_episodes = sum(len(record.demos) + len(record.experts) for record in records)
@@ -206,11 +206,19 @@ class EpisodeSource:
         return records
 
     def _affordable(self, n_attempts: int) -> int:
-        training = self._experiment.training
-        if training.minutes is None or self._episode_s is None:
-            return training.check_tasks
-        affordable = int(LOOK_SHARE * 60 * training.minutes / (self._episode_s * n_attempts))
-        return min(training.check_tasks, max(FEWEST_VALIDATED, affordable))
+        most, minutes = self._experiment.training.check_tasks, self._minutes
+        if minutes is None or self._episode_s is None:
+            return most
+        return min(most, max(FEWEST_VALIDATED, int(LOOK_SHARE * 60 * minutes / (self._episode_s * n_attempts))))
+
+    @property
+    def _minutes(self) -> float | None:
+        return self._experiment.training.minutes
+
+    def _solved(self, policy: Snapshot, records: Sequence[TaskRecord], n_attempts: int) -> Bool[np.ndarray, "n l"]:
+        contexts = [Context(record.demos) for record in records]
+        own = self._gather("", self._try(policy, records, contexts, n_attempts, STREAM_PROGRESS))
+        return np.array([[bool(attempt.success) for attempt in task.attempts] for task in own])
 
     def _try(
         self,
@@ -219,19 +227,15 @@ class EpisodeSource:
         contexts: Sequence[Context],
         n_attempts: int,
         stream: int,
-        *,
-        explore: bool = False,
     ) -> Work[TaskTrials]:
         experiment, size = self._experiment, self._experiment.data.chunk_tasks
         seed = stream + 10_000 * experiment.seed
-        chunks = trial_chunks(
-            experiment.family, records, contexts, n_attempts, seed, size=size, relabel=not explore, explore=explore
-        )
+        chunks = trial_chunks(experiment.family, records, contexts, n_attempts, seed, size=size)
         return self._collector.map(partial(try_chunk, policy), chunks), len(chunks)
 
     def _gather(self, phase: str, work: Work[R], share: float = math.inf) -> list[R]:
         """The results of all chunks, or of those that are done after a share of the minutes that a run may take."""
-        minutes, results = self._experiment.training.minutes, list[R]()
+        minutes, results = self._minutes, list[R]()
         until = time.monotonic() + (math.inf if minutes is None else share * 60 * minutes)
         for done, result in enumerate(work[0], 1):
             results.extend(result)

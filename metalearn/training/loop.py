@@ -18,6 +18,7 @@ from metalearn.bundle import Bundle
 from metalearn.config import Experiment, UnitsConfig
 from metalearn.data.asks import AskOffer, kinds_of
 from metalearn.data.dataset import FEWEST_TASKS, Dataset
+from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.data.typical import typical
@@ -49,7 +50,7 @@ from metalearn.training.looks import LOOKS, Looks
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
 from metalearn.training.schedule import Schedule, make_schedule
-from metalearn.training.searching import fit_search
+from metalearn.training.searching import with_search
 
 __all__ = ["Event", "Stopped", "check_trainable", "train"]
 
@@ -432,30 +433,35 @@ class _Run:
 
     def _with_what_is_useful(self, policy: Snapshot, spec: Spec) -> Snapshot:
         """A memory and a search only where validation tasks need them, and several hypotheses where they differ."""
-        n_tasks, n_attempts = self._n_validation, 1 + self.config.trials_per_task
-        tries = self.config.automatic and bool(n_tasks)
+        n_attempts, tries = 1 + self.config.trials_per_task, self.config.automatic and bool(self._n_validation)
 
-        def success(policy: Snapshot) -> list[float]:
+        def solved(policy: Snapshot) -> Array:
             assert self.source is not None
-            return list(self.source.success(policy, self._validation, n_attempts, False).values())
+            return self.source.share_solved(policy, self._validation, n_attempts)
 
         made = []
         if tries and policy.model.memory:
-            policy, decision = keep_useful_memory(policy, success, n_tasks)
+            policy, decision = keep_useful_memory(policy, solved)
             made.append(decision)
         if self.schedule.clear and self.schedule.ramp_start is None:
             policy, decision = keep_one_hypothesis(policy)
             made.append(decision)
-        # What is asked for says more than outcomes of attempts for which nothing was.
-        if tries and n_attempts > 1 and policy.model.n_hypotheses > 1 and not policy.model.asks:
-            assert self.source is not None
-            explored = self.source.exploration(policy, n_attempts)
-            searching = self.group.run_on_rank_zero(lambda: fit_search(policy, spec, *explored))
-            if searching is not None:
-                policy, decision = keep_useful_search(policy, searching, success, n_tasks)
-                made.append(decision)
+        # What is asked for says more than outcomes of attempts for which nothing was; and which behaviours solve a task
+        # is the same before and after a trial only if nothing of an episode is remembered but how it went.
+        searchable = policy.model.n_hypotheses > 1 and not (
+            policy.model.asks or policy.model.memory or policy.model.dynamics_rank
+        )
+        if tries and n_attempts > 1 and searchable:
+            searching = self.group.run_on_rank_zero(lambda: self._with_search(policy, spec))
+            policy, decision = keep_useful_search(policy, searching, solved)
+            made.append(decision)
         self.decisions = (*self.decisions, *made)
         return policy
+
+    def _with_search(self, policy: Snapshot, spec: Spec) -> Snapshot | None:
+        assert self.source is not None
+        explored = self.source.exploration(policy)
+        return with_search(policy, spec, explored) if explored else None
 
     def _provenance(self, dataset: Dataset) -> dict[str, Any]:
         held_out = (self.split.to_json() if self.split else {}) | (self.scores.to_json() if self.scores else {})

@@ -1,77 +1,98 @@
-"""Learning what an attempt's failure says of the other hypotheses, from attempts of the trained policy.
+"""Remembering which behaviours of a trained policy solve which tasks, so that what was tried tells what to try next.
 
-The policy stays as it is. Attempts are in tasks that it was not trained on: in its own it knows some answers by heart.
+The policy stays as it is. Tasks are some that it was not trained on: in its own it knows some answers by heart.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from metalearn.data.context import Context
-from metalearn.data.episode import Episode
+from metalearn.data.episode import Array
 from metalearn.data.spec import Spec
 from metalearn.model.inference import Inference
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.model.search import Search
-from metalearn.training.collect import Snapshot, chunked
+from metalearn.tasks.family import make_vec
+from metalearn.tasks.registry import find_family
+from metalearn.tasks.rollout import episode_seeds, rollout
+from metalearn.training.collect import (
+    STREAM_EXPLORATION,
+    DemonstrationChunk,
+    Snapshot,
+    demonstrate_chunk,
+    one_thread,
+)
 
-PENALTY = 1.0  # of the squared distance from where nothing is known, beside one nat of an outcome
-AT_ONCE = 256  # contexts
-MOST_ITERATIONS = 200
+TRUSTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+"""How much p(z | context) may count for which of the remembered tasks a new one is like."""
 
 
-def fit_search(
-    policy: Snapshot, spec: Spec, contexts: Sequence[Context], attempts: Sequence[Sequence[Episode]]
-) -> Snapshot | None:
-    """The same policy, which searches; None where every attempt succeeded, or none, or nobody says.
+@dataclass(frozen=True, eq=False)
+class Explored:
+    """One task: p(z | its demonstrations), and whether an attempt under each of 2 z behaviours succeeded (or None)."""
 
-    Logistic regression of outcomes on log p(z | context) and on the attempts before, under each hypothesis.
+    probabilities: Array
+    solved: tuple[bool | None, ...]
+
+
+def explore_chunk(policy: Snapshot, chunk: DemonstrationChunk) -> list[Explored]:
+    """Let the policy attempt each task under each behaviour: as was demonstrated, then as if nothing had been."""
+    family = find_family(chunk.family)
+    inference = Inference(ConditionalPolicy.from_weights(policy.model, family.spec, policy.weights), family.spec)
+    shown = [Context(record.demos) for record in demonstrate_chunk(chunk)]
+    outcomes: list[list[bool | None]] = []
+    with one_thread():
+        env = make_vec(family, chunk.indices, "trial")
+        for contexts in (shown, [Context()] * len(shown)):
+            for z in range(policy.model.n_hypotheses):
+                seeds = episode_seeds(chunk.indices, STREAM_EXPLORATION + 100 * chunk.seed, len(outcomes))
+                run = rollout(env, inference.adapt_under(contexts, z), seeds, relabel=False)
+                outcomes.append([episode.success for episode in run.episodes])
+        env.close()
+    beliefs = inference.infer_belief(shown)
+    return [
+        Explored(belief.probabilities, solved)
+        for belief, solved in zip(beliefs, zip(*outcomes, strict=True), strict=True)
+    ]
+
+
+def with_search(policy: Snapshot, spec: Spec, explored: Sequence[Explored]) -> Snapshot | None:
+    """The same policy, which searches; None where all attempts went alike, or nobody says how.
 
     Args:
         policy: with several hypotheses, and no search yet.
         spec: of its tasks.
-        contexts: of the first attempt in each task.
-        attempts: in each task, in order, under whatever hypotheses.
+        explored: what its behaviours solved.
     """
-    inference = Inference(ConditionalPolicy.from_weights(policy.model, spec, policy.weights), spec)
-    situations = [
-        (context.with_trial(*of_task[:n]), attempt)
-        for context, of_task in zip(contexts, attempts, strict=True)
-        for n, attempt in enumerate(of_task)
-        if attempt.success is not None and attempt.actions is not None
-    ]
-    succeeded = torch.tensor([float(bool(attempt.success)) for _, attempt in situations])
-    if not 0 < succeeded.sum() < len(succeeded):
+    outcomes = [outcome for task in explored for outcome in task.solved]
+    if None in outcomes or len(set(outcomes)) < 2:
         return None
-    known = [inference.situations(piece) for piece in chunked(situations, AT_ONCE)]
-    search = Search(policy.model.n_hypotheses)
-    log_prior, failed, repeated, under = (torch.cat(part) for part in zip(*known, strict=True))
-    _fit(search, (log_prior, failed, repeated), under, succeeded)
-    weights = {f"search.{name}": value.detach().numpy().copy() for name, value in search.state_dict().items()}
-    return Snapshot(policy.model.model_copy(update={"search": True}), policy.weights | weights, policy.version)
+    inference = Inference(ConditionalPolicy.from_weights(policy.model, spec, policy.weights), spec)
+    nothing_shown = torch.from_numpy(inference.infer_belief([Context()])[0].latent)
+    search = Search(len(explored), policy.model.n_hypotheses, len(nothing_shown))
+    search.get_buffer("solved").copy_(torch.tensor([task.solved for task in explored]))
+    search.get_buffer("nothing_shown").copy_(nothing_shown)
+    probabilities = torch.from_numpy(np.stack([task.probabilities for task in explored]))
+    search.get_buffer("trust").fill_(_trust(search, probabilities))
+    weights = {f"search.{name}": value.numpy().copy() for name, value in search.state_dict().items()}
+    model = policy.model.model_copy(update={"search": len(explored)})
+    return Snapshot(model, policy.weights | weights, policy.version)
 
 
-def _fit(
-    search: Search,
-    known: tuple[Float[Tensor, "n z"], Float[Tensor, "n z"], Float[Tensor, "n z"]],
-    under: Float[Tensor, "n z"],
-    succeeded: Float[Tensor, " n"],
-) -> None:
-    """`under` is p(z) of the attempt whose outcome is to be foretold."""
-    start = [parameter.detach().clone() for parameter in search.parameters()]
-    optimiser = torch.optim.LBFGS(search.parameters(), max_iter=MOST_ITERATIONS, line_search_fn="strong_wolfe")
-    outcomes = succeeded[:, None].expand_as(under)
+def _trust(search: Search, probabilities: Float[Tensor, "n z"]) -> float:
+    """Which of `TRUSTS` foretells best what solved each remembered task, from all others."""
+    solved, solves, z = search.get_buffer("solved"), search.solves, search.n_hypotheses
+    agrees = (probabilities @ solves[:, :z].T).log()
+    others = torch.zeros_like(agrees).fill_diagonal_(-torch.inf)
 
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        log_odds = search(*known)
-        surprise = functional.binary_cross_entropy_with_logits(log_odds, outcomes, under, reduction="sum")
-        away = sum((now - then).square().sum() for now, then in zip(search.parameters(), start, strict=True))
-        total = surprise + 0.5 * PENALTY * away
-        total.backward()
-        return total
+    def surprise(trust: float) -> float:
+        foretold = (trust * agrees + others).softmax(-1) @ solves
+        return float(functional.binary_cross_entropy(foretold[:, :z], solved[:, :z]))
 
-    optimiser.step(loss)
+    return min(TRUSTS, key=surprise)

@@ -61,6 +61,7 @@ def archive(adaptation: Adaptation, model: Model, context: Context, *, policy: b
         about = {
             "hypotheses": [{"hypothesis": i, "probability": float(p)} for i, p in enumerate(belief.probabilities)],
             "map_hypothesis": belief.map_hypothesis,
+            "searches": belief.searches,
             "policy": signature(model.bundle),
         }
         if "remember.onnx" in members:

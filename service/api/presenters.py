@@ -72,7 +72,7 @@ def adaptation_state(container: Container, adaptation: Adaptation, *, confidence
 def belief_state(belief: Belief) -> BeliefState:
     """Present a belief."""
     entropy = round(max(0.0, belief.entropy / math.log(2)), 4)
-    success = None if belief.success is None else _rounded(belief.success)
+    success = _rounded(belief.success) if belief.success is not None and belief.searches else None
     return BeliefState(probabilities=_rounded(belief.probabilities), success=success, entropy_bits=entropy)
 
 

@@ -298,7 +298,8 @@ class BeliefState(ResponseModel):
     Attributes:
         probabilities: of each of its hypotheses.
         entropy_bits: of the probabilities, in bits: 0 if one hypothesis is certain.
-        success: how probably the next attempt succeeds under each; None of a model that does not search.
+        success: how probably the next attempt succeeds under each behaviour that is to choose from, the hypotheses for
+            what was shown and then as if nothing had been; None of a model that does not search.
     """
 
     probabilities: tuple[float, ...]

@@ -27,9 +27,7 @@ def infer_beliefs(runtime: Runtime, requests: Sequence[BeliefRequest]) -> list[O
     return [
         (
             request.future,
-            belief
-            if np.isfinite(belief.latent).all() and np.isfinite(belief.probabilities).all()
-            else overflow("episodes"),
+            belief if all(np.isfinite(part).all() for part in belief.parts) else overflow("episodes"),
         )
         for request, belief in zip(requests, beliefs, strict=True)
     ]

@@ -45,8 +45,8 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "means": (ModelConfig(frame_means=True), SEEN, BOX),
     "asked": (ModelConfig(asks=ASKS, ask_offers=OFFERS), SEEN, BOX),
     "asked, of parts": (ModelConfig(n_hypotheses=2, asks=ASKS[2:], ask_offers=OFFERS[2:]), PARTS, BOX),
-    "searching": (ModelConfig(search=True, memory=6, dynamics_rank=1), SEEN, BOX),
-    "searching parts": (ModelConfig(search=True, n_hypotheses=3), PARTS, spaces.MultiDiscrete([2, 3], start=[1, -1])),
+    "searching": (ModelConfig(search=5), SEEN, BOX),
+    "searching parts": (ModelConfig(search=4, n_hypotheses=3), PARTS, spaces.MultiDiscrete([2, 3], start=[1, -1])),
     "watched": (ModelConfig(memory=6, n_hypotheses=2), WATCHED, BOX),
 }
 
@@ -65,6 +65,8 @@ def made(kind: str) -> Bundle:
     drawn = {
         name: rng.uniform(0.5, 1.5, value.shape).astype(np.float32)
         if name.endswith(("var", "std", "spread", "damping", "usual_change"))
+        else rng.integers(2, size=value.shape).astype(np.float32)
+        if name.endswith("solved")
         else value + rng.normal(0, 1.0 if name.startswith("head") else 0.1, value.shape).astype(np.float32)
         for name, value in weights.items()
         if value.dtype == np.float32

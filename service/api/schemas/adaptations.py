@@ -96,7 +96,7 @@ _ASKED: Any = Field(description="What is asked for beyond the task itself, by ki
 _EXPLORE: Any = Field(
     None,
     description="True to act under a sampled hypothesis, false for the most probable one. If null or absent, the "
-    "episode explores until a trial has been scored.",
+    "episode explores until a trial has been scored. A model that searches tries what is worth most in both cases.",
 )
 _RATE: Any = Field(
     None, description="Control rate of the recording. The quality report compares it with the rate of the model."
@@ -257,12 +257,13 @@ class BeliefState(Body):
 
     probabilities: list[Share] = Field(
         description="Probability of each hypothesis. An episode acts under one of them: a sampled one if it explores, "
-        "else the most probable one; of a model that searches, always the one whose attempt succeeds most probably."
+        "else the most probable one; a model that searches chooses by what succeeds instead."
     )
     success: list[Share] | None = Field(
         None,
-        description="How probably the next attempt succeeds under each hypothesis, given what has failed. Null of a "
-        "model that does not search.",
+        description="How probably the next attempt succeeds under each behaviour that is to choose from, given what "
+        "has failed and succeeded: the hypotheses for what was shown, and then the same number as if nothing had been "
+        "shown. Null of a model that does not search, and where nobody knows how a trial went or what was done in it.",
     )
     entropy_bits: float = Field(
         ge=0, description="Entropy of the probabilities in bits. 0 if one hypothesis is certain."
@@ -372,7 +373,9 @@ class RecordedEpisode(Body):
     id: str = Field(description="Id of the recorded episode.")
     adaptation: str = Field(description="Id of the adaptation that acts.")
     version: int = Field(description="Version of the adaptation that acts.")
-    explore: bool = Field(description="True if the hypothesis was sampled, false if it is the most probable one.")
+    explore: bool = Field(
+        description="True if the hypothesis was sampled, false if it is the most probable one; a search draws nothing."
+    )
 
 
 class StepAnswer(Body):

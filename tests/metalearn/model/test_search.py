@@ -1,44 +1,138 @@
-"""Which hypothesis is tried next."""
+"""What is tried next: whatever solves the remembered tasks that agree with what was tried."""
+
+from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
+from support.bundles import BOX, SEEN
+from torch import Tensor
 
 from metalearn.adapter import Belief
-from metalearn.model.search import IMPROBABLE, Search
+from metalearn.config import ModelConfig
+from metalearn.data.context import Context
+from metalearn.data.errors import InvalidConfig
+from metalearn.data.spec import Spec
+from metalearn.model.inference import Inference
+from metalearn.model.policy import ConditionalPolicy
+from metalearn.model.search import ODD, Search
+
+SPEC = Spec(SEEN, BOX, horizon=8, rate_hz=10.0)
+ALIKE, SHOWN, NOT_SHOWN = torch.full((1, 3), 1 / 3), torch.ones(1, 1), torch.zeros(1, 1)
 
 
-def test_as_long_as_nothing_is_known_of_outcomes_the_order_is_that_of_the_belief() -> None:
-    prior = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]]).log()
-    nothing = torch.zeros(2, 3)
-    log_odds = Search(3)(prior, nothing, nothing)
-    assert (log_odds.argsort() == prior.argsort()).all()
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
 
 
-def test_a_failure_moves_what_it_refutes_and_a_success_is_repeated() -> None:
-    search, alike, nothing = Search(3), torch.full((1, 3), 1 / 3).log(), torch.zeros(1, 3)
-    with torch.no_grad():
-        search.refuted[0] = torch.tensor([-3.0, -2.0, 0.5])
-        search.repeated.fill_(4.0)
-    first = torch.tensor([[1.0, 0.0, 0.0]])
-    assert search(alike, first, nothing).argmax() == 2
-    assert search(alike, nothing, first).argmax() == 0
-    twice = search(alike, 2 * first, nothing) - search(alike, first, nothing)
-    torch.testing.assert_close(twice[0], search.refuted[0])
+def search(*solved: str, trust: float = 0.0) -> Search:
+    """Of tasks, each written as the six outcomes of its behaviours: `110 001`."""
+    found = Search(len(solved), 3, latent_size=2)
+    outcomes = [[float(one) for one in task.replace(" ", "")] for task in solved]
+    found.get_buffer("solved").copy_(torch.tensor(outcomes))
+    found.get_buffer("trust").fill_(trust)
+    return found
 
 
-def test_what_is_improbable_is_not_told_apart() -> None:
-    nothing = torch.zeros(1, 2)
-    far, farther = (Search(2)(torch.tensor([[0.0, log_p]]), nothing, nothing)[0, 1] for log_p in (-20.0, -40.0))
-    torch.testing.assert_close(far, farther)
-    torch.testing.assert_close(far, torch.tensor(IMPROBABLE).log())
+def tried(*behaviours: int) -> Tensor:
+    counts = torch.zeros(1, 6)
+    for one in behaviours:
+        counts[0, one] += 1
+    return counts
 
 
-def test_a_belief_with_successes_chooses_by_them_and_draws_nothing() -> None:
+def test_before_a_trial_success_is_the_share_of_remembered_tasks() -> None:
+    success, _ = search("110 000", "110 000", "001 000", "001 000")(ALIKE, SHOWN, tried(), tried())
+    torch.testing.assert_close(success, torch.tensor([[0.5, 0.5, 0.5, ODD, ODD, ODD]]))
+
+
+def test_what_solves_the_same_tasks_is_refuted_together_and_a_success_is_repeated() -> None:
+    remembering = search("110 000", "110 000", "001 000")
+    success, worth = remembering(ALIKE, SHOWN, tried(0), tried())
+    assert worth.argmax() == success.argmax() == 2
+    assert success[0, 1] < 0.2
+    success, worth = remembering(ALIKE, SHOWN, tried(2), tried(0))
+    assert worth.argmax() in (0, 1)
+    assert success[0, 0] > 0.9
+
+
+def test_the_first_attempt_is_what_leaves_the_best_second_one() -> None:
+    """The third behaviour solves most, but the first two together solve everything."""
+    tasks = ["100 000"] * 2 + ["101 000"] * 3 + ["011 000"] * 3 + ["010 000"] * 2
+    success, worth = search(*tasks)(ALIKE, SHOWN, tried(), tried())
+    assert success.argmax() == 2
+    assert worth.argmax() in (0, 1)
+
+
+def test_behaviours_for_what_was_shown_are_there_only_where_something_was() -> None:
+    success, worth = search("111 010", "111 010")(ALIKE, NOT_SHOWN, tried(), tried())
+    assert (success[0, :3] == 0).all()
+    assert worth.argmax() == 4
+
+
+def test_a_misleading_demonstration_is_left_aside_once_it_has_failed() -> None:
+    remembering = search("100 100", "010 010", "001 001", "000 100", "000 010", "000 010")
+    _, worth = remembering(ALIKE, SHOWN, tried(0, 1, 2), tried())
+    assert worth.argmax() == 4
+
+
+@pytest.mark.parametrize(("trust", "sure"), [(0.0, False), (2.0, True)])
+def test_a_belief_counts_as_far_as_it_is_trusted(trust: float, sure: bool) -> None:
+    success, _ = search("100 000", "010 000", "001 000", trust=trust)(
+        torch.tensor([[0.98, 0.01, 0.01]]), SHOWN, tried(), tried()
+    )
+    assert (success[0, 0] > 0.8) == sure
+
+
+def test_however_much_has_failed_probabilities_stay_such() -> None:
+    success, worth = search("110 000", "001 000")(ALIKE, SHOWN, 200 * tried(0, 1, 2, 3, 4, 5), tried())
+    assert torch.isfinite(worth).all()
+    assert (success <= 1 - ODD).all() and (success >= 0).all()
+
+
+def test_a_belief_that_searches_chooses_by_worth_and_draws_nothing() -> None:
     probabilities = np.array([0.7, 0.2, 0.1], np.float32)
-    rng = np.random.default_rng(0)
-    searching = Belief(np.zeros(1, np.float32), probabilities, np.array([0.1, 0.2, 0.9], np.float32))
-    assert searching.map_hypothesis == 2
-    assert {searching.sample(rng) for _ in range(20)} == {2}
-    believing = Belief(np.zeros(1, np.float32), probabilities)
-    assert believing.map_hypothesis == 0
-    assert len({believing.sample(rng) for _ in range(50)}) > 1
+    rng, latent, nothing = np.random.default_rng(0), np.zeros(1, np.float32), np.zeros(6, np.float32)
+    searching = Belief(latent, probabilities, nothing, np.arange(6, dtype=np.float32))
+    assert searching.searches
+    assert searching.map_hypothesis == 5
+    assert {searching.sample(rng) for _ in range(20)} == {5}
+    for believing in (Belief(latent, probabilities), Belief(latent, probabilities, nothing, nothing)):
+        assert not believing.searches
+        assert believing.map_hypothesis == 0
+        assert len({believing.sample(rng) for _ in range(50)}) > 1
+
+
+def test_a_policy_that_remembers_an_episode_while_it_lasts_does_not_search() -> None:
+    for config in (ModelConfig(search=2, memory=4), ModelConfig(search=2, dynamics_rank=1)):
+        with pytest.raises(InvalidConfig, match="search"):
+            ConditionalPolicy(config, SPEC)
+
+
+def inference() -> Inference:
+    torch.manual_seed(0)
+    policy = ConditionalPolicy(ModelConfig(search=3, n_hypotheses=3, max_trials=3), SPEC)
+    with torch.no_grad():
+        policy.log_sigma.fill_(-3.0)
+        assert policy.search is not None
+        policy.search.get_buffer("solved").copy_(torch.eye(6)[:3] + torch.eye(6)[3:])
+    return Inference(policy, SPEC)
+
+
+def test_a_trial_that_cannot_be_counted_leaves_the_choice_to_the_belief(rng: np.random.Generator) -> None:
+    searching, demo, trial = inference(), SPEC.example_episode(rng), SPEC.example_episode(rng)
+    for told in (replace(trial, success=False).without_actions(), replace(trial, success=None)):
+        (belief,) = searching.infer_belief([Context((demo,), (told,))])
+        assert not belief.searches
+        assert belief.map_hypothesis == belief.probabilities.argmax()
+    (belief,) = searching.infer_belief([Context((demo,), (replace(trial, success=False),))])
+    assert belief.searches
+
+
+def test_a_trial_of_somebody_else_refutes_nothing(rng: np.random.Generator) -> None:
+    searching, demo = inference(), SPEC.example_episode(rng)
+    (before,) = searching.infer_belief([Context((demo,))])
+    (after,) = searching.infer_belief([Context((demo,), (replace(SPEC.example_episode(rng), success=False),))])
+    assert before.success is not None and after.success is not None
+    np.testing.assert_allclose(after.success, before.success, atol=1e-3)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,13 +6,10 @@ import pytest
 from support.small_run import ASKING, SMALL, after
 
 from metalearn.bundle import Bundle
-from metalearn.config import DataConfig, TrainingConfig
-from metalearn.data.context import Context
+from metalearn.config import DataConfig, ModelConfig, TrainingConfig
 from metalearn.data.dataset import Dataset
-from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 from metalearn.data.spec import Spec
-from metalearn.model.search import Search
 from metalearn.training.collect import (
     DemonstrationChunk,
     ProcessCollector,
@@ -22,6 +20,7 @@ from metalearn.training.collect import (
 from metalearn.training.events import Event, Stopped
 from metalearn.training.loop import train
 from metalearn.training.run_store import RunStore, fetch_folder
+from metalearn.training.searching import Explored, with_search
 
 
 def same(a: Bundle, b: Bundle) -> bool:
@@ -193,28 +192,26 @@ def test_the_example_of_a_bundle_is_a_demonstration_that_it_was_trained_on(tmp_p
     assert Bundle.load(tmp_path / "bundle").example == bundle.example
 
 
-def test_a_search_is_learnt_in_validation_tasks_that_no_look_tries_and_kept_only_if_it_helps(
+def test_a_search_remembers_validation_tasks_that_no_look_tries_and_is_kept_only_if_it_helps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    seen: list[tuple[Context, ...]] = []
+    seen: list[Explored] = []
 
-    def fitted(policy: Snapshot, spec: Spec, contexts: list[Context], attempts: list[tuple[Episode, ...]]) -> Snapshot:
-        assert [len(of_task) for of_task in attempts] == [2] * len(contexts) == [2] * 6
-        seen.append(tuple(contexts))
-        search = {f"search.{k}": v.detach().numpy() for k, v in Search(policy.model.n_hypotheses).state_dict().items()}
-        model = policy.model.model_copy(update={"search": True})
-        return Snapshot(model, policy.weights | search, policy.version)
+    def fitted(policy: Snapshot, spec: Spec, explored: list[Explored]) -> Snapshot | None:
+        seen.extend(explored)
+        halves = [replace(task, solved=(True, False) * policy.model.n_hypotheses) for task in explored]
+        return with_search(policy, spec, halves)
 
     monkeypatch.setattr("metalearn.training.episode_source.MOST_EXPLORED", 6)
-    monkeypatch.setattr("metalearn.training.loop.fit_search", fitted)
-    automatic = SMALL.model_copy(
-        update={
-            "training": TrainingConfig(steps=16, batch_tasks=8, check_tasks=8, trials_per_task=1, demo_dropout=0.0),
-        }
-    )
-    bundle = train(automatic, tmp_path)
-    assert len(seen) == 1
+    monkeypatch.setattr("metalearn.training.episode_source.FEWEST_EXPLORED", 4)
+    monkeypatch.setattr("metalearn.training.loop.with_search", fitted)
+    training = TrainingConfig(steps=16, batch_tasks=8, check_tasks=8, trials_per_task=1, demo_dropout=0.0)
+    model = ModelConfig(**{**SMALL.model.model_dump(exclude_unset=True), "memory": 0, "dynamics_rank": 0})
+    bundle = train(SMALL.model_copy(update={"model": model, "training": training}), tmp_path)
+    assert len(seen) == 6
+    assert {len(task.solved) for task in seen} == {2 * bundle.model["n_hypotheses"]}
     [decided] = [one for one in bundle.provenance["decisions"] if one["field"] == "model.search"]
-    assert decided["value"] == bundle.model["search"] == any(name.startswith("search.") for name in bundle.weights)
+    assert decided["value"] == bundle.model["search"]
+    assert bool(decided["value"]) == any(name.startswith("search.") for name in bundle.weights)
     assert "validation tasks are solved" in decided["reason"]
     assert bundle.provenance["weights_after_steps"] <= 16

@@ -8,6 +8,7 @@ from metalearn.config import TrainingConfig
 from metalearn.training.looks import LOOKS, Looks
 from metalearn.training.schedule import (
     FEWEST_STEPS,
+    LEARNING,
     MOST_ROUNDS,
     UNIMODAL_ENOUGH,
     AutomaticSchedule,
@@ -143,9 +144,9 @@ def test_what_is_solved_in_every_attempt_is_only_refined() -> None:
 @pytest.mark.parametrize(("steps", "again"), [(20, False), (200, True)])
 def test_trials_that_are_still_fresh_are_not_collected_again(steps: int, again: bool) -> None:
     config = TrainingConfig(minutes=10.0, demo_dropout=0.0)
-    schedule, now_s = automatic(config), 0.66 * 0.95 * 600
+    schedule, now_s = automatic(config), 0.66 * LEARNING * 600
     works(schedule)
-    schedule.look(500, {"trial": 0.5}, 0.5 * 0.95 * 600)
+    schedule.look(500, {"trial": 0.5}, 0.5 * LEARNING * 600)
     schedule.begin_round(500)
     schedule.look(500 + steps, {"trial": 0.5, "retrial": 0.5}, now_s)
     assert schedule.settle_start == 500 + steps

@@ -1,90 +1,97 @@
-"""Learning from outcomes which hypothesis to try next."""
+"""Remembering which behaviours solve which tasks."""
 
 import numpy as np
 import pytest
 import torch
-from support.bundles import BOX, SEEN
 
-from metalearn.config import ModelConfig
+from metalearn.config import DataConfig, ModelConfig
 from metalearn.data.context import Context
-from metalearn.data.episode import Episode
-from metalearn.data.spec import Spec
-from metalearn.model.inference import HypothesisActor, Inference
+from metalearn.model.inference import Inference
 from metalearn.model.policy import ConditionalPolicy
-from metalearn.training.collect import Snapshot
-from metalearn.training.searching import fit_search
+from metalearn.tasks.registry import find_family
+from metalearn.training.collect import DemonstrationChunk, Snapshot
+from metalearn.training.ends import keep_useful_search
+from metalearn.training.searching import TRUSTS, Explored, explore_chunk, with_search
 
-SPEC = Spec(SEEN, BOX, horizon=8, rate_hz=10.0)
-MODEL = ModelConfig(n_hypotheses=3, max_trials=3, n_frames=4)
-SOLVES = ((0, 1), (2,))
-"""Of two kinds of task each hypothesis that solves it: the first two solve the same ones, which are more."""
-
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
+FAMILY = find_family("reach-m2")
+MODEL = ModelConfig(n_hypotheses=2, max_trials=3, n_frames=4, encoder_width=16, policy_width=16, latent_dim=8)
 
 
 @pytest.fixture(scope="module")
 def policy() -> Snapshot:
-    """Of random weights, with hypotheses that do different things whatever the context, and are believed alike."""
+    """Of random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = ConditionalPolicy(MODEL, SPEC)
-        with torch.no_grad():
-            network.hypotheses.weight.mul_(20)
-            network.log_sigma.fill_(-3.0)
-            for part in (network.prior, network.encoder.demo, network.encoder.trial, network.encoder.counts):
-                for parameter in part.parameters():
-                    parameter.zero_()
-    return Snapshot(MODEL, network.to_weights())
+        return Snapshot(MODEL, ConditionalPolicy(MODEL, FAMILY.spec).to_weights())
 
 
-def attempt(inference: Inference, context: Context, z: int, kind: int, rng: np.random.Generator) -> Episode:
-    """What the policy does under z at observations drawn at random, in a task of a kind."""
-    latent = inference.infer_belief([context])[0].latent
-    actor = HypothesisActor(inference, latent[None], np.array([z]))
-    observations = SPEC.example_episode(rng, 6).observations
-    actions = np.concatenate([actor.act(one[None]) for one in observations[:-1]])
-    return Episode.of(observations, actions, success=z in SOLVES[kind])
+def explored(*tasks: tuple[tuple[float, float], str]) -> list[Explored]:
+    return [Explored(np.array(p, np.float32), tuple(one == "1" for one in solved)) for p, solved in tasks]
 
 
-def tasks(policy: Snapshot, n: int, rng: np.random.Generator) -> tuple[list[Context], list[list[Episode]]]:
-    """Attempts under hypotheses drawn at random, in tasks of which two thirds are of the first kind."""
-    inference = Inference(ConditionalPolicy.from_weights(policy.model, SPEC, policy.weights), SPEC)
-    contexts, attempts = [Context() for _ in range(n)], []
-    for i in range(n):
-        made: list[Episode] = []
-        for _ in range(3):
-            made.append(attempt(inference, Context().with_trial(*made), int(rng.integers(3)), int(i % 3 == 0), rng))
-        attempts.append(made)
-    return contexts, attempts
+def test_every_behaviour_is_attempted_in_every_task(policy: Snapshot) -> None:
+    indices = tuple(FAMILY.splits["validation"][:5])
+    found = explore_chunk(policy, DemonstrationChunk("reach-m2", indices, DataConfig(), seed=0))
+    assert [len(task.solved) for task in found] == [4] * 5
+    assert all(outcome in (True, False) for task in found for outcome in task.solved)
+    assert all(task.probabilities.shape == (2,) and abs(task.probabilities.sum() - 1) < 1e-5 for task in found)
+    again = explore_chunk(policy, DemonstrationChunk("reach-m2", indices, DataConfig(), seed=0))
+    assert [task.solved for task in again] == [task.solved for task in found]
 
 
-def test_what_failed_refutes_whatever_solves_the_same_tasks(policy: Snapshot, rng: np.random.Generator) -> None:
-    searching = fit_search(policy, SPEC, *tasks(policy, 60, rng))
+def test_outcomes_are_remembered_as_they_are(policy: Snapshot) -> None:
+    searching = with_search(policy, FAMILY.spec, explored(((0.5, 0.5), "1000"), ((0.5, 0.5), "0110")))
     assert searching is not None
-    assert searching.model.search
-    inference = Inference(ConditionalPolicy.from_weights(searching.model, SPEC, searching.weights), SPEC)
+    assert searching.model.search == 2
+    assert searching.weights["search.solved"].tolist() == [[1, 0, 0, 0], [0, 1, 1, 0]]
+    plain = Inference(ConditionalPolicy.from_weights(policy.model, FAMILY.spec, policy.weights), FAMILY.spec)
+    nothing = plain.infer_belief([Context()])[0].latent
+    np.testing.assert_array_equal(searching.weights["search.nothing_shown"], nothing)
 
-    def chosen(kind: int, *tried: int) -> int:
-        context = Context()
-        for z in tried:
-            context = context.with_trial(attempt(inference, context, z, kind, rng))
-        return inference.infer_belief([context])[0].map_hypothesis
 
-    assert chosen(1) in SOLVES[0]
-    for first in SOLVES[0]:
-        assert chosen(1, first) == 2
-    assert chosen(0, 2) in SOLVES[0]
-    assert chosen(1, 2) == 2
-    assert chosen(0, 1) == 1
+def test_from_the_second_half_on_behaviours_are_those_of_nothing_shown(policy: Snapshot) -> None:
+    rng = np.random.default_rng(0)
+    searching = with_search(policy, FAMILY.spec, explored(((0.5, 0.5), "1000"), ((0.5, 0.5), "0110")))
+    assert searching is not None
+    plain, other = (
+        Inference(ConditionalPolicy.from_weights(one.model, FAMILY.spec, one.weights), FAMILY.spec)
+        for one in (policy, searching)
+    )
+    shown, nothing = Context((FAMILY.spec.example_episode(rng),)), Context()
+    (seen,) = other.infer_belief([shown])
+    expected = plain.conditioning(np.stack([plain.infer_belief([nothing])[0].latent] * 2), np.arange(2))
+    got = other.conditioning(np.stack([seen.latent] * 2), np.arange(2, 4))
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_belief_is_trusted_if_it_foretells_outcomes(tells: bool, policy: Snapshot) -> None:
+    rng = np.random.default_rng(0)
+    tasks = []
+    for _ in range(60):
+        kind = int(rng.integers(2))
+        sure = kind if tells else int(rng.integers(2))
+        tasks.append(((0.9, 0.1) if sure == 0 else (0.1, 0.9), "1010" if kind == 0 else "0101"))
+    searching = with_search(policy, FAMILY.spec, explored(*tasks))
+    assert searching is not None
+    assert searching.weights["search.trust"] in TRUSTS
+    assert (searching.weights["search.trust"] > 0.5) == tells
 
 
 @pytest.mark.parametrize("outcome", [True, False, None])
-def test_where_outcomes_are_all_alike_nothing_is_learnt(
-    outcome: bool | None, policy: Snapshot, rng: np.random.Generator
-) -> None:
-    contexts, attempts = tasks(policy, 4, rng)
-    alike = [[Episode.of(e.observations, e.actions, success=outcome) for e in of_task] for of_task in attempts]
-    assert fit_search(policy, SPEC, contexts, alike) is None
+def test_where_outcomes_are_all_alike_nothing_is_remembered(outcome: bool | None, policy: Snapshot) -> None:
+    alike = [Explored(np.full(2, 0.5, np.float32), (outcome,) * 4)] * 3
+    assert with_search(policy, FAMILY.spec, alike) is None
+
+
+@pytest.mark.parametrize(("gain", "kept"), [(0.25, True), (0.02, False)])
+def test_a_search_is_kept_if_more_than_chance_speaks_for_it(gain: float, kept: bool, policy: Snapshot) -> None:
+    searching = with_search(policy, FAMILY.spec, explored(((0.5, 0.5), "1000"), ((0.5, 0.5), "0110")))
+    rng = np.random.default_rng(0)
+    before = rng.choice([0.0, 0.5, 1.0], 100)
+    after = np.clip(before + gain + rng.normal(0, 0.3, 100), 0, 1)
+    solved = {policy.model.search: before, 2: after}
+    found, decision = keep_useful_search(policy, searching, lambda one: solved[one.model.search])
+    assert (found is searching) == kept
+    assert decision.value == (2 if kept else 0)
+    assert keep_useful_search(policy, None, lambda _: before)[0] is policy
