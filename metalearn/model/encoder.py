@@ -83,8 +83,8 @@ class ContextEncoder(nn.Module):
 
     Batch normalisation without affine parameters spreads the latents of a batch: at the start contexts hardly
     differ between tasks, and without it learning waits on a plateau. Where observations list entities, the
-    keys of those that the demos and the trials were about are appended to the latent. What a trial was about is
-    added or taken away, as the trial says: to begin with what succeeded is looked for, and what failed avoided.
+    keys of those that the demos and the trials were about are appended to the latent. How much what a trial was about
+    counts, and whether it is looked for or avoided, is read from the trial; to begin with all trials count alike.
     """
 
     def __init__(self, config: ModelConfig, observations: ObservationEncoder, action_size: int) -> None:
@@ -161,8 +161,7 @@ def _bearing(d: int, n_heads: int) -> nn.Linear:
     layer = nn.Linear(d + 1, n_heads)
     with torch.no_grad():
         layer.weight.zero_()
-        layer.weight[:, -1] = 1.0
-        layer.bias.zero_()
+        layer.bias.fill_(1.0)
     return layer
 
 

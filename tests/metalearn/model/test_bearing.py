@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from metalearn.config import ModelConfig
@@ -21,9 +22,16 @@ def episodes() -> tuple[Episode, Episode]:
     return tuple(demonstrate(FAMILY, (0, 1), (1, 2), "trial", 0.0).episodes)
 
 
-def policy() -> ConditionalPolicy:
+def policy(learnt: bool = False) -> ConditionalPolicy:
+    """Of random weights, in which failures have been learnt to count the other way round or not."""
     torch.manual_seed(0)
-    return ConditionalPolicy(ModelConfig(max_trials=3), FAMILY.spec)
+    found = ConditionalPolicy(ModelConfig(max_trials=3), FAMILY.spec)
+    if learnt:
+        assert found.encoder.bearing is not None
+        with torch.no_grad():
+            found.encoder.bearing.bias.zero_()
+            found.encoder.bearing.weight[:, -1] = 1.0
+    return found
 
 
 def about(inference: Inference, *trials: tuple[Episode, bool]) -> Array:
@@ -33,17 +41,19 @@ def about(inference: Inference, *trials: tuple[Episode, bool]) -> Array:
     return belief.latent[-N_HEADS * KEY_SIZE :]
 
 
-def test_what_succeeded_is_looked_for_and_what_failed_is_avoided_to_begin_with() -> None:
-    inference, (one, other) = Inference(policy(), FAMILY.spec), episodes()
+def test_what_succeeded_is_looked_for_and_what_failed_is_avoided_once_that_is_learnt() -> None:
+    inference, (one, other) = Inference(policy(learnt=True), FAMILY.spec), episodes()
     assert np.abs(about(inference, (one, True))).max() > 0.01
     np.testing.assert_allclose(about(inference, (one, False)), -about(inference, (one, True)), atol=1e-6)
     both = about(inference, (one, False), (other, True))
     np.testing.assert_allclose(both, about(inference, (other, True)) - about(inference, (one, True)), atol=1e-6)
 
 
-def test_a_policy_of_before_adds_all_trials_alike() -> None:
-    weights = {name: value for name, value in policy().to_weights().items() if "bearing" not in name}
-    inference = Inference(ConditionalPolicy.from_weights(policy().config, FAMILY.spec, weights), FAMILY.spec)
+@pytest.mark.parametrize("of_before", [False, True], ids=["to begin with", "a bundle of before"])
+def test_without_anything_learnt_all_trials_count_alike(of_before: bool) -> None:
+    weights = policy(learnt=of_before).to_weights()
+    kept = {name: value for name, value in weights.items() if not (of_before and "bearing" in name)}
+    inference = Inference(ConditionalPolicy.from_weights(policy().config, FAMILY.spec, kept), FAMILY.spec)
     one, other = episodes()
     np.testing.assert_allclose(about(inference, (one, False)), about(inference, (one, True)), atol=1e-6)
     both = about(inference, (one, False), (other, True))
