@@ -6,6 +6,7 @@ Pure torch. Does not know how it is trained, nor environments.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
+from metalearn.data.units import Units
 from metalearn.model.asks import AskReader
 from metalearn.model.choices import log_likelihood_of_choices, most_probable_choices
 from metalearn.model.dynamics import Dynamics
@@ -102,11 +104,21 @@ class ConditionalPolicy(nn.Module):
                 raise InvalidConfig("search: expected 0 where an episode is remembered while it lasts")
             n_heads, key_size = observations.memory_shape or (0, 0)
             self.search = Search(config.search, config.n_hypotheses, d + 2 * n_heads * key_size)
+            self._keep_bounds(spec)
         self.log_sigma = nn.Parameter(torch.full((a,), -0.5))
         self.spread = nn.Linear(d, a) if config.context_sigma and not self.discrete else None
         if self.spread is not None:
             nn.init.zeros_(self.spread.weight)
             nn.init.zeros_(self.spread.bias)
+
+    def _keep_bounds(self, spec: Spec) -> None:
+        """Remember the bounds of continuous actions in their units."""
+        bounds = None
+        if not self.discrete:
+            space: Any = spec.action_space
+            encoded = Units(spec, **dict(self.config.units)).encode_actions(np.stack([space.low, space.high]))
+            bounds = torch.from_numpy(encoded)
+        self.register_buffer("bounds", bounds, persistent=False)
 
     def infer_belief(
         self, demos: EpisodeTensors, trials: EpisodeTensors, asks: Float[Tensor, "b n"]
@@ -155,7 +167,9 @@ class ConditionalPolicy(nn.Module):
         n_steps = self.config.n_frames - 1
         found = []
         for of in (latent, self.search.get_buffer("nothing_shown").expand_as(latent)):
-            steps = self._step_likelihood(of, seen, actions, seen[..., :0])
+            steps = self._step_likelihood(
+                of, seen, actions, seen[..., :0], within=self.get_buffer("bounds") if not self.discrete else None
+            )
             found.append(n_steps * functional.avg_pool1d(steps, n_steps))  # a reshape would keep sizes in a graph
         as_shown, otherwise = found
         as_shown = as_shown + (1 - shown[..., None]) * NEVER
@@ -281,8 +295,13 @@ class ConditionalPolicy(nn.Module):
         actions: Shaped[Tensor, "b t *a"],
         sums: Float[Tensor, "b t s"],
         hypothesis: Int[Tensor, " b"] | None = None,
+        *,
+        within: Float[Tensor, "2 a"] | None = None,
     ) -> Float[Tensor, "b z t"]:
-        """log p(action | observation, z, context) at each step, for every z or one of each row, but for a constant."""
+        """log p(action | observation, z, context) at each step, for every z or one of each row, but for a constant.
+
+        `within` are bounds that means are moved into, as they are where somebody acts.
+        """
         if hypothesis is None:
             embedded = self.hypotheses.weight.expand(latent.shape[0], -1, -1)  # not len, which a graph would keep
         else:
@@ -293,6 +312,8 @@ class ConditionalPolicy(nn.Module):
         if self.discrete:
             chosen = actions[:, None].expand(-1, z, *actions.shape[1:])
             return log_likelihood_of_choices(out, chosen, self._choices)
+        if within is not None:
+            out = out.maximum(within[0]).minimum(within[1])
         log_sigma = self._log_sigma(latent[:, None].expand(-1, z, -1), embedded)[:, :, None]
         error = (actions[:, None] - out) / log_sigma.exp()
         return (-0.5 * error.square() - log_sigma).sum(-1)

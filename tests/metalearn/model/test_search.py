@@ -11,6 +11,7 @@ from torch import Tensor
 from metalearn.adapter import Belief
 from metalearn.config import ModelConfig
 from metalearn.data.context import Context
+from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.model.inference import Inference
@@ -136,3 +137,19 @@ def test_a_trial_of_somebody_else_refutes_nothing(rng: np.random.Generator) -> N
     (after,) = searching.infer_belief([Context((demo,), (replace(SPEC.example_episode(rng), success=False),))])
     assert before.success is not None and after.success is not None
     np.testing.assert_allclose(after.success, before.success, atol=1e-3)
+
+
+def test_an_attempt_of_its_own_is_known_even_where_actions_end_at_their_bounds(rng: np.random.Generator) -> None:
+    searching = inference()
+    with torch.no_grad():
+        searching.policy.hypotheses.weight.mul_(20)
+        searching.policy.head.weight.mul_(10)
+    (belief,) = searching.infer_belief([context := Context((SPEC.example_episode(rng),))])
+    actor = searching.adapt_under([context], 1)
+    observations = SPEC.example_episode(rng, 8).observations
+    actions = np.concatenate([actor.act(one[None]) for one in observations[:-1]])
+    assert (np.abs(actions) == BOX.high[0]).any()
+    trial = Episode.of(observations, actions, success=False)
+    (after,) = searching.infer_belief([context.with_trial(trial)])
+    assert belief.success is not None and after.success is not None
+    assert after.success[1] < belief.success[1] - 0.1
