@@ -14,6 +14,9 @@ from metalearn.data.frames import Frames
 from metalearn.model.batchnorm import GlobalBatchNorm
 from metalearn.model.observations import ObservationEncoder
 
+ABOUT = 3
+"""Kinds of episode whose keys a latent has: demos, trials that succeeded and trials that failed."""
+
 
 @dataclass(frozen=True, eq=False)
 class EpisodeTensors:
@@ -83,8 +86,7 @@ class ContextEncoder(nn.Module):
 
     Batch normalisation without affine parameters spreads the latents of a batch: at the start contexts hardly
     differ between tasks, and without it learning waits on a plateau. Where observations list entities, the
-    keys of those that the demos and the trials were about are appended to the latent. How much what a trial was about
-    counts, and whether it is looked for or avoided, is read from the trial; to begin with all trials count alike.
+    keys of those that the demos, the trials that succeeded and those that failed were about are appended to the latent.
     """
 
     def __init__(self, config: ModelConfig, observations: ObservationEncoder, action_size: int) -> None:
@@ -98,11 +100,9 @@ class ContextEncoder(nn.Module):
         n_keys, n_matches = n_heads * key_size, n_heads**2
         self.demo = _mlp(size + n_keys, width, d)
         self.trial = _mlp(size + n_keys + n_matches + d + 1, width, d)
-        self.bearing = _bearing(d, n_heads) if n_heads else None
         self.counts = nn.Linear(2, d)
         self.max_trials = config.max_trials
         self.normalise = GlobalBatchNorm(d, affine=False, momentum=0.02)
-        self.register_load_state_dict_pre_hook(_add_trials_as_before)  # type: ignore[no-untyped-call]
 
     def forward(self, demos: EpisodeTensors, trials: EpisodeTensors) -> Float[Tensor, "b d"]:
         """Invariant to the order of demos and of trials; either may be empty."""
@@ -118,11 +118,10 @@ class ContextEncoder(nn.Module):
         matches = [] if keys is None else [torch.einsum("bkhc,bgc->bkhg", keys, about[0]).flatten(2)]
         # A longer sum than any in training would be a latent like no other: average it down to the longest.
         tried = tried * (self.max_trials / tried.sum(1, keepdim=True).clamp(min=self.max_trials))
-        read = self.trial(torch.cat([seen, *matches, light], -1))
-        if keys is not None and self.bearing is not None:
-            bearing = self.bearing(torch.cat([read, trials.success[..., None]], -1)) * tried
-            about += [(keys * bearing[..., None]).sum(1)]
-        latent = latent + (read * tried).sum(1)
+        if keys is not None:
+            outcomes = (1 + trials.success) / 2, (1 - trials.success) / 2  # a trial of unknown success is half of each
+            about += [(keys * (tried * outcome[..., None])[..., None]).sum(1) for outcome in outcomes]
+        latent = latent + (self.trial(torch.cat([seen, *matches, light], -1)) * tried).sum(1)
         return torch.cat([self.normalise(latent), *(a.flatten(1) for a in about)], -1)
 
     def _flatten(
@@ -154,22 +153,6 @@ def _put(values: Float[Tensor, "n *v"], there: Bool[Tensor, "b k"]) -> Float[Ten
     if len(values) == there.numel():
         return values.unflatten(0, there.shape)
     return values.new_zeros(*there.shape, *values.shape[1:]).index_put((there,), values)
-
-
-def _bearing(d: int, n_heads: int) -> nn.Linear:
-    """How each key of a trial counts, read from what is made of the trial `[d]` and its success."""
-    layer = nn.Linear(d + 1, n_heads)
-    with torch.no_grad():
-        layer.weight.zero_()
-        layer.bias.fill_(1.0)
-    return layer
-
-
-def _add_trials_as_before(encoder: "ContextEncoder", weights: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Bundles of before decision 0079 do not say how keys of trials count: alike, whatever became of the trial."""
-    if encoder.bearing is not None:
-        weights.setdefault(f"{prefix}bearing.weight", torch.zeros_like(encoder.bearing.weight))
-        weights.setdefault(f"{prefix}bearing.bias", torch.ones_like(encoder.bearing.bias))
 
 
 def _mlp(size: int, width: int, out: int) -> nn.Sequential:

@@ -24,7 +24,7 @@ from metalearn.data.units import Units
 from metalearn.model.asks import AskReader
 from metalearn.model.choices import log_likelihood_of_choices, most_probable_choices
 from metalearn.model.dynamics import Dynamics
-from metalearn.model.encoder import ContextEncoder, EpisodeTensors
+from metalearn.model.encoder import ABOUT, ContextEncoder, EpisodeTensors
 from metalearn.model.memory import EpisodeMemory
 from metalearn.model.observations import ObservationEncoder, make_observation_encoder
 from metalearn.model.search import Search
@@ -77,7 +77,7 @@ class ConditionalPolicy(nn.Module):
         plain, found = observations.plain_size, observations.found_size
         if observations.memory_shape:
             n_heads, key_size = observations.memory_shape
-            n_queries = n_heads * (2 * n_heads + key_size)
+            n_queries = n_heads * (ABOUT * n_heads + key_size)
             self.steering = nn.Sequential(nn.Linear(d, width), nn.ReLU(), nn.Linear(width, n_queries))
         self._film_sizes = [width] * 4 + [plain]
         self.modulation = nn.Sequential(nn.Linear(d, width), nn.ReLU(), nn.Linear(width, sum(self._film_sizes)))
@@ -103,7 +103,7 @@ class ConditionalPolicy(nn.Module):
             if self.n_sums:
                 raise InvalidConfig("search: expected 0 where an episode is remembered while it lasts")
             n_heads, key_size = observations.memory_shape or (0, 0)
-            self.search = Search(config.search, config.n_hypotheses, d + 2 * n_heads * key_size)
+            self.search = Search(config.search, config.n_hypotheses, d + ABOUT * n_heads * key_size)
             self._keep_bounds(spec)
         self.log_sigma = nn.Parameter(torch.full((a,), -0.5))
         self.spread = nn.Linear(d, a) if config.context_sigma and not self.discrete else None
@@ -473,7 +473,7 @@ def _queries(
     steering: Float[Tensor, "b z q"], remembered: Float[Tensor, "b z p"], n_heads: int, key_size: int
 ) -> Float[Tensor, "b z h c"]:
     """What to look for: to begin with what head h remembers of demos and trials; then any mixture, or else."""
-    mixture, other = steering.split([2 * n_heads**2, n_heads * key_size], -1)
-    same = torch.eye(n_heads, device=steering.device).repeat(1, 2)
-    keys = remembered.unflatten(-1, (2 * n_heads, key_size))
-    return (same + mixture.unflatten(-1, (n_heads, 2 * n_heads))) @ keys + other.unflatten(-1, (n_heads, key_size))
+    mixture, other = steering.split([ABOUT * n_heads**2, n_heads * key_size], -1)
+    same = torch.eye(n_heads, device=steering.device).repeat(1, ABOUT)
+    keys = remembered.unflatten(-1, (ABOUT * n_heads, key_size))
+    return (same + mixture.unflatten(-1, (n_heads, ABOUT * n_heads))) @ keys + other.unflatten(-1, (n_heads, key_size))

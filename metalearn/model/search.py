@@ -3,19 +3,23 @@
 Filled by `metalearn.training.searching` with what a trained policy achieved; knows neither episodes nor environments.
 """
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 ODD = 0.05  # how often an attempt goes otherwise than another one under the same behaviour in the same task
+MISLED = 0.1  # how often a demonstration is of something else than the task
 
 
 class Search(nn.Module):
     """Remembers n tasks and which of 2 z behaviours solved each, and weighs those that agree with what was tried.
 
     Behaviours are the z hypotheses as something was shown, and again as if nothing had been: a demonstration may
-    mislead. The new task is taken for one of those that are remembered (Bayes' rule; all are as probable to begin with,
-    but for how well they agree with p(z | context), as far as that is to be trusted).
+    mislead. The new task is taken for one of those that are remembered, or for one of them with a demonstration of
+    something else, which no behaviour of the first kind solves (Bayes' rule). To begin with all are as probable, but
+    for how well they agree with p(z | context), as far as that is to be trusted.
 
     Args:
         n_tasks: that are remembered.
@@ -47,16 +51,23 @@ class Search(nn.Module):
             failed: how many attempts under each behaviour did, in fractions where it is unclear.
             succeeded: likewise.
         """
-        solves = self.solves
-        evidence = failed @ (1 - solves).log().T + succeeded @ solves.log().T
-        agrees = (probabilities @ solves[:, : self.n_hypotheses].T).log()
-        weights = (evidence + self.get_buffer("trust") * shown * agrees).softmax(-1)
+        as_shown, otherwise = self.solves.split(self.n_hypotheses, -1)
+        misled = torch.cat([torch.full_like(as_shown, ODD), otherwise], -1)
+        solves = torch.cat([self.solves, misled])
+        agrees = self.agreement(probabilities) * self.get_buffer("trust") * shown
+        prior = torch.cat([agrees + math.log(1 - MISLED), torch.zeros_like(agrees) + math.log(MISLED)], -1)
+        weights = (prior + failed @ (1 - solves).log().T + succeeded @ solves.log().T).softmax(-1)
         available = torch.cat([shown.expand(-1, self.n_hypotheses), torch.ones_like(probabilities)], -1)
         success, misses = weights @ solves, 1 - solves
         # That one of two fails and then the other: in each remembered task, then over them.
         both_fail = (weights[:, None] * misses.T) @ misses
         either = (1 - both_fail) * available[:, None]
         return success * available, (success + either.amax(-1)) * available
+
+    def agreement(self, probabilities: Float[Tensor, "b z"]) -> Float[Tensor, "b n"]:
+        """The logarithm of how well p(z | context) agrees with what solved each remembered task, beside their mean."""
+        agrees = probabilities @ self.solves[:, : self.n_hypotheses].T
+        return (agrees / agrees.mean(-1, keepdim=True)).log()
 
     @property
     def solves(self) -> Float[Tensor, "n y"]:

@@ -88,7 +88,7 @@ def with_search(policy: Snapshot, spec: Spec, explored: Sequence[Explored]) -> S
 def _trust(search: Search, probabilities: Float[Tensor, "n z"]) -> float:
     """Which of `TRUSTS` foretells best what solved each remembered task, from all others."""
     solved, solves, z = search.get_buffer("solved"), search.solves, search.n_hypotheses
-    agrees = (probabilities @ solves[:, :z].T).log()
+    agrees = search.agreement(probabilities)
     others = torch.zeros_like(agrees).fill_diagonal_(-torch.inf)
 
     def surprise(trust: float) -> float:

@@ -15,6 +15,7 @@ from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
+from metalearn.model.encoder import ABOUT
 from metalearn.model.inference import Inference
 from metalearn.model.observations import make_baseline_encoder
 from metalearn.model.observations.images import ImageEncoder
@@ -124,7 +125,7 @@ def test_a_policy_reads_each_picture_once_whatever_the_number_of_hypotheses(monk
     policy, n_read = ConditionalPolicy(ModelConfig(**SMALL), PICTURE), []
     network = policy.observations.parts[0].network
     network.convolutions[0].register_forward_hook(lambda _, given, made: n_read.append(len(made)))
-    seen, n_keys = pictures(6).view(2, 3, -1), 2 * math.prod(policy.observations.memory_shape)
+    seen, n_keys = pictures(6).view(2, 3, -1), ABOUT * math.prod(policy.observations.memory_shape)
     policy.log_likelihood(
         torch.zeros(2, 8 + n_keys), seen, torch.zeros(2, 3, 2), torch.ones(2, 3), torch.zeros(2, 3, 0)
     )

@@ -16,7 +16,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.model.inference import Inference
 from metalearn.model.policy import ConditionalPolicy
-from metalearn.model.search import ODD, Search
+from metalearn.model.search import MISLED, ODD, Search
 
 SPEC = Spec(SEEN, BOX, horizon=8, rate_hz=10.0)
 ALIKE, SHOWN, NOT_SHOWN = torch.full((1, 3), 1 / 3), torch.ones(1, 1), torch.zeros(1, 1)
@@ -45,7 +45,8 @@ def tried(*behaviours: int) -> Tensor:
 
 def test_before_a_trial_success_is_the_share_of_remembered_tasks() -> None:
     success, _ = search("110 000", "110 000", "001 000", "001 000")(ALIKE, SHOWN, tried(), tried())
-    torch.testing.assert_close(success, torch.tensor([[0.5, 0.5, 0.5, ODD, ODD, ODD]]))
+    shared = 0.5 * (1 - MISLED) + ODD * MISLED
+    torch.testing.assert_close(success, torch.tensor([[*[shared] * 3, ODD, ODD, ODD]]))
 
 
 def test_what_solves_the_same_tasks_is_refuted_together_and_a_success_is_repeated() -> None:
@@ -73,9 +74,11 @@ def test_behaviours_for_what_was_shown_are_there_only_where_something_was() -> N
 
 
 def test_a_misleading_demonstration_is_left_aside_once_it_has_failed() -> None:
-    remembering = search("100 100", "010 010", "001 001", "000 100", "000 010", "000 010")
-    _, worth = remembering(ALIKE, SHOWN, tried(0, 1, 2), tried())
-    assert worth.argmax() == 4
+    """Whatever is shown is solved by what is shown; so if that fails, something else was shown."""
+    remembering = search("111 100", "111 010", "111 010")
+    assert remembering(ALIKE, SHOWN, tried(), tried())[1].argmax() < 3
+    assert remembering(ALIKE, SHOWN, tried(0), tried())[1].argmax() == 4
+    assert remembering(ALIKE, SHOWN, tried(0, 4), tried())[1].argmax() == 3
 
 
 @pytest.mark.parametrize(("trust", "sure"), [(0.0, False), (2.0, True)])
