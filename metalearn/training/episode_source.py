@@ -93,12 +93,17 @@ class EpisodeSource:
 
         They are as many as are asked for, but where minutes count fewer, if a look at `n_attempts` in each is slow.
         """
-        n = min(self._affordable(n_attempts), len(self._family.splits["validation"]))
-        if n == 0 or self._group.rank != 0:
-            return []
-        indices = tasks_of(self._family, "validation", n, self._experiment.seed)
-        self._looked_at = frozenset(indices)
-        return self._demonstrate("", indices)
+        found = list[TaskRecord]()
+
+        def demonstrate() -> None:
+            n = min(self._affordable(n_attempts), len(self._family.splits["validation"]))
+            if n:
+                indices = tasks_of(self._family, "validation", n, self._experiment.seed)
+                self._looked_at = frozenset(indices)
+                found.extend(self._demonstrate("", indices))
+
+        self._group.run_on_rank_zero(demonstrate)
+        return found
 
     def without_demos(self, n_tasks: int) -> frozenset[int]:
         """Which of so many training tasks are tried without demonstrations: as many as learning drops them of.
