@@ -32,6 +32,7 @@ from metalearn.model.search import Search
 LOG_SIGMA_RANGE = (-3.0, 1.0)
 MEMORY_WEIGHTS = ("memory.", "evidence.", "reminder.")
 """What the names of weights begin with that a policy without a memory within an episode does not have."""
+RECOGNISED = 0.5  # how probably a trial is the policy's own, for it to be counted
 ELSEWHERE = 3.0  # deviations that every action of somebody else is off
 NEVER = -1e4  # the logarithm of a probability
 STUBBORNNESS = 2.3  # the logarithm of how much likelier another hypothesis must have become to be acted on instead
@@ -116,8 +117,9 @@ class ConditionalPolicy(nn.Module):
         bounds = None
         if not self.discrete:
             space: Any = spec.action_space
-            encoded = Units(spec, **dict(self.config.units)).encode_actions(np.stack([space.low, space.high]))
-            bounds = torch.from_numpy(encoded)
+            with np.errstate(invalid="ignore"):  # an unbounded component that never varied has no unit
+                encoded = Units(spec, **dict(self.config.units)).encode_actions(np.stack([space.low, space.high]))
+            bounds = torch.from_numpy(np.nan_to_num(encoded, nan=0.0, posinf=np.inf, neginf=-np.inf))
         self.register_buffer("bounds", bounds, persistent=False)
 
     def infer_belief(
@@ -140,15 +142,16 @@ class ConditionalPolicy(nn.Module):
         """Of a policy that searches: latent, p(z | context), and what `Search` says of each behaviour.
 
         The latent is that of the context before any trial, for which behaviours are remembered. Where a trial cannot
-        be counted, as nobody knows its actions or how it went, it is that of the whole context, and all else is zeros.
+        be counted, as it is somebody else's, or nobody knows its actions or how it went, it is that of the whole
+        context, and all else is zeros.
         """
         assert self.search is not None
         latent, log_prior = self.infer_belief(demos, trials, asks)
         before, expected = self.infer_belief(demos, replace(trials, mask=torch.zeros_like(trials.mask)), asks)
         shown = demos.mask.any(1, keepdim=True).to(latent.dtype)
-        there, outcome = trials.mask.to(latent.dtype), trials.success
-        counted = ((there * (1 - trials.has_actions * outcome.abs())).sum(1, keepdim=True) == 0).to(latent.dtype)
-        under = self.acted_under(before, shown, trials)
+        there, outcome, under = trials.mask.to(latent.dtype), trials.success, self.acted_under(before, shown, trials)
+        uncounted = there * (under.sum(-1) * outcome.abs() < RECOGNISED).to(latent.dtype)
+        counted = (uncounted.sum(1, keepdim=True) == 0).to(latent.dtype)
         failed, succeeded = ((under * (sign * outcome).clamp(min=0)[..., None]).sum(1) for sign in (-1, 1))
         success, worth = self.search(expected.exp(), shown, failed, succeeded)
         return torch.where(counted > 0, before, latent), log_prior.exp(), success * counted, worth * counted
@@ -164,16 +167,20 @@ class ConditionalPolicy(nn.Module):
         assert self.search is not None
         seen, done = episodes.observations[:, :, :-1].flatten(1, 2), episodes.actions[:, :, :-1].flatten(1, 2)
         actions = most_probable_choices(done, self._choices) if self.discrete else done
-        n_steps = self.config.n_frames - 1
+        n_steps, ends = self.config.n_frames - 1, episodes.times[:, :, -1:]
+        # In short episodes the end is seen in several frames.
+        before_end = (episodes.times[:, :, :-1] < ends).to(latent.dtype).flatten(1)[:, None]
+        nobody = self._of_nobody * torch.ones_like(before_end)
         found = []
         for of in (latent, self.search.get_buffer("nothing_shown").expand_as(latent)):
             steps = self._step_likelihood(
                 of, seen, actions, seen[..., :0], within=self.get_buffer("bounds") if not self.discrete else None
             )
-            found.append(n_steps * functional.avg_pool1d(steps, n_steps))  # a reshape would keep sizes in a graph
+            found.append(steps)
         as_shown, otherwise = found
         as_shown = as_shown + (1 - shown[..., None]) * NEVER
-        everybody = torch.cat([as_shown, otherwise, torch.full_like(otherwise[:, :1], n_steps * self._of_nobody)], 1)
+        steps = torch.cat([as_shown, otherwise, nobody], 1) * before_end
+        everybody = n_steps * functional.avg_pool1d(steps, n_steps)  # a reshape would keep sizes in a graph
         known = (episodes.mask * episodes.has_actions)[..., None]
         under: Tensor = everybody.softmax(1).transpose(-1, -2)[..., :-1] * known
         return under

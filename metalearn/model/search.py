@@ -54,7 +54,8 @@ class Search(nn.Module):
         as_shown, otherwise = self.solves.split(self.n_hypotheses, -1)
         misled = torch.cat([torch.full_like(as_shown, ODD), otherwise], -1)
         solves = torch.cat([self.solves, misled])
-        agrees = self.agreement(probabilities) * self.get_buffer("trust") * shown
+        agrees = (self.agreement(probabilities) * self.get_buffer("trust") * shown).log_softmax(-1)
+        agrees = agrees + math.log(len(self.get_buffer("solved")))
         prior = torch.cat([agrees + math.log(1 - MISLED), torch.zeros_like(agrees) + math.log(MISLED)], -1)
         weights = (prior + failed @ (1 - solves).log().T + succeeded @ solves.log().T).softmax(-1)
         available = torch.cat([shown.expand(-1, self.n_hypotheses), torch.ones_like(probabilities)], -1)
@@ -65,9 +66,8 @@ class Search(nn.Module):
         return success * available, (success + either.amax(-1)) * available
 
     def agreement(self, probabilities: Float[Tensor, "b z"]) -> Float[Tensor, "b n"]:
-        """The logarithm of how well p(z | context) agrees with what solved each remembered task, beside their mean."""
-        agrees = probabilities @ self.solves[:, : self.n_hypotheses].T
-        return (agrees / agrees.mean(-1, keepdim=True)).log()
+        """The logarithm of how well p(z | context) agrees with what solved each remembered task."""
+        return (probabilities @ self.solves[:, : self.n_hypotheses].T).log()
 
     @property
     def solves(self) -> Float[Tensor, "n y"]:

@@ -45,7 +45,9 @@ def keep_useful_memory(policy: Snapshot, solved: Solved) -> tuple[Snapshot, Deci
 def keep_useful_search(policy: Snapshot, searching: Snapshot | None, solved: Solved) -> tuple[Snapshot, Decision]:
     """`searching`, which is the policy with a search, where validation tasks are solved more often with it."""
     if searching is None:
-        return policy, Decision("model.search", 0, "no further validation tasks say what solves them")
+        return policy, Decision(
+            "model.search", 0, "too few further validation tasks were attempted, or all attempts went alike"
+        )
     useful, said = _is_better(searching, policy, solved)
     return searching if useful else policy, Decision("model.search", searching.model.search if useful else 0, said)
 

@@ -195,9 +195,12 @@ class EpisodeSource:
         drawn = tasks_of(self._family, "validation", most + len(self._looked_at), self._experiment.seed + 1)
         indices = [index for index in drawn if index not in self._looked_at][:most]
         shown = data.model_copy(update={"experts_per_task": 0, "graded_per_task": 0, "play_per_task": 0})
+        # A chunk of as many episodes as any other; between chunks it is seen whether there is time.
+        shown = shown.model_copy(update={"chunk_tasks": max(1, data.chunk_tasks // (2 * policy.model.n_hypotheses))})
         chunks = demonstration_chunks(self._experiment.family, indices, shown, self._experiment.seed)
         work = self._collector.map(partial(explore_chunk, policy), chunks), len(chunks)
-        return self._gather("search", work, SEARCH_SHARE)
+        found = self._gather("search", work, SEARCH_SHARE)
+        return found if len(found) >= FEWEST_EXPLORED else []
 
     # -- chunks -----------------------------------------------------------------------------------------------
 

@@ -435,9 +435,14 @@ class _Run:
         """A memory and a search only where validation tasks need them, and several hypotheses where they differ."""
         n_attempts, tries = 1 + self.config.trials_per_task, self.config.automatic and bool(self._n_validation)
 
+        known = dict[str, Array]()
+
         def solved(policy: Snapshot) -> Array:
             assert self.source is not None
-            return self.source.share_solved(policy, self._validation, n_attempts)
+            model = policy.model.model_dump_json()  # all are of the same weights, as far as they have them
+            if model not in known:
+                known[model] = self.source.share_solved(policy, self._validation, n_attempts)
+            return known[model]
 
         made = []
         if tries and policy.model.memory:

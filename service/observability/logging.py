@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -44,7 +45,7 @@ def configure(log_format: LogFormat, stream: TextIO | None = None, level: int = 
         if log_format == "json"
         else [
             _printable,
-            structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback),
+            structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=_traceback),
         ]
     )
     handler = logging.StreamHandler(stream)
@@ -84,6 +85,12 @@ def _without_colours(_: Any, __: str, record: Any) -> Any:
 def _printable(_: Any, __: str, record: Any) -> Any:
     """Escape what a terminal would obey, as a client's words may have it: codes, and marks that turn lines around."""
     return {name: _escaped(value) if isinstance(value, str) else value for name, value in record.items()}
+
+
+def _traceback(stream: TextIO, error: Any) -> None:
+    written = StringIO()
+    structlog.dev.plain_traceback(written, error)
+    stream.write(_escaped(written.getvalue()))
 
 
 def _escaped(text: str) -> str:

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from support.bundles import BOX, SEEN
 from torch import Tensor
 
 from metalearn.adapter import Belief
-from metalearn.config import ModelConfig
+from metalearn.config import ModelConfig, UnitsConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig
@@ -130,16 +131,41 @@ def test_a_trial_that_cannot_be_counted_leaves_the_choice_to_the_belief(rng: np.
         (belief,) = searching.infer_belief([Context((demo,), (told,))])
         assert not belief.searches
         assert belief.map_hypothesis == belief.probabilities.argmax()
-    (belief,) = searching.infer_belief([Context((demo,), (replace(trial, success=False),))])
+
+
+def test_a_belief_that_is_trusted_leaves_a_demonstration_as_misleading_as_before() -> None:
+    """As every behaviour solves what was shown, its success tells how far the demonstration counts."""
+    sure, sums = torch.tensor([[0.98, 0.01, 0.01]]), []
+    for trust in (0.0, 1.0, 4.0):
+        success, _ = search("111 100", "111 010", "111 001", trust=trust)(sure, SHOWN, tried(), tried())
+        sums.append(success[0, 0].item())
+    assert max(sums) - min(sums) < 1e-4
+
+
+def test_a_trial_of_somebody_else_leaves_the_choice_to_the_belief(rng: np.random.Generator) -> None:
+    searching, demo = inference(), SPEC.example_episode(rng)
+    for success in (True, False):
+        (belief,) = searching.infer_belief([Context((demo,), (replace(SPEC.example_episode(rng), success=success),))])
+        assert not belief.searches
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 8])
+def test_an_own_attempt_is_known_however_short_it_is(n_steps: int, rng: np.random.Generator) -> None:
+    searching, context = inference(), Context((SPEC.example_episode(rng),))
+    observations = SPEC.example_episode(rng, n_steps).observations
+    actor = searching.adapt_under([context], 0)
+    actions = np.concatenate([actor.act(one[None]) for one in observations[:-1]])
+    (belief,) = searching.infer_belief([context.with_trial(Episode.of(observations, actions, success=False))])
     assert belief.searches
 
 
-def test_a_trial_of_somebody_else_refutes_nothing(rng: np.random.Generator) -> None:
-    searching, demo = inference(), SPEC.example_episode(rng)
-    (before,) = searching.infer_belief([Context((demo,))])
-    (after,) = searching.infer_belief([Context((demo,), (replace(SPEC.example_episode(rng), success=False),))])
-    assert before.success is not None and after.success is not None
-    np.testing.assert_allclose(after.success, before.success, atol=1e-3)
+def test_an_unbounded_action_that_never_varied_makes_no_belief_invalid(rng: np.random.Generator) -> None:
+    endless = Spec(SEEN, spaces.Box(-np.inf, np.inf, (2,), np.float32), horizon=8, rate_hz=10.0)
+    units = UnitsConfig(actions=((0.0, 1.0), (0.3, 0.0)))
+    policy = ConditionalPolicy(ModelConfig(search=3, units=units), endless)
+    trial = replace(endless.example_episode(rng), success=False)
+    for belief in Inference(policy, endless).infer_belief([Context(), Context((), (trial,))]):
+        assert all(np.isfinite(part).all() for part in belief.parts)
 
 
 def test_an_attempt_of_its_own_is_known_even_where_actions_end_at_their_bounds(rng: np.random.Generator) -> None:

@@ -17,9 +17,13 @@ def test_words_of_clients_cannot_colour_or_turn_a_line_around(log_format: LogFor
         configure(log_format, stream)
         structlog.get_logger("of.test").warning("refused \x1b[31m", words="left\u202eright", found="größer")
         logging.getLogger("uvicorn.access").info("GET /v1/%s", "\u2066models")
+        try:
+            raise ValueError("left\u202eright \x1b[2J")
+        except ValueError:
+            structlog.get_logger("of.test").exception("failed")
     printed = stream.getvalue()
     assert not {"\x1b", "\u202e", "\u2066"} & set(printed)
-    assert "\\u202e" in printed and "models" in printed
+    assert "\\u202e" in printed and "models" in printed and "ValueError" in printed
     if log_format == "text":
         assert "größer" in printed
     else:
