@@ -459,9 +459,13 @@ class ConditionalPolicy(nn.Module):
 
     @classmethod
     def from_weights(cls, config: ModelConfig, spec: Spec, weights: Mapping[str, Array]) -> "ConditionalPolicy":
-        """The policy that `to_weights` wrote, in evaluation mode."""
+        """The policy that `to_weights` wrote, in evaluation mode. Raises InvalidConfig for other weights."""
         policy = cls(config, spec)
-        policy.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+        try:
+            policy.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+        except RuntimeError as error:  # a sentence for each array, below a headline
+            differs = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+            raise InvalidConfig(f"its weights do not fit its configuration in this version: {differs}") from error
         return policy.eval()
 
 
