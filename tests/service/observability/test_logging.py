@@ -16,7 +16,7 @@ def test_words_of_clients_cannot_colour_or_turn_a_line_around(log_format: LogFor
     with configured(log_format):
         configure(log_format, stream)
         structlog.get_logger("of.test").warning("refused \x1b[31m", words="left\u202eright", found="größer")
-        logging.getLogger("uvicorn.access").info("GET /v1/%s", "\u2066models")
+        logging.getLogger("of.test.library").warning("GET /v1/%s", "\u2066models")
         try:
             raise ValueError("left\u202eright \x1b[2J")
         except ValueError:
