@@ -41,14 +41,17 @@ def policy_for(data: TrainingSet) -> ConditionalPolicy:
 
 
 def gradients(group: SingleProcess | ProcessGroup, together: bool = True) -> dict[str, np.ndarray]:
-    """Of the second step, when weights already depend on the first; and the loss, and the running statistics."""
+    """Of the second step, when weights already depend on the first; and the loss, and the running statistics.
+
+    In double precision: Adam's first step makes a whole step of a gradient that is nothing but rounding.
+    """
     data = training_set()
-    policy = policy_for(data)
+    policy = policy_for(data).double()
     learner, generator = Learner(policy, CONFIG, CPU, group), torch.Generator().manual_seed(0)
     if not together:
         policy.encoder.normalise.group = None
     for _ in range(2):
-        (loss,) = group.total(learner.step(data.draw(CONFIG, False, generator), 0.5))
+        (loss,) = group.total(learner.step(in_double(data.draw(CONFIG, False, generator)), 0.5))
     found = {name: p.grad.numpy() for name, p in policy.named_parameters() if p.grad is not None}
     found |= {name: buffer.numpy() for name, buffer in policy.named_buffers()}
     return found | {"loss": np.array(loss, np.float32)}
