@@ -60,6 +60,16 @@ class Units:
         reward = _fitted_reward(np.concatenate(rewards).astype(np.float64)) if rewards else (0.0, 1.0)
         return cls(dataset.spec, _unless_trivial(scales), reward)
 
+    @property
+    def bounds(self) -> tuple[Float[np.ndarray, " a"], Float[np.ndarray, " a"]]:
+        """The bounds of continuous actions, in their units; 0 of an unbounded component that never varied."""
+        space: Any = self.spec.action_space
+        with np.errstate(invalid="ignore"):
+            low, high = (
+                (bound.ravel().astype(np.float64) - self.offsets) / self._divisors for bound in (space.low, space.high)
+            )
+        return np.where(np.isnan(low), 0.0, low), np.where(np.isnan(high), 0.0, high)
+
     def encode_actions(self, actions: Array) -> Float32[np.ndarray, "*t a"]:
         """Actions `[*t, *shape]` as vectors: continuous ones in their units, each choice of discrete ones one-hot."""
         if self.spec.discrete:

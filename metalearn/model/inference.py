@@ -151,10 +151,10 @@ class Inference:
         beliefs, hypotheses = self._chosen(contexts, rng)
         return HypothesisActor(self, np.stack([belief.latent for belief in beliefs]), hypotheses)
 
-    def adapt_under(self, contexts: Sequence[Context], hypothesis: int) -> "HypothesisActor":
+    def act_under(self, beliefs: Sequence[Belief], hypothesis: int) -> "HypothesisActor":
         """Act under the same hypothesis in every task, whatever is believed."""
-        latents = np.stack([belief.latent for belief in self.infer_belief(contexts)])
-        return HypothesisActor(self, latents, np.full(len(contexts), hypothesis, np.int64))
+        latents = np.stack([belief.latent for belief in beliefs])
+        return HypothesisActor(self, latents, np.full(len(beliefs), hypothesis, np.int64))
 
     def adapt_sampling(self, contexts: Sequence[Context], rng: np.random.Generator) -> "SamplingActor":
         """The same, acting as whoever was watched does: each action is drawn, with the deviation that was seen."""

@@ -6,7 +6,6 @@ Pure torch. Does not know how it is trained, nor environments.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -116,10 +115,7 @@ class ConditionalPolicy(nn.Module):
         """Remember the bounds of continuous actions in their units."""
         bounds = None
         if not self.discrete:
-            space: Any = spec.action_space
-            with np.errstate(invalid="ignore"):  # an unbounded component that never varied has no unit
-                encoded = Units(spec, **dict(self.config.units)).encode_actions(np.stack([space.low, space.high]))
-            bounds = torch.from_numpy(np.nan_to_num(encoded, nan=0.0, posinf=np.inf, neginf=-np.inf))
+            bounds = torch.from_numpy(np.stack(Units(spec, **dict(self.config.units)).bounds)).float()
         self.register_buffer("bounds", bounds, persistent=False)
 
     def infer_belief(
@@ -171,13 +167,11 @@ class ConditionalPolicy(nn.Module):
         # In short episodes the end is seen in several frames.
         before_end = (episodes.times[:, :, :-1] < ends).to(latent.dtype).flatten(1)[:, None]
         nobody = self._of_nobody * torch.ones_like(before_end)
-        found = []
-        for of in (latent, self.search.get_buffer("nothing_shown").expand_as(latent)):
-            steps = self._step_likelihood(
-                of, seen, actions, seen[..., :0], within=self.get_buffer("bounds") if not self.discrete else None
-            )
-            found.append(steps)
-        as_shown, otherwise = found
+        within = None if self.discrete else self.get_buffer("bounds")
+        nothing_shown = self.search.get_buffer("nothing_shown").expand_as(latent)
+        as_shown, otherwise = (
+            self._step_likelihood(of, seen, actions, seen[..., :0], within=within) for of in (latent, nothing_shown)
+        )
         as_shown = as_shown + (1 - shown[..., None]) * NEVER
         steps = torch.cat([as_shown, otherwise, nobody], 1) * before_end
         everybody = n_steps * functional.avg_pool1d(steps, n_steps)  # a reshape would keep sizes in a graph

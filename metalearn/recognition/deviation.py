@@ -12,7 +12,6 @@ from jaxtyping import Float32, Int64, Shaped
 from metalearn.adapter import ActionHeads, Belief
 from metalearn.data.context import Context
 from metalearn.data.units import Units
-from metalearn.recognition.likelihood import bounds
 
 HeadsOf = Callable[
     [
@@ -46,7 +45,7 @@ def watched_deviation(
         heads = heads_of(latents, hypotheses, demo.observations, demo.actions)
         own = np.exp(heads.log_sigma[0])
         if not units.spec.discrete:
-            missed = units.encode_actions(demo.actions) - np.clip(heads.out[0], *bounds(units))
+            missed = units.encode_actions(demo.actions) - np.clip(heads.out[0], *units.bounds)
             changes.append(np.diff(missed, axis=0))
     if changes and sum(map(len, changes)) >= FEWEST:
         return np.sqrt(0.5 * np.square(np.concatenate(changes)).mean(0)).astype(np.float32)

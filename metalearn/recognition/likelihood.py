@@ -103,7 +103,7 @@ def step_log_likelihoods(
         narrow = _log_choices(heads.out / scale.sigma, done, units)
         wide = _log_choices(heads.out / (scale.sigma * scale.width), done, units)
     else:
-        low, high = bounds(units)
+        low, high = units.bounds
         squared = np.square(done - np.clip(heads.out, low, high))
         variance = np.exp(2 * heads.log_sigma)[:, None] * scale.sigma**2
         volume = float(np.log(units.sizes[units.sizes > 0]).sum() * (done.shape[-1] if len(units.sizes) == 1 else 1))
@@ -143,14 +143,6 @@ def chance(units: Units) -> float:
     bounded = np.isfinite(width) & (width > 0)
     sizes = np.broadcast_to(units.sizes, width.shape)[~bounded & ~(width == 0)]
     return float(-np.log(width[bounded]).sum() - (np.log(np.maximum(sizes, 1e-12)) + 0.5 * (LOG_2PI + 1)).sum())
-
-
-def bounds(units: Units) -> tuple[Float[np.ndarray, " a"], Float[np.ndarray, " a"]]:
-    """The bounds of continuous actions, in their units."""
-    space: Any = units.spec.action_space
-    sizes = np.where(units.sizes == 0, np.inf, units.sizes)
-    low, high = ((bound.ravel().astype(np.float64) - units.offsets) / sizes for bound in (space.low, space.high))
-    return low, high
 
 
 def _log_normal(squared: Float[np.ndarray, "m t a"], variance: Float[np.ndarray, "m _t a"]) -> Float[np.ndarray, "m t"]:

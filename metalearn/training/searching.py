@@ -45,20 +45,21 @@ def explore_chunk(policy: Snapshot, chunk: DemonstrationChunk) -> list[Explored]
     """Let the policy attempt each task under each behaviour: as was demonstrated, then as if nothing had been."""
     family = find_family(chunk.family)
     inference = Inference(ConditionalPolicy.from_weights(policy.model, family.spec, policy.weights), family.spec)
-    shown = [Context(record.demos) for record in demonstrate_chunk(chunk)]
+    records = demonstrate_chunk(chunk)
     outcomes: list[list[bool | None]] = []
     with one_thread():
+        shown = inference.infer_belief([Context(record.demos) for record in records])
+        not_shown = inference.infer_belief([Context()]) * len(records)
         env = make_vec(family, chunk.indices, "trial")
-        for contexts in (shown, [Context()] * len(shown)):
+        for beliefs in (shown, not_shown):
             for z in range(policy.model.n_hypotheses):
                 seeds = episode_seeds(chunk.indices, STREAM_EXPLORATION + 100 * chunk.seed, len(outcomes))
-                run = rollout(env, inference.adapt_under(contexts, z), seeds, relabel=False)
+                run = rollout(env, inference.act_under(beliefs, z), seeds, relabel=False)
                 outcomes.append([episode.success for episode in run.episodes])
         env.close()
-    beliefs = inference.infer_belief(shown)
     return [
         Explored(belief.probabilities, solved)
-        for belief, solved in zip(beliefs, zip(*outcomes, strict=True), strict=True)
+        for belief, solved in zip(shown, zip(*outcomes, strict=True), strict=True)
     ]
 
 

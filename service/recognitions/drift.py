@@ -13,7 +13,6 @@ import structlog
 from metalearn.data.episode import Episode
 from metalearn.recognition import Candidates
 from metalearn.recognition.candidates import expand
-from metalearn.recognition.likelihood import bounds
 from service.adaptations.records import Adaptation
 from service.adaptations.service import AdaptationService
 from service.inference import Engine
@@ -92,5 +91,5 @@ class DriftWatch:
             pairs = zip(np.split(out, cuts, -1), np.split(done, cuts, -1), strict=True)
             other = np.any([mine.argmax(-1) != its.argmax(-1) for mine, its in pairs], axis=0)
             return float(other.mean(-1).min())
-        low, high = bounds(units)
+        low, high = units.bounds
         return float(np.sqrt(np.square(done - np.clip(out, low, high)).mean((1, 2))).min())

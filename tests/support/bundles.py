@@ -51,6 +51,10 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
 }
 
 
+_NOISE = {"head": 1.0, "steering": 0.02}
+"""Of random weights. Queries of more noise attend to one thing alone, and turn on the rounding of a runtime."""
+
+
 @cache
 def made(kind: str) -> Bundle:
     """A bundle with random weights, the same in every process, so that no number in it is zero by chance."""
@@ -67,7 +71,7 @@ def made(kind: str) -> Bundle:
         if name.endswith(("var", "std", "spread", "damping", "usual_change"))
         else rng.integers(2, size=value.shape).astype(np.float32)
         if name.endswith("solved")
-        else value + rng.normal(0, 1.0 if name.startswith("head") else 0.1, value.shape).astype(np.float32)
+        else value + rng.normal(0, _NOISE.get(name.partition(".")[0], 0.1), value.shape).astype(np.float32)
         for name, value in weights.items()
         if value.dtype == np.float32
     }

@@ -153,7 +153,7 @@ def test_a_trial_of_somebody_else_leaves_the_choice_to_the_belief(rng: np.random
 def test_an_own_attempt_is_known_however_short_it_is(n_steps: int, rng: np.random.Generator) -> None:
     searching, context = inference(), Context((SPEC.example_episode(rng),))
     observations = SPEC.example_episode(rng, n_steps).observations
-    actor = searching.adapt_under([context], 0)
+    actor = searching.act_under(searching.infer_belief([context]), 0)
     actions = np.concatenate([actor.act(one[None]) for one in observations[:-1]])
     (belief,) = searching.infer_belief([context.with_trial(Episode.of(observations, actions, success=False))])
     assert belief.searches
@@ -174,7 +174,7 @@ def test_an_attempt_of_its_own_is_known_even_where_actions_end_at_their_bounds(r
         searching.policy.hypotheses.weight.mul_(20)
         searching.policy.head.weight.mul_(10)
     (belief,) = searching.infer_belief([context := Context((SPEC.example_episode(rng),))])
-    actor = searching.adapt_under([context], 1)
+    actor = searching.act_under([belief], 1)
     observations = SPEC.example_episode(rng, 8).observations
     actions = np.concatenate([actor.act(one[None]) for one in observations[:-1]])
     assert (np.abs(actions) == BOX.high[0]).any()

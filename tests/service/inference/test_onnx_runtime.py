@@ -33,16 +33,17 @@ def test_both_runtimes_believe_and_do_the_same(kind: str, rng: np.random.Generat
                 assert (got.success is None) == (expected.success is None) == ("searching" not in kind)
                 if got.success is not None:
                     np.testing.assert_allclose(got.success, expected.success, atol=1e-4)
+                    np.testing.assert_allclose(got.worth, expected.worth, atol=1e-4)
     beliefs = torch.infer_belief(every)
-    z, n = len(beliefs[0].probabilities), len(beliefs)
+    z, n = beliefs[0].n_choices, len(beliefs)
     observations = np.stack([bundle.spec.example_episode(rng).observations[0] for _ in range(n)])
     expected, got = (
         one.act(np.stack([one.conditioning(belief, i % z) for i, belief in enumerate(beliefs)]), observations)
         for one in (torch, onnx)
     )
     assert got.dtype == expected.dtype
-    # Random heads are a hundred times as steep as trained ones, and random queries attend to one thing alone.
-    np.testing.assert_allclose(got, expected, atol=2e-3 if kind in KINDS else 1e-5, rtol=1e-4)
+    # Random heads are a hundred times as steep as trained ones.
+    np.testing.assert_allclose(got, expected, atol=1e-4 if kind in KINDS else 1e-5, rtol=1e-4)
     assert len(np.unique(expected.round(4), axis=0)) > 1
 
 
