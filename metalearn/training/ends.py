@@ -31,25 +31,32 @@ def units_of(dataset: Dataset) -> UnitsConfig:
     return UnitsConfig(actions=units.actions, reward=units.reward)
 
 
-def keep_useful_memory(policy: Snapshot, solved: Solved) -> tuple[Snapshot, Decision]:
-    """The policy, without its memory within an episode where validation tasks are solved as well without it.
+def without_memory(policy: Snapshot) -> Snapshot:
+    """The policy without its memory within an episode, if it has one."""
+    weights = {name: value for name, value in policy.weights.items() if not name.startswith(MEMORY_WEIGHTS)}
+    return Snapshot(policy.model.model_copy(update={"memory": 0}), weights, policy.version)
 
-    Acting is faster without.
+
+def keep_useful(
+    policy: Snapshot, searching: Snapshot | None, remembering: Snapshot | None, solved: Solved
+) -> tuple[Snapshot, list[Decision]]:
+    """The same policy with a search, or with a memory within an episode, each where validation tasks need it.
+
+    A search costs nothing when acting, and a memory does: it has to be better than what is kept without one. A policy
+    with a memory does not search.
+
+    Args:
+        policy: with neither.
+        searching: with a search; None: there is none.
+        remembering: with a memory; None: there is none.
+        solved: how often each solves validation tasks.
     """
-    without = {name: value for name, value in policy.weights.items() if not name.startswith(MEMORY_WEIGHTS)}
-    short = Snapshot(policy.model.model_copy(update={"memory": 0}), without, policy.version)
-    useful, said = _is_better(policy, short, solved)
-    return policy if useful else short, Decision("model.memory", policy.model.memory if useful else 0, said)
-
-
-def keep_useful_search(policy: Snapshot, searching: Snapshot | None, solved: Solved) -> tuple[Snapshot, Decision]:
-    """`searching`, which is the policy with a search, where validation tasks are solved more often with it."""
-    if searching is None:
-        return policy, Decision(
-            "model.search", 0, "too few further validation tasks were attempted, or all attempts went alike"
-        )
-    useful, said = _is_better(searching, policy, solved)
-    return searching if useful else policy, Decision("model.search", searching.model.search if useful else 0, said)
+    kept, reasons = policy, {}
+    for name, richer in (("search", searching), ("memory", remembering)):
+        if richer is not None:
+            useful, reasons[name] = _is_better(richer, kept, solved)
+            kept = richer if useful else kept
+    return kept, [Decision(f"model.{name}", getattr(kept.model, name), said) for name, said in reasons.items()]
 
 
 def _is_better(policy: Snapshot, simpler: Snapshot, solved: Solved) -> tuple[bool, str]:

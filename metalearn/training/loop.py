@@ -35,11 +35,11 @@ from metalearn.training.collect import Collector, SerialCollector, Snapshot
 from metalearn.training.decisions import Decision, decide, decide_data
 from metalearn.training.ends import (
     keep_one_hypothesis,
-    keep_useful_memory,
-    keep_useful_search,
+    keep_useful,
     made_with,
     tensorboard,
     units_of,
+    without_memory,
 )
 from metalearn.training.episode_source import EpisodeSource, summary
 from metalearn.training.events import Event, Stopped, ignore_event
@@ -445,26 +445,29 @@ class _Run:
             return known[model]
 
         made = []
-        if tries and policy.model.memory:
-            policy, decision = keep_useful_memory(policy, solved)
-            made.append(decision)
         if self.schedule.clear and self.schedule.ramp_start is None:
             policy, decision = keep_one_hypothesis(policy)
             made.append(decision)
-        # What is asked for says more than outcomes of attempts for which nothing was; and which behaviours solve a task
-        # is the same before and after a trial only if nothing of an episode is remembered but how it went.
-        searchable = policy.model.n_hypotheses > 1 and not (
-            policy.model.asks or policy.model.memory or policy.model.dynamics_rank
-        )
-        if tries and n_attempts > 1 and searchable:
-            searching = self.group.run_on_rank_zero(lambda: self._with_search(policy, spec))
-            policy, decision = keep_useful_search(policy, searching, solved)
-            made.append(decision)
+        if tries:
+            chosen = {one.field for one in self.decisions}  # a memory that somebody set is kept
+            remembering = policy if policy.model.memory and "model.memory" in chosen else None
+            plain = without_memory(policy) if remembering else policy
+            searching = self.group.run_on_rank_zero(lambda: self._with_search(plain, spec))
+            policy, found = keep_useful(plain, searching, remembering, solved)
+            made += found
         self.decisions = (*self.decisions, *made)
         return policy
 
     def _with_search(self, policy: Snapshot, spec: Spec) -> Snapshot | None:
-        assert self.source is not None
+        """The policy with a search, if enough further validation tasks can be attempted, and go differently.
+
+        What is asked for says more than outcomes of attempts for which nothing was; and which behaviours solve a task
+        is the same before and after a trial only if nothing of an episode is remembered but how it went.
+        """
+        model = policy.model
+        comparable = not (model.asks or model.memory or model.dynamics_rank)
+        if self.source is None or self.config.trials_per_task == 0 or model.n_hypotheses == 1 or not comparable:
+            return None
         explored = self.source.exploration(policy)
         return with_search(policy, spec, explored) if explored else None
 

@@ -6,23 +6,29 @@ import torch
 
 from metalearn.config import DataConfig, ModelConfig
 from metalearn.data.context import Context
+from metalearn.data.episode import Array
 from metalearn.model.inference import Inference
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.registry import find_family
 from metalearn.training.collect import DemonstrationChunk, Snapshot
-from metalearn.training.ends import keep_useful_search
+from metalearn.training.ends import keep_useful, without_memory
 from metalearn.training.searching import TRUSTS, Explored, explore_chunk, with_search
 
 FAMILY = find_family("reach-m2")
 MODEL = ModelConfig(n_hypotheses=2, max_trials=3, n_frames=4, encoder_width=16, policy_width=16, latent_dim=8)
 
 
-@pytest.fixture(scope="module")
-def policy() -> Snapshot:
-    """Of random weights."""
+def snapshot(**changed: int) -> Snapshot:
+    """A policy of random weights."""
+    model = MODEL.model_copy(update=changed)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Snapshot(MODEL, ConditionalPolicy(MODEL, FAMILY.spec).to_weights())
+        return Snapshot(model, ConditionalPolicy(model, FAMILY.spec).to_weights())
+
+
+@pytest.fixture(scope="module")
+def policy() -> Snapshot:
+    return snapshot()
 
 
 def explored(*tasks: tuple[tuple[float, float], str]) -> list[Explored]:
@@ -84,14 +90,42 @@ def test_where_outcomes_are_all_alike_nothing_is_remembered(outcome: bool | None
     assert with_search(policy, FAMILY.spec, alike) is None
 
 
-@pytest.mark.parametrize(("gain", "kept"), [(0.25, True), (0.02, False)])
-def test_a_search_is_kept_if_more_than_chance_speaks_for_it(gain: float, kept: bool, policy: Snapshot) -> None:
-    searching = with_search(policy, FAMILY.spec, explored(((0.5, 0.5), "1000"), ((0.5, 0.5), "0110")))
+@pytest.mark.parametrize(
+    ("search", "memory", "kept"),
+    [
+        (0.02, 0.02, "neither"),
+        (0.25, 0.02, "search"),
+        (0.02, 0.25, "memory"),
+        (0.25, 0.25, "search"),
+        (0.1, 0.3, "memory"),
+    ],
+)
+def test_what_costs_something_is_kept_if_more_than_chance_speaks_for_it(
+    search: float, memory: float, kept: str
+) -> None:
+    remembering = snapshot(memory=4)
+    plain = without_memory(remembering)
+    searching = with_search(plain, FAMILY.spec, explored(((0.5, 0.5), "1000"), ((0.5, 0.5), "0110")))
+    assert searching is not None
     rng = np.random.default_rng(0)
     before = rng.choice([0.0, 0.5, 1.0], 100)
-    after = np.clip(before + gain + rng.normal(0, 0.3, 100), 0, 1)
-    solved = {policy.model.search: before, 2: after}
-    found, decision = keep_useful_search(policy, searching, lambda one: solved[one.model.search])
-    assert (found is searching) == kept
-    assert decision.value == (2 if kept else 0)
-    assert keep_useful_search(policy, None, lambda _: before)[0] is policy
+
+    def solved(policy: Snapshot) -> Array:
+        gain = search * bool(policy.model.search) + memory * bool(policy.model.memory)
+        return before + gain + rng.normal(0, 0.3, 100)
+
+    found, decisions = keep_useful(plain, searching, remembering, solved)
+    assert found is {"neither": plain, "search": searching, "memory": remembering}[kept]
+    chosen = {one.field: one.value for one in decisions}
+    assert chosen == {"model.search": 2 * (kept == "search"), "model.memory": 4 * (kept == "memory")}
+
+
+def test_a_policy_without_its_memory_has_no_weights_of_it() -> None:
+    remembering = snapshot(memory=4)
+    plain = without_memory(remembering)
+    assert ConditionalPolicy.from_weights(plain.model, FAMILY.spec, plain.weights).memory is None
+    assert plain.weights.keys() < remembering.weights.keys()
+
+
+def test_where_there_is_nothing_to_choose_nothing_is_decided(policy: Snapshot) -> None:
+    assert keep_useful(policy, None, None, lambda _: np.zeros(4)) == (policy, [])
