@@ -2,10 +2,10 @@
 
     python -m benchmarks.no_knobs [--suite reach-m2 push] [--settings none hand] [--seed 0 1 2] [--minutes M]
 
-With nothing set is `wtl train --family FAMILY` (a data source and the usual budget), by hand is `wtl train EXPERIMENT`.
-Both are evaluated on the tasks of the suite's manifest, after up to twice the trials that were trained; suites in
-pictures, for which nobody chose settings, on the tasks of the usual manifest. What is in benchmarks/results/no-knobs is
-not done again, and a training that was stopped goes on. Ends with the table.
+With nothing set is `wtl train --family FAMILY` (a data source and the usual budget), by hand is
+`python -m benchmarks.by_hand SUITE`. Both are evaluated on the tasks of the suite's manifest, after up to twice the
+trials that were trained; suites in pictures, for which nobody chose settings, on the tasks of the usual manifest. What
+is in benchmarks/results/no-knobs is not done again, and a training that was stopped goes on. Ends with the table.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.trained import ROOT, curve, measure_once, say, table, train, write_page
+from metalearn.benchmark.by_hand import BY_HAND
 from metalearn.bundle import Bundle
 from metalearn.evaluation.evaluate import report_of
 from metalearn.evaluation.manifest import Manifest, default_manifest, load_manifest
@@ -40,8 +41,11 @@ def measure(suite: str, settings: str, seed: int, folder: Path, options: Sequenc
     """Train one suite with one kind of settings, and evaluate the policy."""
     experiment = EXPERIMENTS.get(suite)
     family = experiment.family if experiment else suite
-    source = ["--family", family, *options] if settings == "none" else [suite]
-    trained = train([*source, "--seed", str(seed), "--no-baselines"], folder)
+    seeded = ["--seed", str(seed)]
+    if settings == "none":
+        trained = train(["--family", family, *options, *seeded, "--no-baselines"], folder)
+    else:
+        trained = train([suite, *seeded], folder, ("benchmarks.by_hand",))
     bundle = Bundle.load(folder / "bundle")
     manifest = longer(load_manifest(str(experiment.manifest)) if experiment else default_manifest(find_family(family)))
     protocol = Protocol.of(find_family(manifest.family), manifest, n_tasks=n_tasks)
@@ -96,7 +100,7 @@ def main() -> None:
     for seed in given.seed:
         for suite in given.suite:
             for settings in given.settings:
-                if settings == "hand" and suite not in EXPERIMENTS:
+                if settings == "hand" and suite not in BY_HAND:
                     continue
                 title = f"{suite}-{settings}-seed{seed}"
                 folder = given.runs.resolve() / title

@@ -20,13 +20,13 @@ from typing import Any
 import ray
 import torch
 
+from metalearn.benchmark.by_hand import benchmarked_experiment
 from metalearn.bundle import Bundle
 from metalearn.cluster.train import train_on_learners
 from metalearn.cluster.workers import RayCollector
 from metalearn.config import DataConfig, Experiment, ModelConfig
 from metalearn.data.context import Context
 from metalearn.evaluation.statistics import wilson
-from metalearn.experiments import find_experiment
 from metalearn.tasks.family import tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.training.collect import DemonstrationChunk, Snapshot, TrialChunk, demonstrate_chunk, try_chunk
@@ -39,7 +39,7 @@ STREAM = 77
 
 
 def small(steps: int, n_tasks: int) -> Experiment:
-    full = find_experiment("reach-m2").with_steps(steps)
+    full = benchmarked_experiment("reach-m2").with_steps(steps)
     return full.model_copy(
         update={"data": full.data.model_copy(update={"n_tasks": n_tasks, "chunk_tasks": 256}), "manifest": None}
     )

@@ -27,8 +27,8 @@ from scaling.learning import learning, one_round
 from scaling.subjects import Setting, Trials, n_steps, subjects, take_turns
 from scipy.stats import t as students_t
 
+from metalearn.benchmark.by_hand import benchmarked_experiment
 from metalearn.cluster.workers import RayCollector
-from metalearn.experiments import find_experiment
 
 CHUNKS = ["reach-m2:512:8", "push:50:1", "push:10:4"]
 """As many tasks side by side as their experiments have, and on Meta-World also fewer; a turn takes about 2 seconds."""
@@ -101,7 +101,7 @@ def estimate(row: dict[str, Any], round_s: dict[str, Any]) -> list[dict[str, Any
 
     Arithmetic on the figures of one actor, no measurement. Actors beyond the chunks of a round have nothing to do.
     """
-    experiment, steps_per_chunk = find_experiment(row["family"]), row["steps_in_chunk"]
+    experiment, steps_per_chunk = benchmarked_experiment(row["family"]), row["steps_in_chunk"]
     chunk_s = steps_per_chunk / row["steps_per_s"]["actors"]
     n_chunks = -(-experiment.data.n_tasks // row["tasks_per_chunk"])
     driver, network = 1000 / row["chunk"]["driver_ms"], NETWORK / row["chunk"]["bytes_back"]
@@ -177,7 +177,7 @@ def measure(given: argparse.Namespace, save: Callable[[dict[str, Any]], None]) -
             print(f"{time.perf_counter() - began:.0f} s: {report['collection'][-1]['actors_over']}", flush=True)
             save(report)
         for name in dict.fromkeys(one.family for one in settings if given.learning):
-            chunk_tasks = find_experiment(name).data.chunk_tasks
+            chunk_tasks = benchmarked_experiment(name).data.chunk_tasks
             report["learning"][name] = learners(name, rounds)
             with RayCollector(n_actors=2) as collector:
                 report["round"][name] = one_round(name, collector, 4, chunk_tasks).to_json()

@@ -17,8 +17,11 @@ from metalearn.evaluation.report import MethodReport, Rate
 ROOT = Path(__file__).parent.parent
 
 
-def train(arguments: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Run `wtl train` with `arguments`; the command and what it took, summed over the calls.
+WTL_TRAIN = ("wtl.cli", "train")
+
+
+def train(arguments: Sequence[str], folder: Path, program: Sequence[str] = WTL_TRAIN) -> dict[str, Any]:
+    """Run `wtl train`, or another module, with `arguments`; the command and what it took, summed over the calls.
 
     Raises:
         SystemExit: with the command's own exit code, where it failed.
@@ -27,13 +30,14 @@ def train(arguments: Sequence[str], folder: Path) -> dict[str, Any]:
     done = json.loads(record.read_text()) if record.exists() else {"processor_s": 0.0, "wall_s": 0.0}
     if done.get("finished"):
         return done
+    said = ("wtl", "train") if program is WTL_TRAIN else ("python", "-m", *program)
     before, started = _processor_s(), time.monotonic()
     code = -1
     try:
-        code = _call([sys.executable, "-m", "wtl.cli", "train", *arguments, "--out", str(folder)])
+        code = _call([sys.executable, "-m", *program, *arguments, "--out", str(folder)])
     finally:
         done = {
-            "command": " ".join(["wtl", "train", *arguments]).replace(f"{ROOT}/", ""),
+            "command": " ".join([*said, *arguments]).replace(f"{ROOT}/", ""),
             "processor_s": round(done["processor_s"] + _processor_s() - before, 1),
             "wall_s": round(done["wall_s"] + time.monotonic() - started, 1),
             "finished": code == 0,

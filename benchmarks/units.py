@@ -15,8 +15,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from metalearn.benchmark.by_hand import benchmarked_experiment
 from metalearn.data.spec import Spec
-from metalearn.experiments import find_experiment
 from metalearn.tasks.family import Scene, TaskVectorEnv
 from metalearn.tasks.registry import find_family
 from metalearn.training.loop import train
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=8192)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    usual = find_experiment("reach-m2").with_steps(arguments.steps).with_seed(arguments.seed)
+    usual = benchmarked_experiment("reach-m2").with_steps(arguments.steps).with_seed(arguments.seed)
     for unit in arguments.units:
         began = time.process_time()
         experiment = usual.model_copy(

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from metalearn.benchmark.by_hand import benchmarked_experiment
 from metalearn.cluster.workers import RayCollector
 from metalearn.config import DataConfig
 from metalearn.data.dataset import Dataset
-from metalearn.experiments import find_experiment
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.registry import find_family
 from metalearn.training.batches import TrainingSet
@@ -34,13 +34,13 @@ def training_set(name: str) -> TrainingSet:
     """Drawn from again and again; its size does not change what a step costs."""
     chunk = DemonstrationChunk(name, tuple(range(TASKS[name])), DataConfig(), 0)
     dataset = Dataset(find_family(name).spec, tuple(demonstrate_chunk(chunk)))
-    return TrainingSet(dataset, find_experiment(name).model)
+    return TrainingSet(dataset, benchmarked_experiment(name).model)
 
 
 def learn(name: str, rank: int, size: int, meeting: Path, n: int) -> tuple[int, float]:
     """Imitated steps of the whole batches, and the seconds of `n` gradient steps, as learner `rank` of `size`."""
     torch.set_num_threads(1)
-    experiment, data = find_experiment(name), training_set(name)
+    experiment, data = benchmarked_experiment(name), training_set(name)
     if size > 1:
         dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
     try:
@@ -88,7 +88,7 @@ class Round:
 
 def one_round(name: str, collector: RayCollector, n_chunks: int, chunk_tasks: int) -> Round:
     """A small training of the experiment `name` on the collector's actors, watched from where it is driven."""
-    experiment = find_experiment(name)
+    experiment = benchmarked_experiment(name)
     tasks, warmup, steps = n_chunks * chunk_tasks, 20, 60
     experiment = experiment.model_copy(
         update={

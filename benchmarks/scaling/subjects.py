@@ -18,11 +18,11 @@ import numpy as np
 import ray
 import torch
 
+from metalearn.benchmark.by_hand import benchmarked_experiment
 from metalearn.cluster.workers import RayCollector
 from metalearn.config import DataConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
-from metalearn.experiments import find_experiment
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.envs.metaworld.push_and_pick import HORIZON
 from metalearn.tasks.family import make_vec
@@ -65,7 +65,7 @@ class Trials:
 
     def __init__(self, setting: Setting) -> None:
         self.setting, family = setting, find_family(setting.family)
-        model = find_experiment(setting.family).model
+        model = benchmarked_experiment(setting.family).model
         torch.manual_seed(0)
         self.policy = Snapshot(model, ConditionalPolicy(model, family.spec).to_weights())
         indices = tuple(range(setting.n_tasks))
@@ -171,7 +171,7 @@ def env_runner(name: str, n_envs: int) -> Any:
     from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
     from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
-    family, width = find_family(name), find_experiment(name).model.policy_width
+    family, width = find_family(name), benchmarked_experiment(name).model.policy_width
 
     def make(_: Any) -> Any:
         return find_family(name).make(0, "trial")

@@ -9,10 +9,10 @@ from pydantic import Field
 from rich.console import RenderableType
 from rich.table import Table
 
+from metalearn.benchmark.by_hand import benchmarked_experiment
 from metalearn.config import Config, Experiment
 from metalearn.data.errors import InvalidConfig
 from metalearn.evaluation.manifest import Manifest, load_manifest
-from metalearn.experiments import find_experiment
 
 METHODS = (
     "wtl", "wtl-paper", "trial-only", "constant-skill", "skill-search", "bc", "bc-matched", "mil", "mil-matched",
@@ -65,7 +65,7 @@ class Suite(Config):
 
     def seeded_experiment(self, seed: int) -> Experiment:
         """Return the experiment with a training seed. Raises InvalidConfig if it is unknown."""
-        experiment = find_experiment(self.experiment).with_seed(seed)
+        experiment = benchmarked_experiment(self.experiment).with_seed(seed)
         if self.train_tasks is not None:
             data = experiment.data.model_copy(update={"n_tasks": self.train_tasks})
             experiment = experiment.model_copy(update={"data": data})

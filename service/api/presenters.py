@@ -155,6 +155,7 @@ def example_of(bundle: Bundle) -> Episode:
 def experiment_state(experiment: Experiment) -> ExperimentState:
     """Present an experiment that can be trained."""
     data, model, training = experiment.data, experiment.model, experiment.training
+    fixed = not training.automatic
     return ExperimentState(
         name=experiment.name,
         model=experiment.model_name,
@@ -162,12 +163,13 @@ def experiment_state(experiment: Experiment) -> ExperimentState:
         suite=experiment.manifest,
         n_tasks=data.n_tasks,
         demos_per_task=data.demos_per_task,
-        trials_per_task=training.trials_per_task,
-        rounds=training.rounds,
-        steps=training.total_steps,
         batch_tasks=training.batch_tasks,
-        n_hypotheses=model.n_hypotheses,
-        latent_dim=model.latent_dim,
+        minutes=training.minutes,
+        steps=training.total_steps if fixed else training.steps,
+        trials_per_task=training.trials_per_task if fixed else None,
+        rounds=training.rounds if fixed else None,
+        n_hypotheses=model.n_hypotheses if fixed else None,
+        latent_dim=model.latent_dim if fixed else None,
     )
 
 

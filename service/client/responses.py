@@ -185,8 +185,10 @@ class ExperimentInfo(ResponseModel):
         suite: the manifest of held-out tasks that measures the model; None: there is none.
         n_tasks: the number of training tasks.
         demos_per_task: the demonstrations that are collected per task.
-        trials_per_task, rounds: the trials that the policy collects per task, and how many times it does.
-        steps, batch_tasks: the gradient steps, and the tasks in the batch of one.
+        batch_tasks: the tasks in the batch of a gradient step.
+        minutes, steps: how long it takes at most; None: the other of them decides.
+        trials_per_task, rounds: the trials that the policy collects per task, and how many times it does; None, as in
+            the next ones: the training decides.
         n_hypotheses, latent_dim: the sizes of the model.
     """
 
@@ -196,12 +198,13 @@ class ExperimentInfo(ResponseModel):
     suite: str | None
     n_tasks: int
     demos_per_task: int
-    trials_per_task: int
-    rounds: int
-    steps: int
     batch_tasks: int
-    n_hypotheses: int
-    latent_dim: int
+    minutes: float | None
+    steps: int | None
+    trials_per_task: int | None
+    rounds: int | None
+    n_hypotheses: int | None
+    latent_dim: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,16 +5,17 @@ import pickle
 
 import pytest
 
+from metalearn.benchmark.by_hand import BY_HAND
 from metalearn.config import Experiment
 from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidConfig
-from metalearn.experiments import EXPERIMENTS, find_experiment, own_experiment
+from metalearn.experiments import EXPERIMENTS, own_experiment
 from metalearn.settings import InvalidSetting, decided, parse, settings, with_settings
 from metalearn.tasks.registry import find_family
 from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
 from metalearn.training.decisions import decide, decide_data
 
-DARK = find_experiment("dark-room")
+DARK = BY_HAND["dark-room"]
 FREE = [one for one in settings().values() if not one.set_by]
 
 

@@ -127,7 +127,10 @@ def tune(
     from metalearn.experiments import find_experiment
     from metalearn.settings import decided, parse
 
-    wanted = decided(find_experiment(experiment), parse(settings or ()), seed=seed, steps=steps)
+    named = find_experiment(experiment)
+    if steps is None and named.training.automatic:
+        steps = named.training.total_steps  # runs that are to be compared are as long as each other
+    wanted = decided(named, parse(settings or ()), seed=seed, steps=steps)
     sweep = Sweep(wanted, parse_space(space), samples, storage, name or wanted.name)
     tried = run_sweep(sweep, ray_address)
     rows = []

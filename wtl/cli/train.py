@@ -27,7 +27,7 @@ from wtl.next_lines import command
 from wtl.threads import use_threads
 
 if TYPE_CHECKING:
-    from metalearn.config import Experiment
+    from metalearn.config import Experiment, TrainingConfig
     from metalearn.data.dataset import Dataset
 
 
@@ -196,12 +196,18 @@ def experiments() -> None:
     from metalearn.experiments import EXPERIMENTS
 
     rows = [
-        (one.name, one.family, one.manifest or "-", f"{one.data.n_tasks:,}", f"{one.training.total_steps:,}")
+        (one.name, one.family, one.manifest or "-", f"{one.data.n_tasks:,}", _length(one.training))
         for one in EXPERIMENTS.values()
     ]
     print_table(
-        ("experiment", "family", "manifest", "tasks", "steps"), rows, whole=("experiment", "family", "manifest")
+        ("experiment", "family", "manifest", "tasks", "length"), rows, whole=("experiment", "family", "manifest")
     )
+
+
+def _length(training: "TrainingConfig") -> str:
+    if training.minutes is not None:
+        return f"{training.minutes:g} min at most"
+    return f"{training.total_steps:,} steps"
 
 
 def _experiment(name: str | None, family: str | None, dataset: str | None) -> "Experiment":

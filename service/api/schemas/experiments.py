@@ -4,6 +4,8 @@ from pydantic import Field
 
 from service.api.schemas.adaptations import NEXT_CURSOR, Body
 
+_DECIDED = "Null: the training decides."
+
 
 class ExperimentState(Body):
     """An experiment that this server can train, with the sizes of its training."""
@@ -16,12 +18,22 @@ class ExperimentState(Body):
     )
     n_tasks: int = Field(description="Number of training tasks.")
     demos_per_task: int = Field(description="Demonstrations that are collected per task.")
-    trials_per_task: int = Field(description="Largest number of its own trials that the policy collects per task.")
-    rounds: int = Field(description="Number of times that trials are collected and learnt from.")
-    steps: int = Field(description="Gradient steps in all, unless the training job says another number.")
     batch_tasks: int = Field(description="Tasks in the batch of one gradient step.")
-    n_hypotheses: int = Field(description="Hypotheses about the task that the policy distributes its belief over.")
-    latent_dim: int = Field(description="Size of the vector that a context is encoded to.")
+    minutes: float | None = Field(
+        description="Most minutes that it takes, unless the training job says another number. Null: its steps decide."
+    )
+    steps: int | None = Field(
+        description="Gradient steps in all, unless the training job says another number. "
+        "Null: it ends when validation tasks are no longer solved better, within its minutes."
+    )
+    trials_per_task: int | None = Field(
+        description=f"Largest number of its own trials that the policy collects per task. {_DECIDED}"
+    )
+    rounds: int | None = Field(description=f"Number of times that trials are collected and learnt from. {_DECIDED}")
+    n_hypotheses: int | None = Field(
+        description=f"Hypotheses about the task that the policy distributes its belief over. {_DECIDED}"
+    )
+    latent_dim: int | None = Field(description=f"Size of the vector that a context is encoded to. {_DECIDED}")
 
 
 class ExperimentPage(Body):

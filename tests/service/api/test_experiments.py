@@ -16,21 +16,34 @@ from service.client import AsyncClient, Client, ExperimentInfo
 def test_every_experiment_is_listed_with_its_sizes(http: TestClient) -> None:
     items = http.get("/v1/experiments", params={"limit": 100}).json()["items"]
     assert [item["name"] for item in items] == list(EXPERIMENTS)
-    reach = EXPERIMENTS["reach-m2"]
-    assert items[0] == {
-        "name": "reach-m2",
-        "model": "reach",
+    asking = EXPERIMENTS["reach-ask"]
+    assert next(item for item in items if item["name"] == "reach-ask") == {
+        "name": "reach-ask",
+        "model": "reach-ask",
         "family": "reach-m2",
         "suite": "reach-m2",
-        "n_tasks": reach.data.n_tasks,
+        "n_tasks": asking.data.n_tasks,
         "demos_per_task": 1,
+        "batch_tasks": asking.training.batch_tasks,
+        "minutes": None,
+        "steps": asking.training.total_steps,
         "trials_per_task": 1,
         "rounds": 2,
-        "steps": reach.training.total_steps,
-        "batch_tasks": reach.training.batch_tasks,
         "n_hypotheses": 4,
         "latent_dim": 64,
     }
+
+
+def test_what_a_training_decides_is_not_said_before(http: TestClient) -> None:
+    reach = http.get("/v1/experiments", params={"limit": 1}).json()["items"][0]
+    assert (reach["name"], reach["model"], reach["minutes"]) == (
+        "reach-m2",
+        "reach",
+        EXPERIMENTS["reach-m2"].training.minutes,
+    )
+    assert {name for name, value in reach.items() if value is None} == {
+        "steps", "trials_per_task", "rounds", "n_hypotheses", "latent_dim"
+    }  # fmt: skip
 
 
 def test_pages_follow_each_other(http: TestClient) -> None:
@@ -61,7 +74,7 @@ def test_both_clients_return_all_of_them(http: TestClient, client: Client) -> No
     found = client.experiments()
     assert [one.name for one in found] == list(EXPERIMENTS)
     assert isinstance(found[0], ExperimentInfo)
-    assert (found[0].model, found[0].steps) == ("reach", EXPERIMENTS["reach-m2"].training.total_steps)
+    assert (found[0].model, found[0].minutes) == ("reach", EXPERIMENTS["reach-m2"].training.minutes)
 
     async def ask() -> list[ExperimentInfo]:
         transport = httpx.ASGITransport(http.app)

@@ -79,7 +79,7 @@ function Start() {
               {what === FAMILY && <label>Family<input required placeholder="module:Class" value={family} onInput={(event) => setFamily(event.currentTarget.value)} /></label>}
               <label class="two">Ends after
                 <span class="joined">
-                  <input type="number" min={length.kind === "steps" ? 10 : 0.1} step="any" value={length.value} placeholder={length.kind === "steps" ? String(chosen?.steps ?? "as many as it needs") : "20"}
+                  <input type="number" min={length.kind === "steps" ? 10 : 0.1} step="any" value={length.value} placeholder={length.kind === "steps" ? String(chosen?.steps ?? "as many as it needs") : String(chosen?.minutes ?? 20)}
                     onInput={(event) => setLength({ ...length, value: event.currentTarget.value })} />
                   <select aria-label="unit of its length" value={length.kind} onChange={(event) => setLength({ ...length, kind: event.currentTarget.value })}>
                     <option value="steps">steps</option><option value="minutes">minutes</option>
@@ -89,7 +89,7 @@ function Start() {
               <label>Seed<input type="number" min={0} value={seed} placeholder="the experiment's" onInput={(event) => setSeed(event.currentTarget.value)} /></label>
               <label>Name of the model<input value={name} placeholder={chosen?.model ?? "the family's"} maxLength={64} onInput={(event) => setName(event.currentTarget.value)} /></label>
               <button type="submit" class="solid" disabled={doing.busy || what === ""}>{doing.busy ? "Starting…" : "Start"}</button>
-              {chosen && <p class="quiet wide">Tasks of <code>{chosen.family}</code>, {chosen.n_tasks.toLocaleString("en")} of them; {chosen.steps.toLocaleString("en")} gradient steps of {chosen.batch_tasks} tasks; {chosen.trials_per_task} trial{chosen.trials_per_task === 1 ? "" : "s"} a task in {chosen.rounds} round{chosen.rounds === 1 ? "" : "s"}.</p>}
+              {chosen && <p class="quiet wide">Tasks of <code>{chosen.family}</code>, {chosen.n_tasks.toLocaleString("en")} of them; gradient steps of {chosen.batch_tasks} tasks, {chosen.steps === null ? `as many as help within ${chosen.minutes} minutes` : chosen.steps.toLocaleString("en")}.</p>}
               {what === FAMILY && <p class="quiet wide">Of a module that the operator allows: <code>WTL_TRAINING_FAMILIES=module wtl serve</code>. <code>wtl new-task NAME</code> writes one that trains as it is.</p>}
             </form>
           )}
