@@ -4,7 +4,7 @@ Knows batches and the policy; does not know where episodes come from.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import torch
@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from metalearn.config import Config, TrainingConfig
+from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.model.losses import mixture_loss
 from metalearn.model.policy import ConditionalPolicy
@@ -166,6 +167,12 @@ class Learner:
             self._average.update_parameters(self.policy)
         self.steps += 1
         return float(loss.detach()) * part
+
+    def go_back_to(self, weights: Mapping[str, Array]) -> None:
+        """Go on from earlier weights, as they were averaged if they are."""
+        tensors = {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
+        self.policy.load_state_dict(tensors)
+        self.averaged.load_state_dict(tensors)
 
     def state(self) -> dict[str, Tensor]:
         """Weights and optimiser state as one flat dictionary of tensors."""

@@ -59,8 +59,8 @@ class Schedule(Protocol):
         """Whether BatchNorm normalises with running statistics."""
         ...
 
-    def look(self, step: int, seen: dict[str, float], elapsed_s: float) -> None:
-        """Take note of figures of validation tasks."""
+    def look(self, step: int, seen: dict[str, float], elapsed_s: float) -> bool:
+        """Take note of figures of validation tasks; whether a phase with own trials is over, so that another begins."""
         ...
 
     def total(self, step: int, elapsed_s: float) -> int:
@@ -113,10 +113,11 @@ class FixedSchedule:
         """After a given share of the steps."""
         return step >= self.config.freeze_batchnorm_after * self.config.total_steps
 
-    def look(self, step: int, seen: dict[str, float], elapsed_s: float) -> None:
+    def look(self, step: int, seen: dict[str, float], elapsed_s: float) -> bool:
         """Let hypotheses compete once one behaviour works."""
         if self.ramp_start is None and seen.get("after_expert", 0.0) >= UNIMODAL_ENOUGH:
             self.ramp_start = step
+        return False
 
     def total(self, step: int, elapsed_s: float) -> int:
         """Known from the beginning."""
@@ -203,8 +204,13 @@ class AutomaticSchedule:
         """Once there are own trials: the mean of a batch is noise to whatever a latent says precisely."""
         return self.round > 0
 
-    def look(self, step: int, seen: dict[str, float], elapsed_s: float) -> None:
+    def look(self, step: int, seen: dict[str, float], elapsed_s: float) -> bool:
         """Decide whether the phase goes on."""
+        settling = self.settle_start
+        self._decide(step, seen, elapsed_s)
+        return self.round > 0 and (self.round_is_due or self.settle_start != settling)
+
+    def _decide(self, step: int, seen: dict[str, float], elapsed_s: float) -> None:
         self.allowed = self._allowed(step, elapsed_s)
         if self.settle_end is not None:
             self.settle_end = max(step, min(self.settle_end, self.allowed))
