@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -110,3 +111,21 @@ def test_where_demonstrations_are_clear_hypotheses_compete_only_without_one() ->
     assert loss(nowhere, 1.0, True) == loss(nowhere, 1.0, False) != loss(nowhere, 0.0, False)
     assert loss(everywhere, 1.0, True) == loss(everywhere, 0.0, False) != loss(everywhere, 1.0, False)
     assert loss(batch, 1.0, True) not in (loss(batch, 1.0, False), loss(batch, 0.0, False))
+
+
+@pytest.mark.parametrize("average_share", [0.0, 0.5])
+def test_it_goes_on_from_earlier_weights(average_share: float) -> None:
+    config = CONFIG.model_copy(update={"average_share": average_share})
+    (learner, data), generator = made(config), torch.Generator().manual_seed(0)
+    learner.step(data.draw(config, False, generator), 0.0)
+    before = learner.averaged.to_weights()
+    for _ in range(3):
+        learner.step(data.draw(config, False, generator), 0.0)
+    assert any((now != before[name]).any() for name, now in learner.averaged.to_weights().items())
+    learner.go_back_to(before)
+    for policy in (learner.policy, learner.averaged):
+        for name, now in policy.to_weights().items():
+            np.testing.assert_array_equal(now, before[name], name)
+    assert learner.steps == 4
+    learner.step(data.draw(config, False, generator), 0.0)
+    assert any((now != before[name]).any() for name, now in learner.averaged.to_weights().items())

@@ -166,6 +166,23 @@ def test_trials_of_a_policy_that_is_no_more_are_collected_again_at_once(retrial:
     assert schedule.settle_start is None
 
 
+def test_a_look_says_when_a_phase_with_own_trials_is_over() -> None:
+    schedule = automatic()
+    works(schedule)
+    assert not schedule.look(200, {"trial": 0.5}, 2.0)
+    assert not schedule.look(
+        200 + FEWEST_STEPS, {"trial": 0.5}, 3.0
+    )  # of phase I no look at trials is left to go back to
+    assert schedule.round_due(200 + FEWEST_STEPS) is not None
+    schedule.begin_round(1000)
+    assert not schedule.look(1000, {"trial": 0.5, "retrial": 0.5}, 1.0)
+    assert schedule.look(1000 + FEWEST_STEPS, {"trial": 0.5, "retrial": 0.4}, 1.0)
+    assert schedule.round_due(1000 + FEWEST_STEPS) is not None or schedule.settle_start is not None
+    schedule.begin_round(1000 + FEWEST_STEPS)
+    schedule.settle_start, schedule.settle_end = 1500, 9000
+    assert not schedule.look(1700, {"trial": 0.5, "retrial": 0.5}, 1.0)
+
+
 def test_rounds_end_when_one_brought_nothing_and_there_are_never_more_than_the_most() -> None:
     schedule, step, success = warmed_up(), 200 + FEWEST_STEPS, 0.5
     while schedule.settle_start is None:
