@@ -34,6 +34,9 @@ MOST_TO_FIT = 4096
 """Episodes that the unit of changes is taken from."""
 MOST_WITH_PICTURES = 128
 """Episodes that an encoder is fitted to whose observations have pictures."""
+AFTER_NOTHING, AFTER_FAILURE, AFTER_SUCCESS = 0.5, 1.0, 0.25
+"""How often a context of own trials is learnt from, by how the last of them went: after a success it is repeated, and
+what to do otherwise has to be learnt from failures, which become few."""
 KnownFrom = Literal["demos", "expert", "trials", "asks"]
 """What a context holds: the demos alone; beside them another episode of the expert, or all recorded trials; or what the
 episode was an answer to, and nobody's demos."""
@@ -364,11 +367,20 @@ class TrainingSet:
         return self._expert[task, first], torch.where(second != first, other, ABSENT)
 
     def _draw_own(self, task: Tensor, with_pseudo: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The first l own trials of each task, l uniform, and the attempt made on just this context to imitate."""
+        """The first l own trials of each task, and the attempt made on just this context to imitate.
+
+        How l is drawn: `AFTER_NOTHING`, `AFTER_FAILURE` and `AFTER_SUCCESS`.
+        """
         own = self._trial[task]
+        last = torch.cat([torch.full_like(own[:, :1], ABSENT), own], 1)
+        succeeded = torch.from_numpy(self._frames.success)[last.clamp(min=0)] > 0
+        weight = torch.where(succeeded, AFTER_SUCCESS, AFTER_FAILURE)
+        weight[:, 0] = AFTER_NOTHING
         # Of trials that nobody relabelled none can be a target: all may be in the context.
         available = (own >= 0).sum(1) + (self._trial_target[task] < 0).all(1)
-        n_context = torch.where(with_pseudo, 0, (torch.rand(len(task), generator=generator) * available).long())
+        weight = weight * (torch.arange(weight.shape[1]) < available.clamp(min=1)[:, None])
+        n_context = torch.multinomial(weight, 1, generator=generator)[:, 0]
+        n_context = torch.where(with_pseudo, 0, n_context)
         context = torch.where(torch.arange(own.shape[1]) < n_context[:, None], own, ABSENT)
         return context, self._trial_target[task, n_context.clamp(max=own.shape[1] - 1)]
 
