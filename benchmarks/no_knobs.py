@@ -1,6 +1,7 @@
 """Every suite trained with nothing set, beside the same suite with the settings that somebody chose for it by hand.
 
     python -m benchmarks.no_knobs [--suite reach-m2 push] [--settings none hand] [--seed 0 1 2] [--minutes M]
+    python -m benchmarks.no_knobs --suite reach-pixels --minutes 40 --cores 2
 
 With nothing set is `wtl train --family FAMILY` (a data source and the usual budget), by hand is
 `python -m benchmarks.by_hand SUITE`. Both are evaluated on the tasks of the suite's manifest, after up to twice the
@@ -91,10 +92,15 @@ def main() -> None:
     parser.add_argument("--seed", nargs="+", type=int, default=[0])
     parser.add_argument("--tasks", type=int, help="held-out tasks, instead of the manifest's number")
     parser.add_argument("--minutes", type=float, help="of trainings with nothing set, instead of the usual 20")
+    parser.add_argument(
+        "--cores", type=int, help="that trainings with nothing set collect and learn on, instead of one"
+    )
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "no-knobs", help="folder of the trainings")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of a JSON file per training")
     given = parser.parse_args()
     options = ["--minutes", str(given.minutes)] if given.minutes else []
+    if given.cores:
+        options += ["--workers", str(given.cores), "--threads", str(given.cores)]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     given.results.mkdir(parents=True, exist_ok=True)
     for seed in given.seed:
