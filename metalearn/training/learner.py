@@ -66,14 +66,15 @@ class _Objective(nn.Module):
             sums = self.policy.sums_before(
                 batch.observations, batch.changes, batch.done, batch.remembered, batch.effects
             )
-            within = self._within(latent, log_prior, sums, batch)
+            within = None if self.policy.memory is None else self._within(latent, log_prior, sums, batch)
             likelihoods = [self._likelihood(batch, latent, sums, rows, at) for rows, at in parts]
         losses, n_steps = [], batch.mask.float().sum(-1)
         prior_weight = self._prior_weight * self.policy.steepness
         for (rows, at), likelihood in zip(parts, likelihoods, strict=True):
             exact = torch.promote_types(likelihood.dtype, torch.float32)
             prior, weight = log_prior[rows].to(exact), len(likelihood) / len(latent)
-            one = mixture_loss(likelihood.to(exact), prior, n_steps[rows], at, prior_weight, within[rows])
+            remembered = None if within is None else within[rows].to(exact)
+            one = mixture_loss(likelihood.to(exact), prior, n_steps[rows], at, prior_weight, remembered)
             losses.append(one if len(parts) == 1 else weight * one)
         return torch.stack(losses).sum()
 
@@ -88,12 +89,14 @@ class _Objective(nn.Module):
     def _within(
         self, latent: Float[Tensor, "b d"], log_prior: Float[Tensor, "b z"], sums: Tensor, batch: MetaBatch
     ) -> Float[Tensor, "b z"]:
-        """log p(z | context and the episode so far), averaged over the steps that are remembered, if there are any."""
-        if self.policy.memory is None:
-            return log_prior
+        """log p(z | context and the episode so far), averaged over the steps that are remembered; zeros without any.
+
+        What an episode tells is learnt beside what the context says, and not in place of it: an own attempt shows which
+        hypothesis was acted on, and once attempts succeed that is the answer.
+        """
         weights = (batch.remembered > 0).to(sums.dtype)[..., None]
-        within = (self.policy.infer_within(latent, log_prior, sums) * weights).sum(1)
-        return torch.where(weights.any(1), within / weights.sum(1).clamp(min=1), log_prior)
+        within = self.policy.infer_within(latent, log_prior.detach(), sums)
+        return (within * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 class Learner:

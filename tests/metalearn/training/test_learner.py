@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from metalearn.config import DataConfig, ModelConfig, TrainingConfig
 from metalearn.data.dataset import Dataset
@@ -129,3 +130,31 @@ def test_it_goes_on_from_earlier_weights(average_share: float) -> None:
     assert learner.steps == 4
     learner.step(data.draw(config, False, generator), 0.0)
     assert any((now != before[name]).any() for name, now in learner.averaged.to_weights().items())
+
+
+def test_what_the_context_says_is_learnt_whatever_an_episode_tells() -> None:
+    model = ModelConfig(memory=4)
+    chunk = DemonstrationChunk("reach-m2", tuple(range(32)), DataConfig(), 0)
+    data = TrainingSet(Dataset(find_family("reach-m2").spec, tuple(demonstrate_chunk(chunk))), model)
+    torch.manual_seed(0)
+    policy = ConditionalPolicy(model, find_family("reach-m2").spec)
+    policy.observations.fit(*data.observations())
+    assert policy.memory is not None
+    policy.memory.fit(data.changes())
+    batch = data.draw(CONFIG, False, torch.Generator().manual_seed(0))
+    batch = replace(batch, remembered=batch.mask.float())
+
+    last = {name: policy.get_parameter(f"{name}.2.bias") for name in ("prior", "evidence")}
+
+    def gradients(told: float) -> list[Tensor]:
+        with torch.no_grad():
+            policy.get_parameter("evidence.2.weight").zero_()
+            last["evidence"].zero_()[0] = told
+        policy.zero_grad()
+        Learner(policy, CONFIG)._objective(batch, 1.0, False, False).backward()
+        return [bias.grad.clone() for bias in last.values() if bias.grad is not None]
+
+    (prior, evidence), (prior_if_told, evidence_if_told) = gradients(0.0), gradients(20.0)
+    assert float(prior.abs().max()) > 0
+    torch.testing.assert_close(prior_if_told, prior)
+    assert not torch.allclose(evidence_if_told, evidence)
