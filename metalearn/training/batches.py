@@ -34,6 +34,8 @@ MOST_TO_FIT = 4096
 """Episodes that the unit of changes is taken from."""
 MOST_WITH_PICTURES = 128
 """Episodes that an encoder is fitted to whose observations have pictures."""
+REMEMBERED = 0.5
+"""How often an own attempt is remembered while it is imitated."""
 AFTER_NOTHING, AFTER_FAILURE, AFTER_SUCCESS = 0.5, 1.0, 0.25
 """How often a context of own trials is learnt from, by how the last of them went: after a success it is repeated, and
 what to do otherwise has to be learnt from failures, which become few."""
@@ -288,8 +290,10 @@ class TrainingSet:
             demo, target, asks = asked.demo, asked.target, asked.asks
             starts, ends = asked.starts, asked.ends
         steps = self._steps.pick(target, config.steps_per_episode, generator, starts, ends)
-        # What an expert did tells the task, which nobody who acts is told: only own episodes are remembered.
-        steps["remembered"] = steps["remembered"] * (target >= self._base[1])[:, None]
+        # What an expert did tells the task, which nobody who acts is told: only own episodes are remembered, and those
+        # only now and then, for an own attempt shows which hypothesis was acted on, which is not to be relied on.
+        remembers = (target >= self._base[1]) & (torch.rand(b, generator=generator) < REMEMBERED)
+        steps["remembered"] = steps["remembered"] * remembers[:, None]
         if starts is not None:  # nor is an episode that is imitated from somewhere in its middle
             steps["remembered"] = steps["remembered"] * (starts == 0)[:, None]
         return MetaBatch(
