@@ -3,8 +3,7 @@
     python -m benchmarks.no_knobs [--suite reach-m2 push] [--settings none hand] [--seed 0 1 2] [--minutes M]
     python -m benchmarks.no_knobs --suite reach-pixels --minutes 40 --cores 2
 
-With nothing set is `wtl train --family FAMILY` (a data source and the usual budget), by hand is
-`python -m benchmarks.by_hand SUITE`. Both are evaluated on the tasks of the suite's manifest, after up to twice the
+With nothing set is `wtl train SUITE` (a data source and a budget), by hand is `python -m benchmarks.by_hand SUITE`. Both are evaluated on the tasks of the suite's manifest, after up to twice the
 trials that were trained; suites in pictures, for which nobody chose settings, on the tasks of the usual manifest. What
 is in benchmarks/results/no-knobs is not done again, and a training that was stopped goes on. Ends with the table.
 """
@@ -44,7 +43,8 @@ def measure(suite: str, settings: str, seed: int, folder: Path, options: Sequenc
     family = experiment.family if experiment else suite
     seeded = ["--seed", str(seed)]
     if settings == "none":
-        trained = train(["--family", family, *options, *seeded, "--no-baselines"], folder)
+        source = [suite] if experiment else ["--family", family]
+        trained = train([*source, *options, *seeded, "--no-baselines"], folder)
     else:
         trained = train([suite, *seeded], folder, ("benchmarks.by_hand",))
     bundle = Bundle.load(folder / "bundle")
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--seed", nargs="+", type=int, default=[0])
     parser.add_argument("--tasks", type=int, help="held-out tasks, instead of the manifest's number")
-    parser.add_argument("--minutes", type=float, help="of trainings with nothing set, instead of the usual 20")
+    parser.add_argument("--minutes", type=float, help="of trainings with nothing set, instead of the suite's")
     parser.add_argument(
         "--cores", type=int, help="that trainings with nothing set collect and learn on, instead of one"
     )

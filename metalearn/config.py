@@ -218,7 +218,7 @@ class TrainingConfig(Section):
 
     minutes: float | None = Field(
         None, gt=0, description="minutes that a training may take, collecting included; null: as long as its steps "
-        "take; 20 for a family or recordings without an experiment",
+        "take; 20 for a family, recordings and most suites",
     )  # fmt: skip
     steps: int | None = Field(
         None, ge=1, description="most gradient steps of a training whose phases end by themselves; null: as many as "
@@ -244,7 +244,7 @@ class TrainingConfig(Section):
         0.0, ge=0, le=1, description="share of the steps so far, the last ones, over which weights are averaged for "
         "looks, for own trials and for the bundle; 0: the weights of the last step",
     )  # fmt: skip
-    steps_per_episode: Annotated[int, Decided("16")] = Field(
+    steps_per_episode: Annotated[int, Decided("16, of large pictures 6")] = Field(
         0, ge=0, description="random steps of a target imitated per update; 0: all"
     )
     prior_weight: float = Field(

@@ -12,32 +12,46 @@ from metalearn.data.errors import InvalidConfig
 USUAL_MINUTES = 20.0
 """That a training may take, where neither an experiment nor a person says how long."""
 
-# Suite, family, manifest, and minutes that are enough on one core.
-_SUITES = tuple(
-    Experiment(
+_SHOWN = DataConfig()
+_OBSERVED = DataConfig(demo_actions=False)  # demonstrations are observations alone, as in the manifest
+
+
+def _suite(
+    name: str,
+    *,
+    model_name: str = "",
+    family: str = "",
+    manifest: str = "",
+    data: DataConfig = _SHOWN,
+    minutes: float = USUAL_MINUTES,
+) -> Experiment:
+    training = TrainingConfig(minutes=minutes)
+    return Experiment(
         name=name,
-        model_name="reach" if name == "reach-m2" else name,
-        family=family,
-        manifest=manifest,
-        training=TrainingConfig(minutes=minutes),
+        model_name=model_name,
+        family=family or name,
+        manifest=manifest or name,
+        data=data,
+        training=training,
     )
-    for name, family, manifest, minutes in (
-        ("reach-m2", "reach-m2", "reach-m2", 4.0),
-        ("reach-m2-unseen", "reach-m2-unseen", "reach-m2-unseen", 4.0),
-        ("reach-m4", "reach-m4", "reach-m4", 8.0),
-        ("reach-m4-unseen", "reach-m4-unseen", "reach-m4-unseen", 8.0),
-        ("reach-colour", "reach-colour", "reach-colour", USUAL_MINUTES),
-        ("reach-dynamics", "reach-dynamics", "reach-dynamics", 10.0),
-        ("dark-room", "dark-room", "dark-room", 5.0),
-        ("key-to-door", "key-to-door", "key-to-door-strict", USUAL_MINUTES),
-        # Trained at half of Meta-World's radius, so that what is learnt is to bring the puck to the goal itself.
-        ("push", "push-strict", "push", USUAL_MINUTES),
-        ("push-blind", "push-blind", "push-blind", USUAL_MINUTES),
-        ("push-blind-strict", "push-blind-strict", "push-blind-strict", USUAL_MINUTES),
-        ("push-blind-dense", "push-blind-dense", "push-blind-dense", USUAL_MINUTES),
-        ("cheetah-vel", "cheetah-vel", "cheetah-vel", USUAL_MINUTES),
-        ("ml10", "ml10", "ml10", USUAL_MINUTES),
-    )
+
+
+_SUITES = (
+    _suite("reach-m2", model_name="reach", minutes=3.0),
+    _suite("reach-m2-unseen"),
+    _suite("reach-m4"),
+    _suite("reach-m4-unseen"),
+    _suite("reach-colour"),
+    _suite("reach-dynamics", data=_OBSERVED),
+    _suite("dark-room"),
+    _suite("key-to-door", manifest="key-to-door-strict"),
+    # Trained at half of Meta-World's radius, so that what is learnt is to bring the puck to the goal itself.
+    _suite("push", family="push-strict"),
+    _suite("push-blind"),
+    _suite("push-blind-strict"),
+    _suite("push-blind-dense"),
+    _suite("cheetah-vel"),
+    _suite("ml10", data=_OBSERVED),
 )
 
 # A speed is read from many frames and the means between them, since within a stride it swings, and is wanted precisely;

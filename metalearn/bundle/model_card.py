@@ -171,7 +171,9 @@ def _training(head: Json, experiment: Json) -> list[str]:
     family = _word(experiment, "family")
     of = f" of `{family}`" if family else ""
     lines = ["## Training data", "", f"It was trained on {counted}{of}, from {source}."]
-    rounds, trials = _count(training, "rounds"), _count(training, "trials_per_task")
+    collected = provenance.get("collections")
+    rounds = len(collected) if isinstance(collected, list) else _count(training, "rounds")
+    trials = _count(training, "trials_per_task")
     if rounds and trials and not provenance.get("recorded"):
         lines.append(
             f"After the warm-up it collected up to {_trials(trials)} of its own per task, in {rounds} "

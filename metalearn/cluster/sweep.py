@@ -24,7 +24,7 @@ from metalearn.config import Experiment
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.names import check_file_names
 from metalearn.data.reading import read_json
-from metalearn.settings import value_of, with_settings
+from metalearn.settings import decided, value_of, with_settings
 from metalearn.training.events import Event
 from metalearn.training.loop import train
 from metalearn.training.run_store import RunStore
@@ -62,14 +62,14 @@ class Sweep:
         for key, values in self.space.items():
             if not isinstance(values, Mapping):
                 for value in values:
-                    with_settings(self.experiment, {key: value})
+                    decided(self.experiment, {key: value})
                 continue
             ((kind, bounds),) = values.items() if len(values) == 1 else ((None, ()),)
             if kind not in RANGES or len(bounds) != 2 or not bounds[0] < bounds[1]:
                 raise InvalidConfig(f"{key}: expected one of {', '.join(RANGES)} with [low, high], got {dict(values)}")
             if self.samples is None:
                 raise InvalidConfig(f"{key} is a range: say how many --samples to draw")
-            with_settings(self.experiment, {key: bounds[0]})
+            decided(self.experiment, {key: bounds[0]})
         if not self.space:
             raise InvalidConfig("a sweep over nothing: give at least one KEY=a,b,c")
         if not self.experiment.family or self.experiment.training.check_tasks == 0:
@@ -88,13 +88,17 @@ class Sweep:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One run: its changes, the steps it took, and its success on validation tasks with and without a trial."""
+    """One run: its changes, the steps it took, and its success on validation tasks with and without a trial.
+
+    `ended` says that it was not stopped early.
+    """
 
     changes: dict[str, Any]
     steps: int
     success: float
     first: float
     run: str
+    ended: bool
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
@@ -130,9 +134,11 @@ def run_sweep(sweep: Sweep, address: str | None = None) -> list[TrialResult]:
     tried = [
         _result_of(sweep, result.metrics) for result in tuner.fit() if result.metrics and "success" in result.metrics
     ]
+    automatic = sweep.experiment.training.automatic
     if not tried:
         raise InvalidConfig(f"no run of {sweep.name} came to its first look at validation tasks; see {place}")
-    tried.sort(key=lambda one: (one.steps, one.success), reverse=True)
+    # The longer a run was let go on the better it was; one that ended by itself may have taken few steps.
+    tried.sort(key=lambda one: (one.ended, one.success) if automatic else (one.steps, one.success), reverse=True)
     _write(f"{sweep.url}/results.json", [one.to_json() for one in tried])
     best = with_settings(sweep.experiment, tried[0].changes)
     _write(f"{sweep.url}/best.json", tried[0].to_json() | {"experiment": best.to_json()})
@@ -202,7 +208,8 @@ def _try(config: dict[str, Any], *, common: dict[str, Any], url: str, search_pat
 
     bundle = train(experiment, store, listen=listen)
     last = bundle.provenance["history"][-1]
-    tune.report({"steps": last["step"], "success": last["retrial"], "first": last["trial"], "loss": last["loss"]})
+    seen = {"steps": last["step"], "success": last["retrial"], "first": last["trial"], "loss": last["loss"]}
+    tune.report(seen | {"ended": True})
 
 
 def parse_space(texts: Sequence[str]) -> Space:
@@ -238,7 +245,8 @@ def _run_url(url: str, experiment: Experiment) -> str:
 def _result_of(sweep: Sweep, metrics: Mapping[str, Any]) -> TrialResult:
     changes = dict(metrics["config"])
     run = _run_url(sweep.url, with_settings(sweep.experiment, changes))
-    return TrialResult(changes, int(metrics["steps"]), float(metrics["success"]), float(metrics["first"]), run)
+    success, first = float(metrics["success"]), float(metrics["first"])
+    return TrialResult(changes, int(metrics["steps"]), success, first, run, bool(metrics.get("ended")))
 
 
 def _check_folder(sweep: Sweep) -> None:

@@ -37,8 +37,8 @@ MOST_WITH_PICTURES = 128
 REMEMBERED = 0.5
 """How often an own attempt is remembered while it is imitated."""
 AFTER_NOTHING, AFTER_FAILURE, AFTER_SUCCESS = 0.5, 1.0, 0.25
-"""How often a context of own trials is learnt from, by how the last of them went: after a success it is repeated, and
-what to do otherwise has to be learnt from failures, which become few."""
+"""How often a context of own trials is learnt from beside the others of its task, by how the last of them went, if that
+is known: after a success it is repeated, and what to do otherwise is learnt from failures, which become few."""
 KnownFrom = Literal["demos", "expert", "trials", "asks"]
 """What a context holds: the demos alone; beside them another episode of the expert, or all recorded trials; or what the
 episode was an answer to, and nobody's demos."""
@@ -377,9 +377,8 @@ class TrainingSet:
         """
         own = self._trial[task]
         last = torch.cat([torch.full_like(own[:, :1], ABSENT), own], 1)
-        succeeded = torch.from_numpy(self._frames.success)[last.clamp(min=0)] > 0
-        weight = torch.where(succeeded, AFTER_SUCCESS, AFTER_FAILURE)
-        weight[:, 0] = AFTER_NOTHING
+        outcome = torch.from_numpy(self._frames.success)[last.clamp(min=0)] * (last >= 0)
+        weight = torch.tensor([AFTER_FAILURE, AFTER_NOTHING, AFTER_SUCCESS])[1 + outcome.long()]
         # Of trials that nobody relabelled none can be a target: all may be in the context.
         available = (own >= 0).sum(1) + (self._trial_target[task] < 0).all(1)
         weight = weight * (torch.arange(weight.shape[1]) < available.clamp(min=1)[:, None])

@@ -22,7 +22,7 @@ LONG = 64  # steps from which on an episode is read at more frames, and their me
 FRAMES, LONG_FRAMES, PICTURES = 8, 16, 4  # at most, of short episodes, of long ones, and of any with large pictures
 LATENT = 128  # numbers of a context's embedding
 ALL_PLAY = 4  # episodes of random actions per task where there is no expert
-MANY_STEPS = 16  # of an episode that are imitated in an update: of longer ones a random choice
+MANY_STEPS, MANY_PICTURES = 16, 6  # of an episode that are imitated in an update: of longer ones a random choice
 MOST_SYMBOLS = 16  # that a picture of symbols holds: in a real one there is something brighter
 AVERAGED = 0.1  # share of the steps so far, over which weights are averaged
 MOST_TASKS = 512  # that dynamics are looked for in
@@ -103,7 +103,7 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
         Decision("model.frame_means", usual > LONG, said),
         Decision("model.latent_dim", LATENT, "what a trial refutes is told besides what a demonstration shows"),
         _hypotheses(expert=expert),
-        Decision("training.steps_per_episode", MANY_STEPS, "more of the same episode cost time and say little more"),
+        _imitated(dataset.spec),
         Decision("training.average_share", AVERAGED, "at a constant rate the weights of one step are noise"),
         _trials(own_trials=own_trials, expert=expert),
         _symbols(dataset),
@@ -118,6 +118,11 @@ def _frames(spec: Spec, usual: int, said: str) -> Decision:
     if spec.bulky:
         return Decision(name, max(2, min(usual + 1, PICTURES)), f"{said}, and large pictures cost most of a step")
     return Decision(name, LONG_FRAMES if usual > LONG else max(2, min(usual + 1, FRAMES)), said)
+
+
+def _imitated(spec: Spec) -> Decision:
+    name, said = "training.steps_per_episode", "more of the same episode cost time and say little more"
+    return Decision(name, MANY_PICTURES if spec.bulky else MANY_STEPS, said)
 
 
 def _hypotheses(*, expert: bool) -> Decision:

@@ -311,6 +311,8 @@ class _Run:
         trials, digest = source.take_trials(dataset, policy, self.schedule.round)
         self.progress.collections.append(summary(policy, steps, self.schedule.round, trials, digest))
         self.collecting = None
+        if self.schedule.round == 1:
+            self.best = BestLook()  # weights that have learnt from no trial are none to go back to
         self.data.replace_trials(trials, source.without_demos(len(trials)))
         self._checkpoint()
 
@@ -407,6 +409,9 @@ class _Run:
         self.best = BestLook.from_json(self.progress.best, stored.best)
         self.schedule = self._schedule(self.progress.schedule)
         self._before_s = self.progress.elapsed_s
+        if self.progress.history:  # the next look is as far from the last one as in a run that was not stopped
+            now_s = time.monotonic()
+            self.looks.took(self.progress.history[-1]["step"], now_s, now_s)
         if self.source is None:
             return
         if self.schedule.round and (trials := self.source.earlier_trials(self.schedule.round)):

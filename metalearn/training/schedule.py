@@ -165,6 +165,7 @@ class AutomaticSchedule:
     clear: bool = False
     phase_start: int = 0
     round_is_due: bool = False
+    due_at: int = 0
     settle_start: int | None = None
     settle_end: int | None = None
     improved_at: int = 0
@@ -178,8 +179,8 @@ class AutomaticSchedule:
         return self.settle_end is not None and step >= self.settle_end
 
     def round_due(self, step: int) -> int | None:
-        """Now, once phase I or a round has brought what it can."""
-        return step if self.round_is_due else None
+        """Once phase I or a round has brought what it can: at once, or after the steps that trials may lag behind."""
+        return self.due_at if self.round_is_due else None
 
     def begin_round(self, step: int, told: float = math.inf) -> None:
         """Begin to judge the new round; hypotheses that nothing needed so far compete anew for the first failures."""
@@ -206,14 +207,17 @@ class AutomaticSchedule:
 
     def look(self, step: int, seen: dict[str, float], elapsed_s: float) -> bool:
         """Decide whether the phase goes on."""
-        settling = self.settle_start
+        before = self.round_is_due, self.settle_start
         self._decide(step, seen, elapsed_s)
-        return self.round > 0 and (self.round_is_due or self.settle_start != settling)
+        if self.round_is_due and not before[0]:
+            self.due_at = step + self.config.staleness
+        return self.round > 0 and (self.round_is_due, self.settle_start) != before
 
     def _decide(self, step: int, seen: dict[str, float], elapsed_s: float) -> None:
         self.allowed = self._allowed(step, elapsed_s)
         if self.settle_end is not None:
             self.settle_end = max(step, min(self.settle_end, self.allowed))
+        if self.settle_end is not None or self.round_is_due:
             return
         share = step / self.allowed
         self._note(step, seen)

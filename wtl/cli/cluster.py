@@ -127,10 +127,10 @@ def tune(
     from metalearn.experiments import find_experiment
     from metalearn.settings import decided, parse
 
-    named = find_experiment(experiment)
-    if steps is None and named.training.automatic:
-        steps = named.training.total_steps  # runs that are to be compared are as long as each other
-    wanted = decided(named, parse(settings or ()), seed=seed, steps=steps)
+    given = parse(settings or ())
+    wanted = decided(find_experiment(experiment), given, seed=seed, steps=steps)
+    if steps is None and wanted.training.automatic and given.keys().isdisjoint(("training.minutes", "training.steps")):
+        wanted = wanted.with_steps(wanted.training.total_steps)  # how far runs get in minutes depends on each other
     sweep = Sweep(wanted, parse_space(space), samples, storage, name or wanted.name)
     tried = run_sweep(sweep, ray_address)
     rows = []

@@ -1,4 +1,4 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -87,6 +87,19 @@ def test_an_own_attempt_is_imitated_in_the_context_it_was_made_in():
         after_expert = any(number % 100 // 10 == 1 for number in trials)
         if target % 100 // 10 == 2 and not after_expert:
             assert trials == [target // 100 * 100 + 20 + j for j in range(target % 10)]
+
+
+def test_failures_are_learnt_from_more_often_than_successes():
+    outcomes = [[False, True, True], [True, True, True], [None, False, True]]
+    tried = [[replace(episode(10 * i + j), success=went) for j, went in enumerate(of)] for i, of in enumerate(outcomes)]
+    data = TrainingSet(Dataset(SPEC, dataset().tasks[:3]), ModelConfig())
+    data.replace_trials([TaskTrials(tuple(one), tuple(e.actions for e in one)) for one in tried])
+    task, nobody = torch.arange(3).repeat(8000), torch.zeros(24_000, dtype=torch.bool)
+    context, _ = data._draw_own(task, nobody, torch.Generator().manual_seed(0))
+    lengths = (context >= 0).sum(1).view(-1, 3)
+    for i, weights in enumerate([[0.5, 1.0, 0.25], [0.5, 0.25, 0.25], [0.5, 0.5, 1.0]]):
+        share = torch.bincount(lengths[:, i], minlength=3) / len(lengths)
+        torch.testing.assert_close(share, torch.tensor(weights) / sum(weights), rtol=0, atol=0.03)
 
 
 def test_new_trials_take_the_place_of_earlier_ones():

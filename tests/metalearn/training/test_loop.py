@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from metalearn.config import DataConfig, ModelConfig, TrainingConfig
 from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 from metalearn.data.spec import Spec
+from metalearn.training.best_look import BestLook, Weights
 from metalearn.training.collect import (
     DemonstrationChunk,
     ProcessCollector,
@@ -18,8 +20,10 @@ from metalearn.training.collect import (
     demonstrate_chunk,
 )
 from metalearn.training.events import Event, Stopped
+from metalearn.training.learner import Learner
 from metalearn.training.loop import train
 from metalearn.training.run_store import RunStore, fetch_folder
+from metalearn.training.schedule import AutomaticSchedule
 from metalearn.training.searching import Explored, with_search
 
 
@@ -192,8 +196,9 @@ def test_the_example_of_a_bundle_is_a_demonstration_that_it_was_trained_on(tmp_p
     assert Bundle.load(tmp_path / "bundle").example == bundle.example
 
 
+@pytest.mark.parametrize("with_memory", [False, True])
 def test_a_search_remembers_validation_tasks_that_no_look_tries_and_is_kept_only_if_it_helps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    with_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seen: list[Explored] = []
 
@@ -206,12 +211,56 @@ def test_a_search_remembers_validation_tasks_that_no_look_tries_and_is_kept_only
     monkeypatch.setattr("metalearn.training.episode_source.FEWEST_EXPLORED", 4)
     monkeypatch.setattr("metalearn.training.loop.with_search", fitted)
     training = TrainingConfig(steps=16, batch_tasks=8, check_tasks=8, trials_per_task=1, demo_dropout=0.0)
-    model = ModelConfig(**{**SMALL.model.model_dump(exclude_unset=True), "memory": 0, "dynamics_rank": 0})
+    given = SMALL.model.model_dump(exclude_unset=True) | {"dynamics_rank": 0} | ({} if with_memory else {"memory": 0})
+    model = ModelConfig(**given)
     bundle = train(SMALL.model_copy(update={"model": model, "training": training}), tmp_path)
     assert len(seen) == 6
     assert {len(task.solved) for task in seen} == {2 * bundle.model["n_hypotheses"]}
     [decided] = [one for one in bundle.provenance["decisions"] if one["field"] == "model.search"]
     assert decided["value"] == bundle.model["search"]
+    remembers = [one["value"] for one in bundle.provenance["decisions"] if one["field"] == "model.memory"]
+    assert remembers == ([32, bundle.model["memory"]] if with_memory else [])
+    assert not (bundle.model["memory"] and bundle.model["search"])
     assert bool(decided["value"]) == any(name.startswith("search.") for name in bundle.weights)
     assert "validation tasks are solved" in decided["reason"]
     assert bundle.provenance["weights_after_steps"] <= 16
+
+
+def test_a_phase_begins_with_the_weights_of_the_best_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    gone_back: list[int] = []
+    look, go_back_to = AutomaticSchedule.look, Learner.go_back_to
+
+    def over(schedule: AutomaticSchedule, *seen: Any) -> bool:
+        look(schedule, *seen)
+        return schedule.round > 0
+
+    def note(learner: Learner, weights: Weights) -> None:
+        go_back_to(learner, weights)
+        gone_back.append(learner.steps)
+        assert all(np.array_equal(now, weights[name]) for name, now in learner.averaged.to_weights().items())
+
+    monkeypatch.setattr(AutomaticSchedule, "look", over)
+    monkeypatch.setattr(BestLook, "earlier", lambda best, _: best.best)
+    monkeypatch.setattr(Learner, "go_back_to", note)
+    training = TrainingConfig(steps=16, batch_tasks=8, check_tasks=8, trials_per_task=1)
+    bundle = train(SMALL.model_copy(update={"training": training}), tmp_path)
+    assert gone_back and min(gone_back) > bundle.provenance["collections"][0]["version"]
+
+
+@pytest.mark.parametrize("staleness", [0, 3])
+def test_a_training_that_decides_for_itself_resumes_bit_for_bit_and_may_learn_while_others_collect(
+    staleness: int, tmp_path: Path
+):
+    training = TrainingConfig(
+        steps=24, batch_tasks=8, check_tasks=8, check_steps=3, trials_per_task=1, anneal_steps=2, staleness=staleness
+    )
+    own = SMALL.model_copy(update={"training": training})
+    whole = train(own, tmp_path / "whole")
+    for n in (4, 13):
+        with pytest.raises(Stopped):
+            train(own, tmp_path / "stopped", stopping=after(n))
+    assert same(train(own, tmp_path / "stopped"), whole)
+    assert [one["staleness"] for one in whole.provenance["collections"]] == [staleness] * len(
+        whole.provenance["collections"]
+    )
+    assert whole.provenance["collections"]
