@@ -411,7 +411,7 @@ class _Run:
         self._before_s = self.progress.elapsed_s
         if self.progress.history:  # the next look is as far from the last one as in a run that was not stopped
             now_s = time.monotonic()
-            self.looks.took(self.progress.history[-1]["step"], now_s, now_s)
+            self.looks.took(int(self.progress.history[-1]["step"]), now_s, now_s)
         if self.source is None:
             return
         if self.schedule.round and (trials := self.source.earlier_trials(self.schedule.round)):
