@@ -3,10 +3,10 @@
     python -m benchmarks.no_knobs [--suite reach-m2 push] [--settings none hand] [--seed 0 1 2] [--minutes M]
     python -m benchmarks.no_knobs --suite reach-pixels --minutes 40 --cores 2
 
-With nothing set is `wtl train SUITE` (a data source and a budget), by hand is `python -m benchmarks.by_hand SUITE`. Both
-are evaluated on the tasks of the suite's manifest, after up to twice the trials that were trained; suites in pictures,
-for which nobody chose settings, on the tasks of the usual manifest. What is in benchmarks/results/no-knobs is not done
-again, and a training that was stopped goes on. Ends with the table.
+With nothing set is `wtl train SUITE` (a data source and a budget), by hand is `python -m benchmarks.by_hand SUITE`.
+Both are evaluated on the tasks of the suite's manifest, after up to twice the trials that were trained; suites in
+pictures, for which nobody chose settings, on the tasks of the usual manifest. What is in benchmarks/results/no-knobs is
+not done again, and a training that was stopped goes on. Ends with the table.
 """
 
 import argparse
