@@ -327,8 +327,9 @@ class AutomaticSchedule:
 
 
 def _perfect(seen: dict[str, float]) -> bool:
-    """Whether every attempt succeeds in validation tasks, the first included."""
-    rates = [value for name, value in seen.items() if name.startswith(("trial", "retrial"))]
+    """Whether every attempt succeeds in validation tasks, the first and the last included."""
+    attempts = {name: value for name, value in seen.items() if name.startswith(("trial", "retrial", "after_"))}
+    rates = [value for name, value in attempts.items() if name != "after_expert"]
     return bool(rates) and min(rates) >= 0.995
 
 

@@ -141,6 +141,13 @@ def test_what_is_solved_in_every_attempt_is_only_refined() -> None:
     assert schedule.ended(schedule.total(0, 0.0))
 
 
+@pytest.mark.parametrize(("last", "refined"), [(1.0, True), (0.9, False)])
+def test_attempts_after_many_trials_are_to_succeed_too(last: float, refined: bool) -> None:
+    schedule = warmed_up()
+    schedule.look(300 + FEWEST_STEPS, SOLVED | {"after_2": 1.0, "after_3": last, "after_expert": 0.9}, 4.0)
+    assert (schedule.settle_start is not None) == refined
+
+
 @pytest.mark.parametrize(("steps", "again"), [(20, False), (200, True)])
 def test_trials_that_are_still_fresh_are_not_collected_again(steps: int, again: bool) -> None:
     config = TrainingConfig(minutes=10.0, demo_dropout=0.0)
