@@ -25,7 +25,7 @@ def settings(
       wtl settings
       wtl settings frames
       wtl settings training.
-      wtl train reach-m2 --set model.n_frames=16 --set model.fourier=0.5,1 --set training.minutes=null
+      wtl train reach-m2 --minutes 5 --set model.n_frames=16 --set model.fourier=0.5,1
     """
     from metalearn.settings import settings as known
 
