@@ -210,12 +210,9 @@ _ALL = (
 )
 
 
-def own_experiment(name: str, family: str, data: DataConfig | None = None) -> Experiment:
+def own_experiment(name: str, family: str) -> Experiment:
     """The experiment of somebody's own family, or, where `family` is empty, of recordings: it decides by itself."""
-    training = TrainingConfig(minutes=USUAL_MINUTES)
-    if data is None:
-        return Experiment(name=name, family=family, training=training)
-    return Experiment(name=name, family=family, data=data, training=training)
+    return Experiment(name=name, family=family, training=TrainingConfig(minutes=USUAL_MINUTES))
 
 
 EXPERIMENTS = {experiment.name: experiment for experiment in _ALL}

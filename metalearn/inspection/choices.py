@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from metalearn.config import DataConfig, Experiment
+from metalearn.config import Experiment
 from metalearn.data.dataset import Dataset
 from metalearn.tasks.family import Family, VectorFamily, tasks_of
 from metalearn.training.collect import demonstrate_chunk, demonstration_chunks
@@ -21,9 +21,8 @@ class Choice:
 
 def experiment_of(family: Family, name: str) -> tuple[Experiment, tuple[Choice, ...]]:
     """The experiment that `wtl train --family NAME` begins with, and what was chosen for it."""
-    n_tasks = min(DataConfig().n_tasks, len(family.splits["train"]))
-    plain = Experiment(name=family.name, family=name, data=DataConfig(n_tasks=n_tasks))
-    made = decide_data(plain, family.spec, side_by_side=isinstance(family, VectorFamily))
+    plain = Experiment(name=family.name, family=name)
+    made = decide_data(plain, family.spec, len(family.splits["train"]), side_by_side=isinstance(family, VectorFamily))
     return made.experiment, _choices(made)
 
 

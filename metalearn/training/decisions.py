@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from metalearn.config import Experiment
 from metalearn.data.asks import kinds_of
-from metalearn.data.dataset import Dataset
+from metalearn.data.dataset import FEWEST_TASKS, Dataset
 from metalearn.data.episode import Array
 from metalearn.data.parts import observation_vectors, split
 from metalearn.data.spec import Spec
@@ -22,6 +22,7 @@ LONG = 64  # steps from which on an episode is read at more frames, and their me
 FRAMES, LONG_FRAMES, PICTURES = 8, 16, 4  # at most, of short episodes, of long ones, and of any with large pictures
 LATENT = 128  # numbers of a context's embedding
 ALL_PLAY = 4  # episodes of random actions per task where there is no expert
+MOST_SHOWN, MOST_PICTURED = 49_152, 16_384  # tasks that are demonstrated, and those of large pictures
 MANY_STEPS, MANY_PICTURES = 16, 6  # of an episode that are imitated in an update: of longer ones a random choice
 MOST_SYMBOLS = 16  # that a picture of symbols holds: in a real one there is something brighter
 AVERAGED = 0.1  # share of the steps so far, over which weights are averaged
@@ -49,16 +50,19 @@ class Decisions:
     made: tuple[Decision, ...]
 
 
-def decide_data(experiment: Experiment, spec: Spec, *, side_by_side: bool, expert: bool = True) -> Decisions:
+def decide_data(
+    experiment: Experiment, spec: Spec, n_train: int, *, side_by_side: bool, expert: bool = True
+) -> Decisions:
     """What has to be known before anything is demonstrated.
 
     Args:
         experiment: of which fields that somebody set are kept.
         spec: of its tasks.
+        n_train: how many training tasks there are.
         side_by_side: whether the family steps many tasks at once.
         expert: whether it has an expert.
     """
-    found = []
+    found = [_tasks(experiment, spec, n_train)]
     if not expert:
         said = "there is no expert: what random actions lead to is learnt"
         found += [
@@ -111,6 +115,14 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
         _dynamics(dataset),
     ]
     return _decided(experiment, found)
+
+
+def _tasks(experiment: Experiment, spec: Spec, n_train: int) -> Decision:
+    training, said = experiment.training, "few are learnt by heart, and what they take is bounded by the minutes"
+    most = MOST_PICTURED if spec.bulky else MOST_SHOWN
+    if training.steps is not None:
+        most = min(most, training.steps * training.batch_tasks)
+    return Decision("data.n_tasks", max(FEWEST_TASKS, min(most, n_train)), said)
 
 
 def _frames(spec: Spec, usual: int, said: str) -> Decision:

@@ -108,8 +108,10 @@ def check_trainable(experiment: Experiment, recorded: RecordedData | None, n_lea
     if recorded is None:
         if family is None:
             raise InvalidConfig("an experiment without a family is trained from recorded episodes")
-        tasks_of(family, "train", experiment.data.n_tasks, experiment.seed)
         spec, n_tasks = family.spec, experiment.data.n_tasks
+        if experiment.training.automatic and "n_tasks" not in experiment.data.model_fields_set:
+            n_tasks = min(n_tasks, len(family.splits["train"]))  # it is decided
+        tasks_of(family, "train", n_tasks, experiment.seed)
     else:
         spec, n_tasks = recorded.spec, recorded.n_tasks
         if family is not None and family.spec.to_json() != spec.to_json():
@@ -148,7 +150,8 @@ class _Run:
             # Only who plays can do without an expert; to look for one takes a simulator.
             plays = any(kind.of_moment for kind in kinds_of(experiment.model.asks))
             expert = not plays or has_expert(self.family, self.family.splits["train"][0])
-            decided = decide_data(experiment, self.family.spec, side_by_side=together, expert=expert)
+            n_train = len(self.family.splits["train"])
+            decided = decide_data(experiment, self.family.spec, n_train, side_by_side=together, expert=expert)
             experiment, self.decisions = decided.experiment, decided.made
             self.experiment, self.config = experiment, experiment.training
         check_trainable(experiment, recorded, group.size)

@@ -183,7 +183,7 @@ class ExperimentInfo(ResponseModel):
         model: the name of the model that it makes.
         family: the family of its tasks.
         suite: the manifest of held-out tasks that measures the model; None: there is none.
-        n_tasks: the number of training tasks.
+        n_tasks: the number of training tasks; None: the training decides.
         demos_per_task: the demonstrations that are collected per task.
         batch_tasks: the tasks in the batch of a gradient step.
         minutes, steps: how long it takes at most; None: the other of them decides.
@@ -196,7 +196,7 @@ class ExperimentInfo(ResponseModel):
     model: str
     family: str
     suite: str | None
-    n_tasks: int
+    n_tasks: int | None
     demos_per_task: int
     batch_tasks: int
     minutes: float | None

@@ -100,7 +100,7 @@ def test_the_fields_that_are_said_to_be_decided_are_those_that_a_training_decide
     usual, family = Experiment(name="any", family="reach-m2"), find_family("reach-m2")
     records = demonstrate_chunk(DemonstrationChunk("reach-m2", (0, 1, 2, 3), usual.data, 0))
     made = (
-        decide_data(usual, family.spec, side_by_side=True).made
+        decide_data(usual, family.spec, 100, side_by_side=True).made
         + decide(usual, Dataset(family.spec, tuple(records))).made
     )
     assert {one.field for one in made} == {one.name for one in FREE if one.decided}

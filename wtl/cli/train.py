@@ -196,12 +196,17 @@ def experiments() -> None:
     from metalearn.experiments import EXPERIMENTS
 
     rows = [
-        (one.name, one.family, one.manifest or "-", f"{one.data.n_tasks:,}", _length(one.training))
+        (one.name, one.family, one.manifest or "-", _n_tasks(one), _length(one.training))
         for one in EXPERIMENTS.values()
     ]
     print_table(
         ("experiment", "family", "manifest", "tasks", "length"), rows, whole=("experiment", "family", "manifest")
     )
+
+
+def _n_tasks(experiment: "Experiment") -> str:
+    decided = experiment.training.automatic and "n_tasks" not in experiment.data.model_fields_set
+    return "automatic" if decided else f"{experiment.data.n_tasks:,}"
 
 
 def _length(training: "TrainingConfig") -> str:
@@ -212,7 +217,6 @@ def _length(training: "TrainingConfig") -> str:
 
 def _experiment(name: str | None, family: str | None, dataset: str | None) -> "Experiment":
     """The named experiment, or a new one for the user's own family or dataset, which may take the usual minutes."""
-    from metalearn.config import DataConfig
     from metalearn.experiments import find_experiment, own_experiment
     from metalearn.tasks.registry import find_family
 
@@ -222,8 +226,7 @@ def _experiment(name: str | None, family: str | None, dataset: str | None) -> "E
             experiment = experiment.model_copy(update={"family": family, "manifest": None})
     elif family is not None:
         own = find_family(family)
-        n_tasks = min(DataConfig().n_tasks, len(own.splits["train"]))
-        experiment = own_experiment(own.name, family, DataConfig(n_tasks=n_tasks))
+        experiment = own_experiment(own.name, family)
     elif dataset is not None:
         experiment = own_experiment(_name_of(dataset), "")
     else:

@@ -16,7 +16,7 @@ class ExperimentState(Body):
     suite: str | None = Field(
         description="Suite of held-out tasks (a manifest) that measures the model. Null if there is none."
     )
-    n_tasks: int = Field(description="Number of training tasks.")
+    n_tasks: int | None = Field(description=f"Number of training tasks. {_DECIDED}")
     demos_per_task: int = Field(description="Demonstrations that are collected per task.")
     batch_tasks: int = Field(description="Tasks in the batch of one gradient step.")
     minutes: float | None = Field(

@@ -67,10 +67,27 @@ def test_nothing_is_imitated_uncorrected_and_no_intention_guessed_where_nobody_d
 def test_continuous_experts_are_pushed_off_their_way() -> None:
     box, choice = spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(2)
     noises = [
-        value(decide_data(ANY, Spec(box, actions, 10, 1.0), side_by_side=True), "data.expert_noise")
+        value(decide_data(ANY, Spec(box, actions, 10, 1.0), 100, side_by_side=True), "data.expert_noise")
         for actions in (box, choice)
     ]
     assert noises[0] > 0 == noises[1]
+
+
+@pytest.mark.parametrize(
+    ("n_train", "steps", "n_tasks"), [(10**6, None, 49_152), (300, None, 300), (10**6, 10, 1280), (1, None, 2)]
+)
+def test_tasks_are_as_many_as_there_are_and_as_are_learnt_from(n_train: int, steps: int | None, n_tasks: int) -> None:
+    training = TrainingConfig(minutes=None if steps else 20.0, steps=steps)
+    own, spec = ANY.model_copy(update={"training": training}), find_family("reach-m2").spec
+    assert value(decide_data(own, spec, n_train, side_by_side=True), "data.n_tasks") == n_tasks
+
+
+def test_of_large_pictures_tasks_and_steps_are_fewer() -> None:
+    spec, n = find_family("reach-pixels").spec, 10**6
+    minutes = ANY.model_copy(update={"training": TrainingConfig(minutes=20.0)})
+    assert value(decide_data(minutes, spec, n, side_by_side=True), "data.n_tasks") == 16_384
+    shown = Dataset(spec, tuple(TaskRecord(f"t/{i}", experts=(spec.example_episode(),)) for i in range(2)))
+    assert value(decide(ANY, shown), "training.steps_per_episode") == 6
 
 
 def test_every_decision_has_a_reason() -> None:

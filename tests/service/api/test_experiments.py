@@ -42,7 +42,7 @@ def test_what_a_training_decides_is_not_said_before(http: TestClient) -> None:
         EXPERIMENTS["reach-m2"].training.minutes,
     )
     assert {name for name, value in reach.items() if value is None} == {
-        "steps", "trials_per_task", "rounds", "n_hypotheses", "latent_dim"
+        "n_tasks", "steps", "trials_per_task", "rounds", "n_hypotheses", "latent_dim"
     }  # fmt: skip
 
 

@@ -89,7 +89,7 @@ function Start() {
               <label>Seed<input type="number" min={0} value={seed} placeholder="the experiment's" onInput={(event) => setSeed(event.currentTarget.value)} /></label>
               <label>Name of the model<input value={name} placeholder={chosen?.model ?? "the family's"} maxLength={64} onInput={(event) => setName(event.currentTarget.value)} /></label>
               <button type="submit" class="solid" disabled={doing.busy || what === ""}>{doing.busy ? "Starting…" : "Start"}</button>
-              {chosen && <p class="quiet wide">Tasks of <code>{chosen.family}</code>, {chosen.n_tasks.toLocaleString("en")} of them; gradient steps of {chosen.batch_tasks} tasks, {chosen.steps === null ? `as many as help within ${chosen.minutes} minutes` : chosen.steps.toLocaleString("en")}.</p>}
+              {chosen && <p class="quiet wide">Tasks of <code>{chosen.family}</code>{chosen.n_tasks === null ? "" : `, ${chosen.n_tasks.toLocaleString("en")} of them`}; gradient steps of {chosen.batch_tasks} tasks, {chosen.steps === null ? `as many as help within ${chosen.minutes} minutes` : chosen.steps.toLocaleString("en")}.</p>}
               {what === FAMILY && <p class="quiet wide">Of a module that the operator allows: <code>WTL_TRAINING_FAMILIES=module wtl serve</code>. <code>wtl new-task NAME</code> writes one that trains as it is.</p>}
             </form>
           )}
