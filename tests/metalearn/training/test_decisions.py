@@ -86,7 +86,8 @@ def test_of_large_pictures_tasks_and_steps_are_fewer() -> None:
     spec, n = find_family("reach-pixels").spec, 10**6
     minutes = ANY.model_copy(update={"training": TrainingConfig(minutes=20.0)})
     assert value(decide_data(minutes, spec, n, side_by_side=True), "data.n_tasks") == 16_384
-    shown = Dataset(spec, tuple(TaskRecord(f"t/{i}", experts=(spec.example_episode(),)) for i in range(2)))
+    done = spec.example_episode(np.random.default_rng(0))
+    shown = Dataset(spec, tuple(TaskRecord(f"t/{i}", (done,), (done,)) for i in range(2)))
     assert value(decide(ANY, shown), "training.steps_per_episode") == 6
 
 
