@@ -181,7 +181,7 @@ class DataConfig(Section):
     """What is demonstrated before training starts."""
 
     n_tasks: Annotated[
-        int, Decided("49,152, of large pictures 16,384, or as many as the steps or the family allow")
+        int, Decided("49,152, of large pictures 16,384; fewer of a family with fewer, in few minutes or steps")
     ] = Field(16_384, ge=1, description="tasks to train on; few are learnt by heart, and then no trial ever fails")
     chunk_tasks: Annotated[int, Decided("from whether the family steps many tasks at once")] = Field(
         64, ge=1, description="tasks rolled out side by side"

@@ -23,6 +23,7 @@ FRAMES, LONG_FRAMES, PICTURES = 8, 16, 4  # at most, of short episodes, of long 
 LATENT = 128  # numbers of a context's embedding
 ALL_PLAY = 4  # episodes of random actions per task where there is no expert
 MOST_SHOWN, MOST_PICTURED = 49_152, 16_384  # tasks that are demonstrated, and those of large pictures
+TASKS_A_MINUTE = 4096  # of a training, at most: collecting in more leaves too few steps to learn from them
 MANY_STEPS, MANY_PICTURES = 16, 6  # of an episode that are imitated in an update: of longer ones a random choice
 MOST_SYMBOLS = 16  # that a picture of symbols holds: in a real one there is something brighter
 AVERAGED = 0.1  # share of the steps so far, over which weights are averaged
@@ -120,6 +121,8 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
 def _tasks(experiment: Experiment, spec: Spec, n_train: int) -> Decision:
     training, said = experiment.training, "few are learnt by heart, and what they take is bounded by the minutes"
     most = MOST_PICTURED if spec.bulky else MOST_SHOWN
+    if training.minutes is not None:
+        most = min(most, round(training.minutes * TASKS_A_MINUTE))
     if training.steps is not None:
         most = min(most, training.steps * training.batch_tasks)
     return Decision("data.n_tasks", max(FEWEST_TASKS, min(most, n_train)), said)

@@ -74,10 +74,19 @@ def test_continuous_experts_are_pushed_off_their_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_train", "steps", "n_tasks"), [(10**6, None, 49_152), (300, None, 300), (10**6, 10, 1280), (1, None, 2)]
+    ("n_train", "minutes", "steps", "n_tasks"),
+    [
+        (10**6, 20.0, None, 49_152),
+        (10**6, 2.5, None, 10_240),
+        (300, 20.0, None, 300),
+        (10**6, None, 10, 1280),
+        (1, 20.0, None, 2),
+    ],
 )
-def test_tasks_are_as_many_as_there_are_and_as_are_learnt_from(n_train: int, steps: int | None, n_tasks: int) -> None:
-    training = TrainingConfig(minutes=None if steps else 20.0, steps=steps)
+def test_tasks_are_as_many_as_there_are_and_as_are_learnt_from(
+    n_train: int, minutes: float | None, steps: int | None, n_tasks: int
+) -> None:
+    training = TrainingConfig(minutes=minutes, steps=steps)
     own, spec = ANY.model_copy(update={"training": training}), find_family("reach-m2").spec
     assert value(decide_data(own, spec, n_train, side_by_side=True), "data.n_tasks") == n_tasks
 
