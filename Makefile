@@ -28,7 +28,7 @@ help: ## list the verbs
 
 setup: $(READY) $(CONSOLE) ## make .venv with everything, learn2learn included, .venv/bin/wtl, and the pages
 
-demo: $(READY) ## train reach-m2, serve it, adapt to 1,000 test tasks over REST (about 4 minutes on 2 cores)
+demo: $(READY) ## train reach-m2, serve it, adapt to 1,000 test tasks over REST (about 5 minutes on 2 cores)
 	$(BIN)/wtl demo
 
 train: $(READY) ## meta-train: make train EXPERIMENT=reach-m2
@@ -37,7 +37,7 @@ train: $(READY) ## meta-train: make train EXPERIMENT=reach-m2
 serve: $(READY) $(CONSOLE) ## serve the shipped models on http://127.0.0.1:8000
 	$(BIN)/wtl serve
 
-test: $(READY) $(CONSOLE) ## the fast tests, one process per core (3 to 4 minutes on 2 cores that do nothing else)
+test: $(READY) $(CONSOLE) ## the fast tests, one process per core (5 to 6 minutes on 2 cores that do nothing else)
 	$(BIN)/pytest -m "not slow" --numprocesses auto --dist loadscope
 
 test-all: $(READY) $(CONSOLE) ## every test, property tests at length and the slow ones one after the other
