@@ -303,6 +303,11 @@ class Experiment(Config):
     def _default_model_name(cls, value: str, info: Any) -> str:
         return value or str(info.data.get("name", ""))
 
+    @property
+    def decides_tasks(self) -> bool:
+        """Whether the training decides how many tasks it demonstrates."""
+        return self.training.automatic and "n_tasks" not in self.data.model_fields_set
+
     def with_seed(self, seed: int) -> "Experiment":
         """The same experiment with another seed."""
         return self.model_copy(update={"seed": seed})

@@ -109,8 +109,8 @@ def check_trainable(experiment: Experiment, recorded: RecordedData | None, n_lea
         if family is None:
             raise InvalidConfig("an experiment without a family is trained from recorded episodes")
         spec, n_tasks = family.spec, experiment.data.n_tasks
-        if experiment.training.automatic and "n_tasks" not in experiment.data.model_fields_set:
-            n_tasks = min(n_tasks, len(family.splits["train"]))  # it is decided
+        if experiment.decides_tasks:
+            n_tasks = min(n_tasks, len(family.splits["train"]))
         tasks_of(family, "train", n_tasks, experiment.seed)
     else:
         spec, n_tasks = recorded.spec, recorded.n_tasks

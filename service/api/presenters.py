@@ -161,7 +161,7 @@ def experiment_state(experiment: Experiment) -> ExperimentState:
         model=experiment.model_name,
         family=experiment.family,
         suite=experiment.manifest,
-        n_tasks=data.n_tasks if fixed or "n_tasks" in data.model_fields_set else None,
+        n_tasks=None if experiment.decides_tasks else data.n_tasks,
         demos_per_task=data.demos_per_task,
         batch_tasks=training.batch_tasks,
         minutes=training.minutes,

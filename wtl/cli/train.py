@@ -196,17 +196,18 @@ def experiments() -> None:
     from metalearn.experiments import EXPERIMENTS
 
     rows = [
-        (one.name, one.family, one.manifest or "-", _n_tasks(one), _length(one.training))
+        (
+            one.name,
+            one.family,
+            one.manifest or "-",
+            "automatic" if one.decides_tasks else f"{one.data.n_tasks:,}",
+            _length(one.training),
+        )
         for one in EXPERIMENTS.values()
     ]
     print_table(
         ("experiment", "family", "manifest", "tasks", "length"), rows, whole=("experiment", "family", "manifest")
     )
-
-
-def _n_tasks(experiment: "Experiment") -> str:
-    decided = experiment.training.automatic and "n_tasks" not in experiment.data.model_fields_set
-    return "automatic" if decided else f"{experiment.data.n_tasks:,}"
 
 
 def _length(training: "TrainingConfig") -> str:
