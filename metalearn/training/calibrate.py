@@ -4,6 +4,8 @@ learns from half of them when attempts succeed; the other half says what its pro
 The policy itself stays as it is. Novelty of demos is learnt in `metalearn.training.novelty`.
 """
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -49,6 +51,8 @@ from metalearn.training.ways import GoalReader
 STREAM_CALIBRATION = 15
 MOST_TASKS, FEWEST_TASKS = 2048, 4
 LARGEST_OBSERVATION = 1024
+DEMONSTRATIONS_SHARE, ATTEMPTS_SHARE = 0.02, 0.08
+"""Of the minutes that a training may take: the most that its validation tasks are demonstrated and attempted for."""
 NO_DEMO, TWO_DEMOS, NO_ACTIONS = 0.1, 0.1, 0.2  # how often a context is not one demo with its actions
 STRANGE = 0.2  # how often it has a demo that makes no sense
 ASKED, PART = 0.5, 0.5  # how often a model that follows asks is asked for something, and then for each kind
@@ -120,7 +124,8 @@ def calibrate(
 
     Args:
         bundle: a trained policy.
-        n_tasks: validation tasks to play; None: a quarter of the training tasks, at most 2,048.
+        n_tasks: validation tasks to play; None: a quarter of the training tasks, at most 2,048, and where minutes
+            count no more than a tenth of them allows.
         seed: which tasks, which layouts, and how the head starts.
         steps: gradient steps of either network; None: as many as trained the policy, at most 1,000.
         collector: where the episodes are played; None: in this process.
@@ -131,8 +136,10 @@ def calibrate(
         return bundle
     collector = collector or SerialCollector()
     tell = progress or (lambda what, done, total: None)
+    minutes = _experiment(bundle).training.minutes if n_tasks is None else None
+    seconds = math.inf if minutes is None else 60 * minutes
     try:
-        records = demonstrate(plan, collector, tell)
+        records = demonstrate(plan, collector, tell, DEMONSTRATIONS_SHARE * seconds)
     except InvalidConfig as error:
         if "no expert" in str(error):
             return bundle
@@ -144,14 +151,14 @@ def calibrate(
     contexts = [strange(c, contexts[i - 1], bundle.spec, rng) if odd[i] else c for i, c in enumerate(contexts)]
     asks = draw_asks(bundle, plan, records, np.random.default_rng([seed, STREAM_CALIBRATION, 1]))
     contexts = [replace(context, ask=ask) for context, ask in zip(contexts, asks, strict=True)]
-    played = play(plan, bundle, records, contexts, collector, tell)
+    played = play(plan, bundle, records, contexts, collector, tell, ATTEMPTS_SHARE * seconds)
     n_steps = min(STEPS, _experiment(bundle).training.total_steps) if steps is None else steps
     with one_thread():
         novelty = _novelty(bundle, records, seed, n_steps)
         found = examples(bundle, played, Novelty(novelty, bundle.spec) if novelty else None)
         head = fit_head(found.seen, found.outcomes, found.task, found.group, learnt[found.task], seed, n_steps)
     weights = {f"novelty.{k}": v for k, v in novelty.items()} | {f"success.{k}": v for k, v in head.items()}
-    made = {"family": plan.family, "split": plan.split, "n_tasks": plan.n_tasks, "seed": seed}
+    made = {"family": plan.family, "split": plan.split, "n_tasks": len(played.contexts), "seed": seed}
     asked = {"asks": [offer.kind for offer in bundle.asks]} if bundle.asks else {}
     calibrated = bundle.with_confidence(weights, made | {"n_attempts": plan.n_attempts} | asked)
     Confidence.of(calibrated)
@@ -175,14 +182,17 @@ def plan_of(bundle: Bundle, split: str, n_tasks: int | None, seed: int) -> Plan 
     return Plan(name, split, max(FEWEST_TASKS, min(n, len(family.splits[split]))), n_attempts, data, seed)
 
 
-def demonstrate(plan: Plan, collector: Collector, progress: Progress) -> list[TaskRecord]:
-    """Collect two demos of each task. Raises InvalidConfig if the family has no expert."""
+def demonstrate(plan: Plan, collector: Collector, progress: Progress, seconds: float = math.inf) -> list[TaskRecord]:
+    """Collect two demos of each task, of as many as `seconds` allow. Raises InvalidConfig if there is no expert."""
     indices = tasks_of(find_family(plan.family), plan.split, plan.n_tasks, plan.seed + STREAM_CALIBRATION)
     chunks = demonstration_chunks(plan.family, indices, plan.data, plan.seed + STREAM_CALIBRATION)
     records: list[TaskRecord] = []
+    until = time.monotonic() + seconds
     for done, found in enumerate(collector.map(demonstrate_chunk, chunks), 1):
         records += found
         progress("calibrate: demonstrations", done, len(chunks))
+        if time.monotonic() > until and len(records) >= FEWEST_TASKS:
+            break
     return records
 
 
@@ -193,17 +203,21 @@ def play(
     contexts: Sequence[Context],
     collector: Collector,
     progress: Progress,
+    seconds: float = math.inf,
 ) -> Played:
-    """Collect the policy's attempts in every task, each one conditioned on those before it."""
+    """Collect the policy's attempts, each one conditioned on those before it, in as many tasks as `seconds` allow."""
     weights = {k: np.asarray(v) for k, v in bundle.weights.items()}
     policy = Snapshot(ModelConfig.model_validate(bundle.model), weights)
     size = plan.data.chunk_tasks
     chunks = trial_chunks(plan.family, records, contexts, plan.n_attempts, plan.stream, size=size, relabel=False)
     tasks: list[TaskTrials] = []
+    until = time.monotonic() + seconds
     for done, found in enumerate(collector.map(partial(try_chunk, policy), chunks), 1):
         tasks += found
         progress("calibrate: attempts", done, len(chunks))
-    return Played(tuple(contexts), tuple(task.attempts for task in tasks))
+        if time.monotonic() > until and len(tasks) >= FEWEST_TASKS:
+            break
+    return Played(tuple(contexts[: len(tasks)]), tuple(task.attempts for task in tasks))
 
 
 def examples(bundle: Bundle, played: Played, novelty: Novelty | None) -> Examples:

@@ -1,5 +1,6 @@
 """Confidence: an estimate follows from its weights, and what calibration learns holds on other tasks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,7 +204,7 @@ def test_weights_that_do_not_fit_are_refused(weights: dict[str, np.ndarray]) -> 
 
 @pytest.mark.slow
 def test_calibrating_plays_validation_tasks_and_changes_no_weights() -> None:
-    from metalearn.config import DataConfig, Experiment
+    from metalearn.config import Experiment, TrainingConfig
     from metalearn.model.policy import ConditionalPolicy
     from metalearn.tasks.registry import find_family
     from metalearn.training.calibrate import calibrate
@@ -241,6 +242,9 @@ def test_calibrating_plays_validation_tasks_and_changes_no_weights() -> None:
     assert 0 < estimate.success < 1
     recorded = Bundle("any", spec, bundle.model, bundle.weights, provenance={"recorded": True})
     assert calibrate(recorded) is recorded
+    timed = experiment.model_copy(update={"training": TrainingConfig(minutes=1e-6)})
+    hurried = calibrate(replace(bundle, provenance={"experiment": timed.to_json()}), steps=20)
+    assert hurried.provenance["confidence"]["n_tasks"] == 32, "the tasks of one chunk"
 
 
 def test_a_goal_that_is_asked_for_in_calibration_solves_the_task_of_its_layout() -> None:
