@@ -29,7 +29,7 @@ from metalearn.model.observations import ObservationEncoder, make_observation_en
 from metalearn.model.search import Search
 
 LOG_SIGMA_RANGE = (-3.0, 1.0)
-MEMORY_WEIGHTS = ("memory.", "evidence.", "reminder.")
+MEMORY_WEIGHTS = ("memory.", "evidence.")
 """What the names of weights begin with that a policy without a memory within an episode does not have."""
 RECOGNISED = 0.5  # how probably a trial is the policy's own, for it to be counted
 ELSEWHERE = 3.0  # deviations that every action of somebody else is off
@@ -88,15 +88,11 @@ class ConditionalPolicy(nn.Module):
             raise InvalidConfig("dynamics_rank: expected 0 where actions are discrete")
         out = o if self.dynamics else a
         self.head = nn.Linear(width, out)
-        self.memory, self.reminder = None, None
+        self.memory = None
         if config.memory:
             self.memory = EpisodeMemory(config.memory, observations, len(beside_pictures(spec.parts)), a)
             self.evidence = nn.Sequential(
                 nn.Linear(d + self.memory.n_sums, width), nn.ReLU(), nn.Linear(width, config.n_hypotheses)
-            )
-            self._reminder_sizes = [*[width] * 4, out, out]
-            self.reminder = nn.Sequential(
-                nn.Linear(self.memory.n_sums, width), nn.ReLU(), nn.Linear(width, sum(self._reminder_sizes))
             )
         self.search = None
         if config.search:
@@ -195,9 +191,18 @@ class ConditionalPolicy(nn.Module):
         if self.memory is not None:
             # An episode may change its mind: which hypothesis is acted on is known only when it is acted on.
             known, sums = latent.split([latent.shape[-1] - self.n_sums, self.n_sums], -1)
-            chosen = functional.one_hot(hypothesis, self.config.n_hypotheses).to(latent.dtype)
-            return torch.cat([known, chosen, sums], -1)
+            return torch.cat([known, self._standing(latent, hypothesis), sums], -1)
         return self._conditioning(latent, hypothesis)
+
+    def _standing(self, latent: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"]) -> Float[Tensor, "b z"]:
+        """How likely each hypothesis is before an episode tells anything, as a logarithm beside the likeliest one.
+
+        The one that is chosen, even if it was drawn, counts as the likeliest, and as likelier than that by
+        `STUBBORNNESS`.
+        """
+        log_prior = self.prior(latent[:, : self.config.latent_dim]).log_softmax(-1)
+        chosen = functional.one_hot(hypothesis, self.config.n_hypotheses).to(latent.dtype)
+        return (1 - chosen) * (log_prior - log_prior.amax(-1, keepdim=True)) + STUBBORNNESS * chosen
 
     def _behaviour(
         self, latent: Float[Tensor, "b d"], hypothesis: Int[Tensor, " b"]
@@ -222,15 +227,15 @@ class ConditionalPolicy(nn.Module):
         """The mean action, or the logits of discrete ones."""
         if self.memory is not None:
             n, z = conditioning.shape[-1], self.config.n_hypotheses
-            known, chosen, sums = conditioning.split([n - z - self.n_sums, z, self.n_sums], -1)
+            known, standing, sums = conditioning.split([n - z - self.n_sums, z, self.n_sums], -1)
             latent = torch.cat([known, sums], -1)
-            told = self._told(latent, sums) + STUBBORNNESS * chosen
-            conditioning = self._conditioning(latent, told.argmax(-1))
-        if self.observations.memory_shape is None and self.dynamics is None and self.memory is None:
-            # Nothing but the layers: without the axes of z and t an exported graph takes half the time.
-            film = conditioning.split(self._film_sizes, -1)
-            return self._layers(film, self.observations.look(observations, None)[0], [])
+            likeliest = (standing + self._told(latent, sums)).argmax(-1)
+            conditioning = self._conditioning(latent, likeliest)
         n_film, end = sum(self._film_sizes), conditioning.shape[-1] - self.n_sums
+        if self.observations.memory_shape is None and self.dynamics is None:
+            # Nothing but the layers: without the axes of z and t an exported graph takes half the time.
+            film = conditioning[:, :n_film].split(self._film_sizes, -1)
+            return self._layers(film, self.observations.look(observations, None)[0], [])
         queries = None
         if self.observations.memory_shape is not None:
             queries = conditioning[:, None, n_film:end].unflatten(-1, self.observations.memory_shape)
@@ -409,43 +414,27 @@ class ConditionalPolicy(nn.Module):
         """Logits, or means of the actions; `tried` are the sums over all steps that went before."""
         plain, found = self.observations.look(observations, modulation.queries)
         plain = plain.expand(-1, modulation.film[-1].shape[1], -1, -1)
-        n_remembered = self.memory.n_sums if self.memory else 0
-        remembered, effects = tried.split([n_remembered, tried.shape[-1] - n_remembered], -1)
-        out = self._layers(modulation.film, plain, [] if found is None else [found], self._reminder(remembered))
+        out = self._layers(modulation.film, plain, [] if found is None else [found])
         if self.dynamics is None:
             return out
+        effects = tried[..., tried.shape[-1] - self.dynamics.n_sums :]
         with torch.autocast(out.device.type, enabled=False):  # small inverses want all their digits
             world = self.dynamics(effects, self.observations.unit)
             return self.dynamics.act_through(out.float(), *world)
-
-    def _reminder(self, sums: Float[Tensor, "b t s"]) -> tuple[Float[Tensor, "b 1 t _w"], ...]:
-        """How layers are modulated by what the episode has told so far; nothing without a memory."""
-        if self.memory is None or self.reminder is None:
-            return ()
-        recalled = self.memory.recall(sums)
-        modulation: Tensor = self.reminder(recalled) * recalled[..., -1:]  # nothing before the first step
-        return modulation[:, None].split(self._reminder_sizes, -1)
 
     def _layers(
         self,
         film: Sequence[Float[Tensor, "*#n _w"]],
         plain: Float[Tensor, "*n p"],
         found: Sequence[Float[Tensor, "*n f"]],
-        reminder: Sequence[Float[Tensor, "*#n _w"]] = (),
     ) -> Float[Tensor, "*n _a"]:
         """The network, modulated, of what observations say beside entities, and of what was found among these."""
         scale_1, shift_1, scale_2, shift_2, gate = film
         hidden = self.first(torch.cat([plain, plain * gate, *found], -1))
-        if not reminder:
-            hidden = (hidden * (1 + scale_1)).add_(shift_1).relu_()
-            hidden = (self.second(hidden) * (1 + scale_2)).add_(shift_2).relu_()
-            out: Tensor = self.head(hidden)
-            return out
-        more_1, also_1, more_2, also_2, more_out, also_out = reminder
-        hidden = _modulated(hidden, scale_1, shift_1, more_1, also_1).relu_()
-        hidden = _modulated(self.second(hidden), scale_2, shift_2, more_2, also_2).relu_()
-        reminded: Tensor = self.head(hidden) * (1 + more_out) + also_out
-        return reminded
+        hidden = (hidden * (1 + scale_1)).add_(shift_1).relu_()
+        hidden = (self.second(hidden) * (1 + scale_2)).add_(shift_2).relu_()
+        out: Tensor = self.head(hidden)
+        return out
 
     def to_weights(self) -> dict[str, Array]:
         """Parameters and buffers as numpy arrays, for a bundle."""
@@ -461,17 +450,6 @@ class ConditionalPolicy(nn.Module):
             differs = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
             raise InvalidConfig(f"its weights do not fit its configuration in this version: {differs}") from error
         return policy.eval()
-
-
-def _modulated(
-    hidden: Float[Tensor, "*n w"],
-    scale: Float[Tensor, "*#n w"],
-    shift: Float[Tensor, "*#n w"],
-    more: Float[Tensor, "*#n w"],
-    also: Float[Tensor, "*#n w"],
-) -> Float[Tensor, "*n w"]:
-    """hidden (1 + scale + more) + shift + also, in few passes over what is as large as `hidden`."""
-    return (hidden * (1 + scale)).add_(hidden * more).add_(shift).add_(also)
 
 
 def _queries(

@@ -34,8 +34,6 @@ MOST_TO_FIT = 4096
 """Episodes that the unit of changes is taken from."""
 MOST_WITH_PICTURES = 128
 """Episodes that an encoder is fitted to whose observations have pictures."""
-REMEMBERED = 0.5
-"""How often an own attempt is remembered while it is imitated."""
 AFTER_NOTHING, AFTER_FAILURE, AFTER_SUCCESS = 0.5, 1.0, 0.25
 """How often a context of own trials is learnt from beside the others of its task, by how the last of them went, if that
 is known: after a success it is repeated, and what to do otherwise is learnt from failures, which become few."""
@@ -275,7 +273,6 @@ class TrainingSet:
         if self._asking is not None:
             b += max(1, round(config.ask_share * config.batch_tasks))
         task = torch.randint(self.n_tasks, (b,), generator=generator)
-        demo = self._draw_demos(task, config.demo_dropout, generator)
         target, pseudo = self._draw_experts(task, generator)
         with_pseudo = torch.rand(b, generator=generator) < (0.15 if own_trials else config.expert_trial)
         trial = torch.where(with_pseudo, pseudo, ABSENT)[:, None]
@@ -284,24 +281,26 @@ class TrainingSet:
             trial = torch.cat([own, trial], 1)
             imitate_own = (own_target >= 0) & (torch.rand(b, generator=generator) < config.own_target)
             target = torch.where(imitate_own, own_target, target)
+        # What an expert did tells the task, which nobody who acts is told: only own attempts are remembered, beside all
+        # that they were made on, for what somebody does tells what he knows.
+        remembers = (target >= self._base[1]) & (self._config.memory > 0)
+        demo = self._draw_demos(task, config.demo_dropout, remembers, generator)
         starts, ends, asks = None, None, torch.zeros(b, 0)
         if self._asking is not None:
             asked = self._asking.draw(task, demo, target, n_plain, lambda i: self._targets[i][0], generator)
+            remembers &= asked.target == target  # an answer is imitated as it was done, not as it should have been
             demo, target, asks = asked.demo, asked.target, asked.asks
             starts, ends = asked.starts, asked.ends
         steps = self._steps.pick(target, config.steps_per_episode, generator, starts, ends)
-        # What an expert did tells the task, which nobody who acts is told: only own episodes are remembered, and those
-        # only now and then, for an own attempt shows which hypothesis was acted on, which is not to be relied on.
-        remembers = (target >= self._base[1]) & (torch.rand(b, generator=generator) < REMEMBERED)
         steps["remembered"] = steps["remembered"] * remembers[:, None]
         if starts is not None:  # nor is an episode that is imitated from somewhere in its middle
             steps["remembered"] = steps["remembered"] * (starts == 0)[:, None]
         return MetaBatch(
             demos=EpisodeTensors.gather(self._frames, demo).drop_modalities(
-                generator, actions=0.5, rewards=0.5, success=0.5
+                generator, remembers, actions=0.5, rewards=0.5, success=0.5
             ),
             trials=EpisodeTensors.gather(self._frames, trial).drop_modalities(
-                generator, actions=0.1, rewards=0.1, success=0.1
+                generator, remembers, actions=0.1, rewards=0.1, success=0.1
             ),
             asks=asks,
             hypothesis=torch.randint(self._config.n_hypotheses, (b,), generator=generator),
@@ -349,15 +348,19 @@ class TrainingSet:
             steps["remembered"] = torch.zeros_like(steps["remembered"])
             yield task, MetaBatch(nobody, nobody, asked.asks, hypothesis=torch.zeros_like(task), **steps)
 
-    def _draw_demos(self, task: Tensor, demo_dropout: float, generator: torch.Generator) -> Int[Tensor, "b k"]:
-        """1 .. K of each task's demos, rotated at random, or none with probability `demo_dropout`."""
+    def _draw_demos(
+        self, task: Tensor, demo_dropout: float, whole: Tensor, generator: torch.Generator
+    ) -> Int[Tensor, "b k"]:
+        """1 .. K of each task's demos, rotated at random, or none with probability `demo_dropout`; if `whole` all."""
         demo, k = self._demo[task], self._demo.shape[1]
         if k == 0:
             return demo
         order = torch.argsort(torch.rand(demo.shape, generator=generator), 1)
         count = torch.randint(1, k + 1, (len(task), 1), generator=generator)
         dropped = torch.rand(len(task), generator=generator) < demo_dropout
-        count[dropped | self._undemonstrated[task]] = 0
+        count[dropped] = 0
+        count[whole] = k
+        count[self._undemonstrated[task]] = 0
         return torch.where(torch.arange(k) < count, demo.gather(1, order), ABSENT)
 
     def _draw_experts(self, task: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -22,21 +22,24 @@ class Look:
     Attributes:
         step: gradient steps before it.
         score: mean success over all attempts, or the held-out likelihood where nobody tries.
-        n_rates: success rates that the score is the mean of; 0 of a likelihood.
+        rates: success of the first, second, ... attempt, whose mean the score is; none of a likelihood.
         weights: of the policy.
     """
 
     step: int
     score: float
-    n_rates: int
+    rates: tuple[float, ...]
     weights: Weights
 
     def is_better_than(self, other: "Look", n_tasks: int) -> bool:
         """Whether the difference is more than one standard error, or than likelihoods vary by."""
-        if not self.n_rates:
-            return self.score > other.score + LIKELIER
-        p = min(max(self.score, 0.05), 0.95)
-        return self.score > other.score + math.sqrt(p * (1 - p) / (n_tasks * self.n_rates))
+        error = _error(self.score, n_tasks * len(self.rates)) if self.rates else LIKELIER
+        return self.score > other.score + error
+
+    def is_nowhere_worse_than(self, other: "Look", n_tasks: int) -> bool:
+        """Whether no attempt succeeds less often, by more than one standard error."""
+        pairs = zip(self.rates, other.rates, strict=True)
+        return all(mine >= theirs - _error(theirs, n_tasks) for mine, theirs in pairs)
 
 
 @dataclass
@@ -54,8 +57,8 @@ class BestLook:
         if not rates and likelihood is None:
             return
         score = sum(rates) / len(rates) if rates else float(likelihood or 0.0)
-        self.last = Look(step, score, len(rates), weights())
-        if self.best is None or self.best.n_rates != len(rates) or score >= self.best.score:
+        self.last = Look(step, score, tuple(rates), weights())
+        if self.best is None or len(self.best.rates) != len(rates) or score >= self.best.score:
             self.best = self.last
 
     def earlier(self, n_tasks: int) -> Look | None:
@@ -64,11 +67,21 @@ class BestLook:
             return None
         return self.best
 
+    def surely_earlier(self, n_tasks: int) -> Look | None:
+        """The best look, if it was clearly better than the last one, and at no attempt worse.
+
+        Where first attempts have learnt something that later ones cannot yet build on, training goes on from it.
+        """
+        earlier = self.earlier(n_tasks)
+        if earlier is None or self.last is None or not earlier.is_nowhere_worse_than(self.last, n_tasks):
+            return None
+        return earlier
+
     def to_json(self) -> dict[str, Any] | None:
         """The two looks but for their weights."""
         if self.best is None or self.last is None:
             return None
-        return {name: [one.step, one.score, one.n_rates] for name, one in (("best", self.best), ("last", self.last))}
+        return {name: [one.step, one.score, one.rates] for name, one in (("best", self.best), ("last", self.last))}
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any] | None, weights: Weights) -> "BestLook":
@@ -77,7 +90,13 @@ class BestLook:
             return cls()
 
         def look(name: str, weights: Weights) -> Look:
-            step, score, n_rates = state[name]
-            return Look(step, score, n_rates, weights)
+            step, score, rates = state[name]
+            return Look(step, score, tuple(rates), weights)
 
         return cls(look("best", weights), look("last", {}))
+
+
+def _error(rate: float, n: int) -> float:
+    """One standard error of a success rate of n attempts."""
+    p = min(max(rate, 0.05), 0.95)
+    return math.sqrt(p * (1 - p) / n)

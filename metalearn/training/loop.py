@@ -358,7 +358,7 @@ class _Run:
         over = self.schedule.look(steps, {"likelihood": likelihood.get("likelihood", learnt), **seen}, elapsed)
         if self.config.automatic:
             self.best.note(steps, seen, likelihood.get("likelihood"), self.learner.averaged.to_weights)
-            if over and (earlier := self.best.earlier(self._n_validation)) is not None:
+            if over and (earlier := self.best.surely_earlier(self._n_validation)) is not None:
                 self.learner.go_back_to(earlier.weights)  # since then trials have been learnt by heart
         if self.writer is not None:
             for name, value in {"loss": loss, "temperature": self.schedule.temperature(steps), **seen}.items():

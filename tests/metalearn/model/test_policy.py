@@ -132,6 +132,35 @@ def test_conditioning_leads_to_the_actions_that_are_most_likely_in_training():
         np.testing.assert_array_equal(acted, expected + (spec.action_space.start if spec.discrete else 0))
 
 
+def test_an_episode_has_to_tell_more_against_what_its_context_says():
+    torch.manual_seed(0)
+    policy = ConditionalPolicy(ModelConfig(n_hypotheses=3, memory=2), CONTINUOUS).eval()
+    latent = torch.zeros(1, policy.config.latent_dim + policy.n_sums)
+    observation = torch.ones(1, CONTINUOUS.observation_size)
+
+    def set_to(network: str, *values: float) -> None:
+        with torch.no_grad():
+            policy.get_parameter(f"{network}.2.weight").zero_()
+            policy.get_parameter(f"{network}.2.bias").copy_(torch.tensor(values))
+
+    def acted(chosen: int, *told: float) -> torch.Tensor:
+        """The action of an episode that has told so much for each hypothesis, for so long that all of it counts."""
+        set_to("evidence", *told)
+        conditioning = policy.conditioning(latent, torch.tensor([chosen]))
+        conditioning[:, -1] = 1e6  # the number of steps
+        with torch.inference_mode():
+            return policy.act(conditioning, observation)
+
+    set_to("prior", 0.0, -8.0, -8.0)
+    under = [acted(z, 0.0, 0.0, 0.0) for z in range(3)]
+    assert not any(torch.equal(under[i], under[j]) for i, j in ((0, 1), (0, 2), (1, 2))), "whoever is drawn is kept"
+    assert torch.equal(acted(0, 0.0, 6.0, 0.0), under[0])
+    assert torch.equal(acted(0, 0.0, 12.0, 0.0), under[1])
+    assert torch.equal(acted(2, 6.0, 0.0, 0.0), under[0])
+    set_to("prior", 0.0, 0.0, 0.0)
+    assert torch.equal(acted(0, 0.0, 6.0, 0.0), under[1])
+
+
 @pytest.mark.parametrize("log_sigma", [-0.5, -2.0, -9.0])
 def test_a_likelihood_is_as_steep_as_its_gradient_one_deviation_off(log_sigma: float):
     policy, (episode,) = inference(CONTINUOUS).policy, some_episodes(CONTINUOUS, 1)

@@ -89,6 +89,24 @@ def test_an_own_attempt_is_imitated_in_the_context_it_was_made_in():
             assert trials == [target // 100 * 100 + 20 + j for j in range(target % 10)]
 
 
+def test_an_own_attempt_is_remembered_beside_all_that_it_was_made_on():
+    data = with_trials(TrainingSet(dataset(), ModelConfig(memory=2)))
+    batch = data.draw(CONFIG, True, torch.Generator().manual_seed(0))
+    remembered, own = batch.remembered.any(1), batch.observations[:, 0, 0].long() % 100 // 10 == 2
+    assert torch.equal(remembered, own)
+    for whole in (
+        batch.demos.mask.sum(1) == 2,
+        batch.demos.has_actions.sum(1) == 2,
+        batch.demos.has_rewards.sum(1) == 2,
+    ):
+        assert whole[own].all()
+        assert not whole[~own].all()
+    there = batch.trials.mask[own].float()
+    assert there.any()
+    assert torch.equal(batch.trials.has_actions[own], there)
+    assert torch.equal(batch.trials.success[own], there)
+
+
 def test_failures_are_learnt_from_more_often_than_successes():
     outcomes = [[False, True, True], [True, True, True], [None, False, True]]
     tried = [[replace(episode(10 * i + j), success=went) for j, went in enumerate(of)] for i, of in enumerate(outcomes)]
@@ -110,7 +128,13 @@ def test_new_trials_take_the_place_of_earlier_ones():
 def test_forgetting_leaves_a_trial_scored():
     frames = Frames.of([episode(1)], 3, Units(SPEC))
     trials = EpisodeTensors.gather(frames, torch.zeros((200, 1), dtype=torch.long))
-    known = trials.drop_modalities(torch.Generator().manual_seed(1), actions=0.5, rewards=0.5, success=0.9)
+    known = trials.drop_modalities(
+        torch.Generator().manual_seed(1),
+        torch.zeros(len(trials.mask), dtype=torch.bool),
+        actions=0.5,
+        rewards=0.5,
+        success=0.9,
+    )
     assert ((known.has_rewards > 0) | (known.success != 0)).all()
     assert (known.has_rewards == 0).any()
     assert (known.success == 0).any()

@@ -60,3 +60,19 @@ def test_it_is_the_same_after_a_resume() -> None:
     assert kept is not None
     assert (kept.step, kept.weights) == (1, weights(1))
     assert BestLook.from_json(BestLook().to_json(), {}).earlier(N_TASKS) is None
+
+
+@pytest.mark.parametrize(
+    ("looks", "kept"),
+    [
+        ([tried(0.5, 1.0, 1.0), tried(0.49, 0.9, 0.9)], 0),
+        ([tried(0.5, 1.0, 1.0), tried(0.9, 0.5, 0.9)], None),
+        ([tried(0.5, 1.0, 1.0), tried(0.5, 0.99, 0.99)], None),
+        ([({}, 1.2), ({}, 1.0)], 0),
+    ],
+)
+def test_training_goes_back_to_no_look_that_was_worse_at_an_attempt(
+    looks: list[tuple[dict[str, float], float | None]], kept: int | None
+) -> None:
+    earlier = after(*looks).surely_earlier(N_TASKS)
+    assert (None if earlier is None else earlier.step) == kept
