@@ -59,7 +59,7 @@ class ConditionalPolicy(nn.Module):
     that differs).
 
     Raises:
-        InvalidConfig: dynamics to be estimated for discrete actions.
+        InvalidConfig: dynamics to be estimated for discrete actions, a memory for one hypothesis, or for a search.
     """
 
     def __init__(self, config: ModelConfig, spec: Spec) -> None:
@@ -90,6 +90,8 @@ class ConditionalPolicy(nn.Module):
         self.head = nn.Linear(width, out)
         self.memory = None
         if config.memory:
+            if config.n_hypotheses == 1:
+                raise InvalidConfig("memory: expected 0 where there is one hypothesis, of which nothing can be told")
             self.memory = EpisodeMemory(config.memory, observations, len(beside_pictures(spec.parts)), a)
             self.evidence = nn.Sequential(
                 nn.Linear(d + self.memory.n_sums, width), nn.ReLU(), nn.Linear(width, config.n_hypotheses)
@@ -231,11 +233,12 @@ class ConditionalPolicy(nn.Module):
             latent = torch.cat([known, sums], -1)
             likeliest = (standing + self._told(latent, sums)).argmax(-1)
             conditioning = self._conditioning(latent, likeliest)
-        n_film, end = sum(self._film_sizes), conditioning.shape[-1] - self.n_sums
+        n_film = sum(self._film_sizes)
         if self.observations.memory_shape is None and self.dynamics is None:
             # Nothing but the layers: without the axes of z and t an exported graph takes half the time.
-            film = conditioning[:, :n_film].split(self._film_sizes, -1)
+            film = (conditioning[:, :n_film] if self.n_sums else conditioning).split(self._film_sizes, -1)
             return self._layers(film, self.observations.look(observations, None)[0], [])
+        end = conditioning.shape[-1] - self.n_sums
         queries = None
         if self.observations.memory_shape is not None:
             queries = conditioning[:, None, n_film:end].unflatten(-1, self.observations.memory_shape)

@@ -34,6 +34,8 @@ MOST_TO_FIT = 4096
 """Episodes that the unit of changes is taken from."""
 MOST_WITH_PICTURES = 128
 """Episodes that an encoder is fitted to whose observations have pictures."""
+REMEMBERED = 0.5
+"""How often an own attempt that is imitated is remembered, beside all that it was made on; else less may be known."""
 AFTER_NOTHING, AFTER_FAILURE, AFTER_SUCCESS = 0.5, 1.0, 0.25
 """How often a context of own trials is learnt from beside the others of its task, by how the last of them went, if that
 is known: after a success it is repeated, and what to do otherwise is learnt from failures, which become few."""
@@ -283,18 +285,18 @@ class TrainingSet:
             target = torch.where(imitate_own, own_target, target)
         # What an expert did tells the task, which nobody who acts is told: only own attempts are remembered, beside all
         # that they were made on, for what somebody does tells what he knows.
-        remembers = (target >= self._base[1]) & (self._config.memory > 0)
+        share = REMEMBERED if self._config.memory else 0.0
+        remembers = (target >= self._base[1]) & (torch.rand(b, generator=generator) < share)
         demo = self._draw_demos(task, config.demo_dropout, remembers, generator)
         starts, ends, asks = None, None, torch.zeros(b, 0)
         if self._asking is not None:
             asked = self._asking.draw(task, demo, target, n_plain, lambda i: self._targets[i][0], generator)
-            remembers &= asked.target == target  # an answer is imitated as it was done, not as it should have been
+            # Nor is an answer, which is imitated as it was done, not as it should have been.
+            remembers &= (asked.target == target) & (asked.demo == demo).all(1)
             demo, target, asks = asked.demo, asked.target, asked.asks
             starts, ends = asked.starts, asked.ends
         steps = self._steps.pick(target, config.steps_per_episode, generator, starts, ends)
         steps["remembered"] = steps["remembered"] * remembers[:, None]
-        if starts is not None:  # nor is an episode that is imitated from somewhere in its middle
-            steps["remembered"] = steps["remembered"] * (starts == 0)[:, None]
         return MetaBatch(
             demos=EpisodeTensors.gather(self._frames, demo).drop_modalities(
                 generator, remembers, actions=0.5, rewards=0.5, success=0.5

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metalearn.data.episode import Array
+from metalearn.data.errors import InvalidConfig
 from metalearn.training.schedule import LIKELIER
 
 Weights = dict[str, Array]
@@ -37,9 +38,11 @@ class Look:
         return self.score > other.score + error
 
     def is_nowhere_worse_than(self, other: "Look", n_tasks: int) -> bool:
-        """Whether no attempt succeeds less often, by more than one standard error."""
+        """Whether no attempt succeeds less often, by more than one standard error of the difference."""
         pairs = zip(self.rates, other.rates, strict=True)
-        return all(mine >= theirs - _error(theirs, n_tasks) for mine, theirs in pairs)
+        return all(
+            mine >= theirs - math.hypot(_error(mine, n_tasks), _error(theirs, n_tasks)) for mine, theirs in pairs
+        )
 
 
 @dataclass
@@ -53,7 +56,7 @@ class BestLook:
         self, step: int, seen: Mapping[str, float], likelihood: float | None, weights: Callable[[], Weights]
     ) -> None:
         """Take note of a look; one at more attempts than before, or after nothing but a likelihood, begins anew."""
-        rates = list(seen.values())
+        rates = [rate for name, rate in seen.items() if name != "after_expert"]
         if not rates and likelihood is None:
             return
         score = sum(rates) / len(rates) if rates else float(likelihood or 0.0)
@@ -70,7 +73,7 @@ class BestLook:
     def surely_earlier(self, n_tasks: int) -> Look | None:
         """The best look, if it was clearly better than the last one, and at no attempt worse.
 
-        Where first attempts have learnt something that later ones cannot yet build on, training goes on from it.
+        Where first attempts have learnt something that later ones cannot yet build on, there is none to go back to.
         """
         earlier = self.earlier(n_tasks)
         if earlier is None or self.last is None or not earlier.is_nowhere_worse_than(self.last, n_tasks):
@@ -85,7 +88,7 @@ class BestLook:
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any] | None, weights: Weights) -> "BestLook":
-        """What `to_json` gave, with the weights of the best look."""
+        """What `to_json` gave, with the weights of the best look. Raises InvalidConfig if another version wrote it."""
         if state is None:
             return cls()
 
@@ -93,7 +96,10 @@ class BestLook:
             step, score, rates = state[name]
             return Look(step, score, tuple(rates), weights)
 
-        return cls(look("best", weights), look("last", {}))
+        try:
+            return cls(look("best", weights), look("last", {}))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidConfig("its checkpoint is of another version; train it anew, with another --out") from error
 
 
 def _error(rate: float, n: int) -> float:

@@ -79,8 +79,11 @@ class Checkpoint:
             weights = _taken(COLLECTING, tensors)
             _taken(BEST, tensors)
             learner.load_state(tensors)
-        except (KeyError, RuntimeError) as error:
-            raise InvalidConfig(f"{self.path} is not a checkpoint of this run: {error}") from error
+        except (KeyError, RuntimeError) as error:  # the latter is a sentence for each array, below a headline
+            differs = str(error).splitlines()[-1].strip()
+            raise InvalidConfig(
+                f"{self.path} is not a checkpoint of this run and version; train it anew, with another --out: {differs}"
+            ) from error
         version = self.progress.collecting
         return self.progress, None if version is None else Snapshot(model, weights, version)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from metalearn.config import Experiment
+from metalearn.config import Experiment, ModelConfig
 from metalearn.data.asks import kinds_of
 from metalearn.data.dataset import FEWEST_TASKS, Dataset
 from metalearn.data.episode import Array
@@ -112,7 +112,7 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
         Decision("training.average_share", AVERAGED, "at a constant rate the weights of one step are noise"),
         _trials(own_trials=own_trials, expert=expert),
         _symbols(dataset),
-        _memory(dataset.spec, own_trials=own_trials, expert=expert),
+        _memory(dataset.spec, experiment.model, own_trials=own_trials, expert=expert),
         _dynamics(dataset),
     ]
     return _decided(experiment, found)
@@ -169,8 +169,10 @@ def _symbols(dataset: Dataset) -> Decision:
     return Decision("model.symbols", n_symbols, f"{said}; below {MOST_SYMBOLS} they are symbols, not brightnesses")
 
 
-def _memory(spec: Spec, *, own_trials: bool, expert: bool) -> Decision:
+def _memory(spec: Spec, model: ModelConfig, *, own_trials: bool, expert: bool) -> Decision:
     name = "model.memory"
+    if "n_hypotheses" in model.model_fields_set and model.n_hypotheses == 1:
+        return Decision(name, 0, "there is one hypothesis, and what an attempt tells is which it is")
     if not expert:
         return Decision(name, 0, "only what an expert corrects teaches to remember")
     if not own_trials:

@@ -71,16 +71,17 @@ def _is_better(policy: Snapshot, simpler: Snapshot, solved: Solved) -> tuple[boo
     return bool(gained.mean() > SURELY * error), said
 
 
-def keep_one_hypothesis(policy: Snapshot) -> tuple[Snapshot, Decision]:
-    """The policy with the first of its hypotheses, where all have learnt the same."""
+def keep_one_hypothesis(policy: Snapshot) -> tuple[Snapshot, list[Decision]]:
+    """The policy with the first of its hypotheses, where all have learnt the same, of which nothing can be told."""
+    made = []
+    if policy.model.memory:
+        policy = without_memory(policy)
+        made.append(Decision("model.memory", 0, "there is one hypothesis, and what an attempt tells is which it is"))
     weights = policy.weights
-    last = {f"{part}.2.{kind}" for part in ("prior", "evidence") for kind in ("weight", "bias")} & weights.keys()
-    first = {name: weights[name][:1].copy() for name in ("hypotheses.weight", *sorted(last))}
-    decision = Decision(
-        "model.n_hypotheses", 1, "validation tasks are solved as well before an expert's trial as after"
-    )
+    first = {name: weights[name][:1].copy() for name in ("hypotheses.weight", "prior.2.weight", "prior.2.bias")}
+    why = "validation tasks are solved as well before an expert's trial as after"
     model = policy.model.model_copy(update={"n_hypotheses": 1})
-    return Snapshot(model, weights | first, policy.version), decision
+    return Snapshot(model, weights | first, policy.version), [Decision("model.n_hypotheses", 1, why), *made]
 
 
 def made_with() -> dict[str, Any]:

@@ -456,8 +456,7 @@ class _Run:
 
         made = []
         if self.schedule.clear and self.schedule.ramp_start is None:
-            policy, decision = keep_one_hypothesis(policy)
-            made.append(decision)
+            policy, made = keep_one_hypothesis(policy)
         if tries:
             chosen = {one.field for one in self.decisions}  # a memory that somebody set is kept
             remembering = policy if policy.model.memory and "model.memory" in chosen else None

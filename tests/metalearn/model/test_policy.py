@@ -11,7 +11,7 @@ from metalearn.config import ModelConfig
 from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
-from metalearn.data.errors import InvalidData
+from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.spaces import from_vectors
 from metalearn.data.spec import Spec
 from metalearn.model.inference import Inference
@@ -159,6 +159,8 @@ def test_an_episode_has_to_tell_more_against_what_its_context_says():
     assert torch.equal(acted(2, 6.0, 0.0, 0.0), under[0])
     set_to("prior", 0.0, 0.0, 0.0)
     assert torch.equal(acted(0, 0.0, 6.0, 0.0), under[1])
+    with pytest.raises(InvalidConfig, match="memory: expected 0"):
+        ConditionalPolicy(ModelConfig(n_hypotheses=1, memory=2), CONTINUOUS)
 
 
 @pytest.mark.parametrize("log_sigma", [-0.5, -2.0, -9.0])

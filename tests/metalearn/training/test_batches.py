@@ -1,3 +1,4 @@
+from collections.abc import Collection
 from dataclasses import fields, replace
 
 import numpy as np
@@ -40,10 +41,11 @@ def dataset(n_tasks: int = 20) -> Dataset:
     )
 
 
-def with_trials(data: TrainingSet, n_tasks: int = 20) -> TrainingSet:
-    """Attempts 100 i + 20, 21, 22 of task i, relabelled."""
+def with_trials(data: TrainingSet, n_tasks: int = 20, without_demos: Collection[int] = ()) -> TrainingSet:
+    """Attempts 100 i + 20, 21, 22 of task i, relabelled; some were made without the demonstrations."""
     attempts = [tuple(episode(100 * i + 20 + j) for j in range(3)) for i in range(n_tasks)]
-    data.replace_trials([TaskTrials(a, tuple(e.actions for e in a if e.actions is not None)) for a in attempts])
+    tried = [TaskTrials(a, tuple(e.actions for e in a if e.actions is not None)) for a in attempts]
+    data.replace_trials(tried, without_demos)
     return data
 
 
@@ -90,21 +92,21 @@ def test_an_own_attempt_is_imitated_in_the_context_it_was_made_in():
 
 
 def test_an_own_attempt_is_remembered_beside_all_that_it_was_made_on():
-    data = with_trials(TrainingSet(dataset(), ModelConfig(memory=2)))
+    data = with_trials(TrainingSet(dataset(), ModelConfig(memory=2)), without_demos=(3,))
     batch = data.draw(CONFIG, True, torch.Generator().manual_seed(0))
-    remembered, own = batch.remembered.any(1), batch.observations[:, 0, 0].long() % 100 // 10 == 2
-    assert torch.equal(remembered, own)
-    for whole in (
-        batch.demos.mask.sum(1) == 2,
-        batch.demos.has_actions.sum(1) == 2,
-        batch.demos.has_rewards.sum(1) == 2,
-    ):
-        assert whole[own].all()
-        assert not whole[~own].all()
-    there = batch.trials.mask[own].float()
-    assert there.any()
-    assert torch.equal(batch.trials.has_actions[own], there)
-    assert torch.equal(batch.trials.success[own], there)
+    number = batch.observations[:, 0, 0].long()
+    remembered, own = batch.remembered.any(1), number % 100 // 10 == 2
+    assert own[remembered].all()
+    assert not remembered[own].all()
+    shown = torch.where(number // 100 == 3, 0, 2)
+    for there in (batch.demos.mask, batch.demos.has_actions, batch.demos.has_rewards):
+        whole = there.sum(1) == shown
+        assert whole[remembered].all()
+        assert not whole[own & ~remembered].all(), "what is not remembered is learnt from with less, too"
+    tried = batch.trials.mask[remembered].float()
+    assert tried.any()
+    assert torch.equal(batch.trials.has_actions[remembered], tried)
+    assert torch.equal(batch.trials.success[remembered], tried)
 
 
 def test_failures_are_learnt_from_more_often_than_successes():

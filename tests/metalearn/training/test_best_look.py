@@ -1,8 +1,11 @@
 """Which weights of a training are kept."""
 
+import json
+
 import numpy as np
 import pytest
 
+from metalearn.data.errors import InvalidConfig
 from metalearn.training.best_look import BestLook, Weights
 
 N_TASKS = 256
@@ -55,7 +58,7 @@ def test_the_fewer_tasks_were_tried_the_larger_a_difference_has_to_be() -> None:
 
 def test_it_is_the_same_after_a_resume() -> None:
     best = after(tried(0.5, 0.9), tried(0.5, 1.0), tried(0.5, 0.8))
-    again = BestLook.from_json(best.to_json(), weights(1))
+    again = BestLook.from_json(json.loads(json.dumps(best.to_json())), weights(1))
     kept = again.earlier(N_TASKS)
     assert kept is not None
     assert (kept.step, kept.weights) == (1, weights(1))
@@ -76,3 +79,14 @@ def test_training_goes_back_to_no_look_that_was_worse_at_an_attempt(
 ) -> None:
     earlier = after(*looks).surely_earlier(N_TASKS)
     assert (None if earlier is None else earlier.step) == kept
+
+
+def test_what_an_expert_showed_counts_for_nothing() -> None:
+    seen = {"trial": 0.5, "retrial": 0.5}
+    best = after(({**seen, "after_expert": 1.0}, 0.0), ({**seen, "after_expert": 0.1}, 0.0))
+    assert best.earlier(N_TASKS) is None
+
+
+def test_looks_of_another_version_are_refused() -> None:
+    with pytest.raises(InvalidConfig, match="another version"):
+        BestLook.from_json({"best": [1, 0.5, 2], "last": [2, 0.4, 2]}, weights(1))
