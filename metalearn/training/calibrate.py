@@ -62,7 +62,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """The tasks of a calibration, and the number of attempts in each."""
+    """The tasks of a calibration, the number of attempts in each, and the minutes that the training might take."""
 
     family: str
     split: str
@@ -70,6 +70,11 @@ class Plan:
     n_attempts: int
     data: DataConfig
     seed: int
+    minutes: float | None = None
+
+    def seconds(self, share: float) -> float:
+        """A share of what the training might take; infinitely many where no minutes count."""
+        return math.inf if self.minutes is None else share * 60 * self.minutes
 
     @property
     def stream(self) -> int:
@@ -125,7 +130,7 @@ def calibrate(
     Args:
         bundle: a trained policy.
         n_tasks: validation tasks to play; None: a quarter of the training tasks, at most 2,048, and where minutes
-            count no more than a tenth of them allows.
+            count about as many as a tenth of them allows.
         seed: which tasks, which layouts, and how the head starts.
         steps: gradient steps of either network; None: as many as trained the policy, at most 1,000.
         collector: where the episodes are played; None: in this process.
@@ -136,10 +141,10 @@ def calibrate(
         return bundle
     collector = collector or SerialCollector()
     tell = progress or (lambda what, done, total: None)
-    minutes = _experiment(bundle).training.minutes if n_tasks is None else None
-    seconds = math.inf if minutes is None else 60 * minutes
+    if n_tasks is not None:
+        plan = replace(plan, minutes=None)
     try:
-        records = demonstrate(plan, collector, tell, DEMONSTRATIONS_SHARE * seconds)
+        records = demonstrate(plan, collector, tell, plan.seconds(DEMONSTRATIONS_SHARE))
     except InvalidConfig as error:
         if "no expert" in str(error):
             return bundle
@@ -151,7 +156,7 @@ def calibrate(
     contexts = [strange(c, contexts[i - 1], bundle.spec, rng) if odd[i] else c for i, c in enumerate(contexts)]
     asks = draw_asks(bundle, plan, records, np.random.default_rng([seed, STREAM_CALIBRATION, 1]))
     contexts = [replace(context, ask=ask) for context, ask in zip(contexts, asks, strict=True)]
-    played = play(plan, bundle, records, contexts, collector, tell, ATTEMPTS_SHARE * seconds)
+    played = play(plan, bundle, records, contexts, collector, tell, plan.seconds(ATTEMPTS_SHARE))
     n_steps = min(STEPS, _experiment(bundle).training.total_steps) if steps is None else steps
     with one_thread():
         novelty = _novelty(bundle, records, seed, n_steps)
@@ -179,7 +184,8 @@ def plan_of(bundle: Bundle, split: str, n_tasks: int | None, seed: int) -> Plan 
     n = min(MOST_TASKS, experiment.data.n_tasks // 4) if n_tasks is None else n_tasks
     data = experiment.data.model_copy(update={"demos_per_task": 2, "experts_per_task": 0})
     n_attempts = ModelConfig.model_validate(bundle.model).max_trials + 2
-    return Plan(name, split, max(FEWEST_TASKS, min(n, len(family.splits[split]))), n_attempts, data, seed)
+    n = max(FEWEST_TASKS, min(n, len(family.splits[split])))
+    return Plan(name, split, n, n_attempts, data, seed, experiment.training.minutes)
 
 
 def demonstrate(plan: Plan, collector: Collector, progress: Progress, seconds: float = math.inf) -> list[TaskRecord]:

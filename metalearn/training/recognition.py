@@ -3,6 +3,7 @@
 Fits nine numbers by maximum likelihood of the right answers. The policy stays as it is.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -26,7 +27,10 @@ from metalearn.tasks.registry import find_family
 from metalearn.training.calibrate import plan_of
 from metalearn.training.collect import one_thread
 
-MOST_CASES, POPULATION, EPISODES = 400, 256, 64
+MOST_CASES, FEWEST_CASES, POPULATION, EPISODES = 400, 8, 256, 64
+EPISODES_A_CASE = 10  # that its experts play: of six candidates, half of them twice, and of who is to be recognised
+CASES_SHARE = 0.05
+"""Of the minutes that a training may take: the most that experts who are to be recognised are watched for."""
 SIBLINGS = 0.5  # how often a candidate is one that is as alike as the family has them
 MOST_EVALUATIONS, MOST_STEPS = 40, 40  # of the search, and of each descent in it
 N_COUNTED = 6  # numbers that say what evidence counts, beside three for residuals
@@ -47,21 +51,27 @@ def calibrate_recognition(
 
     Args:
         bundle: a trained policy.
-        n_cases: validation tasks whose experts are to be recognised; None: 400 at most.
+        n_cases: validation tasks whose experts are to be recognised, at most 400; None: where minutes count about as
+            many as a twentieth of those of the training allows.
         seed: which tasks and layouts.
         siblings: how often a candidate is a sibling of who acted, rather than the expert of any task.
         progress: is told what is done of what; may raise to stop.
     """
     plan = plan_of(bundle, "validation", min(MOST_CASES, n_cases or MOST_CASES), seed)
-    if plan is None:
+    if plan is None or plan.n_tasks < FEWEST_CASES:
         return bundle
     tell = progress or (lambda what, done, total: None)
     family = find_family(plan.family)
     indices = tasks_of(family, plan.split, plan.n_tasks, seed + MORE)
-    if len(indices) < 8:
-        return bundle
+    # Experts of other tasks than those of the cases, as far as there are any.
+    strangers = tasks_of(family, plan.split, min(POPULATION, len(family.splits[plan.split])), seed + MORE + 1)
     tell("recognition: episodes", 0, 1)
     try:
+        began = time.monotonic()
+        shown = [Context((demo,)) for demo in play_experts(family, strangers, seed, WATCHED, 99)]
+        if n_cases is None:
+            a_case = EPISODES_A_CASE * (time.monotonic() - began) / len(strangers)
+            indices = indices[: max(FEWEST_CASES, int(min(MOST_CASES, plan.seconds(CASES_SHARE) / a_case)))]
         # Half of the candidates were watched once, the others twice.
         halves = indices[::2], indices[1::2]
         cases = [
@@ -77,9 +87,6 @@ def calibrate_recognition(
         inference = Inference.load(bundle)
         others = play_experts(family, indices[:EPISODES], seed, MORE, 0)
         inverse = InverseModel.fit([*others, *(case.episode for case in cases[:EPISODES])], inference.units)
-        # Experts of other tasks than those of the cases, as far as there are any.
-        strangers = tasks_of(family, plan.split, min(POPULATION, len(family.splits[plan.split])), seed + MORE + 1)
-        shown = [Context((demo,)) for demo in play_experts(family, strangers, seed, WATCHED, 99)]
         known = RecognitionCalibration(EvidenceScale(), inverse, tuple(inference.infer_belief(shown)), fitted=True)
         scored = score(inference, cases, known)
         tell("recognition: scale", 0, 1)

@@ -208,6 +208,7 @@ def test_calibrating_plays_validation_tasks_and_changes_no_weights() -> None:
     from metalearn.model.policy import ConditionalPolicy
     from metalearn.tasks.registry import find_family
     from metalearn.training.calibrate import calibrate
+    from metalearn.training.recognition import calibrate_recognition
 
     config = ModelConfig(encoder_width=16, policy_width=16, latent_dim=8, n_hypotheses=2)
     spec = find_family("reach-m2").spec
@@ -245,6 +246,7 @@ def test_calibrating_plays_validation_tasks_and_changes_no_weights() -> None:
     timed = experiment.model_copy(update={"training": TrainingConfig(minutes=1e-6)})
     hurried = calibrate(replace(bundle, provenance={"experiment": timed.to_json()}), steps=20)
     assert hurried.provenance["confidence"]["n_tasks"] == 32, "the tasks of one chunk"
+    assert calibrate_recognition(hurried).provenance["recognition"]["n_cases"] == 8
 
 
 def test_a_goal_that_is_asked_for_in_calibration_solves_the_task_of_its_layout() -> None:
