@@ -20,19 +20,19 @@ HALF_KNOWN = 4.0  # steps after which a memory counts half as much as after infi
 class EpisodeMemory(nn.Module):
     """The mean of f(observation, change, action) over the steps so far: Deep Sets (Zaheer et al., 2017) over steps.
 
-    Sums travel at the end of a conditioning, so that acting adds one step at a time and forgets the observations.
-    Changes are in units of how much observations usually change in one step, which `fit` finds.
+    What an action did is a product of it and of what changed (multiplicative interactions: Jayakumar et al., 2020):
+    which way a motor turns is its sign. Sums travel at the end of a conditioning, so that acting adds one step at a
+    time and forgets the observations. Changes are in units of how much observations usually change in one step, which
+    `fit` finds.
     """
 
     def __init__(self, size: int, observations: ObservationEncoder, n_changing: int, action_size: int) -> None:
         super().__init__()
         self.size = size
-        self.summary = nn.Sequential(
-            nn.Linear(observations.size + n_changing + action_size, WIDTH),
-            nn.ReLU(),
-            nn.Linear(WIDTH, size),
-            nn.Tanh(),
-        )
+        n_seen = observations.size + n_changing
+        self.whole = nn.Linear(n_seen + action_size, WIDTH)
+        self.changed, self.done = nn.Linear(n_seen, WIDTH), nn.Linear(action_size, WIDTH)
+        self.summary = nn.Linear(2 * WIDTH, size)
         self.register_buffer("usual_change", torch.ones(n_changing))
 
     @property
@@ -52,7 +52,9 @@ class EpisodeMemory(nn.Module):
     ) -> Float[Tensor, "*n s"]:
         """What each step adds to the sums; `seen` is what the encoder of observations makes of them."""
         usual = (changes / self.get_buffer("usual_change")).clamp(-CLIP, CLIP)
-        summaries = self.summary(torch.cat([seen, usual, actions], -1))
+        changed = torch.cat([seen, usual], -1)
+        whole = self.whole(torch.cat([changed, actions], -1)).relu()
+        summaries = self.summary(torch.cat([whole, self.changed(changed) * self.done(actions)], -1)).tanh()
         counted: Tensor = functional.pad(summaries, (0, 1), value=1.0)  # ones of a shape would be constants of a graph
         return counted
 
