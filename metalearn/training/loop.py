@@ -454,7 +454,7 @@ class _Run:
                 known[model] = self.source.share_solved(policy, self._validation, n_attempts)
             return known[model]
 
-        made = []
+        made: list[Decision] = []
         if self.schedule.clear and self.schedule.ramp_start is None:
             policy, made = keep_one_hypothesis(policy)
         if tries:
