@@ -29,6 +29,8 @@ from service.settings import SHIPPED_MODELS
 
 TASKS = 20
 
+pytestmark = pytest.mark.timeout(600)  # many small cases: a slow machine takes minutes for what all tests share
+
 
 def untrained(seed: int, name: str = "reach-manners", asks: tuple[str, ...] = ()) -> Bundle:
     """A bundle of random weights, with a calibration that was not fitted, so that nothing here takes long."""
