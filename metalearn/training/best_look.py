@@ -11,7 +11,7 @@ from typing import Any
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
-from metalearn.training.schedule import LIKELIER
+from metalearn.training.schedule import LIKELIER, rates_of_attempts, standard_error
 
 Weights = dict[str, Array]
 
@@ -34,14 +34,15 @@ class Look:
 
     def is_better_than(self, other: "Look", n_tasks: int) -> bool:
         """Whether the difference is more than one standard error, or than likelihoods vary by."""
-        error = _error(self.score, n_tasks * len(self.rates)) if self.rates else LIKELIER
+        error = standard_error(self.score, n_tasks * len(self.rates)) if self.rates else LIKELIER
         return self.score > other.score + error
 
     def is_nowhere_worse_than(self, other: "Look", n_tasks: int) -> bool:
         """Whether no attempt succeeds less often, by more than one standard error of the difference."""
         pairs = zip(self.rates, other.rates, strict=True)
         return all(
-            mine >= theirs - math.hypot(_error(mine, n_tasks), _error(theirs, n_tasks)) for mine, theirs in pairs
+            mine >= theirs - math.hypot(standard_error(mine, n_tasks), standard_error(theirs, n_tasks))
+            for mine, theirs in pairs
         )
 
 
@@ -56,11 +57,11 @@ class BestLook:
         self, step: int, seen: Mapping[str, float], likelihood: float | None, weights: Callable[[], Weights]
     ) -> None:
         """Take note of a look; one at more attempts than before, or after nothing but a likelihood, begins anew."""
-        rates = [rate for name, rate in seen.items() if name != "after_expert"]
+        rates = rates_of_attempts(seen)
         if not rates and likelihood is None:
             return
         score = sum(rates) / len(rates) if rates else float(likelihood or 0.0)
-        self.last = Look(step, score, tuple(rates), weights())
+        self.last = Look(step, score, rates, weights())
         if self.best is None or len(self.best.rates) != len(rates) or score >= self.best.score:
             self.best = self.last
 
@@ -100,9 +101,3 @@ class BestLook:
             return cls(look("best", weights), look("last", {}))
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidConfig("its checkpoint is of another version; train it anew, with another --out") from error
-
-
-def _error(rate: float, n: int) -> float:
-    """One standard error of a success rate of n attempts."""
-    p = min(max(rate, 0.05), 0.95)
-    return math.sqrt(p * (1 - p) / n)

@@ -5,7 +5,6 @@ The policy itself stays as it is. Novelty of demos is learnt in `metalearn.train
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,10 +35,10 @@ from metalearn.training.collect import (
     Collector,
     SerialCollector,
     Snapshot,
-    TaskTrials,
     chunked,
     demonstrate_chunk,
     demonstration_chunks,
+    gathered,
     one_thread,
     trial_chunks,
     try_chunk,
@@ -192,14 +191,11 @@ def demonstrate(plan: Plan, collector: Collector, progress: Progress, seconds: f
     """Collect two demos of each task, of as many as `seconds` allow. Raises InvalidConfig if there is no expert."""
     indices = tasks_of(find_family(plan.family), plan.split, plan.n_tasks, plan.seed + STREAM_CALIBRATION)
     chunks = demonstration_chunks(plan.family, indices, plan.data, plan.seed + STREAM_CALIBRATION)
-    records: list[TaskRecord] = []
-    until = time.monotonic() + seconds
-    for done, found in enumerate(collector.map(demonstrate_chunk, chunks), 1):
-        records += found
+
+    def tell(done: int) -> None:
         progress("calibrate: demonstrations", done, len(chunks))
-        if time.monotonic() > until and len(records) >= FEWEST_TASKS:
-            break
-    return records
+
+    return gathered(collector.map(demonstrate_chunk, chunks), tell, seconds, FEWEST_TASKS)
 
 
 def play(
@@ -216,13 +212,11 @@ def play(
     policy = Snapshot(ModelConfig.model_validate(bundle.model), weights)
     size = plan.data.chunk_tasks
     chunks = trial_chunks(plan.family, records, contexts, plan.n_attempts, plan.stream, size=size, relabel=False)
-    tasks: list[TaskTrials] = []
-    until = time.monotonic() + seconds
-    for done, found in enumerate(collector.map(partial(try_chunk, policy), chunks), 1):
-        tasks += found
+
+    def tell(done: int) -> None:
         progress("calibrate: attempts", done, len(chunks))
-        if time.monotonic() > until and len(tasks) >= FEWEST_TASKS:
-            break
+
+    tasks = gathered(collector.map(partial(try_chunk, policy), chunks), tell, seconds, FEWEST_TASKS)
     return Played(tuple(contexts[: len(tasks)]), tuple(task.attempts for task in tasks))
 
 

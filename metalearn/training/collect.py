@@ -4,6 +4,7 @@ A chunk is a value that any process can turn into episodes. A collector decides 
 (in this process, in worker processes, on Ray). The episodes depend on the chunk alone.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -239,6 +240,20 @@ def try_chunk(policy: Snapshot, chunk: TrialChunk) -> list[TaskTrials]:
         )
         for i in range(len(chunk.indices))
     ]
+
+
+def gathered(results: Iterator[list[R]], tell: Callable[[int], None], seconds: float, fewest: int) -> list[R]:
+    """All that chunks bring; or, once so many seconds are over, what is there by then, but not less than `fewest`.
+
+    `tell` hears after each chunk how many are done, and may raise to stop.
+    """
+    found, until = list[R](), time.monotonic() + seconds
+    for done, result in enumerate(results, 1):
+        found.extend(result)
+        tell(done)
+        if time.monotonic() > until and len(found) >= fewest:
+            break
+    return found
 
 
 def chunked(items: Sequence[T], size: int) -> list[tuple[T, ...]]:

@@ -28,6 +28,7 @@ from metalearn.training.collect import (
     TaskTrials,
     demonstrate_chunk,
     demonstration_chunks,
+    gathered,
     trial_chunks,
     try_chunk,
 )
@@ -243,17 +244,15 @@ class EpisodeSource:
 
     def _gather(self, phase: str, work: Work[R], share: float = math.inf) -> list[R]:
         """The results of all chunks, or of those that are done after a share of the minutes that a run may take."""
-        minutes, results = self._minutes, list[R]()
-        until = time.monotonic() + (math.inf if minutes is None else share * 60 * minutes)
-        for done, result in enumerate(work[0], 1):
-            results.extend(result)
+
+        def tell(done: int) -> None:
             if phase:
                 self._tell(phase, done, work[1])
             if self._stopping():
                 raise Stopped("stopped while collecting episodes; the same command resumes")
-            if time.monotonic() > until and len(results) >= FEWEST_TASKS:
-                break
-        return results
+
+        seconds = math.inf if self._minutes is None else share * 60 * self._minutes
+        return gathered(work[0], tell, seconds, FEWEST_TASKS)
 
     # -- what is kept -----------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.looks import LOOKS, Looks
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
-from metalearn.training.schedule import Schedule, make_schedule
+from metalearn.training.schedule import Schedule, make_schedule, rates_of_attempts
 from metalearn.training.searching import with_search
 
 __all__ = ["Event", "Stopped", "check_trainable", "train"]
@@ -363,7 +363,7 @@ class _Run:
         if self.writer is not None:
             for name, value in {"loss": loss, "temperature": self.schedule.temperature(steps), **seen}.items():
                 self.writer.add_scalar(name, value, steps)
-        success = tuple(value for name, value in seen.items() if name != "after_expert")
+        success = rates_of_attempts(seen)
         total = self.schedule.total(steps, elapsed)
         self.listen(Event("train", steps, total, loss, success, self._ends_in(steps, total)))
         self._checkpoint()

@@ -5,6 +5,7 @@ tasks that they are told of, and is kept in checkpoints. Knows neither policies 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -322,14 +323,24 @@ class AutomaticSchedule:
 
     def _error(self, rate: float) -> float:
         """One standard error of a success rate of validation tasks."""
-        p = min(max(rate, 0.05), 0.95)
-        return math.sqrt(p * (1 - p) / max(self.n_validation, 1))
+        return standard_error(rate, self.n_validation)
+
+
+def rates_of_attempts(seen: Mapping[str, float]) -> tuple[float, ...]:
+    """Success of the first, second, ... attempt among the figures of a look, without that after an expert's trial."""
+    attempts = {name: value for name, value in seen.items() if name.startswith(("trial", "retrial", "after_"))}
+    return tuple(value for name, value in attempts.items() if name != "after_expert")
+
+
+def standard_error(rate: float, n: int) -> float:
+    """Of a success rate of n attempts; of none or all of them that of one in twenty."""
+    p = min(max(rate, 0.05), 0.95)
+    return math.sqrt(p * (1 - p) / max(n, 1))
 
 
 def _perfect(seen: dict[str, float]) -> bool:
     """Whether every attempt succeeds in validation tasks, the first and the last included."""
-    attempts = {name: value for name, value in seen.items() if name.startswith(("trial", "retrial", "after_"))}
-    rates = [value for name, value in attempts.items() if name != "after_expert"]
+    rates = rates_of_attempts(seen)
     return bool(rates) and min(rates) >= 0.995
 
 
