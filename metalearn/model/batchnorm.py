@@ -1,5 +1,7 @@
 """Batch normalisation over the rows of all learners that take a step together, not of one of them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -40,6 +42,17 @@ class GlobalBatchNorm(nn.BatchNorm1d):
         self.get_buffer("running_mean").lerp_(mean, self.momentum)
         self.get_buffer("running_var").lerp_(variance, self.momentum)
         self.get_buffer("num_batches_tracked").add_(1)
+
+
+@contextmanager
+def running_statistics(norm: nn.BatchNorm1d) -> Iterator[None]:
+    """Meanwhile `norm` normalises by its running statistics, and rows leave no trace in them."""
+    training = norm.training
+    norm.eval()
+    try:
+        yield
+    finally:
+        norm.train(training)
 
 
 class _AddUp(torch.autograd.Function):

@@ -57,17 +57,16 @@ class EpisodeTensors:
         return EpisodeTensors(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
     def drop_modalities(
-        self, generator: torch.Generator, whole: Tensor, *, actions: float, rewards: float, success: float
+        self, generator: torch.Generator, *, actions: float, rewards: float, success: float
     ) -> "EpisodeTensors":
-        """The same episodes with each modality left out at random, with the given probabilities, but in `whole` rows.
+        """The same episodes with each modality left out at random, with the given probabilities.
 
         Trains one set of weights for episodes with and without actions, rewards, success flags. Rewards and
         success are never both dropped, so that a trial stays a scored one.
         """
 
         def keep(probability: float) -> Tensor:
-            kept = torch.rand(self.mask.shape, generator=generator) >= probability
-            return (kept | whole[:, None]).float()
+            return (torch.rand(self.mask.shape, generator=generator) >= probability).float()
 
         keep_actions, keep_rewards = keep(actions), keep(rewards)
         keep_success = torch.maximum(keep(success), 1 - keep_rewards)

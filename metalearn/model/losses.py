@@ -24,16 +24,15 @@ def mixture_loss(
     n_steps: Float[Tensor, " b"],
     temperature: float,
     prior_weight: float | Float[Tensor, ""] = 1.0,
-    log_within: Float[Tensor, "b z"] | None = None,
 ) -> Float[Tensor, ""]:
-    """-sum_z r[z] (log p(episode | z) / steps + prior_weight * (log p(z | context) + log_within[z])), averaged over b.
+    """-sum_z r[z] (log p(episode | z) / steps + prior_weight * log p(z | context)), averaged over b.
 
     At temperature 1 (and prior_weight 1 / steps) its gradient is that of -log sum_z p(z | context) p(episode | z) /
     steps: a hypothesis explains an episode, not a step. Every episode counts alike, for long ones are often those in
     which an attempt was stuck. At temperature 0 one hypothesis of each row may stand for all, in `log_likelihood
-    [b, 1]`. `log_within` is log p(z | context, the episode so far), where an episode is remembered, else zeros.
+    [b, 1]`.
     """
     weights = responsibilities(log_likelihood, log_prior, temperature).detach()
     explained = (weights * log_likelihood).sum(-1) / n_steps.clamp(min=1)
-    predicted = (weights * (log_prior if log_within is None else log_prior + log_within)).sum(-1)
+    predicted = (weights * log_prior).sum(-1)
     return -(explained + prior_weight * predicted).mean()

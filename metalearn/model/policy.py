@@ -255,7 +255,7 @@ class ConditionalPolicy(nn.Module):
         """The action distributions of m policies, each a latent under a hypothesis, at the same t observations.
 
         The means or logits, and the logarithm of the deviation of each component (which says nothing of choices).
-        `sums` are those over the steps of the same episode that went before (`sums_before`).
+        `sums` are those over the steps of the same episode that went before (`remember`).
         """
         latent, hypothesis = self._behaviour(latent, hypothesis)
         latents, embedded = latent[None], self.hypotheses(hypothesis)[None]
@@ -287,22 +287,22 @@ class ConditionalPolicy(nn.Module):
         observations: Float[Tensor, "b t o"],
         actions: Shaped[Tensor, "b t *a"],
         mask: Float[Tensor, "b t"],
-        sums: Float[Tensor, "b t s"],
+        effects: Float[Tensor, "b t s"],
         hypothesis: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, "b z"]:
         """log p(actions | observations, z, context), summed over the steps of the mask, for every z.
 
-        `sums` are those over the steps of the same episode that went before (`sums_before`). With `hypothesis` it is
-        for this one of each row alone, `[b, 1]`.
+        `effects` are the sums for `dynamics` over the steps of the same episode that went before. With `hypothesis` it
+        is for this one of each row alone, `[b, 1]`.
         """
-        return (self._step_likelihood(latent, observations, actions, sums, hypothesis) * mask[:, None]).sum(-1)
+        return (self._step_likelihood(latent, observations, actions, effects, hypothesis) * mask[:, None]).sum(-1)
 
     def _step_likelihood(
         self,
         latent: Float[Tensor, "b d"],
         observations: Float[Tensor, "b t o"],
         actions: Shaped[Tensor, "b t *a"],
-        sums: Float[Tensor, "b t s"],
+        effects: Float[Tensor, "b t s"],
         hypothesis: Int[Tensor, " b"] | None = None,
         *,
         within: Float[Tensor, "2 a"] | None = None,
@@ -316,7 +316,7 @@ class ConditionalPolicy(nn.Module):
         else:
             embedded = self.hypotheses(hypothesis)[:, None]
         z = embedded.shape[1]
-        tried = latent[:, None, latent.shape[-1] - self.n_sums :] + sums
+        tried = latent[:, None, latent.shape[-1] - effects.shape[-1] :] + effects
         out = self._out(self._modulation(latent[:, None].expand(-1, z, -1), embedded), tried, observations[:, None])
         if self.discrete:
             chosen = actions[:, None].expand(-1, z, *actions.shape[1:])
@@ -351,11 +351,28 @@ class ConditionalPolicy(nn.Module):
         return completed
 
     def infer_within(
-        self, latent: Float[Tensor, "b d"], log_prior: Float[Tensor, "b z"], sums: Float[Tensor, "b t s"]
+        self,
+        latent: Float[Tensor, "b d"],
+        log_prior: Float[Tensor, "b z"],
+        observations: Float[Tensor, "b t o"],
+        changes: Float[Tensor, "b t c"],
+        actions: Float[Tensor, "b t _a"],
+        remembered: Float[Tensor, "b t"],
     ) -> Float[Tensor, "b t z"]:
-        """log p(z | context, the episode so far): at each of t steps, given the sums over the steps before it."""
-        tried = latent[:, None, latent.shape[-1] - self.n_sums :] + sums
-        return (log_prior[:, None] + self._told(latent[:, None].expand(-1, sums.shape[1], -1), tried)).log_softmax(-1)
+        """log p(z | context, the episode so far), at each of t steps, of a policy with a memory.
+
+        Args:
+            latent: of the context.
+            log_prior: log p(z | context).
+            observations: at the steps.
+            changes: of the observation that the actions led to.
+            actions: that were done, encoded; they may differ from those to imitate.
+            remembered: how many steps of the episode each one stands for, as all of them may not be here.
+        """
+        assert self.memory is not None
+        added = self.memory(self.observations(observations), changes, actions) * remembered[..., None]
+        told = self._told(latent[:, None].expand(-1, added.shape[1], -1), added.cumsum(1) - added)
+        return (log_prior[:, None] + told).log_softmax(-1)
 
     def _told(self, latent: Float[Tensor, "*n d"], sums: Float[Tensor, "*n s"]) -> Float[Tensor, "*n z"]:
         """How much likelier, as a logarithm, each hypothesis is after what the episode has told; zeros without."""
@@ -364,28 +381,6 @@ class ConditionalPolicy(nn.Module):
         recalled = self.memory.recall(sums[..., : self.memory.n_sums])
         told: Tensor = self.evidence(torch.cat([latent[..., : self.config.latent_dim], recalled], -1))
         return told * recalled[..., -1:]
-
-    def sums_before(
-        self,
-        observations: Float[Tensor, "b t o"],
-        changes: Float[Tensor, "b t c"],
-        actions: Float[Tensor, "b t _a"],
-        remembered: Float[Tensor, "b t"],
-        effects: Float[Tensor, "b t e"],
-    ) -> Float[Tensor, "b t s"]:
-        """At each step, what the steps before it add to the sums at the end of a latent.
-
-        Args:
-            observations: at the steps.
-            changes: of the observation that the actions led to.
-            actions: that were done, encoded; they may differ from those to imitate.
-            remembered: how many steps of the episode each one stands for, as all of them may not be here; 0: none.
-            effects: the sums for `dynamics` over the steps before.
-        """
-        if self.memory is None:
-            return effects
-        added = self.memory(self.observations(observations), changes, actions) * remembered[..., None]
-        return torch.cat([added.cumsum(1) - added, effects], -1)
 
     def remember(
         self, observations: Float[Tensor, "n o"], changes: Float[Tensor, "n c"], actions: Float[Tensor, "n a"]

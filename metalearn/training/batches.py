@@ -34,8 +34,8 @@ MOST_TO_FIT = 4096
 """Episodes that the unit of changes is taken from."""
 MOST_WITH_PICTURES = 128
 """Episodes that an encoder is fitted to whose observations have pictures."""
-REMEMBERED = 0.5
-"""How often an own attempt that is imitated is remembered, beside all that it was made on; else less may be known."""
+ATTEMPTS_SHARE = 1 / 8
+"""Of the tasks, those in which own attempts alone are learnt from, by the memory alone; and of the rows of a batch."""
 AFTER_NOTHING, AFTER_FAILURE, AFTER_SUCCESS = 0.5, 1.0, 0.25
 """How often a context of own trials is learnt from beside the others of its task, by how the last of them went, if that
 is known: after a success it is repeated, and what to do otherwise is learnt from failures, which become few."""
@@ -48,8 +48,8 @@ episode was an answer to, and nobody's demos."""
 class MetaBatch:
     """Contexts of b tasks (demos, trials and asks), and for each the steps of an episode to imitate.
 
-    `remembered` says of how many steps of the episode each one stands in a memory; 0: of none. `hypothesis` is the one
-    that learns while they do not compete.
+    `remembered` says how many steps of the episode each one stands for in a memory. `hypothesis` is the one that learns
+    while they do not compete. `attempts` are own ones for the memory, beside all that they were made on.
     """
 
     demos: EpisodeTensors
@@ -63,10 +63,12 @@ class MetaBatch:
     done: Float[Tensor, "b t _a"]
     remembered: Float[Tensor, "b t"]
     hypothesis: Int[Tensor, " b"]
+    attempts: "MetaBatch | None"
 
     def to(self, device: torch.device) -> "MetaBatch":
         """Move the batch to a device."""
-        return MetaBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        attempts = self.attempts and self.attempts.to(device)
+        return MetaBatch(**{name: value.to(device) for name, value in self._rows()}, attempts=attempts)
 
     def share(self, number: int, of: int) -> "MetaBatch":
         """Return the rows of rank `number` out of `of`: consecutive, and as even as possible."""
@@ -74,7 +76,12 @@ class MetaBatch:
             return self
         b = len(self.mask)
         rows = slice(number * b // of, (number + 1) * b // of)
-        return MetaBatch(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        attempts = self.attempts and self.attempts.share(number, of)
+        return MetaBatch(**{name: value[rows] for name, value in self._rows()}, attempts=attempts)
+
+    def _rows(self) -> Iterator[tuple[str, Any]]:
+        """Whatever has one of each row, by name."""
+        return ((f.name, getattr(self, f.name)) for f in fields(self) if f.name != "attempts")
 
 
 class KeptObservations:
@@ -208,6 +215,8 @@ class TrainingSet:
         self._trial = torch.where(self._trial >= 0, self._trial + len(shown) + len(expert), ABSENT)
         self._trial_target = torch.full_like(self._trial, ABSENT)
         self._undemonstrated = torch.zeros(self.n_tasks, dtype=torch.bool)
+        self._learnt, self._apart = _apart(self.n_tasks, ATTEMPTS_SHARE if config.memory else 0.0)
+        self._attempted = self._apart[:0]
         wanted = [actions for record in records for _, actions in record.targets()]
         self._targets = list(zip(expert, wanted, strict=True))
         self._asking = self._hindsight(records, goals) if config.ask_offers else None
@@ -258,6 +267,7 @@ class TrainingSet:
         self._trial_target = _table([len(task.labels) for task in tasks], width=self._trial.shape[1])
         self._trial = torch.where(self._trial >= 0, self._trial + n_episodes, ABSENT)
         self._trial_target = torch.where(self._trial_target >= 0, self._trial_target + n_targets, ABSENT)
+        self._attempted = self._apart[(self._trial_target[self._apart] >= 0).any(1)]
         self._refresh()
 
     def asks_to_try(self, seed: Sequence[int]) -> list[Ask]:
@@ -274,7 +284,7 @@ class TrainingSet:
         n_plain = b = min(config.batch_tasks, self.n_tasks)
         if self._asking is not None:
             b += max(1, round(config.ask_share * config.batch_tasks))
-        task = torch.randint(self.n_tasks, (b,), generator=generator)
+        task = self._learnt[torch.randint(len(self._learnt), (b,), generator=generator)]
         target, pseudo = self._draw_experts(task, generator)
         with_pseudo = torch.rand(b, generator=generator) < (0.15 if own_trials else config.expert_trial)
         trial = torch.where(with_pseudo, pseudo, ABSENT)[:, None]
@@ -283,30 +293,50 @@ class TrainingSet:
             trial = torch.cat([own, trial], 1)
             imitate_own = (own_target >= 0) & (torch.rand(b, generator=generator) < config.own_target)
             target = torch.where(imitate_own, own_target, target)
-        # What an expert did tells the task, which nobody who acts is told: only own attempts are remembered, beside all
-        # that they were made on, for what somebody does tells what he knows.
-        share = REMEMBERED if self._config.memory else 0.0
-        remembers = (target >= self._base[1]) & (torch.rand(b, generator=generator) < share)
-        demo = self._draw_demos(task, config.demo_dropout, remembers, generator)
+        demo = self._draw_demos(task, config.demo_dropout, generator)
         starts, ends, asks = None, None, torch.zeros(b, 0)
         if self._asking is not None:
             asked = self._asking.draw(task, demo, target, n_plain, lambda i: self._targets[i][0], generator)
-            # Nor is an answer, which is imitated as it was done, not as it should have been.
-            remembers &= (asked.target == target) & (asked.demo == demo).all(1)
             demo, target, asks = asked.demo, asked.target, asked.asks
             starts, ends = asked.starts, asked.ends
-        steps = self._steps.pick(target, config.steps_per_episode, generator, starts, ends)
-        steps["remembered"] = steps["remembered"] * remembers[:, None]
         return MetaBatch(
             demos=EpisodeTensors.gather(self._frames, demo).drop_modalities(
-                generator, remembers, actions=0.5, rewards=0.5, success=0.5
+                generator, actions=0.5, rewards=0.5, success=0.5
             ),
             trials=EpisodeTensors.gather(self._frames, trial).drop_modalities(
-                generator, remembers, actions=0.1, rewards=0.1, success=0.1
+                generator, actions=0.1, rewards=0.1, success=0.1
             ),
             asks=asks,
             hypothesis=torch.randint(self._config.n_hypotheses, (b,), generator=generator),
-            **steps,
+            **self._steps.pick(target, config.steps_per_episode, generator, starts, ends),
+            attempts=self._draw_attempts(config, generator) if own_trials and len(self._attempted) else None,
+        )
+
+    def _draw_attempts(self, config: TrainingConfig, generator: torch.Generator) -> MetaBatch:
+        """Own attempts in the tasks that are set apart, beside all that they were made on.
+
+        What an expert did tells the task, which nobody who acts is told; and what somebody does tells what he knows, so
+        that an attempt may not stand beside less than that. Nor does it tell anything where the context seems to say it
+        already, as it does in tasks that are known by heart.
+        """
+        b = max(1, round(ATTEMPTS_SHARE * config.batch_tasks))
+        task = self._attempted[torch.randint(len(self._attempted), (b,), generator=generator)]
+        trial, target = self._draw_own(task, torch.zeros_like(task, dtype=torch.bool), generator)
+        demo = torch.where(self._undemonstrated[task, None], ABSENT, self._demo[task])
+        return self._batch(demo, trial, target, config.steps_per_episode, generator)
+
+    def _batch(
+        self, demo: Tensor, trial: Tensor, target: Tensor, n_steps: int, generator: torch.Generator
+    ) -> MetaBatch:
+        """A batch in which all is known of these demonstrations and trials, and nothing is asked for."""
+        nothing = torch.from_numpy(features_of([NOTHING] * len(target), self._config.ask_offers))
+        return MetaBatch(
+            demos=EpisodeTensors.gather(self._frames, demo),
+            trials=EpisodeTensors.gather(self._frames, trial),
+            asks=nothing,
+            hypothesis=torch.zeros_like(target),
+            attempts=None,
+            **self._steps.pick(target, n_steps, generator),
         )
 
     def every_target(self, context: KnownFrom, n_rows: int) -> Iterator[tuple[Int[Tensor, " b"], MetaBatch]]:
@@ -328,17 +358,8 @@ class TrainingSet:
             there = (trial >= 0).any(1) | (context == "demos")
             if not there.any():
                 continue
-            steps = self._steps.pick(target[there], 0, torch.Generator())
-            yield (
-                task[there],
-                MetaBatch(
-                    demos=EpisodeTensors.gather(self._frames, self._demo[task][there]),
-                    trials=EpisodeTensors.gather(self._frames, trial[there]),
-                    asks=torch.from_numpy(features_of([NOTHING] * int(there.sum()), self._config.ask_offers)),
-                    hypothesis=torch.zeros(int(there.sum()), dtype=torch.long),
-                    **steps,
-                ),
-            )
+            shown = self._demo[task][there]
+            yield task[there], self._batch(shown, trial[there], target[there], 0, torch.Generator())
 
     def _every_answer(self, n_rows: int) -> Iterator[tuple[Int[Tensor, " b"], MetaBatch]]:
         """Every episode that was an answer, with everything that it was an answer to."""
@@ -347,13 +368,11 @@ class TrainingSet:
         for task, asked in self._asking.every(n_rows):
             nobody = EpisodeTensors.gather(self._frames, asked.demo)
             steps = self._steps.pick(asked.target, 0, torch.Generator(), asked.starts, asked.ends)
-            steps["remembered"] = torch.zeros_like(steps["remembered"])
-            yield task, MetaBatch(nobody, nobody, asked.asks, hypothesis=torch.zeros_like(task), **steps)
+            alike = torch.zeros_like(task)
+            yield task, MetaBatch(nobody, nobody, asked.asks, hypothesis=alike, attempts=None, **steps)
 
-    def _draw_demos(
-        self, task: Tensor, demo_dropout: float, whole: Tensor, generator: torch.Generator
-    ) -> Int[Tensor, "b k"]:
-        """1 .. K of each task's demos, rotated at random, or none with probability `demo_dropout`; if `whole` all."""
+    def _draw_demos(self, task: Tensor, demo_dropout: float, generator: torch.Generator) -> Int[Tensor, "b k"]:
+        """1 .. K of each task's demos, rotated at random, or none with probability `demo_dropout`."""
         demo, k = self._demo[task], self._demo.shape[1]
         if k == 0:
             return demo
@@ -361,7 +380,6 @@ class TrainingSet:
         count = torch.randint(1, k + 1, (len(task), 1), generator=generator)
         dropped = torch.rand(len(task), generator=generator) < demo_dropout
         count[dropped] = 0
-        count[whole] = k
         count[self._undemonstrated[task]] = 0
         return torch.where(torch.arange(k) < count, demo.gather(1, order), ABSENT)
 
@@ -429,6 +447,16 @@ def _chunks(there: Bool[Tensor, "n k"], size: int) -> Iterator[tuple[Tensor, Ten
     """The rows and columns of what is there, at most `size` at a time."""
     rows, columns = there.nonzero(as_tuple=True)
     return zip(rows.split(size), columns.split(size), strict=True)
+
+
+def _apart(n_tasks: int, share: float) -> tuple[Int[Tensor, " n"], Int[Tensor, " m"]]:
+    """The tasks that are learnt from, and a share of them that is set apart: every other two of the first.
+
+    Where there is no time to try all, it is the first that are tried. (Every tenth is tried with nothing shown.)
+    """
+    number = torch.arange(n_tasks)
+    apart = (number // 2 % 2 == 1) & (number < 2 * share * n_tasks)
+    return number[~apart], number[apart]
 
 
 def _table(counts: Sequence[int], width: int | None = None) -> Int[Tensor, "n k"]:

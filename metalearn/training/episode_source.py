@@ -37,7 +37,7 @@ from metalearn.training.group import Group
 from metalearn.training.run_store import RunStore
 from metalearn.training.searching import Explored, explore_chunk
 
-DEMONSTRATION_SHARE, TRIALS_SHARE, LOOK_SHARE, SEARCH_SHARE = 0.2, 0.1, 0.02, 0.08
+DEMONSTRATION_SHARE, TRIALS_SHARE, LOOK_SHARE, SEARCH_SHARE = 0.2, 0.06, 0.02, 0.08
 """Of the minutes that a run may take: the most for demonstrations, for the trials of one round, for one look at
 validation tasks, and for what solves which of them."""
 MOST_EXPLORED = 512  # validation tasks of which it is remembered what solves them

@@ -258,5 +258,5 @@ def _under_each(policy: ConditionalPolicy, batch: MetaBatch) -> tuple[Float[Tens
     """log p(actions | observations, z, context) of each episode, and log p(z | context)."""
     batch = batch.to(policy.log_sigma.device)
     latent, log_prior = policy.infer_belief(batch.demos, batch.trials, batch.asks)
-    sums = policy.sums_before(batch.observations, batch.changes, batch.done, batch.remembered, batch.effects)
-    return policy.log_likelihood(latent, batch.observations, batch.actions, batch.mask.float(), sums), log_prior
+    steps = batch.observations, batch.actions, batch.mask.float(), batch.effects
+    return policy.log_likelihood(latent, *steps), log_prior

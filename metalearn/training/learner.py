@@ -18,7 +18,8 @@ from torch.optim.swa_utils import AveragedModel
 from metalearn.config import Config, TrainingConfig
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
-from metalearn.model.losses import mixture_loss
+from metalearn.model.batchnorm import running_statistics
+from metalearn.model.losses import mixture_loss, responsibilities
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.training.batches import MetaBatch
 from metalearn.training.group import Group, SingleProcess
@@ -56,6 +57,13 @@ class _Objective(nn.Module):
 
     def forward(self, batch: MetaBatch, temperature: float, clear: bool, half: bool) -> Float[Tensor, ""]:
         """Averaged over the episodes of `batch`."""
+        loss = self._imitation(batch, temperature, clear, half)
+        return (
+            loss if batch.attempts is None else loss + self._told(batch.attempts, temperature, half) / len(batch.mask)
+        )
+
+    def _imitation(self, batch: MetaBatch, temperature: float, clear: bool, half: bool) -> Float[Tensor, ""]:
+        """How unlikely the policy makes what is to be imitated, averaged over its episodes."""
         parts: list[tuple[slice | Tensor, float]] = [(slice(None), temperature)]
         if clear and temperature > 0:
             shown = batch.demos.mask.any(1)
@@ -63,40 +71,40 @@ class _Objective(nn.Module):
             parts = [(rows, at) for rows, at in apart if len(rows)]
         with torch.autocast(batch.mask.device.type, torch.bfloat16, enabled=half):
             latent, log_prior = self.policy.infer_belief(batch.demos, batch.trials, batch.asks)
-            sums = self.policy.sums_before(
-                batch.observations, batch.changes, batch.done, batch.remembered, batch.effects
-            )
-            within = None if self.policy.memory is None else self._within(latent, log_prior, sums, batch)
-            likelihoods = [self._likelihood(batch, latent, sums, rows, at) for rows, at in parts]
+            likelihoods = [self._likelihood(batch, latent, rows, at) for rows, at in parts]
         losses, n_steps = [], batch.mask.float().sum(-1)
         prior_weight = self._prior_weight * self.policy.steepness
         for (rows, at), likelihood in zip(parts, likelihoods, strict=True):
             exact = torch.promote_types(likelihood.dtype, torch.float32)
             prior, weight = log_prior[rows].to(exact), len(likelihood) / len(latent)
-            remembered = None if within is None else within[rows].to(exact)
-            one = mixture_loss(likelihood.to(exact), prior, n_steps[rows], at, prior_weight, remembered)
+            one = mixture_loss(likelihood.to(exact), prior, n_steps[rows], at, prior_weight)
             losses.append(one if len(parts) == 1 else weight * one)
         return torch.stack(losses).sum()
 
     def _likelihood(
-        self, batch: MetaBatch, latent: Float[Tensor, "b d"], sums: Tensor, rows: slice | Tensor, temperature: float
+        self, batch: MetaBatch, latent: Float[Tensor, "b d"], rows: slice | Tensor, temperature: float
     ) -> Float[Tensor, "r _z"]:
         """Of some rows under all hypotheses, or under the one that learns for all."""
         alone = batch.hypothesis[rows] if temperature == 0 and self._one_for_all else None
-        steps = batch.observations[rows], batch.actions[rows], batch.mask[rows].float()
-        return self.policy.log_likelihood(latent[rows], *steps, sums[rows], alone)
+        steps = batch.observations[rows], batch.actions[rows], batch.mask[rows].float(), batch.effects[rows]
+        return self.policy.log_likelihood(latent[rows], *steps, alone)
 
-    def _within(
-        self, latent: Float[Tensor, "b d"], log_prior: Float[Tensor, "b z"], sums: Tensor, batch: MetaBatch
-    ) -> Float[Tensor, "b z"]:
-        """log p(z | context and the episode so far), averaged over the steps that are remembered; zeros without any.
+    def _told(self, attempts: MetaBatch, temperature: float, half: bool) -> Float[Tensor, ""]:
+        """How little the memory makes of what own attempts tell, summed over them: nothing else learns from these.
 
-        What an episode tells is learnt beside what the context says, and not in place of it: an own attempt shows which
-        hypothesis was acted on, and once attempts succeed that is the answer.
+        Cross-entropy of what explains an attempt's labels and of the belief at each of its steps.
         """
-        weights = (batch.remembered > 0).to(sums.dtype)[..., None]
-        within = self.policy.infer_within(latent, log_prior.detach(), sums)
-        return (within * weights).sum(1) / weights.sum(1).clamp(min=1)
+        policy = self.policy
+        with torch.autocast(attempts.mask.device.type, torch.bfloat16, enabled=half):
+            with torch.no_grad(), running_statistics(policy.encoder.normalise):
+                latent, log_prior = policy.infer_belief(attempts.demos, attempts.trials, attempts.asks)
+                steps = attempts.observations, attempts.actions, attempts.mask.float(), attempts.effects
+                explained = responsibilities(policy.log_likelihood(latent, *steps), log_prior, temperature)
+            steps = attempts.observations, attempts.changes, attempts.done, attempts.remembered
+            within = policy.infer_within(latent, log_prior, *steps)
+        predicted = (explained[:, None] * within).sum(-1) * attempts.mask
+        means = predicted.sum(1) / attempts.mask.sum(1).clamp(min=1)
+        return -self._prior_weight * policy.steepness * means.sum()
 
 
 class Learner:
@@ -132,7 +140,8 @@ class Learner:
         self._objective: nn.Module = _Objective(policy, config)
         if self._group.processes is not None:
             policy.encoder.normalise.group = self._group.processes
-            self._objective = _spread(self._objective, self._group.processes, unused=policy.discrete)
+            unused = policy.discrete or policy.memory is not None
+            self._objective = _spread(self._objective, self._group.processes, unused=unused)
         trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         self._optimiser = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
 

@@ -338,10 +338,17 @@ class _Run:
             self.config,
             competing=self.experiment.model.n_hypotheses > 1,
             n_validation=self._n_validation,
-            rounds=self.source is not None and self.recorded is None and self.config.trials_per_task > 0,
+            rounds=self._learns_from_trials,
             elapsed_s=self.group.run_on_rank_zero(self._elapsed),
             state=state,
         )
+
+    @property
+    def _learns_from_trials(self) -> bool:
+        """Whether there are trials, recorded or own ones, to be learnt from once phase I has brought what it can."""
+        if self.recorded is not None:
+            return self.recorded.max_trials > 0
+        return self.source is not None and self.config.trials_per_task > 0
 
     def _report(self, loss: float, *, look: bool) -> None:
         steps, total = self.learner.steps, self.schedule.total(self.learner.steps, self._elapsed())

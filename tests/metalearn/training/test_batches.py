@@ -91,22 +91,56 @@ def test_an_own_attempt_is_imitated_in_the_context_it_was_made_in():
             assert trials == [target // 100 * 100 + 20 + j for j in range(target % 10)]
 
 
-def test_an_own_attempt_is_remembered_beside_all_that_it_was_made_on():
-    data = with_trials(TrainingSet(dataset(), ModelConfig(memory=2)), without_demos=(3,))
-    batch = data.draw(CONFIG, True, torch.Generator().manual_seed(0))
-    number = batch.observations[:, 0, 0].long()
-    remembered, own = batch.remembered.any(1), number % 100 // 10 == 2
-    assert own[remembered].all()
-    assert not remembered[own].all()
-    shown = torch.where(number // 100 == 3, 0, 2)
-    for there in (batch.demos.mask, batch.demos.has_actions, batch.demos.has_rewards):
-        whole = there.sum(1) == shown
-        assert whole[remembered].all()
-        assert not whole[own & ~remembered].all(), "what is not remembered is learnt from with less, too"
-    tried = batch.trials.mask[remembered].float()
-    assert tried.any()
-    assert torch.equal(batch.trials.has_actions[remembered], tried)
-    assert torch.equal(batch.trials.success[remembered], tried)
+def test_own_attempts_for_the_memory_are_of_tasks_that_nothing_else_learns_from():
+    plain = with_trials(TrainingSet(dataset(80), ModelConfig()), 80)
+    assert plain.draw(CONFIG, True, torch.Generator()).attempts is None, "there is no memory"
+    data = TrainingSet(dataset(80), ModelConfig(memory=2))
+    first = data.draw(CONFIG, False, torch.Generator())
+    assert first.attempts is None, "nothing was tried yet"
+    with_trials(data, 80, without_demos=(3,))
+    generator, of_attempts, of_rest = torch.Generator().manual_seed(0), set(), tasks_of(first)
+    for _ in range(16):
+        batch = data.draw(CONFIG, True, generator)
+        assert batch.attempts is not None
+        assert len(batch.attempts.mask) == CONFIG.batch_tasks / 8
+        of_attempts |= tasks_of(batch.attempts)
+        of_rest |= tasks_of(batch)
+    assert len(of_attempts) == 80 / 8
+    assert of_rest | of_attempts == set(range(80))
+    assert not of_rest & of_attempts
+
+
+def test_the_first_tasks_that_are_tried_have_attempts_for_the_memory_and_for_the_rest():
+    data = TrainingSet(dataset(80), ModelConfig(memory=2))
+    few = [tuple(episode(100 * i + 20 + j) for j in range(3)) for i in range(8)]
+    tried = [TaskTrials(a, tuple(e.actions for e in a if e.actions is not None)) for a in few]
+    data.replace_trials([*tried, *[TaskTrials((), ())] * 72])
+    batches = [data.draw(CONFIG, True, torch.Generator().manual_seed(seed)) for seed in range(8)]
+    assert set().union(*(tasks_of(batch.attempts) for batch in batches if batch.attempts)) == {2, 3, 6, 7}
+    own = {target // 100 for batch in batches for _, _, target in numbers(batch) if target % 100 // 10 == 2}
+    assert own == {0, 1, 4, 5}
+
+
+def test_an_own_attempt_stands_beside_all_that_it_was_made_on():
+    data = with_trials(TrainingSet(dataset(80), ModelConfig(memory=2)), 80, without_demos=(3,))
+    batch = data.draw(CONFIG, True, torch.Generator().manual_seed(0)).attempts
+    assert batch is not None
+    for demos, trials, target in numbers(batch):
+        task = target // 100 * 100
+        assert target - task >= 20
+        assert demos == (set() if task == 300 else {task, task + 1})
+        assert trials == list(range(task + 20, target))
+    for known in (batch.demos, batch.trials):
+        there = known.mask.float()
+        assert there.any()
+        assert torch.equal(known.has_actions, there)
+        assert torch.equal(known.has_rewards, there)
+        assert torch.equal(known.success, there)
+    assert torch.equal(batch.remembered, batch.mask.float())
+
+
+def tasks_of(batch: MetaBatch) -> set[int]:
+    return {target // 100 for _, _, target in numbers(batch)}
 
 
 def test_failures_are_learnt_from_more_often_than_successes():
@@ -132,7 +166,6 @@ def test_forgetting_leaves_a_trial_scored():
     trials = EpisodeTensors.gather(frames, torch.zeros((200, 1), dtype=torch.long))
     known = trials.drop_modalities(
         torch.Generator().manual_seed(1),
-        torch.zeros(len(trials.mask), dtype=torch.bool),
         actions=0.5,
         rewards=0.5,
         success=0.9,

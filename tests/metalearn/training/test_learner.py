@@ -10,7 +10,7 @@ from torch import Tensor
 from metalearn.config import DataConfig, ModelConfig, TrainingConfig
 from metalearn.data.dataset import Dataset
 from metalearn.data.errors import InvalidConfig
-from metalearn.model.policy import ConditionalPolicy
+from metalearn.model.policy import MEMORY_WEIGHTS, ConditionalPolicy
 from metalearn.tasks.registry import find_family
 from metalearn.training.batches import MetaBatch, TrainingSet
 from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
@@ -132,29 +132,51 @@ def test_it_goes_on_from_earlier_weights(average_share: float) -> None:
     assert any((now != before[name]).any() for name, now in learner.averaged.to_weights().items())
 
 
-def test_what_the_context_says_is_learnt_whatever_an_episode_tells() -> None:
-    model = ModelConfig(memory=4)
+def with_attempts() -> tuple[Learner, MetaBatch]:
+    """A policy with a memory, and a batch with attempts for it."""
+    model, spec = ModelConfig(memory=4), find_family("reach-m2").spec
     chunk = DemonstrationChunk("reach-m2", tuple(range(32)), DataConfig(), 0)
-    data = TrainingSet(Dataset(find_family("reach-m2").spec, tuple(demonstrate_chunk(chunk))), model)
+    data = TrainingSet(Dataset(spec, tuple(demonstrate_chunk(chunk))), model)
     torch.manual_seed(0)
-    policy = ConditionalPolicy(model, find_family("reach-m2").spec)
+    policy = ConditionalPolicy(model, spec)
     policy.observations.fit(*data.observations())
     assert policy.memory is not None
     policy.memory.fit(data.changes())
     batch = data.draw(CONFIG, False, torch.Generator().manual_seed(0))
-    batch = replace(batch, remembered=batch.mask.float())
+    return Learner(policy, CONFIG), replace(batch, attempts=replace(batch.share(0, 4)))
 
-    last = {name: policy.get_parameter(f"{name}.2.bias") for name in ("prior", "evidence")}
 
-    def gradients(told: float) -> list[Tensor]:
-        with torch.no_grad():
-            policy.get_parameter("evidence.2.weight").zero_()
-            last["evidence"].zero_()[0] = told
-        policy.zero_grad()
-        Learner(policy, CONFIG)._objective(batch, 1.0, False, False).backward()
-        return [bias.grad.clone() for bias in last.values() if bias.grad is not None]
+def test_from_attempts_that_are_set_apart_the_memory_learns_and_nothing_else() -> None:
+    learner, batch = with_attempts()
+    assert batch.attempts is not None
 
-    (prior, evidence), (prior_if_told, evidence_if_told) = gradients(0.0), gradients(20.0)
-    assert float(prior.abs().max()) > 0
-    torch.testing.assert_close(prior_if_told, prior)
-    assert not torch.allclose(evidence_if_told, evidence)
+    def gradients(batch: MetaBatch) -> dict[str, Tensor]:
+        learner.policy.zero_grad()
+        learner._objective(batch, 1.0, False, False).backward()
+        found = {name: parameter.grad for name, parameter in learner.policy.named_parameters()}
+        return {name: gradient.clone() for name, gradient in found.items() if gradient is not None}
+
+    with_them, without = gradients(batch), gradients(replace(batch, attempts=None))
+    assert with_them.keys() - without.keys() == {name for name in with_them if name.startswith(MEMORY_WEIGHTS)}, (
+        "of everything else the gradient is there without them"
+    )
+    for name, gradient in without.items():
+        torch.testing.assert_close(gradient, with_them[name])
+    assert all(gradient.any() for name, gradient in with_them.items() if name.startswith("evidence."))
+
+
+def test_attempts_that_are_set_apart_leave_no_trace_in_running_statistics() -> None:
+    (learner, batch), (other, _) = with_attempts(), with_attempts()
+    learner.step(batch, 1.0)
+    other.step(replace(batch, attempts=None), 1.0)
+    for name, value in learner.policy.encoder.normalise.named_buffers():
+        torch.testing.assert_close(value, other.policy.encoder.normalise.get_buffer(name), msg=name)
+
+
+def test_learners_share_what_one_learns_from_attempts() -> None:
+    learner, batch = with_attempts()
+    learner.policy.eval()
+    whole = learner._objective(batch, 1.0, False, False)
+    shares = [batch.share(number, 3) for number in range(3)]
+    parts = [learner._objective(one, 1.0, False, False) * len(one.mask) / len(batch.mask) for one in shares]
+    torch.testing.assert_close(torch.stack(parts).sum(), whole)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.errors import InvalidConfig, InvalidData, WatchTryLearnError
 from metalearn.data.spec import Spec
 from metalearn.model.export import check_exportable
+from metalearn.training.batches import MetaBatch, TrainingSet
 from metalearn.training.loop import train
 
 BOX = spaces.Box(-1, 1, (2,))
@@ -97,6 +99,27 @@ def test_the_least_that_passes_the_check_can_be_trained(
     model: ModelConfig, how: dict[str, int], tmp_path: Path
 ) -> None:
     assert train(experiment(model), tmp_path, dataset=recorded(**how)).provenance["n_tasks"] == 2
+
+
+def test_recorded_trials_are_learnt_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once phase I has brought what it can, as own ones are; tasks without any go on as they were."""
+    plain = recorded(16).tasks
+    tasks = [replace(r, trials=(replace(r.demos[0], success=False),)) if i % 2 else r for i, r in enumerate(plain)]
+    config = Experiment(name="own", family="", training=TrainingConfig(steps=60, check_steps=3, batch_tasks=8))
+    seen: list[bool] = []
+
+    def draw(data: TrainingSet, *how: Any) -> MetaBatch:
+        batch = drawn(data, *how)
+        seen.append(bool((batch.trials.success == -1).any()))
+        return batch
+
+    drawn = TrainingSet.draw
+    monkeypatch.setattr(TrainingSet, "draw", draw)
+    for records, trials in ((tasks, True), (plain, False)):
+        seen.clear()
+        train(config, tmp_path / str(trials), dataset=Dataset(SPEC, tuple(records)))
+        assert not any(seen[:5])
+        assert any(seen[-30:]) == trials
 
 
 @pytest.mark.parametrize(
