@@ -39,6 +39,11 @@ ATTEMPTS_SHARE = 1 / 8
 AFTER_NOTHING, AFTER_FAILURE, AFTER_SUCCESS = 0.5, 1.0, 0.25
 """How often a context of own trials is learnt from beside the others of its task, by how the last of them went, if that
 is known: after a success it is repeated, and what to do otherwise is learnt from failures, which become few."""
+EXPERT_BESIDE_OWN, EXPERT_BESIDE_RECORDED = 0.15, 0.4
+"""How often an expert's episode is the trial of a context where there are own trials, or recorded ones, which failed.
+
+A failure tells the opposite of what a success tells: who has learnt from nothing but successes learns to read no trial.
+"""
 KnownFrom = Literal["demos", "expert", "trials", "asks"]
 """What a context holds: the demos alone; beside them another episode of the expert, or all recorded trials; or what the
 episode was an answer to, and nobody's demos."""
@@ -279,16 +284,20 @@ class TrainingSet:
                 asks[int(task)] = self._asking.proposal(rng)
         return asks
 
-    def draw(self, config: TrainingConfig, own_trials: bool, generator: torch.Generator) -> MetaBatch:
-        """A batch: contexts of demos alone, with an expert's episode, or (phase II) with 0 .. L own trials."""
+    def draw(self, config: TrainingConfig, tried: bool, generator: torch.Generator) -> MetaBatch:
+        """A batch: contexts of demos alone, with an expert's episode, or if `tried` with 0 .. L of the trials there are."""
         n_plain = b = min(config.batch_tasks, self.n_tasks)
         if self._asking is not None:
             b += max(1, round(config.ask_share * config.batch_tasks))
         task = self._learnt[torch.randint(len(self._learnt), (b,), generator=generator)]
         target, pseudo = self._draw_experts(task, generator)
-        with_pseudo = torch.rand(b, generator=generator) < (0.15 if own_trials else config.expert_trial)
+        tried, share = tried and self._trial.shape[1] > 0, config.expert_trial
+        if tried:
+            relabelled = bool((self._trial_target >= 0).any())
+            share = EXPERT_BESIDE_OWN if relabelled else EXPERT_BESIDE_RECORDED
+        with_pseudo = torch.rand(b, generator=generator) < share
         trial = torch.where(with_pseudo, pseudo, ABSENT)[:, None]
-        if own_trials and self._trial.shape[1]:
+        if tried:
             own, own_target = self._draw_own(task, with_pseudo, generator)
             trial = torch.cat([own, trial], 1)
             imitate_own = (own_target >= 0) & (torch.rand(b, generator=generator) < config.own_target)
@@ -309,7 +318,7 @@ class TrainingSet:
             asks=asks,
             hypothesis=torch.randint(self._config.n_hypotheses, (b,), generator=generator),
             **self._steps.pick(target, config.steps_per_episode, generator, starts, ends),
-            attempts=self._draw_attempts(config, generator) if own_trials and len(self._attempted) else None,
+            attempts=self._draw_attempts(config, generator) if tried and len(self._attempted) else None,
         )
 
     def _draw_attempts(self, config: TrainingConfig, generator: torch.Generator) -> MetaBatch:

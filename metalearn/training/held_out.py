@@ -144,12 +144,9 @@ class HeldOutScores:
             "off_policy": None if self.off_policy is None else asdict(self.off_policy),
         }
 
-    def history(self) -> dict[str, float]:
-        """The numbers by name, for a history of training and TensorBoard."""
-        found = {f"likelihood_{name}": one.mean for name, one in self.likelihood.items()}
-        if self.off_policy is not None and self.off_policy.value is not None:
-            found["off_policy"] = self.off_policy.value
-        return found
+    def gains(self) -> dict[str, float]:
+        """Nats per action that a context with trials gains, by name."""
+        return {f"gain_{name}": one.mean for name, one in self.gain.items()}
 
 
 class HeldOut:

@@ -259,7 +259,8 @@ class _Run:
         while not schedule.ended(learner.steps):
             self._renew(dataset)
             step = learner.steps
-            batch = self.data.draw(self.config, schedule.round > 0, self.generator)
+            tried = schedule.round > 0 or (self.recorded is not None and self.config.automatic)
+            batch = self.data.draw(self.config, tried, self.generator)
             # Of nothing but empty contexts the variance is 0: running statistics would be divided by it.
             frozen, clear = schedule.batchnorm_frozen(step) or not self.data.shows, schedule.clear
             part = learner.step(batch, schedule.temperature(step), schedule.rate(step), frozen=frozen, clear=clear)
@@ -338,17 +339,10 @@ class _Run:
             self.config,
             competing=self.experiment.model.n_hypotheses > 1,
             n_validation=self._n_validation,
-            rounds=self._learns_from_trials,
+            rounds=self.source is not None and self.recorded is None and self.config.trials_per_task > 0,
             elapsed_s=self.group.run_on_rank_zero(self._elapsed),
             state=state,
         )
-
-    @property
-    def _learns_from_trials(self) -> bool:
-        """Whether there are trials, recorded or own ones, to be learnt from once phase I has brought what it can."""
-        if self.recorded is not None:
-            return self.recorded.max_trials > 0
-        return self.source is not None and self.config.trials_per_task > 0
 
     def _report(self, loss: float, *, look: bool) -> None:
         steps, total = self.learner.steps, self.schedule.total(self.learner.steps, self._elapsed())
@@ -381,7 +375,7 @@ class _Run:
         if self.held_out is None:
             return {}
         self.scores = self.held_out.scores(self.learner.averaged)
-        return {"likelihood": self.scores.score}
+        return {"likelihood": self.scores.score, **self.scores.gains()}
 
     def _elapsed(self) -> float:
         """Seconds that the run has taken, in this process and in those that it resumes."""

@@ -369,7 +369,7 @@ def make_schedule(
         config: with minutes or steps, phases end by themselves within them.
         competing: whether there are several hypotheses.
         n_validation: tasks that a look tries.
-        rounds: whether there are trials to learn from after phase I.
+        rounds: whether own trials can be collected.
         elapsed_s: seconds that the run has taken before it learns.
         state: what `to_json` gave, or nothing.
     """
