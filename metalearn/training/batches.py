@@ -285,7 +285,7 @@ class TrainingSet:
         return asks
 
     def draw(self, config: TrainingConfig, tried: bool, generator: torch.Generator) -> MetaBatch:
-        """A batch: contexts of demos alone, with an expert's episode, or if `tried` with 0 .. L of the trials there are."""
+        """A batch: contexts of demos alone, with an expert's episode, or if `tried` with 0 .. L trials."""
         n_plain = b = min(config.batch_tasks, self.n_tasks)
         if self._asking is not None:
             b += max(1, round(config.ask_share * config.batch_tasks))
