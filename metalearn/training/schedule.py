@@ -229,7 +229,7 @@ class AutomaticSchedule:
             if not self.clear:
                 return
         if self.round == 0:
-            over = still or share >= WARMUP_SHARE or self._competed(step)
+            over = still or share >= WARMUP_SHARE or (self.rounds and self._competed(step))
             if over and self.rounds:
                 self.round_is_due = True
             elif over:

@@ -99,6 +99,17 @@ def test_trials_begin_once_hypotheses_have_competed_for_a_while_even_if_more_cou
     assert step == 100 + 2 * STEPS.anneal_steps
 
 
+def test_where_nobody_can_try_hypotheses_compete_until_nothing_improves() -> None:
+    schedule, likelihood = automatic(rounds=False), 0.0
+    for step in range(100, 4000, 100):
+        likelihood = likelihood + 0.5 if step < 2000 else likelihood
+        schedule.look(step, {"likelihood": 0.0 if step < 800 else likelihood}, 1.0)
+    assert schedule.ramp_start is not None
+    assert schedule.ramp_start + 2 * STEPS.anneal_steps < 1900
+    assert schedule.settle_start is not None
+    assert schedule.settle_start >= 1900 + FEWEST_STEPS
+
+
 def test_hypotheses_that_nothing_needed_compete_anew_for_the_first_trials_and_no_others() -> None:
     used, schedule = automatic(), automatic()
     for one in (used, schedule):
