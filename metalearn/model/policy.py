@@ -370,14 +370,15 @@ class ConditionalPolicy(nn.Module):
             remembered: how many steps of the episode each one stands for, as all of them may not be here.
         """
         assert self.memory is not None
-        added = self.memory(self.observations(observations), changes, actions) * remembered[..., None]
+        # What reads observations is learnt by acting, not by remembering
+        seen = self.observations(observations).detach()
+        added = self.memory(seen, changes, actions) * remembered[..., None]
         told = self._told(latent[:, None].expand(-1, added.shape[1], -1), added.cumsum(1) - added)
         return (log_prior[:, None] + told).log_softmax(-1)
 
     def _told(self, latent: Float[Tensor, "*n d"], sums: Float[Tensor, "*n s"]) -> Float[Tensor, "*n z"]:
-        """How much likelier, as a logarithm, each hypothesis is after what the episode has told; zeros without."""
-        if self.memory is None:
-            return latent.new_zeros(*latent.shape[:-1], self.config.n_hypotheses)
+        """How much likelier, as a logarithm, each hypothesis is after what the episode has told."""
+        assert self.memory is not None
         recalled = self.memory.recall(sums[..., : self.memory.n_sums])
         told: Tensor = self.evidence(torch.cat([latent[..., : self.config.latent_dim], recalled], -1))
         return told * recalled[..., -1:]

@@ -34,13 +34,13 @@ MOST_TO_FIT = 4096
 """Episodes that the unit of changes is taken from."""
 MOST_WITH_PICTURES = 128
 """Episodes that an encoder is fitted to whose observations have pictures."""
-ATTEMPTS_SHARE = 1 / 8
-"""Of the tasks, those in which own attempts alone are learnt from, by the memory alone; and of the rows of a batch."""
+MEMORY_SHARE = 1 / 8
+"""Of the tasks, those of which own attempts alone are learnt from, by the memory alone; and as many rows of a batch."""
 AFTER_NOTHING, AFTER_FAILURE, AFTER_SUCCESS = 0.5, 1.0, 0.25
 """How often a context of own trials is learnt from beside the others of its task, by how the last of them went, if that
 is known: after a success it is repeated, and what to do otherwise is learnt from failures, which become few."""
 EXPERT_BESIDE_OWN, EXPERT_BESIDE_RECORDED = 0.15, 0.4
-"""How often an expert's episode is the trial of a context where there are own trials, or recorded ones, which failed.
+"""How often an expert's episode is the trial of a context: beside own trials, beside recorded ones, which all failed.
 
 A failure tells the opposite of what a success tells: who has learnt from nothing but successes learns to read no trial.
 """
@@ -144,11 +144,14 @@ class Steps:
         generator: torch.Generator,
         starts: Int[Tensor, " b"] | None = None,
         ends: Int[Tensor, " b"] | None = None,
+        *,
+        for_memory: bool = False,
     ) -> dict[str, Tensor]:
         """Steps of episodes `index` from their `starts` to before their `ends`, as the fields of a batch.
 
         They are all, or `n_steps` of them in their order, one drawn from each of as many equal parts of the episode; of
-        episodes that are no longer all, so that a short one counts as what it is.
+        episodes that are no longer all, so that a short one counts as what it is. What only a memory reads is there if
+        it is `for_memory`.
         """
         lengths = self.lengths[index]
         starts = torch.zeros_like(lengths) if starts is None else starts
@@ -174,8 +177,8 @@ class Steps:
             "mask": mask,
             "remembered": (standing_for * mask).float(),
             "effects": effects[torch.arange(len(index))[:, None], steps],
-            "changes": self._changes(rows, steps, observations),
-            "done": self._done[rows, steps],
+            "changes": self._changes(rows, steps, observations) if for_memory else observations[..., :0],
+            "done": self._done[rows, steps] if for_memory else observations[..., :0],
         }
 
     def _earlier_effects(self, index: Int[Tensor, " b"], longest: int) -> Float[Tensor, "b t s"]:
@@ -203,9 +206,12 @@ class TrainingSet:
         dataset: what was demonstrated, or recorded.
         config: of the policy that learns from it.
         goals: reads what was achieved; None where nobody says.
+        own_trials: whether own trials will come, of which a memory learns in tasks of its own.
     """
 
-    def __init__(self, dataset: Dataset, config: ModelConfig, goals: GoalReader | None = None) -> None:
+    def __init__(
+        self, dataset: Dataset, config: ModelConfig, goals: GoalReader | None = None, *, own_trials: bool = False
+    ) -> None:
         self._units, self._config = Units(dataset.spec, **dict(config.units)), config
         records = [record.packed() for record in dataset.tasks] if dataset.spec.bulky else dataset.tasks
         self.n_tasks = len(records)
@@ -220,8 +226,9 @@ class TrainingSet:
         self._trial = torch.where(self._trial >= 0, self._trial + len(shown) + len(expert), ABSENT)
         self._trial_target = torch.full_like(self._trial, ABSENT)
         self._undemonstrated = torch.zeros(self.n_tasks, dtype=torch.bool)
-        self._learnt, self._apart = _apart(self.n_tasks, ATTEMPTS_SHARE if config.memory else 0.0)
-        self._attempted = self._apart[:0]
+        share = MEMORY_SHARE if config.memory and own_trials else 0.0
+        self._learnt, self._for_memory = _split_for_memory(self.n_tasks, share)
+        self._attempted, self._expert_beside = self._for_memory[:0], EXPERT_BESIDE_RECORDED
         wanted = [actions for record in records for _, actions in record.targets()]
         self._targets = list(zip(expert, wanted, strict=True))
         self._asking = self._hindsight(records, goals) if config.ask_offers else None
@@ -245,7 +252,7 @@ class TrainingSet:
     def changes(self) -> Float[Tensor, "n c"]:
         """Return how what is no picture changes in one step, in some of the targets, to fit a memory."""
         index = torch.arange(min(len(self._steps.lengths), MOST_TO_FIT))
-        picked = self._steps.pick(index, 0, torch.Generator())
+        picked = self._steps.pick(index, 0, torch.Generator(), for_memory=True)
         return picked["changes"][picked["mask"]]
 
     def effects(self) -> Float[Tensor, "n s"]:
@@ -272,7 +279,8 @@ class TrainingSet:
         self._trial_target = _table([len(task.labels) for task in tasks], width=self._trial.shape[1])
         self._trial = torch.where(self._trial >= 0, self._trial + n_episodes, ABSENT)
         self._trial_target = torch.where(self._trial_target >= 0, self._trial_target + n_targets, ABSENT)
-        self._attempted = self._apart[(self._trial_target[self._apart] >= 0).any(1)]
+        self._attempted = self._for_memory[(self._trial_target[self._for_memory] >= 0).any(1)]
+        self._expert_beside = EXPERT_BESIDE_OWN
         self._refresh()
 
     def asks_to_try(self, seed: Sequence[int]) -> list[Ask]:
@@ -285,19 +293,19 @@ class TrainingSet:
         return asks
 
     def draw(self, config: TrainingConfig, tried: bool, generator: torch.Generator) -> MetaBatch:
-        """A batch: contexts of demos alone, with an expert's episode, or if `tried` with 0 .. L trials."""
+        """A batch: contexts of demos alone, with an expert's episode, or if `tried` with 0 .. L trials.
+
+        None of them is in the tasks that are set apart for a memory, of which own attempts come beside them.
+        """
         n_plain = b = min(config.batch_tasks, self.n_tasks)
         if self._asking is not None:
             b += max(1, round(config.ask_share * config.batch_tasks))
         task = self._learnt[torch.randint(len(self._learnt), (b,), generator=generator)]
         target, pseudo = self._draw_experts(task, generator)
-        tried, share = tried and self._trial.shape[1] > 0, config.expert_trial
-        if tried:
-            relabelled = bool((self._trial_target >= 0).any())
-            share = EXPERT_BESIDE_OWN if relabelled else EXPERT_BESIDE_RECORDED
+        share = self._expert_beside if tried else config.expert_trial
         with_pseudo = torch.rand(b, generator=generator) < share
         trial = torch.where(with_pseudo, pseudo, ABSENT)[:, None]
-        if tried:
+        if tried and self._trial.shape[1]:
             own, own_target = self._draw_own(task, with_pseudo, generator)
             trial = torch.cat([own, trial], 1)
             imitate_own = (own_target >= 0) & (torch.rand(b, generator=generator) < config.own_target)
@@ -308,6 +316,7 @@ class TrainingSet:
             asked = self._asking.draw(task, demo, target, n_plain, lambda i: self._targets[i][0], generator)
             demo, target, asks = asked.demo, asked.target, asked.asks
             starts, ends = asked.starts, asked.ends
+            trial = torch.where(trial == self._frames_of[target][:, None], ABSENT, trial)
         return MetaBatch(
             demos=EpisodeTensors.gather(self._frames, demo).drop_modalities(
                 generator, actions=0.5, rewards=0.5, success=0.5
@@ -318,24 +327,31 @@ class TrainingSet:
             asks=asks,
             hypothesis=torch.randint(self._config.n_hypotheses, (b,), generator=generator),
             **self._steps.pick(target, config.steps_per_episode, generator, starts, ends),
-            attempts=self._draw_attempts(config, generator) if tried and len(self._attempted) else None,
+            attempts=self._draw_attempts(b, config, generator) if tried and len(self._attempted) else None,
         )
 
-    def _draw_attempts(self, config: TrainingConfig, generator: torch.Generator) -> MetaBatch:
-        """Own attempts in the tasks that are set apart, beside all that they were made on.
+    def _draw_attempts(self, n_beside: int, config: TrainingConfig, generator: torch.Generator) -> MetaBatch:
+        """Own attempts in the tasks that are set apart, each beside all that it was made on, for so many other rows.
 
         What an expert did tells the task, which nobody who acts is told; and what somebody does tells what he knows, so
         that an attempt may not stand beside less than that. Nor does it tell anything where the context seems to say it
         already, as it does in tasks that are known by heart.
         """
-        b = max(1, round(ATTEMPTS_SHARE * config.batch_tasks))
+        b = max(1, round(MEMORY_SHARE * n_beside))
         task = self._attempted[torch.randint(len(self._attempted), (b,), generator=generator)]
         trial, target = self._draw_own(task, torch.zeros_like(task, dtype=torch.bool), generator)
         demo = torch.where(self._undemonstrated[task, None], ABSENT, self._demo[task])
-        return self._batch(demo, trial, target, config.steps_per_episode, generator)
+        return self._batch(demo, trial, target, config.steps_per_episode, generator, for_memory=True)
 
     def _batch(
-        self, demo: Tensor, trial: Tensor, target: Tensor, n_steps: int, generator: torch.Generator
+        self,
+        demo: Tensor,
+        trial: Tensor,
+        target: Tensor,
+        n_steps: int,
+        generator: torch.Generator,
+        *,
+        for_memory: bool = False,
     ) -> MetaBatch:
         """A batch in which all is known of these demonstrations and trials, and nothing is asked for."""
         nothing = torch.from_numpy(features_of([NOTHING] * len(target), self._config.ask_offers))
@@ -345,7 +361,7 @@ class TrainingSet:
             asks=nothing,
             hypothesis=torch.zeros_like(target),
             attempts=None,
-            **self._steps.pick(target, n_steps, generator),
+            **self._steps.pick(target, n_steps, generator, for_memory=for_memory),
         )
 
     def every_target(self, context: KnownFrom, n_rows: int) -> Iterator[tuple[Int[Tensor, " b"], MetaBatch]]:
@@ -450,6 +466,8 @@ class TrainingSet:
         self._frames = Frames.of(shown, config.n_frames, self._units, effects=effects, means=config.frame_means)
         changes = effects or config.memory > 0
         self._steps = Steps(self._targets, self._units, changes=changes, effects=effects)
+        number = {id(episode): i for i, episode in enumerate(self._episodes)}
+        self._frames_of = torch.tensor([number.get(id(episode), ABSENT) for episode, _ in self._targets])
 
 
 def _chunks(there: Bool[Tensor, "n k"], size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -458,14 +476,15 @@ def _chunks(there: Bool[Tensor, "n k"], size: int) -> Iterator[tuple[Tensor, Ten
     return zip(rows.split(size), columns.split(size), strict=True)
 
 
-def _apart(n_tasks: int, share: float) -> tuple[Int[Tensor, " n"], Int[Tensor, " m"]]:
-    """The tasks that are learnt from, and a share of them that is set apart: every other two of the first.
+def _split_for_memory(n_tasks: int, share: float) -> tuple[Int[Tensor, " n"], Int[Tensor, " m"]]:
+    """The tasks that are learnt from, and a share of them that is set apart: any of the first, up to twice as many.
 
-    Where there is no time to try all, it is the first that are tried. (Every tenth is tried with nothing shown.)
+    Where there is no time to try all, it is the first that are tried.
     """
-    number = torch.arange(n_tasks)
-    apart = (number // 2 % 2 == 1) & (number < 2 * share * n_tasks)
-    return number[~apart], number[apart]
+    n_first, generator = round(2 * share * n_tasks), torch.Generator().manual_seed(n_tasks)
+    for_memory = torch.zeros(n_tasks, dtype=torch.bool)
+    for_memory[torch.randperm(n_first, generator=generator)[: n_first // 2]] = True
+    return (~for_memory).nonzero()[:, 0], for_memory.nonzero()[:, 0]
 
 
 def _table(counts: Sequence[int], width: int | None = None) -> Int[Tensor, "n k"]:

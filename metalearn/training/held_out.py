@@ -144,10 +144,6 @@ class HeldOutScores:
             "off_policy": None if self.off_policy is None else asdict(self.off_policy),
         }
 
-    def gains(self) -> dict[str, float]:
-        """Nats per action that a context with trials gains, by name."""
-        return {f"gain_{name}": one.mean for name, one in self.gain.items()}
-
 
 class HeldOut:
     """Held-out tasks, ready to be asked about again and again.

@@ -59,7 +59,9 @@ class _Objective(nn.Module):
         """Averaged over the episodes of `batch`."""
         loss = self._imitation(batch, temperature, clear, half)
         return (
-            loss if batch.attempts is None else loss + self._told(batch.attempts, temperature, half) / len(batch.mask)
+            loss
+            if batch.attempts is None
+            else loss + self._memory_loss(batch.attempts, temperature, clear, half) / len(batch.mask)
         )
 
     def _imitation(self, batch: MetaBatch, temperature: float, clear: bool, half: bool) -> Float[Tensor, ""]:
@@ -89,21 +91,24 @@ class _Objective(nn.Module):
         steps = batch.observations[rows], batch.actions[rows], batch.mask[rows].float(), batch.effects[rows]
         return self.policy.log_likelihood(latent[rows], *steps, alone)
 
-    def _told(self, attempts: MetaBatch, temperature: float, half: bool) -> Float[Tensor, ""]:
+    def _memory_loss(self, attempts: MetaBatch, temperature: float, clear: bool, half: bool) -> Float[Tensor, ""]:
         """How little the memory makes of what own attempts tell, summed over them: nothing else learns from these.
 
-        Cross-entropy of what explains an attempt's labels and of the belief at each of its steps.
+        Cross-entropy of what explains an attempt's labels and of the belief at each of its steps. Where demonstrations
+        are clear, hypotheses are alike beside one, and there is nothing to tell.
         """
         policy = self.policy
         with torch.autocast(attempts.mask.device.type, torch.bfloat16, enabled=half):
             with torch.no_grad(), running_statistics(policy.encoder.normalise):
                 latent, log_prior = policy.infer_belief(attempts.demos, attempts.trials, attempts.asks)
-                steps = attempts.observations, attempts.actions, attempts.mask.float(), attempts.effects
-                explained = responsibilities(policy.log_likelihood(latent, *steps), log_prior, temperature)
-            steps = attempts.observations, attempts.changes, attempts.done, attempts.remembered
-            within = policy.infer_within(latent, log_prior, *steps)
+                labelled = attempts.observations, attempts.actions, attempts.mask.float(), attempts.effects
+                explained = responsibilities(policy.log_likelihood(latent, *labelled), log_prior, temperature)
+            done = attempts.observations, attempts.changes, attempts.done, attempts.remembered
+            within = policy.infer_within(latent, log_prior, *done)
         predicted = (explained[:, None] * within).sum(-1) * attempts.mask
         means = predicted.sum(1) / attempts.mask.sum(1).clamp(min=1)
+        if clear:
+            means = means * ~attempts.demos.mask.any(1)
         return -self._prior_weight * policy.steepness * means.sum()
 
 

@@ -195,7 +195,7 @@ class _Run:
         )
         torch.manual_seed(self.experiment.seed)
         policy = ConditionalPolicy(self.model, dataset.spec)
-        self.data = TrainingSet(dataset, self.model, self.goals)
+        self.data = TrainingSet(dataset, self.model, self.goals, own_trials=self._tries)
         policy.observations.fit(*self.data.observations())
         if policy.dynamics:
             policy.dynamics.fit(self.data.effects(), policy.observations.unit)
@@ -259,7 +259,7 @@ class _Run:
         while not schedule.ended(learner.steps):
             self._renew(dataset)
             step = learner.steps
-            tried = schedule.round > 0 or (self.recorded is not None and self.config.automatic)
+            tried = schedule.round > 0 or (self.config.automatic and self._recorded_trials)
             batch = self.data.draw(self.config, tried, self.generator)
             # Of nothing but empty contexts the variance is 0: running statistics would be divided by it.
             frozen, clear = schedule.batchnorm_frozen(step) or not self.data.shows, schedule.clear
@@ -290,7 +290,7 @@ class _Run:
             self.source.advance()
         if self.recorded and (window := self.recorded.at(steps)):
             kept = self.split.without_held_out(window) if self.split else window
-            self.data = TrainingSet(kept, self.model, self.goals)
+            self.data = TrainingSet(kept, self.model, self.goals, own_trials=self._tries)
         if due is None or steps < due - self.config.staleness:
             return
         if self.source is None or self.config.trials_per_task == 0:
@@ -339,10 +339,21 @@ class _Run:
             self.config,
             competing=self.experiment.model.n_hypotheses > 1,
             n_validation=self._n_validation,
-            rounds=self.source is not None and self.recorded is None and self.config.trials_per_task > 0,
+            rounds=self._tries,
             elapsed_s=self.group.run_on_rank_zero(self._elapsed),
             state=state,
         )
+
+    @property
+    def _tries(self) -> bool:
+        """Whether own trials are collected: in recorded tasks only where the phases are of given lengths."""
+        known = self.recorded is None or not self.config.automatic
+        return self.source is not None and known and self.config.trials_per_task > 0
+
+    @property
+    def _recorded_trials(self) -> bool:
+        """Whether any recorded task has a trial."""
+        return self.recorded is not None and self.recorded.max_trials > 0
 
     def _report(self, loss: float, *, look: bool) -> None:
         steps, total = self.learner.steps, self.schedule.total(self.learner.steps, self._elapsed())
@@ -375,7 +386,7 @@ class _Run:
         if self.held_out is None:
             return {}
         self.scores = self.held_out.scores(self.learner.averaged)
-        return {"likelihood": self.scores.score, **self.scores.gains()}
+        return {"likelihood": self.scores.score}
 
     def _elapsed(self) -> float:
         """Seconds that the run has taken, in this process and in those that it resumes."""

@@ -44,7 +44,7 @@ def test_the_demonstration_of_the_example_does_not_tell_opposite_doors_apart(own
 
 def test_failed_trials_that_were_recorded_become_context(own_task: ModuleType):
     data = TrainingSet(own_task.record(64), ModelConfig())
-    batch = data.draw(TrainingConfig(), own_trials=True, generator=torch.Generator().manual_seed(0))
+    batch = data.draw(TrainingConfig(), tried=True, generator=torch.Generator().manual_seed(0))
     failed = (batch.trials.success < 0) & batch.trials.mask
     assert 0.2 < failed.any(1).float().mean() < 0.7
 

@@ -18,19 +18,23 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.tasks.registry import find_family
 from metalearn.training.batches import TrainingSet
-from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
+from metalearn.training.collect import DemonstrationChunk, TaskTrials, demonstrate_chunk
 from metalearn.training.events import Stopped
 from metalearn.training.group import ProcessGroup, SingleProcess
 from metalearn.training.learner import CPU, Learner
 from metalearn.training.loop import train
 
 CONFIG = TrainingConfig(batch_tasks=15, learning_rate=1e-3)
-MODEL = ModelConfig(encoder_width=32, policy_width=32, latent_dim=16, n_hypotheses=3)
+MODEL = ModelConfig(encoder_width=32, policy_width=32, latent_dim=16, n_hypotheses=3, memory=4)
 
 
 def training_set() -> TrainingSet:
     chunk = DemonstrationChunk("reach-m2", tuple(range(24)), DataConfig(), 0)
-    return TrainingSet(Dataset(find_family("reach-m2").spec, tuple(demonstrate_chunk(chunk))), MODEL)
+    records = demonstrate_chunk(chunk)
+    data = TrainingSet(Dataset(find_family("reach-m2").spec, tuple(records)), MODEL, own_trials=True)
+    # Whoever made them: what teaches the memory is that they are relabelled.
+    data.replace_trials([TaskTrials(record.experts, record.labels) for record in records])
+    return data
 
 
 def policy_for(data: TrainingSet) -> ConditionalPolicy:
@@ -50,8 +54,8 @@ def gradients(group: SingleProcess | ProcessGroup, together: bool = True) -> dic
     learner, generator = Learner(policy, CONFIG, CPU, group), torch.Generator().manual_seed(0)
     if not together:
         policy.encoder.normalise.group = None
-    for _ in range(2):
-        (loss,) = group.total(learner.step(in_double(data.draw(CONFIG, False, generator)), 0.5))
+    for tried in (False, True):
+        (loss,) = group.total(learner.step(in_double(data.draw(CONFIG, tried, generator)), 0.5))
     found = {name: p.grad.numpy() for name, p in policy.named_parameters() if p.grad is not None}
     found |= {name: buffer.numpy() for name, buffer in policy.named_buffers()}
     return found | {"loss": np.array(loss, np.float32)}
@@ -62,13 +66,15 @@ def exactly(group: SingleProcess | ProcessGroup, n: int = 20) -> dict[str, np.nd
     data = training_set()
     policy = policy_for(data).double()
     learner, generator = Learner(policy, CONFIG, CPU, group), torch.Generator().manual_seed(0)
-    batches = [in_double(data.draw(CONFIG, False, generator)) for _ in range(n)]
+    batches = [in_double(data.draw(CONFIG, i > n // 2, generator)) for i in range(n)]
     losses = [group.total(learner.step(batch, i / n))[0] for i, batch in enumerate(batches)]
     return {name: value.numpy() for name, value in policy.state_dict().items()} | {"losses": np.array(losses)}
 
 
 def in_double(value: Any) -> Any:
     """A batch with double precision wherever it has single."""
+    if value is None:
+        return None
     if isinstance(value, torch.Tensor):
         return value.double() if value.is_floating_point() else value
     return type(value)(**{field.name: in_double(getattr(value, field.name)) for field in fields(value)})

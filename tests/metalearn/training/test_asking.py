@@ -146,9 +146,31 @@ def test_own_attempts_answer_too():
     assert imitated >= {1, 21, 31, 61}
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_what_is_imitated_is_not_in_the_context_whatever_is_asked(own: bool) -> None:
+    records = dataset().tasks
+    trials = [(replace(episode(100 * i + 31, 0.3), success=False),) for i in range(len(records))]
+    if not own:
+        records = tuple(replace(r, trials=t) for r, t in zip(records, trials, strict=True))
+    data = asking(Dataset(SPEC, records), ("return",))
+    if own:
+        data.replace_trials([TaskTrials(t, tuple(e.actions for e in t if e.actions is not None)) for t in trials])
+    answered, generator = 0, torch.Generator().manual_seed(0)
+    for _ in range(4):
+        batch = data.draw(CONFIG, True, generator)
+        for row in range(len(batch.mask)):
+            imitated = round(float(batch.actions[row, 0, 0]))
+            known = batch.trials.observations[row, batch.trials.mask[row], 0, 0].round().long().tolist()
+            assert imitated not in known
+            answered += row >= 64 and imitated % 100 == 31
+    assert answered > 20
+
+
 def test_an_own_attempt_for_the_memory_stands_beside_its_demonstration_whatever_is_asked():
     data, kinds = dataset(), ("return", "better")
-    set_ = TrainingSet(data, ModelConfig(memory=2, asks=kinds, ask_offers=offers_of(kinds, data, goals, "", 0)), goals)
+    set_ = TrainingSet(
+        data, ModelConfig(memory=2, asks=kinds, ask_offers=offers_of(kinds, data, goals, "", 0)), goals, own_trials=True
+    )
     attempts = [(episode(100 * i + 30, 0.0), episode(100 * i + 31, 1.0)) for i in range(len(data.tasks))]
     set_.replace_trials([TaskTrials(a, tuple(e.actions for e in a if e.actions is not None)) for a in attempts])
     batch = set_.draw(CONFIG, True, torch.Generator().manual_seed(0)).attempts

@@ -13,9 +13,11 @@ from metalearn.data.episode import Episode
 from metalearn.data.frames import Frames
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
+from metalearn.experiments import own_experiment
 from metalearn.model.encoder import EpisodeTensors
-from metalearn.training.batches import MetaBatch, TrainingSet
+from metalearn.training.batches import MEMORY_SHARE, MetaBatch, TrainingSet, _split_for_memory
 from metalearn.training.collect import TaskTrials
+from metalearn.training.episode_source import EpisodeSource
 
 SPEC = Spec(spaces.Box(-1e6, 1e6, (1,)), spaces.Box(-1e6, 1e6, (1,)), horizon=4, rate_hz=1.0)
 CONFIG = TrainingConfig(batch_tasks=256, demo_dropout=0.1)
@@ -94,7 +96,7 @@ def test_an_own_attempt_is_imitated_in_the_context_it_was_made_in():
 def test_own_attempts_for_the_memory_are_of_tasks_that_nothing_else_learns_from():
     plain = with_trials(TrainingSet(dataset(80), ModelConfig()), 80)
     assert plain.draw(CONFIG, True, torch.Generator()).attempts is None, "there is no memory"
-    data = TrainingSet(dataset(80), ModelConfig(memory=2))
+    data = TrainingSet(dataset(80), ModelConfig(memory=2), own_trials=True)
     first = data.draw(CONFIG, False, torch.Generator())
     assert first.attempts is None, "nothing was tried yet"
     with_trials(data, 80, without_demos=(3,))
@@ -102,33 +104,47 @@ def test_own_attempts_for_the_memory_are_of_tasks_that_nothing_else_learns_from(
     for _ in range(16):
         batch = data.draw(CONFIG, True, generator)
         assert batch.attempts is not None
-        assert len(batch.attempts.mask) == CONFIG.batch_tasks / 8
+        assert len(batch.attempts.mask) == len(batch.mask) / 8
         of_attempts |= tasks_of(batch.attempts)
         of_rest |= tasks_of(batch)
     assert len(of_attempts) == 80 / 8
+    assert max(of_attempts) < 80 / 4, "the first are tried first"
     assert of_rest | of_attempts == set(range(80))
     assert not of_rest & of_attempts
 
 
-def test_the_first_tasks_that_are_tried_have_attempts_for_the_memory_and_for_the_rest():
-    data = TrainingSet(dataset(80), ModelConfig(memory=2))
-    few = [tuple(episode(100 * i + 20 + j) for j in range(3)) for i in range(8)]
-    tried = [TaskTrials(a, tuple(e.actions for e in a if e.actions is not None)) for a in few]
-    data.replace_trials([*tried, *[TaskTrials((), ())] * 72])
-    batches = [data.draw(CONFIG, True, torch.Generator().manual_seed(seed)) for seed in range(8)]
-    assert set().union(*(tasks_of(batch.attempts) for batch in batches if batch.attempts)) == {2, 3, 6, 7}
-    own = {target // 100 for batch in batches for _, _, target in numbers(batch) if target % 100 // 10 == 2}
-    assert own == {0, 1, 4, 5}
+def test_without_own_trials_to_come_no_task_is_set_apart():
+    data, generator = with_trials(TrainingSet(dataset(16), ModelConfig(memory=2)), 16), torch.Generator().manual_seed(0)
+    batches = [data.draw(CONFIG, True, generator) for _ in range(16)]
+    assert all(batch.attempts is None for batch in batches)
+    assert set().union(*map(tasks_of, batches)) == set(range(16))
+
+
+@pytest.mark.parametrize("n_tasks", [4096, 49_152])
+def test_of_few_attempts_some_are_for_the_memory_and_some_for_the_rest_with_and_without_a_demonstration(n_tasks: int):
+    source = EpisodeSource.__new__(EpisodeSource)
+    source._experiment = own_experiment("any", "reach-m2")
+    alone = source.without_demos(n_tasks)
+    rest, for_memory = (set(one.tolist()) for one in _split_for_memory(n_tasks, MEMORY_SHARE))
+    assert len(for_memory) == n_tasks * MEMORY_SHARE
+    assert rest | for_memory == set(range(n_tasks))
+    for n_tried in (256, 512, 1024):
+        tried = set(range(n_tried))
+        for ours in (tried & rest, tried & for_memory):
+            assert len(ours) == pytest.approx(n_tried / 2, rel=0.2)
+            assert 2 <= len(ours & alone) <= n_tried / 20
 
 
 def test_an_own_attempt_stands_beside_all_that_it_was_made_on():
-    data = with_trials(TrainingSet(dataset(80), ModelConfig(memory=2)), 80, without_demos=(3,))
+    data = TrainingSet(dataset(80), ModelConfig(memory=2), own_trials=True)
+    alone = int(data._for_memory[0])
+    with_trials(data, 80, without_demos=(alone,))
     batch = data.draw(CONFIG, True, torch.Generator().manual_seed(0)).attempts
     assert batch is not None
     for demos, trials, target in numbers(batch):
         task = target // 100 * 100
         assert target - task >= 20
-        assert demos == (set() if task == 300 else {task, task + 1})
+        assert demos == (set() if task == 100 * alone else {task, task + 1})
         assert trials == list(range(task + 20, target))
     for known in (batch.demos, batch.trials):
         there = known.mask.float()
@@ -183,7 +199,9 @@ def test_large_pictures_are_packed_and_drawn_alike(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(spec_module, "BULKY", bulky)
         spec = Spec(parts, SPEC.action_space, horizon=9, rate_hz=1.0)
         tasks = [TaskRecord(f"own/{i}", tuple(shown), tuple(done)) for i, (shown, done, _) in enumerate(episodes)]
-        data = TrainingSet(Dataset(spec, tuple(tasks)), ModelConfig(n_frames=3, frame_means=True, memory=2))
+        data = TrainingSet(
+            Dataset(spec, tuple(tasks)), ModelConfig(n_frames=3, frame_means=True, memory=2), own_trials=True
+        )
         trials = [TaskTrials(tuple(tried), tuple(e.actions for e in tried)) for _, _, tried in episodes]
         drawn = []
         for own in (False, True):
@@ -194,11 +212,15 @@ def test_large_pictures_are_packed_and_drawn_alike(monkeypatch: pytest.MonkeyPat
         return spec, drawn
 
     of = Spec(parts, SPEC.action_space, horizon=9, rate_hz=1.0).example_episode
-    episodes = [[[of(rng)], [of(rng), of(rng)], [of(rng), of(rng)]] for _ in range(5)]
+    episodes = [[[of(rng)], [of(rng), of(rng)], [of(rng), of(rng)]] for _ in range(16)]
     (large, packed), (small, plain) = batches(1024), batches(10**6)
     assert (large.bulky, small.bulky) == (True, False)
-    for one, other in zip(packed, plain, strict=True):
+    assert packed[1].attempts is not None
+    attempts = [(one.attempts, other.attempts) for one, other in zip(packed, plain, strict=True) if one.attempts]
+    for one, other in [*zip(packed, plain, strict=True), *attempts]:
         for field in fields(MetaBatch):
             a, b = getattr(one, field.name), getattr(other, field.name)
+            if field.name == "attempts":
+                continue
             for name in (f.name for f in fields(a)) if isinstance(a, EpisodeTensors) else ("",):
                 torch.testing.assert_close(*((getattr(x, name) if name else x) for x in (a, b)), rtol=0, atol=0)

@@ -91,7 +91,6 @@ def test_scores_are_of_every_context_and_the_same_each_time(spec: Spec) -> None:
         found.likelihood["trials"].mean - found.likelihood["demos"].mean, abs=1e-5
     )
     assert found.score == pytest.approx(sum(one.mean for one in found.likelihood.values()) / 3)
-    assert found.gains() == {f"gain_{name}": found.gain[name].mean for name in ("expert", "trials")}
 
 
 def test_a_context_that_no_task_has_is_absent() -> None:

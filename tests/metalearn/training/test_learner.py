@@ -13,7 +13,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.model.policy import MEMORY_WEIGHTS, ConditionalPolicy
 from metalearn.tasks.registry import find_family
 from metalearn.training.batches import MetaBatch, TrainingSet
-from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
+from metalearn.training.collect import DemonstrationChunk, TaskTrials, demonstrate_chunk
 from metalearn.training.held_out import told
 from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.schedule import FixedSchedule
@@ -136,14 +136,15 @@ def with_attempts() -> tuple[Learner, MetaBatch]:
     """A policy with a memory, and a batch with attempts for it."""
     model, spec = ModelConfig(memory=4), find_family("reach-m2").spec
     chunk = DemonstrationChunk("reach-m2", tuple(range(32)), DataConfig(), 0)
-    data = TrainingSet(Dataset(spec, tuple(demonstrate_chunk(chunk))), model)
+    records = demonstrate_chunk(chunk)
+    data = TrainingSet(Dataset(spec, tuple(records)), model, own_trials=True)
+    data.replace_trials([TaskTrials(record.experts, record.labels) for record in records])
     torch.manual_seed(0)
     policy = ConditionalPolicy(model, spec)
     policy.observations.fit(*data.observations())
     assert policy.memory is not None
     policy.memory.fit(data.changes())
-    batch = data.draw(CONFIG, False, torch.Generator().manual_seed(0))
-    return Learner(policy, CONFIG), replace(batch, attempts=replace(batch.share(0, 4)))
+    return Learner(policy, CONFIG), data.draw(CONFIG, True, torch.Generator().manual_seed(0))
 
 
 def test_from_attempts_that_are_set_apart_the_memory_learns_and_nothing_else() -> None:
@@ -163,6 +164,14 @@ def test_from_attempts_that_are_set_apart_the_memory_learns_and_nothing_else() -
     for name, gradient in without.items():
         torch.testing.assert_close(gradient, with_them[name])
     assert all(gradient.any() for name, gradient in with_them.items() if name.startswith("evidence."))
+
+
+def test_where_demonstrations_are_clear_an_attempt_beside_one_tells_nothing() -> None:
+    learner, batch = with_attempts()
+    assert batch.attempts is not None
+    assert batch.attempts.demos.mask.any(1).all()
+    assert learner._objective._memory_loss(batch.attempts, 1.0, False, False) > 0
+    assert learner._objective._memory_loss(batch.attempts, 1.0, True, False) == 0
 
 
 def test_attempts_that_are_set_apart_leave_no_trace_in_running_statistics() -> None:
