@@ -255,7 +255,7 @@ class TrainingConfig(Section):
         0.05, ge=0, le=1, description="probability that a context comes without its demonstrations"
     )
     expert_trial: float = Field(
-        0.7, ge=0, le=1, description="how often an expert's episode plays a trial that succeeded while there are no trials"
+        0.7, ge=0, le=1, description="how often an expert's episode plays a trial while there are none"
     )
     ask_share: float = Field(
         1.0, gt=0, description="contexts that ask for something in a batch, for each of its `batch_tasks` contexts "
