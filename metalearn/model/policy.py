@@ -370,7 +370,7 @@ class ConditionalPolicy(nn.Module):
             remembered: how many steps of the episode each one stands for, as all of them may not be here.
         """
         assert self.memory is not None
-        # What reads observations is learnt by acting, not by remembering
+        # What reads observations is learnt by acting, not by remembering.
         seen = self.observations(observations).detach()
         added = self.memory(seen, changes, actions) * remembered[..., None]
         told = self._told(latent[:, None].expand(-1, added.shape[1], -1), added.cumsum(1) - added)

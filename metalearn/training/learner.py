@@ -58,11 +58,9 @@ class _Objective(nn.Module):
     def forward(self, batch: MetaBatch, temperature: float, clear: bool, half: bool) -> Float[Tensor, ""]:
         """Averaged over the episodes of `batch`."""
         loss = self._imitation(batch, temperature, clear, half)
-        return (
-            loss
-            if batch.attempts is None
-            else loss + self._memory_loss(batch.attempts, temperature, clear, half) / len(batch.mask)
-        )
+        if batch.attempts is not None:
+            loss = loss + self._memory_loss(batch.attempts, temperature, clear, half) / len(batch.mask)
+        return loss
 
     def _imitation(self, batch: MetaBatch, temperature: float, clear: bool, half: bool) -> Float[Tensor, ""]:
         """How unlikely the policy makes what is to be imitated, averaged over its episodes."""
