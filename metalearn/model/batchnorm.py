@@ -45,14 +45,14 @@ class GlobalBatchNorm(nn.BatchNorm1d):
 
 
 @contextmanager
-def running_statistics(norm: nn.BatchNorm1d) -> Iterator[None]:
-    """Meanwhile `norm` normalises by its running statistics, and rows leave no trace in them."""
-    training = norm.training
-    norm.eval()
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Meanwhile `module` evaluates: rows are normalised by running statistics, and leave no trace in them."""
+    training = module.training
+    module.eval()
     try:
         yield
     finally:
-        norm.train(training)
+        module.train(training)
 
 
 class _AddUp(torch.autograd.Function):

@@ -466,8 +466,9 @@ class TrainingSet:
         self._frames = Frames.of(shown, config.n_frames, self._units, effects=effects, means=config.frame_means)
         changes = effects or config.memory > 0
         self._steps = Steps(self._targets, self._units, changes=changes, effects=effects)
-        number = {id(episode): i for i, episode in enumerate(self._episodes)}
-        self._frames_of = torch.tensor([number.get(id(episode), ABSENT) for episode, _ in self._targets])
+        if self._asking is not None:
+            number = {id(episode): i for i, episode in enumerate(self._episodes)}
+            self._frames_of = torch.tensor([number.get(id(episode), ABSENT) for episode, _ in self._targets])
 
 
 def _chunks(there: Bool[Tensor, "n k"], size: int) -> Iterator[tuple[Tensor, Tensor]]:

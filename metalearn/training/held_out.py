@@ -17,6 +17,7 @@ from torch import Tensor
 from metalearn.config import ModelConfig
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Episode
+from metalearn.model.batchnorm import evaluating
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.training.batches import KnownFrom, MetaBatch, TrainingSet
 from metalearn.training.off_policy import OffPolicyEvidence, estimate, recorded_likelihood
@@ -173,13 +174,9 @@ class HeldOut:
     @torch.no_grad()
     def scores(self, policy: ConditionalPolicy) -> HeldOutScores:
         """How likely the policy makes what was done. It is left in the mode that it was in."""
-        training = policy.training
-        policy.eval()
-        try:
+        with evaluating(policy):
             per_task = {name: self._likelihood(policy, name) for name in get_args(KnownFrom)}
             evidence = self._evidence(policy)
-        finally:
-            policy.train(training)
         likelihood = {name: _measured(values) for name, values in per_task.items() if not values.isnan().all()}
         compared = likelihood.keys() & {"expert", "trials"} if "demos" in likelihood else ()
         gains = {name: per_task[name] - per_task["demos"] for name in sorted(compared)}

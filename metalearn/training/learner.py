@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from metalearn.config import Config, TrainingConfig
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
-from metalearn.model.batchnorm import running_statistics
+from metalearn.model.batchnorm import evaluating
 from metalearn.model.losses import mixture_loss, responsibilities
 from metalearn.model.policy import ConditionalPolicy
 from metalearn.training.batches import MetaBatch
@@ -97,12 +97,12 @@ class _Objective(nn.Module):
         """
         policy = self.policy
         with torch.autocast(attempts.mask.device.type, torch.bfloat16, enabled=half):
-            with torch.no_grad(), running_statistics(policy.encoder.normalise):
+            with torch.no_grad(), evaluating(policy.encoder.normalise):
                 latent, log_prior = policy.infer_belief(attempts.demos, attempts.trials, attempts.asks)
-                labelled = attempts.observations, attempts.actions, attempts.mask.float(), attempts.effects
-                explained = responsibilities(policy.log_likelihood(latent, *labelled), log_prior, temperature)
-            done = attempts.observations, attempts.changes, attempts.done, attempts.remembered
-            within = policy.infer_within(latent, log_prior, *done)
+                likelihood = self._likelihood(attempts, latent, slice(None), 1.0)
+                explained = responsibilities(likelihood, log_prior, temperature)
+            steps = attempts.observations, attempts.changes, attempts.done, attempts.remembered
+            within = policy.infer_within(latent, log_prior, *steps)
         predicted = (explained[:, None] * within).sum(-1) * attempts.mask
         means = predicted.sum(1) / attempts.mask.sum(1).clamp(min=1)
         if clear:

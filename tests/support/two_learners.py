@@ -41,6 +41,8 @@ def policy_for(data: TrainingSet) -> ConditionalPolicy:
     torch.manual_seed(0)
     policy = ConditionalPolicy(MODEL, find_family("reach-m2").spec)
     policy.observations.fit(*data.observations())
+    assert policy.memory is not None
+    policy.memory.fit(data.changes())
     return policy
 
 

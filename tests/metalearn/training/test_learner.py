@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.two_learners import policy_for, training_set
 from torch import Tensor
 
 from metalearn.config import DataConfig, ModelConfig, TrainingConfig
@@ -13,7 +14,7 @@ from metalearn.data.errors import InvalidConfig
 from metalearn.model.policy import MEMORY_WEIGHTS, ConditionalPolicy
 from metalearn.tasks.registry import find_family
 from metalearn.training.batches import MetaBatch, TrainingSet
-from metalearn.training.collect import DemonstrationChunk, TaskTrials, demonstrate_chunk
+from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
 from metalearn.training.held_out import told
 from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.schedule import FixedSchedule
@@ -134,17 +135,8 @@ def test_it_goes_on_from_earlier_weights(average_share: float) -> None:
 
 def with_attempts() -> tuple[Learner, MetaBatch]:
     """A policy with a memory, and a batch with attempts for it."""
-    model, spec = ModelConfig(memory=4), find_family("reach-m2").spec
-    chunk = DemonstrationChunk("reach-m2", tuple(range(32)), DataConfig(), 0)
-    records = demonstrate_chunk(chunk)
-    data = TrainingSet(Dataset(spec, tuple(records)), model, own_trials=True)
-    data.replace_trials([TaskTrials(record.experts, record.labels) for record in records])
-    torch.manual_seed(0)
-    policy = ConditionalPolicy(model, spec)
-    policy.observations.fit(*data.observations())
-    assert policy.memory is not None
-    policy.memory.fit(data.changes())
-    return Learner(policy, CONFIG), data.draw(CONFIG, True, torch.Generator().manual_seed(0))
+    data = training_set()
+    return Learner(policy_for(data), CONFIG), data.draw(CONFIG, True, torch.Generator().manual_seed(0))
 
 
 def test_from_attempts_that_are_set_apart_the_memory_learns_and_nothing_else() -> None:
