@@ -16,6 +16,7 @@ from metalearn.model.observations import ObservationEncoder
 
 ABOUT = 3
 """Kinds of episode whose keys a latent has: demos, trials that succeeded and trials that failed."""
+KINDS_OF_CONTEXT = ("with demos", "with a trial that did not fail", "with failed trials alone")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,9 @@ class EpisodeTensors:
 class ContextEncoder(nn.Module):
     """latent = BatchNorm(mean of demos + sum of trials), where a trial is read in the light of the demos.
 
+    What a failed trial adds is learnt apart from what others add, and is nothing until one has been seen: who has
+    learnt from successes alone cannot know what a failure tells, and must not forget what a success does to find out.
+
     Batch normalisation without affine parameters spreads the latents of a batch: at the start contexts hardly
     differ between tasks, and without it learning waits on a plateau. Where observations list entities, the
     keys of those that the demos, the trials that succeeded and those that failed were about are appended to the latent.
@@ -93,26 +97,33 @@ class ContextEncoder(nn.Module):
         super().__init__()
         self.observations = observations
         width, d, self.means = config.encoder_width, config.latent_dim, config.frame_means
+        self.latent_dim = d
         frame_size = observations.frame_size + action_size + 2
         frame_size += observations.mean_size + 1 if self.means else 0
         size = config.n_frames * frame_size + 4
         n_heads, key_size = observations.memory_shape or (0, 0)
         n_keys, n_matches = n_heads * key_size, n_heads**2
         self.demo = _mlp(size + n_keys, width, d)
-        self.trial = _mlp(size + n_keys + n_matches + d + 1, width, d)
-        self.counts = nn.Linear(2, d)
+        self.trial = _mlp(size + n_keys + n_matches + d + 1, width, 2 * d)
+        self.counts = nn.Linear(len(KINDS_OF_CONTEXT), d)
+        with torch.no_grad():  # failures are the second half
+            for zeros in (self.trial[-1].weight[d:], self.trial[-1].bias[d:], self.counts.weight[:, -1]):
+                zeros.zero_()
         self.max_trials = config.max_trials
         self.normalise = GlobalBatchNorm(d, affine=False, momentum=0.02)
 
     def forward(self, demos: EpisodeTensors, trials: EpisodeTensors) -> Float[Tensor, "b d"]:
         """Invariant to the order of demos and of trials; either may be empty."""
         shown, tried = demos.mask.float()[..., None], trials.mask.float()[..., None]
-        any_demo, any_trial = (one.mask.any(1, keepdim=True).to(one.times.dtype) for one in (demos, trials))
+        failed = trials.success < 0
+        any_demo, any_trial, any_other = (
+            there.any(1, keepdim=True).to(demos.times.dtype) for there in (demos.mask, trials.mask, trials.mask & ~failed)
+        )
         n_demos = shown.sum(1).clamp(min=1)
         seen, keys = self._flatten(demos, "demo")
         demo = (self.demo(seen) * shown).sum(1) / n_demos
         about = [] if keys is None else [(keys * shown[..., None]).sum(1) / n_demos[..., None]]
-        latent = demo + self.counts(torch.cat([any_demo, any_trial], -1))
+        latent = demo + self.counts(torch.cat([any_demo, any_other, any_trial - any_other], -1))
         seen, keys = self._flatten(trials, "trial")
         light = torch.cat([demo, any_demo], -1)[:, None].expand(-1, trials.mask.shape[1], -1)
         matches = [] if keys is None else [torch.einsum("bkhc,bgc->bkhg", keys, about[0]).flatten(2)]
@@ -121,7 +132,9 @@ class ContextEncoder(nn.Module):
         if keys is not None:
             outcomes = (1 + trials.success) / 2, (1 - trials.success) / 2  # a trial of unknown success is half of each
             about += [(keys * (tried * outcome[..., None])[..., None]).sum(1) for outcome in outcomes]
-        latent = latent + (self.trial(torch.cat([seen, *matches, light], -1)) * tried).sum(1)
+        read = self.trial(torch.cat([seen, *matches, light], -1))
+        told = torch.where(failed[..., None], read[..., self.latent_dim :], read[..., : self.latent_dim])
+        latent = latent + (told * tried).sum(1)
         return torch.cat([self.normalise(latent), *(a.flatten(1) for a in about)], -1)
 
     def _flatten(

@@ -13,6 +13,7 @@ from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.asks import Ask, Goal, Return
 from metalearn.data.context import Context
+from metalearn.data.episode import Episode
 from metalearn.data.spec import Spec
 from metalearn.model.export import with_graphs
 from metalearn.model.policy import ConditionalPolicy
@@ -98,10 +99,12 @@ def reach_ask() -> Bundle:
 
 
 def contexts(spec: Spec, rng: np.random.Generator) -> list[Context]:
-    def episodes(n: int) -> tuple[object, ...]:
-        return tuple(spec.example_episode(rng, int(rng.integers(1, spec.horizon + 1))) for _ in range(n))
+    def episodes(n: int, *outcomes: bool) -> tuple[Episode, ...]:
+        some = (spec.example_episode(rng, int(rng.integers(1, spec.horizon + 1))) for _ in range(n))
+        return tuple(replace(one, success=success) for one, success in zip(some, outcomes or (True,) * n, strict=True))
 
-    return [Context(episodes(k), episodes(n)) for k in (0, 1, 4) for n in (0, 1, 3)]
+    outcomes = (), (True,), (False, True, False)
+    return [Context(episodes(k), episodes(len(went), *went)) for k in (0, 1, 4) for went in outcomes]
 
 
 def asked(bundle: Bundle, given: list[Context], rng: np.random.Generator) -> list[Context]:

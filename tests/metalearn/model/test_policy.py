@@ -1,4 +1,6 @@
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,9 +26,9 @@ LISTED = Spec(spaces.Dict(objects=OBJECTS), CONTINUOUS.action_space, horizon=8, 
 TWO_LISTS = Spec(spaces.Dict(body=BODY, near=OBJECTS, far=OBJECTS), DISCRETE.action_space, horizon=8, rate_hz=10.0)
 
 
-def inference(spec: Spec = CONTINUOUS) -> Inference:
+def inference(spec: Spec = CONTINUOUS, **fields: Any) -> Inference:
     torch.manual_seed(0)
-    config = ModelConfig(encoder_width=16, policy_width=16, latent_dim=8, n_hypotheses=3)
+    config = ModelConfig(encoder_width=16, policy_width=16, latent_dim=8, n_hypotheses=3, **fields)
     return Inference(ConditionalPolicy(config, spec), spec)
 
 
@@ -58,10 +60,21 @@ def test_the_order_of_demos_and_of_trials_does_not_matter(spec: Spec):
     np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+def failures(*episodes: Episode) -> list[Episode]:
+    return [replace(episode, success=False) for episode in episodes]
+
+
+def test_a_failure_tells_nothing_until_one_is_learnt_from():
+    model, (a, b, c) = inference(max_trials=3), some_episodes(CONTINUOUS, 3)
+    for others in ((), (c,)):
+        one, other = latents(model, [Context((a,), (*failures(b, b), *others)), Context((a,), others)])
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 def test_a_trial_is_not_a_demo_and_success_is_not_failure():
     model, (a, b) = inference(), some_episodes(CONTINUOUS, 2)
-    failed = Episode(b.observations, b.actions, b.rewards, success=False)
-    contexts = [Context((a, b)), Context((a,), (b,)), Context((a,), (failed,)), Context((a,))]
+    torch.nn.init.normal_(model.policy.encoder.trial[-1].weight)  # as if failures had been learnt from
+    contexts = [Context((a, b)), Context((a,), (b,)), Context((a,), (*failures(b),)), Context((a,))]
     different = latents(model, contexts)
     distances = np.abs(different[:, None] - different[None]).max(-1)[~np.eye(4, dtype=bool)]
     assert distances.min() > 1e-4
