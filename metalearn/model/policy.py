@@ -29,6 +29,9 @@ from metalearn.model.observations import ObservationEncoder, make_observation_en
 from metalearn.model.search import Search
 
 LOG_SIGMA_RANGE = (-3.0, 1.0)
+OUTLIER = 3.0
+"""Deviations from which on an error counts by its size and no longer by its square (P. J. Huber, "Robust estimation of a
+location parameter", 1964): what is done wrong in states that are new must not drown what is done nearly right elsewhere."""
 MEMORY_WEIGHTS = ("memory.", "evidence.")
 """What the names of weights begin with that a policy without a memory within an episode does not have."""
 RECOGNISED = 0.5  # how probably a trial is the policy's own, for it to be counted
@@ -309,6 +312,7 @@ class ConditionalPolicy(nn.Module):
     ) -> Float[Tensor, "b z t"]:
         """log p(action | observation, z, context) at each step, for every z or one of each row, but for a constant.
 
+        Of continuous actions it is Gaussian, and exponential from `OUTLIER` deviations on.
         `within` are bounds that means are moved into, as they are where somebody acts.
         """
         if hypothesis is None:
@@ -325,7 +329,8 @@ class ConditionalPolicy(nn.Module):
             out = out.maximum(within[0]).minimum(within[1])
         log_sigma = self._log_sigma(latent[:, None].expand(-1, z, -1), embedded)[:, :, None]
         error = (actions[:, None] - out) / log_sigma.exp()
-        return (-0.5 * error.square() - log_sigma).sum(-1)
+        near = error.clamp(-OUTLIER, OUTLIER)
+        return (near * (0.5 * near - error) - log_sigma).sum(-1)
 
     @property
     def steepness(self) -> Float[Tensor, ""]:
