@@ -106,9 +106,10 @@ class ContextEncoder(nn.Module):
         self.demo = _mlp(size + n_keys, width, d)
         self.trial = _mlp(size + n_keys + n_matches + d + 1, width, 2 * d)
         self.counts = nn.Linear(len(KINDS_OF_CONTEXT), d)
-        with torch.no_grad():  # failures are the second half
-            for zeros in (self.trial[-1].weight[d:], self.trial[-1].bias[d:], self.counts.weight[:, -1]):
-                zeros.zero_()
+        with torch.no_grad():  # the last half, and the last column, are of failures
+            for parameter in self.trial[-1].parameters():
+                parameter[d:] = 0
+            self.counts.weight[:, -1] = 0
         self.max_trials = config.max_trials
         self.normalise = GlobalBatchNorm(d, affine=False, momentum=0.02)
 
@@ -117,7 +118,8 @@ class ContextEncoder(nn.Module):
         shown, tried = demos.mask.float()[..., None], trials.mask.float()[..., None]
         failed = trials.success < 0
         any_demo, any_trial, any_other = (
-            there.any(1, keepdim=True).to(demos.times.dtype) for there in (demos.mask, trials.mask, trials.mask & ~failed)
+            there.any(1, keepdim=True).to(demos.times.dtype)
+            for there in (demos.mask, trials.mask, trials.mask & ~failed)
         )
         n_demos = shown.sum(1).clamp(min=1)
         seen, keys = self._flatten(demos, "demo")

@@ -23,15 +23,15 @@ from metalearn.data.units import Units
 from metalearn.model.asks import AskReader
 from metalearn.model.choices import log_likelihood_of_choices, most_probable_choices
 from metalearn.model.dynamics import Dynamics
-from metalearn.model.encoder import ABOUT, ContextEncoder, EpisodeTensors
+from metalearn.model.encoder import ABOUT, KINDS_OF_CONTEXT, ContextEncoder, EpisodeTensors
 from metalearn.model.memory import EpisodeMemory
 from metalearn.model.observations import ObservationEncoder, make_observation_encoder
 from metalearn.model.search import Search
 
 LOG_SIGMA_RANGE = (-3.0, 1.0)
 OUTLIER = 3.0
-"""Deviations from which on an error counts by its size and no longer by its square (P. J. Huber, "Robust estimation of a
-location parameter", 1964): what is done wrong in states that are new must not drown what is done nearly right elsewhere."""
+"""Deviations from which on an error counts by its size, and not by its square (P. J. Huber, "Robust estimation of a
+location parameter", 1964): what is far off in states that are new must not drown what is nearly right elsewhere."""
 MEMORY_WEIGHTS = ("memory.", "evidence.")
 """What the names of weights begin with that a policy without a memory within an episode does not have."""
 RECOGNISED = 0.5  # how probably a trial is the policy's own, for it to be counted
@@ -449,21 +449,21 @@ class ConditionalPolicy(nn.Module):
         """The policy that `to_weights` wrote, in evaluation mode. Raises InvalidConfig for other weights."""
         policy = cls(config, spec)
         tensors = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
-        tensors = {name: _with_failures_apart(name, value, policy.state_dict()) for name, value in tensors.items()}
         try:
-            policy.load_state_dict(tensors)
+            policy.load_state_dict(_with_failures_apart(tensors))
         except RuntimeError as error:  # a sentence for each array, below a headline
             differs = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
             raise InvalidConfig(f"its weights do not fit its configuration in this version: {differs}") from error
         return policy.eval()
 
 
-def _with_failures_apart(name: str, weights: Tensor, expected: Mapping[str, Tensor]) -> Tensor:
-    """The same weights; of a bundle that reads all trials alike, as those of one that reads failures apart."""
-    missing = 0 if name not in expected else expected[name].numel() - weights.numel()
-    if name == "encoder.counts.weight" and missing == len(weights):
-        return weights[:, [0, 1, 1]]
-    return weights.repeat(2, *([1] * (weights.ndim - 1))) if name.startswith("encoder.trial.4.") and missing else weights
+def _with_failures_apart(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights; those of a bundle from before failures were read apart read them as they read other trials."""
+    counts = weights.get("encoder.counts.weight")
+    if counts is None or counts.shape[-1] != len(KINDS_OF_CONTEXT) - 1:
+        return weights
+    twice = {name: torch.cat([value, value]) for name, value in weights.items() if name.startswith("encoder.trial.4.")}
+    return weights | twice | {"encoder.counts.weight": counts[:, [0, 1, 1]]}
 
 
 def _queries(
