@@ -7,6 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from support.asks import Urgency
+from torch import Tensor
 
 from metalearn.adapter import Belief
 from metalearn.config import ModelConfig
@@ -17,7 +18,7 @@ from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.spaces import from_vectors
 from metalearn.data.spec import Spec
 from metalearn.model.inference import Inference
-from metalearn.model.policy import LOG_SIGMA_RANGE, ConditionalPolicy
+from metalearn.model.policy import LOG_SIGMA_RANGE, OUTLIER, ConditionalPolicy
 
 CONTINUOUS = Spec(spaces.Box(-3, 3, (6,)), spaces.Box(-1, 1, (2,)), horizon=8, rate_hz=10.0)
 DISCRETE = Spec(spaces.Box(-3, 3, (6,)), spaces.Discrete(3, start=2), horizon=8, rate_hz=10.0)
@@ -176,21 +177,34 @@ def test_an_episode_has_to_tell_more_against_what_its_context_says():
         ConditionalPolicy(ModelConfig(n_hypotheses=1, memory=2), CONTINUOUS)
 
 
-@pytest.mark.parametrize("log_sigma", [-0.5, -2.0, -9.0])
-def test_a_likelihood_is_as_steep_as_its_gradient_one_deviation_off(log_sigma: float):
-    policy, (episode,) = inference(CONTINUOUS).policy, some_episodes(CONTINUOUS, 1)
-    with torch.no_grad():
-        policy.log_sigma.fill_(log_sigma)
-    (belief,) = inference(CONTINUOUS).infer_belief([Context((episode,))])
+def pull(policy: ConditionalPolicy, n_deviations: float) -> Tensor:
+    """The gradient of a likelihood in an action so many deviations off."""
+    (episode,) = some_episodes(CONTINUOUS, 1)
+    (belief,) = Inference(policy, CONTINUOUS).infer_belief([Context((episode,))])
     latent, seen = torch.from_numpy(belief.latent)[None], torch.from_numpy(episode.observations[:1].copy())
     with torch.no_grad():
         mean = policy.act(policy.conditioning(latent, torch.zeros(1, dtype=torch.long)), seen)
-    action = (mean + policy.log_sigma.detach().clamp(*LOG_SIGMA_RANGE).exp()).requires_grad_()
+    action = mean + n_deviations * policy.log_sigma.detach().clamp(*LOG_SIGMA_RANGE).exp()
     nothing = torch.zeros(1, 1, policy.n_sums)
-    likelihood = policy.log_likelihood(latent, seen[:, None], action[:, None], torch.ones(1, 1), nothing)[0, 0]
-    (gradient,) = torch.autograd.grad(likelihood, action)
-    torch.testing.assert_close(policy.steepness, gradient.norm())
+    known = latent, seen[:, None], action[:, None].requires_grad_(), torch.ones(1, 1), nothing
+    (gradient,) = torch.autograd.grad(policy.log_likelihood(*known)[0, 0], known[2])
+    return gradient
+
+
+@pytest.mark.parametrize("log_sigma", [-0.5, -2.0, -9.0])
+def test_a_likelihood_is_as_steep_as_its_gradient_one_deviation_off(log_sigma: float):
+    policy = inference(CONTINUOUS).policy
+    with torch.no_grad():
+        policy.log_sigma.fill_(log_sigma)
+    torch.testing.assert_close(policy.steepness, pull(policy, 1.0).norm())
     assert float(inference(DISCRETE).policy.steepness) == 1.0
+
+
+def test_what_is_far_off_does_not_pull_harder_the_farther_it_is():
+    policy = inference(CONTINUOUS).policy
+    one, three, many = (pull(policy, n) for n in (1.0, OUTLIER, 40.0))
+    torch.testing.assert_close(three, OUTLIER * one)
+    torch.testing.assert_close(many, three)
 
 
 def test_a_belief_samples_by_its_probabilities_and_knows_its_entropy():
