@@ -240,6 +240,11 @@ class TrainingSet:
         """Whether any context has an episode."""
         return bool(self._episodes)
 
+    @property
+    def n_actions(self) -> float:
+        """Of an episode to imitate, on average."""
+        return float(self._steps.lengths.float().mean())
+
     def observations(self) -> tuple[Float[Tensor, "n o"], Int[Tensor, " n"]]:
         """Return every observation that has a target, and the number of its episode, to fit the encoder."""
         lengths = self._steps.lengths

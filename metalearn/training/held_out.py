@@ -124,17 +124,24 @@ class HeldOutScores:
             (demos and the recorded trials), `asks` (what the episode was an answer to, and no demos). A context that no
             task has is absent.
         gain: of `expert` and `trials`, how much likelier than with the demos alone, task by task.
+        n_actions: of an episode, on average.
         off_policy: what the recorded outcomes say; None where no episode has one, or observations are pictures.
     """
 
     likelihood: Mapping[str, Measured]
     gain: Mapping[str, Measured]
+    n_actions: float
     off_policy: OffPolicyEvidence | None = None
 
     @property
     def score(self) -> float:
         """One number to stop by, higher is better: the mean over the contexts."""
         return sum(one.mean for one in self.likelihood.values()) / len(self.likelihood)
+
+    def unexplained(self, n_hypotheses: int) -> float:
+        """Nats that an episode of the expert tells of another beyond which of the hypotheses it is of, at least 0."""
+        gain = self.gain.get("expert")
+        return max(0.0, gain.mean * self.n_actions - math.log(n_hypotheses)) if gain else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """What a bundle's report says of it."""
@@ -180,7 +187,8 @@ class HeldOut:
         likelihood = {name: _measured(values) for name, values in per_task.items() if not values.isnan().all()}
         compared = likelihood.keys() & {"expert", "trials"} if "demos" in likelihood else ()
         gains = {name: per_task[name] - per_task["demos"] for name in sorted(compared)}
-        return HeldOutScores(likelihood, {name: _measured(values) for name, values in gains.items()}, evidence)
+        measured = {name: _measured(values) for name, values in gains.items()}
+        return HeldOutScores(likelihood, measured, self._targets.n_actions, evidence)
 
     def _likelihood(self, policy: ConditionalPolicy, context: KnownFrom) -> Float[Tensor, " n"]:
         """Of each task, per action; NaN for a task without such a context."""

@@ -367,7 +367,7 @@ class _Run:
         likelihood = self.group.run_on_rank_zero(self._likelihood)
         elapsed = self.group.run_on_rank_zero(self._elapsed)
         self.progress.history.append({"step": steps, "loss": loss, **likelihood, **seen})
-        over = self.schedule.look(steps, {"likelihood": likelihood.get("likelihood", learnt), **seen}, elapsed)
+        over = self.schedule.look(steps, {"likelihood": learnt, **likelihood, **seen}, elapsed)
         if self.config.automatic:
             self.best.note(steps, seen, likelihood.get("likelihood"), self.learner.averaged.to_weights)
             if over and (earlier := self.best.surely_earlier(self._n_validation)) is not None:
@@ -386,7 +386,8 @@ class _Run:
         if self.held_out is None:
             return {}
         self.scores = self.held_out.scores(self.learner.averaged)
-        return {"likelihood": self.scores.score}
+        unexplained = self.scores.unexplained(self.model.n_hypotheses)
+        return {"likelihood": self.scores.score, "unexplained": unexplained}
 
     def _elapsed(self) -> float:
         """Seconds that the run has taken, in this process and in those that it resumes."""

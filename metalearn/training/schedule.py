@@ -141,6 +141,7 @@ STALE = 0.25  # success that attempts have gained since trials were collected: t
 UNUSED = 0.2  # nats that an episode tells of its hypothesis, below which all are alike
 FRESH = 0.1  # share of the steps: trials of a policy that is younger by less are as good as new ones
 MOST_ROUNDS = 4
+FINDING = 0.95  # of what hypotheses left unexplained at the look before, below which they still find something
 
 
 @dataclass
@@ -172,6 +173,8 @@ class AutomaticSchedule:
     improved_at: int = 0
     best: dict[str, float] = field(default_factory=dict)
     success_of_trials: float | None = None
+    unexplained: float = 0.0
+    found_at: int = 0
     best_of_rounds: float = -math.inf
     allowed: int = 0
 
@@ -288,10 +291,16 @@ class AutomaticSchedule:
         return over and not self.clear
 
     def _competed(self, step: int) -> bool:
-        """Whether hypotheses have competed for long enough to try: what follows is learnt from trials too."""
+        """Whether hypotheses have competed for long enough to try: what follows is learnt from trials too.
+
+        Beside own trials they hardly find what they have not found before. They are not done as long as they explain
+        more and more, if not at each look.
+        """
         if self.ramp_start is None or self.clear:
             return False
-        return step >= self.ramp_start + 2 * self.config.anneal_steps
+        return (
+            step >= self.ramp_start + 2 * self.config.anneal_steps and step > self.found_at + self.config.anneal_steps
+        )
 
     def _stale(self, step: int) -> bool:
         """Whether what trials tell has been learnt, and attempts are no longer like them."""
@@ -315,6 +324,10 @@ class AutomaticSchedule:
             self.success_of_trials = figures["success"]
         if "likelihood" in seen and figures.get("success", 0.0) < SOLVING:
             figures["likelihood"] = seen["likelihood"]
+        unexplained = seen.get("unexplained", 0.0)
+        if unexplained < FINDING * self.unexplained and unexplained > 0:
+            self.improved_at = self.found_at = step
+        self.unexplained = unexplained
         for name, value in figures.items():
             before = self.best.get(name, -math.inf)
             if value > before + (LIKELIER if name == "likelihood" else self._error(max(value, 0.0))):

@@ -99,6 +99,16 @@ def test_trials_begin_once_hypotheses_have_competed_for_a_while_even_if_more_cou
     assert step == 100 + 2 * STEPS.anneal_steps
 
 
+def test_trials_wait_while_hypotheses_explain_more_and_more_even_if_not_at_each_look() -> None:
+    schedule, unexplained = automatic(), iter([9.0, 8.0, 7.0, 7.1, 6.0, 5.0, 5.5, 4.0, *[3.9] * 20])
+    works(schedule)
+    step = 100
+    while not schedule.round_due(step):
+        step += 100
+        schedule.look(step, {"trial": 0.5, "unexplained": next(unexplained)}, 1.0)
+    assert step == 100 + 8 * 100 + STEPS.anneal_steps + 100
+
+
 def test_where_nobody_can_try_hypotheses_compete_until_nothing_improves() -> None:
     schedule, likelihood = automatic(rounds=False), 0.0
     for step in range(100, 4000, 100):
