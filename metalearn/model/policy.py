@@ -127,11 +127,21 @@ class ConditionalPolicy(nn.Module):
         if self.asked is not None:
             read, keys = latent.tensor_split([self.config.latent_dim], -1)
             latent = torch.cat([self.asked(read, asks), keys], -1)
-        log_prior = self.prior(latent[:, : self.config.latent_dim]).log_softmax(-1)
+        log_prior = self.log_prior(latent)
         if self.memory is None:
             return torch.cat([latent, trials.summed_effects], -1), log_prior
         nothing_yet = torch.zeros_like(latent[:, :1]).expand(-1, self.memory.n_sums)  # a graph has any number of rows
         return torch.cat([latent, nothing_yet, trials.summed_effects], -1), log_prior
+
+    def log_prior(self, latent: Float[Tensor, "b d"]) -> Float[Tensor, "b z"]:
+        """log p(z | context), of its latent."""
+        log_prior: Tensor = self.prior(latent[:, : self.config.latent_dim]).log_softmax(-1)
+        return log_prior
+
+    def completed(self, latent: Float[Tensor, "b d"]) -> Float[Tensor, "b z l"]:
+        """What is acted on under each hypothesis: the latent of the context without its sums, as if more were known."""
+        known = latent[:, None, : self.config.latent_dim].expand(-1, self.config.n_hypotheses, -1)
+        return self._completed(known, self.hypotheses.weight.expand(len(latent), -1, -1))
 
     def plan(
         self, demos: EpisodeTensors, trials: EpisodeTensors, asks: Float[Tensor, "b n"]
@@ -205,7 +215,7 @@ class ConditionalPolicy(nn.Module):
         The one that is chosen, even if it was drawn, counts as the likeliest, and as likelier than that by
         `STUBBORNNESS`.
         """
-        log_prior = self.prior(latent[:, : self.config.latent_dim]).log_softmax(-1)
+        log_prior = self.log_prior(latent)
         chosen = functional.one_hot(hypothesis, self.config.n_hypotheses).to(latent.dtype)
         return (1 - chosen) * (log_prior - log_prior.amax(-1, keepdim=True)) + STUBBORNNESS * chosen
 

@@ -5,11 +5,12 @@ Knows batches and the policy; does not know where episodes come from.
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -54,6 +55,8 @@ class _Objective(nn.Module):
         self.policy, self._prior_weight = policy, config.prior_weight
         # One hypothesis for all is cheaper a step and learns less by it: phases of given lengths are too short.
         self._one_for_all = config.automatic
+        # What is remembered of trials by its look is beside the latent, and is found again by each hypothesis.
+        self._foretells = config.automatic and policy.observations.memory_shape is None
 
     def forward(self, batch: MetaBatch, temperature: float, clear: bool, half: bool) -> Float[Tensor, ""]:
         """Averaged over the episodes of `batch`."""
@@ -64,6 +67,9 @@ class _Objective(nn.Module):
 
     def _imitation(self, batch: MetaBatch, temperature: float, clear: bool, half: bool) -> Float[Tensor, ""]:
         """How unlikely the policy makes what is to be imitated, averaged over its episodes."""
+        told = batch.trials.mask.any(1)
+        if 0 < temperature < 1 and not clear and self._foretells and told.any() and not batch.trials.any_failed:
+            return self._foretelling(batch, told.nonzero()[:, 0], temperature, half)
         parts: list[tuple[slice | Tensor, float]] = [(slice(None), temperature)]
         if clear and temperature > 0:
             shown = batch.demos.mask.any(1)
@@ -80,6 +86,33 @@ class _Objective(nn.Module):
             one = mixture_loss(likelihood.to(exact), prior, n_steps[rows], at, prior_weight)
             losses.append(one if len(parts) == 1 else weight * one)
         return torch.stack(losses).sum()
+
+    def _foretelling(
+        self, batch: MetaBatch, rows: Int[Tensor, " r"], temperature: float, half: bool
+    ) -> Float[Tensor, ""]:
+        """How unlikely hypotheses make what an expert's trial tells, and one for all what is imitated beside it.
+
+        A latent after the trial is a Gaussian around one of the latents that hypotheses make of the same context before
+        it, with the deviation of those that are nearest.
+        """
+        policy, d = self.policy, self.policy.config.latent_dim
+        untried = replace(batch.trials, mask=torch.zeros_like(batch.trials.mask))
+        with torch.autocast(batch.mask.device.type, torch.bfloat16, enabled=half):
+            latent, log_prior = policy.infer_belief(batch.demos, batch.trials, batch.asks)
+            likelihood = self._likelihood(batch, latent, rows, 0.0)
+            with torch.no_grad(), evaluating(policy.encoder.normalise):
+                before, after = (
+                    policy.infer_belief(batch.demos, one, batch.asks)[0] for one in (untried, batch.trials)
+                )
+                after = policy.completed(after[rows]).mean(1, keepdim=True)
+            foretold, likely = policy.completed(before[rows]), policy.log_prior(before[rows])
+        n_steps, exact = batch.mask[rows].float().sum(-1), torch.promote_types(likelihood.dtype, torch.float32)
+        prior_weight = self._prior_weight * policy.steepness
+        imitated = mixture_loss(likelihood.to(exact), log_prior[rows].to(exact), n_steps, 0.0, prior_weight)
+        off = (foretold.to(exact) - after).square().sum(-1)
+        variance = off.detach().amin(-1).mean() / d
+        size = torch.full_like(n_steps, d)
+        return imitated + mixture_loss(-0.5 * off / variance, likely.to(exact), size, temperature, self._prior_weight)
 
     def _likelihood(
         self, batch: MetaBatch, latent: Float[Tensor, "b d"], rows: slice | Tensor, temperature: float

@@ -1,5 +1,6 @@
 """A step of learning, whatever it is computed on."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -97,6 +98,43 @@ def test_an_episode_tells_nothing_of_hypotheses_that_are_alike() -> None:
     with torch.no_grad():
         learner.policy.hypotheses.weight.zero_()
     assert abs(told(learner.policy, batch)) < 1e-5
+
+
+def annealing() -> tuple[ConditionalPolicy, MetaBatch, Callable[[MetaBatch], Tensor]]:
+    """A policy, a batch with trials in some contexts, and the loss while hypotheses begin to compete."""
+    learner, data = made(TrainingConfig(steps=10, batch_tasks=16))
+    batch = data.draw(learner.config, False, torch.Generator().manual_seed(0))
+    tried = batch.trials.mask.any(1)
+    assert tried.any()
+    assert not tried.all()
+    learner.policy.eval()
+    return learner.policy, batch, lambda one: learner._objective(one, 0.1, False, False)
+
+
+def test_hypotheses_begin_as_what_an_expert_s_trial_tells() -> None:
+    policy, batch, loss = annealing()
+    untried = replace(batch.trials, mask=torch.zeros_like(batch.trials.mask))
+
+    def nearest() -> Tensor:
+        with torch.no_grad():
+            before, after = (policy.infer_belief(batch.demos, one, batch.asks)[0] for one in (untried, batch.trials))
+            off = policy.completed(before) - policy.completed(after).mean(1, keepdim=True)
+        return off.square().sum(-1).amin(-1)[batch.trials.mask.any(1)].mean()
+
+    foretold = nearest()
+    (gradient,) = torch.autograd.grad(loss(batch), [policy.completion[0].weight])
+    with torch.no_grad():
+        policy.completion[0].weight -= 1e-3 * gradient
+    assert nearest() < foretold
+
+
+def test_while_hypotheses_begin_nothing_is_imitated_of_which_no_trial_tells_unless_trials_fail() -> None:
+    _, batch, loss = annealing()
+    tried = batch.trials.mask.any(1)
+    elsewhere = [replace(batch, actions=batch.actions + (rows * 1.0)[:, None, None]) for rows in (~tried, tried)]
+    assert loss(elsewhere[0]) == loss(batch) != loss(elsewhere[1])
+    failed = [replace(one, trials=replace(one.trials, success=-one.trials.mask.float())) for one in (batch, *elsewhere)]
+    assert len({float(loss(one).detach()) for one in failed}) == 3
 
 
 def test_where_demonstrations_are_clear_hypotheses_compete_only_without_one() -> None:
