@@ -244,7 +244,7 @@ class ConditionalPolicy(nn.Module):
             n, z = conditioning.shape[-1], self.config.n_hypotheses
             known, standing, sums = conditioning.split([n - z - self.n_sums, z, self.n_sums], -1)
             latent = torch.cat([known, sums], -1)
-            likeliest = (standing + self._told(latent, sums)).argmax(-1)
+            likeliest = (standing + self._evidence(latent, sums)).argmax(-1)
             conditioning = self._conditioning(latent, likeliest)
         n_film = sum(self._film_sizes)
         if self.observations.memory_shape is None and self.dynamics is None:
@@ -388,15 +388,15 @@ class ConditionalPolicy(nn.Module):
         # What reads observations is learnt by acting, not by remembering.
         seen = self.observations(observations).detach()
         added = self.memory(seen, changes, actions) * remembered[..., None]
-        told = self._told(latent[:, None].expand(-1, added.shape[1], -1), added.cumsum(1) - added)
-        return (log_prior[:, None] + told).log_softmax(-1)
+        evidence = self._evidence(latent[:, None].expand(-1, added.shape[1], -1), added.cumsum(1) - added)
+        return (log_prior[:, None] + evidence).log_softmax(-1)
 
-    def _told(self, latent: Float[Tensor, "*n d"], sums: Float[Tensor, "*n s"]) -> Float[Tensor, "*n z"]:
+    def _evidence(self, latent: Float[Tensor, "*n d"], sums: Float[Tensor, "*n s"]) -> Float[Tensor, "*n z"]:
         """How much likelier, as a logarithm, each hypothesis is after what the episode has told."""
         assert self.memory is not None
         recalled = self.memory.recall(sums[..., : self.memory.n_sums])
-        told: Tensor = self.evidence(torch.cat([latent[..., : self.config.latent_dim], recalled], -1))
-        return told * recalled[..., -1:]
+        evidence: Tensor = self.evidence(torch.cat([latent[..., : self.config.latent_dim], recalled], -1))
+        return evidence * recalled[..., -1:]
 
     def remember(
         self, observations: Float[Tensor, "n o"], changes: Float[Tensor, "n c"], actions: Float[Tensor, "n a"]

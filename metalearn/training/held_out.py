@@ -242,7 +242,7 @@ def episode_likelihood(policy: ConditionalPolicy, batch: MetaBatch) -> Float[Ten
 
 
 @torch.no_grad()
-def told(policy: ConditionalPolicy, batch: MetaBatch) -> float:
+def hypothesis_information(policy: ConditionalPolicy, batch: MetaBatch) -> float:
     """Nats that an episode tells of its hypothesis where no trial has: 0 if all are alike."""
     policy.eval()
     known, log_prior = _under_each(policy, batch)

@@ -67,9 +67,9 @@ class _Objective(nn.Module):
 
     def _imitation(self, batch: MetaBatch, temperature: float, clear: bool, half: bool) -> Float[Tensor, ""]:
         """How unlikely the policy makes what is to be imitated, averaged over its episodes."""
-        told = batch.trials.mask.any(1)
-        if 0 < temperature < 1 and not clear and self._foretells and told.any() and not batch.trials.any_failed:
-            return self._foretelling(batch, told.nonzero()[:, 0], temperature, half)
+        tried = batch.trials.mask.any(1)
+        if 0 < temperature < 1 and not clear and self._foretells and tried.any() and not batch.trials.any_failed:
+            return self._foretelling(batch, tried.nonzero()[:, 0], temperature, half)
         parts: list[tuple[slice | Tensor, float]] = [(slice(None), temperature)]
         if clear and temperature > 0:
             shown = batch.demos.mask.any(1)
@@ -110,7 +110,7 @@ class _Objective(nn.Module):
         prior_weight = self._prior_weight * policy.steepness
         imitated = mixture_loss(likelihood.to(exact), log_prior[rows].to(exact), n_steps, 0.0, prior_weight)
         off = (foretold.to(exact) - after).square().sum(-1)
-        variance = off.detach().amin(-1).mean() / d
+        variance = (off.detach().amin(-1).mean() / d).clamp(min=torch.finfo(exact).tiny)
         size = torch.full_like(n_steps, d)
         return imitated + mixture_loss(-0.5 * off / variance, likely.to(exact), size, temperature, self._prior_weight)
 

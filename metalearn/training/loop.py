@@ -44,7 +44,7 @@ from metalearn.training.ends import (
 from metalearn.training.episode_source import EpisodeSource, summary
 from metalearn.training.events import Event, Stopped, ignore_event
 from metalearn.training.group import Group, SingleProcess
-from metalearn.training.held_out import HeldOut, HeldOutScores, Split, split, told
+from metalearn.training.held_out import HeldOut, HeldOutScores, Split, hypothesis_information, split
 from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.looks import LOOKS, Looks
 from metalearn.training.recorded import InMemoryData, RecordedData
@@ -311,7 +311,7 @@ class _Run:
     def _take_trials(self, dataset: Dataset, source: EpisodeSource, policy: Snapshot) -> None:
         steps = self.learner.steps
         assert steps - policy.version <= self.config.staleness
-        self.schedule.begin_round(steps, self._told())
+        self.schedule.begin_round(steps, self._hypothesis_information())
         trials, digest = source.take_trials(dataset, policy, self.schedule.round)
         self.progress.collections.append(summary(policy, steps, self.schedule.round, trials, digest))
         self.collecting = None
@@ -320,14 +320,14 @@ class _Run:
         self.data.replace_trials(trials, source.without_demos(len(trials)))
         self._checkpoint()
 
-    def _told(self) -> float:
+    def _hypothesis_information(self) -> float:
         """What an episode tells of its hypothesis, in one batch, before any own trials are learnt from."""
         if not self.config.automatic or self.schedule.round:  # nobody asks
             return math.inf
 
         def measure() -> float:
             generator = torch.Generator().manual_seed(self.experiment.seed)
-            return told(self.learner.policy, self.data.draw(self.config, False, generator))
+            return hypothesis_information(self.learner.policy, self.data.draw(self.config, False, generator))
 
         return self.group.run_on_rank_zero(measure)
 

@@ -16,7 +16,7 @@ from metalearn.model.policy import MEMORY_WEIGHTS, ConditionalPolicy
 from metalearn.tasks.registry import find_family
 from metalearn.training.batches import MetaBatch, TrainingSet
 from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
-from metalearn.training.held_out import told
+from metalearn.training.held_out import hypothesis_information
 from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.schedule import FixedSchedule
 
@@ -93,11 +93,11 @@ def test_an_episode_tells_nothing_of_hypotheses_that_are_alike() -> None:
     config = TrainingConfig(steps=10, batch_tasks=16)
     (learner, data), generator = made(config), torch.Generator().manual_seed(0)
     batch = data.draw(config, False, generator)
-    unlike = told(learner.policy, batch)
+    unlike = hypothesis_information(learner.policy, batch)
     assert unlike > 1e-4
     with torch.no_grad():
         learner.policy.hypotheses.weight.zero_()
-    assert abs(told(learner.policy, batch)) < 1e-5
+    assert abs(hypothesis_information(learner.policy, batch)) < 1e-5
 
 
 def annealing() -> tuple[ConditionalPolicy, MetaBatch, Callable[[MetaBatch], Tensor]]:
