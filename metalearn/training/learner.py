@@ -147,7 +147,8 @@ class Learner:
     """The policy, its optimiser and the number of steps taken.
 
     In a group every learner is given the same batch and computes its own share of the rows; the step that all
-    of them take is the step that one learner would take, but for rounding.
+    of them take is the step that one learner would take, but for rounding; while hypotheses begin to compete each
+    averages over the trials in its own share.
 
     Raises:
         InvalidConfig: a batch of fewer tasks than there are learners.
