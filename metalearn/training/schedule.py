@@ -141,7 +141,7 @@ STALE = 0.25  # success that attempts have gained since trials were collected: t
 UNUSED = 0.2  # nats that an episode tells of its hypothesis, below which all are alike
 FRESH = 0.1  # share of the steps: trials of a policy that is younger by less are as good as new ones
 MOST_ROUNDS = 4
-FINDING = 0.95  # of what hypotheses left unexplained at the look before, below which they still find something
+FINDING = 0.8  # of what hypotheses left unexplained at the look before, below which they still find something
 
 
 @dataclass

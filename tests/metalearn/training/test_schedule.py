@@ -100,7 +100,7 @@ def test_trials_begin_once_hypotheses_have_competed_for_a_while_even_if_more_cou
 
 
 def test_trials_wait_while_hypotheses_explain_more_and_more_even_if_not_at_each_look() -> None:
-    schedule, unexplained = automatic(), iter([9.0, 8.0, 7.0, 7.1, 6.0, 5.0, 5.5, 4.0, *[3.9] * 20])
+    schedule, unexplained = automatic(), iter([9.0, 7.0, 5.5, 5.6, 4.4, 3.5, 3.6, 2.8, *[2.7] * 20])
     works(schedule)
     step = 100
     while not schedule.round_due(step):
