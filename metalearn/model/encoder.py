@@ -49,11 +49,6 @@ class EpisodeTensors:
         """Of all episodes that are there."""
         return (self.effects * self.mask[..., None]).sum(1)
 
-    @property
-    def any_failed(self) -> bool:
-        """Whether one of them is known to have failed."""
-        return bool((self.success < 0).any())
-
     def __getitem__(self, rows: slice) -> "EpisodeTensors":
         """The episodes of some of the tasks."""
         return EpisodeTensors(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})

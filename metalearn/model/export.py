@@ -202,9 +202,9 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...], axes: dict[str, dict[
     model = onnx.load_from_string(written.getvalue())
     for tensor in model.graph.initializer:
         name = tensor.name.removeprefix("policy.")
-        if name in layout:
+        start, end = layout.get(name, (0, -1))
+        if len(tensor.raw_data) == end - start:  # weights that were of another shape are kept in the graph
             _rename(model, tensor.name, name)
-            start, end = layout[name]
             tensor.raw_data = tensor.raw_data or b"\0"  # the helper wants to see some
             set_external_data(tensor, _WEIGHTS, start, end - start)
             tensor.ClearField("raw_data")

@@ -322,8 +322,8 @@ class ConditionalPolicy(nn.Module):
     ) -> Float[Tensor, "b z t"]:
         """log p(action | observation, z, context) at each step, for every z or one of each row, but for a constant.
 
-        Of continuous actions it is Gaussian, and exponential from `OUTLIER` deviations on.
-        `within` are bounds that means are moved into, as they are where somebody acts.
+        Of continuous actions it is Gaussian, and exponential from `OUTLIER` deviations on; but Gaussian everywhere with
+        `within`, the bounds that means are moved into, as they are where somebody acts.
         """
         if hypothesis is None:
             embedded = self.hypotheses.weight.expand(latent.shape[0], -1, -1)  # not len, which a graph would keep
@@ -339,7 +339,7 @@ class ConditionalPolicy(nn.Module):
             out = out.maximum(within[0]).minimum(within[1])
         log_sigma = self._log_sigma(latent[:, None].expand(-1, z, -1), embedded)[:, :, None]
         error = (actions[:, None] - out) / log_sigma.exp()
-        near = error.clamp(-OUTLIER, OUTLIER)
+        near = error if within is not None else error.clamp(-OUTLIER, OUTLIER)
         return (near * (0.5 * near - error) - log_sigma).sum(-1)
 
     @property

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -45,6 +45,7 @@ class Compute(Config):
 
 
 CPU = Compute()
+FEWEST_TOLD = 0.25  # of contexts that have an expert's trial, for hypotheses to learn from these alone
 
 
 class _Objective(nn.Module):
@@ -55,11 +56,13 @@ class _Objective(nn.Module):
         self.policy, self._prior_weight = policy, config.prior_weight
         # One hypothesis for all is cheaper a step and learns less by it: phases of given lengths are too short.
         self._one_for_all = config.automatic
-        # What is remembered of trials by its look is beside the latent, and is found again by each hypothesis.
-        self._foretells = config.automatic and policy.observations.memory_shape is None
 
-    def forward(self, batch: MetaBatch, temperature: float, clear: bool, half: bool) -> Float[Tensor, ""]:
-        """Averaged over the episodes of `batch`."""
+    def forward(
+        self, batch: MetaBatch, temperature: float, clear: bool, half: bool, foretell: bool = False
+    ) -> Float[Tensor, ""]:
+        """Averaged over the episodes of `batch`; of those beside an expert's trial alone where hypotheses foretell."""
+        if foretell and len(rows := _told(batch).nonzero()[:, 0]):
+            return self._foretelling(batch, rows, temperature, half)
         loss = self._imitation(batch, temperature, clear, half)
         if batch.attempts is not None:
             loss = loss + self._memory_loss(batch.attempts, temperature, clear, half) / len(batch.mask)
@@ -67,9 +70,6 @@ class _Objective(nn.Module):
 
     def _imitation(self, batch: MetaBatch, temperature: float, clear: bool, half: bool) -> Float[Tensor, ""]:
         """How unlikely the policy makes what is to be imitated, averaged over its episodes."""
-        tried = batch.trials.mask.any(1)
-        if 0 < temperature < 1 and not clear and self._foretells and tried.any() and not batch.trials.any_failed:
-            return self._foretelling(batch, tried.nonzero()[:, 0], temperature, half)
         parts: list[tuple[slice | Tensor, float]] = [(slice(None), temperature)]
         if clear and temperature > 0:
             shown = batch.demos.mask.any(1)
@@ -188,7 +188,14 @@ class Learner:
         return self.policy if self._average is None else cast("ConditionalPolicy", self._average.module)
 
     def step(
-        self, batch: MetaBatch, temperature: float, rate: float = 1.0, *, frozen: bool = False, clear: bool = False
+        self,
+        batch: MetaBatch,
+        temperature: float,
+        rate: float = 1.0,
+        *,
+        frozen: bool = False,
+        clear: bool = False,
+        foretell: bool = False,
     ) -> float:
         """Take one step; returns this learner's part of the loss, which is the sum over the group.
 
@@ -198,6 +205,8 @@ class Learner:
             rate: the share of the learning rate.
             frozen: whether BatchNorm normalises with running statistics.
             clear: whether demonstrations leave nothing open: hypotheses compete only where there are none.
+            foretell: whether hypotheses learn what an expert's trial tells in place of actions. They do if enough
+                contexts have one that did not fail, and what it tells is not remembered by its look as well.
         """
         for group in self._optimiser.param_groups:
             group["lr"] = self.config.learning_rate * rate
@@ -206,7 +215,9 @@ class Learner:
             self.policy.encoder.normalise.eval()
         share, whole = batch.share(self._group.rank, self._group.size).to(self.device), len(batch.mask)
         part = len(share.mask) / whole
-        loss = self._objective(share, temperature, clear, self._half)
+        foretell = foretell and self.policy.observations.memory_shape is None
+        foretell = foretell and float(_told(batch).float().mean()) >= FEWEST_TOLD
+        loss = self._objective(share, temperature, clear, self._half, foretell)
         self._optimiser.zero_grad(set_to_none=True)
         # Gradients are averaged over the group: weighted by its rows, a share counts as in the whole.
         (loss * (part * self._group.size)).backward()
@@ -244,6 +255,11 @@ class Learner:
                 entries.setdefault(int(index), {})[name] = value
         self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": entries})
         self.steps = int(tensors["steps"])
+
+
+def _told(batch: MetaBatch) -> Bool[Tensor, " b"]:
+    """Which contexts have a trial, and none that failed."""
+    return batch.trials.mask.any(1) & (batch.trials.success >= 0).all(1)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

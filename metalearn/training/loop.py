@@ -263,7 +263,10 @@ class _Run:
             batch = self.data.draw(self.config, tried, self.generator)
             # Of nothing but empty contexts the variance is 0: running statistics would be divided by it.
             frozen, clear = schedule.batchnorm_frozen(step) or not self.data.shows, schedule.clear
-            part = learner.step(batch, schedule.temperature(step), schedule.rate(step), frozen=frozen, clear=clear)
+            foretell = schedule.foretells(step) and not tried
+            part = learner.step(
+                batch, schedule.temperature(step), schedule.rate(step), frozen=frozen, clear=clear, foretell=foretell
+            )
             loss, asked, due = self.group.total(part, *self._asks_of_rank_zero())
             self._report(loss, look=bool(due))
             if asked:
@@ -367,7 +370,9 @@ class _Run:
         likelihood = self.group.run_on_rank_zero(self._likelihood)
         elapsed = self.group.run_on_rank_zero(self._elapsed)
         self.progress.history.append({"step": steps, "loss": loss, **likelihood, **seen})
-        over = self.schedule.look(steps, {"likelihood": learnt, **likelihood, **seen}, elapsed)
+        # While hypotheses foretell, the loss is of another kind.
+        known = likelihood or ({} if self.schedule.foretells(steps) else {"likelihood": learnt})
+        over = self.schedule.look(steps, {**known, **seen}, elapsed)
         if self.config.automatic:
             self.best.note(steps, seen, likelihood.get("likelihood"), self.learner.averaged.to_weights)
             if over and (earlier := self.best.surely_earlier(self._n_validation)) is not None:

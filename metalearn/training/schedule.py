@@ -56,6 +56,10 @@ class Schedule(Protocol):
         """The learning rate, as a share of its highest."""
         ...
 
+    def foretells(self, step: int) -> bool:
+        """Whether hypotheses learn what an expert's trial tells, before they compete for actions."""
+        ...
+
     def batchnorm_frozen(self, step: int) -> bool:
         """Whether BatchNorm normalises with running statistics."""
         ...
@@ -110,6 +114,10 @@ class FixedSchedule:
         done = step / self.config.total_steps
         return min(1.0, done / 0.02 + 0.01) * _cosine(done)
 
+    def foretells(self, step: int) -> bool:
+        """Never: phases of given lengths are too short."""
+        return False
+
     def batchnorm_frozen(self, step: int) -> bool:
         """After a given share of the steps."""
         return step >= self.config.freeze_batchnorm_after * self.config.total_steps
@@ -141,7 +149,7 @@ STALE = 0.25  # success that attempts have gained since trials were collected: t
 UNUSED = 0.2  # nats that an episode tells of its hypothesis, below which all are alike
 FRESH = 0.1  # share of the steps: trials of a policy that is younger by less are as good as new ones
 MOST_ROUNDS = 4
-FINDING = 0.8  # of what hypotheses left unexplained at the look before, below which they still find something
+FINDING = 0.8  # of the least that hypotheses left unexplained, below which they still find something
 
 
 @dataclass
@@ -173,7 +181,7 @@ class AutomaticSchedule:
     improved_at: int = 0
     best: dict[str, float] = field(default_factory=dict)
     success_of_trials: float | None = None
-    unexplained: float = 0.0
+    least_unexplained: float | None = None
     found_at: int = 0
     best_of_rounds: float = -math.inf
     allowed: int = 0
@@ -204,6 +212,13 @@ class AutomaticSchedule:
         if self.settle_start is None or self.settle_end is None:
             return warm
         return warm * _cosine((step - self.settle_start) / max(1, self.settle_end - self.settle_start))
+
+    def foretells(self, step: int) -> bool:
+        """While the temperature rises for the first time, if there are steps to compete for actions afterwards."""
+        if self.ramp_start is None or self.clear or self.round > 0:
+            return False
+        ramp = self.config.anneal_steps
+        return self.competing and step < self.ramp_start + ramp and self.ramp_start + 2 * ramp <= self.allowed
 
     def batchnorm_frozen(self, step: int) -> bool:
         """Once there are own trials: the mean of a batch is noise to whatever a latent says precisely."""
@@ -298,9 +313,8 @@ class AutomaticSchedule:
         """
         if self.ramp_start is None or self.clear:
             return False
-        return (
-            step >= self.ramp_start + 2 * self.config.anneal_steps and step > self.found_at + self.config.anneal_steps
-        )
+        waited = self.least_unexplained == 0 or step > self.found_at + self.config.anneal_steps
+        return waited and step >= self.ramp_start + 2 * self.config.anneal_steps
 
     def _stale(self, step: int) -> bool:
         """Whether what trials tell has been learnt, and attempts are no longer like them."""
@@ -324,15 +338,19 @@ class AutomaticSchedule:
             self.success_of_trials = figures["success"]
         if "likelihood" in seen and figures.get("success", 0.0) < SOLVING:
             figures["likelihood"] = seen["likelihood"]
-        unexplained = seen.get("unexplained", 0.0)
-        if unexplained < FINDING * self.unexplained and unexplained > 0:
-            self.improved_at = self.found_at = step
-        self.unexplained = unexplained
+        if self.round == 0 and self.ramp_start is not None and "unexplained" in seen:
+            self._note_unexplained(step, seen["unexplained"])
         for name, value in figures.items():
             before = self.best.get(name, -math.inf)
             if value > before + (LIKELIER if name == "likelihood" else self._error(max(value, 0.0))):
                 self.improved_at = step
                 self.best[name] = value
+
+    def _note_unexplained(self, step: int, unexplained: float) -> None:
+        """Remember the least of what competing hypotheses left unexplained; less than `UNUSED` is nothing."""
+        unexplained, least = unexplained if unexplained >= UNUSED else 0.0, self.least_unexplained
+        if least is None or unexplained < FINDING * least:
+            self.least_unexplained, self.found_at, self.improved_at = unexplained, step, step
 
     def _error(self, rate: float) -> float:
         """One standard error of a success rate of validation tasks."""

@@ -103,7 +103,7 @@ def contexts(spec: Spec, rng: np.random.Generator) -> list[Context]:
         some = (spec.example_episode(rng, int(rng.integers(1, spec.horizon + 1))) for _ in range(n))
         return tuple(replace(one, success=success) for one, success in zip(some, outcomes or (True,) * n, strict=True))
 
-    outcomes = (), (True,), (False, True, False)
+    outcomes = (), (False,), (False, True, False)
     return [Context(episodes(k), episodes(len(went), *went)) for k in (0, 1, 4) for went in outcomes]
 
 

@@ -17,7 +17,7 @@ from metalearn.tasks.registry import find_family
 from metalearn.training.batches import MetaBatch, TrainingSet
 from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
 from metalearn.training.held_out import hypothesis_information
-from metalearn.training.learner import CPU, Compute, Learner
+from metalearn.training.learner import CPU, FEWEST_TOLD, Compute, Learner
 from metalearn.training.schedule import FixedSchedule
 
 CONFIG = TrainingConfig(batch_tasks=16)
@@ -100,15 +100,15 @@ def test_an_episode_tells_nothing_of_hypotheses_that_are_alike() -> None:
     assert abs(hypothesis_information(learner.policy, batch)) < 1e-5
 
 
-def annealing() -> tuple[ConditionalPolicy, MetaBatch, Callable[[MetaBatch], Tensor]]:
-    """A policy, a batch with trials in some contexts, and the loss while hypotheses begin to compete."""
+def annealing() -> tuple[ConditionalPolicy, MetaBatch, Callable[[MetaBatch, bool], Tensor]]:
+    """A policy, a batch with trials in some contexts, and the loss while hypotheses begin, by whether they foretell."""
     learner, data = made(TrainingConfig(steps=10, batch_tasks=16))
     batch = data.draw(learner.config, False, torch.Generator().manual_seed(0))
     tried = batch.trials.mask.any(1)
     assert tried.any()
     assert not tried.all()
     learner.policy.eval()
-    return learner.policy, batch, lambda one: learner._objective(one, 0.1, False, False)
+    return learner.policy, batch, lambda one, foretell: learner._objective(one, 0.1, False, False, foretell)
 
 
 def test_hypotheses_begin_as_what_an_expert_s_trial_tells() -> None:
@@ -121,20 +121,40 @@ def test_hypotheses_begin_as_what_an_expert_s_trial_tells() -> None:
             off = policy.completed(before) - policy.completed(after).mean(1, keepdim=True)
         return off.square().sum(-1).amin(-1)[batch.trials.mask.any(1)].mean()
 
-    foretold = nearest()
-    (gradient,) = torch.autograd.grad(loss(batch), [policy.completion[0].weight])
-    with torch.no_grad():
-        policy.completion[0].weight -= 1e-3 * gradient
-    assert nearest() < foretold
+    def nearer(foretell: bool) -> float:
+        """How much nearer they get by a small step down the gradient."""
+        weights, before = policy.completion[0].weight, nearest()
+        (gradient,) = torch.autograd.grad(loss(batch, foretell), [weights])
+        with torch.no_grad():
+            weights -= 1e-3 * gradient
+            after = nearest()
+            weights += 1e-3 * gradient
+        return float(before - after)
+
+    assert nearer(True) > 2 * abs(nearer(False)) > 0
 
 
-def test_while_hypotheses_begin_nothing_is_imitated_of_which_no_trial_tells_unless_trials_fail() -> None:
+def test_while_hypotheses_foretell_nothing_is_imitated_but_beside_a_trial_that_did_not_fail() -> None:
     _, batch, loss = annealing()
     tried = batch.trials.mask.any(1)
     elsewhere = [replace(batch, actions=batch.actions + (rows * 1.0)[:, None, None]) for rows in (~tried, tried)]
-    assert loss(elsewhere[0]) == loss(batch) != loss(elsewhere[1])
+    assert loss(elsewhere[0], True) == loss(batch, True) != loss(elsewhere[1], True)
+    assert len({float(loss(one, False).detach()) for one in (batch, *elsewhere)}) == 3
     failed = [replace(one, trials=replace(one.trials, success=-one.trials.mask.float())) for one in (batch, *elsewhere)]
-    assert len({float(loss(one).detach()) for one in failed}) == 3
+    assert len({float(loss(one, True).detach()) for one in failed}) == 3
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5])
+def test_hypotheses_foretell_only_if_enough_contexts_have_a_trial(share: float) -> None:
+    (learner, data), n = made(TrainingConfig(steps=10, batch_tasks=16)), 16
+    batch = data.draw(learner.config, False, torch.Generator().manual_seed(0))
+    mask = (torch.arange(n) < share * n)[:, None]
+    batch = replace(batch, trials=replace(batch.trials, mask=mask, success=mask.float()))
+    losses = []
+    for foretell in (False, True):
+        again, _ = made(learner.config)
+        losses.append(again.step(batch, 0.1, foretell=foretell))
+    assert (losses[0] != losses[1]) == (share >= FEWEST_TOLD)
 
 
 def test_where_demonstrations_are_clear_hypotheses_compete_only_without_one() -> None:

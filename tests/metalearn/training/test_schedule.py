@@ -100,13 +100,46 @@ def test_trials_begin_once_hypotheses_have_competed_for_a_while_even_if_more_cou
 
 
 def test_trials_wait_while_hypotheses_explain_more_and_more_even_if_not_at_each_look() -> None:
-    schedule, unexplained = automatic(), iter([9.0, 7.0, 5.5, 5.6, 4.4, 3.5, 3.6, 2.8, *[2.7] * 20])
+    schedule, unexplained = automatic(), iter([9.0, 7.0, 5.5, 5.6, 4.3, 3.4, 3.5, 2.7, *[2.6] * 20])
     works(schedule)
     step = 100
     while not schedule.round_due(step):
         step += 100
         schedule.look(step, {"trial": 0.5, "unexplained": next(unexplained)}, 1.0)
     assert step == 100 + 8 * 100 + STEPS.anneal_steps + 100
+
+
+@pytest.mark.parametrize("seen", [[3.0, 2.5] * 40, [8.0, 1.0, *[0.1] * 78], [0.0] * 80])
+def test_trials_do_not_wait_for_what_comes_and_goes_or_is_explained(seen: list[float]) -> None:
+    schedule, unexplained = automatic(), iter(seen)
+    works(schedule)
+    step = 100
+    while not schedule.round_due(step):
+        step += 100
+        schedule.look(step, {"trial": 0.5, "unexplained": next(unexplained)}, 1.0)
+    assert step == 100 + 2 * STEPS.anneal_steps
+
+
+def test_what_is_left_unexplained_does_not_keep_a_round_going() -> None:
+    schedule, unexplained, step = warmed_up(), 100.0, 200 + FEWEST_STEPS
+    while not schedule.round_due(step) and schedule.settle_start is None:
+        step, unexplained = step + 100, 0.7 * unexplained
+        schedule.look(step, {"trial": 0.5, "unexplained": unexplained}, 3.0)
+    assert step <= 200 + 2 * FEWEST_STEPS + 100
+
+
+@pytest.mark.parametrize(("steps", "foretold"), [(10_000, True), (600, True), (400, False)])
+def test_hypotheses_foretell_while_the_temperature_first_rises_if_they_can_compete_afterwards(
+    steps: int, foretold: bool
+) -> None:
+    schedule = automatic(TrainingConfig(steps=steps))
+    assert not schedule.foretells(0)
+    works(schedule)
+    assert schedule.foretells(100) == schedule.foretells(299) == foretold
+    assert not schedule.foretells(300)
+    schedule.begin_round(300, told=0.0)
+    assert schedule.temperature(300) < 1
+    assert not schedule.foretells(300)
 
 
 def test_where_nobody_can_try_hypotheses_compete_until_nothing_improves() -> None:

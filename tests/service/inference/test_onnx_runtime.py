@@ -16,6 +16,7 @@ from metalearn.data.asks import Ask
 from metalearn.data.context import Context
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.units import Units
+from metalearn.model.export import with_graphs
 from service.inference import OnnxRuntime, TorchRuntime, factory_of
 
 
@@ -45,6 +46,15 @@ def test_both_runtimes_believe_and_do_the_same(kind: str, rng: np.random.Generat
     # Random heads are a hundred times as steep as trained ones.
     np.testing.assert_allclose(got, expected, atol=1e-4 if kind in KINDS else 1e-5, rtol=1e-4)
     assert len(np.unique(expected.round(4), axis=0)) > 1
+
+
+def test_a_bundle_from_before_failures_were_read_apart_is_exported_anew_as_it_was(rng: np.random.Generator) -> None:
+    bundle = made("reach-m4")
+    every = contexts(bundle.spec, rng)
+    before, after = (OnnxRuntime.load(one).infer_belief(every) for one in (bundle, with_graphs(bundle)))
+    for expected, got in zip(before, after, strict=True):
+        np.testing.assert_allclose(got.latent, expected.latent, atol=1e-5, rtol=1e-4)
+        np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-5)
 
 
 def test_an_ask_changes_what_both_believe_unless_it_is_for_nothing(rng: np.random.Generator) -> None:
