@@ -3,7 +3,7 @@
 Runs once per adaptation. Knows frames as tensors; does not know episodes, hypotheses or actions to come.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,7 +16,6 @@ from metalearn.model.observations import ObservationEncoder
 
 ABOUT = 3
 """Kinds of episode whose keys a latent has: demos, trials that succeeded and trials that failed."""
-KINDS_OF_CONTEXT = ("with demos", "with a trial that did not fail", "with failed trials alone")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +47,11 @@ class EpisodeTensors:
     def summed_effects(self) -> Float[Tensor, "b s"]:
         """Of all episodes that are there."""
         return (self.effects * self.mask[..., None]).sum(1)
+
+    @property
+    def left_out(self) -> "EpisodeTensors":
+        """The same with no episode there."""
+        return replace(self, mask=torch.zeros_like(self.mask))
 
     def __getitem__(self, rows: slice) -> "EpisodeTensors":
         """The episodes of some of the tasks."""
@@ -97,7 +101,6 @@ class ContextEncoder(nn.Module):
         super().__init__()
         self.observations = observations
         width, d, self.means = config.encoder_width, config.latent_dim, config.frame_means
-        self.latent_dim = d
         frame_size = observations.frame_size + action_size + 2
         frame_size += observations.mean_size + 1 if self.means else 0
         size = config.n_frames * frame_size + 4
@@ -105,7 +108,7 @@ class ContextEncoder(nn.Module):
         n_keys, n_matches = n_heads * key_size, n_heads**2
         self.demo = _mlp(size + n_keys, width, d)
         self.trial = _mlp(size + n_keys + n_matches + d + 1, width, 2 * d)
-        self.counts = nn.Linear(len(KINDS_OF_CONTEXT), d)
+        self.counts = nn.Linear(3, d)  # any demo; any trial that did not fail; trials, but none of these
         with torch.no_grad():  # the last half, and the last column, are of failures
             for parameter in self.trial[-1].parameters():
                 parameter[d:] = 0
@@ -135,7 +138,8 @@ class ContextEncoder(nn.Module):
             outcomes = (1 + trials.success) / 2, (1 - trials.success) / 2  # a trial of unknown success is half of each
             about += [(keys * (tried * outcome[..., None])[..., None]).sum(1) for outcome in outcomes]
         read = self.trial(torch.cat([seen, *matches, light], -1))
-        told = torch.where(failed[..., None], read[..., self.latent_dim :], read[..., : self.latent_dim])
+        d = self.normalise.num_features
+        told = torch.where(failed[..., None], read[..., d:], read[..., :d])
         latent = latent + (told * tried).sum(1)
         return torch.cat([self.normalise(latent), *(a.flatten(1) for a in about)], -1)
 

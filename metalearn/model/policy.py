@@ -5,7 +5,7 @@ Pure torch. Does not know how it is trained, nor environments.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from metalearn.data.units import Units
 from metalearn.model.asks import AskReader
 from metalearn.model.choices import log_likelihood_of_choices, most_probable_choices
 from metalearn.model.dynamics import Dynamics
-from metalearn.model.encoder import ABOUT, KINDS_OF_CONTEXT, ContextEncoder, EpisodeTensors
+from metalearn.model.encoder import ABOUT, ContextEncoder, EpisodeTensors
 from metalearn.model.memory import EpisodeMemory
 from metalearn.model.observations import ObservationEncoder, make_observation_encoder
 from metalearn.model.search import Search
@@ -154,7 +154,7 @@ class ConditionalPolicy(nn.Module):
         """
         assert self.search is not None
         latent, log_prior = self.infer_belief(demos, trials, asks)
-        before, expected = self.infer_belief(demos, replace(trials, mask=torch.zeros_like(trials.mask)), asks)
+        before, expected = self.infer_belief(demos, trials.left_out, asks)
         shown = demos.mask.any(1, keepdim=True).to(latent.dtype)
         there, outcome, under = trials.mask.to(latent.dtype), trials.success, self.acted_under(before, shown, trials)
         uncounted = there * (under.sum(-1) * outcome.abs() < RECOGNISED).to(latent.dtype)
@@ -470,7 +470,7 @@ class ConditionalPolicy(nn.Module):
 def _with_failures_apart(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same weights; those of a bundle from before failures were read apart read them as they read other trials."""
     counts = weights.get("encoder.counts.weight")
-    if counts is None or counts.shape[-1] != len(KINDS_OF_CONTEXT) - 1:
+    if counts is None or counts.shape[-1] != 2:
         return weights
     twice = {name: torch.cat([value, value]) for name, value in weights.items() if name.startswith("encoder.trial.4.")}
     return weights | twice | {"encoder.counts.weight": counts[:, [0, 1, 1]]}

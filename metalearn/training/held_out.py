@@ -244,8 +244,8 @@ def episode_likelihood(policy: ConditionalPolicy, batch: MetaBatch) -> Float[Ten
 @torch.no_grad()
 def hypothesis_information(policy: ConditionalPolicy, batch: MetaBatch) -> float:
     """Nats that an episode tells of its hypothesis where no trial has: 0 if all are alike."""
-    policy.eval()
-    known, log_prior = _under_each(policy, batch)
+    with evaluating(policy):
+        known, log_prior = _under_each(policy, batch)
     log_posterior = (known + log_prior).log_softmax(-1)
     divergence = (log_posterior.exp() * (log_posterior - log_prior)).sum(-1)
     untried = ~batch.trials.mask.any(1).to(divergence.device)

@@ -5,7 +5,6 @@ Knows batches and the policy; does not know where episodes come from.
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal, cast
 
 import torch
@@ -75,6 +74,12 @@ class _Objective(nn.Module):
             shown = batch.demos.mask.any(1)
             apart = ((shown.nonzero()[:, 0], 0.0), ((~shown).nonzero()[:, 0], temperature))
             parts = [(rows, at) for rows, at in apart if len(rows)]
+        return self._imitation_of(batch, parts, half)
+
+    def _imitation_of(
+        self, batch: MetaBatch, parts: Sequence[tuple[slice | Tensor, float]], half: bool
+    ) -> Float[Tensor, ""]:
+        """The same of some rows, each part at a temperature of its own."""
         with torch.autocast(batch.mask.device.type, torch.bfloat16, enabled=half):
             latent, log_prior = self.policy.infer_belief(batch.demos, batch.trials, batch.asks)
             likelihoods = [self._likelihood(batch, latent, rows, at) for rows, at in parts]
@@ -96,22 +101,19 @@ class _Objective(nn.Module):
         it, with the deviation of those that are nearest.
         """
         policy, d = self.policy, self.policy.config.latent_dim
-        untried = replace(batch.trials, mask=torch.zeros_like(batch.trials.mask))
+        imitated = self._imitation_of(batch, [(rows, 0.0)], half)
         with torch.autocast(batch.mask.device.type, torch.bfloat16, enabled=half):
-            latent, log_prior = policy.infer_belief(batch.demos, batch.trials, batch.asks)
-            likelihood = self._likelihood(batch, latent, rows, 0.0)
             with torch.no_grad(), evaluating(policy.encoder.normalise):
                 before, after = (
-                    policy.infer_belief(batch.demos, one, batch.asks)[0] for one in (untried, batch.trials)
+                    policy.infer_belief(batch.demos, one, batch.asks)[0]
+                    for one in (batch.trials.left_out, batch.trials)
                 )
                 after = policy.completed(after[rows]).mean(1, keepdim=True)
             foretold, likely = policy.completed(before[rows]), policy.log_prior(before[rows])
-        n_steps, exact = batch.mask[rows].float().sum(-1), torch.promote_types(likelihood.dtype, torch.float32)
-        prior_weight = self._prior_weight * policy.steepness
-        imitated = mixture_loss(likelihood.to(exact), log_prior[rows].to(exact), n_steps, 0.0, prior_weight)
+        exact = torch.promote_types(foretold.dtype, torch.float32)
         off = (foretold.to(exact) - after).square().sum(-1)
         variance = (off.detach().amin(-1).mean() / d).clamp(min=torch.finfo(exact).tiny)
-        size = torch.full_like(n_steps, d)
+        size = variance.new_full((len(rows),), d)
         return imitated + mixture_loss(-0.5 * off / variance, likely.to(exact), size, temperature, self._prior_weight)
 
     def _likelihood(

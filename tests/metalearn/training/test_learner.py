@@ -113,11 +113,12 @@ def annealing() -> tuple[ConditionalPolicy, MetaBatch, Callable[[MetaBatch, bool
 
 def test_hypotheses_begin_as_what_an_expert_s_trial_tells() -> None:
     policy, batch, loss = annealing()
-    untried = replace(batch.trials, mask=torch.zeros_like(batch.trials.mask))
 
     def nearest() -> Tensor:
         with torch.no_grad():
-            before, after = (policy.infer_belief(batch.demos, one, batch.asks)[0] for one in (untried, batch.trials))
+            before, after = (
+                policy.infer_belief(batch.demos, one, batch.asks)[0] for one in (batch.trials.left_out, batch.trials)
+            )
             off = policy.completed(before) - policy.completed(after).mean(1, keepdim=True)
         return off.square().sum(-1).amin(-1)[batch.trials.mask.any(1)].mean()
 

@@ -99,25 +99,27 @@ def test_trials_begin_once_hypotheses_have_competed_for_a_while_even_if_more_cou
     assert step == 100 + 2 * STEPS.anneal_steps
 
 
-def test_trials_wait_while_hypotheses_explain_more_and_more_even_if_not_at_each_look() -> None:
-    schedule, unexplained = automatic(), iter([9.0, 7.0, 5.5, 5.6, 4.3, 3.4, 3.5, 2.7, *[2.6] * 20])
-    works(schedule)
-    step = 100
-    while not schedule.round_due(step):
-        step += 100
-        schedule.look(step, {"trial": 0.5, "unexplained": next(unexplained)}, 1.0)
-    assert step == 100 + 8 * 100 + STEPS.anneal_steps + 100
+FALLING = [9.0, 7.0, 5.5, 5.6, 4.3, 3.4, 3.5, 2.7]
 
 
-@pytest.mark.parametrize("seen", [[3.0, 2.5] * 40, [8.0, 1.0, *[0.1] * 78], [0.0] * 80])
-def test_trials_do_not_wait_for_what_comes_and_goes_or_is_explained(seen: list[float]) -> None:
+@pytest.mark.parametrize(
+    ("seen", "waited"),
+    [
+        ([*FALLING, *[2.6] * 20], 100 * len(FALLING) + STEPS.anneal_steps + 100),
+        ([3.0, 2.5] * 40, 2 * STEPS.anneal_steps),
+        ([8.0, 1.0, *[0.1] * 78], 2 * STEPS.anneal_steps),
+        ([0.0] * 80, 2 * STEPS.anneal_steps),
+    ],
+    ids=["not falling at each look", "coming and going", "explained", "never unexplained"],
+)
+def test_trials_wait_while_hypotheses_explain_more_and_more(seen: list[float], waited: int) -> None:
     schedule, unexplained = automatic(), iter(seen)
     works(schedule)
     step = 100
     while not schedule.round_due(step):
         step += 100
         schedule.look(step, {"trial": 0.5, "unexplained": next(unexplained)}, 1.0)
-    assert step == 100 + 2 * STEPS.anneal_steps
+    assert step == 100 + waited
 
 
 def test_what_is_left_unexplained_does_not_keep_a_round_going() -> None:
