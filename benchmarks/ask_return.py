@@ -26,7 +26,7 @@ from jaxtyping import Float
 
 from benchmarks.offline.playing import PaidActor, Unpaid, returns_of
 from benchmarks.trained import ROOT, measure_once, table, train, write_page
-from metalearn.benchmark.ask_controls import best_tenth, everybody, shuffled, trained_on
+from metalearn.benchmark.ask_controls import best_tenth, everybody, folder_beside, shuffled, steps_of, trained_on
 from metalearn.benchmark.asking import (
     LEVELS,
     STREAM,
@@ -42,7 +42,6 @@ from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Episode
 from metalearn.evaluation.protocol import returned
 from metalearn.evaluation.statistics import paired_bootstrap
-from metalearn.experiments import find_experiment
 from metalearn.model.inference import Inference
 from metalearn.tasks.family import Family, tasks_of
 from metalearn.tasks.registry import find_family
@@ -81,7 +80,7 @@ SUBJECTS = {
     "gambling": Subject(500, (-15.0, -5.0, -2.5, 1.0, 5.0), True, 300, 3_000, 3_072),
     "cheetah-distance": Subject(60, None, False, 6_000, 20_000, 614_400),
 }
-QUICK = {"steps": 12, "transformer_steps": LOOKS, "q_steps": 4, "ppo_steps": 1}
+QUICK = {"transformer_steps": LOOKS, "q_steps": 4, "ppo_steps": 1}
 QUICK_TRAIN = ["--steps", "12", "--set", "data.n_tasks=16", "--set", "training.check_steps=100"]
 QUICK_TRAIN += ["--set", "training.batch_tasks=8", "--set", "training.check_tasks=2"]
 
@@ -105,18 +104,28 @@ class Run:
         return find_family(self.name)
 
     @cached_property
-    def ours(self) -> Inference:
-        """The policy of `wtl train`, trained now if it is not."""
+    def bundle(self) -> Bundle:
+        """Of `wtl train`, which is called now if it has not been."""
         folder = self.folder / self.name
         if run_bundle(folder) is None:
             options = QUICK_TRAIN if self.quick else []
             train([self.name, "--seed", str(self.seed), "--no-baselines", *options], folder)
-        return Inference.load(Bundle.load(folder / "bundle"))
+        return Bundle.load(folder / "bundle")
+
+    @cached_property
+    def ours(self) -> Inference:
+        """Its policy."""
+        return Inference.load(self.bundle)
+
+    @property
+    def own_trials(self) -> bool:
+        """Whether it learnt from attempts of its own."""
+        return bool(self.bundle.provenance["collections"])
 
     @cached_property
     def data(self) -> Dataset:
         """What `ours` was trained on."""
-        _ = self.ours
+        _ = self.bundle
         return Dataset.load(self.folder / self.name / "dataset")
 
     @cached_property
@@ -158,7 +167,7 @@ def wtl(run: Run) -> dict[str, Any]:
     record = (run.folder / run.name).with_suffix(".json")
     got = returns_asked_for(run.ours, run.family, run.indices, run.levels, run.seed)
     known = json.loads(record.read_text()) if record.exists() else {}
-    trials = "own trials besides" if find_experiment(run.name).training.rounds else "without own trials"
+    trials = "own trials besides" if run.own_trials else "without own trials"
     about = {"what": f"the experiment as it is, {trials}", "processor_s": known.get("processor_s")}
     return about | _policies({"wtl": (run.levels, got)})
 
@@ -182,17 +191,17 @@ def bc_of_best(run: Run) -> dict[str, Any]:
 def _own(
     run: Run, name: str, data: Dataset, title: str, what: str, asks: tuple[str, ...] = ("return",)
 ) -> dict[str, Any]:
-    steps = QUICK["steps"] if run.quick else find_experiment(run.name).training.total_steps
-    folder = run.folder / f"{run.name}-{name}-alone"
-    kept = run_bundle(folder) is not None
+    beside = run.folder / f"{run.name}-{name}-alone"
+    kept = run_bundle(folder_beside(beside, run.bundle)) is not None
     started = time.process_time()
-    policy = trained_on(folder, run.name, data, asks, steps, seed=run.seed)
+    bundle = trained_on(beside, run.bundle, data, asks)
     spent = None if kept else time.process_time() - started
+    policy = Inference.load(bundle)
     if asks:
         found: Asked = run.levels, returns_asked_for(policy, run.family, run.indices, run.levels, run.seed)
     else:
         found = None, returned(asked(policy, run.family, run.indices, [NOTHING] * run.n_tasks, run.seed))[None]
-    return {"what": f"{what}; {steps} steps", "processor_s": spent} | _policies({title: found})
+    return {"what": f"{what}; {steps_of(bundle)} steps", "processor_s": spent} | _policies({title: found})
 
 
 @one_thread()
@@ -403,11 +412,11 @@ def main() -> None:
     if given.subject:
         n_tasks = given.tasks or SUBJECTS[given.subject].n_tasks
         run = Run(given.subject, given.seed, n_tasks, given.runs.resolve(), given.quick)
-        own_trials = find_experiment(given.subject).training.rounds > 0
         for method in given.methods:
-            if method == "wtl-recorded" and not own_trials:  # it is `wtl` itself
-                continue
             title = f"{given.subject}-{method}-seed{given.seed}"
+            known = (given.results / f"{title}.json").exists()
+            if method == "wtl-recorded" and not known and not run.own_trials:  # it is `wtl` itself
+                continue
             measure_once(given.results, title, partial(measure, run, method))
     write_page(given.results, page)
 

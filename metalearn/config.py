@@ -107,7 +107,7 @@ class ModelConfig(Section):
         4, ge=1, le=1024, description="z, hypotheses a context distributes its belief over"
     )
     policy_width: int = Field(128, ge=1, le=16_384, description="units of a hidden layer of the policy")
-    context_sigma: bool = Field(
+    context_sigma: Annotated[bool, Decided("from how much demonstrators differ in how unsteady they are")] = Field(
         False, description="read the spread of continuous actions from the context too: how skilled or how shaky "
         "whoever was watched is; `wtl recognise` tells agents by it",
     )  # fmt: skip
@@ -218,7 +218,7 @@ class TrainingConfig(Section):
 
     minutes: float | None = Field(
         None, gt=0, description="minutes that a training may take, collecting included; null: as long as its steps "
-        "take; 20 for a family, recordings and most suites",
+        "take; 20 for a family, recordings and most experiments",
     )  # fmt: skip
     steps: int | None = Field(
         None, ge=1, description="most gradient steps of a training whose phases end by themselves; null: as many as "

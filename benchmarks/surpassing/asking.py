@@ -18,7 +18,7 @@ from metalearn.recognition.calibration import EvidenceScale
 from metalearn.recognition.likelihood import step_log_likelihoods
 from metalearn.training.loop import train
 
-# As `cheetah-better`, with a spread of actions that depends on who is imitated, and no attempts of its own.
+# For a cheetah, with a spread of actions that depends on who is imitated, and no attempts of its own.
 MODEL = ModelConfig(
     n_frames=21, frame_means=True, fourier=(), n_hypotheses=1, policy_width=256, context_sigma=True, asks=("better",)
 )

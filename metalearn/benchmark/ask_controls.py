@@ -10,38 +10,40 @@ from metalearn.bundle import Bundle, run_bundle
 from metalearn.data.dataset import Dataset, TaskRecord
 from metalearn.data.episode import Episode
 from metalearn.evaluation.protocol import returned
-from metalearn.experiments import find_experiment
-from metalearn.model.inference import Inference
+from metalearn.training.calibrate import experiment_of
 from metalearn.training.loop import train
 
 NUDGE = 1e-6  # by which observations differ of episodes that are not to count as alike
 
 
-def trained_on(
-    run: Path, experiment: str, dataset: Dataset, asks: tuple[str, ...], steps: int | None = None, *, seed: int = 0
-) -> Inference:
-    """The policy of an experiment that learnt from other data, without own trials; trained now if it is not.
+def trained_on(run: Path, subject: Bundle, dataset: Dataset, asks: tuple[str, ...]) -> Bundle:
+    """A policy with the settings of another that learnt from other data, without own trials; trained now if it is not.
 
     Args:
-        run: its folder.
-        experiment: its name.
+        run: how the name of its folder begins (`folder_beside`).
+        subject: whose settings it has; it takes at most as many gradient steps.
         dataset: what it learns from.
         asks: the kinds that it learns to follow.
-        steps: of gradient descent; None: those before the experiment's own trials.
-        seed: of the training.
     """
-    if run_bundle(run) is None:
-        usual = find_experiment(experiment)
-        update = {"rounds": 0, "trials_per_task": 0, "check_tasks": 0}
-        alone = usual.training.model_copy(update=update | ({"warmup_steps": steps} if steps else {}))
-        settings = {
-            "name": run.name,
-            "model": usual.model.model_copy(update={"asks": asks}),
-            "training": alone,
-            "seed": seed,
-        }
-        train(usual.model_copy(update=settings), run, dataset=dataset)
-    return Inference.load(Bundle.load(run / "bundle"))
+    folder = folder_beside(run, subject)
+    if run_bundle(folder) is None:
+        usual = experiment_of(subject)
+        alone = {"minutes": None, "steps": steps_of(subject), "trials_per_task": 0, "check_tasks": 0}
+        # Only own trials teach a memory.
+        own = {"asks": asks, "n_hypotheses": subject.model["n_hypotheses"], "memory": 0}
+        sections = {"model": usual.model.model_copy(update=own), "training": usual.training.model_copy(update=alone)}
+        train(usual.model_copy(update={"name": run.name, **sections}), folder, dataset=dataset)
+    return Bundle.load(folder / "bundle")
+
+
+def folder_beside(run: Path, subject: Bundle) -> Path:
+    """The folder of what is compared with a subject: another one's is not taken for it."""
+    return run.with_name(f"{run.name}-{subject.id[:8]}")
+
+
+def steps_of(bundle: Bundle) -> int:
+    """The gradient steps of its training."""
+    return int(bundle.provenance["history"][-1]["step"])
 
 
 def best_tenth(dataset: Dataset) -> Dataset:

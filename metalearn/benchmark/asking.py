@@ -109,19 +109,21 @@ def gambling(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
     data = Dataset.load(_run_folder(folder, "gambling") / "dataset")
     others = {
         "": inference,
-        ", luck not averaged out": _gambler(folder, "naive", unlike(data), ("return",)),
-        ", shuffled labels": _gambler(folder, "shuffled", shuffled(data, seed), ("return",)),
+        ", luck not averaged out": _beside(folder, "gambling", "naive", unlike(data)),
+        ", shuffled labels": _beside(folder, "gambling", "shuffled", shuffled(data, seed)),
     }
     for value in (-15.0, -5.0, -2.5, 1.0, 5.0):
         for name, policy in others.items():
             found[f"asked for {value:g}{name}"] = _gambled(policy, family, indices, Ask((Return(value),)), seed)
-    imitator = _gambler(folder, "best-tenth", best_tenth(data), ())
+    imitator = _beside(folder, "gambling", "best-tenth", best_tenth(data), ())
     found["imitation of the best tenth"] = _gambled(imitator, family, indices, NOTHING, seed)
     return found
 
 
-def _gambler(folder: Path, name: str, data: Dataset, asks: tuple[str, ...]) -> Inference:
-    return trained_on(folder / f"gambling-{name}", "gambling", data, asks)
+def _beside(folder: Path, name: str, control: str, data: Dataset, asks: tuple[str, ...] = ("return",)) -> Inference:
+    """What a control of a run learnt from other data."""
+    subject = Bundle.load(_run_folder(folder, name) / "bundle")
+    return Inference.load(trained_on(folder / f"{name}-{control}", subject, data, asks))
 
 
 def _gambled(inference: Inference, family: Family, indices: list[int], ask: Ask, seed: int) -> dict[str, Any]:
@@ -145,8 +147,8 @@ def control(folder: Path, tasks: int, seed: int) -> dict[str, Any]:
     _, family, indices = _of(folder, "cheetah-distance", min(tasks, 200), seed)
     data = Dataset.load(_run_folder(folder, "cheetah-distance") / "dataset")
     name = "cheetah-distance"
-    misled = trained_on(folder / f"{name}-shuffled", name, shuffled(data, seed), ("return",))
-    imitator = trained_on(folder / f"{name}-best-tenth", name, best_tenth(data), ())
+    misled = _beside(folder, name, "shuffled", shuffled(data, seed))
+    imitator = _beside(folder, name, "best-tenth", best_tenth(data), ())
     episodes = asked(imitator, family, indices, [NOTHING] * len(indices), seed)
     return {
         "shuffled labels": _asked_returns(misled, family, indices, seed),

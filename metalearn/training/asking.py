@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, Shaped
+from jaxtyping import Bool, Float, Float32, Int, Shaped
 from torch import Tensor
 
 from metalearn.data.asks import NOTHING, Ask, AskKind, AskOffer, Hindsight, features_of, kinds_of
@@ -66,13 +66,17 @@ class KnownTask:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """The asks of b contexts, and what they changed: who is shown, what is imitated, and from where to where."""
+    """The asks of b contexts, and what they changed: who is shown, what is imitated, and from where to where.
+
+    Whoever is asked for a moment, as for a goal, is told what to do, and has nothing to guess: that context is `clear`.
+    """
 
     demo: Int[Tensor, "b k"]
     target: Int[Tensor, " b"]
     starts: Int[Tensor, " b"]
     ends: Int[Tensor, " b"]
     asks: Float[Tensor, "b n"]
+    clear: Bool[Tensor, " b"]
 
 
 class Asking:
@@ -136,7 +140,8 @@ class Asking:
                 steps = range(len(answer.episode))
             if answer is not None:
                 target[row], starts[row], ends[row] = answer.target, steps.start, steps.stop
-        return Asked(demo, target, starts, ends, torch.from_numpy(features_of(asks, self._offers)))
+        clear = torch.tensor([_is_clear(ask) for ask in asks])
+        return Asked(demo, target, starts, ends, torch.from_numpy(features_of(asks, self._offers)), clear)
 
     def proposal(self, rng: np.random.Generator) -> Ask:
         """Something that an episode of some task answered, so that it can be asked for in another."""
@@ -168,6 +173,7 @@ class Asking:
                 starts=torch.tensor([way.start for way in ways]),
                 ends=torch.tensor([way.stop for way in ways]),
                 asks=torch.from_numpy(features_of(asks, self._offers)),
+                clear=torch.tensor([_is_clear(ask) for ask in asks]),
             )
             yield torch.tensor(tasks), asked
 
@@ -223,6 +229,10 @@ class Asking:
 
     def _hindsight(self, answer: Answer, end: int, shown: float | None, sentences: Sequence[str]) -> Hindsight:
         return Hindsight(answer.episode, end, answer.quality, shown, answer.alike, self._ways.path(answer), sentences)
+
+
+def _is_clear(ask: Ask) -> bool:
+    return any(value.of_moment for value in ask.values)
 
 
 def _labelled(kinds: Sequence[type[AskKind]], hindsight: Hindsight, rng: np.random.Generator) -> Ask:

@@ -54,7 +54,8 @@ class MetaBatch:
     """Contexts of b tasks (demos, trials and asks), and for each the steps of an episode to imitate.
 
     `remembered` says how many steps of the episode each one stands for in a memory. `hypothesis` is the one that learns
-    while they do not compete. `attempts` are own ones for the memory, beside all that they were made on.
+    while they do not compete, and where a context is `clear`, whatever it shows. `attempts` are own ones for the
+    memory, beside all that they were made on.
     """
 
     demos: EpisodeTensors
@@ -68,6 +69,7 @@ class MetaBatch:
     done: Float[Tensor, "b t _a"]
     remembered: Float[Tensor, "b t"]
     hypothesis: Int[Tensor, " b"]
+    clear: Bool[Tensor, " b"]
     attempts: "MetaBatch | None"
 
     def to(self, device: torch.device) -> "MetaBatch":
@@ -316,10 +318,10 @@ class TrainingSet:
             imitate_own = (own_target >= 0) & (torch.rand(b, generator=generator) < config.own_target)
             target = torch.where(imitate_own, own_target, target)
         demo = self._draw_demos(task, config.demo_dropout, generator)
-        starts, ends, asks = None, None, torch.zeros(b, 0)
+        starts, ends, asks, clear = None, None, torch.zeros(b, 0), torch.zeros(b, dtype=torch.bool)
         if self._asking is not None:
             asked = self._asking.draw(task, demo, target, n_plain, lambda i: self._targets[i][0], generator)
-            demo, target, asks = asked.demo, asked.target, asked.asks
+            demo, target, asks, clear = asked.demo, asked.target, asked.asks, asked.clear
             starts, ends = asked.starts, asked.ends
             trial = torch.where(trial == self._frames_of[target][:, None], ABSENT, trial)
         return MetaBatch(
@@ -331,6 +333,7 @@ class TrainingSet:
             ),
             asks=asks,
             hypothesis=torch.randint(self._config.n_hypotheses, (b,), generator=generator),
+            clear=clear,
             **self._steps.pick(target, config.steps_per_episode, generator, starts, ends),
             attempts=self._draw_attempts(b, config, generator) if tried and len(self._attempted) else None,
         )
@@ -365,6 +368,7 @@ class TrainingSet:
             trials=EpisodeTensors.gather(self._frames, trial),
             asks=nothing,
             hypothesis=torch.zeros_like(target),
+            clear=torch.zeros_like(target, dtype=torch.bool),
             attempts=None,
             **self._steps.pick(target, n_steps, generator, for_memory=for_memory),
         )
@@ -399,7 +403,10 @@ class TrainingSet:
             nobody = EpisodeTensors.gather(self._frames, asked.demo)
             steps = self._steps.pick(asked.target, 0, torch.Generator(), asked.starts, asked.ends)
             alike = torch.zeros_like(task)
-            yield task, MetaBatch(nobody, nobody, asked.asks, hypothesis=alike, attempts=None, **steps)
+            yield (
+                task,
+                MetaBatch(nobody, nobody, asked.asks, hypothesis=alike, clear=asked.clear, attempts=None, **steps),
+            )
 
     def _draw_demos(self, task: Tensor, demo_dropout: float, generator: torch.Generator) -> Int[Tensor, "b k"]:
         """1 .. K of each task's demos, rotated at random, or none with probability `demo_dropout`."""

@@ -156,7 +156,7 @@ def calibrate(
     asks = draw_asks(bundle, plan, records, np.random.default_rng([seed, STREAM_CALIBRATION, 1]))
     contexts = [replace(context, ask=ask) for context, ask in zip(contexts, asks, strict=True)]
     played = play(plan, bundle, records, contexts, collector, tell, plan.seconds(ATTEMPTS_SHARE))
-    n_steps = min(STEPS, _experiment(bundle).training.total_steps) if steps is None else steps
+    n_steps = min(STEPS, experiment_of(bundle).training.total_steps) if steps is None else steps
     with one_thread():
         novelty = _novelty(bundle, records, seed, n_steps)
         found = examples(bundle, played, Novelty(novelty, bundle.spec) if novelty else None)
@@ -173,7 +173,7 @@ def plan_of(bundle: Bundle, split: str, n_tasks: int | None, seed: int) -> Plan 
     """Choose the tasks that calibrate or check a bundle; None if its tasks cannot be run."""
     if not isinstance(bundle.provenance.get("experiment"), dict) or bundle.provenance.get("recorded"):
         return None
-    experiment = _experiment(bundle)
+    experiment = experiment_of(bundle)
     if not experiment.family:
         return None
     name = load_manifest(experiment.manifest).family if experiment.manifest else experiment.family
@@ -237,7 +237,7 @@ def examples(bundle: Bundle, played: Played, novelty: Novelty | None) -> Example
     )
 
 
-def _experiment(bundle: Bundle) -> Experiment:
+def experiment_of(bundle: Bundle) -> Experiment:
     """Return the experiment that the bundle was trained by. Raises InvalidConfig."""
     try:
         return Experiment.model_validate(bundle.provenance["experiment"])

@@ -3,8 +3,10 @@
 Every decision comes with its reason, a sentence with the number that led to it. Pure; knows no environment.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,10 @@ from metalearn.data.asks import kinds_of
 from metalearn.data.dataset import FEWEST_TASKS, Dataset
 from metalearn.data.episode import Array
 from metalearn.data.parts import observation_vectors, split
+from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units, deviation
+from metalearn.model.policy import LOG_SIGMA_RANGE
 
 LONG = 64  # steps from which on an episode is read at more frames, and their means
 FRAMES, LONG_FRAMES, PICTURES = 8, 16, 4  # at most, of short episodes, of long ones, and of any with large pictures
@@ -27,7 +31,11 @@ TASKS_A_MINUTE = 4096  # of a training, at most: collecting in more leaves too f
 MANY_STEPS, MANY_PICTURES = 16, 6  # of an episode that are imitated in an update: of longer ones a random choice
 MOST_SYMBOLS = 16  # that a picture of symbols holds: in a real one there is something brighter
 AVERAGED = 0.1  # share of the steps so far, over which weights are averaged
-MOST_TASKS = 512  # that dynamics are looked for in
+MOST_TASKS = 512  # that dynamics are looked for in, or demonstrators compared
+UNSTEADY = (
+    0.15  # nats, per component of an action, by which an own deviation has to foretell better than an average one
+)
+FEW_CHANGES = 4  # of an action: an average deviation counts for as many, and shorter episodes say too little
 TELLING = 0.1  # share of the changes of an observation that a task's own Jacobian has to explain beyond an average one
 EXPLAINED = 0.9  # share of the differences between tasks that the directions kept explain
 RIDGE = 1e-6
@@ -114,6 +122,7 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
         _symbols(dataset),
         _memory(dataset.spec, experiment.model, own_trials=own_trials, expert=expert),
         _dynamics(dataset),
+        _spread(dataset),
     ]
     return _decided(experiment, found)
 
@@ -217,6 +226,46 @@ def _dynamics(dataset: Dataset) -> Decision:
     sizes = np.linalg.svd(differences - differences.mean(0), compute_uv=False) ** 2
     rank = int(np.searchsorted(np.cumsum(sizes) / sizes.sum(), EXPLAINED)) + 1
     return Decision(name, min(rank, 4), f"{said}, in {rank} directions")
+
+
+def _spread(dataset: Dataset) -> Decision:
+    """Whether demonstrators differ in how unsteady they are: does one's own deviation foretell his other episode?
+
+    The deviation is that of successive differences (see `metalearn.recognition.deviation`) of the residuals of what is
+    imitated to a linear policy of all demonstrators.
+    """
+    name = "model.context_sigma"
+    if dataset.spec.discrete:
+        return Decision(name, False, "actions are discrete")
+    pairs = list(islice(_pairs_of_one(dataset), MOST_TASKS))
+    if len(pairs) < 16:
+        return Decision(name, False, "too few tasks with two episodes of an expert")
+    unit = deviation(np.concatenate([done for both in pairs for _, done in both]))
+    unit = np.where(unit > 0, unit, 1.0)
+    scaled = [[(seen, done / unit) for seen, done in both] for both in pairs]
+    sums = [_normal_equations(done, seen) for both in scaled for seen, done in both]
+    policy = _solve(np.sum([c for c, _ in sums], 0), np.sum([p for _, p in sums], 0))
+    missed = [[np.diff(done - seen @ policy.T, axis=0) for seen, done in both] for both in scaled]
+    finest = math.exp(2 * LOG_SIGMA_RANGE[0])
+    first, second = np.swapaxes([[0.5 * np.square(one).mean(0) for one in both] for both in missed], 0, 1) + finest
+    average, n_seen = first.mean(0), np.array([len(one) for one, _ in missed])[:, None]
+    own = (n_seen * first + FEW_CHANGES * average) / (n_seen + FEW_CHANGES)
+    gain = float(0.5 * (np.log(average / own) + second / average - second / own).mean())
+    said = f"a demonstrator's own deviation foretells another episode {gain:.2f} nats per number better than an average"
+    return Decision(name, gain > UNSTEADY, said)
+
+
+def _pairs_of_one(dataset: Dataset) -> Iterator[list[tuple[Array, Array]]]:
+    """Two longer episodes of the expert in each task: numbers seen and a constant `[t, o + 1]`, actions `[t, a]`."""
+    known, units = beside_pictures(dataset.spec.parts), Units.of_bounds(dataset.spec)
+    for record in dataset.tasks:
+        both = islice(record.targets(), 2) if len(record.experts) > 1 else ()
+        found = []
+        for observations, actions in both:
+            seen = np.pad(observation_vectors(observations)[:, known], ((0, 0), (0, 1)), constant_values=1.0)
+            found.append((seen.astype(np.float64), units.encode_actions(actions).astype(np.float64)))
+        if len(found) == 2 and min(len(actions) for _, actions in found) > FEW_CHANGES:
+            yield found
 
 
 def _effects(episode: Any, units: Units) -> tuple[Array, Array]:

@@ -70,9 +70,9 @@ class _Objective(nn.Module):
     def _imitation(self, batch: MetaBatch, temperature: float, clear: bool, half: bool) -> Float[Tensor, ""]:
         """How unlikely the policy makes what is to be imitated, averaged over its episodes."""
         parts: list[tuple[slice | Tensor, float]] = [(slice(None), temperature)]
-        if clear and temperature > 0:
-            shown = batch.demos.mask.any(1)
-            apart = ((shown.nonzero()[:, 0], 0.0), ((~shown).nonzero()[:, 0], temperature))
+        alike = batch.clear | batch.demos.mask.any(1) if clear else batch.clear
+        if temperature > 0 and alike.any():
+            apart = ((alike.nonzero()[:, 0], 0.0), ((~alike).nonzero()[:, 0], temperature))
             parts = [(rows, at) for rows, at in apart if len(rows)]
         return self._imitation_of(batch, parts, half)
 

@@ -95,7 +95,7 @@ def test_settings_are_listed_with_default_meaning_and_values(capsys):
 
 @pytest.mark.parametrize(
     ("named", "dataset", "minutes"),
-    [("reach-ask", None, None), ("reach-m2", None, 3), (None, None, 20), (None, "robots", 20)],
+    [("ml10-large", None, None), ("reach-m2", None, 3), (None, None, 20), (None, "robots", 20)],
 )
 def test_what_is_trained_without_an_experiment_may_take_twenty_minutes(named, dataset, minutes, tmp_path):
     (tmp_path / "mine.py").write_text(OWN_FAMILY)

@@ -85,6 +85,13 @@ def test_what_is_asked_for_is_what_the_imitated_episode_was():
                 assert asked == pytest.approx(last + 0.1, abs=0.02)
 
 
+def test_who_is_asked_for_a_goal_has_nothing_to_guess_and_everybody_else_may_have():
+    for batch in draw(asking(dataset(), ("return", "goal"))):
+        has_goal = batch.asks[:, -1] > 0
+        assert torch.equal(batch.clear, has_goal)
+        assert 0 < has_goal.float().mean() < 1 and batch.asks[:, 1][~has_goal].any()
+
+
 def test_of_those_who_play_mostly_the_last_steps_before_a_goal_are_imitated():
     long = Episode.of(np.zeros((65, 1)), np.zeros((64, 1)), np.zeros(64), success=False)
     rng = np.random.default_rng(0)

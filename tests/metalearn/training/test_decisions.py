@@ -32,6 +32,38 @@ def test_dynamics_are_looked_for_where_tasks_differ_in_them(family: str, rank: i
     assert value(decide(ANY, shown(family)), "model.dynamics_rank") == rank
 
 
+@pytest.mark.parametrize(
+    ("family", "differ"), [("reach-manners", True), ("reach-plain", False), ("reach-m4", False), ("dark-room", False)]
+)
+def test_the_spread_of_actions_is_read_from_the_context_where_demonstrators_differ_in_it(
+    family: str, differ: bool
+) -> None:
+    assert value(decide(ANY, shown(family, 256)), "model.context_sigma") is differ
+
+
+def test_how_unsteady_demonstrators_are_does_not_depend_on_the_unit_of_actions() -> None:
+    manners = shown("reach-manners", 256)
+    for unit in (0.001, 1000.0):
+        box = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        spec = replace(manners.spec, action_space=box)
+        tasks = tuple(
+            replace(
+                record,
+                demos=(),
+                experts=tuple(replace(e, actions=e.actions * np.float32(unit)) for e in record.experts),
+                labels=tuple(label * np.float32(unit) for label in record.labels),
+            )
+            for record in manners.tasks
+        )
+        assert value(decide(ANY, Dataset(spec, tasks)), "model.context_sigma") is True
+
+
+def test_who_shows_less_skill_for_the_sake_of_asks_is_no_demonstrator_to_be_as_unsteady_as() -> None:
+    chunk = DemonstrationChunk("reach-m2", tuple(range(64)), DataConfig(graded_per_task=2), 0)
+    graded = Dataset(find_family("reach-m2").spec, tuple(demonstrate_chunk(chunk)))
+    assert value(decide(ANY, graded), "model.context_sigma") is False
+
+
 def test_a_long_episode_is_read_at_more_frames_and_their_means() -> None:
     short = decide(ANY, shown("reach-m2", 8))
     assert (value(short, "model.n_frames"), value(short, "model.frame_means")) == (8, False)

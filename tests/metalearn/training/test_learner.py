@@ -174,6 +174,21 @@ def test_where_demonstrations_are_clear_hypotheses_compete_only_without_one() ->
     assert loss(batch, 1.0, True) not in (loss(batch, 1.0, False), loss(batch, 0.0, False))
 
 
+def test_hypotheses_do_not_compete_in_contexts_that_leave_nothing_to_guess() -> None:
+    learner, data = made()
+    batch = data.draw(CONFIG, False, torch.Generator().manual_seed(0))
+    some = torch.arange(len(batch.mask)) % 2 == 0
+
+    def loss(clear: Tensor, temperature: float) -> float:
+        return float(learner._objective(replace(batch, clear=clear), temperature, False, False).detach())
+
+    nowhere, everywhere = loss(torch.zeros_like(some), 1.0), loss(torch.ones_like(some), 1.0)
+    assert everywhere == pytest.approx(loss(torch.zeros_like(some), 0.0))
+    assert everywhere != pytest.approx(nowhere)
+    assert loss(some, 1.0) not in (pytest.approx(nowhere), pytest.approx(everywhere))
+    assert loss(some, 1.0) + loss(~some, 1.0) == pytest.approx(nowhere + everywhere)
+
+
 @pytest.mark.parametrize("average_share", [0.0, 0.5])
 def test_it_goes_on_from_earlier_weights(average_share: float) -> None:
     config = CONFIG.model_copy(update={"average_share": average_share})

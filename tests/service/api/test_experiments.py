@@ -16,21 +16,21 @@ from service.client import AsyncClient, Client, ExperimentInfo
 def test_every_experiment_is_listed_with_its_sizes(http: TestClient) -> None:
     items = http.get("/v1/experiments", params={"limit": 100}).json()["items"]
     assert [item["name"] for item in items] == list(EXPERIMENTS)
-    asking = EXPERIMENTS["reach-ask"]
-    assert next(item for item in items if item["name"] == "reach-ask") == {
-        "name": "reach-ask",
-        "model": "reach-ask",
-        "family": "reach-m2",
-        "suite": "reach-m2",
-        "n_tasks": asking.data.n_tasks,
+    large = EXPERIMENTS["ml10-large"]
+    assert next(item for item in items if item["name"] == "ml10-large") == {
+        "name": "ml10-large",
+        "model": "ml10",
+        "family": "ml10",
+        "suite": "ml10",
+        "n_tasks": large.data.n_tasks,
         "demos_per_task": 1,
-        "batch_tasks": asking.training.batch_tasks,
+        "batch_tasks": large.training.batch_tasks,
         "minutes": None,
-        "steps": asking.training.total_steps,
-        "trials_per_task": 1,
-        "rounds": 2,
-        "n_hypotheses": 4,
-        "latent_dim": 64,
+        "steps": large.training.total_steps,
+        "trials_per_task": 3,
+        "rounds": 3,
+        "n_hypotheses": 8,
+        "latent_dim": 256,
     }
 
 
