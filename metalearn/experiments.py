@@ -12,7 +12,6 @@ from metalearn.data.errors import InvalidConfig
 USUAL_MINUTES = 20.0
 """That a training may take, where neither an experiment nor a person says how long."""
 
-_ALL_ASKS = ("return", "goal", "better", "words")
 _SHOWN = DataConfig()
 _OBSERVED = DataConfig(demo_actions=False)  # demonstrations are observations alone, as in the manifest
 _TWICE = DataConfig(demos_per_task=2)
