@@ -488,11 +488,12 @@ class _Run:
     def _with_search(self, policy: Snapshot, spec: Spec) -> Snapshot | None:
         """The policy with a search, if enough further validation tasks can be attempted, and go differently.
 
-        What is asked for says more than outcomes of attempts for which nothing was; and which behaviours solve a task
-        is the same before and after a trial only if nothing of an episode is remembered but how it went.
+        Where demonstrations leave nothing open they are imitated, and nothing else is tried. What is asked for says
+        more than outcomes of attempts for which nothing was; and which behaviours solve a task is the same before and
+        after a trial only if nothing of an episode is remembered but how it went.
         """
         model = policy.model
-        comparable = not (model.asks or model.memory or model.dynamics_rank)
+        comparable = not (model.asks or model.memory or model.dynamics_rank or self.schedule.clear)
         if self.source is None or self.config.trials_per_task == 0 or model.n_hypotheses == 1 or not comparable:
             return None
         explored = self.source.exploration(policy)
