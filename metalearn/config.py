@@ -217,8 +217,8 @@ class TrainingConfig(Section):
     """The meta-training loop (`metalearn.training.loop`)."""
 
     minutes: float | None = Field(
-        None, gt=0, description="minutes that a training may take, collecting included; null: as long as its steps "
-        "take; 20 for a family, recordings and most experiments",
+        None, gt=0, description="minutes that a training may take, collecting and calibration included, baselines "
+        "not; null: as long as its steps take; 20 for a family, recordings and most experiments",
     )  # fmt: skip
     steps: int | None = Field(
         None, ge=1, description="most gradient steps of a training whose phases end by themselves; null: as many as "

@@ -29,6 +29,7 @@ from metalearn.training.calibrate import calibrate
 from metalearn.training.collect import Collector, ProcessCollector, SerialCollector
 from metalearn.training.learner import CPU, Compute
 from metalearn.training.loop import Event, Stopped, check_trainable, train
+from metalearn.training.minutes import Ending
 from metalearn.training.recognition import calibrate_recognition
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import RunStore, fetch_folder
@@ -135,6 +136,7 @@ def _train(
     learners: Learners,
 ) -> Bundle:
     """Train the policy, its confidence and the baselines. Raises Stopped."""
+    ending = Ending(experiment.training.minutes, tuple(baselines))
     if learners:
         bundle = _train_on_learners(experiment, store, dataset, collector, listen, stopping, learners)
     else:
@@ -144,7 +146,7 @@ def _train(
         )  # fmt: skip
 
     def progress(method: str, done: int, total: int) -> None:
-        listen(Event(method, done, total))
+        listen(Event(method, done, total, ends_in_s=ending.in_s(method, done, total)))
         if stopping():
             raise Stopped(f"stopped at {method}; the same command resumes at the start of this part")
 

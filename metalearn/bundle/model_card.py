@@ -23,6 +23,12 @@ METHODS = {
     "expert": "the expert that demonstrates",
     "bayes": "the best possible",
 }
+KNOWN = {
+    "demos": "demonstrations",
+    "expert": "demonstrations and another episode of the expert",
+    "trials": "demonstrations and recorded trials",
+    "asks": "what the episode was an answer to",
+}
 CONTROLS = {
     "other_task_trial": "after a trial of another task",
     "same_demo_other_target": "after a trial for another target",
@@ -179,7 +185,30 @@ def _training(head: Json, experiment: Json) -> list[str]:
             f"After the warm-up it collected up to {_trials(trials)} of its own per task, in {rounds} "
             f"round{'s' * (rounds != 1)}, and learnt from them too."
         )
-    return lines
+    return lines + (_held_out(_object(provenance.get("held_out"))) if provenance.get("recorded") else [])
+
+
+def _held_out(held_out: Json) -> list[str]:
+    """What was measured on recordings that were kept apart, where nobody could let the policy act."""
+    why, lines = _word(held_out, "why"), []
+    if why:
+        lines += ["", f"Held out to decide when to stop: {why}."]
+    measured = {name: _object(one) for name, one in _object(held_out.get("likelihood")).items()}
+    known = {name: one for name, one in measured.items() if isinstance(one.get("mean"), int | float)}
+    if known:
+        lines += ["", "| held-out actions, given | nats per action | tasks |", "|---|---|---|"]
+        lines += [
+            f"| {KNOWN.get(name, name)} | {_likelihood(one)} | {_count(one, 'n_tasks')} |"
+            for name, one in known.items()
+        ]
+    says = _word(_object(held_out.get("off_policy")), "says")
+    return [*lines, "", f"Recorded outcomes: {says}."] if says else lines
+
+
+def _likelihood(measured: Json) -> str:
+    """A mean, with two standard errors on either side where there are several tasks."""
+    error = measured.get("standard_error")
+    return f"{measured['mean']:.2f}" + (f" ± {2 * error:.2f}" if isinstance(error, int | float) else "")
 
 
 def _evaluation(report: Json) -> list[str]:

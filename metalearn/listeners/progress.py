@@ -65,16 +65,18 @@ class ProgressBars:
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
+        self._measured = ""
         self._started = time.monotonic()
 
     def __call__(self, stage: str, done: int, total: int, measured: str = "", ends_in_s: float | None = None) -> None:
         """Move the bar of a stage."""
         if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=total, measured="", ends="")
+            self._tasks[stage] = self._bars.add_task(stage, total=total, measured=self._measured, ends="")
         self._bars.update(self._tasks[stage], completed=done, total=total)
         if ends_in_s is not None:
             self._bars.update(self._tasks[stage], ends=ending_in_words(ends_in_s))
-        if measured:  # it stays beside the bar until something else is measured
+        if measured:  # it stays beside the bar, and beside the next one, until something else is measured
+            self._measured = measured
             self._bars.update(self._tasks[stage], measured=measured)
         if done >= total:
             self._bars.remove_task(self._tasks.pop(stage))

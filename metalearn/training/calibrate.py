@@ -43,6 +43,7 @@ from metalearn.training.collect import (
     trial_chunks,
     try_chunk,
 )
+from metalearn.training.minutes import SHOWN_FOR_CONFIDENCE, TRIED_FOR_CONFIDENCE
 from metalearn.training.novelty import STEPS, fit_novelty
 from metalearn.training.success import fit_head
 from metalearn.training.ways import GoalReader
@@ -50,8 +51,6 @@ from metalearn.training.ways import GoalReader
 STREAM_CALIBRATION = 15
 MOST_TASKS, FEWEST_TASKS = 2048, 4
 LARGEST_OBSERVATION = 1024
-DEMONSTRATIONS_SHARE, ATTEMPTS_SHARE = 0.02, 0.08
-"""Of the minutes that a training may take: the most that its validation tasks are demonstrated and attempted for."""
 NO_DEMO, TWO_DEMOS, NO_ACTIONS = 0.1, 0.1, 0.2  # how often a context is not one demo with its actions
 STRANGE = 0.2  # how often it has a demo that makes no sense
 ASKED, PART = 0.5, 0.5  # how often a model that follows asks is asked for something, and then for each kind
@@ -143,7 +142,7 @@ def calibrate(
     if n_tasks is not None:
         plan = replace(plan, minutes=None)
     try:
-        records = demonstrate(plan, collector, tell, plan.seconds(DEMONSTRATIONS_SHARE))
+        records = demonstrate(plan, collector, tell, plan.seconds(SHOWN_FOR_CONFIDENCE))
     except InvalidConfig as error:
         if "no expert" in str(error):
             return bundle
@@ -155,7 +154,7 @@ def calibrate(
     contexts = [strange(c, contexts[i - 1], bundle.spec, rng) if odd[i] else c for i, c in enumerate(contexts)]
     asks = draw_asks(bundle, plan, records, np.random.default_rng([seed, STREAM_CALIBRATION, 1]))
     contexts = [replace(context, ask=ask) for context, ask in zip(contexts, asks, strict=True)]
-    played = play(plan, bundle, records, contexts, collector, tell, plan.seconds(ATTEMPTS_SHARE))
+    played = play(plan, bundle, records, contexts, collector, tell, plan.seconds(TRIED_FOR_CONFIDENCE))
     n_steps = min(STEPS, experiment_of(bundle).training.total_steps) if steps is None else steps
     with one_thread():
         novelty = _novelty(bundle, records, seed, n_steps)

@@ -34,12 +34,10 @@ from metalearn.training.collect import (
 )
 from metalearn.training.events import Stopped
 from metalearn.training.group import Group
+from metalearn.training.minutes import DEMONSTRATIONS, LOOK, SEARCH, TRIALS
 from metalearn.training.run_store import RunStore
 from metalearn.training.searching import Explored, explore_chunk
 
-DEMONSTRATION_SHARE, TRIALS_SHARE, LOOK_SHARE, SEARCH_SHARE = 0.2, 0.06, 0.02, 0.08
-"""Of the minutes that a run may take: the most for demonstrations, for the trials of one round, for one look at
-validation tasks, and for what solves which of them."""
 MOST_EXPLORED = 512  # validation tasks of which it is remembered what solves them
 FEWEST_EXPLORED = 32  # fewer would say too little
 FEWEST_VALIDATED = 64  # that a look tries, if there are so many: fewer would say too little
@@ -85,7 +83,7 @@ class EpisodeSource:
         indices = tasks_of(self._family, "train", self._experiment.data.n_tasks, self._experiment.seed)
 
         def demonstrate() -> Dataset:
-            return Dataset(self._family.spec, tuple(self._demonstrate("demonstrate", indices, DEMONSTRATION_SHARE)))
+            return Dataset(self._family.spec, tuple(self._demonstrate("demonstrate", indices, DEMONSTRATIONS)))
 
         return self._kept("dataset", demonstrate)[0]
 
@@ -138,7 +136,7 @@ class EpisodeSource:
 
         def collect() -> Dataset:
             assert self._begun is not None
-            tasks = self._gather("collect", self._begun, TRIALS_SHARE)
+            tasks = self._gather("collect", self._begun, TRIALS)
             self._begun = None
             assert {trials.version for trials in tasks} == {policy.version}
             # Where time was up, the tasks that nobody came to have no trials.
@@ -184,13 +182,13 @@ class EpisodeSource:
     def exploration(self, policy: Snapshot) -> list[Explored]:
         """Which behaviours of a policy solve validation tasks that no look tries; on rank 0, which evaluates.
 
-        They are as many as `SEARCH_SHARE` of the minutes allows; none where these are too few to say anything.
+        They are as many as `SEARCH` of the minutes allows; none where these are too few to say anything.
         """
         validation, data, minutes = self._family.splits["validation"], self._experiment.data, self._minutes
         most = min(MOST_EXPLORED, data.n_tasks, len(validation) - len(self._looked_at))
         if minutes is not None and self._episode_s is not None:
             attempts = 1 + 2 * policy.model.n_hypotheses
-            most = min(most, int(SEARCH_SHARE * 60 * minutes / (self._episode_s * attempts)))
+            most = min(most, int(SEARCH * 60 * minutes / (self._episode_s * attempts)))
         if most < FEWEST_EXPLORED:
             return []
         drawn = tasks_of(self._family, "validation", most + len(self._looked_at), self._experiment.seed + 1)
@@ -200,7 +198,7 @@ class EpisodeSource:
         shown = shown.model_copy(update={"chunk_tasks": max(1, data.chunk_tasks // (2 * policy.model.n_hypotheses))})
         chunks = demonstration_chunks(self._experiment.family, indices, shown, self._experiment.seed)
         work = self._collector.map(partial(explore_chunk, policy), chunks), len(chunks)
-        found = self._gather("search", work, SEARCH_SHARE)
+        found = self._gather("search", work, SEARCH)
         return found if len(found) >= FEWEST_EXPLORED else []
 
     # -- chunks -----------------------------------------------------------------------------------------------
@@ -218,7 +216,7 @@ class EpisodeSource:
         most, minutes = self._experiment.training.check_tasks, self._minutes
         if minutes is None or self._episode_s is None:
             return most
-        return min(most, max(FEWEST_VALIDATED, int(LOOK_SHARE * 60 * minutes / (self._episode_s * n_attempts))))
+        return min(most, max(FEWEST_VALIDATED, int(LOOK * 60 * minutes / (self._episode_s * n_attempts))))
 
     @property
     def _minutes(self) -> float | None:

@@ -20,7 +20,8 @@ class Event:
         total: how many there are.
         loss: the training loss.
         success: success rates on validation tasks after 0, 1, 2, ... trials; empty where they were not measured now.
-        ends_in_s: estimated seconds until the end of the run; None where nobody knows yet.
+        ends_in_s: estimated seconds until the policy is there, and while baselines are trained beside it until these
+            are; None where nobody knows yet.
     """
 
     phase: str

@@ -47,6 +47,7 @@ from metalearn.training.group import Group, SingleProcess
 from metalearn.training.held_out import HeldOut, HeldOutScores, Split, hypothesis_information, split
 from metalearn.training.learner import CPU, Compute, Learner
 from metalearn.training.looks import LOOKS, Looks
+from metalearn.training.minutes import AFTER_LEARNING
 from metalearn.training.recorded import InMemoryData, RecordedData
 from metalearn.training.run_store import CheckpointManager, FileCheckpointManager, RunStore
 from metalearn.training.schedule import Schedule, make_schedule, rates_of_attempts
@@ -242,7 +243,7 @@ class _Run:
         self.config = self.experiment.training
 
     def _tell(self, phase: str, done: int, total: int) -> None:
-        self.listen(Event(phase, done, total))
+        self.listen(Event(phase, done, total, ends_in_s=self._left()))
 
     def _first_data(self, step: int) -> Dataset:
         if self.recorded:
@@ -392,19 +393,31 @@ class _Run:
             return {}
         self.scores = self.held_out.scores(self.learner.averaged)
         unexplained = self.scores.unexplained(self.model.n_hypotheses)
-        return {"likelihood": self.scores.score, "unexplained": unexplained}
+        return {"likelihood": self.scores.score, "unexplained": unexplained, **self._recorded_value(self.scores)}
+
+    def _recorded_value(self, scores: HeldOutScores) -> dict[str, float]:
+        """What recorded returns say of the policy, where nobody lets it act; nothing without enough evidence."""
+        evidence = scores.off_policy if self.recorded else None
+        if evidence is None or evidence.value is None or evidence.standard_error is None:
+            return {}
+        return {"value": evidence.value, "value_error": evidence.standard_error}
 
     def _elapsed(self) -> float:
         """Seconds that the run has taken, in this process and in those that it resumes."""
         return self._before_s + time.monotonic() - self.started
 
     def _ends_in(self, steps: int, total: int) -> float | None:
-        """Seconds that the rest takes: what is left of the minutes, or the steps at the speed so far."""
+        """Seconds that the rest takes: the steps at the speed so far, and at most what may follow them."""
         if self.learning_since is None:
             self.learning_since = (time.monotonic(), steps)
             return None
         began, first = self.learning_since
-        return (time.monotonic() - began) / max(1, steps - first) * (total - steps)
+        learning_s = (time.monotonic() - began) / max(1, steps - first) * (total - steps)
+        return learning_s + AFTER_LEARNING * 60 * (self.config.minutes or 0)
+
+    def _left(self) -> float | None:
+        """Seconds until all minutes are over; None where steps are given."""
+        return None if self.config.minutes is None else max(0.0, 60 * self.config.minutes - self._elapsed())
 
     def _held_out_success(self) -> dict[str, float]:
         if self.source is None or self.recorded is not None:

@@ -26,11 +26,10 @@ from metalearn.tasks.family import tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.training.calibrate import plan_of
 from metalearn.training.collect import one_thread
+from metalearn.training.minutes import RECOGNITION
 
 MOST_CASES, FEWEST_CASES, POPULATION, EPISODES = 400, 8, 256, 64
 EPISODES_A_CASE = 10  # that its experts play: of six candidates, half of them twice, and of who is to be recognised
-CASES_SHARE = 0.05
-"""Of the minutes that a training may take: the most that experts who are to be recognised are watched for."""
 SIBLINGS = 0.5  # how often a candidate is one that is as alike as the family has them
 MOST_EVALUATIONS, MOST_STEPS = 40, 40  # of the search, and of each descent in it
 N_COUNTED = 6  # numbers that say what evidence counts, beside three for residuals
@@ -52,7 +51,7 @@ def calibrate_recognition(
     Args:
         bundle: a trained policy.
         n_cases: validation tasks whose experts are to be recognised, at most 400; None: where minutes count about as
-            many as a twentieth of those of the training allows.
+            many as a fiftieth of those of the training allows.
         seed: which tasks and layouts.
         siblings: how often a candidate is a sibling of who acted, rather than the expert of any task.
         progress: is told what is done of what; may raise to stop.
@@ -71,7 +70,7 @@ def calibrate_recognition(
         shown = [Context((demo,)) for demo in play_experts(family, strangers, seed, WATCHED, 99)]
         if n_cases is None:
             a_case = EPISODES_A_CASE * (time.monotonic() - began) / len(strangers)
-            indices = indices[: max(FEWEST_CASES, int(min(MOST_CASES, plan.seconds(CASES_SHARE) / a_case)))]
+            indices = indices[: max(FEWEST_CASES, int(min(MOST_CASES, plan.seconds(RECOGNITION) / a_case)))]
         # Half of the candidates were watched once, the others twice.
         halves = indices[::2], indices[1::2]
         cases = [

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from metalearn.config import TrainingConfig
+from metalearn.training.minutes import LEARNING
 
 UNIMODAL_ENOUGH = 0.8  # success with an expert's trial as context at which hypotheses may begin to compete
 CLEAR_FROM = 0.5  # success of one behaviour from which on it can be told whether an expert's trial adds anything
@@ -141,7 +142,6 @@ WARMUP_RATE_STEPS = 50
 PATIENCE = 0.35  # a phase ends when nothing has improved for this share of its steps, or
 FEWEST_STEPS = 500  # for so many, whichever is more: what a trial tells is found out late, and then at once
 WARMUP_SHARE, ROUNDS_SHARE = 0.45, 0.65  # of the time: by then phase I has ended, and the last round
-LEARNING = 0.85  # of the minutes: the rest is for what follows
 SETTLE_SHARE = 0.35  # of the steps before it: with a falling learning rate
 SOLVING = 0.05  # success from which on it alone is to rise: likelihood goes on to, long after
 LIKELIER = 0.02  # nats per action: what counts as an improvement of the held-out likelihood
@@ -331,7 +331,10 @@ class AutomaticSchedule:
         self.settle_end = max(step + 1, min(step + wanted, self.allowed))
 
     def _note(self, step: int, seen: dict[str, float]) -> None:
-        """Remember the best figures of the phase, and when the last of them improved."""
+        """Remember the best figures of the phase, and when the last of them improved.
+
+        What recorded returns say of the policy has improved if it is better by more than its standard error.
+        """
         rates = [value for name, value in seen.items() if name.startswith(("trial", "retrial", "after_"))]
         figures = {"success": sum(rates) / len(rates)} if rates else {}
         if rates and self.success_of_trials is None:  # the look at which they were collected
@@ -345,6 +348,8 @@ class AutomaticSchedule:
             if value > before + (LIKELIER if name == "likelihood" else self._error(max(value, 0.0))):
                 self.improved_at = step
                 self.best[name] = value
+        if "value" in seen and seen["value"] > self.best.get("value", -math.inf) + seen["value_error"]:
+            self.improved_at, self.best["value"] = step, seen["value"]
 
     def _note_unexplained(self, step: int, unexplained: float) -> None:
         """Remember the least of what competing hypotheses left unexplained; less than `UNUSED` is nothing."""

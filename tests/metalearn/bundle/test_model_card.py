@@ -1,6 +1,7 @@
 """The model card of a bundle: what hubs read, and what people do."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,24 @@ def test_whatever_a_bundle_lacks_or_has_wrong_the_card_is_a_card(
     assert head["license"] == "unknown" or "family" in provenance["experiment"]
     assert "model-index" not in head
     assert "# odd: one" in text
+
+
+def test_a_model_of_recordings_says_what_was_measured_on_what(tmp_path: Path) -> None:
+    measured = {"mean": -1.25, "standard_error": 0.1, "n_tasks": 12}
+    held_out = {
+        "why": "12 of 120 recorded tasks are not trained on",
+        "likelihood": {"demos": measured, "trials": measured | {"standard_error": None, "n_tasks": 1}},
+        "off_policy": {"says": "episodes as the policy would do them had a return of 3 \u00b1 1"},
+    }
+    one, experiment = bundle(), {"name": "doors", "family": ""}
+    for recorded in (True, False):
+        made = replace(one, provenance={"experiment": experiment, "recorded": recorded, "held_out": held_out})
+        made.save(tmp_path)
+        text = read(tmp_path)[1]
+        assert ("Held out to decide when to stop: 12 of 120 recorded tasks are not trained on." in text) is recorded
+        assert ("| demonstrations | -1.25 \u00b1 0.20 | 12 |" in text) is recorded
+        assert ("| demonstrations and recorded trials | -1.25 | 1 |" in text) is recorded
+        assert ("Recorded outcomes: episodes as the policy would do them" in text) is recorded
 
 
 def test_a_model_of_other_tasks_claims_no_licence(tmp_path: Path) -> None:

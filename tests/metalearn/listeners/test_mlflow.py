@@ -36,7 +36,7 @@ def test_a_run_is_logged_with_its_settings_and_goes_on_as_the_same(uri, tmp_path
         interrupted()
     client, (run,) = runs_at(uri)
     assert run.info.status == "KILLED"
-    assert run.data.params["training.learning_rate"] == str(DARK.training.learning_rate)
+    assert run.data.params["training.minutes"] == str(DARK.training.minutes)
 
     with mlflow_run(uri, DARK, tmp_path / "run") as listen:
         listen(Event("collect", 1, 2))

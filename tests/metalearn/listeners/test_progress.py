@@ -37,6 +37,11 @@ def test_what_is_measured_and_when_it_ends_are_said(terminal: bool) -> None:
     assert f"train        10/10  {measured}  5 min left\n" in text
 
 
+def test_what_was_measured_last_is_still_shown_beside_what_follows() -> None:
+    text = shown(("train", 10, 10, "success 65%", 60.0), ("calibrate", 1, 2, "", 30.0), terminal=True)
+    assert "success 65%" in text.split("calibrate")[-1]
+
+
 def test_a_moving_estimate_alone_does_not_flood_a_log() -> None:
     text = shown(*(("train", done, 100, "", 100.0 - done) for done in range(1, 100)), terminal=False)
     assert text.count("\n") == 1

@@ -6,9 +6,9 @@ import pytest
 
 from metalearn.config import TrainingConfig
 from metalearn.training.looks import LOOKS, Looks
+from metalearn.training.minutes import LEARNING
 from metalearn.training.schedule import (
     FEWEST_STEPS,
-    LEARNING,
     MOST_ROUNDS,
     UNIMODAL_ENOUGH,
     AutomaticSchedule,
@@ -295,6 +295,19 @@ def test_without_anybody_to_try_there_are_no_rounds() -> None:
         schedule.look(step, {"likelihood": float(step)}, 1.0)
         assert schedule.round_due(step) is None
     assert schedule.settle_start is not None
+
+
+def test_a_phase_goes_on_while_recorded_returns_say_that_the_policy_is_getting_better() -> None:
+    lasted = []
+    for rises in (True, False):
+        schedule, step = automatic(rounds=False), 0
+        schedule.clear = True
+        while schedule.settle_start is None:
+            step += 100
+            value = 0.1 * min(step, 2_000 if rises else 0) / 100
+            schedule.look(step, {"likelihood": 0.0, "value": value, "value_error": 0.05}, 1.0)
+        lasted.append(step)
+    assert lasted[0] > 2_000 > lasted[1]
 
 
 @pytest.mark.parametrize("schedule", [warmed_up(), FixedSchedule(TrainingConfig(), competing=True, round=1)])
