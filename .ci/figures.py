@@ -119,7 +119,7 @@ def returns(*names: str) -> str:
             if first or method == "wtl":
                 total = one["total_return"]
                 low, high = total["mean_ci95"]
-                of = f"`{method}`" if first else f"`{method}`, suite `{name}`"
+                of = f"`{method}`" if first else f"`{method}`, report `{name}`"
                 rows.append((total["mean"], [of, f"{total['mean']:.1f} ({low:.1f}..{high:.1f})"]))
     return _table(
         ("return of all attempts together", "mean"), (row for _, row in sorted(rows, key=lambda one: -one[0]))

@@ -36,6 +36,11 @@ SUITES = (
 )  # fmt: skip
 SETTINGS = ("none", "hand")
 MOST_TRIALS = 6
+HEAD = """# Every suite with nothing set, and with settings by hand
+
+Made by `python -m benchmarks.no_knobs`. `none` is `wtl train SUITE`, `hand` is `python -m benchmarks.by_hand SUITE`; 95% intervals
+over test tasks. Rows are of the learner of their date.
+"""
 
 
 def measure(suite: str, settings: str, seed: int, folder: Path, options: Sequence[str], n_tasks: int | None) -> Any:
@@ -58,6 +63,7 @@ def measure(suite: str, settings: str, seed: int, folder: Path, options: Sequenc
         "settings": settings,
         "seed": seed,
         **{name: trained[name] for name in ("command", "processor_s", "wall_s")},
+        "date": bundle.provenance["created"][:10],
         "steps": bundle.provenance["history"][-1]["step"],
         "n_tasks": len(protocol.indices),
         "model": bundle.model,
@@ -75,15 +81,25 @@ def page(results: Path) -> str:
     """Every result in a folder as one table in Markdown."""
     found = [json.loads(path.read_text()) for path in results.glob("*.json")]
     found.sort(key=lambda one: (SUITES.index(one["suite"]), SETTINGS[::-1].index(one["settings"]), one["seed"]))
-    head = ("suite", "settings", "seed", "tasks", "success in % after 0 to 6 trials", "return", "processor, s", "steps")
-    return "\n".join(table(head, map(_row, found))) + "\n"
+    head = (
+        "suite",
+        "settings",
+        "seed",
+        "tasks",
+        "success in % after 0 to 6 trials",
+        "return",
+        "processor, s",
+        "steps",
+        "date",
+    )
+    return "\n".join([HEAD, *table(head, map(_row, found))]) + "\n"
 
 
 def _row(one: dict[str, Any]) -> list[str]:
     report = MethodReport.model_validate(one["report"])
     returns = " / ".join(f"{point.mean:.1f}" for point in report.returns or ())
     start = [one["suite"], one["settings"], str(one["seed"]), str(one["n_tasks"])]
-    return [*start, curve(report, intervals=True), returns, f"{one['processor_s']:.0f}", str(one["steps"])]
+    return [*start, curve(report, intervals=True), returns, f"{one['processor_s']:.0f}", str(one["steps"]), one["date"]]
 
 
 def main() -> None:

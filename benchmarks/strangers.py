@@ -84,6 +84,7 @@ def measure(run: Run, options: Sequence[str], n_tasks: int) -> dict[str, Any]:
         "family": run.name,
         "seed": run.seed,
         **{name: trained[name] for name in ("command", "processor_s", "wall_s")},
+        "date": bundle.provenance["created"][:10],
         "model": bundle.model,
         "report": report.to_json(),
     }
@@ -95,9 +96,14 @@ def page(results: Path) -> str:
     reports = [(one, Report.from_json(one["report"])) for one in found]
     attempts = " / ".join(map(str, range(TRIALS + 1)))
     lines = [
+        "# The default command on other people's environments",
+        "",
+        "Made by `python -m benchmarks.strangers`: `wtl train --family` with nothing set, on one core. Rows are of the",
+        "learner of their date; processor time includes that of the baselines.",
+        "",
         f"Success in % after {attempts} trials, of `wtl` and of controls with 95% intervals.",
         "",
-        *table(("family", "seed", "tasks", *METHODS, "processor, minutes"), map(_row, reports)),
+        *table(("family", "seed", "tasks", *METHODS, "processor, minutes", "date"), map(_row, reports)),
         "",
         "`wtl` with one thing wrong in its context, and in brackets the same episodes with nothing wrong.",
         "",
@@ -109,7 +115,7 @@ def page(results: Path) -> str:
 def _row(each: tuple[dict[str, Any], Report]) -> list[str]:
     one, report = each
     cells = [curve(report.methods.get(name), intervals=name == "wtl") for name in METHODS]
-    return [one["family"], str(one["seed"]), str(report.n_tasks), *cells, f"{one['processor_s'] / 60:.1f}"]
+    return [one["family"], str(one["seed"]), str(report.n_tasks), *cells, f"{one['processor_s'] / 60:.1f}", one["date"]]
 
 
 def _control_row(one: dict[str, Any], report: Report) -> list[str]:
