@@ -170,6 +170,7 @@ def _symbols(dataset: Dataset) -> Decision:
     """Which pictures are maps of symbols: those in which there are only a few of the smallest numbers."""
     pictures = dataset.spec.pictures
     episodes = [e for record in dataset.tasks for e in (*record.demos, *record.experts, *record.trials)]
+    episodes = episodes or [e for record in dataset.tasks for e in record.episodes()]
     if not pictures or not episodes:
         return Decision("model.symbols", (), "there are no pictures")
     largest = [max(int(split(e.observations)[part.name].max()) for e in episodes) for part in pictures]
