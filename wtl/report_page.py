@@ -20,6 +20,7 @@ from metalearn.benchmark.report import read_report
 from metalearn.benchmark.suites import find_suite
 from metalearn.data.episode import Array, Episode
 from metalearn.data.parts import observation_vectors, split
+from metalearn.data.pictures import visible
 from metalearn.evaluation.evaluate import Story
 from metalearn.evaluation.report import Report
 from metalearn.tasks.family import Family, Scene
@@ -142,7 +143,8 @@ def _rendered(family: Family | None, index: int, scene: Scene, seed: int | None,
 
 
 def _data_uri(picture: Array) -> str:
-    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture[..., :3]).convert("RGB")
+    seen = visible(picture)
+    image = Image.fromarray(seen[..., 0] if seen.shape[-1] == 1 else np.ascontiguousarray(seen[..., :3])).convert("RGB")
     image.thumbnail((MOST_PIXELS, MOST_PIXELS))
     return "data:image/jpeg;base64," + base64.b64encode(encode(np.asarray(image))).decode()
 
