@@ -88,8 +88,22 @@ def visible(picture: UInt8[np.ndarray, "h w _c"]) -> UInt8[np.ndarray, "h w _d"]
     return picture[..., -3:] if n_channels % 3 == 0 else picture[..., -1:]
 
 
+def thumbnail(picture: UInt8[np.ndarray, "h w _c"], most_pixels: int) -> UInt8[np.ndarray, "_y _x _d"]:
+    """What people can look at of a picture, shrunk to at most so many pixels a side, if it has more."""
+    seen = visible(picture)
+    if max(seen.shape[:2]) <= most_pixels:
+        return seen
+    image = _image(seen)
+    image.thumbnail((most_pixels, most_pixels))
+    return np.asarray(image, np.uint8).reshape(image.height, image.width, -1)
+
+
 def encode_png(picture: UInt8[np.ndarray, "h w c"]) -> bytes:
     """A picture of 1, 3 or 4 channels as PNG."""
     target = BytesIO()
-    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else np.ascontiguousarray(picture)).save(target, "PNG")
+    _image(picture).save(target, "PNG")
     return target.getvalue()
+
+
+def _image(picture: UInt8[np.ndarray, "h w c"]) -> Image.Image:
+    return Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else np.ascontiguousarray(picture))
