@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from metalearn.benchmark.page import HTML, draw_page_again, results_folder
 from metalearn.benchmark.report import read_report
 from metalearn.benchmark.suites import find_suite
 from metalearn.data.episode import Array, Episode
 from metalearn.data.parts import observation_vectors, split
+from metalearn.data.pictures import thumbnail, visible
 from metalearn.evaluation.evaluate import Story
 from metalearn.evaluation.report import Report
 from metalearn.tasks.family import Family, Scene
@@ -142,9 +142,9 @@ def _rendered(family: Family | None, index: int, scene: Scene, seed: int | None,
 
 
 def _data_uri(picture: Array) -> str:
-    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture[..., :3]).convert("RGB")
-    image.thumbnail((MOST_PIXELS, MOST_PIXELS))
-    return "data:image/jpeg;base64," + base64.b64encode(encode(np.asarray(image))).decode()
+    shrunk = thumbnail(visible(picture)[..., :3], MOST_PIXELS)
+    colours = np.ascontiguousarray(np.broadcast_to(shrunk, (*shrunk.shape[:2], 3)))
+    return "data:image/jpeg;base64," + base64.b64encode(encode(colours)).decode()
 
 
 def _rows(values: Array) -> list[list[float]]:

@@ -131,6 +131,21 @@ def of_play(played: Sequence[Played], horizon: int) -> Iterator[Finding]:
         )
 
 
+def of_no_expert(family: str, *, says_goals: bool) -> Finding:
+    """What can be learnt where no expert demonstrates."""
+    if says_goals:
+        return note(
+            "no-expert",
+            "there is no expert to imitate, but what was achieved is said: `wtl train --family "
+            f"{family} --set model.asks=goal` learns from random actions to reach the goals that it is asked for",
+        )
+    return doubtful(
+        "no-expert",
+        "there is no expert to imitate, and nobody says what was achieved: add an `expert_action`, train from recorded "
+        "episodes, or add `achieved_goal` to ask for goals",
+    )
+
+
 def _of_expert(one: Played) -> Iterator[Finding]:
     where = f"in the scene {one.scene!r}"
     if one.success.value == 0:

@@ -9,15 +9,24 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from metalearn.config import Experiment
+from metalearn.data.asks import Goal
 from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.spec import Spec
 from metalearn.evaluation.protocol import has_expert
-from metalearn.inspection.choices import Choice, choices, demonstrated, experiment_of
+from metalearn.inspection.choices import Choice, choices, collected, experiment_of
 from metalearn.inspection.environment import SCENES, EnvironmentReport, check_environment, overlapping_splits
 from metalearn.inspection.evidence import Evidence, find_evidence
-from metalearn.inspection.findings import Finding, of_environment, of_looks, of_play, of_tasks, wrong
+from metalearn.inspection.findings import (
+    Finding,
+    of_environment,
+    of_looks,
+    of_no_expert,
+    of_play,
+    of_tasks,
+    wrong,
+)
 from metalearn.inspection.looks import (
     ActionLook,
     PartLook,
@@ -43,6 +52,7 @@ from metalearn.inspection.verdict import findings_of, of_probe, unknown_because,
 from metalearn.tasks.family import Family, Scene, tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rollout import episode_seeds
+from metalearn.training.asking import goal_reader
 
 SCHEMA = 1
 FIRST_TASKS = (4, 64)
@@ -64,7 +74,7 @@ class Inspection:
         recordings: what was counted in recordings.
         played: the expert and random actions.
         steps_per_second: of the simulator.
-        collecting_s: seconds that the expert's episodes for a training take.
+        collecting_s: seconds that the episodes take which a training collects before it learns.
         observations, actions, rewards: how they look; actions are the expert's.
         evidence: what replays say of demonstrations and trials.
         probe: what a small model says of them, where replays say nothing.
@@ -201,8 +211,10 @@ class _FamilyInspection:
         overlaps = overlapping_splits(family)
         tasks, leaks = compare_tasks(family, plan.recorded, expert=expert, overlaps=overlaps, tell=self.tell)
         found = replace(found, tasks=tasks).with_findings(of_tasks(tasks))
-        if not expert or found.certainly_wrong:
+        if found.certainly_wrong:
             return found
+        if not expert:
+            return self._without_expert(found, plan.recorded)
         self.tell(f"what demonstrations and trials tell, in {plan.told} tasks")
         evidence = find_evidence(family, plan.told, plan.layouts, leaks, picks=plan.picks)
         found = replace(found, evidence=evidence, verdict=verdict(evidence)).with_findings(findings_of(evidence))
@@ -240,12 +252,18 @@ class _FamilyInspection:
                 break
         return seconds
 
-    def _choose(self, found: Inspection, n_tasks: int) -> Inspection:
+    def _without_expert(self, found: Inspection, n_tasks: int) -> Inspection:
+        """What a training will choose that is asked for goals: without an expert there is no other."""
+        says_goals = goal_reader(self.family, self.family.spec) is not None
+        found = found.with_findings([of_no_expert(self.name, says_goals=says_goals)])
+        return self._choose(found, n_tasks, (Goal.name,)) if says_goals else found
+
+    def _choose(self, found: Inspection, n_tasks: int, asks: tuple[str, ...] = ()) -> Inspection:
         """What a training will choose, from what it would see of a few tasks."""
         self.tell("what a training will choose")
-        experiment, chosen = experiment_of(self.family, self.name)
+        experiment, chosen = experiment_of(self.family, self.name, asks)
         began = time.process_time()
-        dataset = demonstrated(experiment, self.family, n_tasks)
+        dataset = collected(experiment, self.family, n_tasks)
         collecting_s = (time.process_time() - began) / n_tasks * experiment.data.n_tasks
         more = choices(experiment, dataset, own_trials=True)
         return replace(found, choices=(*chosen, *more), collecting_s=collecting_s)

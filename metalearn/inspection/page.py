@@ -179,7 +179,8 @@ def _of_looks(found: Inspection) -> Iterator[tuple[str, str]]:
     if found.steps_per_second is not None:
         yield "simulator", f"{found.steps_per_second:,.0f} steps a second"
     if found.collecting_s is not None:
-        yield "collecting", f"the expert's episodes for a training take about {_duration(found.collecting_s)}"
+        whose = "the expert's episodes" if found.actions is not None else "episodes of random actions"
+        yield "collecting", f"{whose} for a training take about {_duration(found.collecting_s)}"
 
 
 def _rewards(look: RewardLook) -> str:

@@ -16,15 +16,14 @@ import torch
 
 from metalearn.bundle import Bundle
 from metalearn.config import Experiment, UnitsConfig
-from metalearn.data.asks import AskOffer, kinds_of
+from metalearn.data.asks import AskOffer
 from metalearn.data.dataset import FEWEST_TASKS, Dataset
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.data.typical import typical
-from metalearn.evaluation.protocol import has_expert
 from metalearn.model.policy import ConditionalPolicy
-from metalearn.tasks.family import VectorFamily, tasks_of
+from metalearn.tasks.family import tasks_of
 from metalearn.tasks.registry import find_family
 from metalearn.training import checkpoint
 from metalearn.training.asking import goal_reader, offers_of
@@ -32,7 +31,7 @@ from metalearn.training.batches import TrainingSet
 from metalearn.training.best_look import BestLook
 from metalearn.training.checkpoint import Progress
 from metalearn.training.collect import Collector, SerialCollector, Snapshot
-from metalearn.training.decisions import Decision, decide, decide_data
+from metalearn.training.decisions import Decision, decide
 from metalearn.training.ends import (
     keep_one_hypothesis,
     keep_useful,
@@ -43,6 +42,7 @@ from metalearn.training.ends import (
 )
 from metalearn.training.episode_source import EpisodeSource, summary
 from metalearn.training.events import Event, Stopped, ignore_event
+from metalearn.training.first_decisions import decide_first
 from metalearn.training.group import Group, SingleProcess
 from metalearn.training.held_out import HeldOut, HeldOutScores, Split, hypothesis_information, split
 from metalearn.training.learner import CPU, Compute, Learner
@@ -147,12 +147,7 @@ class _Run:
         self.family = find_family(experiment.family) if experiment.family else None
         self.claimed, self.decisions = experiment, tuple[Decision, ...]()
         if experiment.training.automatic and self.family is not None:
-            together = isinstance(self.family, VectorFamily)
-            # Only who plays can do without an expert; to look for one takes a simulator.
-            plays = any(kind.of_moment for kind in kinds_of(experiment.model.asks))
-            expert = not plays or has_expert(self.family, self.family.splits["train"][0])
-            n_train = len(self.family.splits["train"])
-            decided = decide_data(experiment, self.family.spec, n_train, side_by_side=together, expert=expert)
+            decided = decide_first(experiment, self.family)
             experiment, self.decisions = decided.experiment, decided.made
             self.experiment, self.config = experiment, experiment.training
         check_trainable(experiment, recorded, group.size)

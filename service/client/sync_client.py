@@ -125,7 +125,7 @@ class Adaptation(AdaptationState):
 
         Args:
             steps: observations of each episode; 200 by default.
-            pictures: pictures of each part that has them; 12 by default.
+            pictures: thumbnails of each part that has pictures; 12 by default.
         """
         return self._client._pages(requests.list_stored_episodes(self.id, self.version, steps, pictures))
 

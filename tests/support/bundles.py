@@ -38,6 +38,7 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "entities": (ModelConfig(), spaces.Dict(objects=OBJECTS, robot=spaces.Box(-1, 1, (2,), np.float32)), BOX),
     "entities alone": (ModelConfig(n_hypotheses=2), spaces.Dict(objects=OBJECTS, others=OBJECTS), BOX),
     "pictures": (ModelConfig(n_hypotheses=2), spaces.Box(0, 255, (36, 48, 3), np.uint8), BOX),
+    "frames in a stack": (ModelConfig(n_hypotheses=2), spaces.Box(0, 255, (16, 16, 9), np.uint8), BOX),
     "symbols": (ModelConfig(n_hypotheses=2, symbols=(5,)), GRID, spaces.Discrete(3)),
     "every part": (ModelConfig(frame_means=True), PARTS, BOX),
     "dynamics": (ModelConfig(dynamics_rank=2), SEEN, BOX),

@@ -89,8 +89,15 @@ def write_lerobot(
 def _key(part: "Part") -> str:
     """The column of a part: LeRobot's own names where an observation has one part only."""
     if not part.name:
-        return "observation.image" if part.kind == "image" else "observation.state"
+        return "observation.image" if _in_files(part) else "observation.state"
     return f"observation.{part.name.replace(SEPARATOR, '.')}"
+
+
+def _in_files(part: "Part") -> bool:
+    """Whether a part is PNG, as pictures are whose channels a PNG can have: others are numbers."""
+    from metalearn.data.pictures import CHANNELS_OF_FILES
+
+    return part.kind == "image" and part.shape[-1] in CHANNELS_OF_FILES
 
 
 def _features(episodes: Sequence[Episode], spec: "Spec") -> Features:
@@ -98,7 +105,7 @@ def _features(episodes: Sequence[Episode], spec: "Spec") -> Features:
     for part in spec.parts:
         if _key(part) in features:
             raise InvalidConfig(f"lerobot: expected a name of its own for each part, got {_key(part)} twice")
-        picture = part.kind == "image"
+        picture = _in_files(part)
         dtype, names = ("image", ["height", "width", "channels"]) if picture else (part.dtype.name, None)
         features[_key(part)] = {"dtype": dtype, "shape": list(part.shape) or [1], "names": names}
     acts = {"dtype": "int64" if spec.actions.discrete else "float32", "shape": list(spec.actions.shape) or [1]}

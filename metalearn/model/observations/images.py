@@ -22,6 +22,7 @@ CHANNELS = (16, 32, 32)
 READOUT = 64
 SHARPNESS = 3.0  # of the softmax, to begin with: values of a map are in units of their deviation
 BRIGHTEST = 255.0
+DARK = 15  # the largest number of a picture that holds no brightnesses, but numbers that mean something else
 KEY_SHARPNESS = 20.0
 ATTENTION = 6.0  # to begin with, to what is unlike the rest of a picture
 TINY = 1e-6
@@ -130,11 +131,15 @@ class PictureNetwork(nn.Module):
         self.size = 2 * third + READOUT
 
     def fit(self, pictures: Float[Tensor, "n c h w"]) -> None:
-        """Mean and deviation of each channel; a channel that is always alike is not magnified."""
+        """Mean and deviation of each channel; a channel that is always alike is not magnified.
+
+        What differs by less than one is alike, but where all numbers are small, as those of a map with many layers.
+        """
+        least = TINY if float(pictures.max()) <= DARK else 1 / BRIGHTEST
         pictures = pictures / BRIGHTEST
         self.get_buffer("mean").copy_(pictures.mean((0, 2, 3)))
         std = pictures.std((0, 2, 3))
-        self.get_buffer("std").copy_(std.where(std > 1 / BRIGHTEST, torch.ones_like(std)))
+        self.get_buffer("std").copy_(std.where(std > least, torch.ones_like(std)))
 
     def forward(self, pictures: Float[Tensor, "n c h w"]) -> Float[Tensor, "n p"]:
         """Places `[n, 2 channels]` from -2 to 2, then the dense layer's numbers."""
@@ -234,8 +239,7 @@ class FrozenNetwork(nn.Module):
     def __init__(self, h: int, w: int, c: int, name: str) -> None:
         super().__init__()
         self.inner = _load(name).requires_grad_(False).eval()
-        with torch.no_grad():
-            made = self.inner(torch.zeros(2, c, h, w))
+        made = _tried(self.inner, c, h, w, name)
         if not isinstance(made, Tensor) or made.ndim != 2 or len(made) != 2:
             got = list(made.shape) if isinstance(made, Tensor) else type(made).__name__
             raise InvalidConfig(f"image_encoder: expected {name} to make [n, k] of [n, {c}, {h}, {w}], got {got}")
@@ -261,6 +265,15 @@ class FrozenNetwork(nn.Module):
         super().train(mode)
         self.inner.eval()
         return self
+
+
+def _tried(network: nn.Module, c: int, h: int, w: int, name: str) -> object:
+    try:
+        with torch.no_grad():
+            return network(torch.zeros(2, c, h, w))
+    except Exception as error:  # the user's code raises whatever it does
+        sentence = " ".join(str(error).split())[:200]
+        raise InvalidConfig(f"image_encoder: {name} does not read pictures [n, {c}, {h}, {w}]: {sentence}") from error
 
 
 def _places(rows: int, columns: int) -> Float[Tensor, "m 2"]:

@@ -9,12 +9,19 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from metalearn.data.errors import InvalidConfig
 from metalearn.model.observations.base import ObservationEncoder
 from metalearn.model.observations.entities import KEY_SIZE, N_HEADS, SHARPNESS
 
 CELL = 16  # numbers that a cell is read as
+MOST_ROWS = 10_000_000  # of the table of what can be in a cell: more take the memory of the machine
 WIDTH = 64
 READOUT = 128
+
+
+def n_rows(n_symbols: int, n_channels: int) -> int:
+    """Everything that can be in a cell, whose channels have one of so many symbols each, or another number."""
+    return int((n_symbols + 1) ** n_channels)
 
 
 class SymbolEncoder(ObservationEncoder):
@@ -23,6 +30,9 @@ class SymbolEncoder(ObservationEncoder):
     Every cell is looked up by what is in its channels: what can be in a cell is read once for all cells. A dense layer
     reads whole maps. Of an episode its last map is remembered: each head keeps the key of the cell that it finds
     relevant, as it sees it (one may see colours, and another shapes), and looks for a cell like it.
+
+    Raises:
+        InvalidConfig: more channels or symbols than can be looked up.
     """
 
     mean_size = 0
@@ -35,6 +45,9 @@ class SymbolEncoder(ObservationEncoder):
     def __init__(self, shape: tuple[int, ...], n_symbols: int) -> None:
         super().__init__()
         (h, w, c), n = shape, n_symbols + 1
+        if n_rows(n_symbols, c) > MOST_ROWS:
+            expected = f"at most {MOST_ROWS:,} combinations of what is in the {c} channels of a cell"
+            raise InvalidConfig(f"model.symbols: expected {expected}, got {n} to the power of {c}")
         combinations = torch.cartesian_prod(*[torch.arange(n)] * c).view(-1, c)
         self._shape, self._other = (h * w, c), n_symbols
         self.register_buffer("what", functional.one_hot(combinations, n).flatten(1).float(), persistent=False)

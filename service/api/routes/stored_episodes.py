@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from metalearn.data.context import Context
 from metalearn.data.episode import Episode
 from metalearn.data.parts import split
-from metalearn.data.pictures import to_data_uri
+from metalearn.data.pictures import thumbnail, to_data_uri
 from metalearn.data.quality import EpisodeQuality
 from metalearn.data.spec import Spec
 from metalearn.quality import inspect
@@ -26,10 +26,13 @@ router = APIRouter(
     dependencies=[requires("adapt")],
 )
 
+MOST_PIXELS = 84
+"""Of a side of a picture, to look at: as many as the film strips of the console have."""
+
 Steps = Annotated[
     int, Query(ge=2, le=1000, description="Observations of each episode: evenly many, with the first and the last.")
 ]
-Pictures = Annotated[int, Query(ge=2, le=100, description="Pictures of each part of each episode that has them.")]
+Pictures = Annotated[int, Query(ge=2, le=100, description="Thumbnails of each part of each episode that has pictures.")]
 
 
 @router.get("", response_model=StoredEpisodePage)
@@ -45,7 +48,7 @@ def read_episodes(
 ) -> Response:
     """Read a page of the episodes of an adaptation, with a quality report on each.
 
-    They come with some of their steps and pictures, to look at; the export has all of them.
+    They come with some of their steps and small pictures, to look at; the export has all of them, as they were.
     """
     adaptation = container.adaptations.read(request.tenant, adaptation_id, version)
     model = container.adaptations.model(adaptation)
@@ -71,7 +74,9 @@ def _present(
     kept, seen = _spread(len(episode), n_steps), _spread(len(episode), n_pictures)
     pictured = [part.name for part in spec.pictures]
     arrays: dict[str, Any] = {
-        name: [to_data_uri(array[step]) for step in seen] if name in pictured else in_steps(array[kept])
+        name: [to_data_uri(thumbnail(array[step], MOST_PIXELS)) for step in seen]
+        if name in pictured
+        else in_steps(array[kept])
         for name, array in split(episode.observations).items()
     }
     acted = kept[:-1]

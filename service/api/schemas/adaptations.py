@@ -67,7 +67,10 @@ _BY_PART = {
     "description": "Of observations with parts: what each part is, by name (`GET /v1/models` lists them).",
     "additionalProperties": {"anyOf": [{"type": "array", "items": {}}, {"type": "string"}, {"type": "object"}]},
 }
-_PICTURE = {"type": "string", "description": "Of a picture: a PNG or JPEG as data:image/png;base64,..."}
+_PICTURE = {
+    "type": "string",
+    "description": "Of a picture with 1, 3 or 4 channels: a PNG or JPEG as data:image/png;base64,...",
+}
 _SEVERAL = {"type": "array", "items": {"anyOf": [{"type": "array", "items": {}}, _PICTURE]}}
 _ONE = {"type": "array", "items": {}}
 Observations = Annotated[Any, PlainValidator(_parts_or_list), WithJsonSchema({"anyOf": [_SEVERAL, _BY_PART]})]

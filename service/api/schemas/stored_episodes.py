@@ -18,7 +18,8 @@ class StoredEpisode(Body):
     steps: list[int] = Field(description="Steps of the observations that are here, from 0 to t.")
     picture_steps: list[int] = Field(description="Steps of the pictures that are here. Empty if there are none.")
     observations: Observations = Field(
-        description="Observations at `steps`, or those of each part by name. Pictures are PNGs at `picture_steps`."
+        description="Observations at `steps`, or those of each part by name. Pictures are PNGs at `picture_steps`, "
+        "shrunk to at most 84 pixels a side; of frames in a stack the last one."
     )
     actions: Actions | None = Field(description="Actions at `steps`, without the last one. Null if it has none.")
     rewards: Rewards | None = Field(description="Rewards at `steps`, without the last one. Null if it has none.")

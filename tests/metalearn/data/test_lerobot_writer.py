@@ -25,6 +25,7 @@ SPECS = {
     "several choices": Spec(ARM, spaces.MultiDiscrete([3, 2]), 50, 20.0),
     "picture": Spec(CAMERA, PUSH, 50, 20.0),
     "grey": Spec(spaces.Box(0, 255, (6, 8, 1), np.uint8), PUSH, 50, 20.0),
+    "frames in a stack": Spec(spaces.Box(0, 255, (6, 8, 9), np.uint8), PUSH, 50, 20.0),
     "parts": Spec(
         spaces.Dict({"cameras": spaces.Dict({"top": CAMERA}), "arm": ARM, "held": spaces.Discrete(2),
                      "objects": spaces.Box(-9, 9, (4, 3))}), PUSH, 50, 10.0,

@@ -95,6 +95,16 @@ def test_vectors_stay_one_vector_and_pictures_beside_others_keep_their_names(tmp
     assert (alone.observations.dtype, alone.observations.shape) == (np.uint8, (N, 8, 6, 3))
 
 
+def test_frames_in_a_stack_are_a_picture_too(tmp_path: Path) -> None:
+    frames = RNG.integers(0, 256, (N, 8, 6, 9), np.uint8)
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        demo = file.create_group("data/demo_0")
+        demo["obs/frames"], demo["obs/arm"], demo["actions"] = frames, ARM, ACTIONS
+    [read] = read_episodes(f"robomimic:{tmp_path / 'x.hdf5'}", Selection(("frames", "arm"))).episodes
+    assert read.observations.dtype.names == ("arm", "frames")
+    np.testing.assert_array_equal(read.observations["frames"], frames)
+
+
 def test_parts_are_all_keys_or_those_that_are_named(tmp_path: Path) -> None:
     source = robomimic(tmp_path / "x.hdf5")
     [every] = read_episodes(source, Selection(parts=True)).episodes

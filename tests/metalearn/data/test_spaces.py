@@ -60,7 +60,10 @@ def test_vectors_become_the_same_observations_again() -> None:
         (spaces.Box(-1, 1, ()), (1,), np.float32, "vector"),
         (spaces.Box(-1, 1, (4, 5)), (4, 5), np.float32, "vector"),
         (spaces.Box(0, 255, (16, 16, 3), np.uint8), (16, 16, 3), np.uint8, "image"),
-        (spaces.Box(0, 10, (7, 7, 7), np.uint8), (7, 7, 7), np.uint8, "vector"),
+        (spaces.Box(0, 255, (84, 84, 12), np.uint8), (84, 84, 12), np.uint8, "image"),
+        (spaces.Box(0, 10, (7, 7, 7), np.uint8), (7, 7, 7), np.uint8, "image"),
+        (spaces.Box(0, 255, (3, 64, 64), np.uint8), (3, 64, 64), np.uint8, "vector"),
+        (spaces.Box(0, 255, (16, 16, 9), np.int64), (16, 16, 9), np.float32, "vector"),
         (spaces.Discrete(16), (1,), np.float32, "category"),
         (spaces.MultiBinary([2, 2]), (2, 2), np.float32, "vector"),
     ],
@@ -70,6 +73,12 @@ def test_an_observation_of_one_part_is_an_array_as_ever(space, shape, dtype, kin
     assert layout_of(space) == (np.dtype(dtype), shape)
     assert parts_of(space)[0].kind == kind
     assert split(np.zeros((2, *shape), dtype)).keys() == {""}
+
+
+def test_what_a_picture_may_have_can_be_less() -> None:
+    space = spaces.Dict(one=spaces.Box(0, 255, (16, 16, 9), np.uint8), other=spaces.Box(0, 255, (16, 16, 3), np.uint8))
+    assert [part.kind for part in parts_of(space, (1, 3, 4))] == ["vector", "image"]
+    assert [part.kind for part in parts_of(space)] == ["image", "image"]
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,16 @@
 
 import json
 from functools import cache
+from io import StringIO
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from metalearn.config import Experiment, ModelConfig, TrainingConfig
 from metalearn.inspection import Inspection, inspect_family
+from metalearn.inspection.page import print_inspection
+from metalearn.training.loop import train
 
 HARMLESS = {"few-tasks"}
 """A line with two doors has few tasks, but that is not what these tests are about."""
@@ -106,6 +112,36 @@ def test_a_family_without_an_expert_is_looked_at_as_far_as_that_goes():
     found = inspected("WithoutExpert")
     assert [one.actor for one in found.played] == ["random", "random"]
     assert found.evidence is None and found.choices == ()
+    assert codes(found, "doubtful") == {"no-expert"}
+    assert "add `achieved_goal`" in found.findings[-1].message
+
+
+def test_without_an_expert_it_says_what_a_training_chooses_that_is_asked_for_goals(tmp_path: Path):
+    found = inspected("SayingGoals")
+    assert (found.evidence, found.certainly_wrong, codes(found, "note")) == (None, False, {"no-expert"})
+    assert "--family support.inspected:SayingGoals --set model.asks=goal" in found.findings[-1].message
+    chosen = {one.field: (one.value, one.reason) for one in found.choices}
+    assert chosen["data.demos_per_task"] == (0, "there is no expert: what random actions lead to is learnt")
+    assert [chosen[name][0] for name in ("data.play_per_task", "training.trials_per_task")] == [4, 0]
+    experiment = Experiment(
+        name="goals",
+        family="support.inspected:SayingGoals",
+        model=ModelConfig(asks=("goal",)),
+        training=TrainingConfig(steps=2, batch_tasks=8, check_tasks=8),
+    )
+    made = train(experiment, tmp_path).provenance["decisions"]
+    del chosen["data.n_tasks"]  # is bounded by how long a training is
+    assert {one["field"]: (one["value"], one["reason"]) for one in made if one["field"] != "data.n_tasks"} == chosen
+
+
+def test_the_page_says_whose_episodes_are_collected():
+    with Console(record=True, width=200, file=StringIO()) as console:
+        print_inspection(inspected("SayingGoals"), console)
+        print_inspection(inspected("Line"), console)
+    said = console.export_text()
+    assert "episodes of random actions for a training take about" in said
+    assert "the expert's episodes for a training take about" in said
+    assert said.count("What a training will choose") == 2
 
 
 def test_it_is_json_with_a_reason_for_every_choice():

@@ -40,7 +40,9 @@ class Bright(nn.Module):
 def brought(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a package of somebody, with networks in it."""
     module = types.ModuleType("somebodys_networks")
-    vars(module).update(bright=Bright, maps=lambda: nn.Conv2d(3, 2, 3), nothing=lambda: None)
+    vars(module).update(
+        bright=Bright, maps=lambda: nn.Conv2d(3, 2, 3), few=lambda: nn.Conv2d(1, 2, 3), nothing=lambda: None
+    )
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return module.__name__
 
@@ -50,7 +52,10 @@ def pictures(n: int, shape: tuple[int, ...] = (8, 8, 3)) -> torch.Tensor:
     return torch.from_numpy(drawn.reshape(n, -1).astype(np.float32))
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 5, 3), (5, 5, 3), (7, 7, 3), (17, 9, 4), (64, 64, 3), (96, 256, 3)])
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 1, 1), (2, 5, 3), (5, 5, 3), (7, 7, 3), (17, 9, 4), (64, 64, 3), (96, 256, 3), (7, 7, 2), (84, 84, 12)],
+)
 def test_pictures_of_any_size_are_read(shape: tuple[int, ...]) -> None:
     encoder = ImageEncoder(shape, "scratch")
     encoder.fit(pictures(3, shape))
@@ -63,6 +68,17 @@ def test_pictures_of_any_size_are_read(shape: tuple[int, ...]) -> None:
 def test_large_pictures_are_looked_at_in_no_more_places_than_small_ones() -> None:
     n_places = [len(ImageEncoder((size, size, 3), "scratch").network.places) for size in (16, 64, 100, 256)]
     assert all(36 <= n <= 81 for n in n_places)
+
+
+def test_layers_of_small_numbers_are_read_as_well_as_brightnesses() -> None:
+    torch.manual_seed(0)
+    layers = (pictures(20, (8, 8, 12)) > 200).float()
+    encoder = ImageEncoder((8, 8, 12), "scratch")
+    encoder.fit(layers)
+    torch.testing.assert_close(encoder.network.std, layers.view(-1, 12).std(0) / 255)
+    layers[0, 0] = 255  # brightnesses, among which a difference of one is noise
+    encoder.fit(layers)
+    assert encoder.network.std[1:].eq(1).all()
 
 
 def test_the_place_of_something_bright_is_read_from_the_picture() -> None:
@@ -156,6 +172,7 @@ def test_a_network_that_is_brought_is_not_trained_and_is_part_of_the_bundle(brou
     [
         ("no_such", "cannot be loaded: AttributeError"),
         ("maps", r"to make \[n, k\] of \[n, 3, 8, 8\], got \[2, 2, 6, 6\]"),
+        ("few", r"does not read pictures \[n, 3, 8, 8\]: .*expected input"),
         ("nothing", "to return a torch.nn.Module, got NoneType"),
     ],
 )

@@ -1,10 +1,12 @@
 """Maps of symbols: cells are looked up, and found again by what is in them."""
 
 import numpy as np
+import pytest
 import torch
 from gymnasium import spaces
 
 from metalearn.config import ModelConfig
+from metalearn.data.errors import InvalidConfig
 from metalearn.data.spec import Spec
 from metalearn.model.observations import ImageEncoder, SymbolEncoder
 from metalearn.model.policy import ConditionalPolicy
@@ -42,6 +44,12 @@ def test_a_cell_is_found_where_it_is_by_what_is_in_it() -> None:
     places = found.view(2, 4, 3)
     torch.testing.assert_close(places[0, 0], torch.tensor([-1.0, 1.0, 1.0]), atol=1e-4, rtol=0)
     torch.testing.assert_close(places[1, 2], torch.tensor([1.0, -1.0, 1.0]), atol=1e-4, rtol=0)
+
+
+def test_more_channels_than_can_be_looked_up_are_refused() -> None:
+    with pytest.raises(InvalidConfig, match=r"at most 10,000,000 combinations of what is in the 9 channels of a cell"):
+        encoder((16, 16, 9), 15)
+    assert encoder((4, 4, 9), 1)(torch.zeros(2, 144)).shape == (2, 128)
 
 
 def test_each_picture_of_a_dict_is_read_as_what_it_holds() -> None:

@@ -7,7 +7,7 @@ import pytest
 from gymnasium import spaces
 
 from metalearn.config import DataConfig, Experiment, ModelConfig, TrainingConfig
-from metalearn.data.dataset import Dataset, TaskRecord
+from metalearn.data.dataset import Dataset, Demonstrator, TaskRecord
 from metalearn.data.spec import Spec
 from metalearn.tasks.registry import find_family
 from metalearn.training.collect import DemonstrationChunk, demonstrate_chunk
@@ -138,9 +138,12 @@ def test_every_decision_has_a_reason() -> None:
     assert all(len(one.reason.split()) > 2 for one in made)
 
 
-@pytest.mark.parametrize(("largest", "n_symbols"), [(10, 11), (15, 16), (16, 0), (255, 0)])
-def test_pictures_of_a_few_small_numbers_hold_symbols(largest: int, n_symbols: int) -> None:
-    view = spaces.Dict(facing=spaces.Discrete(4), view=spaces.Box(0, 255, (5, 5, 3), np.uint8))
+@pytest.mark.parametrize(
+    ("n_channels", "largest", "n_symbols"),
+    [(3, 10, 11), (3, 15, 16), (3, 16, 0), (3, 255, 0), (4, 15, 16), (9, 1, 2), (9, 10, 0)],
+)
+def test_pictures_of_a_few_small_numbers_hold_symbols(n_channels: int, largest: int, n_symbols: int) -> None:
+    view = spaces.Dict(facing=spaces.Discrete(4), view=spaces.Box(0, 255, (5, 5, n_channels), np.uint8))
     spec = Spec(view, spaces.Discrete(3), horizon=5, rate_hz=10.0)
     seen = spec.example_episode(np.random.default_rng(0))
     observations = seen.observations.copy()
@@ -149,3 +152,10 @@ def test_pictures_of_a_few_small_numbers_hold_symbols(largest: int, n_symbols: i
     seen = replace(seen, observations=observations)
     dataset = Dataset(spec, tuple(TaskRecord(f"t/{i}", demos=(seen,), experts=(seen,)) for i in range(2)))
     assert value(decide(ANY, dataset), "model.symbols") == (n_symbols,)
+
+
+def test_pictures_of_symbols_are_found_in_the_episodes_of_whoever_plays() -> None:
+    spec = Spec(spaces.Box(0, 9, (5, 5, 3), np.uint8), spaces.Discrete(3), horizon=5, rate_hz=10.0)
+    played = tuple(spec.example_episode(np.random.default_rng(i)) for i in range(4))
+    tasks = tuple(TaskRecord(f"t/{i}", (), (), others=(Demonstrator("play", 0.0, (), played),)) for i in range(2))
+    assert value(decide(ANY, Dataset(spec, tasks)), "model.symbols") == (10,)

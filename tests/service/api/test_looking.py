@@ -1,5 +1,6 @@
 """What people look at: episodes with few steps, families of forks, lists by search, keys and the audit log."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from support.bundles import made
 from support.pointing import PointingRuntime
 
 from metalearn.data.episode import Episode
-from metalearn.data.pictures import decode_picture, from_data_uri
+from metalearn.data.pictures import decode_picture, from_data_uri, thumbnail
 from service.app import create_app
 from service.client import Client
 from service.client.responses import Origin
 from service.settings import Settings
 
 V1 = "/v1/adaptations"
+CAMERA = "observation/camera"
 
 
 def test_episodes_are_read_with_their_quality_and_the_version_that_added_them(
@@ -74,6 +76,25 @@ def test_pictures_come_as_files_and_are_what_was_seen(tmp_path: Path, rng: np.ra
     for step, uri in zip([0, 4, 8], episode["observations"]["observation/camera"], strict=True):
         assert (decode_picture("it", from_data_uri("it", uri), camera.shape[1:]) == camera[step]).all()
     assert len(episode["observations"]["arm"]) == 9
+
+
+@pytest.mark.parametrize("kind", ["watched", "frames in a stack"])
+def test_large_pictures_come_as_thumbnails_and_of_frames_in_a_stack_the_last_one(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("service.api.routes.stored_episodes.MOST_PIXELS", 8)
+    bundle = replace(made(kind), name="seeing")
+    bundle.save(tmp_path / "models" / "seeing")
+    demo = bundle.spec.example_episode(rng, 8)
+    with TestClient(create_app(Settings(data=tmp_path / "data", models=tmp_path / "models", runtime="onnx"))) as http:
+        adaptation = Client(http=http, retries=0).adapt("seeing", demos=[demo])
+        [episode] = http.get(f"{V1}/{adaptation.id}/episodes?pictures=3").json()["items"]
+        assert adaptation.episodes().demos == (demo,)
+    seen = episode["observations"]
+    uris, camera = (seen, demo.observations) if isinstance(seen, list) else (seen[CAMERA], demo.observations[CAMERA])
+    for step, uri in zip([0, 4, 8], uris, strict=True):
+        shrunk = decode_picture("it", from_data_uri("it", uri), (8, 8, 3))
+        assert (shrunk == thumbnail(camera[step][..., -3:], 8)).all()
 
 
 def test_a_family_has_forks_and_forks_of_forks_and_ends_at_what_was_deleted(

@@ -18,6 +18,7 @@ from metalearn.data.episode import Episode
 from metalearn.data.errors import InvalidData
 from metalearn.data.formats import encode_npz, encode_safetensors
 from metalearn.data.pictures import encode_png, to_data_uri
+from service.api.schemas.observations import to_observations
 from service.app import create_app
 from service.client import Client
 from service.codecs import JSON, MSGPACK, decode_msgpack, encode_json, encode_msgpack
@@ -78,6 +79,18 @@ def test_pictures_may_be_files(http: TestClient, demo: Episode, as_text: bool) -
     parts = {"arm": demo.observations["arm"], CAMERA: frames}
     encode, kind = (encode_json, JSON) if as_text else (encode_msgpack, MSGPACK)
     assert stored(http, create(http, parts, demo, encode, kind)).observations.tobytes() == demo.observations.tobytes()
+
+
+def test_frames_in_a_stack_come_as_numbers_and_not_as_files(rng: np.random.Generator) -> None:
+    spec = made("frames in a stack").spec
+    seen = spec.example_episode(rng, 3).observations
+    for given in (seen, seen.tolist()):
+        np.testing.assert_array_equal(to_observations("observations", given, spec, 4), seen)
+    with pytest.raises(InvalidData) as refused:
+        to_observations("observations", [file_of(16, 16)] * 2, spec, 4)
+    assert str(refused.value) == (
+        "observations[0]: expected uint8 numbers of shape [16, 16, 9], got a file, which has 1, 3 or 4 channels"
+    )
 
 
 def file_of(width: int, height: int, mode: str = "RGB", kind: str = "PNG") -> bytes:
