@@ -38,8 +38,8 @@ SETTINGS = ("none", "hand")
 MOST_TRIALS = 6
 HEAD = """# Every suite with nothing set, and with settings by hand
 
-Made by `python -m benchmarks.no_knobs`. `none` is `wtl train SUITE`, `hand` is `python -m benchmarks.by_hand SUITE`; 95% intervals
-over test tasks. Rows are of the learner of their date.
+Made by `python -m benchmarks.no_knobs`. `none` is `wtl train SUITE`, `hand` is `python -m benchmarks.by_hand SUITE`;
+95% intervals over test tasks. Rows are of the learner of their date.
 """
 
 

@@ -3,6 +3,6 @@
 `bundle` reads and writes the folder, `model_card` writes its README.md. What makes bundles belongs in `training`.
 """
 
-from metalearn.bundle.bundle import CHANNELS_BEFORE, SCHEMA, Bundle, Graphs, Weights, run_bundle
+from metalearn.bundle.bundle import SCHEMA, Bundle, Graphs, Weights, run_bundle
 
-__all__ = ["CHANNELS_BEFORE", "SCHEMA", "Bundle", "Graphs", "Weights", "run_bundle"]
+__all__ = ["SCHEMA", "Bundle", "Graphs", "Weights", "run_bundle"]

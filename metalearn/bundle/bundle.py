@@ -2,8 +2,7 @@
 
 A folder of JSON and safetensors, no pickle. Knows files and digests; does not know torch or models.
 
-    bundle.json            schema, name, spec, model configuration, provenance, digest of every weights file, and how
-                           many channels a picture may have at most
+    bundle.json            schema, name, spec, model configuration, provenance, digest of every weights file
     weights.safetensors    the policy, normaliser included
     baselines/*.safetensors   weights of baselines trained on the same data (bc, mil)
     confidence.safetensors    what confidence is computed with, if it was calibrated (`metalearn.confidence`)
@@ -16,7 +15,7 @@ A folder of JSON and safetensors, no pickle. Knows files and digests; does not k
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,8 +34,6 @@ from metalearn.data.reading import read_json, refuse_pointer
 from metalearn.data.spec import Spec
 
 SCHEMA = 2
-CHANNELS_BEFORE = (1, 3, 4)
-"""Channels of pictures in bundles that do not say it: what had others was so many numbers to them."""
 _OBJECTS = ("spec", "model", "provenance", "sha256")
 Weights = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 Graphs = Mapping[str, bytes]
@@ -95,7 +92,7 @@ class Bundle:
             "spec": self.spec.to_json(),
             "model": self.model,
             "provenance": self.provenance,
-        } | ({} if tuple(self.spec.channels) == CHANNELS_BEFORE else {"most_channels": max(self.spec.channels)})
+        }
 
     @property
     def encoded_weights(self) -> bytes:
@@ -183,7 +180,7 @@ class Bundle:
             weights = {key: _read(folder / f"{key}.safetensors", digest) for key, digest in head["sha256"].items()}
             graphs = {name: _read_bytes(folder / f"{name}.onnx", d) for name, d in head.get("onnx", {}).items()}
             report_file = folder / "report.json"
-            spec = replace(_spec(folder, head["spec"]), channels=_channels(folder, head.get("most_channels")))
+            spec = _spec(folder, head["spec"])
             return cls(
                 name=head["name"],
                 spec=spec,
@@ -228,14 +225,6 @@ def _spec(folder: Path, value: dict[str, Any]) -> Spec:
         return Spec.from_json(value)
     except InvalidConfig as error:
         raise InvalidConfig(f"bundle {folder}: {error}") from error
-
-
-def _channels(folder: Path, most: object) -> Sequence[int]:
-    if most is None:
-        return CHANNELS_BEFORE
-    if type(most) is not int or most < 1:
-        raise InvalidConfig(f"bundle {folder}: most_channels: expected a whole number, at least 1, got {most!r:.80}")
-    return range(1, most + 1)
 
 
 def _report(file: Path) -> dict[str, Any]:

@@ -5,7 +5,6 @@ module acts in a batch of tasks. Does not know how it was trained.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from metalearn.adapter import Belief
 from metalearn.baselines.rl_module import several_choices
-from metalearn.bundle import CHANNELS_BEFORE, Bundle
+from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
 from metalearn.data.context import Context
 from metalearn.data.episode import Array
@@ -32,7 +31,7 @@ from metalearn.model.policy import LOG_SIGMA_RANGE, ConditionalPolicy
 
 
 class PolicyModule(TorchRLModule):  # type: ignore[misc]  # Ray has no types
-    """pi(action | observation, latent, hypothesis). `model_config` holds `spec`, `model` and `channels`, as JSON.
+    """pi(action | observation, latent, hypothesis). `model_config` holds `spec` and `model`, both as JSON.
 
     Its observations are dictionaries of `observation` (`[b, *o]`, or a dictionary or tuple of such parts), `latent`
     [b, d] and `hypothesis` [b]. Inference gives
@@ -41,8 +40,7 @@ class PolicyModule(TorchRLModule):  # type: ignore[misc]  # Ray has no types
 
     def setup(self) -> None:
         """Build the networks; RLlib calls this."""
-        channels = tuple(self.model_config.get("channels", CHANNELS_BEFORE))
-        self.spec = replace(Spec.from_json(self.model_config["spec"]), channels=channels)
+        self.spec = Spec.from_json(self.model_config["spec"])
         config = ModelConfig.model_validate(self.model_config["model"])
         self.policy, self.units = ConditionalPolicy(config, self.spec), Units(self.spec, **dict(config.units))
         if self.spec.discrete and self.spec.actions.shape:
@@ -116,11 +114,7 @@ def module_of(bundle: Bundle) -> PolicyModule:
         observation_space=conditioned(bundle.spec.observation_space, nothing_known),
         action_space=bundle.spec.action_space,
         inference_only=True,
-        model_config={
-            "spec": bundle.spec.to_json(),
-            "model": bundle.model,
-            "channels": list(bundle.spec.channels),
-        },
+        model_config={"spec": bundle.spec.to_json(), "model": bundle.model},
     )
     module.policy.load_state_dict(inference.policy.state_dict())
     return module

@@ -37,13 +37,11 @@ class Part:
         name: of its field; "" where an observation has one part only.
         space: Box, Discrete, MultiDiscrete or MultiBinary.
         start: the place of its first number in the vector of an observation.
-        channels: how many of them a picture may have.
     """
 
     name: str
     space: Any
     start: int
-    channels: Sequence[int] = CHANNELS
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -66,7 +64,7 @@ class Part:
         if isinstance(self.space, spaces.Discrete | spaces.MultiDiscrete):
             return "category"
         shape = self.shape
-        if len(shape) == 3 and self.space.dtype == np.uint8 and shape[-1] in self.channels:
+        if len(shape) == 3 and self.space.dtype == np.uint8 and shape[-1] in CHANNELS:
             return "image"
         return "set" if self.name and len(shape) == 2 and min(shape) > 1 else "vector"
 
@@ -117,12 +115,8 @@ class Part:
         return rng.uniform(*usual(self.space), size)
 
 
-def parts_of(space: spaces.Space[Any], channels: Sequence[int] = CHANNELS) -> tuple[Part, ...]:
+def parts_of(space: spaces.Space[Any]) -> tuple[Part, ...]:
     """The parts of an observation space, in the order of their names.
-
-    Args:
-        space: of observations.
-        channels: how many of them a picture may have.
 
     Raises:
         InvalidConfig: a part of a space that no network reads (Text, Graph, Sequence, ...), of no component, or of
@@ -132,7 +126,7 @@ def parts_of(space: spaces.Space[Any], channels: Sequence[int] = CHANNELS) -> tu
     for name, leaf in sorted(leaves(space), key=lambda named_leaf: named_leaf[0]):
         if not isinstance(leaf, _LEAVES):
             raise InvalidConfig(f"{_called(name)}: expected Box, Discrete, MultiDiscrete or MultiBinary, got {leaf}")
-        part = Part(name, leaf, parts[-1].numbers.stop if parts else 0, channels)
+        part = Part(name, leaf, parts[-1].numbers.stop if parts else 0)
         if not part.size:
             shape = list(part.shape)
             raise InvalidConfig(f"{_called(name)}: expected at least one component, got shape {shape}")

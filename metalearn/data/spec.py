@@ -6,7 +6,7 @@ The one place that checks an episode against its spaces, and that makes an examp
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +21,7 @@ from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.names import refuse_unknown
 from metalearn.data.parts import joined, split
 from metalearn.data.space_json import has_fields, space_from_json, space_to_json, whole
-from metalearn.data.spaces import CHANNELS, Part, composite, in_parts, layout_of, parts_of
+from metalearn.data.spaces import Part, composite, in_parts, layout_of, parts_of
 
 _FIELDS = ("observation_space", "action_space", "horizon", "rate_hz", "version")
 RATE_HZ = 20.0
@@ -39,7 +39,6 @@ class Spec:
         horizon: the most steps that an episode may have.
         rate_hz: steps per second.
         version: of the meaning.
-        channels: how many of them a picture may have, for who read fewer shapes as pictures; no part of the JSON.
 
     Raises:
         InvalidConfig: naming field, expected and got.
@@ -50,7 +49,6 @@ class Spec:
     horizon: int
     rate_hz: float
     version: int = 1
-    channels: Sequence[int] = field(default=CHANNELS, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         assert self.parts and self.actions  # which check the spaces
@@ -62,7 +60,7 @@ class Spec:
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The parts of an observation, in the order of their numbers."""
-        return parts_of(self.observation_space, self.channels)
+        return parts_of(self.observation_space)
 
     @cached_property
     def observation_layout(self) -> tuple[np.dtype[Any], tuple[int, ...]]:

@@ -7,7 +7,7 @@ from gymnasium import spaces
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 
-from metalearn.bundle import CHANNELS_BEFORE, Bundle
+from metalearn.bundle import Bundle
 from metalearn.cluster.policy_module import Conditioned, export_module
 from metalearn.config import ModelConfig
 from metalearn.data.context import Context
@@ -60,13 +60,6 @@ def test_the_exported_module_acts_as_the_policy_does(kind, tmp_path):
     assert module.get_exploration_action_dist_cls().from_logits(drawn).sample().shape == acted.shape
     for ours, theirs in zip(inference.infer_belief(contexts), module.inference.infer_belief(contexts), strict=True):
         np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-6)
-
-
-def test_a_bundle_that_reads_frames_in_a_stack_as_numbers_is_exported_as_it_reads_them(tmp_path):
-    space = spaces.Box(0, 255, (4, 4, 9), np.uint8)
-    bundle = bundle_of(Spec(space, BODY, 20, 10.0, channels=CHANNELS_BEFORE), ModelConfig())
-    module = RLModule.from_checkpoint(export_module(bundle, tmp_path / "module"))
-    assert [part.kind for part in module.spec.parts] == ["vector"]
 
 
 def test_a_folder_that_holds_something_is_not_written_over(tmp_path):

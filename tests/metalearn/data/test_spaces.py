@@ -75,12 +75,6 @@ def test_an_observation_of_one_part_is_an_array_as_ever(space, shape, dtype, kin
     assert split(np.zeros((2, *shape), dtype)).keys() == {""}
 
 
-def test_what_a_picture_may_have_can_be_less() -> None:
-    space = spaces.Dict(one=spaces.Box(0, 255, (16, 16, 9), np.uint8), other=spaces.Box(0, 255, (16, 16, 3), np.uint8))
-    assert [part.kind for part in parts_of(space, (1, 3, 4))] == ["vector", "image"]
-    assert [part.kind for part in parts_of(space)] == ["image", "image"]
-
-
 @pytest.mark.parametrize(
     ("space", "said"),
     [
