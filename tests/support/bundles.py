@@ -32,13 +32,16 @@ CAMERA = spaces.Box(0, 255, (16, 16, 3), np.uint8)
 WATCHED = spaces.Dict(arm=spaces.Box(-np.inf, np.inf, (4,), np.float32), observation=spaces.Dict(camera=CAMERA))
 """An arm and a camera: `arm` and `observation/camera`."""
 ASKS = tuple(offer.kind for offer in OFFERS)
+TUPLE = spaces.Tuple((SEEN, spaces.Tuple((spaces.Discrete(3, start=-1), CAMERA))))
+"""Numbers, and nested a choice and a camera: `0`, `1/0` and `1/1`."""
+SMALL: dict[str, Any] = {"encoder_width": 32, "policy_width": 32, "latent_dim": 16, "n_hypotheses": 2}
 KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "categorical": (ModelConfig(), SEEN, spaces.Discrete(5, start=2)),
     "one of everything": (ModelConfig(n_hypotheses=1, n_frames=2, latent_dim=8, max_trials=3), SEEN, BOX),
     "entities": (ModelConfig(), spaces.Dict(objects=OBJECTS, robot=spaces.Box(-1, 1, (2,), np.float32)), BOX),
     "entities alone": (ModelConfig(n_hypotheses=2), spaces.Dict(objects=OBJECTS, others=OBJECTS), BOX),
     "pictures": (ModelConfig(n_hypotheses=2), spaces.Box(0, 255, (36, 48, 3), np.uint8), BOX),
-    "frames in a stack": (ModelConfig(n_hypotheses=2), spaces.Box(0, 255, (16, 16, 9), np.uint8), BOX),
+    "frames in a stack": (ModelConfig(**SMALL), spaces.Box(0, 255, (16, 16, 9), np.uint8), BOX),
     "symbols": (ModelConfig(n_hypotheses=2, symbols=(5,)), GRID, spaces.Discrete(3)),
     "every part": (ModelConfig(frame_means=True), PARTS, BOX),
     "dynamics": (ModelConfig(dynamics_rank=2), SEEN, BOX),
@@ -49,6 +52,9 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "asked, of parts": (ModelConfig(n_hypotheses=2, asks=ASKS[2:], ask_offers=OFFERS[2:]), PARTS, BOX),
     "searching": (ModelConfig(search=5), SEEN, BOX),
     "searching parts": (ModelConfig(search=4, n_hypotheses=3), PARTS, spaces.MultiDiscrete([2, 3], start=[1, -1])),
+    "tuple": (ModelConfig(**SMALL), TUPLE, BOX),
+    "switches": (ModelConfig(**SMALL, memory=4), spaces.MultiBinary([2, 3]), BOX),
+    "one-choice": (ModelConfig(**SMALL, memory=4), spaces.Discrete(6, start=2), BOX),
     "watched": (ModelConfig(memory=6, n_hypotheses=2), WATCHED, BOX),
 }
 

@@ -61,8 +61,14 @@ def _order(entry: tuple[str, Path]) -> tuple[tuple[int, str], ...]:
 def _without_arrays(value: Any, path: Path, arrays: dict[str, Array]) -> Any:
     """`value` with null, or nothing, where an array was; the arrays go to `arrays`."""
     if isinstance(value, Mapping):
-        kept = ((key, _without_arrays(item, _extended(path, key), arrays)) for key, item in value.items())
-        return {key: item for key, item in kept if item is not _TAKEN}
+        kept: dict[str, Any] = {}
+        for key, item in value.items():
+            left = _without_arrays(item, _extended(path, key), arrays)
+            if left is not _TAKEN:
+                kept[key] = left
+            elif any(map(_INDEX.fullmatch, key.split("/"))):
+                _leave_objects(kept, key)
+        return kept
     if isinstance(value, list | tuple):
         items = [_without_arrays(item, (*path, i), arrays) for i, item in enumerate(value)]
         return [None if item is _TAKEN else item for item in items]
@@ -74,10 +80,18 @@ def _without_arrays(value: Any, path: Path, arrays: dict[str, Array]) -> Any:
     return value.item() if isinstance(value, np.ndarray | np.generic) else value
 
 
+def _leave_objects(kept: dict[str, Any], key: str) -> None:
+    """An object for every part of a key but its last: there a number is a key, and elsewhere a place in a list."""
+    for part in key.split("/")[:-1]:
+        kept = kept.setdefault(part, {})
+        if not isinstance(kept, dict):
+            raise InvalidBytes(key, "one value", "two")
+
+
 def _extended(path: Path, key: object) -> Path:
     """The place of a value; a slash in a key stands for nested objects, as in `observation/camera`."""
     parts = key.split("/") if isinstance(key, str) else [""]
-    if not all(_PART.fullmatch(part) for part in parts) or str(key).isdigit() or (key == METADATA and not path):
+    if not all(_PART.fullmatch(part) for part in parts) or (not path and (key == METADATA or parts[0].isdigit())):
         raise InvalidBytes("/".join(map(str, (*path, key))), "letters, digits and _ for a name", ascii(key))
     return (*path, *parts)
 
@@ -104,8 +118,8 @@ def _find(place: Any, part: str | int, name: str) -> Any:
     """What is at a place in a list or an object; None where there is room."""
     if isinstance(place, list) and isinstance(part, int) and part <= len(place):
         return place[part] if part < len(place) else None
-    if isinstance(place, dict) and isinstance(part, str):
-        return place.get(part)
+    if isinstance(place, dict):
+        return place.get(str(part))
     if isinstance(place, list) and isinstance(part, int):
         raise InvalidBytes(name, f"items numbered from 0 without a gap (next is {len(place)})", str(part))
     raise InvalidBytes(name, "names that agree", "a list, an object and a value at one place")
@@ -115,7 +129,7 @@ def _set(place: Any, part: str | int, value: Any) -> None:
     if isinstance(place, list) and part == len(place):
         place.append(value)
     else:
-        place[part] = value
+        place[str(part)] = value
 
 
 def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -56,7 +56,7 @@ def _parts_or_list(value: Any) -> Any:
 
 def _one_observation(value: Any) -> Any:
     """Return one unconverted: of one component it may be a number without its axis, of a picture a file."""
-    return value if isinstance(value, bool | int | float | str | bytes) else _parts_or_list(value)
+    return value if isinstance(value, bool | int | float | str | bytes | np.ndarray) else _parts_or_list(value)
 
 
 _NUMBER = {"type": "number"}

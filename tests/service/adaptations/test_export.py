@@ -157,6 +157,10 @@ def test_the_same_version_makes_the_same_bytes_and_another_one_others(shipped: T
     assert {entry.compress_type for entry in entries} == {zipfile.ZIP_STORED}
 
 
+EVERY = (
+    "categorical", "entities", "dynamics", "memory of parts", "watched", "images", "frames in a stack", "tuple",
+    "switches", "one-choice",
+)  # fmt: skip
 IMAGES = Spec(spaces.Box(0, 255, (2, 4), np.uint8), spaces.Box(-1.0, 2.0, (2,), np.float32), 30, 10.0)
 
 
@@ -166,7 +170,7 @@ def of_images() -> Bundle:
     return with_graphs(Bundle("images", IMAGES, config.model_dump(mode="json"), weights))
 
 
-@pytest.mark.parametrize("kind", ["categorical", "entities", "dynamics", "memory of parts", "watched", "images"])
+@pytest.mark.parametrize("kind", EVERY)
 def test_every_kind_of_model_can_leave(kind: str, rng: np.random.Generator) -> None:
     bundle = of_images() if kind == "images" else made(kind)
     runtime, spec = OnnxRuntime.load(bundle), bundle.spec
@@ -192,7 +196,7 @@ def named(name: str, observations: np.ndarray) -> dict[str, np.ndarray]:
     return {f"{name}.{part}" if part else name: np.ascontiguousarray(x) for part, x in split(observations).items()}
 
 
-@pytest.mark.parametrize("kind", ["dynamics", "memory", "memory of parts", "watched"])
+@pytest.mark.parametrize("kind", ["dynamics", "memory", "memory of parts", "switches", "one-choice", "watched"])
 def test_what_steps_tell_is_an_input_that_another_graph_makes(kind: str, rng: np.random.Generator) -> None:
     bundle = made(kind)
     runtime, spec = OnnxRuntime.load(bundle), bundle.spec

@@ -81,6 +81,26 @@ def test_pictures_may_be_files(http: TestClient, demo: Episode, as_text: bool) -
     assert stored(http, create(http, parts, demo, encode, kind)).observations.tobytes() == demo.observations.tobytes()
 
 
+@pytest.mark.parametrize("as_text", [True, False])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_pictures_may_be_jpeg_of_colours_or_grey(http: TestClient, demo: Episode, as_text: bool, mode: str) -> None:
+    files = [jpeg(frame, mode) for frame in demo.observations[CAMERA]]
+    frames = [f"data:image/jpeg;base64,{base64.b64encode(file).decode()}" if as_text else file for file in files]
+    encode, kind = (encode_json, JSON) if as_text else (encode_msgpack, MSGPACK)
+    kept = stored(http, create(http, {"arm": demo.observations["arm"], CAMERA: frames}, demo, encode, kind))
+    np.testing.assert_array_equal(kept.observations[CAMERA], [pixels(file) for file in files])
+
+
+def jpeg(frame: np.ndarray, mode: str = "RGB") -> bytes:
+    target = io.BytesIO()
+    Image.fromarray(frame).convert(mode).save(target, "JPEG")
+    return target.getvalue()
+
+
+def pixels(file: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
+
+
 def test_frames_in_a_stack_come_as_numbers_and_not_as_files(rng: np.random.Generator) -> None:
     spec = made("frames in a stack").spec
     seen = spec.example_episode(rng, 3).observations
@@ -213,6 +233,25 @@ def test_a_stream_takes_parts_by_name(http: TestClient, demo: Episode, style: st
         np.testing.assert_allclose(got, expected, atol=1e-5)
         stream.send_bytes(encode_msgpack({"arm": arm}))
         assert stream.receive_json()["field"] == f"observation.{CAMERA}"
+
+
+@pytest.mark.parametrize("style", ["ours", "openpi", "openpi, nested"])
+def test_a_stream_takes_jpeg(http: TestClient, demo: Episode, style: str) -> None:
+    adaptation = create(http, demo.to_dict()["observations"], demo).json()["id"]
+    arm, file = demo.observations["arm"][0], jpeg(demo.observations[CAMERA][0])
+    frame = {
+        "ours": {"observation": {"arm": arm, CAMERA: file}, "reward": None},
+        "openpi": {"arm": arm, CAMERA: file},
+        "openpi, nested": {"arm": arm, "observation": {"camera": file}},
+    }[style]
+    seen = {"arm": [arm.tolist()], CAMERA: [pixels(file).tolist()]}
+    expected = http.post(f"/v1/adaptations/{adaptation}/act", json={"observations": seen}).json()["actions"]
+    with http.websocket_connect(f"/v1/adaptations/{adaptation}/stream") as stream:
+        stream.receive_bytes()
+        stream.send_bytes(encode_msgpack({"reset": True, "explore": False}))
+        stream.receive_bytes()
+        stream.send_bytes(encode_msgpack(frame))
+        np.testing.assert_allclose(decode_msgpack(stream.receive_bytes(), 100)["actions"], expected, atol=1e-5)
 
 
 def test_the_client_sends_what_an_environment_gives(http: TestClient, demo: Episode) -> None:

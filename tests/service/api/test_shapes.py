@@ -24,7 +24,7 @@ def test_one_component_has_an_axis_or_has_none(spec: Spec, column: Any) -> None:
     assert body.to_episode(spec) == plain.to_episode(spec)
 
 
-@pytest.mark.parametrize("value", [0.5, [0.5], np.array([0.5]), np.array([0.5], np.float32)])
+@pytest.mark.parametrize("value", [0.5, [0.5], np.array(0.5), np.array([0.5]), np.array([0.5], np.float32)])
 def test_a_single_observation_of_one_number_may_be_a_number(value: Any) -> None:
     observation = to_observation(StepRequest(observation=value).observation, ONE)
     assert (observation.tolist(), observation.shape) == ([0.5], (1,))

@@ -91,7 +91,9 @@ def test_both_runtimes_say_the_same_of_what_policies_would_do(kind: str, rng: np
             np.testing.assert_allclose(would.decode_actions(expected.out[i, 4:5]), done, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["dynamics", "memory", "memory of parts", "watched", "reach"])
+@pytest.mark.parametrize(
+    "kind", ["dynamics", "memory", "memory of parts", "switches", "one-choice", "watched", "reach"]
+)
 def test_both_learn_the_same_while_they_act(kind: str, rng: np.random.Generator) -> None:
     bundle = made(kind)
     episode = bundle.spec.example_episode(rng, 6)
