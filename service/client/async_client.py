@@ -201,7 +201,7 @@ class AsyncPolicy:
         """End the episode, and continue with the next version, which has it as a trial."""
         if self._episode is None:
             raise no_open_episode()
-        self.adaptation = await self._episode.finish(self._spaces.observed(observation), reward, success)
+        self.adaptation = await self._episode.finish(self._spaces.by_name(observation), reward, success)
         self._episode = None
         return self.adaptation
 

@@ -31,6 +31,10 @@ class ModelSpaces:
             return array.reshape(1) if array.ndim == 0 else array[:, None]
         return array
 
+    def by_name(self, observation: Any) -> Any:
+        """An observation that an environment gives as a tuple, by the names of its parts; others as they are."""
+        return named(observation) if self._composite and isinstance(observation, tuple) else observation
+
     def is_single(self, observation: Any) -> bool:
         """Return True for one observation `[*o]`, False for a batch `[n, *o]`. Raises InvalidData for other shapes."""
         parts = observation if self._composite else {"": observation}

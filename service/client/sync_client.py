@@ -217,7 +217,7 @@ class Policy:
         """End the episode, and continue with the next version, which has it as a trial."""
         if self._episode is None:
             raise no_open_episode()
-        self.adaptation = self._episode.finish(self._spaces.observed(observation), reward, success)
+        self.adaptation = self._episode.finish(self._spaces.by_name(observation), reward, success)
         self._episode = None
         return self.adaptation
 

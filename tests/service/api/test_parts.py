@@ -263,6 +263,11 @@ def test_the_client_sends_what_an_environment_gives(http: TestClient, demo: Epis
     policy.reset()
     policy(seen[0])
     assert policy.finish(seen[1], success=False).n_trials == 1
+    for last in (demo.observations[1], {"arm": seen[1]["arm"], CAMERA: encode_png(seen[1]["observation"]["camera"])}):
+        policy.reset()
+        policy(seen[0])
+        trial = policy.finish(last, success=False).episodes().trials[-1]
+        assert trial.observations.tobytes() == demo.observations[:2].tobytes()
     with pytest.raises(InvalidData, match=r"observation: expected the parts arm, observation/camera"):
         policy({"arm": seen[0]["arm"]})
     assert adaptation.episodes().demos == (demo,)
