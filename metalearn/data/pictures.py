@@ -80,12 +80,15 @@ def decode_picture(field: str, data: bytes, shape: tuple[int, ...]) -> UInt8[np.
 def visible(picture: UInt8[np.ndarray, "h w _c"]) -> UInt8[np.ndarray, "h w _d"]:
     """What people can look at: a picture as it is if a file can have its channels, else the last of several frames.
 
-    That is the last three channels where they can be divided into threes, else the last one.
+    That is the last three channels where they can be divided into threes, the three before an opacity where they can
+    be divided into fours, else the last one.
     """
     n_channels = picture.shape[-1]
     if n_channels in _MODES:
         return picture
-    return picture[..., -3:] if n_channels % 3 == 0 else picture[..., -1:]
+    if n_channels % 3 == 0:
+        return picture[..., -3:]
+    return picture[..., -4:-1] if n_channels % 4 == 0 else picture[..., -1:]
 
 
 def thumbnail(picture: UInt8[np.ndarray, "h w _c"], most_pixels: int) -> UInt8[np.ndarray, "_y _x _d"]:

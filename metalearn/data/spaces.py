@@ -25,8 +25,15 @@ Kind = Literal["vector", "set", "image", "category"]
 
 CHANNELS = range(1, 33)
 """How many numbers the last axis of a picture may have: grey, colours, or those of several frames one after another."""
+_COLOURS = (1, 3, 4)
 
 _LEAVES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
+
+def is_picture(shape: tuple[int, ...]) -> bool:
+    """Whether uint8 numbers `[h, w, c]` are a picture, and not one `[c, h, h]` whose channels come first."""
+    first, second, last = shape
+    return last in _COLOURS or (last in CHANNELS and not (first in _COLOURS and second == last))
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class Part:
         if isinstance(self.space, spaces.Discrete | spaces.MultiDiscrete):
             return "category"
         shape = self.shape
-        if len(shape) == 3 and self.space.dtype == np.uint8 and shape[-1] in CHANNELS:
+        if len(shape) == 3 and self.space.dtype == np.uint8 and is_picture(shape):
             return "image"
         return "set" if self.name and len(shape) == 2 and min(shape) > 1 else "vector"
 

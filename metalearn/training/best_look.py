@@ -48,21 +48,41 @@ class Look:
 
 @dataclass
 class BestLook:
-    """The best look so far, and the last one."""
+    """The best look so far, and the last one.
+
+    Attributes:
+        best: the best one.
+        last: the last one.
+        value: the best that recorded returns have said of the policy, where nobody tries.
+    """
 
     best: Look | None = None
     last: Look | None = None
+    value: float | None = None
 
     def note(
-        self, step: int, seen: Mapping[str, float], likelihood: float | None, weights: Callable[[], Weights]
+        self, step: int, seen: Mapping[str, float], known: Mapping[str, float], weights: Callable[[], Weights]
     ) -> None:
-        """Take note of a look; one at more attempts than before, or after nothing but a likelihood, begins anew."""
+        """Take note of a look; one at more attempts than before, or after nothing but a likelihood, begins anew.
+
+        So does one of which recorded returns say that it is better than all before, by more than their standard error.
+
+        Args:
+            step: gradient steps before it.
+            seen: success rates in validation tasks.
+            known: `likelihood` of what is held out, and `value` with `value_error`, as far as there are any.
+            weights: gives those of the policy.
+        """
+        likelihood = known.get("likelihood")
         rates = rates_of_attempts(seen)
         if not rates and likelihood is None:
             return
         score = sum(rates) / len(rates) if rates else float(likelihood or 0.0)
         self.last = Look(step, score, rates, weights())
-        if self.best is None or len(self.best.rates) != len(rates) or score >= self.best.score:
+        returns_more = "value" in known and (self.value is None or known["value"] > self.value + known["value_error"])
+        if returns_more:
+            self.value = known["value"]
+        if self.best is None or returns_more or len(self.best.rates) != len(rates) or score >= self.best.score:
             self.best = self.last
 
     def earlier(self, n_tasks: int) -> Look | None:
@@ -82,10 +102,11 @@ class BestLook:
         return earlier
 
     def to_json(self) -> dict[str, Any] | None:
-        """The two looks but for their weights."""
+        """The two looks but for their weights, and the value."""
         if self.best is None or self.last is None:
             return None
-        return {name: [one.step, one.score, one.rates] for name, one in (("best", self.best), ("last", self.last))}
+        looks = {name: [one.step, one.score, one.rates] for name, one in (("best", self.best), ("last", self.last))}
+        return looks | {"value": self.value}
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any] | None, weights: Weights) -> "BestLook":
@@ -98,6 +119,6 @@ class BestLook:
             return Look(step, score, tuple(rates), weights)
 
         try:
-            return cls(look("best", weights), look("last", {}))
+            return cls(look("best", weights), look("last", {}), state.get("value"))
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidConfig("its checkpoint is of another version; train it anew, with another --out") from error

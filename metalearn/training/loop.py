@@ -157,6 +157,7 @@ class _Run:
         if self.config.steps is not None:  # of few steps a look every so many would come too late
             every = min(every, max(1, self.config.steps // LOOKS))
         self.looks = Looks(every, self.config.minutes)
+        self.learnt_s: float | None = None
         self._before_s, self._losses = 0.0, list[float]()
         self.split: Split | None = None
         self.scores: HeldOutScores | None = None
@@ -370,7 +371,7 @@ class _Run:
         known = likelihood or ({} if self.schedule.foretells(steps) else {"likelihood": learnt})
         over = self.schedule.look(steps, {**known, **seen}, elapsed)
         if self.config.automatic:
-            self.best.note(steps, seen, likelihood.get("likelihood"), self.learner.averaged.to_weights)
+            self.best.note(steps, seen, likelihood, self.learner.averaged.to_weights)
             if over and (earlier := self.best.surely_earlier(self._n_validation)) is not None:
                 self.learner.go_back_to(earlier.weights)  # since then trials have been learnt by heart
         if self.writer is not None:
@@ -411,8 +412,12 @@ class _Run:
         return learning_s + AFTER_LEARNING * 60 * (self.config.minutes or 0)
 
     def _left(self) -> float | None:
-        """Seconds until all minutes are over; None where steps are given."""
-        return None if self.config.minutes is None else max(0.0, 60 * self.config.minutes - self._elapsed())
+        """Seconds until all minutes are over, or what follows the learning is; None where steps are given."""
+        if self.config.minutes is None:
+            return None
+        elapsed, all_s = self._elapsed(), 60 * self.config.minutes
+        ends_s = all_s if self.learnt_s is None else min(all_s, self.learnt_s + AFTER_LEARNING * all_s)
+        return max(0.0, ends_s - elapsed)
 
     def _held_out_success(self) -> dict[str, float]:
         if self.source is None or self.recorded is not None:
@@ -450,6 +455,7 @@ class _Run:
 
     def _finish(self, dataset: Dataset, cluster: Mapping[str, Any]) -> Bundle:
         """The bundle, of the best weights, with what is useful in validation tasks."""
+        self.learnt_s = self._elapsed()
         policy = self._snapshot()
         if (earlier := self.best.earlier(self._n_validation)) is not None:
             policy = Snapshot(self.model, earlier.weights, earlier.step)

@@ -1,6 +1,7 @@
 """How the minutes that a training may take are spent: the most of them that each part gets, all in one place.
 
-What needs less leaves the rest unused. Baselines that are trained for comparison come after the minutes.
+What needs less leaves the rest unused. What is fitted to the episodes of a calibration takes seconds, and has no share.
+Baselines that are trained for comparison come after the minutes.
 """
 
 from collections.abc import Callable
@@ -19,34 +20,36 @@ SEARCH, KEEPING = 0.03, 3 * LOOK
 SHOWN_FOR_CONFIDENCE, TRIED_FOR_CONFIDENCE, RECOGNITION = 0.005, 0.03, 0.02
 """Then: demonstrations and attempts that calibrate confidence, and experts that calibrate recognition."""
 
-AFTER_LEARNING = SEARCH + KEEPING + SHOWN_FOR_CONFIDENCE + TRIED_FOR_CONFIDENCE + RECOGNITION
+CALIBRATION = SHOWN_FOR_CONFIDENCE + TRIED_FOR_CONFIDENCE + RECOGNITION
+AFTER_LEARNING = SEARCH + KEEPING + CALIBRATION
 
 
 @dataclass
 class Ending:
-    """When what follows the learning ends: the policy with the minutes, then, at their own speed, its baselines.
+    """When what follows the training of a policy ends: its calibration, then, at their own speed, its baselines.
 
     Attributes:
-        minutes: that it may take; None: it learns for a given number of steps.
-        baselines: that are trained afterwards, in this order.
+        minutes: that the training may take; None: it learns for a given number of steps.
+        baselines: that are trained, in this order.
         now: a clock in seconds.
     """
 
     minutes: float | None
     baselines: tuple[str, ...] = ()
     now: Callable[[], float] = monotonic
-    began_s: float = field(init=False)
-    baselines_began_s: float | None = None
-
-    def __post_init__(self) -> None:
-        self.began_s = self.now()
+    _began_s: dict[bool, float] = field(default_factory=dict)
 
     def in_s(self, part: str, done: int, total: int) -> float | None:
-        """Seconds until the policy, or during a baseline all of these, are there; None where nobody knows yet."""
-        if part not in self.baselines:
-            return None if self.minutes is None else max(0.0, 60 * self.minutes - (self.now() - self.began_s))
-        if self.baselines_began_s is None:
-            self.baselines_began_s = self.now()
+        """Seconds until the policy is calibrated, or the baselines are trained; None where nobody knows yet.
+
+        Args:
+            part: that goes on: a baseline, or of the calibration.
+            done: of it.
+            total: of it.
+        """
+        baseline = part in self.baselines
+        spent_s = self.now() - self._began_s.setdefault(baseline, self.now())
+        if not baseline:
+            return None if self.minutes is None else max(0.0, CALIBRATION * 60 * self.minutes - spent_s)
         share = (self.baselines.index(part) + done / max(1, total)) / len(self.baselines)
-        spent = self.now() - self.baselines_began_s
-        return spent / share * (1 - share) if spent > 0 and share > 0 else None
+        return spent_s / share * (1 - share) if spent_s > 0 and share > 0 else None

@@ -106,11 +106,11 @@ def test_pictures_that_were_observed_are_a_film_strip(tmp_path: Path) -> None:
     assert all(uri.startswith("data:image/jpeg;base64,") for name in strips for uri in demo["observations"][name])
 
 
-@pytest.mark.parametrize("n_channels", [1, 2, 4, 9])
+@pytest.mark.parametrize("n_channels", [2, 5, 9])
 def test_of_frames_in_a_stack_the_last_one_is_shown(tmp_path: Path, n_channels: int) -> None:
     spec = Spec(spaces.Box(0, 255, (8, 8, n_channels), np.uint8), spaces.Discrete(2), horizon=9, rate_hz=1.0)
     demo = spec.example_episode(np.random.default_rng(0), 5)
-    n_frame = 4 if n_channels == 4 else 3
+    n_frame = 3 if n_channels == 9 else 1
     last = np.broadcast_to(np.arange(n_channels) >= n_channels - n_frame, demo.observations.shape)
     demo = replace(demo, observations=255 * last.astype(np.uint8))
     [drawn, _, _] = shown(Story(0, demo, demo, demo), None, tmp_path)

@@ -11,7 +11,7 @@ import numpy as np
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
 from metalearn.data.parts import SEPARATOR, joined
-from metalearn.data.spaces import CHANNELS
+from metalearn.data.spaces import is_picture
 from metalearn.data.values import components, to_float32
 
 _PREFIXES = ("observations", "observation", "next_obs", "obs")
@@ -99,4 +99,4 @@ def _named(chosen: Mapping[str, Array], parts: Sequence[str]) -> dict[str, Array
 
 
 def _is_picture(value: Array) -> bool:
-    return value.dtype == np.uint8 and value.ndim == 4 and value.shape[-1] in CHANNELS
+    return value.dtype == np.uint8 and value.ndim == 4 and is_picture(value.shape[1:])

@@ -14,7 +14,7 @@ from metalearn.model.observations.base import ObservationEncoder
 from metalearn.model.observations.entities import KEY_SIZE, N_HEADS, SHARPNESS
 
 CELL = 16  # numbers that a cell is read as
-MOST_ROWS = 10_000_000  # of the table of what can be in a cell: more take the memory of the machine
+MOST_NUMBERS = 100_000_000  # in the table of what can be in a cell: more take the memory of the machine
 WIDTH = 64
 READOUT = 128
 
@@ -45,8 +45,8 @@ class SymbolEncoder(ObservationEncoder):
     def __init__(self, shape: tuple[int, ...], n_symbols: int) -> None:
         super().__init__()
         (h, w, c), n = shape, n_symbols + 1
-        if n_rows(n_symbols, c) > MOST_ROWS:
-            expected = f"at most {MOST_ROWS:,} combinations of what is in the {c} channels of a cell"
+        if (most := MOST_NUMBERS // (n * c)) < n_rows(n_symbols, c):
+            expected = f"at most {most:,} combinations of what is in the {c} channels of a cell"
             raise InvalidConfig(f"model.symbols: expected {expected}, got {n} to the power of {c}")
         combinations = torch.cartesian_prod(*[torch.arange(n)] * c).view(-1, c)
         self._shape, self._other = (h * w, c), n_symbols

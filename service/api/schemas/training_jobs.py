@@ -69,7 +69,9 @@ class TrainingProgress(Body):
         None, description="Success rates on held-out tasks after 0, 1, 2, ... trials, if measured."
     )
     ends_in_s: float | None = Field(
-        None, description="Estimated seconds until the training ends. Null if nobody knows yet."
+        None,
+        description="Estimated seconds until the policy is there, and while baselines are trained until these are. "
+        "Null if nobody knows yet.",
     )
 
 

@@ -11,7 +11,16 @@ RNG = np.random.default_rng(0)
 
 @pytest.mark.parametrize(
     ("n_channels", "shown"),
-    [(1, [0]), (2, [1]), (3, [0, 1, 2]), (4, [0, 1, 2, 3]), (5, [4]), (9, [6, 7, 8]), (12, [9, 10, 11])],
+    [
+        (1, [0]),
+        (2, [1]),
+        (3, [0, 1, 2]),
+        (4, [0, 1, 2, 3]),
+        (5, [4]),
+        (8, [4, 5, 6]),
+        (9, [6, 7, 8]),
+        (12, [9, 10, 11]),
+    ],
 )
 def test_of_frames_in_a_stack_the_last_one_is_shown(n_channels: int, shown: list[int]) -> None:
     picture = RNG.integers(0, 256, (4, 5, n_channels), np.uint8)

@@ -47,7 +47,7 @@ def test_a_cell_is_found_where_it_is_by_what_is_in_it() -> None:
 
 
 def test_more_channels_than_can_be_looked_up_are_refused() -> None:
-    with pytest.raises(InvalidConfig, match=r"at most 10,000,000 combinations of what is in the 9 channels of a cell"):
+    with pytest.raises(InvalidConfig, match=r"at most [0-9,]+ combinations of what is in the 9 channels of a cell"):
         encoder((16, 16, 9), 15)
     assert encoder((4, 4, 9), 1)(torch.zeros(2, 144)).shape == (2, 128)
 

@@ -19,7 +19,8 @@ def after(*looks: tuple[dict[str, float], float | None]) -> BestLook:
     """What is known after looks at success rates and a likelihood, the i-th after i steps."""
     best = BestLook()
     for step, (seen, likelihood) in enumerate(looks):
-        best.note(step, seen, likelihood, lambda step=step: weights(step))  # type: ignore[misc]
+        known = {} if likelihood is None else {"likelihood": likelihood}
+        best.note(step, seen, known, lambda step=step: weights(step))  # type: ignore[misc]
     return best
 
 
@@ -90,3 +91,14 @@ def test_what_an_expert_showed_counts_for_nothing() -> None:
 def test_looks_of_another_version_are_refused() -> None:
     with pytest.raises(InvalidConfig, match="another version"):
         BestLook.from_json({"best": [1, 0.5, 2], "last": [2, 0.4, 2]}, weights(1))
+
+
+@pytest.mark.parametrize(("returned", "kept"), [(2.0, 1), (1.05, 0)])
+def test_what_recorded_returns_prefer_is_kept_though_it_is_less_likely(returned: float, kept: int) -> None:
+    best = BestLook()
+    for step, (likelihood, value) in enumerate([(1.0, 1.0), (0.5, returned), (0.4, returned)]):
+        known = {"likelihood": likelihood, "value": value, "value_error": 0.1}
+        best.note(step, {}, known, lambda step=step: weights(step))  # type: ignore[misc]
+    earlier = best.earlier(N_TASKS)
+    assert earlier is not None and earlier.step == kept
+    assert BestLook.from_json(json.loads(json.dumps(best.to_json())), weights(kept)).value == best.value
