@@ -126,10 +126,12 @@ def _find(place: Any, part: str | int, name: str) -> Any:
 
 
 def _set(place: Any, part: str | int, value: Any) -> None:
-    if isinstance(place, list) and part == len(place):
+    if not isinstance(place, list):
+        place[str(part)] = value
+    elif part == len(place):
         place.append(value)
     else:
-        place[str(part)] = value
+        place[part] = value
 
 
 def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
