@@ -131,7 +131,7 @@ def _set(place: Any, part: str | int, value: Any) -> None:
     elif part == len(place):
         place.append(value)
     else:
-        place[part] = value
+        place[int(part)] = value
 
 
 def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
