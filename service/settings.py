@@ -150,7 +150,10 @@ class Settings(BaseSettings):
     batch_rows: int = Field(1024, gt=0, description="observations in one forward pass of a policy")
     inference_timeout_s: float = Field(30.0, gt=0, description="time in which the model must answer a request")
     inline_batch_ms: float = Field(
-        0.5, ge=0, description="duration up to which a forward pass runs on the event loop instead of the worker thread"
+        0.5,
+        ge=0,
+        description="duration up to which a forward pass runs on the event loop instead of the worker thread; "
+        "for a request that is alone four times as long",
     )
     cached_model_versions: int = Field(4, ge=0, description="versions of models kept in memory beside the current ones")
     cached_adaptations: int = Field(16384, gt=0, description="rows of adaptations kept in memory")

@@ -72,9 +72,10 @@ def split(observations: Array) -> dict[str, Array]:
 
 def observation_vectors(observations: Array) -> Float32[np.ndarray, "n o"]:
     """A copy of n observations as float32 vectors, part after part: how all but their encoders hand them on."""
-    parts = split(observations).values()
-    flat = [part.reshape(len(part), math.prod(part.shape[1:])).astype(np.float32) for part in parts]
-    return flat[0] if len(flat) == 1 else np.concatenate(flat, 1)
+    flat = [part.reshape(len(part), math.prod(part.shape[1:])) for part in split(observations).values()]
+    if len(flat) == 1:
+        return flat[0].astype(np.float32)
+    return np.concatenate(flat, 1, dtype=np.float32, casting="unsafe")  # in one pass: pictures are large
 
 
 def leaves(value: Any, prefix: str = "", containers: tuple[type, ...] = (Mapping, tuple)) -> Iterator[tuple[str, Any]]:

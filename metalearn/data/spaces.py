@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -50,7 +51,7 @@ class Part:
     space: Any
     start: int
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """Of one observation of it; `()` for a Discrete field of a Dict."""
         return tuple(self.space.shape) if self.name or self.space.shape else (1,)
@@ -60,12 +61,12 @@ class Part:
         """The numbers that it has in the vector of an observation."""
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """Of the array that keeps it: uint8 where its space is, else float32."""
         return np.dtype(np.uint8 if self.space.dtype == np.uint8 else np.float32)
 
-    @property
+    @cached_property
     def kind(self) -> Kind:
         """How it is read, by its shape. A matrix is a set of entities if it is a field: a bare Box may be a map."""
         if isinstance(self.space, spaces.Discrete | spaces.MultiDiscrete):
@@ -224,12 +225,14 @@ def given_parts(field: str, value: Any, parts: Sequence[Part]) -> dict[str, Any]
     Args:
         field: names the observation in errors.
         value: a mapping, as bodies and files hold it.
-        parts: of the space.
+        parts: of a composite space.
 
     Raises:
         InvalidData: no mapping, an unknown part, one that is missing, or one twice.
     """
     names = [part.name for part in parts]
+    if isinstance(value, dict) and value.keys() == set(names):
+        return dict(value)
     found: dict[str, Any] = {}
     for name, one in _given(value, names, ""):
         if not name:

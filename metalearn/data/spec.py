@@ -19,7 +19,7 @@ from metalearn.data.actions import Actions, space_of_actions
 from metalearn.data.episode import Array, Episode
 from metalearn.data.errors import InvalidConfig, InvalidData
 from metalearn.data.names import refuse_unknown
-from metalearn.data.parts import joined, split
+from metalearn.data.parts import SEPARATOR, joined, split
 from metalearn.data.space_json import has_fields, space_from_json, space_to_json, whole
 from metalearn.data.spaces import Part, composite, in_parts, layout_of, parts_of
 
@@ -78,10 +78,16 @@ class Spec:
         dtype, shape = self.observation_layout
         return bool(self.pictures) and dtype.itemsize * math.prod(shape) >= BULKY
 
-    @property
+    @cached_property
     def composite(self) -> bool:
         """Whether observations are arrays with fields, one per part."""
         return composite(self.observation_space)
+
+    @cached_property
+    def top_names(self) -> frozenset[str]:
+        """What the outermost mapping of an observation calls its members: whole names of parts, or their beginnings."""
+        names = [part.name for part in self.parts]
+        return frozenset(names) | {name.partition(SEPARATOR)[0] for name in names}
 
     @property
     def observation_size(self) -> int:

@@ -27,7 +27,6 @@ from pydantic import ValidationError
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidData
-from metalearn.data.parts import SEPARATOR
 from metalearn.data.spec import Spec
 from service.adaptations.acting import Acting, Actor, OnlineConditioning
 from service.adaptations.episode_builder import EpisodeBuilder, commit
@@ -277,8 +276,7 @@ def _openpi_observation(message: Mapping[str, Any], spec: Spec) -> Any:
     prompt, is not for this model.
     """
     if spec.composite:
-        tops = {part.name.partition(SEPARATOR)[0] for part in spec.parts} | {part.name for part in spec.parts}
-        return {key: value for key, value in message.items() if key in tops}
+        return {key: value for key, value in message.items() if key in spec.top_names}
     shape = spec.observation_layout[1]
     arrays = [value for value in message.values() if isinstance(value, np.ndarray) and value.shape == shape]
     if len(arrays) != 1 or not _FIELDS.isdisjoint(message):

@@ -21,7 +21,7 @@ from metalearn.data.episode import Array
 from service.errors import Busy
 from service.inference import batches
 from service.inference.belief_cache import AdaptedPolicy, BeliefCache, Key
-from service.inference.latency import LatencyTracker
+from service.inference.latency import ALONE, LatencyTracker
 from service.inference.requests import (
     ActRequest,
     ActResult,
@@ -175,7 +175,7 @@ class Engine:
             if (
                 self._n_last_turn <= 1
                 and self._n_waiting == 0
-                and self._latency.is_short(request.runtime, request.n_rows)
+                and self._latency.is_short(request.runtime, request.n_rows, patience=ALONE)
             ):
                 return self._act_alone(request.runtime, request.conditioning, request.observations, loop)
         if not self._gathering:

@@ -11,9 +11,10 @@ _GROWTH = 1.25
 _TRY_FACTOR = 8
 """A batch that seems longer than the limit times this is never tried."""
 
-
 _HAND_OVER_S = 10e-6
 """Approximate cost of handing a request to the worker and its result back: a faster batch stays on the event loop."""
+ALONE = 4
+"""A single request may take so many times the limit: no batch forms meanwhile, and two threads would take turns."""
 
 
 class LatencyTracker:
@@ -33,11 +34,14 @@ class LatencyTracker:
         known, size = self._of(runtime), n_rows.bit_length()
         known[size] = min(taken_s, _GROWTH * known.get(size, taken_s))
 
-    def is_short(self, runtime: Runtime, n_rows: int, n_requests: int = 1) -> bool:
-        """Return True if a batch of this size is known to be short, or worth a try. An unknown size is neither."""
+    def is_short(self, runtime: Runtime, n_rows: int, n_requests: int = 1, patience: float = 1) -> bool:
+        """Return True if a batch of this size is known to be short, or worth a try. An unknown size is neither.
+
+        With `patience` it may take so many times the limit.
+        """
         taken_s = self._of(runtime).get(n_rows.bit_length())
         short_s = max(self._short_s, n_requests * _HAND_OVER_S)
-        if taken_s is None or taken_s <= short_s:
+        if taken_s is None or taken_s <= patience * short_s:
             return taken_s is not None
         self._n_long += 1
         return self._n_long % _TRY_EVERY == 0 and taken_s <= _TRY_FACTOR * short_s

@@ -43,7 +43,11 @@ def to_observation(value: Any, spec: Spec) -> Array:
         given = given_parts("observation", value, spec.parts)
         whole = np.zeros((), dtype)
         for part in spec.parts:
-            whole[part.name] = _array(f"observation.{part.name}", given[part.name], part, single=True)[0]
+            one = given[part.name]
+            if _is_of(one, part):
+                whole[part.name] = check_size(f"observation.{part.name}", one)
+            else:
+                whole[part.name] = _array(f"observation.{part.name}", one, part, single=True)[0]
         return whole
     if isinstance(value, np.ndarray) and value.shape == shape and value.dtype == dtype == spec.observation_space.dtype:
         return check_size("observation", value)
@@ -77,6 +81,13 @@ def check_size(field: str, array: Array) -> Array:
     check_finite(field, array)
     where = tuple(int(i) for i in np.argwhere(np.abs(array) > LARGEST)[0])
     raise InvalidData(field, f"numbers from {-LARGEST:g} to {LARGEST:g}", f"{array[where]:g} at {list(where)}")
+
+
+def _is_of(value: Any, part: Part) -> bool:
+    """Return True for an array of the shape and dtype of a part, of which only the size of numbers is to be checked."""
+    if not isinstance(value, np.ndarray) or part.kind == "category":
+        return False
+    return value.shape == part.shape and value.dtype == part.dtype
 
 
 def _joined(field: str, value: Any, spec: Spec, most: int, unit: str) -> Array:

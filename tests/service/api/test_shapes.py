@@ -47,3 +47,35 @@ def test_the_client_gives_observations_of_one_number_their_axis() -> None:
     spaces_of = ModelSpaces(ONE.to_json())
     for given, shape in {0.5: (1,), (0.5,): (1,), (0.5, 1.0): (2, 1), ((0.5,), (1.0,)): (2, 1)}.items():
         assert spaces_of.observed(given).shape == shape
+
+
+PARTS = Spec(
+    spaces.Dict(
+        arm=spaces.Box(-9, 9, (2,), np.float32), eye=spaces.Box(0, 255, (4, 4, 3), np.uint8), gear=spaces.Discrete(3)
+    ),
+    ONE.action_space, 50, 20.0,
+)  # fmt: skip
+READY = {"arm": np.ones(2, np.float32), "eye": np.full((4, 4, 3), 7, np.uint8), "gear": np.array(2, np.float32)}
+
+
+def test_parts_that_need_no_conversion_are_read_as_others_are() -> None:
+    ready, converted = (
+        to_observation(value, PARTS) for value in (READY, {"arm": [1, 1], "eye": READY["eye"].astype(int), "gear": 2})
+    )
+    assert ready == converted
+    assert ready["eye"].base is not READY["eye"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"arm": np.array([1, np.nan], np.float32)}, "observation.arm: expected finite"),
+        ({"arm": np.array([1, 2e9], np.float32)}, r"observation.arm: expected numbers from .* got 2e\+09 at \[1\]"),
+        ({"gear": np.array(7, np.float32)}, "observation.gear: expected integers from 0 to 2"),
+        ({"eye": np.zeros((4, 4), np.uint8)}, r"observation.eye: expected uint8 \[4, 4, 3\]"),
+        ({"nose": np.zeros(2)}, "observation"),
+    ],
+)  # fmt: skip
+def test_parts_that_need_no_conversion_are_checked(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidData, match=said):
+        to_observation(READY | changed, PARTS)

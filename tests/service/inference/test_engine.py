@@ -186,7 +186,7 @@ def test_a_coroutine_is_answered_as_a_thread_is(engine: Engine) -> None:
 
 
 def test_a_short_pass_runs_where_it_is_asked_for_and_a_long_one_does_not() -> None:
-    engine, runtime = make(short_pass_s=0.05), ThreadNamingRuntime(bundle())
+    engine, runtime = make(short_pass_s=0.02), ThreadNamingRuntime(bundle())
     engine.start()
 
     async def ask(n: int) -> None:
@@ -220,6 +220,15 @@ def test_a_pass_that_looks_long_is_tried_now_and_then_unless_it_looks_far_too_lo
     assert latency.is_short(runtime, 500, n_requests=500)  # handing so many over takes longer
     latency.record(runtime, 1000, 1.0)
     assert not any(latency.is_short(runtime, 1000) for _ in range(320))
+
+
+def test_one_that_is_alone_may_take_longer_but_is_not_tried_if_it_looks_far_too_long() -> None:
+    latency, runtime = LatencyTracker(short_s=1e-3), PointingRuntime(bundle())
+    latency.record(runtime, 1, 3e-3)
+    assert all(latency.is_short(runtime, 1, patience=4) for _ in range(10))
+    assert sum(latency.is_short(runtime, 1) for _ in range(320)) == 10
+    latency.record(runtime, 4, 10e-3)
+    assert not any(latency.is_short(runtime, 4, patience=4) for _ in range(320))
 
 
 def test_those_that_come_together_are_acted_for_together_and_one_that_is_alone_at_once() -> None:
