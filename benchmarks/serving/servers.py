@@ -3,6 +3,7 @@
 service   ours          service-slow   ours, with a model whose forward pass takes a millisecond
 service-narrow   the same with room for 32 waiting requests
 echo      the limit: the same stack (uvicorn, FastAPI, the same codecs), a body decoded and an answer encoded
+bare      nothing but a WebSocket, by the library that ours uses: it reads no frame, and its answers are as long as ours
 plain     a WebSocket policy server as openpi's is: one request at a time, the model on the event loop; plain-slow
 """
 
@@ -20,6 +21,7 @@ from metalearn.bundle import Bundle
 from metalearn.data.context import Context
 from service.app import create_app
 from service.codecs import CODECS, decode, decode_msgpack, encode_msgpack
+from service.event_loop import new_event_loop
 from service.inference import Runtime, factory_of
 from service.server import _run
 from service.settings import SHIPPED_MODELS, Settings
@@ -84,6 +86,30 @@ def echo(port: int) -> None:
     )
 
 
+def bare(port: int) -> None:
+    from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
+
+    answer = encode_msgpack({"actions": ZERO, "server_timing": TIMING})
+
+    class Answering(WSListener):
+        def on_ws_connected(self, transport: WSTransport) -> None:
+            transport.send(WSMsgType.BINARY, encode_msgpack({}))
+
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            if frame.msg_type == WSMsgType.BINARY:
+                transport.send(WSMsgType.BINARY, answer)
+            elif frame.msg_type == WSMsgType.CLOSE:
+                transport.send_close()
+                transport.disconnect()
+
+    async def main() -> None:
+        server = await ws_create_server(lambda _: Answering(), "127.0.0.1", port)
+        await server.serve_forever()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main())
+
+
 def plain(port: int, runtime: str, slow: bool) -> None:
     from openpi_client import msgpack_numpy
     from websockets.asyncio.server import ServerConnection, serve
@@ -120,6 +146,8 @@ if __name__ == "__main__":
     kind, where, home, chosen = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     if kind == "echo":
         echo(where)
+    elif kind == "bare":
+        bare(where)
     elif kind.startswith("plain"):
         plain(where, chosen, kind.endswith("slow"))
     elif kind == "service-narrow":
