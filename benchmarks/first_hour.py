@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import re
-import resource
 import shlex
 import socket
 import subprocess
@@ -28,6 +27,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks.trained import processor_s
 from service.client import Client
 from wtl.next_lines import command
 
@@ -64,7 +64,7 @@ class Step:
 
 def typed(name: str, line: str) -> Step:
     """Run a line in a shell, as somebody would who types it, and note when its stages begin."""
-    began_s, before_s = time.monotonic(), _processor_s()
+    began_s, before_s = time.monotonic(), processor_s()
     lines, marks = [], [(began_s, "start")]
     with subprocess.Popen(line, shell=True, text=True, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -79,13 +79,8 @@ def typed(name: str, line: str) -> Step:
     stages_s: defaultdict[str, float] = defaultdict(float)
     for (at_s, stage_name), (until_s, _) in zip(marks, [*marks[1:], (ended_s, "end")], strict=True):
         stages_s[stage_name] += until_s - at_s
-    spent_s = _processor_s() - before_s
+    spent_s = processor_s() - before_s
     return Step(name, line, ended_s - began_s, spent_s, "".join(lines), tuple(stages_s.items()))
-
-
-def _processor_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def done(name: str, line: str, act: Callable[[], object]) -> Step:

@@ -31,14 +31,14 @@ def train(arguments: Sequence[str], folder: Path, program: Sequence[str] = WTL_T
     if done.get("finished"):
         return done
     said = ("wtl", "train") if program is WTL_TRAIN else ("python", "-m", *program)
-    before, started = _processor_s(), time.monotonic()
+    before, started = processor_s(), time.monotonic()
     code = -1
     try:
         code = _call([sys.executable, "-m", *program, *arguments, "--out", str(folder)])
     finally:
         done = {
             "command": " ".join([*said, *arguments]).replace(f"{ROOT}/", ""),
-            "processor_s": round(done["processor_s"] + _processor_s() - before, 1),
+            "processor_s": round(done["processor_s"] + processor_s() - before, 1),
             "wall_s": round(done["wall_s"] + time.monotonic() - started, 1),
             "finished": code == 0,
         }
@@ -60,7 +60,8 @@ def _call(command: Sequence[str]) -> int:
             raise
 
 
-def _processor_s() -> float:
+def processor_s() -> float:
+    """Processor time of all commands that this process has waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

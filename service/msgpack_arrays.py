@@ -85,12 +85,8 @@ def _packed(value: Any) -> Any:
 
 
 def _restored(pairs: list[tuple[Any, Any]]) -> Any:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        unambiguous(pairs)  # raises
-    if b"__ndarray__" in value:
-        return _array(value)
-    return _scalar(value) if b"__npgeneric__" in value else value
+    value = unambiguous(pairs)
+    return _array(value) if b"__ndarray__" in value else _scalar(value)
 
 
 def _array(value: dict[Any, Any]) -> np.ndarray[Any, Any]:
@@ -98,12 +94,10 @@ def _array(value: dict[Any, Any]) -> np.ndarray[Any, Any]:
     dtype = _dtype(value.get(b"dtype"))
     if not isinstance(data, bytes):
         raise MalformedBody("an array's data must be bytes")
-    if not isinstance(shape, list):
+    if not isinstance(shape, list) or not all(type(n) is int and 0 <= n < 2**31 for n in shape):
         raise MalformedBody("an array's shape must be a list of sizes")
     size = dtype.itemsize
     for n in shape:
-        if type(n) is not int or not 0 <= n < 2**31:
-            raise MalformedBody("an array's shape must be a list of sizes")
         size *= n
     if size != len(data) or len(shape) > 32:
         raise MalformedBody(f"an array's data has {len(data)} bytes, and its shape and dtype ask for {size}")
@@ -113,7 +107,9 @@ def _array(value: dict[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _scalar(value: dict[Any, Any]) -> Any:
-    """Convert one of openpi's numpy scalars to a Python number, which strict schemas accept."""
+    """Convert openpi's numpy scalars to Python numbers, which strict schemas accept."""
+    if b"__npgeneric__" not in value:
+        return value
     _dtype(value.get(b"dtype"))
     if not isinstance(value.get(b"data"), bool | int | float):
         raise MalformedBody("a numpy scalar's data must be a number")

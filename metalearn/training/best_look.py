@@ -11,7 +11,7 @@ from typing import Any
 
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
-from metalearn.training.schedule import LIKELIER, rates_of_attempts, standard_error
+from metalearn.training.schedule import LIKELIER, rates_of_attempts, returns_more, standard_error
 
 Weights = dict[str, Array]
 
@@ -79,10 +79,10 @@ class BestLook:
             return
         score = sum(rates) / len(rates) if rates else float(likelihood or 0.0)
         self.last = Look(step, score, rates, weights())
-        returns_more = "value" in known and (self.value is None or known["value"] > self.value + known["value_error"])
-        if returns_more:
+        preferred = returns_more(known, self.value)
+        if preferred:
             self.value = known["value"]
-        if self.best is None or returns_more or len(self.best.rates) != len(rates) or score >= self.best.score:
+        if self.best is None or preferred or len(self.best.rates) != len(rates) or score >= self.best.score:
             self.best = self.last
 
     def earlier(self, n_tasks: int) -> Look | None:

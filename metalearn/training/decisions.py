@@ -20,7 +20,7 @@ from metalearn.data.parts import observation_vectors, split
 from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units, deviation
-from metalearn.model.observations.symbols import n_rows
+from metalearn.model.observations.symbols import MOST_SYMBOLS, n_rows
 from metalearn.model.policy import LOG_SIGMA_RANGE
 
 LONG = 64  # steps from which on an episode is read at more frames, and their means
@@ -30,7 +30,6 @@ ALL_PLAY = 4  # episodes of random actions per task where there is no expert
 MOST_SHOWN, MOST_PICTURED = 49_152, 16_384  # tasks that are demonstrated, and those of large pictures
 TASKS_A_MINUTE = 4096  # of a training, at most: collecting in more leaves too few steps to learn from them
 MANY_STEPS, MANY_PICTURES = 16, 6  # of an episode that are imitated in an update: of longer ones a random choice
-MOST_SYMBOLS = 16  # that a picture of symbols holds: in a real one there is something brighter
 MOST_ROWS = 100_000  # of a table of symbols: combinations of what can be in the channels of a cell
 AVERAGED = 0.1  # share of the steps so far, over which weights are averaged
 MOST_TASKS = 512  # that dynamics are looked for in, or demonstrators compared
@@ -176,14 +175,13 @@ def _symbols(dataset: Dataset) -> Decision:
     if not pictures or not episodes:
         return Decision("model.symbols", (), "there are no pictures")
     largest = [max(int(split(e.observations)[part.name].max()) for e in episodes) for part in pictures]
-    found = list(zip(pictures, largest, strict=True))
-    said = ", ".join(f"{part.field} holds numbers up to {most}" for part, most in found)
+    few = tuple(most + 1 if most < MOST_SYMBOLS else 0 for most in largest)
+    read = tuple(n if n_rows(n, part.shape[-1]) <= MOST_ROWS else 0 for n, part in zip(few, pictures, strict=True))
+    said = ", ".join(f"{part.field} holds numbers up to {most}" for part, most in zip(pictures, largest, strict=True))
     said = f"{said}; below {MOST_SYMBOLS} they are symbols, not brightnesses"
-    few = [part for part, most in found if most < MOST_SYMBOLS]
-    read = [part for part, most in found if part in few and n_rows(most + 1, part.shape[-1]) <= MOST_ROWS]
-    if len(read) < len(few):
+    if read != few:
         said += ", unless cells have too many channels to be looked up"
-    return Decision("model.symbols", tuple(most + 1 if part in read else 0 for part, most in found), said)
+    return Decision("model.symbols", read, said)
 
 
 def _memory(spec: Spec, model: ModelConfig, *, own_trials: bool, expert: bool) -> Decision:

@@ -331,10 +331,7 @@ class AutomaticSchedule:
         self.settle_end = max(step + 1, min(step + wanted, self.allowed))
 
     def _note(self, step: int, seen: dict[str, float]) -> None:
-        """Remember the best figures of the phase, and when the last of them improved.
-
-        What recorded returns say of the policy has improved if it is better by more than its standard error.
-        """
+        """Remember the best figures of the phase, and when the last of them improved."""
         rates = [value for name, value in seen.items() if name.startswith(("trial", "retrial", "after_"))]
         figures = {"success": sum(rates) / len(rates)} if rates else {}
         if rates and self.success_of_trials is None:  # the look at which they were collected
@@ -348,7 +345,7 @@ class AutomaticSchedule:
             if value > before + (LIKELIER if name == "likelihood" else self._error(max(value, 0.0))):
                 self.improved_at = step
                 self.best[name] = value
-        if "value" in seen and seen["value"] > self.best.get("value", -math.inf) + seen["value_error"]:
+        if returns_more(seen, self.best.get("value")):
             self.improved_at, self.best["value"] = step, seen["value"]
 
     def _note_unexplained(self, step: int, unexplained: float) -> None:
@@ -366,6 +363,11 @@ def rates_of_attempts(seen: Mapping[str, float]) -> tuple[float, ...]:
     """Success of the first, second, ... attempt among the figures of a look, without that after an expert's trial."""
     attempts = {name: value for name, value in seen.items() if name.startswith(("trial", "retrial", "after_"))}
     return tuple(value for name, value in attempts.items() if name != "after_expert")
+
+
+def returns_more(seen: Mapping[str, float], best: float | None) -> bool:
+    """Whether recorded returns say at this look that the policy is better than the best, by more than an error."""
+    return "value" in seen and (best is None or seen["value"] > best + seen["value_error"])
 
 
 def standard_error(rate: float, n: int) -> float:

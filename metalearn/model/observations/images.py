@@ -16,13 +16,13 @@ from metalearn.config import SCRATCH
 from metalearn.data.errors import InvalidConfig
 from metalearn.model.observations.base import ObservationEncoder
 from metalearn.model.observations.entities import KEY_SIZE, N_HEADS
+from metalearn.model.observations.symbols import MOST_SYMBOLS
 
 GRID = 16  # places per side, about, that the first convolution looks at, whatever the size of a picture
 CHANNELS = (16, 32, 32)
 READOUT = 64
 SHARPNESS = 3.0  # of the softmax, to begin with: values of a map are in units of their deviation
 BRIGHTEST = 255.0
-DARK = 15  # the largest number of a picture that holds no brightnesses, but numbers that mean something else
 KEY_SHARPNESS = 20.0
 ATTENTION = 6.0  # to begin with, to what is unlike the rest of a picture
 TINY = 1e-6
@@ -135,7 +135,7 @@ class PictureNetwork(nn.Module):
 
         What differs by less than one is alike, but where all numbers are small, as those of a map with many layers.
         """
-        least = TINY if float(pictures.max()) <= DARK else 1 / BRIGHTEST
+        least = TINY if float(pictures.max()) < MOST_SYMBOLS else 1 / BRIGHTEST
         pictures = pictures / BRIGHTEST
         self.get_buffer("mean").copy_(pictures.mean((0, 2, 3)))
         std = pictures.std((0, 2, 3))

@@ -14,6 +14,7 @@ from metalearn.model.observations.base import ObservationEncoder
 from metalearn.model.observations.entities import KEY_SIZE, N_HEADS, SHARPNESS
 
 CELL = 16  # numbers that a cell is read as
+MOST_SYMBOLS = 16  # that a picture of symbols holds: in a real one there is something brighter
 MOST_NUMBERS = 100_000_000  # in the table of what can be in a cell: more take the memory of the machine
 WIDTH = 64
 READOUT = 128

@@ -43,11 +43,7 @@ def to_observation(value: Any, spec: Spec) -> Array:
         given = given_parts("observation", value, spec.parts)
         whole = np.zeros((), dtype)
         for part in spec.parts:
-            one = given[part.name]
-            if _is_of(one, part):
-                whole[part.name] = check_size(f"observation.{part.name}", one)
-            else:
-                whole[part.name] = _array(f"observation.{part.name}", one, part, single=True)[0]
+            whole[part.name] = _array(f"observation.{part.name}", given[part.name], part, single=True)[0]
         return whole
     if isinstance(value, np.ndarray) and value.shape == shape and value.dtype == dtype == spec.observation_space.dtype:
         return check_size("observation", value)
@@ -110,6 +106,8 @@ def _check_length(field: str, value: Any, most: int, unit: str) -> None:
 
 def _array(field: str, value: Any, part: Part, *, single: bool = False) -> Array:
     """Observations `[n, *shape]` of a part; `single`: of the value of one. Raises InvalidData."""
+    if single and _is_of(value, part):
+        return check_size(field, value)[None]
     if (files := _files(value)) is not None:
         array = _decoded(field, files, part)
     else:
