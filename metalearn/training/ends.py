@@ -23,6 +23,7 @@ from metalearn.training.decisions import Decision
 Solved = Callable[[Snapshot], Float[np.ndarray, " n"]]
 """Of each validation task, the share of a policy's attempts that succeed, each after those before it."""
 SURELY = 2.0  # standard errors by which what costs something has to be better
+PROBABLY = 1.0  # by which weights of an earlier look have to be, with a rate that had not fallen
 
 
 def units_of(dataset: Dataset) -> UnitsConfig:
@@ -59,16 +60,32 @@ def keep_useful(
     return kept, [Decision(f"model.{name}", getattr(kept.model, name), said) for name, said in reasons.items()]
 
 
+def is_still_better(earlier: Snapshot, last: Snapshot, solved: Solved) -> bool:
+    """Whether earlier weights solve validation tasks more often than the last ones in attempts of neither's choosing.
+
+    The best of many looks is the best by its luck as well: where half of the first attempts succeed whatever was
+    learnt, mostly by that.
+    """
+    gained, error = _difference(solved(earlier), solved(last))
+    return gained > PROBABLY * error
+
+
 def _is_better(policy: Snapshot, simpler: Snapshot, solved: Solved) -> tuple[bool, str]:
     """Whether a policy solves validation tasks more often than a simpler one, by more than chance makes of it."""
     with_it, without_it = solved(policy), solved(simpler)
-    gained = with_it - without_it
-    error = float(gained.std(ddof=1)) / math.sqrt(len(gained)) if len(gained) > 1 else math.inf
+    gained, error = _difference(with_it, without_it)
     said = (
         f"validation tasks are solved in {with_it.mean():.1%} with it and in {without_it.mean():.1%} without, "
         f"over all attempts (the difference has a standard error of {error:.1%})"
     )
-    return bool(gained.mean() > SURELY * error), said
+    return gained > SURELY * error, said
+
+
+def _difference(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """Mean difference over the same tasks, and its standard error."""
+    gained = one - other
+    error = float(gained.std(ddof=1)) / math.sqrt(len(gained)) if len(gained) > 1 else math.inf
+    return float(gained.mean()), error
 
 
 def keep_one_hypothesis(policy: Snapshot) -> tuple[Snapshot, list[Decision]]:

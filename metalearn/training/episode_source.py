@@ -20,6 +20,7 @@ from metalearn.data.dataset import FEWEST_TASKS, INDEX_FILE, Dataset, TaskRecord
 from metalearn.data.episode import Array
 from metalearn.tasks.family import Family, tasks_of
 from metalearn.training.collect import (
+    STREAM_KEEPING,
     STREAM_PROGRESS,
     STREAM_TRIAL,
     Collector,
@@ -165,7 +166,8 @@ class EpisodeSource:
             if not records:
                 return {}
             names = ("trial", "retrial", *(f"after_{n}" for n in range(2, n_attempts)))
-            rates = dict(zip(names, self._solved(policy, records, n_attempts).mean(0).tolist(), strict=False))
+            solved = self._solved(policy, records, n_attempts, STREAM_PROGRESS)
+            rates = dict(zip(names, solved.mean(0).tolist(), strict=False))
             if informed:
                 contexts = [Context(record.demos, record.experts[:1]) for record in records]
                 after = self._gather("", self._try(policy, records, contexts, 1, STREAM_PROGRESS + 1))
@@ -175,9 +177,15 @@ class EpisodeSource:
         return self._group.run_on_rank_zero(measure)
 
     def share_solved(self, policy: Snapshot, records: Sequence[TaskRecord], n_attempts: int) -> Float[np.ndarray, " n"]:
-        """Of each validation task, the share of so many attempts that succeed, each after those before it."""
-        found: Array = self._group.run_on_rank_zero(lambda: self._solved(policy, records, n_attempts).mean(1))
-        return found
+        """Of each validation task, the share of so many attempts that succeed, each after those before it.
+
+        These attempts are none of those that `success` sees: a policy that was chosen for its luck there has none here.
+        """
+
+        def measure() -> Array:
+            return self._solved(policy, records, n_attempts, STREAM_KEEPING).mean(1)
+
+        return self._group.run_on_rank_zero(measure)
 
     def exploration(self, policy: Snapshot) -> list[Explored]:
         """Which behaviours of a policy solve validation tasks that no look tries; on rank 0, which evaluates.
@@ -222,9 +230,11 @@ class EpisodeSource:
     def _minutes(self) -> float | None:
         return self._experiment.training.minutes
 
-    def _solved(self, policy: Snapshot, records: Sequence[TaskRecord], n_attempts: int) -> Bool[np.ndarray, "n l"]:
+    def _solved(
+        self, policy: Snapshot, records: Sequence[TaskRecord], n_attempts: int, stream: int
+    ) -> Bool[np.ndarray, "n l"]:
         contexts = [Context(record.demos) for record in records]
-        own = self._gather("", self._try(policy, records, contexts, n_attempts, STREAM_PROGRESS))
+        own = self._gather("", self._try(policy, records, contexts, n_attempts, stream))
         return np.array([[bool(attempt.success) for attempt in task.attempts] for task in own])
 
     def _try(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -28,11 +28,12 @@ from metalearn.tasks.registry import find_family
 from metalearn.training import checkpoint
 from metalearn.training.asking import goal_reader, offers_of
 from metalearn.training.batches import TrainingSet
-from metalearn.training.best_look import BestLook
+from metalearn.training.best_look import BestLook, Look
 from metalearn.training.checkpoint import Progress
 from metalearn.training.collect import Collector, SerialCollector, Snapshot
 from metalearn.training.decisions import Decision, decide
 from metalearn.training.ends import (
+    is_still_better,
     keep_one_hypothesis,
     keep_useful,
     made_with,
@@ -163,6 +164,7 @@ class _Run:
         self.scores: HeldOutScores | None = None
         self.best = BestLook()
         self.collecting: Snapshot | None = None
+        self._seen = dict[tuple[int, str], Array]()
         store.folder.mkdir(parents=True, exist_ok=True)
 
     def run(self, collector: Collector, cluster: Mapping[str, Any]) -> Bundle:
@@ -372,7 +374,7 @@ class _Run:
         over = self.schedule.look(steps, {**known, **seen}, elapsed)
         if self.config.automatic:
             self.best.note(steps, seen, likelihood, self.learner.averaged.to_weights)
-            if over and (earlier := self.best.surely_earlier(self._n_validation)) is not None:
+            if over and self._is_still_better(earlier := self.best.surely_earlier(self._n_validation)):
                 self.learner.go_back_to(earlier.weights)  # since then trials have been learnt by heart
         if self.writer is not None:
             for name, value in {"loss": loss, "temperature": self.schedule.temperature(steps), **seen}.items():
@@ -456,14 +458,7 @@ class _Run:
     def _finish(self, dataset: Dataset, cluster: Mapping[str, Any]) -> Bundle:
         """The bundle, of the best weights, with what is useful in validation tasks."""
         self.learnt_s = self._elapsed()
-        policy = self._snapshot()
-        if (earlier := self.best.earlier(self._n_validation)) is not None:
-            policy = Snapshot(self.model, earlier.weights, earlier.step)
-            if self.held_out is not None:
-                self.scores = self.held_out.scores(
-                    ConditionalPolicy.from_weights(self.model, dataset.spec, policy.weights)
-                )
-        policy = self._with_what_is_useful(policy, dataset.spec)
+        policy = self._with_what_is_useful(self._of_the_best_weights(dataset.spec), dataset.spec)
         self.model, self.kept_step = policy.model, policy.version
         return Bundle(
             name=self.experiment.model_name,
@@ -473,19 +468,32 @@ class _Run:
             provenance=self._provenance(dataset) | ({"cluster": cluster} if cluster else {}),
         ).with_example(typical(record.demos[0] for record in dataset.tasks if record.demos))
 
+    def _of_the_best_weights(self, spec: Spec) -> Snapshot:
+        """Those of the end, or of an earlier look, if they are better in attempts by which nothing was chosen, too."""
+        if not self._is_still_better(earlier := self.best.earlier(self._n_validation)):
+            return self._snapshot()
+        if self.held_out is not None:
+            self.scores = self.held_out.scores(ConditionalPolicy.from_weights(self.model, spec, earlier.weights))
+        return Snapshot(self.model, earlier.weights, earlier.step)
+
+    def _is_still_better(self, earlier: Look | None) -> TypeGuard[Look]:
+        """Whether an earlier look, if there is a better one, is better than the weights of now in new attempts too."""
+        if earlier is None or not earlier.rates:  # a likelihood has no luck
+            return earlier is not None
+        return is_still_better(Snapshot(self.model, earlier.weights, earlier.step), self._snapshot(), self._solved)
+
+    def _solved(self, policy: Snapshot) -> Array:
+        """How often a policy solves each validation task; each policy is seen once."""
+        assert self.source is not None
+        seen = policy.version, policy.model.model_dump_json()
+        if seen not in self._seen:
+            n_attempts = 1 + self.config.trials_per_task
+            self._seen[seen] = self.source.share_solved(policy, self._validation, n_attempts)
+        return self._seen[seen]
+
     def _with_what_is_useful(self, policy: Snapshot, spec: Spec) -> Snapshot:
         """A memory and a search only where validation tasks need them, and several hypotheses where they differ."""
-        n_attempts, tries = 1 + self.config.trials_per_task, self.config.automatic and bool(self._n_validation)
-
-        known = dict[str, Array]()
-
-        def solved(policy: Snapshot) -> Array:
-            assert self.source is not None
-            model = policy.model.model_dump_json()  # all are of the same weights, as far as they have them
-            if model not in known:
-                known[model] = self.source.share_solved(policy, self._validation, n_attempts)
-            return known[model]
-
+        tries = self.config.automatic and bool(self._n_validation)
         made: list[Decision] = []
         if self.schedule.clear and self.schedule.ramp_start is None:
             policy, made = keep_one_hypothesis(policy)
@@ -494,7 +502,7 @@ class _Run:
             remembering = policy if policy.model.memory and "model.memory" in chosen else None
             plain = without_memory(policy) if remembering else policy
             searching = self.group.run_on_rank_zero(lambda: self._with_search(plain, spec))
-            policy, found = keep_useful(plain, searching, remembering, solved)
+            policy, found = keep_useful(plain, searching, remembering, self._solved)
             made += found
         self.decisions = (*self.decisions, *made)
         return policy

@@ -9,9 +9,10 @@ from support.small_run import ASKING, SMALL, after
 from metalearn.bundle import Bundle
 from metalearn.config import DataConfig, ModelConfig, TrainingConfig
 from metalearn.data.dataset import Dataset
+from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 from metalearn.data.spec import Spec
-from metalearn.training.best_look import BestLook, Weights
+from metalearn.training.best_look import BestLook, Look, Weights
 from metalearn.training.collect import (
     DemonstrationChunk,
     ProcessCollector,
@@ -19,6 +20,7 @@ from metalearn.training.collect import (
     Snapshot,
     demonstrate_chunk,
 )
+from metalearn.training.episode_source import EpisodeSource
 from metalearn.training.events import Event, Stopped
 from metalearn.training.learner import Learner
 from metalearn.training.loop import train
@@ -226,6 +228,29 @@ def test_a_search_remembers_validation_tasks_that_no_look_tries_and_is_kept_only
     assert bundle.provenance["weights_after_steps"] <= 16
 
 
+@pytest.mark.parametrize("still_better", [False, True])
+def test_an_earlier_look_is_kept_only_if_it_is_better_in_attempts_by_which_it_was_not_chosen(
+    still_better: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first: list[Look] = []
+
+    def earlier(best: BestLook, n_tasks: int) -> Look | None:
+        first.extend([best.last] if best.last and not first else [])
+        return first[0]
+
+    def solved(source: EpisodeSource, policy: Snapshot, records: list[Any], n_attempts: int) -> Array:
+        lucky = policy.version == first[0].step
+        return np.linspace(0, 0.5, len(records)) + (0.5 if lucky == still_better else 0.0)
+
+    monkeypatch.setattr(BestLook, "earlier", earlier)
+    monkeypatch.setattr(BestLook, "surely_earlier", lambda best, n_tasks: earlier(best, n_tasks) and None)
+    monkeypatch.setattr(EpisodeSource, "share_solved", solved)
+    training = TrainingConfig(steps=16, batch_tasks=8, check_tasks=8, trials_per_task=1)
+    bundle = train(SMALL.model_copy(update={"training": training}), tmp_path)
+    assert first[0].step < 16
+    assert bundle.provenance["weights_after_steps"] == (first[0].step if still_better else 16)
+
+
 def test_a_phase_begins_with_the_weights_of_the_best_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     gone_back: list[int] = []
     look, go_back_to = AutomaticSchedule.look, Learner.go_back_to
@@ -241,6 +266,7 @@ def test_a_phase_begins_with_the_weights_of_the_best_look(tmp_path: Path, monkey
 
     monkeypatch.setattr(AutomaticSchedule, "look", over)
     monkeypatch.setattr(BestLook, "earlier", lambda best, _: best.best)
+    monkeypatch.setattr("metalearn.training.loop.is_still_better", lambda *_: True)
     monkeypatch.setattr(Learner, "go_back_to", note)
     training = TrainingConfig(steps=16, batch_tasks=8, check_tasks=8, trials_per_task=1)
     bundle = train(SMALL.model_copy(update={"training": training}), tmp_path)
