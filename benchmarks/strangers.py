@@ -37,6 +37,7 @@ FAMILIES = {
     "point-maze": "point_maze:PointMaze",
     "fetch-reach": "fetch_reach:FetchReach",
     "recorded-pendulum": "recorded_pendulum:RecordedPendulum",
+    "cart-camera": "cart_camera:CartCamera",
 }
 CONTROLS = ("other_task_demo", "other_task_trial", "same_demo_other_target", "flipped_reward")
 METHODS = ("bayes", "wtl", "bc", "mil", "random", "expert")

@@ -24,7 +24,6 @@ from metalearn.data.asks import NOTHING, features_of
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import gather
 from metalearn.data.parts import observation_vectors
-from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
@@ -135,8 +134,7 @@ def graphs_of(bundle: Bundle) -> Graphs:
     heads = (latent, hypothesis, watched, *([torch.randn(len(watched), policy.n_sums)] if policy.n_sums else []))
     graphs["heads"] = _export(_Heads(policy), heads, _heads_axes(len(heads)), layout)
     if policy.n_sums:
-        n, n_changing = len(latent), len(beside_pictures(bundle.spec.parts))
-        step = observations, torch.randn(n, n_changing), torch.randn(n, bundle.spec.action_size)
+        step = observations, observations.flip(0) - observations, torch.randn(len(latent), bundle.spec.action_size)
         graphs["remember"] = _export(_Remember(policy), step, _REMEMBER, layout)
     return graphs
 

@@ -15,7 +15,6 @@ from metalearn.data.context import Context
 from metalearn.data.episode import Array, Episode
 from metalearn.data.frames import gather
 from metalearn.data.parts import observation_vectors
-from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from metalearn.model.encoder import EpisodeTensors
@@ -28,7 +27,6 @@ class Inference:
 
     def __init__(self, policy: ConditionalPolicy, spec: Spec) -> None:
         self.policy = policy.eval()
-        self._changing = torch.from_numpy(beside_pictures(spec.parts))
         self.spec, self.units = spec, Units(spec, **dict(policy.config.units))
 
     @classmethod
@@ -142,8 +140,7 @@ class Inference:
         before, after = self._flat(observations), self._flat(next_observations)
         done = torch.from_numpy(self.units.encode_actions(actions))
         with torch.inference_mode():
-            changes = (after - before)[:, self._changing]
-            added: Array = self.policy.remember(before, changes, done).numpy()
+            added: Array = self.policy.remember(before, after - before, done).numpy()
         return added
 
     def adapt(self, contexts: Sequence[Context], rng: np.random.Generator) -> "HypothesisActor":

@@ -5,7 +5,7 @@ neither hypotheses nor how actions are chosen.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,6 +14,7 @@ from metalearn.model.observations import ObservationEncoder
 
 WIDTH = 64
 CLIP = 5.0
+LEAST_MOVED = 1e-3  # of what the encoder makes of pictures: what moves by less has not moved
 HALF_KNOWN = 4.0  # steps after which a memory counts half as much as after infinitely many
 
 
@@ -23,36 +24,60 @@ class EpisodeMemory(nn.Module):
     What an action did is a product of it and of what changed (multiplicative interactions: Jayakumar et al., 2020):
     which way a motor turns is its sign. Sums travel at the end of a conditioning, so that acting adds one step at a
     time and forgets the observations. Changes are in units of how much observations usually change in one step, which
-    `fit` finds.
+    `fit` finds. What changes in `pictures` is what the encoder makes of them: of that the direction counts, as its unit
+    changes while it learns.
+
+    Args:
+        size: of a summary.
+        observations: what reads them.
+        plain: the places of numbers that are no pixels.
+        pictures: whether there are pixels.
+        action_size: numbers of an encoded action.
     """
 
-    def __init__(self, size: int, observations: ObservationEncoder, n_changing: int, action_size: int) -> None:
+    def __init__(
+        self, size: int, observations: ObservationEncoder, plain: Int[Tensor, " c"], *, pictures: bool, action_size: int
+    ) -> None:
         super().__init__()
-        self.size = size
-        n_seen = observations.size + n_changing
+        self.size, self.pictures = size, pictures
+        n_changing = len(plain)
+        n_seen = (1 + pictures) * observations.size + n_changing
         self.whole = nn.Linear(n_seen + action_size, WIDTH)
         self.changed, self.done = nn.Linear(n_seen, WIDTH), nn.Linear(action_size, WIDTH)
         self.summary = nn.Linear(2 * WIDTH, size)
         self.register_buffer("usual_change", torch.ones(n_changing))
+        self.register_buffer("plain", plain, persistent=False)
 
     @property
     def n_sums(self) -> int:
         """Numbers in the sums: those of the summaries, and the number of steps."""
         return self.size + 1
 
-    def fit(self, changes: Float[Tensor, "n c"]) -> None:
+    def fit(self, changes: Float[Tensor, "n o"]) -> None:
         """Take the unit of changes from those of training episodes; what never changes says nothing."""
+        changes = changes[:, self.get_buffer("plain")]
         usual = changes.double().square().mean(0).sqrt()
         largest = changes.abs().amax(0)
         never = usual <= EPSILON * largest.clamp(min=torch.finfo(torch.float32).tiny)
         self.get_buffer("usual_change").copy_(usual.masked_fill(never, torch.finfo(torch.float32).max))
 
     def forward(
-        self, seen: Float[Tensor, "*n v"], changes: Float[Tensor, "*n c"], actions: Float[Tensor, "*n a"]
+        self,
+        encoder: ObservationEncoder,
+        observations: Float[Tensor, "*n o"],
+        changes: Float[Tensor, "*n o"],
+        actions: Float[Tensor, "*n a"],
     ) -> Float[Tensor, "*n s"]:
-        """What each step adds to the sums; `seen` is what the encoder of observations makes of them."""
-        usual = (changes / self.get_buffer("usual_change")).clamp(-CLIP, CLIP)
-        changed = torch.cat([seen, usual], -1)
+        """What each step adds to the sums. What reads observations is learnt by acting, not by remembering."""
+        with torch.no_grad():
+            seen = encoder(observations)
+            then = encoder(observations + changes) if self.pictures else seen
+        usual = (changes[..., self.get_buffer("plain")] / self.get_buffer("usual_change")).clamp(-CLIP, CLIP)
+        parts = [seen, usual]
+        if self.pictures:
+            moved = then - seen
+            parts.append(moved / (moved.square().mean(-1, keepdim=True) + LEAST_MOVED**2).sqrt())
+        changed = torch.cat(parts, -1)
         whole = self.whole(torch.cat([changed, actions], -1)).relu()
         summaries = self.summary(torch.cat([whole, self.changed(changed) * self.done(actions)], -1)).tanh()
         counted: Tensor = functional.pad(summaries, (0, 1), value=1.0)  # ones of a shape would be constants of a graph

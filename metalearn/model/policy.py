@@ -95,7 +95,13 @@ class ConditionalPolicy(nn.Module):
         if config.memory:
             if config.n_hypotheses == 1:
                 raise InvalidConfig("memory: expected 0 where there is one hypothesis, of which nothing can be told")
-            self.memory = EpisodeMemory(config.memory, observations, len(beside_pictures(spec.parts)), a)
+            self.memory = EpisodeMemory(
+                config.memory,
+                observations,
+                torch.from_numpy(beside_pictures(spec.parts)),
+                pictures=bool(spec.pictures),
+                action_size=a,
+            )
             self.evidence = nn.Sequential(
                 nn.Linear(d + self.memory.n_sums, width), nn.ReLU(), nn.Linear(width, config.n_hypotheses)
             )
@@ -370,7 +376,7 @@ class ConditionalPolicy(nn.Module):
         latent: Float[Tensor, "b d"],
         log_prior: Float[Tensor, "b z"],
         observations: Float[Tensor, "b t o"],
-        changes: Float[Tensor, "b t c"],
+        changes: Float[Tensor, "b t o"],
         actions: Float[Tensor, "b t _a"],
         remembered: Float[Tensor, "b t"],
     ) -> Float[Tensor, "b t z"]:
@@ -385,9 +391,7 @@ class ConditionalPolicy(nn.Module):
             remembered: how many steps of the episode each one stands for, as all of them may not be here.
         """
         assert self.memory is not None
-        # What reads observations is learnt by acting, not by remembering.
-        seen = self.observations(observations).detach()
-        added = self.memory(seen, changes, actions) * remembered[..., None]
+        added = self.memory(self.observations, observations, changes, actions) * remembered[..., None]
         evidence = self._evidence(latent[:, None].expand(-1, added.shape[1], -1), added.cumsum(1) - added)
         return (log_prior[:, None] + evidence).log_softmax(-1)
 
@@ -399,12 +403,12 @@ class ConditionalPolicy(nn.Module):
         return evidence * recalled[..., -1:]
 
     def remember(
-        self, observations: Float[Tensor, "n o"], changes: Float[Tensor, "n c"], actions: Float[Tensor, "n a"]
+        self, observations: Float[Tensor, "n o"], changes: Float[Tensor, "n o"], actions: Float[Tensor, "n a"]
     ) -> Float[Tensor, "n s"]:
         """What each of n steps adds to the sums at the end of a conditioning."""
         parts = []
         if self.memory is not None:
-            parts.append(self.memory(self.observations(observations), changes, actions))
+            parts.append(self.memory(self.observations, observations, changes, actions))
         if self.dynamics is not None:
             parts.append(self.dynamics.sums(changes, actions))
         return torch.cat(parts, -1)

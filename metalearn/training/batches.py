@@ -21,7 +21,6 @@ from metalearn.data.episode import Array, Episode, PackedEpisode
 from metalearn.data.frames import Frames
 from metalearn.data.parts import observation_vectors
 from metalearn.data.pixels import PackedRows
-from metalearn.data.spaces import beside_pictures
 from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import EpisodeTensors
@@ -65,7 +64,7 @@ class MetaBatch:
     actions: Shaped[Tensor, "b t *a"]
     mask: Bool[Tensor, "b t"]
     effects: Float[Tensor, "b t s"]
-    changes: Float[Tensor, "b t c"]
+    changes: Float[Tensor, "b t _o"]
     done: Float[Tensor, "b t _a"]
     remembered: Float[Tensor, "b t"]
     hypothesis: Int[Tensor, " b"]
@@ -137,7 +136,6 @@ class Steps:
                 done[i, :n] = units.encode_actions(episode.actions)
         self.observations, self.actions = KeptObservations(observations), torch.from_numpy(actions)
         self.lengths, self._done, self._effects = torch.from_numpy(lengths), torch.from_numpy(done), effects
-        self._changing = torch.from_numpy(beside_pictures(spec.parts)) if changes else torch.zeros(0, dtype=torch.long)
 
     def pick(
         self,
@@ -194,11 +192,9 @@ class Steps:
         added = Dynamics.sums(changes, self._done[index, :longest])
         return added.cumsum(1) - added
 
-    def _changes(self, rows: Tensor, steps: Tensor, observations: Float[Tensor, "b t o"]) -> Float[Tensor, "b t c"]:
-        """How what is no picture changed over steps, for whatever needs it."""
-        if not len(self._changing):
-            return observations[..., :0]
-        return (self.observations[rows, steps + 1] - observations)[..., self._changing]
+    def _changes(self, rows: Tensor, steps: Tensor, observations: Float[Tensor, "b t o"]) -> Float[Tensor, "b t o"]:
+        """How observations changed over steps."""
+        return self.observations[rows, steps + 1] - observations
 
 
 class TrainingSet:
@@ -256,9 +252,10 @@ class TrainingSet:
         rows, steps = mask.nonzero(as_tuple=True)
         return self._steps.observations[rows, steps], rows
 
-    def changes(self) -> Float[Tensor, "n c"]:
-        """Return how what is no picture changes in one step, in some of the targets, to fit a memory."""
-        index = torch.arange(min(len(self._steps.lengths), MOST_TO_FIT))
+    def changes(self) -> Float[Tensor, "n o"]:
+        """Return how observations change in one step, in some of the targets, to fit a memory."""
+        most = MOST_WITH_PICTURES if self._units.spec.pictures else MOST_TO_FIT
+        index = torch.arange(min(len(self._steps.lengths), most))
         picked = self._steps.pick(index, 0, torch.Generator(), for_memory=True)
         return picked["changes"][picked["mask"]]
 

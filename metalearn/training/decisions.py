@@ -192,8 +192,6 @@ def _memory(spec: Spec, model: ModelConfig, *, own_trials: bool, expert: bool) -
         return Decision(name, 0, "only what an expert corrects teaches to remember")
     if not own_trials:
         return Decision(name, 0, "what an expert did tells the task, so that only own attempts teach to remember")
-    if spec.pictures:
-        return Decision(name, 0, "pictures are not remembered")
     return Decision(name, 32, "own attempts, corrected by the expert, teach what an attempt tells before it ends")
 
 

@@ -15,7 +15,6 @@ from metalearn.adapter import Belief
 from metalearn.bundle import Bundle, Weights
 from metalearn.config import ModelConfig
 from metalearn.data.errors import InvalidConfig
-from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 
@@ -85,7 +84,7 @@ def remembering(bundle: Bundle) -> bytes | None:
     builder.observations("observation", "remember/observations")
     builder.encoded("remember/actions")
     builder.observations("next_observation", "next_vector")
-    builder.changes("remember/observations", "next_vector", "remember/changes")
+    builder.difference("next_vector", "remember/observations", "remember/changes")
     builder.nodes += inside.graph.node
     builder.effects("remember/sums", n_sums(bundle))
     return _model(builder.graph("remember", inside.graph), inside)
@@ -174,11 +173,9 @@ class _GraphBuilder:
             one_hot.append(f"hot_{i}")
         self._node("Concat", one_hot, output, axis=1)
 
-    def changes(self, before: str, after: str, output: str) -> None:
-        """Add how vectors change, in the numbers that are no pixels."""
-        self._node("Sub", [after, before], "all_changes")
-        kept = self._constant("changing", beside_pictures(self._spec.parts))
-        self._node("Gather", ["all_changes", kept], output, axis=1)
+    def difference(self, one: str, other: str, output: str) -> None:
+        """Add one vector minus another."""
+        self._node("Sub", [one, other], output)
 
     def _encode_numbers(self, output: str) -> None:
         """Add what `Units.encode_actions` does with numbers; in double precision, as there."""

@@ -17,7 +17,6 @@ from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig
 from metalearn.data.frames import gather
 from metalearn.data.parts import observation_vectors
-from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.data.units import Units
 from service.inference.onnx_policy import n_sums
@@ -44,7 +43,6 @@ class OnnxRuntime:
         self._belief, self._conditioning, self._act, self._remember = belief, conditioning, act, remember
         self._heads = heads
         self._config, self._units = config, Units(spec, **dict(config.units))
-        self._changing = beside_pictures(spec.parts)
 
     @classmethod
     def load(cls, bundle: Bundle) -> "OnnxRuntime":
@@ -141,7 +139,7 @@ class OnnxRuntime:
     def _remembered(self, seen: Float32[np.ndarray, "n o"], actions: Shaped[np.ndarray, "t *a"]) -> Array:
         """Return what each step adds to the sums of a model that adapts online."""
         assert self._remember is not None
-        changes, done = np.diff(seen, axis=0)[:, self._changing], self._units.encode_actions(actions)
+        changes, done = np.diff(seen, axis=0), self._units.encode_actions(actions)
         added: Array = self._remember.run({"observations": seen[:-1], "changes": changes, "actions": done})[0]
         return added
 

@@ -92,7 +92,8 @@ def test_both_runtimes_say_the_same_of_what_policies_would_do(kind: str, rng: np
 
 
 @pytest.mark.parametrize(
-    "kind", ["dynamics", "memory", "memory of parts", "switches", "one-choice", "watched", "reach"]
+    "kind",
+    ["dynamics", "memory", "memory of parts", "memory of pictures", "switches", "one-choice", "watched", "reach"],
 )
 def test_both_learn_the_same_while_they_act(kind: str, rng: np.random.Generator) -> None:
     bundle = made(kind)
