@@ -14,7 +14,7 @@ from metalearn.model.observations import ObservationEncoder
 
 WIDTH = 64
 CLIP = 5.0
-LEAST_MOVED = 1e-3  # of what the encoder makes of pictures: what moves by less has not moved
+USUALLY_MOVED = 0.1  # of what encoders make of pictures, whose numbers vary by about one
 HALF_KNOWN = 4.0  # steps after which a memory counts half as much as after infinitely many
 
 
@@ -24,8 +24,7 @@ class EpisodeMemory(nn.Module):
     What an action did is a product of it and of what changed (multiplicative interactions: Jayakumar et al., 2020):
     which way a motor turns is its sign. Sums travel at the end of a conditioning, so that acting adds one step at a
     time and forgets the observations. Changes are in units of how much observations usually change in one step, which
-    `fit` finds. What changes in `pictures` is what the encoder makes of them: of that the direction counts, as its unit
-    changes while it learns.
+    `fit` finds. What changes in `pictures` is what the encoder makes of them.
 
     Args:
         size: of a summary.
@@ -75,8 +74,7 @@ class EpisodeMemory(nn.Module):
         usual = (changes[..., self.get_buffer("plain")] / self.get_buffer("usual_change")).clamp(-CLIP, CLIP)
         parts = [seen, usual]
         if self.pictures:
-            moved = then - seen
-            parts.append(moved / (moved.square().mean(-1, keepdim=True) + LEAST_MOVED**2).sqrt())
+            parts.append(((then - seen) / USUALLY_MOVED).clamp(-CLIP, CLIP))
         changed = torch.cat(parts, -1)
         whole = self.whole(torch.cat([changed, actions], -1)).relu()
         summaries = self.summary(torch.cat([whole, self.changed(changed) * self.done(actions)], -1)).tanh()
