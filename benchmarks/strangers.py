@@ -1,4 +1,4 @@
-"""The default command on other people's environments, beside bounds, baselines and controls.
+"""The default command on other people's environments and a cart before a camera, beside bounds, baselines and controls.
 
     python -m benchmarks.strangers [--family pendulum point-maze] [--seed 0 1 2] [--minutes M]
     python -m benchmarks.strangers --quick --runs DIR --results DIR    # does it work? 30 steps for each

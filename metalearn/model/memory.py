@@ -24,7 +24,7 @@ class EpisodeMemory(nn.Module):
     What an action did is a product of it and of what changed (multiplicative interactions: Jayakumar et al., 2020):
     which way a motor turns is its sign. Sums travel at the end of a conditioning, so that acting adds one step at a
     time and forgets the observations. Changes are in units of how much observations usually change in one step, which
-    `fit` finds. What changes in `pictures` is what the encoder makes of them.
+    `fit` finds. Where there are pictures, how what the encoder makes of an observation changes is read as well.
 
     Args:
         size: of a summary.
@@ -52,9 +52,8 @@ class EpisodeMemory(nn.Module):
         """Numbers in the sums: those of the summaries, and the number of steps."""
         return self.size + 1
 
-    def fit(self, changes: Float[Tensor, "n o"]) -> None:
-        """Take the unit of changes from those of training episodes; what never changes says nothing."""
-        changes = changes[:, self.get_buffer("plain")]
+    def fit(self, changes: Float[Tensor, "n c"]) -> None:
+        """Take the unit of changes of what is no picture from training episodes; what never changes says nothing."""
         usual = changes.double().square().mean(0).sqrt()
         largest = changes.abs().amax(0)
         never = usual <= EPSILON * largest.clamp(min=torch.finfo(torch.float32).tiny)

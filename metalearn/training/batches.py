@@ -21,6 +21,7 @@ from metalearn.data.episode import Array, Episode, PackedEpisode
 from metalearn.data.frames import Frames
 from metalearn.data.parts import observation_vectors
 from metalearn.data.pixels import PackedRows
+from metalearn.data.spaces import beside_pictures
 from metalearn.data.units import Units
 from metalearn.model.dynamics import Dynamics
 from metalearn.model.encoder import EpisodeTensors
@@ -32,7 +33,9 @@ ABSENT = -1
 MOST_TO_FIT = 4096
 """Episodes that the unit of changes is taken from."""
 MOST_WITH_PICTURES = 128
-"""Episodes that an encoder is fitted to whose observations have pictures."""
+"""Episodes that encoders and memories are fitted to whose observations have pictures."""
+FEW_PICTURES = 8
+"""Of these that are unpacked at once."""
 MEMORY_SHARE = 1 / 8
 """Of the tasks, those of which own attempts alone are learnt from, by the memory alone; and as many rows of a batch."""
 AFTER_NOTHING, AFTER_FAILURE, AFTER_SUCCESS = 0.5, 1.0, 0.25
@@ -252,12 +255,15 @@ class TrainingSet:
         rows, steps = mask.nonzero(as_tuple=True)
         return self._steps.observations[rows, steps], rows
 
-    def changes(self) -> Float[Tensor, "n o"]:
-        """Return how observations change in one step, in some of the targets, to fit a memory."""
-        most = MOST_WITH_PICTURES if self._units.spec.pictures else MOST_TO_FIT
-        index = torch.arange(min(len(self._steps.lengths), most))
-        picked = self._steps.pick(index, 0, torch.Generator(), for_memory=True)
-        return picked["changes"][picked["mask"]]
+    def changes(self) -> Float[Tensor, "n c"]:
+        """Return how what is no picture changes in one step, in some of the targets, to fit a memory."""
+        pictures, plain = bool(self._units.spec.pictures), torch.from_numpy(beside_pictures(self._units.spec.parts))
+        index = torch.arange(min(len(self._steps.lengths), MOST_WITH_PICTURES if pictures else MOST_TO_FIT))
+        found = []
+        for some in index.split(FEW_PICTURES if pictures else MOST_TO_FIT):
+            picked = self._steps.pick(some, 0, torch.Generator(), for_memory=True)
+            found.append(picked["changes"][picked["mask"]][:, plain])
+        return torch.cat(found)
 
     def effects(self) -> Float[Tensor, "n s"]:
         """Sum the effects of the experts' actions over their steps, per task."""

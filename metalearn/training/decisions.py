@@ -24,7 +24,8 @@ from metalearn.model.observations.symbols import MOST_SYMBOLS, n_rows
 from metalearn.model.policy import LOG_SIGMA_RANGE
 
 LONG = 64  # steps from which on an episode is read at more frames, and their means
-FRAMES, LONG_FRAMES, PICTURES = 8, 16, 4  # at most, of short episodes, of long ones, and of any with large pictures
+FRAMES, LONG_FRAMES = 8, 16  # at most, of short episodes and of long ones,
+PICTURES, BESIDE_ENTITIES = 4, 3  # of any with large pictures, and of short ones that list entities
 LATENT = 128  # numbers of a context's embedding
 ALL_PLAY = 4  # episodes of random actions per task where there is no expert
 MOST_SHOWN, MOST_PICTURED = 49_152, 16_384  # tasks that are demonstrated, and those of large pictures
@@ -121,7 +122,7 @@ def decide(experiment: Experiment, dataset: Dataset, *, own_trials: bool = True)
         Decision("training.average_share", AVERAGED, "at a constant rate the weights of one step are noise"),
         _trials(own_trials=own_trials, expert=expert),
         _symbols(dataset),
-        _memory(dataset.spec, experiment.model, own_trials=own_trials, expert=expert),
+        _memory(experiment.model, own_trials=own_trials, expert=expert),
         _dynamics(dataset),
         _spread(dataset),
     ]
@@ -140,6 +141,9 @@ def _tasks(experiment: Experiment, spec: Spec, n_train: int) -> Decision:
 
 def _frames(spec: Spec, usual: int, said: str) -> Decision:
     name = "model.n_frames"
+    if usual <= LONG and any(part.kind == "set" for part in spec.parts):
+        why = "entities are remembered by their look, and many frames of what else there is are learnt by heart"
+        return Decision(name, max(2, min(usual + 1, BESIDE_ENTITIES)), f"{said}, {why}")
     if spec.bulky:
         return Decision(name, max(2, min(usual + 1, PICTURES)), f"{said}, and large pictures cost most of a step")
     return Decision(name, LONG_FRAMES if usual > LONG else max(2, min(usual + 1, FRAMES)), said)
@@ -184,7 +188,7 @@ def _symbols(dataset: Dataset) -> Decision:
     return Decision("model.symbols", read, said)
 
 
-def _memory(spec: Spec, model: ModelConfig, *, own_trials: bool, expert: bool) -> Decision:
+def _memory(model: ModelConfig, *, own_trials: bool, expert: bool) -> Decision:
     name = "model.memory"
     if "n_hypotheses" in model.model_fields_set and model.n_hypotheses == 1:
         return Decision(name, 0, "there is one hypothesis, and what an attempt tells is which it is")

@@ -176,14 +176,16 @@ class EpisodeSource:
 
         return self._group.run_on_rank_zero(measure)
 
-    def share_solved(self, policy: Snapshot, records: Sequence[TaskRecord], n_attempts: int) -> Float[np.ndarray, " n"]:
+    def share_solved(
+        self, policy: Snapshot, records: Sequence[TaskRecord], n_attempts: int, number: int
+    ) -> Float[np.ndarray, " n"]:
         """Of each validation task, the share of so many attempts that succeed, each after those before it.
 
-        These attempts are none of those that `success` sees: a policy that was chosen for its luck there has none here.
+        With each `number` they are others, and none that `success` sees: whoever was chosen for luck has none there.
         """
 
         def measure() -> Array:
-            return self._solved(policy, records, n_attempts, STREAM_KEEPING).mean(1)
+            return self._solved(policy, records, n_attempts, STREAM_KEEPING + 100 * number).mean(1)
 
         return self._group.run_on_rank_zero(measure)
 

@@ -164,7 +164,7 @@ class _Run:
         self.scores: HeldOutScores | None = None
         self.best = BestLook()
         self.collecting: Snapshot | None = None
-        self._seen = dict[tuple[int, str], Array]()
+        self._choices, self._seen = 0, dict[tuple[int, int, str], Array]()
         store.folder.mkdir(parents=True, exist_ok=True)
 
     def run(self, collector: Collector, cluster: Mapping[str, Any]) -> Bundle:
@@ -372,10 +372,11 @@ class _Run:
         # While hypotheses foretell, the loss is of another kind.
         known = likelihood or ({} if self.schedule.foretells(steps) else {"likelihood": learnt})
         over = self.schedule.look(steps, {**known, **seen}, elapsed)
+        self.looks.took(steps, began, time.monotonic())
         if self.config.automatic:
             self.best.note(steps, seen, likelihood, self.learner.averaged.to_weights)
-            if over and self._is_still_better(earlier := self.best.surely_earlier(self._n_validation)):
-                self.learner.go_back_to(earlier.weights)  # since then trials have been learnt by heart
+            if over:
+                self._begin_from_the_best()
         if self.writer is not None:
             for name, value in {"loss": loss, "temperature": self.schedule.temperature(steps), **seen}.items():
                 self.writer.add_scalar(name, value, steps)
@@ -383,7 +384,6 @@ class _Run:
         total = self.schedule.total(steps, elapsed)
         self.listen(Event("train", steps, total, loss, success, self._ends_in(steps, total)))
         self._checkpoint()
-        self.looks.took(steps, began, time.monotonic())
 
     def _likelihood(self) -> dict[str, float]:
         """How likely the policy makes what was done in tasks that it does not learn from; nothing without any."""
@@ -468,6 +468,14 @@ class _Run:
             provenance=self._provenance(dataset) | ({"cluster": cluster} if cluster else {}),
         ).with_example(typical(record.demos[0] for record in dataset.tasks if record.demos))
 
+    def _begin_from_the_best(self) -> None:
+        """Go back to the weights of the best look, if since then trials have been learnt by heart."""
+        earlier = self.best.surely_earlier(self._n_validation)
+        if self._is_still_better(earlier):
+            self.learner.go_back_to(earlier.weights)
+        elif earlier is not None:
+            self.best.best = self.best.last  # it was lucky
+
     def _of_the_best_weights(self, spec: Spec) -> Snapshot:
         """Those of the end, or of an earlier look, if they are better in attempts by which nothing was chosen, too."""
         if not self._is_still_better(earlier := self.best.earlier(self._n_validation)):
@@ -480,15 +488,16 @@ class _Run:
         """Whether an earlier look, if there is a better one, is better than the weights of now in new attempts too."""
         if earlier is None or not earlier.rates:  # a likelihood has no luck
             return earlier is not None
+        self._choices = len(self.progress.history)  # the same after a resume
         return is_still_better(Snapshot(self.model, earlier.weights, earlier.step), self._snapshot(), self._solved)
 
     def _solved(self, policy: Snapshot) -> Array:
-        """How often a policy solves each validation task; each policy is seen once."""
+        """How often a policy solves each validation task; each is seen once for a choice, and anew for the next one."""
         assert self.source is not None
-        seen = policy.version, policy.model.model_dump_json()
+        seen = self._choices, policy.version, policy.model.model_dump_json()
         if seen not in self._seen:
             n_attempts = 1 + self.config.trials_per_task
-            self._seen[seen] = self.source.share_solved(policy, self._validation, n_attempts)
+            self._seen[seen] = self.source.share_solved(policy, self._validation, n_attempts, self._choices)
         return self._seen[seen]
 
     def _with_what_is_useful(self, policy: Snapshot, spec: Spec) -> Snapshot:
@@ -498,6 +507,7 @@ class _Run:
         if self.schedule.clear and self.schedule.ramp_start is None:
             policy, made = keep_one_hypothesis(policy)
         if tries:
+            self._choices = len(self.progress.history) + 1
             chosen = {one.field for one in self.decisions}  # a memory that somebody set is kept
             remembering = policy if policy.model.memory and "model.memory" in chosen else None
             plain = without_memory(policy) if remembering else policy

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
-LEARNING = 0.83
+LEARNING = 0.81
 """Until the last gradient step, with all demonstrations, trials and looks before it."""
 
 DEMONSTRATIONS, TRIALS, LOOK = 0.2, 0.06, 0.02
 """Of these: demonstrations of training tasks, the trials of one round, one look at validation tasks."""
 
-SEARCH, KEEPING = 0.03, 4 * LOOK
-"""After it: what solves which validation tasks, and looks at last and best weights, with search and memory."""
+SEARCH, KEEPING = 0.03, 5 * LOOK
+"""After it: what solves which validation tasks, and looks at the last and best weights, then with search and memory."""
 
 SHOWN_FOR_CONFIDENCE, TRIED_FOR_CONFIDENCE, RECOGNITION = 0.005, 0.03, 0.02
 """Then: demonstrations and attempts that calibrate confidence, and experts that calibrate recognition."""

@@ -48,6 +48,7 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "memory": (ModelConfig(memory=6, dynamics_rank=1), SEEN, BOX),
     "memory of parts": (ModelConfig(memory=6, n_hypotheses=2), PARTS, spaces.MultiDiscrete([2, 3], start=[1, -1])),
     "memory of pictures": (ModelConfig(**SMALL, memory=4), CAMERA, BOX),
+    "memory of symbols": (ModelConfig(**SMALL, memory=4, symbols=(5,)), GRID, spaces.Discrete(3)),
     "means": (ModelConfig(frame_means=True), SEEN, BOX),
     "asked": (ModelConfig(asks=ASKS, ask_offers=OFFERS), SEEN, BOX),
     "asked, of parts": (ModelConfig(n_hypotheses=2, asks=ASKS[2:], ask_offers=OFFERS[2:]), PARTS, BOX),

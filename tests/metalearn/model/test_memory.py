@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metalearn.config import ModelConfig
+from metalearn.data.spaces import beside_pictures
 from metalearn.data.spec import Spec
 from metalearn.model.policy import ConditionalPolicy
 
@@ -45,7 +46,8 @@ def test_which_way_a_motor_turns_is_learnt_from_single_steps(kind: str) -> None:
         before = seen(kind, places)
         return reader(memory.remember(before, seen(kind, moved) - before, actions))[:, 0], right
 
-    memory.memory.fit(seen(kind, torch.arange(3, 14)) - seen(kind, torch.arange(2, 13)))
+    changes = seen(kind, torch.arange(3, 14)) - seen(kind, torch.arange(2, 13))
+    memory.memory.fit(changes[:, torch.from_numpy(beside_pictures(spec.parts))])
     for _ in range(200):
         told_so_far, right = told(64)
         optimiser.zero_grad()

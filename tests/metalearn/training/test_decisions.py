@@ -76,12 +76,21 @@ def test_large_pictures_are_read_at_fewer_frames() -> None:
     assert value(decide(ANY, shown("reach-pixels", 8)), "model.n_frames") == 4
 
 
+def test_entities_are_remembered_and_what_is_beside_them_is_read_at_few_frames() -> None:
+    assert value(decide(ANY, shown("reach-colour", 8)), "model.n_frames") == 3
+
+
 def test_what_somebody_set_is_kept_and_not_called_a_decision() -> None:
     own = ANY.model_copy(update={"model": ModelConfig(n_frames=3, memory=0)})
     decided = decide(own, shown("reach-m2", 8))
     assert (decided.experiment.model.n_frames, decided.experiment.model.memory) == (3, 0)
     assert {"model.n_frames", "model.memory"}.isdisjoint(one.field for one in decided.made)
     assert decided.experiment.model.n_hypotheses == 8
+
+
+def test_what_pictures_tell_within_an_episode_is_remembered_too() -> None:
+    remembered = [value(decide(ANY, shown(name, 8)), "model.memory") for name in ("reach-pixels", "reach-m2")]
+    assert remembered == [32, 32]
 
 
 def test_recorded_tasks_have_neither_trials_of_ones_own_nor_a_memory() -> None:

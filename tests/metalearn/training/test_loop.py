@@ -238,7 +238,7 @@ def test_an_earlier_look_is_kept_only_if_it_is_better_in_attempts_by_which_it_wa
         first.extend([best.last] if best.last and not first else [])
         return first[0]
 
-    def solved(source: EpisodeSource, policy: Snapshot, records: list[Any], n_attempts: int) -> Array:
+    def solved(source: EpisodeSource, policy: Snapshot, records: list[Any], n_attempts: int, number: int) -> Array:
         lucky = policy.version == first[0].step
         return np.linspace(0, 0.5, len(records)) + (0.5 if lucky == still_better else 0.0)
 

@@ -158,8 +158,8 @@ def test_the_same_version_makes_the_same_bytes_and_another_one_others(shipped: T
 
 
 EVERY = (
-    "categorical", "entities", "dynamics", "memory of parts", "memory of pictures", "watched", "images",
-    "frames in a stack", "tuple", "switches", "one-choice",
+    "categorical", "entities", "dynamics", "memory of parts", "memory of pictures", "memory of symbols", "watched",
+    "images", "frames in a stack", "tuple", "switches", "one-choice",
 )  # fmt: skip
 IMAGES = Spec(spaces.Box(0, 255, (2, 4), np.uint8), spaces.Box(-1.0, 2.0, (2,), np.float32), 30, 10.0)
 
@@ -197,7 +197,17 @@ def named(name: str, observations: np.ndarray) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["dynamics", "memory", "memory of parts", "memory of pictures", "switches", "one-choice", "watched"]
+    "kind",
+    [
+        "dynamics",
+        "memory",
+        "memory of parts",
+        "memory of pictures",
+        "memory of symbols",
+        "switches",
+        "one-choice",
+        "watched",
+    ],
 )
 def test_what_steps_tell_is_an_input_that_another_graph_makes(kind: str, rng: np.random.Generator) -> None:
     bundle = made(kind)
