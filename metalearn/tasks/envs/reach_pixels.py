@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import UInt8
+from jaxtyping import Float32, Shaped, UInt8
 
 from metalearn.data.episode import Array, Episode
 from metalearn.data.spec import Spec
@@ -23,6 +23,7 @@ REACH = 1.1  # the camera sees the plane from -REACH to REACH; the robot's middl
 OBJECT_RADIUS, ROBOT_RADIUS = 0.08, 0.06
 TABLE = (26, 28, 32)
 ROBOT = (255, 255, 255)
+NO_OBJECT = 150  # of its darkest channel every object has less
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ class ReachPixels(Reach):
     def make_vec(self, indices: Sequence[int], scene: Scene = "trial") -> "ReachPixelsVectorEnv":
         """The tasks `indices`, stepped and drawn together in numpy."""
         return ReachPixelsVectorEnv(self, indices, scene)
+
+    def achieved_goal(self, observations: Shaped[np.ndarray, "n *o"]) -> Float32[np.ndarray, "n 2"]:
+        """Where the robot is seen: the middle of what is white; of the pixels at its edge as much as is."""
+        white = np.clip(observations.min(-1).astype(np.float32) - NO_OBJECT, 0, None)
+        lines = np.arange(SIZE)
+        row, column = ((white.sum(axis) * lines).sum(-1) / white.sum((1, 2)).clip(1) for axis in (2, 1))
+        return np.stack([column + 0.5, SIZE - 0.5 - row], -1).astype(np.float32) * (2 * REACH / SIZE) - REACH
 
     def draw(self, axes: Any, episode: Episode, index: int) -> None:
         """Draw an episode into matplotlib axes as one picture of long exposure: the robot leaves a white trail."""

@@ -12,6 +12,7 @@ from metalearn.data.dataset import Dataset
 from metalearn.data.episode import Array
 from metalearn.data.errors import InvalidConfig, WatchTryLearnError
 from metalearn.data.spec import Spec
+from metalearn.model.policy import ConditionalPolicy
 from metalearn.training.best_look import BestLook, Look, Weights
 from metalearn.training.collect import (
     DemonstrationChunk,
@@ -226,6 +227,25 @@ def test_a_search_remembers_validation_tasks_that_no_look_tries_and_is_kept_only
     assert bool(decided["value"]) == any(name.startswith("search.") for name in bundle.weights)
     assert "validation tasks are solved" in decided["reason"]
     assert bundle.provenance["weights_after_steps"] <= 16
+
+
+def test_own_attempts_that_are_seen_by_a_camera_teach_a_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    beliefs: list[np.ndarray] = []
+    infer_within = ConditionalPolicy.infer_within
+
+    def noted(policy: ConditionalPolicy, *given: Any) -> Any:
+        within = infer_within(policy, *given)
+        beliefs.append(within.detach().exp().sum(-1).numpy())
+        return within
+
+    monkeypatch.setattr(ConditionalPolicy, "infer_within", noted)
+    training = TrainingConfig(steps=8, batch_tasks=8, check_tasks=4, trials_per_task=1)
+    own = {"family": "reach-pixels", "training": training, "model": ModelConfig(n_hypotheses=2, n_frames=2)}
+    bundle = train(SMALL.model_copy(update=own), tmp_path)
+    remembers = [one["value"] for one in bundle.provenance["decisions"] if one["field"] == "model.memory"]
+    assert remembers[0] == 32
+    assert beliefs
+    assert all(np.allclose(belief, 1, atol=1e-4) for belief in beliefs)
 
 
 @pytest.mark.parametrize("still_better", [False, True])

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from metalearn.tasks.envs.reach import reach_m2
 from metalearn.tasks.envs.reach_pixels import ReachPixelsVectorEnv, reach_pixels
 from metalearn.tasks.registry import find_family
 from metalearn.tasks.rendering import blend_discs
@@ -22,6 +23,13 @@ def test_its_tasks_are_those_of_reach_m2() -> None:
         np.testing.assert_array_equal(a.actions, b.actions)
         assert a.observations.dtype == np.uint8
         assert a.observations.shape == (len(b) + 1, 64, 64, 3)
+
+
+def test_what_it_achieved_is_read_from_the_picture() -> None:
+    seen, told = (demonstrate(find_family(name), TASKS, TASKS, "trial") for name in ("reach-pixels", "reach-m2"))
+    for a, b in zip(seen.episodes, told.episodes, strict=True):
+        places = reach_m2().achieved_goal(b.observations)
+        np.testing.assert_allclose(reach_pixels().achieved_goal(a.observations), places, atol=0.01)
 
 
 def test_a_move_of_a_tenth_of_a_pixel_shows() -> None:
