@@ -60,6 +60,11 @@ KINDS: dict[str, tuple[ModelConfig, spaces.Space[Any], spaces.Space[Any]]] = {
     "watched": (ModelConfig(memory=6, n_hypotheses=2), WATCHED, BOX),
 }
 
+REMEMBERING = (
+    "dynamics", "memory", "memory of parts", "memory of pictures", "memory of symbols", "switches", "one-choice",
+    "watched",
+)  # fmt: skip
+"""Those that adapt within an episode."""
 
 _NOISE = {"head": 1.0, "steering": 0.02}
 """Of random weights. Queries of more noise attend to one thing alone, and turn on the rounding of a runtime."""

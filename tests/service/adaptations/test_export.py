@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from gymnasium import spaces
 from support.api_keys import Make
-from support.bundles import contexts, made
+from support.bundles import REMEMBERING, contexts, made
 from support.pointing import bundle as pointing
 from support.serving import served
 
@@ -196,19 +196,7 @@ def named(name: str, observations: np.ndarray) -> dict[str, np.ndarray]:
     return {f"{name}.{part}" if part else name: np.ascontiguousarray(x) for part, x in split(observations).items()}
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "dynamics",
-        "memory",
-        "memory of parts",
-        "memory of pictures",
-        "memory of symbols",
-        "switches",
-        "one-choice",
-        "watched",
-    ],
-)
+@pytest.mark.parametrize("kind", REMEMBERING)
 def test_what_steps_tell_is_an_input_that_another_graph_makes(kind: str, rng: np.random.Generator) -> None:
     bundle = made(kind)
     runtime, spec = OnnxRuntime.load(bundle), bundle.spec

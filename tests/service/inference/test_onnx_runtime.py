@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.asks import Urgency
-from support.bundles import KINDS, asked, contexts, made
+from support.bundles import KINDS, REMEMBERING, asked, contexts, made
 
 from metalearn.bundle import Bundle
 from metalearn.config import ModelConfig
@@ -91,10 +91,8 @@ def test_both_runtimes_say_the_same_of_what_policies_would_do(kind: str, rng: np
             np.testing.assert_allclose(would.decode_actions(expected.out[i, 4:5]), done, atol=1e-3, rtol=1e-3)
 
 
-REMEMBERING = (
-    "dynamics", "memory", "memory of parts", "memory of pictures", "memory of symbols", "switches", "one-choice",
-    "watched",
-)  # fmt: skip
+OF_PICTURES = ("memory of parts", "memory of pictures", "memory of symbols", "watched")
+"""Of which a memory adds up what a network makes of pixels, ten times as large."""
 
 
 @pytest.mark.parametrize("kind", [*REMEMBERING, "reach"])
@@ -105,7 +103,7 @@ def test_both_learn_the_same_while_they_act(kind: str, rng: np.random.Generator)
     belief = torch.infer_belief([Context((episode,))])[0]
     conditioning, seen = torch.conditioning(belief, 0), (episode.observations, episode.actions)
     expected, got = torch.update(conditioning, *seen), onnx.update(conditioning, *seen)
-    np.testing.assert_allclose(got, expected, atol=1e-5, rtol=3e-5)
+    np.testing.assert_allclose(got, expected, atol=1e-5, rtol=3e-5 if kind in OF_PICTURES else 1e-7)
     acts = [one.act(got[None], episode.observations[-1:]) for one in (torch, onnx)]
     np.testing.assert_allclose(*acts, atol=1e-4)
     assert torch.adapts_online == onnx.adapts_online == (kind != "reach")
